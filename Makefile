@@ -1,0 +1,81 @@
+# One target for each thing a person does. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+UV := $(BIN)/uv
+
+# A folder of labelled texts beside the checkout is offered to every target; without it the project's own sample serves.
+ifneq ($(wildcard ../shared/data/README.md),)
+export GROUNDSWELL_DATA__DIR ?= $(abspath ../shared/data)
+endif
+export BENTOML_HOME ?= $(CURDIR)/var/bentoml
+export BENTOML_DO_NOT_TRACK ?= 1
+export DO_NOT_TRACK ?= 1
+export GX_ANALYTICS_ENABLED ?= false
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
+
+.PHONY: help
+help: ## List every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up .venv (about a minute and a half the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet "$$(grep -E '^uv==' requirements.lock)"
+	$(UV) pip install --python $(BIN)/python --quiet --editable ".[train,serve,stream]" --group test --group lint --constraint requirements.lock
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with everything the lock names (UV_TORCH_BACKEND=cpu takes the smaller torch)
+	@mkdir -p var/dagster/storage var/mlflow
+
+.PHONY: demo
+demo: setup ## The main job in ten minutes: data to a model that answers (ONCE=1 exits at the end)
+	@$(BIN)/groundswell demo $(if $(ONCE),--once)
+
+.PHONY: train
+train: setup ## Train, benchmark, export, gate and register on all rows (about an hour on two cores)
+	@$(BIN)/groundswell train
+
+.PHONY: serve
+serve: setup ## Answer with the production model on http://127.0.0.1:3000
+	@$(BIN)/groundswell serve
+
+.PHONY: dagster
+dagster: setup ## The graph, its runs and checks on http://127.0.0.1:3001
+	@$(BIN)/dagster dev --host 127.0.0.1 --port 3001
+
+.PHONY: mlflow
+mlflow: setup ## The comparison of runs on http://127.0.0.1:5000
+	@mkdir -p var/mlflow
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db
+
+.PHONY: check
+check: setup ## Style, types, and the order of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.PHONY: test-fast
+test-fast: setup ## Tests without servers or training, under three minutes
+	@$(BIN)/python -m pytest -m "not integration" -n 2
+
+.PHONY: test
+test: check ## Everything: style, types, fast tests, real components
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: bench
+bench: setup ## Ratios against named peers, with spread, CPU time beside wall time
+	@$(BIN)/python -m orchestration.bench
+
+.PHONY: lock
+lock: setup ## Resolve requirements.lock anew
+	$(UV) pip compile pyproject.toml --all-extras --group test --group lint --python-version 3.11 --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove everything fetched or produced (var/), not the environment
+	rm -rf var

@@ -1,0 +1,104 @@
+"""Folders that are either whole or not there, and are made again only when what they were made from has changed."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data.errors import GroundswellError
+
+KEY_FILE = "key.json"
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of anything JSON can hold; the same for equal values whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: under a temporary name in the same folder, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise GroundswellError(
+            f"{path} cannot be written.", found=error, remedy="Free disk space or mend the folder's rights."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target`, and rename it to `target` when the block ends without an error.
+
+    An existing `target` is replaced. After an error nothing is left of the temporary folder, and `target` is as it was.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise GroundswellError(
+            f"{target} cannot be written.", found=error, remedy="Free disk space or mend the folder's rights."
+        ) from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if target.exists():
+            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def reuse_or_build(target: Path, key: dict[str, Any], build: Callable[[Path], None]) -> bool:
+    """Keep `target` if it was built from the same `key`, else build it anew.
+
+    Args:
+        target: The folder.
+        key: Everything the result depends on, as JSON: fingerprints, settings, versions of rules.
+        build: Fills the (temporary) folder it is given.
+
+    Returns:
+        True when the folder was reused.
+    """
+    wanted = digest(key)
+    try:
+        if read_json(target / KEY_FILE)["digest"] == wanted:
+            return True
+    except (OSError, ValueError, KeyError):
+        pass
+    with atomic_folder(target) as folder:
+        build(folder)
+        write_json(folder / KEY_FILE, {"digest": wanted, "key": key})
+    return False

@@ -1,0 +1,69 @@
+"""Raw text to what a model reads. One copy, called in training and in serving; pure `str` to `str`.
+
+Two functions for two purposes: `clean` keeps what carries sentiment (case, punctuation, emoji) and masks what does not
+(who is addressed, where a link leads); `normalise` is the key by which two texts count as the same.
+"""
+
+import html
+import re
+import unicodedata
+
+CLEANING_VERSION = "1"
+"""Raise it with every change of `clean` that can change an answer: bundles record it and refuse another."""
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\n|\\t|\\\"")
+_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+# A mention starts a word: the @ of an e-mail address does not.
+_MENTION = re.compile(r"(?<![\w@])@\w+")
+# C0 and C1 controls, zero-width characters and direction marks. U+200D and U+FE0F stay: emoji are built with them.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffd]")
+_SPACE = re.compile(r"\s+")
+_NOT_WORD = re.compile(r"[\W_]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match.group(1):
+        return chr(int(match.group(1), 16))
+    return '"' if match.group(0) == '\\"' else " "
+
+
+def clean(text: str) -> str:
+    """Make a raw text ready for a tokenizer.
+
+    In order: literal `\\u2019` escapes and HTML entities are decoded, control characters dropped, URLs become `http` and
+    mentions `@user` (what the tweet models were trained on, see cardiffnlp/tweeteval), white space is folded.
+
+    Args:
+        text: Any string; may hold lone surrogates, which are dropped.
+
+    Returns:
+        The cleaned text; the empty string when nothing readable is left. `clean(clean(t)) == clean(t)`.
+    """
+    previous = None
+    while previous != text:  # "&amp;amp;" and "&amp;#39;" are decoded whole, so that cleaning twice changes nothing
+        previous = text
+        text = html.unescape(_ESCAPE.sub(_unescape, text)) if ("\\" in text or "&" in text) else text
+        if not text.isascii():
+            # Two escapes can be the halves of one emoji; what stays alone is no character.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+            text = _SURROGATE.sub("", text)
+        text = _CONTROL.sub("", text)
+    text = _URL.sub("http", text)
+    text = _MENTION.sub("@user", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def normalise(text: str) -> str:
+    """The key under which two texts are the same: cleaned, no masks, lower case, words only.
+
+    Args:
+        text: Raw or cleaned text.
+
+    Returns:
+        Lower-case words joined by single spaces; a text without any word is its own cleaned form.
+    """
+    cleaned = clean(text)
+    bare = cleaned.replace("@user", " ").replace("http", " ")
+    words = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", bare).lower()).strip()
+    return words or cleaned

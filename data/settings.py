@@ -1,0 +1,149 @@
+"""How every section of settings is read: a profile's YAML, then the environment, then arguments. Nothing is read at import."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from data.errors import SettingsError
+
+ENV_PREFIX = "GROUNDSWELL_"
+
+
+def project_root() -> Path:
+    """The checkout: the folder that holds `configs/`."""
+    return Path(__file__).resolve().parent.parent
+
+
+def profile_name() -> str:
+    """`offline`, `hub` or `production`, from `GROUNDSWELL_PROFILE`; `offline` when unset."""
+    return os.environ.get("GROUNDSWELL_PROFILE", "offline")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file.
+
+    Raises:
+        SettingsError: The file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"The configuration {path} cannot be read.", found=error) from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"The configuration {path} holds no mapping.", found=type(loaded).__name__)
+    return loaded
+
+
+def read_profile() -> dict[str, dict[str, Any]]:
+    """The sections of the active profile."""
+    folder = project_root() / "configs" / "profiles"
+    path = folder / f"{profile_name()}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise SettingsError(
+            f"There is no profile {profile_name()!r}.", expected=", ".join(known), remedy="Set GROUNDSWELL_PROFILE."
+        )
+    return read_yaml(path)
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """The known word that looks most like `word`."""
+    return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)), None)
+
+
+class _Profile(PydanticBaseSettingsSource):
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise AssertionError("unused: __call__ gives the whole section")
+
+    def __call__(self) -> dict[str, Any]:
+        section: str = self.settings_cls.section  # type: ignore[attr-defined]
+        return read_profile().get(section) or {}
+
+
+class Settings(BaseSettings):
+    """One section of settings. A subclass sets `section` and `model_config = section_config(section)`.
+
+    Precedence, lowest first: field default, `configs/profiles/<profile>.yaml`, `GROUNDSWELL_<SECTION>__<FIELD>`, arguments.
+    """
+
+    section: ClassVar[str]
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, dotenv_settings: Any,
+        file_secret_settings: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        return init_settings, env_settings, _Profile(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read this section; arguments that are None do not override.
+
+        Raises:
+            SettingsError: An unknown key (naming the nearest right one) or a value out of range.
+        """
+        known = list(cls.model_fields)
+        prefix = f"{ENV_PREFIX}{cls.section}__".upper()
+        for variable in os.environ:
+            if variable.upper().startswith(prefix):
+                field = variable[len(prefix) :].lower().split("__")[0]
+                if field not in known:
+                    raise _unknown(variable, nearest(field, known), known, prefix)
+        try:
+            return cls(**{key: value for key, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                raise _unknown(f"{cls.section}.{name}", nearest(name, known), known) from None
+            raise SettingsError(
+                f"The setting {cls.section}.{name} cannot be used.",
+                found=repr(first["input"]) if "secret" not in name else "(not shown)",
+                expected=first["msg"],
+                remedy=f"Mend configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
+            ) from None
+
+
+def _unknown(name: str, close: str | None, known: list[str], prefix: str = "") -> SettingsError:
+    hint = f"Did you mean {prefix}{close.upper() if prefix else close}?" if close else None
+    return SettingsError(f"Unknown setting {name}.", expected=f"one of {', '.join(known)}", remedy=hint)
+
+
+def section_config(section: str) -> SettingsConfigDict:
+    """The pydantic configuration of a settings section."""
+    return SettingsConfigDict(
+        env_prefix=f"{ENV_PREFIX}{section.upper()}__", env_nested_delimiter="__", extra="forbid", frozen=True,
+        protected_namespaces=(),
+    )  # fmt: skip
+
+
+class PathSettings(Settings):
+    """Where fetched and produced files go."""
+
+    section: ClassVar[str] = "paths"
+    model_config = section_config("paths")
+
+    var_dir: Path = Path("var")
+
+    @property
+    def var(self) -> Path:
+        """The absolute folder; a relative `var_dir` lies in the checkout."""
+        return self.var_dir if self.var_dir.is_absolute() else project_root() / self.var_dir
+
+
+class DataSettings(Settings):
+    """Where labelled text comes from."""
+
+    section: ClassVar[str] = "data"
+    model_config = section_config("data")
+
+    origin: Literal["local", "hub"] = "local"
+    dir: Path | None = None
+    """Folder in the layout `<name>/data.csv[.gz]`; none: the project's own sample."""
+    datasets: list[str] | None = None
+    """Names from configs/datasets.yaml; none: all that can be had."""

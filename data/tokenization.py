@@ -1,0 +1,64 @@
+"""Cleaned texts to `input_ids` and `attention_mask`. One copy for training and serving, on the `tokenizers` library."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from data.errors import BundleError
+
+TOKENIZATION_VERSION = "1"
+"""Raise it with every change here that can change an answer."""
+
+PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
+    """Read a `tokenizer.json` and set truncation; padding stays off, since batches are cut by length.
+
+    Args:
+        path: The file.
+        max_length: Most tokens of one text, special tokens included, at least 3.
+
+    Raises:
+        BundleError: The file is missing or is no tokenizer.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise BundleError(
+            f"The tokenizer {path} cannot be read.", found=error, expected="a tokenizer.json of a fast tokenizer"
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def pad_id(tokenizer: Tokenizer) -> int:
+    """The id that fills a row up; masked out, so that 0 serves where the vocabulary names none."""
+    return next((i for token in PAD_TOKENS if (i := tokenizer.token_to_id(token)) is not None), 0)
+
+
+def encode(tokenizer: Tokenizer, cleaned: Sequence[str]) -> list[list[int]]:
+    """Token ids of N cleaned texts, each with special tokens, truncated, not padded."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(cleaned))]
+
+
+def pad(rows: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stack rows of token ids.
+
+    Args:
+        rows: N non-empty rows of ids.
+        fill: The id written behind shorter rows.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64, shape (N, L) with L the longest row.
+    """
+    length = max(map(len, rows))
+    input_ids = np.full((len(rows), length), fill, dtype=np.int64)
+    attention_mask = np.zeros((len(rows), length), dtype=np.int64)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = row
+        attention_mask[index, : len(row)] = 1
+    return input_ids, attention_mask

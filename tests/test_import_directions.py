@@ -1,0 +1,65 @@
+"""Who imports whom, read from the imports themselves (DESIGN.md, section 2)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("data", "training", "evaluation", "serving", "orchestration")
+ALLOWED = {
+    "data": {"data"},
+    "training": {"data", "training"},
+    "evaluation": {"data", "evaluation"},
+    "serving": {"data", "serving"},
+    "orchestration": set(FOLDERS),
+}
+# The bundle is a file format: training writes what serving reads.
+EXCEPTIONS = {("training", "serving.bundle")}
+HEAVY = {"torch", "transformers", "mlflow", "dagster", "optimum", "datasets", "evaluate", "great_expectations"}
+
+
+def _sources(folder: str) -> list[Path]:
+    return [path for path in sorted((ROOT / folder).rglob("*.py")) if "node_modules" not in path.parts]
+
+
+def _imports(tree: ast.Module, *, module_level: bool) -> set[str]:
+    def at_module_level(node: ast.AST):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            yield child
+            yield from at_module_level(child)
+
+    names = set()
+    for node in at_module_level(tree) if module_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_imports_only_what_it_may(folder):
+    sources = _sources(folder)
+    assert sources, f"no sources under {folder}/"
+    wrong = []
+    for path in sources:
+        for name in _imports(ast.parse(path.read_text()), module_level=False):
+            top = name.split(".")[0]
+            allowed = any(folder == f and (name == m or name.startswith(m + ".") or m == name) for f, m in EXCEPTIONS)
+            if top in FOLDERS and top not in ALLOWED[folder] and not allowed and name != "serving":
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", ["data", "serving"])
+def test_serving_and_data_stay_light(folder):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in _sources(folder)
+        for name in _imports(ast.parse(path.read_text()), module_level=True)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not wrong, "\n".join(wrong)
