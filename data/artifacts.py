@@ -81,6 +81,19 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_current(target: Path, key: dict[str, Any]) -> bool:
+    """Say whether `target` was built from this `key`."""
+    try:
+        return read_json(target / KEY_FILE)["digest"] == digest(key)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def mark_current(target: Path, key: dict[str, Any]) -> None:
+    """Record what `target` was built from; the last thing to do when building it."""
+    write_json(target / KEY_FILE, {"digest": digest(key), "key": key})
+
+
 def reuse_or_build(target: Path, key: dict[str, Any], build: Callable[[Path], None]) -> bool:
     """Keep `target` if it was built from the same `key`, else build it anew.
 
@@ -92,13 +105,9 @@ def reuse_or_build(target: Path, key: dict[str, Any], build: Callable[[Path], No
     Returns:
         True when the folder was reused.
     """
-    wanted = digest(key)
-    try:
-        if read_json(target / KEY_FILE)["digest"] == wanted:
-            return True
-    except (OSError, ValueError, KeyError):
-        pass
+    if is_current(target, key):
+        return True
     with atomic_folder(target) as folder:
         build(folder)
-        write_json(folder / KEY_FILE, {"digest": wanted, "key": key})
+        mark_current(folder, key)
     return False
