@@ -1,0 +1,33 @@
+"""Settings of the evaluation."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from data.settings import Settings, section_config
+
+
+class EvaluationSettings(Settings):
+    """How much is measured. More rounds and rows give narrower intervals and take longer."""
+
+    section: ClassVar[str] = "evaluation"
+    model_config = section_config("evaluation")
+
+    primary: str = "tweeteval_sentiment"
+    """The data set (`source`) whose frozen test split ranks the candidates; the others appear as slices."""
+    max_test_rows: int | None = Field(default=None, ge=100)
+    """At most this many test rows, the same seeded choice for every candidate; none: all."""
+    seed: int = 0
+    bootstrap_resamples: int = Field(default=1000, ge=100, le=100_000)
+    min_slice_rows: int = Field(default=30, ge=1)
+    behaviour_cases_per_test: int = Field(default=100, ge=1)
+    """Of each CheckList test, a seeded sample (the whole suite holds 68,912 sentences and 16,153 groups)."""
+    behaviour_variants_per_case: int = Field(default=4, ge=1)
+    """Of each INV or DIR group, the original and at most this many variants."""
+    cost_rounds: int = Field(default=3, ge=1, le=100)
+    cost_bulk_texts: int = Field(default=512, ge=1)
+    """Texts per bulk round."""
+    cost_single_texts: int = Field(default=100, ge=1)
+    """Calls with one text, over all rounds."""
+    cost_load_timeout_s: float = Field(default=180.0, gt=0)
+    cost_round_timeout_s: float = Field(default=300.0, gt=0)

@@ -1,0 +1,191 @@
+import gzip
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from data.errors import MalformedData, ModelError, SettingsError
+from data.labels import LABEL_IDS
+from evaluation.behaviour import BehaviourRow, fail_rate_by_kind, load_cases, run_behaviour
+from evaluation.settings import EvaluationSettings
+from evaluation.suites import Case, load_checklist, load_own_suite
+
+
+class Table:
+    """A predictor that looks its answers up, and counts its calls."""
+
+    name = "table"
+
+    def __init__(self, answers):
+        self.answers, self.calls = answers, []
+
+    def predict_proba(self, texts):
+        self.calls.append(list(texts))
+        return np.array([self.answers[text] for text in texts], dtype=np.float32)
+
+
+NEG, NEU, POS = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)
+
+
+def _run(case, *answers):
+    return run_behaviour(Table(dict(zip(case.texts, answers, strict=True))), [case])[0]
+
+
+def _case(kind, texts, **options):
+    return Case("s", "t", kind, "c", tuple(texts), **options)
+
+
+@pytest.mark.parametrize(("answer", "fails"), [(NEG, 1), (NEU, 0), (POS, 0)])
+def test_not_negative_takes_neutral_or_positive(answer, fails):
+    right = frozenset({LABEL_IDS["neutral"], LABEL_IDS["positive"]})
+    assert _run(_case("MFT", ["not bad"], right=right), answer).fails == fails
+
+
+@pytest.mark.parametrize(
+    ("variant", "fails"),
+    [
+        (POS, 0),
+        ((0.05, 0.35, 0.60), 0),  # less sure, same label
+        ((0.1, 0.8, 0.1), 1),
+        ((0.02, 0.5, 0.48), 0),  # another label, but p(positive) moved by 0.02 only: a coin
+        ((0.02, 0.62, 0.36), 1),  # another label and p(positive) moved by 0.14
+    ],
+)
+def test_invariance_breaks_when_the_label_changes_by_more_than_the_tolerance(variant, fails):
+    original = POS if variant in (POS, (0.05, 0.35, 0.60), (0.1, 0.8, 0.1)) else (0.01, 0.49, 0.50)
+    assert _run(_case("INV", ["a", "b"]), original, variant).fails == fails
+
+
+def test_one_broken_variant_breaks_the_case():
+    assert _run(_case("INV", ["a", "b", "c"]), POS, POS, NEG).fails == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "original", "variant", "fails"),
+    [
+        ("positive_not_down", NEU, (0.2, 0.8, 0.0), 0),  # down by 0.1, within the tolerance
+        ("positive_not_down", POS, (0.2, 0.2, 0.6), 1),
+        ("positive_not_up", NEU, (0.0, 0.7, 0.3), 1),
+        ("positive_not_up", POS, NEG, 0),
+        ("confidence_not_down", NEG, (0.6, 0.2, 0.2), 1),  # the confidence is that of the original's label
+        ("confidence_not_down", NEG, (0.9, 0.05, 0.05), 0),
+        ("confidence_not_up", NEG, (0.95, 0.05, 0.0), 1),
+        ("confidence_not_up", NEG, POS, 0),
+    ],
+)
+def test_directions(rule, original, variant, fails):
+    row = _run(_case("DIR", ["a", "b"], rule=rule), original, variant)
+    assert (row.fails, row.n) == (fails, 1)
+
+
+def test_a_neutral_original_says_nothing_about_confidence():
+    row = _run(_case("DIR", ["a", "b"], rule="confidence_not_down"), NEU, NEG)
+    assert (row.n, row.fails, row.disregarded) == (0, 0, 1)
+    assert np.isnan(row.fail_rate.value) and row.to_dict()["fail_rate"]["value"] is None
+    assert str(BehaviourRow.from_dict(row.to_dict())) == str(row)
+    assert fail_rate_by_kind([row]) == {}
+
+
+def test_every_text_is_judged_once_in_one_call_and_rates_have_intervals():
+    right = frozenset({LABEL_IDS["positive"]})
+    cases = [_case("MFT", ["x"], right=right), _case("MFT", ["y"], right=right), _case("MFT", ["x"], right=right)]
+    table = Table({"x": POS, "y": NEG})
+    (row,) = run_behaviour(table, cases)
+    assert table.calls == [["x", "y"]]
+    assert row.n == 3 and row.fail_rate.value == pytest.approx(1 / 3)
+    assert 0 < row.fail_rate.low < 1 / 3 < row.fail_rate.high < 1
+    assert fail_rate_by_kind([row]) == {"s MFT": pytest.approx(1 / 3)}
+    assert run_behaviour(table, []) == []
+
+
+def test_the_temperature_reaches_the_tolerances():
+    case = _case("DIR", ["a", "b"], rule="positive_not_down")
+    table = Table({"a": (0.05, 0.05, 0.9), "b": (0.12, 0.12, 0.76)})
+    assert run_behaviour(table, [case])[0].fails == 1
+    assert run_behaviour(table, [case], temperature=0.2)[0].fails == 0  # sharpened, both are near 1
+
+
+def test_a_predictor_that_drops_a_text_is_refused():
+    class Short:
+        name = "short"
+
+        def predict_proba(self, texts):
+            return np.eye(3)[[0] * (len(texts) - 1)]
+
+    with pytest.raises(ModelError, match=r"shape \(1, 3\)"):
+        run_behaviour(Short(), [_case("INV", ["a", "b"])])
+
+
+def _write_checklist(folder, groups, mft="ckl-0,good,positive,test,Vocabulary,words\n"):
+    suite = folder / "checklist_sentiment"
+    suite.mkdir()
+    with gzip.open(suite / "mft.csv.gz", "wt") as file:
+        file.write("id,text,label,split,capability,test\n" + mft)
+    with gzip.open(suite / "perturbation_groups.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(group) + "\n" for group in groups)
+
+
+def _group(test="add", kind="DIR", says="expect probability of positive to NOT go down (tolerance=0.2)", index=0, n=3):
+    texts = [f"{index} {variant}" for variant in range(n)]
+    return {
+        "test": test, "capability": "V", "type": kind, "description": says, "group": index, "texts": texts,
+    }  # fmt: skip
+
+
+def test_checklist_is_read_with_its_rules_and_sampled_with_a_seed(tmp_path):
+    groups = [_group(index=i, n=9) for i in range(50)]
+    groups += [_group("typos", "INV", "Add one typo", i, 2) for i in range(10)]
+    mft = "".join(f"ckl-{i},good {i},not_negative,test,Negation,negations\n" for i in range(40))
+    _write_checklist(tmp_path, groups, mft)
+    cases = load_checklist(tmp_path, cases_per_test=20, variants_per_case=4, seed=1)
+    assert Counter(case.test for case in cases) == {"negations": 20, "add": 20, "typos": 10}
+    added = [case for case in cases if case.test == "add"]
+    assert {case.rule for case in added} == {"positive_not_down"} and {case.tolerance for case in added} == {0.2}
+    assert all(len(case.texts) == 5 and case.texts[0].endswith(" 0") for case in added)
+    assert cases == load_checklist(tmp_path, cases_per_test=20, variants_per_case=4, seed=1)
+    assert cases != load_checklist(tmp_path, cases_per_test=20, variants_per_case=4, seed=2)
+    assert {case.right for case in cases if case.kind == "MFT"} == {frozenset({1, 2})}
+
+
+def test_an_expectation_that_is_not_understood_is_named(tmp_path):
+    _write_checklist(tmp_path, [_group("odd", says="should rhyme")])
+    with pytest.raises(MalformedData, match=r"'odd'[\s\S]*should rhyme"):
+        load_checklist(tmp_path)
+
+
+def test_a_truncated_suite_is_refused_with_the_remedy(tmp_path):
+    _write_checklist(tmp_path, [_group(index=i) for i in range(200)])
+    path = tmp_path / "checklist_sentiment" / "perturbation_groups.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MalformedData, match=r"cannot be read[\s\S]*Copy the folder again"):
+        load_checklist(tmp_path)
+
+
+def test_without_the_folder_our_own_suite_judges(tmp_path):
+    cases = load_cases(tmp_path, EvaluationSettings())
+    assert {case.suite for case in cases} == {"own"} and load_cases(None, EvaluationSettings()) == cases
+
+
+def test_our_own_suite_is_whole_and_of_the_stated_size():
+    cases = load_own_suite()
+    assert 60 <= len(cases) <= 150
+    assert {case.kind for case in cases} == {"MFT", "INV", "DIR"}
+    assert len({case.texts for case in cases}) == len(cases)
+    assert all(len(case.texts) >= 2 for case in cases if case.kind != "MFT")
+    assert {label for case in cases for label in case.right} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tests: [{test: a, capability: b, kind: MFT, label: positive, text: [x]}]", "tests.0.text"),
+        ("tests: [{test: a, capability: b, kind: DIR, groups: [[x, y]]}]", "'a'.*not whole"),
+        ("tests: [{test: a, capability: b, kind: DIR, rule: up, groups: [[x, y]]}]", "tests.0.rule"),
+    ],
+)
+def test_a_suite_with_a_slip_is_refused_where_it_lies(tmp_path, text, says):
+    path = tmp_path / "suite.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        load_own_suite(path)
