@@ -1,0 +1,146 @@
+"""Float32 fusions: fewer, larger operators, the same answers.
+
+Two steps, each exact up to float32 rounding: the fusions of `onnxruntime.transformers` (embedding, attention, GELU,
+LayerNorm with its residual), with the projections left as MatMuls so that they can be quantized one by one; and, since
+a classifier reads the first token alone, the last layer computed for that token only.
+"""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import ModelError
+from training.onnx_export import whole_file
+
+if TYPE_CHECKING:
+    import onnx
+
+log = logging.getLogger(__name__)
+
+# What may stand between the last attention and the choice of the first token: each row (token) by itself.
+_PER_TOKEN = {
+    "MatMul", "Add", "Mul", "Div", "Erf", "Relu", "Tanh", "Gelu", "FastGelu", "BiasGelu", "QuickGelu",
+    "LayerNormalization", "SkipLayerNormalization",
+}  # fmt: skip
+
+
+def optimise(fp32_file: Path, out_file: Path) -> Path:
+    """Fuse a float32 export.
+
+    Args:
+        fp32_file: What `export_fp32` wrote.
+        out_file: The optimised ONNX file, same inputs and output; replaced if it is there. Padding must stand behind
+            the text: the fused attention reads the mask as lengths.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ModelError: The file is missing or corrupt.
+    """
+    import onnx
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    read_graph(fp32_file)  # a clear error before the optimiser's own
+    options = FusionOptions("bert")
+    options.use_multi_head_attention = True
+    for name in ("onnxruntime.transformers", "fusion_base", "onnx_model", "onnx_model_bert", "optimizer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Heads and width 0: read from the graph. Level 0: none of the runtime's own, machine-bound rewriting is frozen in.
+    fused = optimizer.optimize_model(
+        str(fp32_file), model_type="bert", num_heads=0, hidden_size=0, optimization_options=options, opt_level=0
+    )
+    graph = fused.model
+    if not any(node.op_type == "MultiHeadAttention" for node in graph.graph.node):
+        log.warning("No attention of %s was fused; the optimised file gains little.", fp32_file)
+    first_token_only(graph)
+    log.info("Optimised %s: %s", fp32_file.name, dict(Counter(node.op_type for node in graph.graph.node)))
+    with whole_file(out_file) as temporary:
+        onnx.save(graph, temporary)
+    return out_file
+
+
+def read_graph(file: Path) -> "onnx.ModelProto":
+    """An ONNX file in memory.
+
+    Raises:
+        ModelError: It is missing or corrupt.
+    """
+    import onnx
+
+    try:
+        graph = onnx.load(file)
+        if not graph.graph.node:
+            raise ValueError("a graph without nodes")
+    except Exception as error:  # protobuf and the file system each raise their own
+        raise ModelError(
+            f"The ONNX file {file} cannot be read.", found=error, expected="an ONNX model in a single file",
+            remedy="It is damaged or half-written: export the candidate again (groundswell export).",
+        ) from error  # fmt: skip
+    return graph
+
+
+def first_token_only(model: "onnx.ModelProto") -> bool:
+    """Let the last layer compute queries, projections and feed-forward for the first token alone, in place.
+
+    Keys and values still see the whole text. Nothing is changed when the graph between the last attention and the
+    classifier does anything but per-token work followed by the choice of token 0.
+
+    Args:
+        model: Optimised graph with `MultiHeadAttention` operators.
+
+    Returns:
+        Whether the graph was changed.
+    """
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    maker = {name: node for node in graph.node for name in node.output}
+    attentions = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
+    if not attentions or attentions[-1].input[0] not in maker:
+        return False
+    query = maker[attentions[-1].input[0]]
+    hidden = query.input[0]
+    after = _per_token_nodes(graph, attentions[-1].output[0], hidden)
+    if query.op_type != "MatMul" or after is None:
+        log.warning("The last layer is computed for all tokens: what follows it is not per token.")
+        return False
+    for name, value in (("first_from", 0), ("first_to", 1), ("first_axis", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], dtype=np.int64), name))
+    first = f"{hidden}_first"
+    slicing = helper.make_node("Slice", [hidden, "first_from", "first_to", "first_axis"], [first], name="first_token")
+    graph.node.insert(list(graph.node).index(maker[hidden]) + 1, slicing)
+    for node in [query, *after]:
+        node.input[:] = [first if name == hidden else name for name in node.input]
+    return True
+
+
+def _per_token_nodes(graph: "onnx.GraphProto", start: str, hidden: str) -> "list[onnx.NodeProto] | None":
+    """Nodes between `start` and the Gather of token 0; None when there is anything else on the way."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name for tensor in graph.initializer}
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants.add(node.output[0])
+            values |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+    reached, found, chosen = {start}, [], False
+    for node in graph.node:  # topological order
+        if not reached.intersection(node.input):
+            continue
+        if node.op_type == "Gather" and node.input[0] in reached and node.input[1] in values:
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            if axis == 1 and numpy_helper.to_array(values[node.input[1]]).tolist() == 0:
+                chosen = True
+                continue
+            return None
+        others = {name for name in node.input if name} - reached - constants
+        if node.op_type not in _PER_TOKEN or not others <= {hidden}:
+            return None
+        found.append(node)
+        reached.update(node.output)
+    return found if chosen and not reached & {output.name for output in graph.output} else None
