@@ -65,6 +65,11 @@ class Cost:
     bulk_texts: int
     single_texts: int
 
+    @property
+    def latencies_ms(self) -> tuple[Spread, Spread, Spread]:
+        """p50, p95, p99."""
+        return self.latency_p50_ms, self.latency_p95_ms, self.latency_p99_ms
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)

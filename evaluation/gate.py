@@ -1,0 +1,255 @@
+"""The gate: may this candidate answer? Rules from `configs/gates.yaml`, each with its reason, passed or not."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from data.errors import GateRefused, ModelError
+from evaluation.gates import BaselineRule, BehaviourRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
+from evaluation.leaderboard import Row
+from evaluation.metrics import RESAMPLES, Estimate, paired_difference
+
+_Z = 1.959964  # 97.5 % quantile of the normal distribution
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one rule found."""
+
+    rule: str
+    passed: bool
+    found: float | str | None
+    limit: float | str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Passed when every rule passed."""
+
+    candidate: str
+    passed: bool
+    reasons: tuple[Reason, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"candidate": self.candidate, "passed": self.passed, "reasons": [asdict(r) for r in self.reasons]}
+
+    @property
+    def failures(self) -> tuple[Reason, ...]:
+        """The rules that said no."""
+        return tuple(reason for reason in self.reasons if not reason.passed)
+
+    def summary(self) -> str:
+        """One line."""
+        if self.passed:
+            return f"{self.candidate} passed all {len(self.reasons)} rules."
+        return f"{self.candidate} is refused: " + "; ".join(reason.text for reason in self.failures)
+
+    def markdown(self) -> str:
+        """A table of every rule, those that said no first."""
+        lines = [f"**{'Passed' if self.passed else 'Refused'}**: {self.candidate}", ""]
+        lines += ["| | Rule | Reason |", "|---|---|---|"]
+        for reason in sorted(self.reasons, key=lambda reason: reason.passed):
+            lines.append(f"| {'✓' if reason.passed else '✗'} | {reason.rule} | {reason.text} |")
+        return "\n".join(lines) + "\n"
+
+    def raise_if_refused(self) -> None:
+        """Raise when the verdict is no.
+
+        Raises:
+            GateRefused: With every rule that said no.
+        """
+        if not self.passed:
+            raise GateRefused(
+                f"The gate refused {self.candidate}.", found="; ".join(reason.text for reason in self.failures),
+                expected="every rule of configs/gates.yaml passed", remedy="Production stays as it is.",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The answers the rules compare, as `decide` is given them."""
+
+    labels: np.ndarray
+    candidate: np.ndarray
+    production: np.ndarray | None
+    baseline: np.ndarray | None
+    primary: np.ndarray | None
+    slices: Mapping[str, np.ndarray]
+    resamples: int
+    seed: int
+
+    def rows(self, mask: np.ndarray | None) -> np.ndarray:
+        """The labelled rows of a mask."""
+        labelled = self.labels >= 0
+        return labelled if mask is None else labelled & mask
+
+    def minus(self, other: np.ndarray, metric: str, rows: np.ndarray) -> Estimate:
+        """The paired difference candidate - other."""
+        return paired_difference(
+            self.labels[rows], self.candidate[rows], other[rows], metric, resamples=self.resamples, seed=self.seed
+        )
+
+
+def _span(difference: Estimate) -> str:
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"
+
+
+def _bounds(row: Row, gates: Gates) -> list[Reason]:
+    reasons = []
+    for metric, floor in gates.floors.items():
+        value = row.metrics[metric].value
+        # Not defined (a class that the test rows lack) is not enough: nobody measured it.
+        text = f"{metric} is {value:.4f}, at least {floor:g} is asked"
+        reasons.append(Reason(f"floor: {metric}", bool(value >= floor), value, floor, text))
+    for metric, ceiling in gates.ceilings.items():
+        value = row.metrics[metric].value
+        text = f"{metric} is {value:.4f}, at most {ceiling:g} is asked"
+        reasons.append(Reason(f"ceiling: {metric}", bool(value <= ceiling), value, ceiling, text))
+    return reasons
+
+
+def _baseline(evidence: _Evidence, rule: BaselineRule) -> Reason:
+    if evidence.baseline is None:
+        return Reason("better than VADER", True, None, None, "VADER was not measured: nothing to compare with")
+    rows = evidence.rows(evidence.primary)
+    found, count = evidence.minus(evidence.baseline, rule.metric, rows), int(rows.sum())
+    if count < rule.min_rows:
+        text = f"{rule.metric} against VADER {_span(found)} on {count} rows: too few, the value alone decides"
+        return Reason("better than VADER", found.value > 0, found.value, 0.0, text)
+    text = f"{rule.metric} against VADER {_span(found)}, the whole interval above 0 is asked"
+    return Reason("better than VADER", found.low > 0, found.low, 0.0, text)
+
+
+def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:
+    name = "not worse than production"
+    if evidence.production is None:
+        return Reason(name, True, None, None, "there is no production model yet: nothing to compare with")
+    found = evidence.minus(evidence.production, rule.metric, evidence.rows(evidence.primary))
+    text = f"{rule.metric} against production {_span(found)}"
+    if found.high < 0:
+        return Reason(name, False, found.high, 0.0, f"{text}: the whole interval lies below 0")
+    if found.value < -rule.margin:
+        return Reason(
+            name, False, found.value, -rule.margin, f"{text}: worse by more than {100 * rule.margin:g} points"
+        )
+    return Reason(name, True, found.value, -rule.margin, f"{text}: not worse")
+
+
+def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
+    if evidence.production is None:
+        return []
+    reasons = []
+    for name, mask in evidence.slices.items():
+        rows = evidence.rows(mask)
+        if (count := int(rows.sum())) < rule.min_rows:
+            continue
+        found = evidence.minus(evidence.production, rule.metric, rows)
+        passed = not found.high < -rule.margin
+        text = f"{rule.metric} on {name} ({count:,} rows) against production {_span(found)}"
+        text += "" if passed else f": wholly below {-100 * rule.margin:g} points"
+        reasons.append(Reason(f"slice: {name}", passed, found.high, -rule.margin, text))
+    return reasons
+
+
+def _pooled(row: Row, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]]:
+    pooled: dict[str, tuple[int, int]] = {}
+    for part in row.behaviour:
+        if (part.suite, part.test) in shared:
+            fails, n = pooled.get(f"{part.suite} {part.kind}", (0, 0))
+            pooled[f"{part.suite} {part.kind}"] = (fails + part.fails, n + part.n)
+    return {key: counts for key, counts in pooled.items() if counts[1]}
+
+
+def _behaviour(row: Row, production: Row | None, rule: BehaviourRule) -> list[Reason]:
+    if production is None:
+        return []
+    tests = [{(part.suite, part.test) for part in one.behaviour} for one in (row, production)]
+    ours, theirs = (_pooled(one, tests[0] & tests[1]) for one in (row, production))
+    if not set(ours) & set(theirs):
+        return [Reason("behaviour", True, None, None, "no behavioural test was run on both: nothing to compare with")]
+    reasons = []
+    for key in [key for key in ours if key in theirs]:
+        (fails, n), (their_fails, their_n) = ours[key], theirs[key]
+        share, their_share = fails / n, their_fails / their_n
+        worse = share - their_share
+        spread = _Z * math.sqrt(share * (1 - share) / n + their_share * (1 - their_share) / their_n)
+        passed = not (worse > rule.margin and worse - spread > 0)
+        text = f"{key} fails in {100 * share:.1f} % of {n} cases, production in {100 * their_share:.1f} %"
+        text += "" if passed else f": worse by more than {100 * rule.margin:g} points and beyond chance"
+        reasons.append(Reason(f"behaviour: {key}", passed, worse, rule.margin, text))
+    return reasons
+
+
+def _parity(parity: Mapping[str, Any] | None, rule: ParityRule) -> Reason:
+    if parity is None:
+        text = "parity was not checked" + ("" if rule.required else ", and is not asked")
+        return Reason("parity", not rule.required, None, "passed", text)
+    passed = bool(parity["passed"])
+    said = str(parity.get("text") or ("the exported model answers as the trained one" if passed else "parity failed"))
+    return Reason("parity", passed or not rule.required, "passed" if passed else "failed", "passed", said)
+
+
+def _cost(row: Row, rule: CostRule) -> Reason:
+    limit = rule.cpu_us_per_text
+    if row.cost is None:
+        return Reason("CPU budget", False, None, limit, "the CPU time per text was not measured")
+    found = row.cost.cpu_us_per_text.value
+    text = f"{found:,.0f} CPU µs per text, at most {limit:,.0f} is asked"
+    return Reason("CPU budget", found <= limit, found, limit, text)
+
+
+def decide(  # noqa: PLR0913
+    candidate: Mapping[str, Any] | Row, production: Mapping[str, Any] | Row | None, gates: Gates, *,
+    labels: np.ndarray, candidate_proba: np.ndarray, production_proba: np.ndarray | None = None,
+    baseline_proba: np.ndarray | None = None, primary: np.ndarray | None = None,
+    slices: Mapping[str, np.ndarray] | None = None, parity: Mapping[str, Any] | None = None,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> Verdict:  # fmt: skip
+    """Judge a candidate by every rule.
+
+    Args:
+        candidate: Its leaderboard row (or the row's JSON form), with behaviour and cost.
+        production: That of the model that answers now, or None.
+        gates: The rules, from `load_gates`.
+        labels: Class ids of the test rows, int, shape (N,); -1 where a row has no sentiment label.
+        candidate_proba: The candidate's probabilities of the same rows, shape (N, 3).
+        production_proba: Those of the model that answers now, or None.
+        baseline_proba: Those of VADER, or None.
+        primary: Which rows rank the candidates, bool, shape (N,); None: all.
+        slices: Masks by name, bool, shape (N,), from `slices.slice_masks`.
+        parity: `passed` (bool) and `text` (why) of the parity check, or None when there was none.
+        resamples: Bootstrap resamples.
+        seed: Of the resampling.
+
+    Returns:
+        The verdict with one reason per rule, in the order of `configs/gates.yaml`.
+
+    Raises:
+        ModelError: Production without its probabilities or the other way round, or probabilities of another shape.
+    """
+    row = candidate if isinstance(candidate, Row) else Row.from_dict(candidate)
+    current = production if isinstance(production, Row) or production is None else Row.from_dict(production)
+    if (current is None) != (production_proba is None):
+        raise ModelError(
+            "The gate cannot compare with production.", found="its report or its probabilities, but not both",
+            expected="both, or neither when nothing is in production yet",
+        )  # fmt: skip
+    evidence = _Evidence(
+        np.asarray(labels), candidate_proba, production_proba, baseline_proba, primary, slices or {}, resamples, seed
+    )
+    reasons = (
+        *_bounds(row, gates),
+        _baseline(evidence, gates.baseline),
+        _production(evidence, gates.production),
+        *_slices(evidence, gates.slices),
+        *_behaviour(row, current, gates.behaviour),
+        _parity(parity, gates.parity),
+        _cost(row, gates.cost),
+    )
+    return Verdict(row.candidate, all(reason.passed for reason in reasons), reasons)

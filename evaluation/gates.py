@@ -1,0 +1,97 @@
+"""The typed reader of `configs/gates.yaml`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.errors import SettingsError
+from data.settings import nearest, project_root, read_yaml
+from evaluation.metrics import METRICS
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaselineRule(_Strict):
+    """Better than VADER."""
+
+    metric: str = "macro_recall"
+    min_rows: int = Field(default=1000, ge=1)
+
+
+class ProductionRule(_Strict):
+    """Not worse than the model that answers now."""
+
+    metric: str = "macro_recall"
+    margin: float = Field(default=0.005, ge=0, le=1)
+
+
+class SlicesRule(_Strict):
+    """No slice much worse than production."""
+
+    metric: str = "macro_recall"
+    min_rows: int = Field(default=200, ge=1)
+    margin: float = Field(default=0.03, ge=0, le=1)
+
+
+class BehaviourRule(_Strict):
+    """Failure rates not much higher than those of production."""
+
+    margin: float = Field(default=0.02, ge=0, le=1)
+
+
+class ParityRule(_Strict):
+    """The exported model answers as the trained one."""
+
+    required: bool = True
+
+
+class CostRule(_Strict):
+    """The CPU budget."""
+
+    cpu_us_per_text: float = Field(default=25_000, gt=0)
+
+
+class Gates(_Strict):
+    """The rules. A section left out has its defaults; floors and ceilings left out ask for nothing."""
+
+    floors: dict[str, float] = {}
+    ceilings: dict[str, float] = {}
+    baseline: BaselineRule = BaselineRule()
+    production: ProductionRule = ProductionRule()
+    slices: SlicesRule = SlicesRule()
+    behaviour: BehaviourRule = BehaviourRule()
+    parity: ParityRule = ParityRule()
+    cost: CostRule = CostRule()
+
+
+def load_gates(path: Path | None = None) -> Gates:
+    """Read `configs/gates.yaml`.
+
+    Raises:
+        SettingsError: Not readable, an unknown key or metric (naming the nearest right one), or a value out of range.
+    """
+    path = path or project_root() / "configs" / "gates.yaml"
+    try:
+        gates = Gates(**read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        *section, key = map(str, first["loc"])
+        model = Gates.model_fields[section[0]].annotation if section else Gates
+        known = list(getattr(model, "model_fields", {}))
+        close = nearest(key, known) if first["type"] == "extra_forbidden" else None
+        raise SettingsError(
+            f"{path} cannot be used at {'.'.join([*section, key])}.", found=first["input"],
+            expected=f"one of {', '.join(known)}" if first["type"] == "extra_forbidden" else first["msg"],
+            remedy=f"Did you mean {close}?" if close else None,
+        ) from None  # fmt: skip
+    named = [*gates.floors, *gates.ceilings, gates.baseline.metric, gates.production.metric, gates.slices.metric]
+    for metric in named:
+        if metric not in METRICS:
+            close = nearest(metric, list(METRICS))
+            raise SettingsError(
+                f"{path} names a metric that is not there.", found=metric, expected=", ".join(METRICS),
+                remedy=f"Did you mean {close}?" if close else None,
+            )  # fmt: skip
+    return gates

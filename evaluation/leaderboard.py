@@ -1,0 +1,237 @@
+"""The comparison of all candidates on one frozen split: what it holds, and its JSON and terminal forms.
+
+`leaderboard.json` is a list of rows, best first; a row holds `candidate` and each metric by name, `{value, low, high}`.
+Pages and plots: `evaluation.leaderboard_page`, `evaluation.plots`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from data.artifacts import read_json
+from data.errors import ModelError
+from evaluation.behaviour import BehaviourRow
+from evaluation.cost import Cost
+from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_difference
+from evaluation.slices import SliceRow
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+RANKED_BY = "macro_recall"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate."""
+
+    candidate: str
+    n: int
+    """Rows of the frozen split it was ranked on."""
+    metrics: dict[str, Estimate]
+    from_scratch: bool = False
+    """Trained from random weights: not what its family reaches from a pretrained checkpoint."""
+    temperature: float = 1.0
+    cost: Cost | None = None
+    slices: tuple[SliceRow, ...] = ()
+    behaviour: tuple[BehaviourRow, ...] = ()
+    against: dict[str, Estimate] = field(default_factory=dict)
+    """Macro-recall minus that of each other candidate, paired."""
+
+    @property
+    def title(self) -> str:
+        """The name, with `(from scratch)` where that holds."""
+        return f"{self.candidate} (from scratch)" if self.from_scratch else self.candidate
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: metrics lie beside `candidate`."""
+        return {
+            "candidate": self.candidate,
+            "from_scratch": self.from_scratch,
+            "n": self.n,
+            **{name: estimate.to_dict() for name, estimate in self.metrics.items()},
+            "temperature": round(self.temperature, 4),
+            "cost": self.cost.to_dict() if self.cost else None,
+            "against": {name: estimate.to_dict() for name, estimate in self.against.items()},
+            "slices": [row.to_dict() for row in self.slices],
+            "behaviour": [row.to_dict() for row in self.behaviour],
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; metrics may lie under `metrics` instead, and `n` may be called `rows`."""
+        metrics = raw.get("metrics", raw)
+        return cls(
+            candidate=raw["candidate"], n=int(raw["n"] if "n" in raw else raw["rows"]),
+            metrics={name: Estimate.from_dict(metrics[name]) for name in METRICS if name in metrics},
+            from_scratch=bool(raw.get("from_scratch", False)), temperature=float(raw.get("temperature", 1.0)),
+            cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
+            slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
+            behaviour=tuple(BehaviourRow.from_dict(row) for row in raw.get("behaviour", ())),
+            against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference in macro-recall, `first` minus `second`."""
+
+    first: str
+    second: str
+    difference: Estimate
+
+    @property
+    def real(self) -> bool:
+        """Whether the 95 % interval leaves 0 out."""
+        return is_real(self.difference)
+
+    def text(self) -> str:
+        """One sentence, in points of macro-recall."""
+        value, low, high = (100 * x for x in (self.difference.value, self.difference.low, self.difference.high))
+        verdict = "a real difference" if self.real else "no real difference"
+        return f"{self.first} − {self.second}: {value:+.1f} [{low:+.1f}, {high:+.1f}], {verdict}"
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All rows, best first, and every pair of them."""
+
+    dataset: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    """What else the page states: data fingerprint, when, machine ... by title."""
+
+
+def compare(
+    labels: np.ndarray, probas: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Comparison]:
+    """The paired difference in macro-recall of every pair, in the order of `probas`.
+
+    Args:
+        labels: Class ids, shape (N,).
+        probas: By candidate, probabilities of the same rows, shape (N, 3).
+        resamples: Bootstrap resamples.
+        seed: Of the resampling.
+    """
+    return [
+        Comparison(a, b, paired_difference(labels, probas[a], probas[b], RANKED_BY, resamples=resamples, seed=seed))
+        for a, b in combinations(probas, 2)
+    ]
+
+
+def build_leaderboard(  # noqa: PLR0913
+    rows: Sequence[Row], labels: np.ndarray, probas: Mapping[str, np.ndarray], *, dataset: str,
+    about: Mapping[str, Any] | None = None, resamples: int = RESAMPLES, seed: int = 0,
+) -> Leaderboard:  # fmt: skip
+    """Rank the rows by macro-recall and compare each pair.
+
+    Args:
+        rows: One per candidate.
+        labels: Class ids of the primary rows, shape (N,).
+        probas: By candidate, probabilities of those rows, shape (N, 3).
+        dataset: Name of the primary data set.
+        about: What else the page states, by title.
+        resamples: Bootstrap resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ModelError: There are no rows, a name occurs twice, or a candidate has no probabilities.
+    """
+    names = [row.candidate for row in rows]
+    if not rows or len(set(names)) < len(names) or set(names) != set(probas):
+        raise ModelError(
+            "The leaderboard cannot be built.", found=f"rows {names}, probabilities of {list(probas)}",
+            expected="at least one row, each candidate once, with its probabilities",
+        )  # fmt: skip
+    ranked = sorted(rows, key=lambda row: (-row.metrics[RANKED_BY].value, row.candidate))
+    ordered = {row.candidate: probas[row.candidate] for row in ranked}
+    pairs = compare(labels, ordered, resamples=resamples, seed=seed)
+    against: dict[str, dict[str, Estimate]] = {name: {} for name in ordered}
+    for pair in pairs:
+        found = pair.difference
+        against[pair.first][pair.second] = found
+        against[pair.second][pair.first] = Estimate(-found.value, -found.high, -found.low)
+    ranked = [replace(row, against=against[row.candidate]) for row in ranked]
+    return Leaderboard(dataset, tuple(ranked), tuple(pairs), dict(about or {}))
+
+
+def read_leaderboard(path: Path) -> list[Row]:
+    """The rows of a `leaderboard.json`.
+
+    Raises:
+        ModelError: There is none yet, or it cannot be read.
+    """
+    try:
+        return [Row.from_dict(raw) for raw in read_json(path)]
+    except FileNotFoundError as error:
+        raise ModelError(
+            "There is no leaderboard yet.", found=f"no file {path}", remedy="Run `groundswell benchmark`."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"The leaderboard {path} cannot be read.", found=f"{type(error).__name__}: {error}",
+            remedy="Run `groundswell benchmark` again.",
+        ) from error  # fmt: skip
+
+
+def format_us(microseconds: float) -> str:
+    """CPU time as a person reads it: `52 µs`, `3,480 µs`."""
+    return f"{microseconds:,.0f} µs" if microseconds >= 10 else f"{microseconds:.1f} µs"
+
+
+def format_bytes(size: float | None) -> str:
+    """`87 MiB`, `512 KiB`; a dash for None."""
+    if size is None:
+        return "–"
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def format_ms(milliseconds: float) -> str:
+    """Milliseconds with as many decimals as they deserve: `0.07`, `3.9`, `53`."""
+    digits = 2 if milliseconds < 1 else 1 if milliseconds < 10 else 0
+    return f"{milliseconds:,.{digits}f}"
+
+
+def points(estimate: Estimate | None) -> str:
+    """A value in points of 100 without its interval."""
+    return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
+
+
+def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
+    """The rows (or their JSON forms) for a terminal of 80 columns or more, best first; the page holds the rest."""
+    from rich import box
+    from rich.table import Table
+
+    caption = "Points of 100, [ ] 95 % intervals; CPU per text in bulk and latency of one text: medians of rounds."
+    table = Table(title="Leaderboard", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("Candidate", min_width=14)
+    for title in ("Macro-recall", "F1", "ECE", "CPU µs", "p50 ms", "p99 ms", "MiB"):
+        table.add_column(title, justify="right", no_wrap=True)
+    typed = [row if isinstance(row, Row) else Row.from_dict(row) for row in rows]
+    for row in sorted(typed, key=lambda row: -row.metrics[RANKED_BY].value):
+        cost = row.cost
+        table.add_row(
+            f"{row.candidate} [dim](from scratch)[/]" if row.from_scratch else row.candidate,
+            row.metrics[RANKED_BY].text().replace("[", r"\["),
+            *(points(row.metrics.get(name)) for name in ("macro_f1", "ece")),
+            *(
+                (
+                    format_us(cost.cpu_us_per_text.value).removesuffix(" µs"),
+                    format_ms(cost.latency_p50_ms.value), format_ms(cost.latency_p99_ms.value),
+                    f"{cost.peak_memory_mib:,.0f}",
+                )
+                if cost
+                else ("–",) * 4
+            ),
+        )  # fmt: skip
+    return table

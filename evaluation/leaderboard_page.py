@@ -1,0 +1,214 @@
+"""The leaderboard as a folder: JSON, Markdown, a page for a browser, and the plots beside it."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.artifacts import atomic_folder, write_json, write_text
+from evaluation.behaviour import fail_rate_by_kind
+from evaluation.leaderboard import RANKED_BY, Leaderboard, Row, format_bytes, format_ms, format_us, points
+from evaluation.metrics import Estimate, is_real
+from evaluation.plots import plot_confusion, plot_ladder, plot_pareto, plot_reliability
+
+Cells = list[list[str]]
+_HOW_TO_READ = (
+    "Points of 100. [ ] are 95 % bootstrap intervals over the test rows. CPU time is that of a process holding one "
+    "candidate alone, all candidates measured in turn in the same run (median of rounds); wall times hold for this "
+    "machine only. From scratch: trained from random weights, not what the family reaches from a pretrained checkpoint."
+)
+_PLOTS = {
+    "pareto.png": "Macro-recall against CPU time per text, with the Pareto front",
+    "confusion.png": "Confusion matrices: share of each true class",
+    "reliability.png": "Reliability: accuracy against confidence, after temperature scaling",
+    "ladder.png": "The export ladder: CPU time per text of each step",
+}
+
+
+def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+    """Header and cells of the main table, best candidate first."""
+    head = ["Candidate", "Macro-recall", "Macro-F1", "Accuracy", "Recall neg / neu / pos", "ECE", "CPU per text",
+            "p50 / p95 / p99 ms", "Texts/s", "Peak memory", "Load", "File"]  # fmt: skip
+    cells = []
+    for row in rows:
+        cost, metrics = row.cost, row.metrics
+        recalls = " / ".join(points(metrics.get(f"recall_{label}")) for label in ("negative", "neutral", "positive"))
+        cells.append([
+            row.title, metrics[RANKED_BY].text(), metrics["macro_f1"].text(), metrics["accuracy"].text(), recalls,
+            points(metrics.get("ece")),
+            *([
+                format_us(cost.cpu_us_per_text.value), " / ".join(format_ms(x.value) for x in cost.latencies_ms),
+                f"{cost.texts_per_s.value:,.0f}", f"{cost.peak_memory_mib:,.0f} MiB", f"{cost.load_s:.1f} s",
+                format_bytes(cost.file_bytes),
+            ] if cost else ["–"] * 6),
+        ])  # fmt: skip
+    return head, cells
+
+
+def _signed(difference: Estimate) -> str:
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + (" *" if is_real(difference) else "")
+
+
+def pair_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+    """Row minus column in macro-recall; an asterisk marks a difference whose interval leaves 0 out."""
+    names = [row.candidate for row in rows]
+    cells = [
+        [row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows
+    ]
+    return ["Row minus column", *names], cells
+
+
+def slice_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+    """Macro-recall on each slice, one column per candidate; a dash where the slice is too small."""
+    sizes = {part.slice: part.n for row in rows for part in row.slices}
+    found = {(row.candidate, part.slice): part.metrics.get(RANKED_BY) for row in rows for part in row.slices}
+    cells = []
+    for name, size in sizes.items():
+        estimates = [found.get((row.candidate, name)) for row in rows]
+        cells.append([name, f"{size:,}", *(e.text() if e else "–" for e in estimates)])
+    return ["Slice", "Rows", *(row.candidate for row in rows)], cells
+
+
+def behaviour_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str], Cells]:
+    """Failure rates: the mean of each suite and kind, or every test."""
+    names = [row.candidate for row in rows]
+    if not every_test:
+        means = [fail_rate_by_kind(row.behaviour) for row in rows]
+        keys = list(dict.fromkeys(key for mean in means for key in mean))
+        return ["Suite and kind", *names], [
+            [key, *(f"{100 * mean[key]:.1f} %" if key in mean else "–" for mean in means)] for key in keys
+        ]
+    found = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behaviour}
+    tests = {(part.suite, part.test): part for row in rows for part in row.behaviour}
+    cells = []
+    for (suite, test), part in tests.items():
+        rates = [found[name, suite, test].fail_rate if (name, suite, test) in found else None for name in names]
+        shown = [f"{rate.text(0)} %" if rate and points(rate) != "–" else "–" for rate in rates]
+        cells.append([test, suite, part.kind, str(part.n), *shown])
+    return ["Test", "Suite", "Kind", "Cases", *names], cells
+
+
+def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
+    """Title, explanation, header, cells of the tables under the main one; those without content left out."""
+    sections = [
+        ("Which differences are real", "Macro-recall of the row minus that of the column on the same texts (paired "
+         "bootstrap). * marks a difference whose 95 % interval leaves 0 out.", *pair_table(rows)),
+        ("Slices", "Macro-recall over the classes a slice holds. Slices that are too small get no verdict.",
+         *slice_table(rows)),
+        ("Behaviour", "Mean failure rate over the tests of each suite and kind: MFT must be right, INV must not "
+         "change, DIR must not move the wrong way.", *behaviour_table(rows, every_test=False)),
+        ("Behaviour, test by test", "Failure rates with 95 % intervals.", *behaviour_table(rows, every_test=True)),
+    ]  # fmt: skip
+    return [section for section in sections if section[3] and (len(rows) > 1 or section[0][0] != "W")]
+
+
+def markdown_table(head: Sequence[str], cells: Cells) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *cells]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def as_markdown(board: Leaderboard, plots: Sequence[str] = ()) -> str:
+    """The whole leaderboard as Markdown."""
+    parts = [f"# Leaderboard: {board.dataset}", _HOW_TO_READ]
+    parts += ["\n".join(f"- {title}: {value}" for title, value in board.about.items())] if board.about else []
+    parts += [markdown_table(*summary_table(board.rows))]
+    parts += [f"![{_PLOTS[name]}]({name})" for name in plots]
+    for title, explanation, head, cells in _sections(board.rows):
+        parts += [f"## {title}", explanation, markdown_table(head, cells)]
+    return "\n\n".join(parts) + "\n"
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --paper: #ffffff; --band: #f3f7fb;
+  --blue: #0072B2; --best: #e6f2fa; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e5e7eb; --soft: #9ca3af; --line: #374151; --paper: #111827;
+  --band: #1a2433; --blue: #56B4E9; --best: #12304a; } }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
+  padding: 2rem 1.5rem; max-width: 1400px; }
+h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; }
+p { color: var(--soft); margin: .2rem 0 .8rem; max-width: 75ch; }
+.about { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: .6rem 0; font-size: .88rem; }
+.about b { font-weight: 600; color: var(--soft); margin-right: .35rem; }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .45rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { font-weight: 600; background: var(--band); } tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem; }
+.ranked tbody tr:first-child { background: var(--best); } .ranked td:nth-child(2) { font-weight: 600; }
+.tag { font-size: .72rem; border: 1px solid var(--soft); color: var(--soft); border-radius: 999px; padding: 0 .45rem;
+  margin-left: .4rem; white-space: nowrap; }
+.real { color: var(--blue); font-weight: 600; }
+figure { margin: 1.4rem 0; } figcaption { color: var(--soft); font-size: .86rem; }
+img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 8px; background: #fff; }
+summary { cursor: pointer; color: var(--blue); margin: 1.6rem 0 .5rem; font-weight: 600; }
+"""
+
+
+def _html_table(head: Sequence[str], cells: Cells, kind: str = "") -> str:
+    def cell(text: str) -> str:
+        shown = html.escape(text).replace(" (from scratch)", '<span class="tag">from scratch</span>')
+        return f'<td class="real">{shown}</td>' if text.endswith(" *") else f"<td>{shown}</td>"
+
+    top = "".join(f"<th>{html.escape(title)}</th>" for title in head)
+    body = "\n".join(f"<tr>{''.join(map(cell, line))}</tr>" for line in cells)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f'<div class="scroll {kind}">{table}</div>'
+
+
+def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
+    """The whole leaderboard as one page that needs nothing but the plots beside it."""
+    title = html.escape(f"Leaderboard: {board.dataset}")
+    about = "".join(f"<span><b>{html.escape(k)}</b>{html.escape(str(v))}</span>" for k, v in board.about.items())
+    parts = [f"<h1>{title}</h1>", f'<div class="about">{about}</div>', f"<p>{html.escape(_HOW_TO_READ)}</p>"]
+    parts.append(_html_table(*summary_table(board.rows), kind="ranked"))
+    for name in plots:
+        caption = html.escape(_PLOTS[name])
+        parts.append(f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+    for heading, explanation, head, cells in _sections(board.rows):
+        table = f"<p>{html.escape(explanation)}</p>{_html_table(head, cells)}"
+        long = heading.endswith("test by test")
+        parts.append(
+            f"<details><summary>{heading}</summary>{table}</details>" if long else f"<h2>{heading}</h2>{table}"
+        )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def write_leaderboard(
+    board: Leaderboard, directory: Path, *, labels: np.ndarray, probas: Mapping[str, np.ndarray],
+    ladder: Sequence[Mapping[str, Any]] = (),
+) -> list[Path]:  # fmt: skip
+    """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced whole or not at all.
+
+    Args:
+        board: What `build_leaderboard` gave.
+        directory: The folder.
+        labels: Class ids of the primary rows, shape (N,).
+        probas: By candidate, calibrated probabilities of those rows, shape (N, 3).
+        ladder: Steps of the export, as `plots.plot_ladder` takes them; none: no such plot.
+
+    Returns:
+        The files, in `directory`.
+    """
+    titled = {row.title: probas[row.candidate] for row in board.rows}
+    with atomic_folder(directory) as folder:
+        write_json(folder / "leaderboard.json", [row.to_dict() for row in board.rows])
+        plot_pareto(board.rows, folder / "pareto.png")
+        plot_confusion(labels, titled, folder / "confusion.png")
+        plot_reliability(labels, titled, folder / "reliability.png")
+        if ladder:
+            plot_ladder(ladder, folder / "ladder.png")
+        plots = [name for name in _PLOTS if (folder / name).is_file()]
+        write_text(folder / "leaderboard.md", as_markdown(board, plots))
+        write_text(folder / "leaderboard.html", as_html(board, plots))
+        names = sorted(path.name for path in folder.iterdir())
+    return [directory / name for name in names]

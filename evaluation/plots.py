@@ -1,0 +1,221 @@
+"""The pictures of the leaderboard: PNG, drawn without a display, in colours that colour-blind people can tell apart."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.labels import LABELS
+from evaluation.leaderboard import RANKED_BY, Row, format_us
+from evaluation.metrics import confusion, expected_calibration_error, reliability
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow that vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#6b7280"
+_DPI = 150
+_COLUMNS = 4
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")  # no pyplot: no state, any thread
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _tidy(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, facecolor="white")
+    return path
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which of the points (cost, quality) no other beats in both: their indices, by rising cost."""
+    front, best = [], -np.inf
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[index][1] > best:
+            front.append(index)
+            best = points[index][1]
+    return front
+
+
+def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+    """Write each name beside its point where it covers neither another name nor a point."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # places are in pixels, known only now
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    pixels = [axes.transData.transform(point) for point in points]
+    taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in pixels]
+    frame = axes.get_window_extent(renderer)
+    offsets = [(side * 9, rise) for rise in (9, -17, 22, -30, 35, -43, 48) for side in (1, -1)]
+    for point, name in zip(points, names, strict=True):
+        for dx, dy in offsets:
+            text = axes.annotate(
+                name, point, (dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right", fontsize=9,
+                bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
+                arrowprops={"arrowstyle": "-", "color": _GREY, "lw": 0.5} if abs(dy) > 17 else None,
+            )  # fmt: skip
+            box = text.get_window_extent(renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if (inside and not any(box.overlaps(other) for other in taken)) or (dx, dy) == offsets[-1]:
+                taken.append(box)
+                break
+            text.remove()
+
+
+def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
+    """Macro-recall against CPU time per text, with intervals and the Pareto front; hollow marks are from scratch.
+
+    Returns:
+        The file, or None where no row has a cost.
+    """
+    shown = [row for row in rows if row.cost]
+    if not shown:
+        return None
+    figure = _figure(8.0, 5.0)
+    axes = figure.subplots()
+    places = []
+    for index, row in enumerate(shown):
+        assert row.cost
+        cpu, recall = row.cost.cpu_us_per_text, row.metrics[RANKED_BY]
+        places.append((cpu.value, 100 * recall.value))
+        colour = COLOURS[index % len(COLOURS)]
+        axes.errorbar(
+            cpu.value, 100 * recall.value, xerr=[[cpu.value - cpu.low], [cpu.high - cpu.value]],
+            yerr=[[100 * (recall.value - recall.low)], [100 * (recall.high - recall.value)]], fmt="o", markersize=8,
+            color=colour, markerfacecolor="white" if row.from_scratch else colour, mew=1.8, capsize=3, zorder=3,
+        )  # fmt: skip
+    front = [places[index] for index in pareto_front(places)]
+    if len(front) > 1:
+        axes.plot(*zip(*front, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label="Pareto front", zorder=2)
+        axes.legend(loc="upper left", frameon=False)
+    axes.set_xscale("log")
+    axes.set_xlim(min(p[0] for p in places) / 2, max(p[0] for p in places) * 3)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_formatter(lambda value, _: format_us(value))
+    axes.set_xlabel("CPU time per text in bulk (log scale; bar: lowest and highest round)")
+    axes.set_ylabel("Macro-recall, points (bar: 95 % interval)")
+    axes.set_title("Quality against cost", loc="left", fontweight="bold")
+    _tidy(axes)
+    _place_labels(figure, axes, places, [row.title for row in shown])
+    return _save(figure, path)
+
+
+def _panels(count: int, size: float, height: float) -> "tuple[Figure, list[Axes]]":
+    columns = min(count, _COLUMNS)
+    lines = -(-count // columns)
+    figure = _figure(size * columns + 0.4, height * lines + 0.3)
+    panels = list(np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel())
+    for spare in panels[count:]:
+        spare.set_visible(False)
+    return figure, panels[:count]
+
+
+def plot_confusion(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:
+    """One confusion matrix per candidate: share of each true class, and rows.
+
+    Args:
+        labels: Class ids, shape (N,).
+        probas: By title, probabilities, shape (N, 3).
+        path: The PNG.
+    """
+    figure, panels = _panels(len(probas), 3.0, 3.0)
+    for index, (axes, (name, proba)) in enumerate(zip(panels, probas.items(), strict=True)):
+        counts = confusion(labels, proba)
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for i in range(len(LABELS)):
+            for j in range(len(LABELS)):
+                ink = "white" if share[i, j] > 0.55 else "black"
+                axes.text(j, i - 0.1, f"{share[i, j]:.0%}", ha="center", va="center", color=ink, fontsize=11)
+                axes.text(j, i + 0.25, f"{counts[i, j]:,}", ha="center", va="center", color=ink, fontsize=7.5)
+        axes.set_xticks(range(len(LABELS)), LABELS, fontsize=8)
+        axes.set_yticks(range(len(LABELS)), LABELS, fontsize=8, rotation=90, va="center")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(name, fontsize=10, fontweight="bold")
+        axes.set_xlabel("predicted", fontsize=8, color=_GREY)
+        if index % _COLUMNS == 0:
+            axes.set_ylabel("true", fontsize=8, color=_GREY)
+    return _save(figure, path)
+
+
+def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:
+    """Accuracy against confidence per candidate; the size of a mark is the share of rows, the diagonal is the goal.
+
+    Args:
+        labels: Class ids, shape (N,).
+        probas: By title, calibrated probabilities, shape (N, 3).
+        path: The PNG.
+    """
+    figure, panels = _panels(len(probas), 3.0, 3.1)
+    for index, (axes, (name, proba)) in enumerate(zip(panels, probas.items(), strict=True)):
+        confidence, accuracy, rows = reliability(labels, proba)
+        error = expected_calibration_error(labels, proba, resamples=1).value
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+        held = rows > 0
+        axes.vlines(confidence[held], confidence[held], accuracy[held], color=colour, alpha=0.35, linewidth=3)
+        axes.plot(confidence[held], accuracy[held], color=colour, linewidth=1)
+        axes.scatter(confidence[held], accuracy[held], s=12 + 260 * rows[held] / rows.sum(), color=colour, zorder=3)
+        axes.set(xlim=(0.3, 1.02), ylim=(0, 1.02))
+        axes.set_title(name, fontsize=10, fontweight="bold")
+        axes.text(0.33, 0.93, f"ECE {100 * error:.1f} points", fontsize=9)
+        axes.set_xlabel("confidence", fontsize=8, color=_GREY)
+        if index % _COLUMNS == 0:
+            axes.set_ylabel("accuracy", fontsize=8, color=_GREY)
+        axes.tick_params(labelsize=8)
+        _tidy(axes)
+    return _save(figure, path)
+
+
+def plot_ladder(steps: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """What each step of the export gains and loses: CPU time per text, speed against the first step, label flips.
+
+    Args:
+        steps: In order; keys `name`, `cpu_us` (a number or `{value, low, high}`), and optionally `flips_per_10000`
+            (labels changed against the float32 model) and `recall_difference` (`{value, low, high}`, of 1, not of 100).
+        path: The PNG.
+    """
+    figure = _figure(8.0, 1.4 + 0.55 * len(steps))
+    axes = figure.subplots()
+    cpu = [step["cpu_us"] if isinstance(step["cpu_us"], Mapping) else {"value": step["cpu_us"]} for step in steps]
+    values = np.array([float(entry["value"]) for entry in cpu])
+    errors = np.array(
+        [
+            [value - float(e.get("low", value)), float(e.get("high", value)) - value]
+            for value, e in zip(values, cpu, strict=True)
+        ]
+    ).T
+    axes.barh(
+        range(len(steps)), values, color=COLOURS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GREY, "capsize": 3}
+    )
+    for index, (step, value) in enumerate(zip(steps, values, strict=True)):
+        said = [f"{format_us(value)}", f"{values[0] / value:.1f}×"]
+        if step.get("flips_per_10000") is not None:
+            said.append(f"{float(step['flips_per_10000']):.0f} flips in 10,000")
+        if step.get("recall_difference"):
+            said.append(f"recall {100 * float(step['recall_difference']['value']):+.2f}")
+        axes.text(value + errors[1, index] + values.max() * 0.015, index, "  ".join(said), va="center", fontsize=9)
+    axes.set_yticks(range(len(steps)), [str(step["name"]) for step in steps])
+    axes.invert_yaxis()
+    axes.set_xlim(0, values.max() * 1.75)
+    axes.set_xlabel("CPU time per text, µs, at equal lengths (bar: lowest and highest round)")
+    axes.set_title("The ladder: each step alone", loc="left", fontweight="bold")
+    _tidy(axes)
+    axes.grid(visible=False, axis="y")
+    return _save(figure, path)

@@ -1,0 +1,211 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import GateRefused, ModelError, SettingsError
+from evaluation.behaviour import BehaviourRow
+from evaluation.cost import Cost, Spread
+from evaluation.gate import decide
+from evaluation.gates import Gates, load_gates
+from evaluation.leaderboard import Row
+from evaluation.metrics import Estimate, score
+
+ROWS = 3000
+LABELS = np.random.default_rng(0).integers(0, 3, ROWS)
+SOURCE = np.arange(ROWS) % 4 == 0  # a slice of 750 rows
+GATES = load_gates()
+PARITY = {"passed": True, "text": "no label flips"}
+
+
+def _calibrated(right, seed):
+    """Answers right in a stated share of rows, with that confidence: well calibrated."""
+    generator = np.random.default_rng(seed)
+    return _proba(
+        np.where(generator.random(ROWS) < right, LABELS, (LABELS + generator.integers(1, 3, ROWS)) % 3), right
+    )
+
+
+def _proba(predicted, confidence):
+    proba = np.full((ROWS, 3), (1 - confidence) / 2)
+    proba[np.arange(ROWS), predicted] = confidence
+    return proba
+
+
+def _behaviour(fails, n=1000, kind="MFT"):
+    rate = Estimate(fails / n, 0.0, 1.0)
+    return (BehaviourRow("checklist", f"a {kind} test", kind, "c", n, fails, 0, rate),)
+
+
+def _row(name, proba, *, cpu_us=3500.0, fails=100):
+    spread = Spread(cpu_us, cpu_us, cpu_us)
+    cost = Cost(spread, spread, spread, spread, spread, 300, 1, None, 3, 64, 30)
+    return Row(name, ROWS, score(LABELS, proba, resamples=100), cost=cost, behaviour=_behaviour(fails))
+
+
+GOOD, OLD, BASE = _calibrated(0.72, 1), _calibrated(0.70, 2), _calibrated(0.57, 3)
+
+
+def _decide(proba=GOOD, row=None, production=OLD, old_row=None, gates=GATES, **options):
+    given = {"baseline_proba": BASE, "slices": {"source=x": SOURCE}, "parity": PARITY, "resamples": 300} | options
+    old = None if production is None else (old_row or _row("old", production))
+    return decide(
+        row or _row("new", proba),
+        old,
+        gates,
+        labels=LABELS,
+        candidate_proba=proba,
+        production_proba=production,
+        **given,
+    )
+
+
+def _failed(verdict):
+    assert verdict.passed is (not verdict.failures)
+    return [reason.rule for reason in verdict.failures]
+
+
+def test_a_better_candidate_passes_and_every_rule_has_said_why():
+    verdict = _decide()
+    assert verdict.passed and not verdict.failures
+    assert [reason.rule for reason in verdict.reasons] == [
+        "floor: macro_recall", "floor: recall_negative", "floor: recall_neutral", "floor: recall_positive",
+        "ceiling: ece", "better than VADER", "not worse than production", "slice: source=x", "behaviour: checklist MFT",
+        "parity", "CPU budget",
+    ]  # fmt: skip
+    assert all(reason.text for reason in verdict.reasons)
+    verdict.raise_if_refused()
+
+
+def test_the_first_model_has_nothing_to_be_worse_than():
+    verdict = _decide(production=None)
+    assert verdict.passed
+    assert "no production model yet" in next(r.text for r in verdict.reasons if r.rule == "not worse than production")
+
+
+def test_a_model_trained_on_shuffled_labels_is_refused_with_reasons():
+    shuffled = _proba(np.random.default_rng(9).integers(0, 3, ROWS), 0.6)
+    verdict = _decide(shuffled)
+    assert {"floor: macro_recall", "ceiling: ece", "better than VADER", "not worse than production"} <= set(
+        _failed(verdict)
+    )
+    with pytest.raises(GateRefused, match=r"refused new[\s\S]*macro_recall is 0\.3\d+, at least 0\.55"):
+        verdict.raise_if_refused()
+    assert verdict.markdown().index("✗") < verdict.markdown().index("✓")
+    assert verdict.to_dict()["passed"] is False and len(verdict.to_dict()["reasons"]) == len(verdict.reasons)
+
+
+def test_worse_than_production_by_the_paired_interval_is_refused_and_noise_is_not():
+    spoilt, noise = OLD.copy(), OLD.copy()
+    spoilt[:60] = np.roll(OLD[:60], 1, axis=1)  # 60 answers of 3,000 moved, most of them right before
+    flipped = np.random.default_rng(5).choice(ROWS, 8, replace=False)
+    noise[flipped] = np.roll(OLD[flipped], 1, axis=1)
+    assert "not worse than production" in _failed(_decide(spoilt))
+    assert _failed(_decide(noise)) == []
+
+
+def test_better_on_the_whole_but_much_worse_on_a_slice_is_refused():
+    traded = GOOD.copy()
+    traded[~SOURCE] = _calibrated(0.80, 6)[~SOURCE]
+    traded[SOURCE] = _calibrated(0.58, 7)[SOURCE]
+    verdict = _decide(traded, gates=GATES.model_copy(update={"ceilings": {}}))
+    assert _failed(verdict) == ["slice: source=x"]
+    assert "wholly below -3 points" in verdict.failures[0].text
+    small = {"tiny": SOURCE & (np.arange(ROWS) < 400)}
+    assert not any(reason.rule.startswith("slice") for reason in _decide(traded, slices=small).reasons)
+
+
+@pytest.mark.parametrize(
+    ("fails", "refused"),
+    [(100, False), (110, False), (119, False), (170, True)],  # production fails 100 of 1,000
+)
+def test_behaviour_may_not_get_worse_by_more_than_the_margin_and_chance(fails, refused):
+    verdict = _decide(row=_row("new", GOOD, fails=fails))
+    assert _failed(verdict) == (["behaviour: checklist MFT"] if refused else [])
+
+
+def test_behaviour_is_compared_on_tests_that_both_have_run():
+    other = replace(_row("old", OLD), behaviour=_behaviour(0, kind="INV"))
+    reason = next(r for r in _decide(old_row=other).reasons if r.rule == "behaviour")
+    assert reason.passed and "no behavioural test was run on both" in reason.text
+
+
+@pytest.mark.parametrize(
+    ("parity", "says"), [(None, "was not checked"), ({"passed": False, "text": "320 flips in 10,000"}, "320 flips")]
+)
+def test_parity_must_have_been_checked_and_passed(parity, says):
+    verdict = _decide(parity=parity)
+    assert _failed(verdict) == ["parity"] and says in verdict.failures[0].text
+    relaxed = GATES.model_copy(update={"parity": GATES.parity.model_copy(update={"required": False})})
+    assert _decide(parity=parity, gates=relaxed).passed
+
+
+def test_the_cpu_budget_holds_and_an_unmeasured_cost_is_no_pass():
+    assert _failed(_decide(row=_row("new", GOOD, cpu_us=25_000.0))) == []
+    verdict = _decide(row=_row("new", GOOD, cpu_us=25_001.0))
+    assert _failed(verdict) == ["CPU budget"] and "25,001" in verdict.failures[0].text
+    assert _failed(_decide(row=replace(_row("new", GOOD), cost=None))) == ["CPU budget"]
+
+
+def test_on_few_rows_the_value_alone_must_beat_vader():
+    few = np.arange(ROWS) < 60
+    verdict = _decide(primary=few, production=None, slices={})
+    reason = next(reason for reason in verdict.reasons if reason.rule == "better than VADER")
+    assert "too few" in reason.text and reason.passed is (reason.found > 0)
+    assert _failed(_decide(proba=BASE, row=_row("new", GOOD), production=None)) == [
+        "better than VADER"
+    ]  # equal is not better
+
+
+def test_unlabelled_rows_and_other_sets_do_not_rank():
+    labels = LABELS.copy()
+    labels[:500] = -1
+    base = {"labels": labels, "candidate_proba": GOOD, "production_proba": OLD, "parity": PARITY, "resamples": 200}
+    verdict = decide(_row("new", GOOD), _row("old", OLD), GATES, **base, primary=np.arange(ROWS) < 2000)
+    assert verdict.passed
+
+
+def test_production_needs_its_report_and_its_answers():
+    with pytest.raises(ModelError, match="not both"):
+        decide(_row("new", GOOD), None, GATES, labels=LABELS, candidate_proba=GOOD, production_proba=OLD)
+
+
+def test_json_rows_are_judged_like_rows():
+    assert _decide(row=_row("new", GOOD).to_dict(), old_row=_row("old", OLD).to_dict()).passed
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_floor_is_met_exactly_when_the_value_reaches_it(floor, value):
+    metrics = dict.fromkeys(score(LABELS[:10], GOOD[:10], resamples=10), Estimate(value, value, value))
+    row = replace(_row("new", GOOD), metrics=metrics)
+    gates = Gates(floors={"macro_recall": floor})
+    verdict = decide(row, None, gates, labels=LABELS, candidate_proba=GOOD, parity=PARITY)
+    assert verdict.passed is (value >= floor)
+
+
+def test_a_recall_that_is_not_defined_is_not_enough():
+    nan = float("nan")
+    row = _row("new", GOOD)
+    row = replace(row, metrics=row.metrics | {"recall_neutral": Estimate(nan, nan, nan)})
+    assert _failed(_decide(row=row)) == ["floor: recall_neutral"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("flors: {macro_recall: 0.5}", r"flors[\s\S]*Did you mean floors\?"),
+        ("slices: {marginn: 0.5}", r"slices.marginn[\s\S]*Did you mean margin\?"),
+        ("slices: {margin: 3}", r"slices.margin[\s\S]*less than or equal to 1"),
+        ("floors: {macro_recal: 0.5}", r"macro_recal[\s\S]*Did you mean macro_recall\?"),
+        ("floors: [1]", r"floors"),
+        ("- a list", r"holds no mapping"),
+    ],
+)
+def test_a_slip_in_the_rules_is_refused_by_name(tmp_path, text, says):
+    path = tmp_path / "gates.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        load_gates(path)
