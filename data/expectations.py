@@ -1,0 +1,210 @@
+"""What raw and split texts must hold, as Great Expectations suites; plain results come back.
+
+Importing this module is cheap; the first validation imports Great Expectations (about ten seconds).
+"""
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from data.catalog import DatasetSpec
+from data.cleaning import normalise
+from data.contracts import DOMAINS, LABELLED_TEXT, MAX_TEXT_CHARS, SPLITS
+from data.errors import ValidationFailed
+from data.labels import LABELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RARE_CLASS_SHARE = 0.01
+"""A class rarer than this, or one that takes up more than `COMMON_CLASS_SHARE`, points to a wrong mapping."""
+COMMON_CLASS_SHARE = 0.95
+ROWS_TOLERANCE = 0.01
+MAX_NULL_LABELS = 0.001
+_SAMPLE = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expectation, asked and answered."""
+
+    expectation: str
+    column: str | None
+    success: bool
+    unexpected_count: int
+    observed: Any
+    sample: list[Any] = field(default_factory=list)
+    """At most five of the unexpected values."""
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What a suite said."""
+
+    success: bool
+    suite: str
+    outcomes: list[Outcome]
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """The outcomes that say no."""
+        return [outcome for outcome in self.outcomes if not outcome.success]
+
+    def raise_if_failed(self) -> None:
+        """Refuse.
+
+        Raises:
+            ValidationFailed: Names each failing expectation, how many rows, and some of them.
+        """
+        if self.success:
+            return
+        raise ValidationFailed(
+            f"The suite {self.suite!r} says no.",
+            found="; ".join(
+                f"{o.expectation}({o.column or 'table'}): {o.unexpected_count:,} unexpected, observed {o.observed}"
+                + (f", such as {o.sample}" if o.sample else "")
+                for o in self.failures
+            ),
+            remedy="Mend the file, or the mapping of the set in configs/datasets.yaml.",
+        )
+
+
+def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec) -> ValidationReport:
+    """Check one fetched set: columns, types, labels, nulls, lengths, balance, ids, rows."""
+    gx = _great_expectations()
+    x = gx.expectations
+    mapped = [label for label in LABELS if label in spec.label_mapping.values()]
+    asked = [
+        x.ExpectTableColumnsToMatchSet(column_set=LABELLED_TEXT.names, exact_match=False),
+        x.ExpectTableRowCountToBeBetween(min_value=1),
+        *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "domain", "source", "split")),
+        x.ExpectColumnValuesToBeUnique(column="id"),
+        *(x.ExpectColumnValuesToBeInTypeList(column=name, type_list=["str"]) for name in ("id", "text")),
+        x.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1, max_value=MAX_TEXT_CHARS),
+        x.ExpectColumnValuesToNotMatchRegex(column="text", regex=r"\x00"),
+        x.ExpectColumnValuesToBeInSet(column="domain", value_set=list(DOMAINS)),
+        x.ExpectColumnValuesToBeInSet(column="split", value_set=[*SPLITS, ""]),
+        x.ExpectColumnValuesToBeBetween(column="label_confidence", min_value=0, max_value=1),
+    ]
+    if mapped:
+        asked += [
+            x.ExpectColumnValuesToNotBeNull(column="label", mostly=1 - MAX_NULL_LABELS),
+            x.ExpectColumnValuesToBeInSet(column="label", value_set=mapped),
+            *(x.ExpectColumnMeanToBeBetween(column=f"is_{label}", min_value=RARE_CLASS_SHARE, max_value=COMMON_CLASS_SHARE)
+              for label in mapped),
+        ]  # fmt: skip
+    else:
+        asked.append(x.ExpectColumnValuesToNotBeNull(column="sarcasm"))
+    if spec.local and spec.rows and "split" in frame:
+        for split, rows in spec.rows.items():
+            asked.append(
+                x.ExpectColumnSumToBeBetween(
+                    column=f"in_{split}",
+                    min_value=int(rows * (1 - ROWS_TOLERANCE)),
+                    max_value=int(rows * (1 + ROWS_TOLERANCE)) + 1,
+                )
+            )
+    return _run(frame, f"raw_{spec.name}", asked)
+
+
+def validate_splits(frame: "pd.DataFrame") -> ValidationReport:
+    """Check the split rows: every split there with every class, unique ids, no text in two splits."""
+    gx = _great_expectations()
+    x = gx.expectations
+    asked = [
+        x.ExpectTableColumnsToMatchSet(column_set=LABELLED_TEXT.names, exact_match=False),
+        *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "label", "split")),
+        x.ExpectCompoundColumnsToBeUnique(column_list=["source", "id"]),
+        x.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
+        x.ExpectColumnDistinctValuesToContainSet(column="split", value_set=list(SPLITS)),
+        x.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS)),
+        x.ExpectColumnDistinctValuesToContainSet(
+            column="split_and_label", value_set=[f"{split}/{label}" for split in SPLITS for label in LABELS]
+        ),
+        *(x.ExpectColumnMeanToBeBetween(column=f"is_{label}", min_value=RARE_CLASS_SHARE, max_value=COMMON_CLASS_SHARE)
+          for label in LABELS),
+        x.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1, max_value=MAX_TEXT_CHARS),
+        x.ExpectColumnValuesToBeInSet(column="leaks", value_set=[False]),
+    ]  # fmt: skip
+    return _run(frame, "splits", asked)
+
+
+def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
+    """The frame with the columns that expectations ask for and rows do not have: class and split indicators, leaks."""
+    frame = frame.copy()
+    for name in ("id", "text", "label", "split", "domain", "source"):
+        if name in frame:
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    for column in columns - set(frame.columns):
+        kind, _, value = column.partition("_")
+        if kind == "is" and "label" in frame:
+            frame[column] = (frame["label"] == value).astype(float)
+        elif kind == "in" and "split" in frame:
+            frame[column] = (frame["split"] == value).astype(int)
+        elif column == "split_and_label" and {"split", "label"} <= set(frame.columns):
+            frame[column] = frame["split"].astype(str) + "/" + frame["label"].astype(str)
+        elif column == "leaks" and {"split", "text"} <= set(frame.columns):
+            keys = frame["text"].fillna("").map(normalise)
+            frame[column] = frame["split"].groupby(keys).transform("nunique") > 1
+    return frame
+
+
+def _run(frame: "pd.DataFrame", suite: str, asked: list[Any]) -> ValidationReport:
+    gx = _great_expectations()
+    wanted = {name for e in asked for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        batch = (
+            context.data_sources.add_pandas("frames")
+            .add_dataframe_asset("texts")
+            .add_batch_definition_whole_dataframe("whole")
+            .get_batch({"dataframe": _helpers(frame, wanted)})
+        )
+        result = batch.validate(gx.ExpectationSuite(name=suite, expectations=asked))
+    outcomes = [_outcome(one) for one in result.results]
+    return ValidationReport(all(outcome.success for outcome in outcomes), suite, outcomes)
+
+
+def _outcome(one: Any) -> Outcome:
+    found = one.result or {}
+    config = one.expectation_config
+    error = next((e["exception_message"] for e in _exceptions(one.exception_info)), None)
+    observed = found.get("observed_value", error)
+    if observed is None and "unexpected_percent" in found:
+        observed = f"{found['unexpected_percent'] or 0:.3g} % of rows"
+    if isinstance(observed, float):
+        observed = round(observed, 4)
+    return Outcome(
+        expectation=config.type,
+        column=config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", [])) or None,
+        success=bool(one.success),
+        unexpected_count=int(found.get("unexpected_count") or 0),
+        observed=observed,
+        sample=[_short(value) for value in (found.get("partial_unexpected_list") or [])[:_SAMPLE]],
+    )
+
+
+def _exceptions(info: Any) -> list[dict[str, Any]]:
+    """Great Expectations gives one, or one a metric."""
+    if not info:
+        return []
+    single = [info] if "raised_exception" in info else list(info.values())
+    return [e for e in single if isinstance(e, dict) and e.get("raised_exception")]
+
+
+def _short(value: Any) -> Any:
+    return f"{value[:80]}… ({len(value):,} characters)" if isinstance(value, str) and len(value) > 80 else value
+
+
+def _great_expectations() -> Any:
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    for name in ("great_expectations", "great_expectations.expectations.expectation"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import great_expectations as gx
+    return gx

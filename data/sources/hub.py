@@ -1,0 +1,63 @@
+"""A set on the Hugging Face hub, at a pinned revision. Interrupted downloads go on from the hub library's own cache."""
+
+from typing import Any
+
+from data.catalog import DatasetSpec
+from data.errors import SourceUnavailable
+from data.sources.reading import Source, need_columns
+
+
+def find(spec: DatasetSpec) -> Source:
+    """Where the set is; nothing is fetched yet.
+
+    Raises:
+        SourceUnavailable: The catalog names no place or no revision for it.
+    """
+    if spec.hub is None:
+        raise SourceUnavailable(f"{spec.name} is not on the hub.", remedy="Set `hub` in configs/datasets.yaml.")
+    if spec.hub.revision is None:
+        raise SourceUnavailable(
+            f"{spec.name}: the revision of {spec.hub.id} is not pinned.",
+            expected="40 hex digits",
+            remedy=f"Write the commit you have looked at to hub.revision of {spec.name} in configs/datasets.yaml.",
+        )
+    return Source("hub", f"{spec.hub.id}@{spec.hub.revision}", lambda: _read(spec))
+
+
+def _read(spec: DatasetSpec) -> Any:
+    import pandas as pd
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    hub = spec.hub
+    assert hub is not None
+    try:
+        found: Any = load_dataset(hub.id, hub.config, revision=hub.revision)
+    except DatasetNotFoundError as error:
+        raise SourceUnavailable(
+            f"{spec.name}: there is no {hub.id} at revision {hub.revision} on the hub.", found=_first_line(error)
+        ) from error
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        raise SourceUnavailable(
+            f"{spec.name}: {hub.id} could not be fetched.",
+            found=f"{type(error).__name__}: {_first_line(error)}",
+            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, the next try goes on from there.",
+        ) from error
+    parts = []
+    for theirs, ours in hub.splits.items():
+        if theirs not in found:
+            continue
+        frame = found[theirs].to_pandas()
+        need_columns(frame, [hub.text, hub.label], f"{hub.id}/{theirs}")
+        label = frame[hub.label].astype("string")
+        ids = [f"{spec.name}-{ours}-{index}" for index in range(len(frame))]
+        parts.append(pd.DataFrame({"id": ids, "text": frame[hub.text], "label": label, "split": ours}))
+    if not parts:
+        raise SourceUnavailable(
+            f"{spec.name}: {hub.id} has none of the splits.", found=", ".join(found), expected=", ".join(hub.splits)
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,37 @@
+"""A team's own CSV, JSONL or Parquet file with its own column names."""
+
+import hashlib
+from pathlib import Path
+
+from data.artifacts import sha256_file
+from data.catalog import DatasetSpec
+from data.errors import SourceUnavailable
+from data.sources.reading import Source, need_columns, read_table
+
+
+def find(spec: DatasetSpec, root: Path) -> Source:
+    """Where the file is.
+
+    Raises:
+        SourceUnavailable: There is no such file.
+    """
+    assert spec.file is not None
+    path = spec.file.path if spec.file.path.is_absolute() else root / spec.file.path
+    if not path.is_file():
+        raise SourceUnavailable(f"{spec.name}: there is no file {path}.", remedy="Mend file.path in configs/datasets.yaml.")
+    columns = spec.file.columns
+
+    def read():
+        frame = read_table(path)
+        need_columns(frame, list(columns.values()), str(path))
+        frame = frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
+        if "id" not in frame:
+            # The same text keeps its id when rows are added or moved.
+            seen = frame.groupby("text").cumcount()
+            frame["id"] = [
+                f"{hashlib.sha256(str(text).encode('utf-8', 'replace')).hexdigest()[:16]}-{n}"
+                for text, n in zip(frame["text"], seen, strict=True)
+            ]
+        return frame
+
+    return Source("file", sha256_file(path), read)

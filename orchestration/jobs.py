@@ -1,0 +1,36 @@
+"""What is started as one: the two jobs a person or a sensor asks for, and the part of the graph behind each command."""
+
+import dagster as dg
+
+TRAIN_AND_DEPLOY = "train_and_deploy"
+RETRAIN = "retrain"
+
+TARGETS = {
+    "data": ["core_sentiment__splits"],
+    "train": ["model_{candidate}__checkpoint"],
+    "benchmark": ["report_benchmark__leaderboard"],
+    "export": ["model_sentiment__bundle"],
+    "release": ["registry_sentiment__version"],
+    "deploy": ["service_sentiment__deployment"],
+}
+"""The assets a command asks for; everything before them comes along, and is reused when unchanged."""
+
+
+def selection(target: str, candidates: list[str]) -> dg.AssetSelection:
+    """The assets behind a command, with all that lies before them and all their checks."""
+    names = [name.format(candidate=c) for name in TARGETS[target] for c in (candidates if "{" in name else [""])]
+    return dg.AssetSelection.assets(*[name.replace("-", "_") for name in names]).upstream()
+
+
+def jobs(candidates: list[str]) -> list:
+    """Every job."""
+    everything = selection("deploy", candidates)
+    return [
+        dg.define_asset_job(TRAIN_AND_DEPLOY, everything, description="Labelled text in, a model that answers out."),
+        dg.define_asset_job(
+            RETRAIN, everything,
+            description="The same way again; 'trained, not better, not promoted' is a normal end.",
+            tags={"dagster/max_retries": "2"},
+        ),
+        *(dg.define_asset_job(f"command_{target}", selection(target, candidates)) for target in TARGETS),
+    ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""What a long step says of itself while it runs: one function to say it, and a terminal that draws it.
+
+A step calls `report`; who listens is decided by whoever started it. The command line draws bars with an estimate, Dagster logs.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Listener(Protocol):
+    """Hears of steps and of their progress."""
+
+    def begin(self, title: str) -> None:
+        """A step starts."""
+
+    def __call__(self, message: str, fraction: float | None) -> None:
+        """The running step says how far it is."""
+
+
+_listeners: list[Listener] = []
+
+
+def begin(title: str) -> None:
+    """Say that a step starts; the one before it is over."""
+    for listener in list(_listeners):
+        listener.begin(title)
+
+
+def report(message: str, fraction: float | None = None) -> None:
+    """Say how far the running step is.
+
+    Args:
+        message: What is being done, short.
+        fraction: The share that is done, 0 to 1; None when unknown.
+    """
+    for listener in list(_listeners):
+        listener(message, fraction)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Send what is reported in the block to `listener`."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+class LogProgress:
+    """Writes to a logger, at most one line a tenth of a step: what a Dagster run shows."""
+
+    def __init__(self, log: Any) -> None:
+        self.log = log
+        self._last: tuple[str, int] | None = None
+
+    def begin(self, title: str) -> None:
+        """Log the title."""
+        self.log.info(title)
+
+    def __call__(self, message: str, fraction: float | None) -> None:
+        """Log a new message, and every tenth of it."""
+        state = ("" if fraction is not None else message, int((fraction or 0.0) * 10))
+        if state != self._last:
+            self._last = state
+            self.log.info(message if fraction is None else f"{message} ({fraction:.0%})")
+
+
+class TerminalProgress:
+    """One line a step, with a bar where the step knows its share. On a pipe: a plain line a step and a tenth."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+            TimeRemainingColumn(), console=console, transient=True,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._title = ""
+        self._started = 0.0
+        self._last_tenth = -1
+
+    def __enter__(self) -> "TerminalProgress":
+        if self.console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+        self._bars.stop()
+
+    def begin(self, title: str) -> None:
+        """Start a step; the one before is done."""
+        self.finish()
+        self._title, self._started, self._last_tenth = title, time.monotonic(), -1
+        if self.console.is_terminal:
+            self._task = self._bars.add_task(title, total=None)
+        else:
+            self.console.print(f"… {title}")
+
+    def finish(self) -> None:
+        """The step is done: leave one line that says so and how long it took."""
+        if not self._title:
+            return
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+        self.console.print(f"[green]✓[/] {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
+        self._title = ""
+
+    def __call__(self, message: str, fraction: float | None) -> None:
+        """A listener for `report`."""
+        if self._task is not None:
+            self._bars.update(
+                self._task,
+                description=f"{self._title}: {message}",
+                total=None if fraction is None else 1.0,
+                completed=fraction or 0.0,
+            )
+        elif fraction is not None and int(fraction * 10) > self._last_tenth:
+            self._last_tenth = int(fraction * 10)
+            self.console.print(f"  {message} ({fraction:.0%})", highlight=False)

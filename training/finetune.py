@@ -1,0 +1,246 @@
+"""One transformer candidate, from checked rows to a checkpoint. Killed at any point, the same call goes on where it stopped."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.artifacts import atomic_folder, digest, read_json, write_json
+from data.cleaning import clean
+from data.errors import TrainingFailed
+from data.labels import LABEL_IDS, LABELS
+from data.tokenization import encode, load_tokenizer, pad_id
+from training.candidates import Candidate
+from training.checkpoints import base_model, save_checkpoint
+from training.precision import bf16_is_faster
+from training.seeding import seed_everything
+from training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[str, float | None], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedCandidate:
+    """What a training run left in `directory`: `checkpoint/` and `report.json`."""
+
+    name: str
+    directory: Path
+    from_scratch: bool
+    rows: int
+    epochs: float
+    seconds: float
+    best_macro_recall: float
+    bf16: bool
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Rows of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
+
+
+def finetune(
+    candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", out_dir: Path, settings: TrainingSettings,
+    *, progress: Progress | None = None,
+) -> TrainedCandidate:  # fmt: skip
+    """Fine-tune a candidate; an `as_is` one is only fetched, its labels checked, and saved.
+
+    Checkpoints of the run lie beside `out_dir` under a name made of everything the run depends on, so that only the very
+    same run resumes from them. `out_dir` is replaced when the run is finished, not before.
+
+    Args:
+        candidate: What to train.
+        train: Rows with `text` and `label`; at most `settings.max_train_rows` of them are used.
+        val: Rows by whose macro-recall the best moment of the run is chosen.
+        out_dir: Gets `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
+        settings: How to train.
+        progress: Told `message, share done`.
+
+    Raises:
+        CandidateUnavailable: The base model cannot be had.
+        TrainingFailed: No rows, or all of one class.
+    """
+    started = time.monotonic()
+    if candidate.kind == "as_is":
+        return _keep_as_is(candidate, out_dir, started)
+    train = choose_rows(_labelled(train, "train"), settings.max_train_rows, settings.seed)
+    val = choose_rows(_labelled(val, "val"), settings.max_val_rows, settings.seed)
+    seed_everything(settings.seed)
+    model, tokenizer_file = base_model(candidate)
+    work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings)}"
+    _remove_other_runs(out_dir, keep=work)
+    bf16 = bf16_is_faster(model, out_dir.parent) if settings.bf16 is None else settings.bf16
+    trainer = make_trainer(model, tokenizer_file, candidate, train, val, work, settings, bf16=bf16, progress=progress)
+    if resume := _last_whole_checkpoint(work):
+        _log.info("%s goes on from %s", candidate.name, resume.name)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    state = trainer.state
+    result = TrainedCandidate(
+        name=candidate.name,
+        directory=out_dir,
+        from_scratch=candidate.from_scratch,
+        rows=len(train),
+        epochs=float(state.epoch or 0),
+        seconds=round(time.monotonic() - started, 1),
+        best_macro_recall=float(state.best_metric or 0.0),
+        bf16=bf16,
+        history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
+    )
+    _write(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
+    shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def make_trainer(
+    model: Any, tokenizer_file: Path, candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", work: Path,
+    settings: TrainingSettings, *, bf16: bool, progress: Progress | None = None,
+) -> Any:  # fmt: skip
+    """The Trainer that `finetune` runs; also what the benchmark times."""
+    import torch
+    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+
+    from training.batching import Collator, LengthGroupedSampler
+    from training.callbacks import TellProgress
+
+    tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
+    train_rows, val_rows = (tokenized_rows(tokenizer, frame) for frame in (train, val))
+    labels = np.array([row["labels"] for row in train_rows])
+    weights = torch.tensor(len(labels) / (len(LABELS) * np.bincount(labels, minlength=len(LABELS))), dtype=torch.float32)
+    devices = max(torch.cuda.device_count(), 1)
+    epochs = settings.epochs or candidate.epochs
+    steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))
+    every = max(1, steps // settings.evaluations)
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        logits = outputs["logits"].float()
+        return torch.nn.functional.cross_entropy(
+            logits, labels, weight=weights.to(logits.device) if settings.class_weights else None
+        )
+
+    class GroupedTrainer(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            lengths = [len(row["input_ids"]) for row in train_rows]
+            return LengthGroupedSampler(lengths, candidate.batch_size * devices, settings.seed)
+
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=candidate.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=candidate.learning_rate,
+        warmup_steps=int(candidate.warmup_ratio * steps),
+        weight_decay=candidate.weight_decay,
+        max_grad_norm=1.0,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="macro_recall",
+        greater_is_better=True,
+        logging_strategy="steps",
+        logging_steps=max(1, steps // 50),
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=[],
+        dataloader_pin_memory=False,
+        label_names=["labels"],
+        remove_unused_columns=False,
+    )
+    trainer = GroupedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_rows,  # type: ignore[arg-type]  # a list is a map-style data set
+        eval_dataset=sorted(val_rows, key=lambda row: len(row["input_ids"])),  # type: ignore[arg-type]
+        data_collator=Collator(pad_id(tokenizer)),
+        compute_loss_func=loss,
+        compute_metrics=_macro_recall,
+        callbacks=[TellProgress(progress), EarlyStoppingCallback(early_stopping_patience=settings.patience)],
+    )
+    trainer.remove_callback(PrinterCallback)  # progress is told, not printed
+    return trainer
+
+
+def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows as the Trainer takes them: cleaned and tokenized just as serving does."""
+    ids = encode(tokenizer, [clean(text) for text in frame["text"]])
+    return [{"input_ids": row, "labels": LABEL_IDS[label]} for row, label in zip(ids, frame["label"], strict=True)]
+
+
+def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.DataFrame":
+    """At most `limit` rows, a seeded choice that keeps the share of each set and label."""
+    if limit is None or len(frame) <= limit:
+        return frame
+    groups = ["source", "label"] if "source" in frame else ["label"]
+    chosen = frame.groupby(groups, sort=True).sample(frac=limit / len(frame), random_state=seed)
+    return chosen.sort_index()
+
+
+def _labelled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
+    frame = frame[frame["label"].notna()]
+    if frame.empty:
+        raise TrainingFailed(
+            f"There are no labelled rows in the split {split!r}.", remedy="Enable a set with train: true, or mend its splits."
+        )
+    found = sorted(frame["label"].unique())
+    if len(found) < len(LABELS):
+        raise TrainingFailed(
+            f"The split {split!r} does not hold all three classes.",
+            found=", ".join(found),
+            expected=", ".join(LABELS),
+            remedy="Mend label_mapping of the set in configs/datasets.yaml, or add a set that has the missing class.",
+        )
+    return frame
+
+
+def _macro_recall(prediction: Any) -> dict[str, float]:
+    predicted, labels = prediction.predictions.argmax(axis=1), prediction.label_ids
+    recalls = [float((predicted[labels == k] == k).mean()) for k in range(len(LABELS)) if (labels == k).any()]
+    return {"macro_recall": float(np.mean(recalls))}
+
+
+def _run_digest(candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", settings: TrainingSettings) -> str:
+    rows = [digest([frame["text"].tolist(), frame["label"].tolist()]) for frame in (train, val)]
+    return digest([candidate.model_dump(mode="json"), settings.of_the_run(), rows])[:16]
+
+
+def _remove_other_runs(out_dir: Path, *, keep: Path) -> None:
+    for old in out_dir.parent.glob(f".{out_dir.name}-*"):
+        if old != keep:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _last_whole_checkpoint(work: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the Trainer writes `trainer_state.json` last."""
+    for folder in sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        try:
+            read_json(folder / "trainer_state.json")
+            return folder
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+    return None
+
+
+def _keep_as_is(candidate: Candidate, out_dir: Path, started: float) -> TrainedCandidate:
+    model, tokenizer_file = base_model(candidate)
+    result = TrainedCandidate(candidate.name, out_dir, False, 0, 0.0, round(time.monotonic() - started, 1), 0.0, False)
+    _write(out_dir, result, lambda folder: save_checkpoint(model, tokenizer_file, folder))
+    return result
+
+
+def _write(out_dir: Path, result: TrainedCandidate, save: Callable[[Path], None]) -> None:
+    with atomic_folder(out_dir) as folder:
+        (folder / "checkpoint").mkdir()
+        save(folder / "checkpoint")
+        write_json(folder / "report.json", {k: v for k, v in asdict(result).items() if k != "directory"})

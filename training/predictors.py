@@ -1,0 +1,93 @@
+"""Trained candidates as predictors: what the benchmark judges, before anything is exported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.cleaning import clean
+from data.contracts import Predictor
+from data.errors import CandidateUnavailable
+from data.labels import columns_in_label_order
+from data.tokenization import encode, load_tokenizer, pad, pad_id
+from training.candidates import Candidate
+
+TOKENS_A_BATCH = 2048
+"""Padded tokens a batch holds at most; larger batches fall out of the processor's cache."""
+
+NEUTRAL_BAND = 0.05
+"""Half-width of VADER's neutral zone (cjhutto/vaderSentiment README, "About the Scoring")."""
+
+
+class CheckpointPredictor:
+    """A Hugging Face checkpoint on torch, fp32."""
+
+    def __init__(self, name: str, checkpoint: Path, max_length: int) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        self.name = name
+        self._torch = torch
+        self._model = AutoModelForSequenceClassification.from_pretrained(str(checkpoint)).eval()
+        self._columns = columns_in_label_order(name, self._model.config.id2label)
+        self._tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=max_length)
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, float32, shape (N, 3); rows are sorted by length and cut by padded tokens."""
+        rows = encode(self._tokenizer, [clean(text) for text in texts])
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
+        result = np.empty((len(rows), 3), dtype=np.float32)
+        fill, start = pad_id(self._tokenizer), 0
+        with self._torch.inference_mode():
+            while start < len(order):
+                size = max(1, TOKENS_A_BATCH // len(rows[order[start]]))
+                batch = order[start : start + size]
+                input_ids, mask = (self._torch.from_numpy(a) for a in pad([rows[i] for i in batch], fill))
+                logits = self._model(input_ids=input_ids, attention_mask=mask).logits[:, self._columns]
+                result[batch] = logits.float().softmax(dim=-1).numpy()
+                start += size
+        return result
+
+
+class VaderPredictor:
+    """The VADER lexicon (Hutto and Gilbert, ICWSM 2014).
+
+    Reads raw text: it knows emoticons, capitals and punctuation, and was published so; cleaning would only take cues away.
+    """
+
+    def __init__(self, name: str) -> None:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+        self.name = name
+        self._analyzer = SentimentIntensityAnalyzer()
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, float32, shape (N, 3).
+
+        With compound c: `softmax(8 * (-c - 0.05, 0, c - 0.05))`. Its argmax is VADER's rule (c >= 0.05 positive,
+        c <= -0.05 negative, else neutral); the slope is ours, and temperature scaling corrects it.
+        """
+        compound = np.array([self._analyzer.polarity_scores(text)["compound"] for text in texts])
+        edge = NEUTRAL_BAND - 1e-6  # a score on the edge is not neutral
+        logits = 8 * np.stack([-compound - edge, np.zeros_like(compound), compound - edge], axis=1)
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (exponent / exponent.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def load_predictor(candidate: Candidate, directory: Path | None) -> Predictor:
+    """The predictor of a candidate.
+
+    Args:
+        candidate: Which.
+        directory: The folder `finetune` left; not needed for VADER.
+
+    Raises:
+        CandidateUnavailable: It has not been trained.
+    """
+    if candidate.kind == "vader":
+        return VaderPredictor(candidate.name)
+    if directory is None or not (directory / "checkpoint" / "config.json").is_file():
+        raise CandidateUnavailable(
+            f"{candidate.name} has not been trained.", expected=f"{directory}/checkpoint", remedy="groundswell train"
+        )
+    return CheckpointPredictor(candidate.name, directory / "checkpoint", candidate.max_length)
