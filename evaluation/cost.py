@@ -1,22 +1,19 @@
 """What an answer costs: CPU, latency, throughput, memory, loading. All candidates in one run, round by round.
 
-Each candidate lives alone in a process of its own, started afresh (spawn): its CPU time and peak memory are its own.
+Each candidate lives alone in a process of its own, started afresh: its CPU time and peak memory are its own.
 The parent lets one process at a time work, and the order moves on by one each round, so that a noisy minute hits all of
 them. All candidates stay loaded during the run. Compare CPU time; wall time on a shared machine is noise.
 """
 
-import multiprocessing
+import json
 import pickle
-import resource
-import signal
+import subprocess
 import sys
-import time
-import traceback
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
+from multiprocessing import Pipe
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +25,10 @@ from evaluation.settings import EvaluationSettings
 Factory = Callable[[], Predictor]
 Progress = Callable[[str, float | None], None]
 _WARM_UP_TEXTS = 16
+_PROGRAM = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
+    "from evaluation.cost_process import serve; serve(int(sys.argv[1]))"
+)
 _STOP_S = 5.0  # what an idle child gets to leave by itself
 
 
@@ -81,59 +82,6 @@ class Cost:
         return cls(**{**raw, **spreads})
 
 
-def peak_memory_mib() -> float:
-    """Highest resident memory of this process so far, MiB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # VmHWM begins with this program; ru_maxrss would inherit the peak of the parent
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
-
-
-def _answer(predictor: Predictor, order: str, texts: Sequence[str]) -> dict[str, Any]:
-    """One round in the child."""
-    if order == "bulk":
-        wall, cpu = time.perf_counter(), time.process_time()
-        proba = predictor.predict_proba(texts)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        if len(proba) != len(texts):
-            raise ModelError("A predictor did not answer every text.", found=len(proba), expected=len(texts))
-        return {"cpu_s": cpu, "wall_s": wall}
-    times = []
-    for text in texts:
-        begun = time.perf_counter()
-        predictor.predict_proba([text])
-        times.append(time.perf_counter() - begun)
-    return {"times_s": times}
-
-
-def _child(connection: Connection, pickled: bytes, warm_up: list[str]) -> None:
-    """Load, warm up, then answer orders until told to stop or the parent is gone."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent ends its children in order
-    try:
-        begun = time.perf_counter()
-        predictor = pickle.loads(pickled)()
-        loaded = time.perf_counter() - begun
-        predictor.predict_proba(warm_up)
-        predictor.predict_proba(warm_up[:1])
-        connection.send({"load_s": loaded})
-        while True:
-            order, texts = connection.recv()
-            if order == "stop":
-                return
-            connection.send(
-                {"peak_memory_mib": peak_memory_mib()} if order == "peak" else _answer(predictor, order, texts)
-            )
-    except EOFError:
-        return  # the parent is gone
-    except BaseException as error:
-        lines = traceback.format_exception(error)
-        connection.send({"error": f"{type(error).__name__}: {error}", "traceback": "".join(lines)[-2000:]})
-
-
 class _Contestant:
     """One candidate's process, seen from the parent."""
 
@@ -146,14 +94,21 @@ class _Contestant:
                 f"Candidate {name!r} cannot be sent to a process of its own.", found=error,
                 expected="a factory that pickle takes", remedy="Use functools.partial of a function at module level.",
             ) from error  # fmt: skip
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_child, args=(theirs, pickled, warm_up), daemon=True, name=f"cost-{name}")
-        self.process.start()
-        theirs.close()
+        self.connection, theirs = Pipe()
+        self.complaints = tempfile.TemporaryFile()  # what libraries print while they load, told if it dies  # noqa: SIM115
+        with theirs:
+            # Not multiprocessing's spawn: that would import the caller's main program (Dagster, say) in every child.
+            # A session of its own: Ctrl-C reaches the parent alone, which ends its children in order.
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path)], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=self.complaints, pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
+        with suppress(OSError):  # it died meanwhile: `hear` says how
+            self.connection.send((pickled, warm_up))
 
     def ask(self, order: str, texts: Sequence[str], timeout_s: float) -> dict[str, Any]:
-        with suppress(OSError):  # it died meanwhile: `hear` says how
+        """Send an order and wait for its answer."""
+        with suppress(OSError):
             self.connection.send((order, list(texts)))
         return self.hear(order, timeout_s)
 
@@ -163,7 +118,7 @@ class _Contestant:
         Raises:
             ModelError: The candidate failed, its process ended, or the time is over; the message names it.
         """
-        if not wait([self.connection, self.process.sentinel], timeout_s):
+        if not self.connection.poll(timeout_s):
             raise ModelError(
                 f"Candidate {self.name!r} did not finish its {order} round.", found=f"no answer in {timeout_s:g} s",
                 remedy="Raise evaluation.cost_round_timeout_s (or cost_load_timeout_s), or give it fewer texts.",
@@ -171,11 +126,15 @@ class _Contestant:
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):
-            self.process.join(_STOP_S)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STOP_S)
+            self.complaints.seek(0)
+            last = self.complaints.read()[-1000:].decode(errors="replace").strip()
             raise ModelError(
                 f"The process of candidate {self.name!r} ended during its {order} round.",
-                found=f"exit code {self.process.exitcode}", remedy="Negative codes are signals; -9 is often memory.",
-            ) from None  # fmt: skip
+                found=f"exit code {self.process.returncode}. {last}",
+                remedy="Negative codes are signals; -9 is often too little memory.",
+            ) from None
         if "error" in answer:
             raise ModelError(
                 f"Candidate {self.name!r} failed in its {order} round.", found=answer["error"],
@@ -191,12 +150,12 @@ class _Contestant:
 
     def bury(self) -> None:
         """See that it has left."""
-        self.process.join(_STOP_S)
-        for end in (self.process.terminate, self.process.kill):
-            if self.process.is_alive():
-                end()
-                self.process.join(_STOP_S)
-        self.process.close()
+        for end in (lambda: None, self.process.terminate, self.process.kill):
+            end()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STOP_S)
+                break
+        self.complaints.close()
 
 
 def _chosen(texts: Sequence[str], count: int, seed: int) -> list[str]:

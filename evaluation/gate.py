@@ -108,9 +108,10 @@ def _bounds(row: Row, gates: Gates) -> list[Reason]:
         text = f"{metric} is {value:.4f}, at least {floor:g} is asked"
         reasons.append(Reason(f"floor: {metric}", bool(value >= floor), value, floor, text))
     for metric, ceiling in gates.ceilings.items():
-        value = row.metrics[metric].value
+        value, few = row.metrics[metric].value, row.n < gates.ceilings_min_rows
         text = f"{metric} is {value:.4f}, at most {ceiling:g} is asked"
-        reasons.append(Reason(f"ceiling: {metric}", bool(value <= ceiling), value, ceiling, text))
+        text += f"; {row.n} rows are too few to ask it" if few else ""
+        reasons.append(Reason(f"ceiling: {metric}", bool(few or value <= ceiling), value, ceiling, text))
     return reasons
 
 

@@ -58,6 +58,7 @@ class Gates(_Strict):
 
     floors: dict[str, float] = {}
     ceilings: dict[str, float] = {}
+    ceilings_min_rows: int = Field(default=1000, ge=1)
     baseline: BaselineRule = BaselineRule()
     production: ProductionRule = ProductionRule()
     slices: SlicesRule = SlicesRule()

@@ -1,15 +1,17 @@
 import functools
 import importlib
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from data.errors import ModelError
-from evaluation.cost import Cost, Spread, measure_cost, peak_memory_mib
+from evaluation.cost import Cost, Spread, measure_cost
+from evaluation.cost_process import peak_memory_mib
 from evaluation.settings import EvaluationSettings
 
 MODULE = '''
@@ -54,8 +56,8 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("fake_candidates")
     yield lambda **options: functools.partial(module.Fake, **options)
-    assert not multiprocessing.active_children()  # whatever happened, no process is left
-    import sys
+    children = psutil.Process().children(recursive=True)
+    assert not [child for child in children if "cost_process" in " ".join(child.cmdline())]  # none is left
 
     del sys.modules["fake_candidates"]
 
@@ -121,6 +123,13 @@ def test_ctrl_c_leaves_no_process(fake, tmp_path):
     (pid,) = {int(line.split()[2]) for line in log.read_text().splitlines()}
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_candidate_whose_modules_are_not_there_is_named(fake, tmp_path):
+    factory = fake()
+    (tmp_path / "fake_candidates.py").unlink()
+    with pytest.raises(ModelError, match=r"'gone' failed in its load round[\s\S]*No module named 'fake_candidates'"):
+        measure_cost({"gone": factory}, TEXTS, SETTINGS)
 
 
 def test_a_factory_that_cannot_travel_is_refused_before_anything_starts():

@@ -49,8 +49,8 @@ def test_metrics_work_as_evaluate_modules_with_the_network_shut(tmp_path):
         "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=project_root(), env=environment, capture_output=True, text=True, timeout=240,
-        check=False,
+        [sys.executable, "-c", SCRIPT], cwd=project_root(), env=environment, capture_output=True, text=True,
+        timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     out = json.loads(done.stdout.strip().splitlines()[-1])

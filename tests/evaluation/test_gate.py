@@ -159,6 +159,15 @@ def test_on_few_rows_the_value_alone_must_beat_vader():
     ]  # equal is not better
 
 
+def test_calibration_is_not_judged_on_few_rows():
+    bold = _proba(GOOD.argmax(axis=1), 0.99)
+    assert _failed(_decide(bold)) == ["ceiling: ece"]
+    verdict = _decide(bold, row=replace(_row("new", bold), n=400))
+    assert verdict.passed and "400 rows are too few" in next(
+        r.text for r in verdict.reasons if r.rule == "ceiling: ece"
+    )
+
+
 def test_unlabelled_rows_and_other_sets_do_not_rank():
     labels = LABELS.copy()
     labels[:500] = -1

@@ -1,0 +1,72 @@
+"""The far side of `evaluation.cost`: a process that holds one candidate, and nothing that candidate does not need.
+
+Only the standard library is imported here, so that memory and loading time are the candidate's own. Messages travel
+over an inherited socket: first the pickled factory and the warm-up texts, then orders, each with one answer.
+"""
+
+import pickle
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from data.errors import ModelError
+
+
+def peak_memory_mib() -> float:
+    """Highest resident memory of this process so far, MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # VmHWM begins with this program; ru_maxrss would inherit the peak of the parent
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+
+
+def _answer(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]:
+    if order == "peak":
+        return {"peak_memory_mib": peak_memory_mib()}
+    if order == "bulk":
+        wall, cpu = time.perf_counter(), time.process_time()
+        proba = predictor.predict_proba(texts)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        if len(proba) != len(texts):
+            raise ModelError("A predictor did not answer every text.", found=len(proba), expected=len(texts))
+        return {"cpu_s": cpu, "wall_s": wall}
+    times = []
+    for text in texts:
+        begun = time.perf_counter()
+        predictor.predict_proba([text])
+        times.append(time.perf_counter() - begun)
+    return {"times_s": times}
+
+
+def serve(descriptor: int) -> None:
+    """Load the candidate, warm it up, then answer orders until told to stop or the other side is gone.
+
+    Args:
+        descriptor: Of the inherited socket.
+    """
+    connection = Connection(descriptor)
+    try:
+        factory, warm_up = connection.recv()
+        begun = time.perf_counter()
+        predictor = pickle.loads(factory)()
+        loaded = time.perf_counter() - begun
+        predictor.predict_proba(warm_up)
+        predictor.predict_proba(warm_up[:1])
+        connection.send({"load_s": loaded})
+        while True:
+            order, texts = connection.recv()
+            if order == "stop":
+                return
+            connection.send(_answer(predictor, order, texts))
+    except (EOFError, ConnectionError):
+        return  # the parent is gone
+    except BaseException as error:
+        lines = traceback.format_exception(error)
+        connection.send({"error": f"{type(error).__name__}: {error}", "traceback": "".join(lines)[-2000:]})
