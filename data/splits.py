@@ -111,7 +111,10 @@ class _Rows:
                 elif len(labels) > 1:
                     self.removed[row] = ("conflict", self.ids[first])
                 else:
-                    self.removed[row] = ("repeat" if self.splits[row] == self.splits[first] else "leak", self.ids[first])
+                    self.removed[row] = (
+                        "repeat" if self.splits[row] == self.splits[first] else "leak",
+                        self.ids[first],
+                    )
             if len(labels) > 1 and not self.frozen[first]:
                 self.removed[first] = ("conflict", self.ids[group[1]])
 

@@ -63,7 +63,15 @@ class Bundle:
 def _fingerprint(manifest: Manifest) -> str:
     deciding = manifest.model_dump(
         mode="json",
-        include={"format_version", "labels", "max_length", "temperature", "thresholds", "tokenizer_version", "cleaning_version"},
+        include={
+            "format_version",
+            "labels",
+            "max_length",
+            "temperature",
+            "thresholds",
+            "tokenizer_version",
+            "cleaning_version",
+        },
     )
     return digest([deciding, manifest.files[MODEL], manifest.files[TOKENIZER]])
 
@@ -137,7 +145,9 @@ def read_bundle(directory: Path) -> Bundle:
         try:
             found = sha256_file(directory / file)
         except OSError as error:
-            raise BundleError(f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole.") from error
+            raise BundleError(
+                f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole."
+            ) from error
         if found != manifest.files.get(file):
             raise BundleError(
                 f"{directory / file} is not the file that was written.",
@@ -181,7 +191,9 @@ def alias_bundle(var: Path, alias: str) -> Bundle:
     move = next((move for move in reversed(read_ledger(var)) if move["alias"] == alias), None)
     if move is None or not move.get("to"):
         raise BundleError(
-            f"No model is {alias!r} yet.", expected=f"an entry in {ledger_path(var)}", remedy="make demo, or groundswell train."
+            f"No model is {alias!r} yet.",
+            expected=f"an entry in {ledger_path(var)}",
+            remedy="make demo, or groundswell train.",
         )
     return read_bundle(var / move["bundle"])
 

@@ -17,6 +17,8 @@ ALLOWED = {
 # The bundle is a file format: training writes what serving reads.
 EXCEPTIONS = {("training", "serving.bundle")}
 HEAVY = {"torch", "transformers", "mlflow", "dagster", "optimum", "datasets", "evaluate", "great_expectations"}
+# MLflow itself loads this file when somebody serves the registered model from the registry; nothing here imports it.
+LOADED_BY_MLFLOW = "pyfunc_model.py"
 
 
 def _sources(folder: str) -> list[Path]:
@@ -60,6 +62,6 @@ def test_serving_and_data_stay_light(folder):
         f"{path.relative_to(ROOT)} imports {name}"
         for path in _sources(folder)
         for name in _imports(ast.parse(path.read_text()), module_level=True)
-        if name.split(".")[0] in HEAVY
+        if name.split(".")[0] in HEAVY and path.name != LOADED_BY_MLFLOW
     ]
     assert not wrong, "\n".join(wrong)

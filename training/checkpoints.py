@@ -23,7 +23,8 @@ def package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise CandidateUnavailable(
-            f"The package {package.replace('_', '-')} is not installed.", remedy="make setup, or install the extra `train`."
+            f"The package {package.replace('_', '-')} is not installed.",
+            remedy="make setup, or install the extra `train`.",
         )
     return Path(spec.origin).parent / "model"
 
@@ -73,8 +74,12 @@ def _tokenizer_in(candidate: Candidate, folder: Path) -> Path:
 
 def _scratch(shape: Scratch, max_length: int) -> Any:
     from tokenizers import Tokenizer
-    from transformers import DistilBertConfig, DistilBertForSequenceClassification
-    from transformers import RobertaConfig, RobertaForSequenceClassification
+    from transformers import (
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
 
     vocabulary = Tokenizer.from_file(str(package_folder(TOKENIZER_PACKAGE) / "tokenizer.json")).get_vocab_size()
     labels: dict[str, Any] = {
@@ -117,7 +122,9 @@ def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
     try:
         folder = Path(
             snapshot_download(
-                candidate.hub, revision=candidate.revision, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]
+                candidate.hub,
+                revision=candidate.revision,
+                allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"],
             )
         )
         if not list(folder.glob("*.safetensors")):

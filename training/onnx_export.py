@@ -85,7 +85,7 @@ def _load(checkpoint: Path) -> Any:
 
 
 def _two_inputs(config: Any) -> Any:
-    """optimum's export description of the architecture without `token_type_ids`."""
+    """Optimum's export description of the architecture without `token_type_ids`."""
     from optimum.exporters.onnx import model_configs
 
     named = {

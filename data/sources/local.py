@@ -20,9 +20,7 @@ def find(spec: DatasetSpec, folder: Path | None) -> Source:
     if folder is None:
         raise SourceUnavailable(f"{spec.name}: no data folder is set.", remedy="Set GROUNDSWELL_DATA__DIR.")
     if not folder.is_dir():
-        raise SourceUnavailable(
-            f"{spec.name}: there is no data folder {folder}.", remedy="Mend GROUNDSWELL_DATA__DIR."
-        )
+        raise SourceUnavailable(f"{spec.name}: there is no data folder {folder}.", remedy="Mend GROUNDSWELL_DATA__DIR.")
     tried = [folder / spec.local / name for name in ("data.csv", "data.csv.gz")]
     path = next((path for path in tried if path.is_file()), None)
     if path is None:

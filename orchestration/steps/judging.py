@@ -9,8 +9,8 @@ import numpy as np
 
 from data.artifacts import read_json, reuse_or_build, write_json
 from data.contracts import Predictor
-from data.labels import LABEL_IDS
 from evaluation.settings import EvaluationSettings
+from evaluation.slices import label_ids
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_sets
@@ -50,11 +50,6 @@ def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
         for _, part in frame.groupby("source", sort=True)
     ]
     return pd.concat(parts).sort_index().reset_index(drop=True)
-
-
-def label_ids(frame: "pd.DataFrame") -> np.ndarray:
-    """Class ids, int64, shape (N,)."""
-    return frame["label"].map(LABEL_IDS).to_numpy(np.int64)
 
 
 def primary_mask(frame: "pd.DataFrame") -> np.ndarray:
@@ -106,11 +101,10 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
     fitted = fit_temperature(label_ids(val), proba_val) if temperature is None else temperature
     proba_val, proba_test = apply_temperature(proba_val, fitted), apply_temperature(proba_test, fitted)
     main, main_val = primary_mask(test), primary_mask(val)
-    metrics = score(
-        label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed
-    )
+    metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
     report(f"{name}: behaviour")
-    behaviour = run_behaviour(predictor, load_cases(DataSettings.load().dir, settings))
+    cases = load_cases(DataSettings.load().dir, settings)
+    behaviour = run_behaviour(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(
         target / "report.json",
@@ -119,8 +113,19 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
             "rows": int(main.sum()),
             "temperature": fitted,
             "metrics": {key: value.to_dict() for key, value in metrics.items()},
-            "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)["macro_recall"].value,
-            "slices": [row.to_dict() for row in slice_report(test, proba_test)],
+            "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)[
+                "macro_recall"
+            ].value,
+            "slices": [
+                row.to_dict()
+                for row in slice_report(
+                    test,
+                    proba_test,
+                    min_rows=settings.min_slice_rows,
+                    resamples=settings.bootstrap_resamples,
+                    seed=settings.seed,
+                )
+            ],  # fmt: skip
             "behaviour": [row.to_dict() for row in behaviour],
         },
     )

@@ -47,7 +47,12 @@ EVENTS = st.lists(
 @given(EVENTS)
 @settings(max_examples=300, deadline=None)
 def test_one_retraining_for_each_state_of_the_data_that_asks_for_one(events):
-    dagster, world, asked, clean_ticks = Dagster(), replace(WORLD, data_fingerprint="d0", labelled_rows=1000), set(), set()
+    dagster, world, asked, clean_ticks = (
+        Dagster(),
+        replace(WORLD, data_fingerprint="d0", labelled_rows=1000),
+        set(),
+        set(),
+    )
     for event, value in events:
         if event == "rows":
             rows = world.labelled_rows + value

@@ -1,0 +1,188 @@
+"""Does a converted model answer as the one it was made from? Predictors and arrays in; nothing here runs ONNX itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from evaluation.metrics import Estimate, check_proba, paired_difference
+
+MAX_RECALL_LOSS = 0.005
+"""Macro-recall that 8 bits may cost, 0 to 1. Refused when the point is worse by more, or when the whole 95 % paired interval
+lies below zero by more: a wide interval on few rows neither saves a bad model nor sinks a good one."""
+MAX_FLIPS = 0.01
+"""Share of labels that 8 bits may change against float32."""
+MAX_BATCH_FLIPS = 0.002
+"""Share of labels that may change with the company a text is in."""
+MAX_BATCH_GAP = 0.02
+"""Largest change of a probability with the company a text is in."""
+MAX_FP32_GAP = 1e-3
+"""Largest difference of a probability after a conversion that keeps float32."""
+
+
+@dataclass(frozen=True)
+class BatchInvariance:
+    """The same texts alone, among 31 long neighbours, and the same again padded."""
+
+    texts: int
+    flips: float
+    """Share of texts whose label changed, 0 to 1."""
+    max_gap: float
+    """Largest change of a probability."""
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One converted model against the one it was made from."""
+
+    name: str
+    n: int
+    exact_arithmetic: bool
+    """float32 throughout: then no label may flip."""
+    flips_per_10000: float
+    max_gap: float
+    """Largest difference of a log-odds, log p - mean log p, which is a logit up to a constant of its row."""
+    max_probability_gap: float
+    macro_recall: float
+    recall_difference: Estimate
+    """Macro-recall of the converted minus that of the reference, paired."""
+    batch: BatchInvariance | None = None
+    cpu_us: float | None = None
+    """CPU microseconds a text, in bulk."""
+    speed_up: float | None = None
+    """Against torch, in the same run."""
+    step_speed_up: float | None = None
+    """Against the step before."""
+    file_bytes: int | None = None
+    reasons: list[str] = field(default_factory=list)
+    """Why parity says no; empty: it says yes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**asdict(self), "recall_difference": self.recall_difference.to_dict()}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "ParityRow":
+        """The inverse of `to_dict`."""
+        batch = BatchInvariance(**raw["batch"]) if raw.get("batch") else None
+        return cls(**{**raw, "batch": batch, "recall_difference": Estimate.from_dict(raw["recall_difference"])})
+
+
+def compare(
+    name: str, labels: np.ndarray, reference: np.ndarray, converted: np.ndarray, *, exact_arithmetic: bool = False,
+    resamples: int = 1000, seed: int = 0,
+) -> ParityRow:  # fmt: skip
+    """Compare answers to the same texts.
+
+    Args:
+        name: Of the converted model.
+        labels: Class ids, shape (N,).
+        reference: Probabilities of the float32 model, shape (N, 3).
+        converted: Probabilities of the converted one, shape (N, 3).
+        exact_arithmetic: Whether the conversion kept float32.
+        resamples: Of the paired bootstrap.
+        seed: Of the paired bootstrap.
+    """
+    reference, converted = (check_proba(proba, len(labels)) for proba in (reference, converted))
+    predicted = converted.argmax(axis=1)
+    recalls = [float((predicted[labels == k] == k).mean()) for k in np.unique(labels)]
+    return ParityRow(
+        name=name,
+        n=len(labels),
+        exact_arithmetic=exact_arithmetic,
+        flips_per_10000=round(1e4 * float((predicted != reference.argmax(axis=1)).mean()), 2),
+        max_gap=round(float(np.abs(_logits(converted) - _logits(reference)).max()), 6),
+        max_probability_gap=round(float(np.abs(converted - reference).max()), 6),
+        macro_recall=round(float(np.mean(recalls)), 6),
+        recall_difference=paired_difference(
+            labels, converted, reference, "macro_recall", resamples=resamples, seed=seed
+        ),
+    )
+
+
+def _logits(proba: np.ndarray) -> np.ndarray:
+    logs = np.log(np.clip(proba, 1e-12, None))
+    return logs - logs.mean(axis=1, keepdims=True)
+
+
+def batch_invariance(
+    together: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 200, seed: int = 0
+) -> BatchInvariance:
+    """Judge texts alone, then each among 31 of the longest, in one run padded to the longest of them.
+
+    Args:
+        together: Judges all the texts it is given in one run of the model, shape (N, 3).
+        texts: At least 32; at most `most` of them are tried, the neighbours are the longest of all.
+        most: Texts to try.
+        seed: Of the choice.
+    """
+    chosen = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
+    neighbours = sorted(texts, key=len)[-31:]
+    alone = np.concatenate([together([text]) for text in chosen])
+    among = np.concatenate([together([text, *neighbours])[:1] for text in chosen])
+    return BatchInvariance(
+        len(chosen),
+        float((alone.argmax(axis=1) != among.argmax(axis=1)).mean()),
+        round(float(np.abs(alone - among).max()), 6),
+    )
+
+
+def reasons_against(row: ParityRow) -> list[str]:
+    """Why a converted model does not answer as its reference; empty when it does."""
+    found = []
+    if row.exact_arithmetic:
+        if row.flips_per_10000 > 0:
+            found.append(f"float32 flips {row.flips_per_10000:g} labels per 10,000, none allowed")
+        if row.max_probability_gap > MAX_FP32_GAP:
+            found.append(
+                f"float32 moves a probability by {row.max_probability_gap:g}, at most {MAX_FP32_GAP:g} allowed"
+            )
+    elif row.flips_per_10000 > 1e4 * MAX_FLIPS:
+        found.append(f"{row.flips_per_10000:g} labels per 10,000 flip, at most {1e4 * MAX_FLIPS:g} allowed")
+    found += recall_reasons(row)
+    if row.batch is not None:
+        if row.batch.flips > MAX_BATCH_FLIPS:
+            found.append(
+                f"{100 * row.batch.flips:.2g} % of labels change with the batch, at most {100 * MAX_BATCH_FLIPS:g} %"
+            )
+        if row.batch.max_gap > MAX_BATCH_GAP:
+            found.append(f"a probability moves by {row.batch.max_gap:g} with the batch, at most {MAX_BATCH_GAP:g}")
+    return found
+
+
+def recall_reasons(row: ParityRow) -> list[str]:
+    """Why a converted model loses too much macro-recall; empty when it does not."""
+    difference = row.recall_difference
+    if difference.value < -MAX_RECALL_LOSS or difference.high < -MAX_RECALL_LOSS:
+        return [f"macro-recall changes by {difference.text(2)} points, at least {-100 * MAX_RECALL_LOSS:g} asked for"]
+    return []
+
+
+def choose(rows: Sequence[ParityRow], mode: Literal["exact", "fast"]) -> ParityRow:
+    """The step of the ladder to serve.
+
+    Args:
+        rows: In the order of the ladder, with `cpu_us`; at least one float32 step that passes.
+        mode: exact: the cheapest that passes every rule. fast: the cheapest that keeps macro-recall, whatever flips.
+
+    Raises:
+        ValueError: None can be served.
+    """
+    fit = [row for row in rows if not (reasons_against(row) if mode == "exact" else recall_reasons(row))]
+    if not fit:
+        raise ValueError("no step of the ladder can be served")
+    return min(fit, key=lambda row: row.cpu_us if row.cpu_us is not None else float("inf"))
+
+
+def pareto(rows: Sequence[ParityRow]) -> list[str]:
+    """Names of the rows that no other beats in both CPU and flips."""
+
+    def beaten(row: ParityRow) -> bool:
+        return any(
+            (o.cpu_us or 0) <= (row.cpu_us or 0) and o.flips_per_10000 <= row.flips_per_10000
+            and ((o.cpu_us or 0), o.flips_per_10000) != ((row.cpu_us or 0), row.flips_per_10000)
+            for o in rows
+        )  # fmt: skip
+
+    return [row.name for row in rows if not beaten(row)]

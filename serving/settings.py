@@ -1,0 +1,36 @@
+"""Settings of serving and of the stream."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from data.settings import Settings, section_config
+
+
+class ServingSettings(Settings):
+    """The HTTP service."""
+
+    section: ClassVar[str] = "serving"
+    model_config = section_config("serving")
+
+    port: int = Field(default=3000, ge=1, le=65535)
+    """On 127.0.0.1; nothing listens elsewhere."""
+    max_batch_texts: int = Field(default=64, ge=1, le=1024)
+    """Most requests the adaptive batcher puts together."""
+    deadline_ms: int = Field(default=10_000, ge=100)
+    """A request predicted to take longer is refused at once with 503; it is no target."""
+    ready_timeout_s: float = Field(default=30.0, gt=0)
+    """How long a new deployment may take to answer."""
+    stop_timeout_s: float = Field(default=15.0, gt=0)
+
+
+class StreamSettings(Settings):
+    """The stream worker."""
+
+    section: ClassVar[str] = "stream"
+    model_config = section_config("stream")
+
+    batch_messages: int = Field(default=512, ge=1, le=10_000)
+    """Most messages of one micro-batch."""
+    batch_age_ms: int = Field(default=50, ge=1)
+    """A lone message waits at most this long for company."""

@@ -1,0 +1,1 @@
+"""Kafka in, judged messages out. In this first form the broker is librdkafka's own, in this process."""

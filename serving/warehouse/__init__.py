@@ -1,0 +1,1 @@
+"""ClickHouse: the schema as numbered migrations, writes in blocks, reads that never count a message twice."""

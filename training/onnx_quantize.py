@@ -1,0 +1,183 @@
+"""Schemes that make an ONNX model smaller and quicker, as data, and the one function that applies them.
+
+The search over them and what it found: docs/decisions/0002-int8-scheme.md.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.errors import ModelError
+from data.labels import LABELS
+from data.settings import nearest
+from training.onnx_export import whole_file
+from training.onnx_optimise import read_graph
+from training.onnx_rowwise import Fixed, PerRow, matmuls, to_integer
+
+if TYPE_CHECKING:
+    import onnx
+
+FIRST_TOKEN = "first_token"
+"""Name that `onnx_optimise` gives the node from which on only the first token is computed."""
+
+GELU_LOWEST = -0.17
+"""GELU falls to -0.16997 and no further (its only minimum)."""
+
+Batch = tuple[np.ndarray, np.ndarray]
+"""`input_ids` and `attention_mask`, int64, shape (N, L)."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to quantize."""
+
+    name: str
+    what: str
+    batch_invariant: bool
+    """Whether a text's answer is by construction the same whatever stands beside it."""
+    calibrated: bool = False
+    """Needs calibration batches."""
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(
+            "int8_rowwise", "8-bit weights per column, activations with one scale per token, found while running", True
+        ),
+        Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", True, True),
+        Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)", True),
+        Scheme(
+            "int8_dynamic", "8-bit weights per column, activations with one scale per batch, found while running", False
+        ),
+    )
+}
+
+
+def scheme_named(name: str) -> Scheme:
+    """One of `SCHEMES`.
+
+    Raises:
+        ModelError: There is none of this name.
+    """
+    if name not in SCHEMES:
+        close = nearest(name, list(SCHEMES))
+        raise ModelError(
+            f"There is no quantization scheme {name!r}.", expected=", ".join(SCHEMES),
+            remedy=f"Did you mean {close!r}?" if close else None,
+        )  # fmt: skip
+    return SCHEMES[name]
+
+
+def quantize(
+    scheme: str, *, fp32_file: Path, optimised_file: Path, out_file: Path, calibration: Sequence[Batch] | None = None
+) -> Path:
+    """Quantize an exported model.
+
+    Args:
+        scheme: A key of `SCHEMES`.
+        fp32_file: What `export_fp32` wrote.
+        optimised_file: What `optimise` made of it.
+        out_file: The quantized model; replaced if it is there, never half-written.
+        calibration: Batches of training texts, for schemes that are calibrated.
+
+    Raises:
+        ModelError: The scheme is unknown, needs calibration that was not given, or a file cannot be used.
+    """
+    chosen = scheme_named(scheme)
+    if chosen.calibrated and not calibration:
+        raise ModelError(f"The scheme {scheme} needs calibration texts.", found="none")
+    if scheme == "int8_dynamic":
+        return _dynamic(fp32_file, out_file)
+    model = read_graph(optimised_file)
+    if scheme == "int8_weight_only":
+        model = _weight_only(model)
+    else:
+        inputs = _body_inputs(model)
+        how: Mapping[str, PerRow | Fixed] = (
+            {name: PerRow(GELU_LOWEST if gelu else None) for name, gelu in inputs.items()}
+            if scheme == "int8_rowwise"
+            else _calibrated(model, list(inputs), calibration or [])
+        )
+        if not to_integer(model, how):
+            raise ModelError(f"{optimised_file} has no MatMul to quantize.", remedy="Optimise the export first.")
+    _save(model, out_file)
+    return out_file
+
+
+def _save(model: "onnx.ModelProto", out_file: Path) -> None:
+    import onnx
+
+    with whole_file(out_file) as temporary:
+        onnx.save(model, str(temporary))
+
+
+def _body_inputs(model: "onnx.ModelProto") -> dict[str, bool]:
+    """Inputs of the MatMuls to quantize, and whether they come out of GELU.
+
+    What is computed for the first token only stays float32: it costs next to nothing, and stands nearest to the answer.
+    """
+    producers = {output: node.op_type for node in model.graph.node for output in node.output}
+    of_first_token: set[str] = set()
+    for node in model.graph.node:  # in the order of computation
+        if node.name == FIRST_TOKEN or of_first_token & set(node.input):
+            of_first_token |= set(node.output)
+    return {
+        node.input[0]: producers.get(node.input[0], "") in {"BiasGelu", "Gelu", "FastGelu"}
+        for node, matrix in matmuls(model)
+        if matrix.shape[1] != len(LABELS) and node.input[0] not in of_first_token
+    }
+
+
+def _dynamic(fp32_file: Path, out_file: Path) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    read_graph(fp32_file)  # a clear error before the library's own
+    with whole_file(out_file) as temporary:
+        quantize_dynamic(
+            str(fp32_file), str(temporary), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+            extra_options={"DefaultTensorType": 1},
+        )  # fmt: skip
+    return out_file
+
+
+def _weight_only(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)  # a line a node
+    config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, accuracy_level=4, bits=8)
+    quantizer = MatMulNBitsQuantizer(model, algo_config=config)
+    quantizer.process()
+    assert quantizer.model is not None
+    return quantizer.model.model
+
+
+def _calibrated(model: "onnx.ModelProto", inputs: Sequence[str], calibration: Sequence[Batch]) -> dict[str, Fixed]:
+    """One scale a tensor: its lowest and highest value over the calibration texts, padding left out."""
+    import onnx
+    import onnxruntime as ort
+    from onnx import helper
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    known = {output.name for output in watched.graph.output}
+    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inputs if name not in known)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    low = dict.fromkeys(inputs, 0.0)
+    high = dict.fromkeys(inputs, 0.0)
+    for input_ids, mask in calibration:
+        values: list[Any] = list(session.run(list(inputs), {"input_ids": input_ids, "attention_mask": mask}))
+        for name, value in zip(inputs, values, strict=True):
+            real = value[mask.astype(bool)] if value.shape[:2] == mask.shape else value
+            low[name], high[name] = min(low[name], float(real.min())), max(high[name], float(real.max()))
+    result = {}
+    for name in inputs:
+        scale = max((high[name] - low[name]) / 255, 1e-9)
+        result[name] = Fixed(scale, round(-low[name] / scale))
+    return result

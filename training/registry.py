@@ -1,0 +1,215 @@
+"""The registered model `sentiment`: versions, the aliases `staging`, `production`, `previous`, and the ledger of every move.
+
+A move is written to the ledger first and to MLflow second. The ledger is append-only and is what serving reads; when a crash
+falls between the two, `reconcile` brings MLflow to what the ledger says.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.errors import RegistryError
+from serving.bundle import Bundle, ledger_path, read_bundle, read_ledger
+from training.tracking import MODEL_NAME, Tracking
+
+ALIASES = ("staging", "production", "previous")
+_PYFUNC = Path(__file__).resolve().parent.parent / "serving" / "pyfunc_model.py"
+_ROOT = _PYFUNC.parent.parent
+
+
+class Registry:
+    """Versions and aliases of one `var/` folder."""
+
+    def __init__(self, var: Path, tracking: Tracking) -> None:
+        self.var, self.tracking, self.client = var, tracking, tracking.client
+
+    def register(self, bundle: Bundle, *, parent_run: str, tags: dict[str, str] | None = None) -> str:
+        """Register a bundle; the same bundle keeps the version it has.
+
+        Args:
+            bundle: What is registered; its card becomes the version's description.
+            parent_run: The MLflow run it came from; a nested run `bundle` holds the artefact.
+            tags: More tags of the version.
+
+        Returns:
+            The version, such as "3".
+        """
+        if (known := self.version_of(bundle)) is not None:
+            self._tag(known, tags or {})
+            return known
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+
+        signature = ModelSignature(
+            inputs=Schema([ColSpec(DataType.string, "text")]),
+            outputs=Schema(
+                [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in
+                 ("confidence", "negative", "neutral", "positive"))]
+            ),
+        )  # fmt: skip
+        with self.tracking.nested_run(parent_run, f"bundle {bundle.manifest.version}"):
+            info = mlflow.pyfunc.log_model(
+                name="bundle",
+                python_model=str(_PYFUNC),
+                artifacts={"bundle": str(bundle.directory)},
+                code_paths=[str(_ROOT / "data"), str(_ROOT / "serving")],
+                # Written out: inferring them would import everything, which takes ten seconds.
+                pip_requirements=[
+                    "onnxruntime",
+                    "tokenizers",
+                    "numpy",
+                    "pandas",
+                    "pydantic",
+                    "pydantic-settings",
+                    "pyyaml",
+                ],
+                signature=signature,
+            )
+        try:
+            self.client.get_registered_model(MODEL_NAME)
+        except Exception:  # mlflow raises one class for everything; the create below says what is wrong
+            self.client.create_registered_model(MODEL_NAME, description="Sentiment of short texts; see the model card.")
+        made = self.client.create_model_version(
+            MODEL_NAME, info.model_uri, run_id=info.run_id, model_id=info.model_id,
+            description=(bundle.directory / "card.md").read_text(encoding="utf-8"),
+        )  # fmt: skip
+        version = str(made.version)
+        self._tag(
+            version,
+            {
+                "bundle": bundle.manifest.version,
+                "fingerprint": bundle.fingerprint,
+                "quantization": bundle.manifest.quantization,
+                "data_fingerprint": bundle.manifest.data_fingerprint,
+                **(tags or {}),
+            },
+        )
+        return version
+
+    def version_of(self, bundle: Bundle) -> str | None:
+        """The version under which a bundle is registered, or None."""
+        found = self.client.search_model_versions(f"name = '{MODEL_NAME}' and tag.fingerprint = '{bundle.fingerprint}'")
+        return str(max(int(version.version) for version in found)) if found else None
+
+    def alias(self, alias: str) -> dict[str, Any] | None:
+        """The last ledger entry of an alias that points somewhere, or None."""
+        move = next((move for move in reversed(read_ledger(self.var)) if move["alias"] == alias), None)
+        return move if move and move["to"] else None
+
+    def move(
+        self, alias: str, version: str, bundle: str, *, reason: str, gate: str = "none", data_fingerprint: str = ""
+    ) -> None:
+        """Point an alias to a version, and write it down.
+
+        Args:
+            alias: staging, production or previous.
+            version: A registered version.
+            bundle: Its folder, relative to `var`.
+            reason: Why, for whoever reads the ledger.
+            gate: passed, refused or none.
+            data_fingerprint: Of the data it was trained on.
+
+        Raises:
+            RegistryError: The alias is unknown.
+        """
+        if alias not in ALIASES:
+            raise RegistryError(f"There is no alias {alias!r}.", expected=", ".join(ALIASES))
+        before = self.alias(alias)
+        append_ledger(
+            self.var,
+            {
+                "at": datetime.now(UTC).isoformat(),
+                "alias": alias,
+                "from": before["to"] if before else None,
+                "to": version,
+                "bundle": bundle,
+                "reason": reason,
+                "gate": gate,
+                "data_fingerprint": data_fingerprint,
+            },
+        )
+        self.client.set_registered_model_alias(MODEL_NAME, alias, version)
+
+    def promote(self, *, reason: str) -> str:
+        """Let what is staged be production, and what was production be previous. Gives the version.
+
+        Raises:
+            RegistryError: Nothing is staged.
+        """
+        staged = self.alias("staging")
+        if staged is None:
+            raise RegistryError(
+                "Nothing is staged.", remedy="groundswell train ends with a staged version if the gate says yes."
+            )
+        current = self.alias("production")
+        if current and current["to"] == staged["to"]:
+            return staged["to"]
+        if current:
+            self._copy("previous", current, reason=f"was production until: {reason}")
+        self._copy("production", staged, reason=reason)
+        return staged["to"]
+
+    def rollback(self, *, reason: str) -> str:
+        """Let what was production before be it again; called twice, it goes forward again. Gives the version.
+
+        Raises:
+            RegistryError: There is nothing to go back to.
+            BundleError: The bundle to go back to is damaged or gone; nothing moves.
+        """
+        current, previous = self.alias("production"), self.alias("previous")
+        if current is None or previous is None or previous["to"] == current["to"]:
+            raise RegistryError(
+                "There is no version to go back to.",
+                found=f"production: {current['to'] if current else 'none'}; previous: {previous['to'] if previous else 'none'}",
+            )
+        read_bundle(self.var / previous["bundle"])
+        self._copy("production", previous, reason=reason)
+        self._copy("previous", current, reason=f"was production until: {reason}")
+        return previous["to"]
+
+    def reconcile(self) -> list[str]:
+        """Bring MLflow's aliases to what the ledger says; gives those that were moved."""
+        moved = []
+        for alias in ALIASES:
+            entry = self.alias(alias)
+            if entry is None:
+                continue
+            try:
+                found = str(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
+            except Exception:  # mlflow has no class for "no such alias"
+                found = None
+            if found != entry["to"]:
+                self.client.set_registered_model_alias(MODEL_NAME, alias, entry["to"])
+                moved.append(alias)
+        return moved
+
+    def _copy(self, alias: str, entry: dict[str, Any], *, reason: str) -> None:
+        self.move(
+            alias,
+            entry["to"],
+            entry["bundle"],
+            reason=reason,
+            gate=entry["gate"],
+            data_fingerprint=entry["data_fingerprint"],
+        )
+
+    def _tag(self, version: str, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_model_version_tag(MODEL_NAME, version, key, value)
+
+
+def append_ledger(var: Path, entry: dict[str, Any]) -> None:
+    """Add one line, flushed to disk before this returns. A torn last line, left by a crash, is cut off first."""
+    path = ledger_path(var)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        file.seek(0)
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+        file.write(json.dumps(entry).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
