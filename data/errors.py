@@ -30,9 +30,7 @@ class GroundswellError(Exception):
         remedy: What to do about it.
     """
 
-    def __init__(
-        self, message: str, *, found: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, found: object = None, expected: object = None, remedy: str | None = None) -> None:
         self.message = message
         self.found = found
         self.expected = expected

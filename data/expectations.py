@@ -153,9 +153,7 @@ def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
 
 def _run(frame: "pd.DataFrame", suite: str, asked: list[Any]) -> ValidationReport:
     gx = _great_expectations()
-    wanted = {
-        name for e in asked for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name
-    }
+    wanted = {name for e in asked for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")

@@ -77,8 +77,7 @@ class _Rows:
         self.splits = frame["split"].tolist()
         self.texts = frame["text"].fillna("").tolist()
         self.frozen = [
-            split == "test" and source in frozen_sets
-            for split, source in zip(self.splits, frame["source"], strict=True)
+            split == "test" and source in frozen_sets for split, source in zip(self.splits, frame["source"], strict=True)
         ]
         # A row that says nothing of sentiment (irony sets) conflicts with nobody.
         self.labels = [None if value is None or value != value else str(value) for value in _objects(frame["label"])]

@@ -56,9 +56,7 @@ def _summary(report: Mapping[str, Any], row: Row) -> str:
         f"Calibration: temperature {row.temperature:.3f}, fitted on the validation rows.",
     ]
     if row.from_scratch:
-        lines.append(
-            "**From scratch**: trained from random weights; a pretrained checkpoint of its family does better."
-        )
+        lines.append("**From scratch**: trained from random weights; a pretrained checkpoint of its family does better.")
     if report.get("parity"):
         lines.append(f"Parity with the trained model: {report['parity']}")
     return _bullets(lines)
@@ -67,9 +65,7 @@ def _summary(report: Mapping[str, Any], row: Row) -> str:
 def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
     names = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
     names |= {
-        f"{kind}_{c}": f"{kind.capitalize()}, {c}"
-        for kind in ("recall", "f1")
-        for c in ("negative", "neutral", "positive")
+        f"{kind}_{c}": f"{kind.capitalize()}, {c}" for kind in ("recall", "f1") for c in ("negative", "neutral", "positive")
     }
     cells = [[text, row.metrics[name].text()] for name, text in names.items() if name in row.metrics]
     parts = [
@@ -114,11 +110,7 @@ def _data(report: Mapping[str, Any]) -> list[str]:
         ]
         for s in sets
     ]
-    table = (
-        markdown_table(["Data set", "Domain", "Rows", "Licence or terms"], cells)
-        if cells
-        else f"Data sets: {_UNKNOWN}."
-    )
+    table = markdown_table(["Data set", "Domain", "Rows", "Licence or terms"], cells) if cells else f"Data sets: {_UNKNOWN}."
     return [table, f"Content fingerprint of the data: `{report.get('data_fingerprint', _UNKNOWN)}`."]
 
 

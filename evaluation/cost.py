@@ -26,8 +26,7 @@ Factory = Callable[[], Predictor]
 Progress = Callable[[str, float | None], None]
 _WARM_UP_TEXTS = 16
 _PROGRAM = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); "
-    "from evaluation.cost_process import serve; serve(int(sys.argv[1]))"
+    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from evaluation.cost_process import serve; serve(int(sys.argv[1]))"
 )
 _STOP_S = 5.0  # what an idle child gets to leave by itself
 
@@ -226,13 +225,10 @@ def measure_cost(
 
 
 def _cost(rounds: dict[str, list[Any]], load_s: float, peak: float, size: int | None, bulk_texts: int) -> Cost:
-    quantiles = (
-        np.percentile([np.percentile(times, [50, 95, 99]) for times in rounds["single"]], [0, 50, 100], axis=0) * 1e3
-    )
+    quantiles = np.percentile([np.percentile(times, [50, 95, 99]) for times in rounds["single"]], [0, 50, 100], axis=0) * 1e3
     pooled = np.percentile(np.concatenate(rounds["single"]), [50, 95, 99]) * 1e3
     p50, p95, p99 = (
-        Spread(float(pooled[i]), float(min(quantiles[0, i], pooled[i])), float(max(quantiles[2, i], pooled[i])))
-        for i in range(3)
+        Spread(float(pooled[i]), float(min(quantiles[0, i], pooled[i])), float(max(quantiles[2, i], pooled[i]))) for i in range(3)
     )
     return Cost(
         cpu_us_per_text=Spread.of([answer["cpu_s"] / bulk_texts * 1e6 for answer in rounds["bulk"]]),

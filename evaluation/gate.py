@@ -136,9 +136,7 @@ def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:
     if found.high < 0:
         return Reason(name, False, found.high, 0.0, f"{text}: the whole interval lies below 0")
     if found.value < -rule.margin:
-        return Reason(
-            name, False, found.value, -rule.margin, f"{text}: worse by more than {100 * rule.margin:g} points"
-        )
+        return Reason(name, False, found.value, -rule.margin, f"{text}: worse by more than {100 * rule.margin:g} points")
     return Reason(name, True, found.value, -rule.margin, f"{text}: not worse")
 
 

@@ -55,9 +55,7 @@ def _signed(difference: Estimate) -> str:
 def pair_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
     """Row minus column in macro-recall; an asterisk marks a difference whose interval leaves 0 out."""
     names = [row.candidate for row in rows]
-    cells = [
-        [row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows
-    ]
+    cells = [[row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows]
     return ["Row minus column", *names], cells
 
 
@@ -172,9 +170,7 @@ def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
     for heading, explanation, head, cells in _sections(board.rows):
         table = f"<p>{html.escape(explanation)}</p>{_html_table(head, cells)}"
         long = heading.endswith("test by test")
-        parts.append(
-            f"<details><summary>{heading}</summary>{table}</details>" if long else f"<h2>{heading}</h2>{table}"
-        )
+        parts.append(f"<details><summary>{heading}</summary>{table}</details>" if long else f"<h2>{heading}</h2>{table}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'

@@ -154,9 +154,7 @@ def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int
     """
     counts = np.asarray(counts, dtype=np.int64)
     if counts.shape != (CLASSES, CLASSES) or counts.sum() == 0:
-        raise DataError(
-            "There are no labelled rows to score.", found=f"counts of shape {counts.shape}, sum {counts.sum()}"
-        )
+        raise DataError("There are no labelled rows to score.", found=f"counts of shape {counts.shape}, sum {counts.sum()}")
     values = _from_counts(counts)
     drawn = _from_counts(_draw(counts.ravel(), resamples, seed).reshape(-1, CLASSES, CLASSES))
     return {name: _interval(float(values[name]), drawn[name]) for name in values}
@@ -195,9 +193,7 @@ def _resampled_ece(bins: np.ndarray, gaps: np.ndarray, resamples: int, seed: int
     return result
 
 
-def expected_calibration_error(
-    labels: np.ndarray, proba: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def expected_calibration_error(labels: np.ndarray, proba: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """How far confidence is from being right: the sum over 15 equal bins of `n_b / N * |accuracy_b - confidence_b|`.
 
     A resample adds noise to each bin and so leans upward; where the interval would miss the value, it is widened.

@@ -95,9 +95,7 @@ def compare(
         max_gap=round(float(np.abs(_logits(converted) - _logits(reference)).max()), 6),
         max_probability_gap=round(float(np.abs(converted - reference).max()), 6),
         macro_recall=round(float(np.mean(recalls)), 6),
-        recall_difference=paired_difference(
-            labels, converted, reference, "macro_recall", resamples=resamples, seed=seed
-        ),
+        recall_difference=paired_difference(labels, converted, reference, "macro_recall", resamples=resamples, seed=seed),
     )
 
 
@@ -135,17 +133,13 @@ def reasons_against(row: ParityRow) -> list[str]:
         if row.flips_per_10000 > 0:
             found.append(f"float32 flips {row.flips_per_10000:g} labels per 10,000, none allowed")
         if row.max_probability_gap > MAX_FP32_GAP:
-            found.append(
-                f"float32 moves a probability by {row.max_probability_gap:g}, at most {MAX_FP32_GAP:g} allowed"
-            )
+            found.append(f"float32 moves a probability by {row.max_probability_gap:g}, at most {MAX_FP32_GAP:g} allowed")
     elif row.flips_per_10000 > 1e4 * MAX_FLIPS:
         found.append(f"{row.flips_per_10000:g} labels per 10,000 flip, at most {1e4 * MAX_FLIPS:g} allowed")
     found += recall_reasons(row)
     if row.batch is not None:
         if row.batch.flips > MAX_BATCH_FLIPS:
-            found.append(
-                f"{100 * row.batch.flips:.2g} % of labels change with the batch, at most {100 * MAX_BATCH_FLIPS:g} %"
-            )
+            found.append(f"{100 * row.batch.flips:.2g} % of labels change with the batch, at most {100 * MAX_BATCH_FLIPS:g} %")
         if row.batch.max_gap > MAX_BATCH_GAP:
             found.append(f"a probability moves by {row.batch.max_gap:g} with the batch, at most {MAX_BATCH_GAP:g}")
     return found

@@ -196,14 +196,9 @@ def plot_ladder(steps: Sequence[Mapping[str, Any]], path: Path) -> Path:
     cpu = [step["cpu_us"] if isinstance(step["cpu_us"], Mapping) else {"value": step["cpu_us"]} for step in steps]
     values = np.array([float(entry["value"]) for entry in cpu])
     errors = np.array(
-        [
-            [value - float(e.get("low", value)), float(e.get("high", value)) - value]
-            for value, e in zip(values, cpu, strict=True)
-        ]
+        [[value - float(e.get("low", value)), float(e.get("high", value)) - value] for value, e in zip(values, cpu, strict=True)]
     ).T
-    axes.barh(
-        range(len(steps)), values, color=COLOURS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GREY, "capsize": 3}
-    )
+    axes.barh(range(len(steps)), values, color=COLOURS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GREY, "capsize": 3})
     for index, (step, value) in enumerate(zip(steps, values, strict=True)):
         said = [f"{format_us(value)}", f"{values[0] / value:.1f}×"]
         if step.get("flips_per_10000") is not None:

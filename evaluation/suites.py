@@ -66,9 +66,7 @@ def _rule(test: str, description: str) -> Rule:
     )  # fmt: skip
 
 
-def load_checklist(
-    data_dir: Path, *, cases_per_test: int = 100, variants_per_case: int = 4, seed: int = 0
-) -> list[Case]:
+def load_checklist(data_dir: Path, *, cases_per_test: int = 100, variants_per_case: int = 4, seed: int = 0) -> list[Case]:
     """Read the CheckList sentiment suite, a seeded sample of each test.
 
     Args:
@@ -127,9 +125,7 @@ def _right(test: str, label: str) -> frozenset[int]:
         return frozenset({LABEL_IDS[label]})
     if label == "not_negative":
         return frozenset({LABEL_IDS["neutral"], LABEL_IDS["positive"]})
-    raise MalformedData(
-        f"Test {test!r} expects an unknown label.", found=label, expected=f"{', '.join(LABELS)}, not_negative"
-    )
+    raise MalformedData(f"Test {test!r} expects an unknown label.", found=label, expected=f"{', '.join(LABELS)}, not_negative")
 
 
 class _Strict(BaseModel):

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from data.expectations import ValidationReport
 
 
-def suite_check(
-    *, asset: str, name: str, validate: "Callable[[Layout], ValidationReport | None]"
-) -> dg.AssetChecksDefinition:
+def suite_check(*, asset: str, name: str, validate: "Callable[[Layout], ValidationReport | None]") -> dg.AssetChecksDefinition:
     """A check that stops everything behind `asset` when its suite says no.
 
     Args:

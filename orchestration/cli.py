@@ -25,9 +25,7 @@ console = Console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
-BundleDir = Annotated[
-    Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")
-]
+BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")]
 
 
 def _set(**settings: Any) -> None:

@@ -127,9 +127,7 @@ def _port(name: str, port: int, remedy: str) -> Finding:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         answers = probe.connect_ex(("127.0.0.1", port)) == 0
-    return Finding(
-        f"{name} on {port}", "ok" if answers else "optional", "answers" if answers else "not running", remedy
-    )
+    return Finding(f"{name} on {port}", "ok" if answers else "optional", "answers" if answers else "not running", remedy)
 
 
 def examine() -> list[Finding]:
@@ -152,7 +150,5 @@ def as_table(findings: list[Finding]) -> Table:
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]–[/]", "missing": "[red]missing[/]"}
     table = Table("", "", "found", "remedy", box=None, header_style="dim")
     for finding in findings:
-        table.add_row(
-            marks[finding.state], finding.thing, finding.found, "" if finding.state == "ok" else finding.remedy
-        )
+        table.add_row(marks[finding.state], finding.thing, finding.found, "" if finding.state == "ok" else finding.remedy)
     return table

@@ -76,9 +76,7 @@ def quality_request(world: World, settings: RetrainingSettings, now: datetime) -
     since = world.production_since
     if since is not None and now - since > timedelta(days=settings.max_age_days):
         days = (now - since).days
-        return _request(
-            "freshness", world, f"in production for {days} days, at most {settings.max_age_days:g} asked for"
-        )
+        return _request("freshness", world, f"in production for {days} days, at most {settings.max_age_days:g} asked for")
     return None
 
 

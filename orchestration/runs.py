@@ -35,9 +35,7 @@ def dagster_instance() -> "dg.DagsterInstance":
         "local_artifact_storage": {**local, "config": {"base_dir": str(folder)}},
         "compute_logs": {**logs, "config": {"base_dir": str(folder / "compute_logs")}},
     }
-    return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(folder), config_dir=str(project_root()), overrides=overrides)
-    )
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), config_dir=str(project_root()), overrides=overrides))
 
 
 def run_assets(target: str, *, terminal: TerminalProgress | None = None) -> Any:

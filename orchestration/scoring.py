@@ -38,9 +38,7 @@ def score_labelled_file(
     classifier = open_classifier(bundle)
 
     def run(progress: Any) -> Any:
-        return score_file(
-            file, classifier, text_column=text_column, label_column=label_column, out=out, progress=progress
-        )
+        return score_file(file, classifier, text_column=text_column, label_column=label_column, out=out, progress=progress)
 
     if console is None:
         result = run(None)

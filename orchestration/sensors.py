@@ -31,9 +31,7 @@ def new_labels() -> dg.SensorResult | dg.SkipReason:
     return dg.SensorResult(run_requests=[_run_request(request)], cursor=world.data_fingerprint)
 
 
-@dg.sensor(
-    job_name=RETRAIN, minimum_interval_seconds=900, description="The production model measures badly or is stale."
-)
+@dg.sensor(job_name=RETRAIN, minimum_interval_seconds=900, description="The production model measures badly or is stale.")
 def production_quality() -> dg.SensorResult | dg.SkipReason:
     """Ask for a retraining when production's measured quality or its age leaves the bounds in the settings."""
     settings = RetrainingSettings.load()

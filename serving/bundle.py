@@ -145,9 +145,7 @@ def read_bundle(directory: Path) -> Bundle:
         try:
             found = sha256_file(directory / file)
         except OSError as error:
-            raise BundleError(
-                f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole."
-            ) from error
+            raise BundleError(f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole.") from error
         if found != manifest.files.get(file):
             raise BundleError(
                 f"{directory / file} is not the file that was written.",

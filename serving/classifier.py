@@ -91,9 +91,7 @@ class Classifier:
         proba, timings = self._judge(texts)
         decided = self.decide(proba).tolist()
         rounded = np.round(proba.astype(np.float64), 4).tolist()
-        answers = [
-            Classification(LABELS[k], row[k], (row[0], row[1], row[2])) for k, row in zip(decided, rounded, strict=True)
-        ]
+        answers = [Classification(LABELS[k], row[k], (row[0], row[1], row[2])) for k, row in zip(decided, rounded, strict=True)]
         return answers, timings
 
     def decide(self, proba: np.ndarray) -> np.ndarray:

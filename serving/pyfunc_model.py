@@ -25,10 +25,7 @@ class BundleModel(PythonModel):
 
         answers = self._classifier.classify(model_input["text"].tolist())
         return pd.DataFrame(
-            [
-                {"label": a.label, "confidence": a.confidence, **dict(zip(LABELS, a.probabilities, strict=True))}
-                for a in answers
-            ]
+            [{"label": a.label, "confidence": a.confidence, **dict(zip(LABELS, a.probabilities, strict=True))} for a in answers]
         )
 
 

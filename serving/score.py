@@ -88,8 +88,7 @@ def score_file(
             raise MalformedData(
                 f"No row of {path} can be judged.",
                 found=", ".join(f"{reason}: {count:,}" for reason, count in skipped.items()) or "no rows",
-                expected="texts of 1 to 10,000 characters"
-                + (f" and labels {', '.join(LABELS)}" if label_column else ""),
+                expected="texts of 1 to 10,000 characters" + (f" and labels {', '.join(LABELS)}" if label_column else ""),
             )
     return ScoreResult(
         rows, dict(skipped), confusion, {label: predicted[label] for label in LABELS},
@@ -133,9 +132,7 @@ def _stretches(path: Path, columns: list[str]) -> Iterator[tuple[list[dict[str, 
     elif kind in {".csv", ".tsv", ".jsonl", ".ndjson"}:
         yield from _lines(path, columns, kind)
     else:
-        raise MalformedData(
-            f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .tsv, .jsonl or .parquet"
-        )
+        raise MalformedData(f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .tsv, .jsonl or .parquet")
 
 
 def _need(columns: list[str], there: list[str], path: Path) -> None:
@@ -171,9 +168,7 @@ def _lines(path: Path, columns: list[str], kind: str) -> Iterator[tuple[list[dic
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
         number, stretch = 0, []
         try:
-            for row in (
-                _csv_rows(text, columns, path, kind) if kind in {".csv", ".tsv"} else _json_rows(text, columns, path)
-            ):
+            for row in _csv_rows(text, columns, path, kind) if kind in {".csv", ".tsv"} else _json_rows(text, columns, path):
                 number += 1
                 stretch.append(row)
                 if len(stretch) == STRETCH:
@@ -236,9 +231,7 @@ def _writer(out: Path | None) -> Iterator[Callable[[list[dict[str, Any]]], None]
             yield write
         temporary.replace(out)
     except OSError as error:
-        raise DataError(
-            f"{out} cannot be written.", found=error, remedy="Free disk space or mend the rights."
-        ) from error
+        raise DataError(f"{out} cannot be written.", found=error, remedy="Free disk space or mend the rights.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -111,9 +111,7 @@ def make_trainer(
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
     train_rows, val_rows = (tokenized_rows(tokenizer, frame) for frame in (train, val))
     labels = np.array([row["labels"] for row in train_rows])
-    weights = torch.tensor(
-        len(labels) / (len(LABELS) * np.bincount(labels, minlength=len(LABELS))), dtype=torch.float32
-    )
+    weights = torch.tensor(len(labels) / (len(LABELS) * np.bincount(labels, minlength=len(LABELS))), dtype=torch.float32)
     devices = max(torch.cuda.device_count(), 1)
     epochs = settings.epochs or candidate.epochs
     steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))

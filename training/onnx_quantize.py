@@ -46,14 +46,10 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme(
-            "int8_rowwise", "8-bit weights per column, activations with one scale per token, found while running", True
-        ),
+        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, found while running", True),
         Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", True, True),
         Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)", True),
-        Scheme(
-            "int8_dynamic", "8-bit weights per column, activations with one scale per batch, found while running", False
-        ),
+        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, found while running", False),
     )
 }
 

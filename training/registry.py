@@ -99,9 +99,7 @@ class Registry:
         move = next((move for move in reversed(read_ledger(self.var)) if move["alias"] == alias), None)
         return move if move and move["to"] else None
 
-    def move(
-        self, alias: str, version: str, bundle: str, *, reason: str, gate: str = "none", data_fingerprint: str = ""
-    ) -> None:
+    def move(self, alias: str, version: str, bundle: str, *, reason: str, gate: str = "none", data_fingerprint: str = "") -> None:
         """Point an alias to a version, and write it down.
 
         Args:
@@ -141,9 +139,7 @@ class Registry:
         """
         staged = self.alias("staging")
         if staged is None:
-            raise RegistryError(
-                "Nothing is staged.", remedy="groundswell train ends with a staged version if the gate says yes."
-            )
+            raise RegistryError("Nothing is staged.", remedy="groundswell train ends with a staged version if the gate says yes.")
         current = self.alias("production")
         if current and current["to"] == staged["to"]:
             return staged["to"]

@@ -18,9 +18,7 @@ def find(spec: DatasetSpec, root: Path) -> Source:
     assert spec.file is not None
     path = spec.file.path if spec.file.path.is_absolute() else root / spec.file.path
     if not path.is_file():
-        raise SourceUnavailable(
-            f"{spec.name}: there is no file {path}.", remedy="Mend file.path in configs/datasets.yaml."
-        )
+        raise SourceUnavailable(f"{spec.name}: there is no file {path}.", remedy="Mend file.path in configs/datasets.yaml.")
     columns = spec.file.columns
 
     def read():

@@ -48,9 +48,7 @@ def read_table(path: Path) -> "pd.DataFrame":
                 _text(path), sep="\t" if kind == ".tsv" else ",", dtype="string", keep_default_na=False, na_values=[]
             )
         else:
-            raise MalformedData(
-                f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .jsonl or .parquet"
-            )
+            raise MalformedData(f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .jsonl or .parquet")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
         raise MalformedData(f"{path} cannot be read.", found=str(error).strip() or type(error).__name__) from error
     if frame.empty:

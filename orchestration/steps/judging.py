@@ -113,9 +113,7 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
             "rows": int(main.sum()),
             "temperature": fitted,
             "metrics": {key: value.to_dict() for key, value in metrics.items()},
-            "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)[
-                "macro_recall"
-            ].value,
+            "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)["macro_recall"].value,
             "slices": [
                 row.to_dict()
                 for row in slice_report(

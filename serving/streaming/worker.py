@@ -23,9 +23,7 @@ class Worker:
     of a batch while there is nothing to read, plus the time of one batch.
     """
 
-    def __init__(
-        self, bootstrap: str, topic: str, classifier: Classifier, warehouse: Any, settings: StreamSettings
-    ) -> None:
+    def __init__(self, bootstrap: str, topic: str, classifier: Classifier, warehouse: Any, settings: StreamSettings) -> None:
         from confluent_kafka import Consumer, Producer
 
         self._consumer = Consumer(
@@ -57,9 +55,7 @@ class Worker:
             else:
                 self._dead(message, decoded)
         answers = self._classifier.classify([event.text for _, event in events])
-        predictions = [
-            self._prediction(message, event, answer) for (message, event), answer in zip(events, answers, strict=True)
-        ]
+        predictions = [self._prediction(message, event, answer) for (message, event), answer in zip(events, answers, strict=True)]
         insert(self._warehouse, predictions)
         for prediction in predictions:
             self._produce(PREDICTIONS, prediction.id, prediction.model_dump_json().encode())

@@ -14,9 +14,7 @@ def pending(client: Any) -> list[Path]:
     Raises:
         WarehouseError: The warehouse has a migration that this version does not know.
     """
-    client.command(
-        "CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime) ENGINE = MergeTree ORDER BY name"
-    )
+    client.command("CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime) ENGINE = MergeTree ORDER BY name")
     done = {row[0] for row in client.query("SELECT name FROM migrations").result_rows}
     known = sorted(path for path in _FOLDER.glob("*.sql") if not path.name.endswith(".down.sql"))
     if unknown := done - {path.stem for path in known}:

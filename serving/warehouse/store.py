@@ -50,9 +50,7 @@ def insert(client: Any, predictions: Sequence[Prediction]) -> None:
     try:
         client.insert("predictions", rows, column_names=COLUMNS)
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
-        raise WarehouseError(
-            f"A block of {len(rows):,} predictions was refused.", found=str(error).splitlines()[0]
-        ) from error
+        raise WarehouseError(f"A block of {len(rows):,} predictions was refused.", found=str(error).splitlines()[0]) from error
 
 
 def label_counts(client: Any, topic: str) -> dict[str, int]:

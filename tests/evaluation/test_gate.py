@@ -23,9 +23,7 @@ PARITY = {"passed": True, "text": "no label flips"}
 def _calibrated(right, seed):
     """Answers right in a stated share of rows, with that confidence: well calibrated."""
     generator = np.random.default_rng(seed)
-    return _proba(
-        np.where(generator.random(ROWS) < right, LABELS, (LABELS + generator.integers(1, 3, ROWS)) % 3), right
-    )
+    return _proba(np.where(generator.random(ROWS) < right, LABELS, (LABELS + generator.integers(1, 3, ROWS)) % 3), right)
 
 
 def _proba(predicted, confidence):
@@ -88,9 +86,7 @@ def test_the_first_model_has_nothing_to_be_worse_than():
 def test_a_model_trained_on_shuffled_labels_is_refused_with_reasons():
     shuffled = _proba(np.random.default_rng(9).integers(0, 3, ROWS), 0.6)
     verdict = _decide(shuffled)
-    assert {"floor: macro_recall", "ceiling: ece", "better than VADER", "not worse than production"} <= set(
-        _failed(verdict)
-    )
+    assert {"floor: macro_recall", "ceiling: ece", "better than VADER", "not worse than production"} <= set(_failed(verdict))
     with pytest.raises(GateRefused, match=r"refused new[\s\S]*macro_recall is 0\.3\d+, at least 0\.55"):
         verdict.raise_if_refused()
     assert verdict.markdown().index("✗") < verdict.markdown().index("✓")
@@ -154,18 +150,14 @@ def test_on_few_rows_the_value_alone_must_beat_vader():
     verdict = _decide(primary=few, production=None, slices={})
     reason = next(reason for reason in verdict.reasons if reason.rule == "better than VADER")
     assert "too few" in reason.text and reason.passed is (reason.found > 0)
-    assert _failed(_decide(proba=BASE, row=_row("new", GOOD), production=None)) == [
-        "better than VADER"
-    ]  # equal is not better
+    assert _failed(_decide(proba=BASE, row=_row("new", GOOD), production=None)) == ["better than VADER"]  # equal is not better
 
 
 def test_calibration_is_not_judged_on_few_rows():
     bold = _proba(GOOD.argmax(axis=1), 0.99)
     assert _failed(_decide(bold)) == ["ceiling: ece"]
     verdict = _decide(bold, row=replace(_row("new", bold), n=400))
-    assert verdict.passed and "400 rows are too few" in next(
-        r.text for r in verdict.reasons if r.rule == "ceiling: ece"
-    )
+    assert verdict.passed and "400 rows are too few" in next(r.text for r in verdict.reasons if r.rule == "ceiling: ece")
 
 
 def test_unlabelled_rows_and_other_sets_do_not_rank():

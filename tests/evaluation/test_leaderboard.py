@@ -123,9 +123,7 @@ def test_the_page_marks_from_scratch_escapes_names_and_needs_only_its_own_plots(
     text = (tmp_path / "leaderboard.md").read_text()
     assert "plain (from scratch)" in text and "![" in text and "| praise \\| joy |" in text
     widths = {
-        len(re.findall(r"(?<!\\)\|", line))
-        for line in text.split("## Slices")[1].split("##")[0].splitlines()
-        if "|" in line
+        len(re.findall(r"(?<!\\)\|", line)) for line in text.split("## Slices")[1].split("##")[0].splitlines() if "|" in line
     }
     assert len(widths) == 1  # every line of the table has as many cells as its head
 
@@ -160,9 +158,7 @@ def test_rows_and_probabilities_must_be_the_same_candidates(probas):
         build_leaderboard(_rows(), LABELS, probas, dataset="d")
 
 
-@pytest.mark.parametrize(
-    ("content", "says"), [(None, "no leaderboard yet"), ("[{", "cannot be read"), ("[{}]", "'candidate'")]
-)
+@pytest.mark.parametrize(("content", "says"), [(None, "no leaderboard yet"), ("[{", "cannot be read"), ("[{}]", "'candidate'")])
 def test_a_missing_or_broken_file_says_what_to_run(tmp_path, content, says):
     path = tmp_path / "leaderboard.json"
     if content is not None:

@@ -1,0 +1,270 @@
+"""The local deployment: one service process, replaced only by one that has proved itself.
+
+The new one is started on a spare port, has to become ready and to answer known texts; only then is the old one stopped and the
+new one started on the real port. The port is silent for the few seconds of that last step; callers should retry.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psutil
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from data.artifacts import read_json, write_json
+from data.errors import DeploymentFailed
+from serving.service.build import bento_environment
+from serving.settings import ServingSettings
+
+_log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+STATE = "state.json"
+SMOKE_TEXTS = {
+    "I love this, thank you so much, it is wonderful!": "positive",
+    "This is terrible, the worst service I have ever had, awful.": "negative",
+    "The meeting starts at noon on Tuesday.": None,
+}
+"""Texts and the label any model worth serving gives them; None: any label will do."""
+
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The process that answers."""
+
+    pid: int
+    process_started: float
+    """Its start time by the kernel: a pid alone may have gone to another process."""
+    port: int
+    version: str
+    bento: str
+    started_at: str
+    log: str
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+
+def status(state_dir: Path) -> Deployment | None:
+    """The deployment that runs, or None."""
+    try:
+        known = Deployment(**read_json(state_dir / STATE))
+    except (OSError, ValueError, TypeError):
+        return None
+    return known if _process(known) else None
+
+
+def stop(state_dir: Path, *, timeout_s: float = 15.0) -> bool:
+    """Stop the deployment and wait until it is gone. False when none ran."""
+    running = status(state_dir)
+    if running is None:
+        return False
+    _end(running, timeout_s)
+    (state_dir / STATE).unlink(missing_ok=True)
+    return True
+
+
+def deploy(
+    bento: str,
+    *,
+    bentoml_home: Path,
+    state_dir: Path,
+    expected_version: str,
+    settings: ServingSettings,
+    progress: Progress | None = None,
+) -> Deployment:
+    """Let a Bento answer on the port of the settings; one that answers there already is kept.
+
+    Args:
+        bento: Its tag.
+        bentoml_home: BentoML's store.
+        state_dir: Gets `state.json` and the logs.
+        expected_version: The bundle version it has to report.
+        settings: Port and time limits.
+        progress: Told what is being waited for.
+
+    Raises:
+        DeploymentFailed: The port belongs to somebody else, or the new one did not become ready or answered wrongly. The old
+            one answers as before, or again.
+    """
+    tell = progress or (lambda message, fraction: None)
+    old = status(state_dir)
+    if old and old.version == expected_version and old.port == settings.port and _answers(old, expected_version):
+        return old
+    _need_port(settings.port, old)
+    tell("starting on a spare port", None)
+    trial = _start(bento, _spare_port(), bentoml_home, state_dir, expected_version)
+    try:
+        _prove(trial, settings.ready_timeout_s)
+    finally:
+        _end(trial, settings.stop_timeout_s)
+    if old:
+        tell("stopping the old one", None)
+        _end(old, settings.stop_timeout_s)
+    tell(f"starting on port {settings.port}", None)
+    new = None
+    try:
+        new = _start(bento, settings.port, bentoml_home, state_dir, expected_version)
+        _prove(new, settings.ready_timeout_s)
+    except BaseException:
+        if new is not None:
+            _end(new, settings.stop_timeout_s)
+        if old:
+            _log.warning("the new deployment failed; %s is started again", old.version)
+            back = _start(old.bento, old.port, bentoml_home, state_dir, old.version)
+            _prove(back, settings.ready_timeout_s)
+            write_json(state_dir / STATE, asdict(back))
+        raise
+    write_json(state_dir / STATE, asdict(new))
+    return new
+
+
+def smoke_test(url: str, expected_version: str) -> None:
+    """Ask for known texts.
+
+    Raises:
+        DeploymentFailed: It does not answer, reports another version, or gets an easy text wrong.
+    """
+    try:
+        response = httpx.post(f"{url}/v1/classify", json={"texts": list(SMOKE_TEXTS)}, timeout=10)
+        response.raise_for_status()
+        body = response.json()
+        answers = [answer["label"] for answer in body["predictions"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise DeploymentFailed("The new deployment does not answer.", found=f"{type(error).__name__}: {error}") from error
+    if body.get("model_version") != expected_version:
+        raise DeploymentFailed(
+            "The new deployment serves another model.", found=body.get("model_version"), expected=expected_version
+        )
+    for (text, expected), found in zip(SMOKE_TEXTS.items(), answers, strict=True):
+        if expected not in (None, found):
+            raise DeploymentFailed("The new deployment gets an easy text wrong.", found=f"{found}: {text}", expected=expected)
+
+
+def _start(bento: str, port: int, bentoml_home: Path, state_dir: Path, version: str) -> Deployment:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    log = state_dir / f"serve-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(port)],
+            env=_child_environment(bentoml_home),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # it outlives the run that started it
+            cwd=state_dir,
+        )
+    started = psutil.Process(process.pid).create_time()
+    return Deployment(process.pid, started, port, version, bento, datetime.now(UTC).isoformat(), str(log))
+
+
+def _child_environment(bentoml_home: Path) -> dict[str, str]:
+    # The bundle inside the Bento is what is served, whatever this process was told to serve; and the Bento's own copy of
+    # the code is what runs.
+    environment = bento_environment(bentoml_home)
+    for name in ("GROUNDSWELL_BUNDLE_DIR", "PYTHONPATH"):
+        environment.pop(name, None)
+    return environment
+
+
+def _prove(deployment: Deployment, timeout_s: float) -> None:
+    waiting = Retrying(retry=retry_if_result(lambda ready: not ready), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.1))
+    try:
+        waiting(_ready, deployment)
+    except RetryError:
+        raise DeploymentFailed(
+            f"{deployment.bento} was not ready within {timeout_s:g} s.", found=_log_end(deployment), remedy=f"See {deployment.log}."
+        ) from None
+    smoke_test(deployment.url, deployment.version)
+
+
+def _ready(deployment: Deployment) -> bool:
+    if _process(deployment) is None:
+        raise DeploymentFailed(
+            f"{deployment.bento} ended instead of becoming ready.", found=_log_end(deployment), remedy=f"See {deployment.log}."
+        )
+    try:
+        return httpx.get(f"{deployment.url}/readyz", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _answers(deployment: Deployment, version: str) -> bool:
+    try:
+        smoke_test(deployment.url, version)
+    except DeploymentFailed:
+        return False
+    return True
+
+
+def _process(deployment: Deployment) -> psutil.Process | None:
+    """The deployment's process, if it lives and is the same one."""
+    try:
+        process = psutil.Process(deployment.pid)
+        same = abs(process.create_time() - deployment.process_started) < 0.01
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _end(deployment: Deployment, timeout_s: float) -> None:
+    """Ask it to stop, wait, and end what is left of it; its workers too."""
+    process = _process(deployment)
+    if process is None:
+        return
+    family = [process, *process.children(recursive=True)]
+    os.kill(deployment.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=timeout_s)
+    for survivor in alive:
+        survivor.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _need_port(port: int, old: Deployment | None) -> None:
+    if old and old.port == port:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise DeploymentFailed(
+                f"Port {port} is taken.",
+                found=_holder(port),
+                remedy="Stop that process, or set GROUNDSWELL_SERVING__PORT.",
+            ) from None
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid and connection.status == psutil.CONN_LISTEN:
+                return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}"
+    except psutil.Error:
+        pass
+    return "a process that this user may not see"
+
+
+def _spare_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def _log_end(deployment: Deployment) -> str:
+    try:
+        return Path(deployment.log).read_text(encoding="utf-8", errors="replace")[-1500:].strip() or "an empty log"
+    except OSError:
+        return "no log"

@@ -1,0 +1,1 @@
+"""The HTTP API: BentoML batches, the classifier answers."""
