@@ -12,6 +12,7 @@ TARGETS = {
     "export": ["model_sentiment__bundle"],
     "release": ["registry_sentiment__version"],
     "deploy": ["service_sentiment__deployment"],
+    "quality": ["report_production__quality"],
 }
 """The assets a command asks for; everything before them comes along, and is reused when unchanged."""
 

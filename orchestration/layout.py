@@ -58,6 +58,11 @@ class Layout:
         return self.var / "gate"
 
     @property
+    def quality(self) -> Path:
+        """What the production model measured last."""
+        return self.var / "quality" / "report.json"
+
+    @property
     def deployment(self) -> Path:
         """State and logs of the local deployment."""
         return self.var / "deployment"

@@ -103,7 +103,7 @@ def deploy(
     old = status(state_dir)
     if old and old.version == expected_version and old.port == settings.port and _answers(old, expected_version):
         return old
-    _need_port(settings.port, old)
+    need_port(settings.port, old)
     tell("starting on a spare port", None)
     trial = _start(bento, _spare_port(), bentoml_home, state_dir, expected_version)
     try:
@@ -232,7 +232,12 @@ def _end(deployment: Deployment, timeout_s: float) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
-def _need_port(port: int, old: Deployment | None) -> None:
+def need_port(port: int, old: Deployment | None = None) -> None:
+    """Refuse a port that somebody else holds.
+
+    Raises:
+        DeploymentFailed: Names the port, and the holder where this user may see it.
+    """
     if old and old.port == port:
         return
     with socket.socket() as probe:

@@ -155,16 +155,24 @@ class Registry:
             RegistryError: There is nothing to go back to.
             BundleError: The bundle to go back to is damaged or gone; nothing moves.
         """
-        current, previous = self.alias("production"), self.alias("previous")
-        if current is None or previous is None or previous["to"] == current["to"]:
-            raise RegistryError(
-                "There is no version to go back to.",
-                found=f"production: {current['to'] if current else 'none'}; previous: {previous['to'] if previous else 'none'}",
-            )
+        previous, current = self.previous(), self.alias("production")
+        assert current is not None
         read_bundle(self.var / previous["bundle"])
         self._copy("production", previous, reason=reason)
         self._copy("previous", current, reason=f"was production until: {reason}")
         return previous["to"]
+
+    def previous(self) -> dict[str, Any]:
+        """The ledger entry that a rollback would go to.
+
+        Raises:
+            RegistryError: There is nothing to go back to.
+        """
+        current, previous = self.alias("production"), self.alias("previous")
+        if current is None or previous is None or previous["to"] == current["to"]:
+            there = {"production": current and current["to"], "previous": previous and previous["to"]}
+            raise RegistryError("There is no version to go back to.", found=there)
+        return previous
 
     def reconcile(self) -> list[str]:
         """Bring MLflow's aliases to what the ledger says; gives those that were moved."""

@@ -72,7 +72,16 @@ class Tracking:
 
     @contextmanager
     def nested_run(self, parent: str, name: str) -> Iterator[str]:
-        """A run below `parent`; gives its id. It ends as FAILED when the block raises."""
+        """The run `name` below `parent`, made or gone on with; gives its id. It ends as FAILED when the block raises."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`mlflow.parentRunId` = '{parent}' and tags.`groundswell.candidate` = '{name}'",
+            max_results=1,
+        )
+        if found:
+            with self.mlflow.start_run(run_id=found[0].info.run_id) as run:
+                yield run.info.run_id
+            return
         with self.mlflow.start_run(
             experiment_id=self.experiment_id, run_name=name, parent_run_id=parent, tags={"groundswell.candidate": name}
         ) as run:

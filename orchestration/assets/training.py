@@ -26,7 +26,7 @@ def _checkpoint_asset(candidate: Candidate) -> dg.AssetsDefinition:
         layout = workplace.layout()
         try:
             with step(context, f"Train {candidate.title}"):
-                reused = train_candidate(layout, candidate, dagster_run=context.run_id)
+                reused = train_candidate(layout, candidate, run_name=context.run_id)
         except CandidateUnavailable as error:
             context.log.warning(f"{candidate.name} is skipped: {error.message}")
             return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})

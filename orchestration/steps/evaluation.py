@@ -103,3 +103,19 @@ def winner(layout: Layout) -> Candidate:
 def _bytes(layout: Layout, candidate: Candidate) -> int:
     folder = candidate_folder(layout, candidate) / "checkpoint"
     return sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
+
+
+def log_leaderboard(layout: Layout, run_name: str) -> None:
+    """Metrics and cost of each candidate to its nested run, tables and plots to the parent run."""
+    from training.tracking import Tracking
+
+    tracking = Tracking(layout.var)
+    parent = tracking.parent_run(run_name)
+    for row in read_leaderboard(layout):
+        with tracking.nested_run(parent, row["candidate"]) as run:
+            numbers = {name: value["value"] for name, value in row.items() if isinstance(value, dict) and "low" in value}
+            cost = {name: value["value"] for name, value in (row["cost"] or {}).items() if isinstance(value, dict)}
+            tracking.log_metrics(run, {f"test_{name}": value for name, value in numbers.items()} | cost)
+    for path in sorted(layout.leaderboard.iterdir()):
+        if path.suffix in {".png", ".md", ".html", ".json"} and path.name != "key.json":
+            tracking.client.log_artifact(parent, str(path), "leaderboard")

@@ -1,8 +1,9 @@
 """Candidates are trained, each to its own folder."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from data.artifacts import digest, is_current, mark_current
+from data.artifacts import digest, is_current, mark_current, read_json
 from data.contracts import Predictor
 from orchestration.layout import Layout
 from orchestration.progress import report
@@ -10,20 +11,32 @@ from orchestration.steps.data import read_splits, read_texts, training_sets
 from training.candidates import Candidate
 from training.settings import TrainingSettings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from training.finetune import TrainedCandidate
+
 
 def candidate_folder(layout: Layout, candidate: Candidate) -> Path:
     """Where a trained candidate lies."""
     return layout.candidates / candidate.name
 
 
-def train_candidate(layout: Layout, candidate: Candidate) -> bool:
-    """Fine-tune one candidate on the training sets.
+def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | None = None) -> bool:
+    """Fine-tune one candidate on the training sets, and log the run to MLflow.
+
+    Args:
+        layout: Where.
+        candidate: Which. VADER needs no training and is kept as it is.
+        run_name: The parent run in MLflow; none: nothing is logged.
 
     Returns:
         True when an unchanged one was reused.
     """
     from training.finetune import finetune
 
+    if candidate.kind == "vader":
+        return True
     settings = TrainingSettings.load()
     splits = read_splits(layout)
     sets = training_sets()
@@ -38,9 +51,40 @@ def train_candidate(layout: Layout, candidate: Candidate) -> bool:
         return True
     # `finetune` replaces the folder whole by itself, since it keeps checkpoints beside it to resume from.
     train, val = (read_texts(layout, split, sets=sets) for split in ("train", "val"))
-    finetune(candidate, train, val, target, settings, progress=report)
+    trained = finetune(candidate, train, val, target, settings, progress=report)
+    if run_name:
+        _log(layout, run_name, candidate, trained, settings, splits.fingerprint, train)
     mark_current(target, key)
     return False
+
+
+def _log(
+    layout: Layout,
+    run_name: str,
+    candidate: Candidate,
+    trained: "TrainedCandidate",
+    settings: TrainingSettings,
+    fingerprint: str,
+    train: "pd.DataFrame",
+) -> None:
+    from training.tracking import Tracking
+
+    report("logging to MLflow")
+    tracking = Tracking(layout.var)
+    parent = tracking.parent_run(run_name, {"dagster.run_id": run_name})
+    with tracking.nested_run(parent, candidate.name) as run:
+        tracking.log_params(run, {**candidate.model_dump(mode="json"), **settings.of_the_run(), "rows": trained.rows})
+        tracking.log_dataset(train, name="+".join(sorted(train["source"].unique())), fingerprint=fingerprint, context="training")
+        tracking.log_curves(run, trained.history)
+        tracking.log_metrics(
+            run, {"val_macro_recall": trained.best_macro_recall, "train_seconds": trained.seconds, "epochs": trained.epochs}
+        )
+
+
+def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:
+    """What the training reported; empty for VADER."""
+    path = candidate_folder(layout, candidate) / "report.json"
+    return read_json(path) if path.is_file() else {}
 
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:

@@ -1,6 +1,7 @@
 """What the retraining sensors look at."""
 
 from datetime import datetime
+from pathlib import Path
 
 from data.artifacts import digest, read_json
 from data.errors import GroundswellError
@@ -26,7 +27,7 @@ def look(layout: Layout) -> World:
     """Gather what a decision is made from; what is not there yet is None."""
     now = labelled(layout)
     trained = _read(layout.gate / TRAINED_FILE)
-    quality = _read(layout.var / "quality" / "report.json")
+    quality = _read(layout.quality)
     since = next((row["at"] for row in reversed(_ledger(layout)) if row["alias"] == "production"), None)
     return World(
         data_fingerprint=now["fingerprint"],
@@ -39,7 +40,7 @@ def look(layout: Layout) -> World:
     )
 
 
-def _read(path) -> dict:
+def _read(path: Path) -> dict:
     try:
         return read_json(path)
     except OSError:

@@ -1,0 +1,166 @@
+"""`groundswell demo`: the whole job, watched."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.panel import Panel
+
+from data.settings import ENV_PREFIX, project_root, read_yaml
+from orchestration.layout import Layout
+from orchestration.progress import TerminalProgress
+from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
+from orchestration.steps.data import read_splits
+
+TEXTS = (
+    "Thank you for the quick help, you saved my trip! 😊",
+    "Three hours on hold and then the line went dead. Unbelievable.",
+    "The results will be published on Thursday.",
+)
+STREAM_MESSAGES = 5000
+DAGSTER_PORT, MLFLOW_PORT = 3001, 5000
+
+
+def run_demo(console: Console, *, once: bool) -> None:
+    """Fetch, validate, train, benchmark, export, gate, register, build, deploy, ask, stream.
+
+    Args:
+        console: Where it is watched.
+        once: Stop what was started and return; else show the pages until Ctrl-C.
+    """
+    started = time.monotonic()
+    _use_demo_settings()
+    layout = Layout.load()
+    pages: list[subprocess.Popen[bytes]] = []
+    try:
+        with TerminalProgress(console) as terminal:
+            console.rule("[bold]Groundswell: labelled text in, a model that answers out", align="left")
+            run_assets("data", terminal=terminal)
+            show_data(console)
+            run_assets("benchmark", terminal=terminal)
+            show_leaderboard(console)
+            run_assets("export", terminal=terminal)
+            show_ladder(console)
+            run_assets("deploy", terminal=terminal)
+            show_verdict(console)
+            terminal.begin("Ask the API")
+            answers = ask(layout)
+            terminal.finish()
+        _show_answers(console, answers)
+        _stream(console)
+        if not once:
+            pages = _open_pages(layout)
+        _what_next(console, layout, time.monotonic() - started, once)
+        if not once:
+            _wait(pages)
+    except KeyboardInterrupt:
+        console.print("Stopping what the demo started …")
+    finally:
+        _stop(layout, pages)
+
+
+def _use_demo_settings() -> None:
+    for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
+        for field, value in fields.items():
+            os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))
+
+
+def ask(layout: Layout) -> dict:
+    """Three texts over HTTP, as a caller would."""
+    from serving.deployment import status
+
+    deployment = status(layout.deployment)
+    assert deployment is not None, "the deploy step has just started it"
+    response = httpx.post(f"{deployment.url}/v1/classify", json={"texts": list(TEXTS)}, timeout=10)
+    response.raise_for_status()
+    return {"url": deployment.url, **response.json()}
+
+
+def _show_answers(console: Console, answers: dict) -> None:
+    console.print(f"[dim]POST {answers['url']}/v1/classify, answered by {answers['model_version']}[/]")
+    for text, answer in zip(TEXTS, answers["predictions"], strict=True):
+        console.print(f"  {answer['label']:<9} {answer['confidence']:.4f}  {text}", highlight=False)
+
+
+def _stream(console: Console) -> None:
+    from orchestration.streaming import replay, show_summary
+
+    show_summary(console, replay(file=None, count=STREAM_MESSAGES, bundle=None, console=console))
+
+
+def _open_pages(layout: Layout) -> list[subprocess.Popen[bytes]]:
+    logs = layout.var / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    binary = Path(sys.executable).parent
+    store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
+    commands = {
+        "dagster": [str(binary / "dagster"), "dev", "--host", "127.0.0.1", "--port", str(DAGSTER_PORT)],
+        "mlflow": [
+            str(binary / "mlflow"), "ui", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--backend-store-uri", store,
+        ],
+    }  # fmt: skip
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    opened = []
+    for name, command in commands.items():
+        with (logs / f"{name}.log").open("wb") as log:
+            opened.append(
+                subprocess.Popen(
+                    command, cwd=project_root(), env=environment, stdout=log, stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL, start_new_session=True,
+                )
+            )  # fmt: skip
+    return opened
+
+
+def _what_next(console: Console, layout: Layout, seconds: float, once: bool) -> None:
+    from serving.deployment import status
+
+    deployment = status(layout.deployment)
+    url = deployment.url if deployment else "-"
+    lines = [f"Done in {seconds / 60:.1f} minutes, on {sum(read_splits(layout).rows.values()):,} checked texts.", ""]
+    if once:
+        lines += ["make demo          the same again in seconds, and then the pages stay open"]
+    else:
+        lines += [
+            f"API docs   {url}/docs",
+            f"Dagster    http://127.0.0.1:{DAGSTER_PORT}   the graph, its runs and checks (about 15 s to come up)",
+            f"MLflow     http://127.0.0.1:{MLFLOW_PORT}   the comparison of runs",
+        ]
+    lines += [
+        f"Leaderboard {layout.leaderboard / 'leaderboard.html'}",
+        "",
+        'groundswell classify "your text"          ask the model here',
+        "groundswell score FILE --label-column …   measure it on your own file",
+        "make train                                train on everything: better, and slower",
+    ]
+    console.print(Panel("\n".join(lines), title="What next", border_style="green"))
+    if not once:
+        console.print("[dim]Ctrl-C stops everything this demo started.[/]")
+
+
+def _wait(pages: list[subprocess.Popen[bytes]]) -> None:
+    """Until Ctrl-C, or until a page ends by itself."""
+    psutil.wait_procs([psutil.Process(page.pid) for page in pages])
+
+
+def _stop(layout: Layout, pages: list[subprocess.Popen[bytes]]) -> None:
+    from serving.deployment import stop
+
+    families = []
+    for page in pages:
+        try:
+            process = psutil.Process(page.pid)
+            families += [process, *process.children(recursive=True)]
+            os.killpg(page.pid, signal.SIGINT)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    stop(layout.deployment)
+    _, alive = psutil.wait_procs(families, timeout=15)
+    for survivor in alive:
+        survivor.kill()

@@ -1,0 +1,35 @@
+"""`groundswell serve`: the production bundle in the foreground."""
+
+import os
+import subprocess
+import sys
+
+from rich.console import Console
+
+from data.settings import project_root
+from orchestration.layout import Layout
+from serving.bundle import production_bundle
+from serving.deployment import HOST, need_port
+from serving.service.build import bento_environment
+from serving.settings import ServingSettings
+
+
+def serve_production(console: Console) -> int:
+    """Serve until Ctrl-C. Gives the exit status of BentoML.
+
+    Raises:
+        BundleError: Nothing is in production.
+        DeploymentFailed: The port is taken.
+    """
+    layout, port = Layout.load(), ServingSettings.load().port
+    bundle = production_bundle(layout.var)
+    need_port(port)
+    console.print(f"[bold]{bundle.manifest.version}[/] on http://{HOST}:{port}  (docs at http://{HOST}:{port}/docs, Ctrl-C stops)")
+    environment = bento_environment(layout.bentoml) | {"GROUNDSWELL_BUNDLE_DIR": str(bundle.directory)}
+    command = [sys.executable, "-m", "bentoml", "serve", str(project_root()), "--host", HOST, "--port", str(port)]
+    process = subprocess.Popen(command, env={**os.environ, **environment})
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        return process.wait(timeout=30)

@@ -1,0 +1,331 @@
+"""The winner to ONNX, down the ladder, and one step of it to the bundle that is served."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+from data.artifacts import digest, is_current, mark_current, read_json, write_json
+from data.cleaning import CLEANING_VERSION, clean
+from data.errors import ModelError
+from evaluation.settings import EvaluationSettings
+from orchestration.layout import Layout
+from orchestration.progress import report
+from orchestration.steps.data import read_splits, read_texts, training_sets
+from orchestration.steps.evaluation import judge_candidate, read_leaderboard, winner
+from orchestration.steps.judging import Judged, frozen_rows, judge, label_ids, predict, primary_mask
+from orchestration.steps.training import candidate_folder, predictor_key
+from serving.bundle import Bundle, read_bundle, write_bundle
+from training.candidates import Candidate
+from training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from evaluation.parity import ParityRow
+    from serving.classifier import Classifier
+
+EXPORT_VERSION = "1"
+"""Raise it when exporting or quantizing changes."""
+CALIBRATION_TEXTS = 320
+TORCH, FP32, OPTIMISED = "torch", "onnx_fp32", "onnx_optimised"
+
+
+def open_bundle(directory: Path, threads: int | None = None) -> "Classifier":
+    """A classifier of a bundle; at module level, so that another process can be told to call it."""
+    from serving.classifier import Classifier
+
+    return Classifier(read_bundle(directory), threads=threads)
+
+
+def export_winner(layout: Layout) -> Bundle:
+    """Export the winner, measure every step of the ladder against torch, choose one, and write its bundle.
+
+    The ladder is judged on the validation rows: the test rows are for the gate alone.
+
+    Returns:
+        The chosen bundle, in `var/bundles/<version>/`.
+
+    Raises:
+        ModelError: Not even float32 ONNX answers as torch does.
+    """
+    from training.onnx_quantize import SCHEMES
+
+    candidate = winner(layout)
+    settings = TrainingSettings.load()
+    key = {
+        "candidate": predictor_key(layout, candidate),
+        "data": read_splits(layout).fingerprint,
+        "evaluation": EvaluationSettings.load().model_dump(mode="json"),
+        "schemes": list(SCHEMES),
+        "mode": settings.quantization,
+        "export": EXPORT_VERSION,
+        "cleaning": CLEANING_VERSION,
+    }
+    if not is_current(layout.export, key):
+        _climb_down(layout, candidate, settings)
+        mark_current(layout.export, key)
+    chosen = read_ladder(layout)["bundle"]
+    return read_bundle(layout.bundles / chosen)
+
+
+def _climb_down(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
+    from evaluation.parity import choose, pareto, reasons_against
+    from evaluation.plots import plot_ladder
+
+    judged = judge_candidate(layout, candidate)
+    shutil.rmtree(layout.export, ignore_errors=True)
+    layout.export.mkdir(parents=True)
+    steps = _write_steps(layout, candidate)
+    rows = _measure(layout, candidate, steps)
+    rows = [replace(row, reasons=reasons_against(row)) for row in rows]
+    try:
+        chosen = choose([row for row in rows if row.name != TORCH], settings.quantization)
+    except ValueError:
+        raise ModelError(
+            f"No ONNX form of {candidate.name} answers as torch does.",
+            found="; ".join(f"{row.name}: {', '.join(row.reasons)}" for row in rows),
+        ) from None
+    bundle = _write_final(layout, candidate, steps[chosen.name], chosen, judged)
+    plot_ladder(
+        [
+            {
+                "name": row.name,
+                "cpu_us": row.cpu_us,
+                "flips_per_10000": row.flips_per_10000,
+                "recall_difference": row.recall_difference.to_dict(),
+            }
+            for row in rows
+        ],
+        layout.export / "ladder.png",
+    )
+    write_json(
+        layout.export / "ladder.json",
+        {
+            "candidate": candidate.name,
+            "mode": settings.quantization,
+            "chosen": chosen.name,
+            "bundle": bundle.manifest.version,
+            "pareto": pareto([row for row in rows if row.name != TORCH]),
+            "rows": [row.to_dict() for row in rows],
+        },
+    )
+
+
+def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
+    """Every ONNX form as a bundle of its own, uncalibrated, in `var/export/<step>/`."""
+    from data.tokenization import encode, load_tokenizer, pad, pad_id
+    from training.onnx_export import export_fp32
+    from training.onnx_optimise import optimise
+    from training.onnx_quantize import SCHEMES, quantize
+
+    checkpoint = candidate_folder(layout, candidate) / "checkpoint"
+    tokenizer_file = checkpoint / "tokenizer.json"
+    tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
+    texts = read_texts(layout, "train", sets=training_sets())["text"]
+    sample = texts.sample(min(len(texts), CALIBRATION_TEXTS), random_state=0)
+    ids = sorted(encode(tokenizer, [clean(text) for text in sample]), key=len)
+    calibration = [pad(ids[start : start + 32], pad_id(tokenizer)) for start in range(0, len(ids), 32)]
+    work = layout.export / "onnx"
+    work.mkdir()
+    report("exporting to ONNX")
+    files = {FP32: export_fp32(checkpoint, work / f"{FP32}.onnx")}
+    report("optimising the graph")
+    files[OPTIMISED] = optimise(files[FP32], work / f"{OPTIMISED}.onnx")
+    for name in SCHEMES:
+        report(f"quantizing: {name}")
+        files[name] = quantize(
+            name, fp32_file=files[FP32], optimised_file=files[OPTIMISED], out_file=work / f"{name}.onnx", calibration=calibration
+        )
+    for name, file in files.items():
+        write_bundle(
+            layout.export / name,
+            model_file=file,
+            tokenizer_file=tokenizer_file,
+            card=f"# {candidate.title}, {name}: a step of the ladder\n",
+            name=candidate.name,
+            max_length=candidate.max_length,
+            quantization=name,
+        )
+    shutil.rmtree(work)
+    return {name: layout.export / name for name in files}
+
+
+def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "list[ParityRow]":
+    """Answers of every step to the validation rows, and CPU time of all of them in turns."""
+    from evaluation.cost import measure_cost
+    from evaluation.parity import batch_invariance, compare
+    from training.predictors import load_predictor
+
+    settings = EvaluationSettings.load()
+    val = frozen_rows(layout, "val")
+    texts, labels = val["text"].tolist(), label_ids(val)
+    torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
+    reference = predict(torch_factory(), texts, "torch: validation rows")
+    factories = {TORCH: torch_factory, **{name: partial(open_bundle, folder) for name, folder in steps.items()}}
+    costs = measure_cost(factories, texts, settings, progress=report)
+    rows = [compare(TORCH, labels, reference, reference, exact_arithmetic=True)]
+    for name, folder in steps.items():
+        classifier = open_bundle(folder)
+        row = compare(
+            name,
+            labels,
+            reference,
+            predict(classifier, texts, f"{name}: validation rows"),
+            exact_arithmetic=name in (FP32, OPTIMISED),
+            resamples=settings.bootstrap_resamples,
+        )
+        report(f"{name}: alone and in company")
+        classifier.token_budget = 10**9  # what is judged together runs together
+        rows.append(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
+    cpu = {name: costs[name].cpu_us_per_text.value for name in factories}
+    before = {FP32: TORCH, OPTIMISED: FP32}
+    return [
+        replace(
+            row,
+            cpu_us=round(cpu[row.name], 1),
+            speed_up=round(cpu[TORCH] / cpu[row.name], 3),
+            step_speed_up=None if row.name == TORCH else round(cpu[before.get(row.name, OPTIMISED)] / cpu[row.name], 3),
+            file_bytes=None if row.name == TORCH else (steps[row.name] / "model.onnx").stat().st_size,
+        )
+        for row in rows
+    ]
+
+
+def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "ParityRow", judged: Judged) -> Bundle:
+    """The bundle that is served: the step's model, calibrated, with its card."""
+    from evaluation.card import model_card
+
+    row = next(row for row in read_leaderboard(layout) if row["candidate"] == candidate.name)
+    splits = read_splits(layout)
+    flips = f"{chosen.flips_per_10000:g} labels per 10,000 differ from float32 torch"
+    card = model_card(
+        {
+            "row": row,
+            "name": candidate.title,
+            "dataset": EvaluationSettings.load().primary,
+            "base_model": candidate.hub or candidate.package or "none",
+            "base_licence": candidate.licence,
+            "data": _data_of_the_card(splits.rows),
+            "data_fingerprint": splits.fingerprint,
+            "quantization": chosen.name,
+            "max_length": candidate.max_length,
+            "parity": flips,
+        }
+    )
+    arguments: dict[str, Any] = {
+        "model_file": step / "model.onnx",
+        "tokenizer_file": step / "tokenizer.json",
+        "card": card,
+        "name": candidate.name,
+        "max_length": candidate.max_length,
+        "temperature": judged.temperature,
+        "quantization": chosen.name,
+        "data_fingerprint": splits.fingerprint,
+        "metrics": {
+            "of": f"{candidate.name}, before export",
+            **{name: row[name] for name in ("accuracy", "macro_f1", "macro_recall", "ece") if name in row},
+            "flips_per_10000": chosen.flips_per_10000,
+        },
+    }
+    trial = write_bundle(layout.export / "chosen", **arguments)
+    target = layout.bundles / trial.manifest.version
+    # A version that is there is left alone: a deployment may be reading it, and the same version is the same model.
+    return read_bundle(target) if target.is_dir() else write_bundle(target, **arguments)
+
+
+def _data_of_the_card(rows: dict[str, int]) -> list[dict[str, Any]]:
+    from data.catalog import load_catalog
+
+    return [
+        {"name": name, "licence": spec.licence, "domain": spec.domain, "rows": rows[f"{name}/train"]}
+        for name, spec in load_catalog().items()
+        if spec.train and f"{name}/train" in rows
+    ]
+
+
+def read_ladder(layout: Layout) -> dict[str, Any]:
+    """What the last export found.
+
+    Raises:
+        ModelError: There was none.
+    """
+    try:
+        return read_json(layout.export / "ladder.json")
+    except OSError as error:
+        raise ModelError("Nothing has been exported yet.", remedy="groundswell export") from error
+
+
+def current_bundle(layout: Layout) -> Bundle:
+    """The bundle of the last export."""
+    return read_bundle(layout.bundles / read_ladder(layout)["bundle"])
+
+
+def parity_of(layout: Layout) -> dict[str, Any]:
+    """Whether the chosen step passed parity, and why not."""
+    ladder = read_ladder(layout)
+    row = next(row for row in ladder["rows"] if row["name"] == ladder["chosen"])
+    reasons = row["reasons"]
+    if ladder["mode"] == "fast":
+        from evaluation.parity import ParityRow, recall_reasons
+
+        reasons = recall_reasons(ParityRow.from_dict(row))
+    text = "; ".join(reasons) or f"{row['name']} answers as torch: {row['flips_per_10000']:g} flips per 10,000"
+    return {"passed": not reasons, "text": text}
+
+
+def judge_bundle(layout: Layout, bundle: Bundle) -> Judged:
+    """A bundle on the frozen rows: what is served, not what was trained."""
+    load = partial(open_bundle, bundle.directory)
+    return judge(layout, f"bundle-{bundle.manifest.version}", {"bundle": bundle.fingerprint}, load, temperature=1.0)
+
+
+def bundle_row(layout: Layout, judged: Judged, bundle: Bundle) -> dict[str, Any]:
+    """The leaderboard row of a bundle, its cost measured beside VADER's so that the two share a run."""
+    from evaluation.cost import measure_cost
+
+    settings = EvaluationSettings.load()
+    test = frozen_rows(layout, "test")
+    texts = test["text"][primary_mask(test)].tolist()
+    key = digest({"bundle": bundle.fingerprint, "settings": settings.model_dump(mode="json")})
+    known = layout.judged / judged.name / "cost.json"
+    if not known.is_file() or read_json(known)["key"] != key:
+        size = (bundle.directory / "model.onnx").stat().st_size
+        cost = measure_cost(
+            {bundle.manifest.name: partial(open_bundle, bundle.directory)},
+            texts,
+            settings,
+            file_bytes={bundle.manifest.name: size},
+            progress=report,
+        )[bundle.manifest.name]
+        write_json(known, {"key": key, "cost": cost.to_dict()})
+    return {**judged.report, "from_scratch": False, "cost": read_json(known)["cost"]}
+
+
+def ladder_table(layout: Layout) -> "Table":
+    """The ladder, for a terminal."""
+    from rich.table import Table
+
+    ladder = read_ladder(layout)
+    table = Table("step", "CPU µs/text", "× torch", "× step before", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity",
+                  box=None, header_style="dim", title=f"{ladder['candidate']}: {ladder['mode']}", title_justify="left")  # fmt: skip
+    for row in ladder["rows"]:
+        mark = "[bold]" if row["name"] == ladder["chosen"] else ""
+        difference = row["recall_difference"]
+        batch = row["batch"]
+        table.add_row(
+            f"{mark}{row['name']}{' ←' if mark else ''}",
+            f"{row['cpu_us']:,.0f}",
+            f"{row['speed_up']:.2f}",
+            f"{row['step_speed_up']:.2f}" if row["step_speed_up"] else "",
+            f"{row['flips_per_10000']:.0f}",
+            f"{100 * batch['flips']:.1f} %" if batch else "",
+            f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]",
+            f"{row['file_bytes'] / 1e6:.0f}" if row["file_bytes"] else "",
+            "[red]no[/]" if row["reasons"] else "[green]yes[/]",
+        )
+    return table
+
+

@@ -1,0 +1,202 @@
+"""The gate, the registry, the deployment: how a bundle comes to answer, and how the one before comes back."""
+
+from typing import Any
+
+from data.artifacts import read_json, write_json, write_text
+from data.errors import BundleError, GateRefused, ModelError
+from orchestration.layout import Layout
+from orchestration.progress import report
+from orchestration.steps.data import read_splits
+from orchestration.steps.evaluation import read_leaderboard, trained
+from orchestration.steps.export import bundle_row, current_bundle, judge_bundle, parity_of
+from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.world import TRAINED_FILE, labelled
+from serving.bundle import Bundle, production_bundle, read_bundle
+from serving.deployment import Deployment
+from serving.settings import ServingSettings
+from training.registry import Registry
+from training.tracking import Tracking
+
+
+def ask_gate(layout: Layout) -> dict[str, Any]:
+    """Judge the exported bundle by every rule of configs/gates.yaml, and write the verdict down.
+
+    Returns:
+        The verdict as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is what answers already).
+    """
+    bundle = current_bundle(layout)
+    current = _production(layout)
+    if current is not None and current.fingerprint == bundle.fingerprint:
+        text = f"{bundle.manifest.version} is what answers already"
+        verdict = {"passed": True, "reasons": [{"rule": "unchanged", "passed": True, "found": None, "limit": None, "text": text}]}
+        return _write_verdict(layout, bundle, {**verdict, "unchanged": True}, f"**Passed**: {text}\n")
+    judged, row, verdict = decide_about(layout, bundle, current)
+    result = _write_verdict(layout, bundle, {**verdict.to_dict(), "unchanged": False}, verdict.markdown())
+    _add_to_leaderboard(layout, bundle, row)
+    return result
+
+
+def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> tuple[Any, dict[str, Any], Any]:
+    """The bundle judged on the frozen rows, its leaderboard row, and the gate's verdict about it."""
+    from evaluation.gate import decide
+    from evaluation.gates import load_gates
+    from evaluation.slices import slice_masks
+    from orchestration.steps.evaluation import judge_candidate
+
+    test = frozen_rows(layout, "test")
+    judged = judge_bundle(layout, bundle)
+    row = bundle_row(layout, judged, bundle)
+    production = judge_bundle(layout, current) if current else None
+    vader = next((c for c in trained(layout) if c.kind == "vader"), None)
+    report("asking the gate")
+    verdict = decide(
+        row,
+        None if production is None or current is None else production.report,
+        load_gates(),
+        labels=label_ids(test),
+        candidate_proba=judged.proba_test,
+        production_proba=production.proba_test if production else None,
+        baseline_proba=judge_candidate(layout, vader).proba_test if vader else None,
+        primary=primary_mask(test),
+        slices=slice_masks(test),
+        parity=parity_of(layout),
+    )
+    return judged, row, verdict
+
+
+def _production(layout: Layout) -> Bundle | None:
+    try:
+        return production_bundle(layout.var)
+    except BundleError:
+        return None
+
+
+def _write_verdict(layout: Layout, bundle: Bundle, verdict: dict[str, Any], markdown: str) -> dict[str, Any]:
+    whole = {**verdict, "bundle": bundle.manifest.version, "data_fingerprint": read_splits(layout).fingerprint}
+    write_json(layout.gate / "verdict.json", whole)
+    write_text(layout.gate / "verdict.md", markdown)
+    # What this verdict was about: the sensors compare the world with it.
+    write_json(layout.gate / TRAINED_FILE, labelled(layout))
+    return whole
+
+
+def _add_to_leaderboard(layout: Layout, bundle: Bundle, row: dict[str, Any]) -> None:
+    """What would be served, beside the candidates it came from."""
+    from evaluation.leaderboard import Row
+
+    mine = Row.from_dict({**row, "candidate": f"{bundle.manifest.name} {bundle.manifest.quantization}"}).to_dict()
+    others = [one for one in read_leaderboard(layout) if one["candidate"] != mine["candidate"]]
+    rows = sorted([*others, mine], key=lambda one: -one["macro_recall"]["value"])
+    write_json(layout.leaderboard / "leaderboard.json", rows)
+
+
+def read_verdict(layout: Layout) -> dict[str, Any]:
+    """The gate's last verdict.
+
+    Raises:
+        ModelError: The gate was not asked yet.
+    """
+    try:
+        return read_json(layout.gate / "verdict.json")
+    except OSError as error:
+        raise ModelError("The gate was not asked yet.", remedy="groundswell train, or groundswell promote") from error
+
+
+def register(layout: Layout, run_name: str) -> str:
+    """Register the exported bundle with the gate's verdict; passed, it is staged.
+
+    Returns:
+        The version in the registry.
+
+    Raises:
+        GateRefused: The gate said no. The version is registered all the same, tagged with the reasons; no alias moves.
+    """
+    bundle, verdict = current_bundle(layout), read_verdict(layout)
+    registry = open_registry(layout)
+    reasons = "; ".join(reason["text"] for reason in verdict["reasons"] if not reason["passed"])
+    outcome = "passed" if verdict["passed"] else "refused"
+    report("registering")
+    version = registry.register(
+        bundle,
+        parent_run=registry.tracking.parent_run(run_name),
+        tags={"gate": outcome, "gate_reasons": reasons[:4900] or "all rules passed"},
+    )
+    if not verdict["passed"]:
+        raise GateRefused(f"The gate refused {bundle.manifest.version}.", found=reasons, remedy="Production stays as it is.")
+    staged = registry.alias("staging")
+    if staged is None or staged["to"] != version:
+        registry.move(
+            "staging",
+            version,
+            str(bundle.directory.relative_to(layout.var)),
+            reason="passed the gate",
+            gate="passed",
+            data_fingerprint=bundle.manifest.data_fingerprint,
+        )
+    return version
+
+
+def open_registry(layout: Layout) -> Registry:
+    """The registry, its aliases brought to what the ledger says."""
+    registry = Registry(layout.var, Tracking(layout.var))
+    registry.reconcile()
+    return registry
+
+
+def build_staged(layout: Layout) -> str:
+    """The Bento of what is staged; gives its tag."""
+    from serving.service.build import build_bento
+
+    return build_bento(_staged(layout).directory, layout.bentoml)
+
+
+def _staged(layout: Layout) -> Bundle:
+    from serving.bundle import alias_bundle
+
+    return alias_bundle(layout.var, "staging")
+
+
+def deploy_staged(layout: Layout) -> Deployment:
+    """Let what is staged answer, and then call it production.
+
+    Raises:
+        DeploymentFailed: The new one did not prove itself; the old one answers, and production stays what it was.
+    """
+    bundle = _staged(layout)
+    deployment = _deploy(layout, bundle, build_staged(layout))
+    open_registry(layout).promote(reason=f"deployed as {deployment.bento}")
+    return deployment
+
+
+def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
+    from serving.deployment import deploy
+
+    return deploy(
+        tag,
+        bentoml_home=layout.bentoml,
+        state_dir=layout.deployment,
+        expected_version=bundle.manifest.version,
+        settings=ServingSettings.load(),
+        progress=report,
+    )
+
+
+def roll_back(layout: Layout, *, reason: str) -> str:
+    """Let the version before be production again; a deployment that runs follows.
+
+    Returns:
+        The version in the registry.
+
+    Raises:
+        RegistryError: There is nothing to go back to.
+        DeploymentFailed: It does not come up; the alias stays with the bundle that answers.
+    """
+    from serving.deployment import status
+    from serving.service.build import build_bento
+
+    registry = open_registry(layout)
+    previous = registry.previous()
+    bundle = read_bundle(layout.var / previous["bundle"])
+    if status(layout.deployment) is not None:
+        _deploy(layout, bundle, build_bento(bundle.directory, layout.bentoml))
+    return registry.rollback(reason=reason)
