@@ -118,14 +118,14 @@ class Tracking:
         found = [Metric(key, float(v), 0, 0) for key, v in metrics.items() if v is not None and v == v]
         self.client.log_batch(run_id, metrics=found)
 
-    def log_dataset(self, frame: "pd.DataFrame", *, name: str, fingerprint: str, context: str) -> None:
-        """The rows as a dataset input of the active run: name, fingerprint and schema, not the texts."""
+    def log_dataset(self, frame: "pd.DataFrame", *, source: Path, name: str, fingerprint: str, context: str) -> None:
+        """The rows as a dataset input of the active run: where they lie, name, fingerprint and schema, not the texts."""
         import mlflow.data
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
-                frame[["text", "label"]].head(1), source=f"groundswell:{name}", name=name, digest=fingerprint[:32],
+                frame[["text", "label"]].head(1), source=str(source), name=name, digest=fingerprint[:32],
             )  # fmt: skip
             self.mlflow.log_input(dataset, context=context)
 
@@ -149,5 +149,6 @@ def environment() -> dict[str, str]:
 def _hush() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -74,7 +74,13 @@ def _log(
     parent = tracking.parent_run(run_name, {"dagster.run_id": run_name})
     with tracking.nested_run(parent, candidate.name) as run:
         tracking.log_params(run, {**candidate.model_dump(mode="json"), **settings.of_the_run(), "rows": trained.rows})
-        tracking.log_dataset(train, name="+".join(sorted(train["source"].unique())), fingerprint=fingerprint, context="training")
+        tracking.log_dataset(
+            train,
+            source=layout.splits / "texts.parquet",
+            name="+".join(sorted(train["source"].unique())),
+            fingerprint=fingerprint,
+            context="training",
+        )
         tracking.log_curves(run, trained.history)
         tracking.log_metrics(
             run, {"val_macro_recall": trained.best_macro_recall, "train_seconds": trained.seconds, "epochs": trained.epochs}
