@@ -29,9 +29,9 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Make a raw text ready for a tokenizer.
+    r"""Make a raw text ready for a tokenizer.
 
-    In order: literal `\\u2019` escapes and HTML entities are decoded, control characters dropped, URLs become `http` and
+    In order: literal `\u2019` escapes and HTML entities are decoded, control characters dropped, URLs become `http` and
     mentions `@user` (what the tweet models were trained on, see cardiffnlp/tweeteval), white space is folded.
 
     Args:

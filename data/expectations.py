@@ -136,7 +136,7 @@ def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
     frame = frame.copy()
     for name in ("id", "text", "label", "split", "domain", "source"):
         if name in frame:
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)  # type: ignore[arg-type]
     for column in columns - set(frame.columns):
         kind, _, value = column.partition("_")
         if kind == "is" and "label" in frame:

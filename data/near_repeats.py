@@ -35,7 +35,7 @@ def near_pairs(normalised: Sequence[str]) -> Iterator[tuple[int, int]]:
     )
     for index, minhash in zip(long_enough, hashes, strict=True):
         mine = sets[index]
-        for other in sorted(lsh.query(minhash)):
+        for other in sorted(lsh.query(minhash)):  # type: ignore[type-var]
             theirs = sets[other]
             if len(mine & theirs) >= THRESHOLD * len(mine | theirs):
                 yield other, index

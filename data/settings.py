@@ -78,6 +78,7 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, dotenv_settings: Any,
         file_secret_settings: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """What `Settings` says of precedence, as pydantic-settings wants it said."""
         return init_settings, env_settings, _Profile(settings_cls)
 
     @classmethod

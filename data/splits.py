@@ -1,4 +1,4 @@
-"""Checked rows to train, val and test without repeats, leaks and conflicting labels. Every removed row is kept beside, with its reason."""
+"""Checked rows to train, val and test, without repeats, leaks and conflicting labels; what is removed is kept beside."""
 
 import hashlib
 from collections import defaultdict
@@ -80,7 +80,7 @@ class _Rows:
             split == "test" and source in frozen_sets for split, source in zip(self.splits, frame["source"], strict=True)
         ]
         # A row that says nothing of sentiment (irony sets) conflicts with nobody.
-        self.labels = [None if value is None or value != value else str(value) for value in _objects(frame["label"])]
+        self.labels = [None if value is None else str(value) for value in _objects(frame["label"])]
         self.order = sorted(
             range(len(keys)),
             key=lambda i: (not self.frozen[i], _RANK.get(self.splits[i], 3), self.labels[i] is None, self.ids[i]),
@@ -142,4 +142,4 @@ class _Rows:
 
 
 def _objects(column: "pd.Series") -> list:
-    return column.astype(object).where(column.notna(), None).tolist()
+    return column.astype(object).where(column.notna(), None).tolist()  # type: ignore[arg-type]

@@ -203,7 +203,7 @@ def _cost(row: Row, rule: CostRule) -> Reason:
     return Reason("CPU budget", found <= limit, found, limit, text)
 
 
-def decide(  # noqa: PLR0913
+def decide(
     candidate: Mapping[str, Any] | Row, production: Mapping[str, Any] | Row | None, gates: Gates, *,
     labels: np.ndarray, candidate_proba: np.ndarray, production_proba: np.ndarray | None = None,
     baseline_proba: np.ndarray | None = None, primary: np.ndarray | None = None,

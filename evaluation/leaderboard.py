@@ -125,7 +125,7 @@ def compare(
     ]
 
 
-def build_leaderboard(  # noqa: PLR0913
+def build_leaderboard(
     rows: Sequence[Row], labels: np.ndarray, probas: Mapping[str, np.ndarray], *, dataset: str,
     about: Mapping[str, Any] | None = None, resamples: int = RESAMPLES, seed: int = 0,
 ) -> Leaderboard:  # fmt: skip

@@ -219,7 +219,7 @@ def reliability(labels: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.n
     return confidence, confidence + np.bincount(bins, weights=gaps, minlength=ECE_BINS) / total, rows
 
 
-def paired_difference(  # noqa: PLR0913
+def paired_difference(
     labels: np.ndarray, proba_a: np.ndarray, proba_b: np.ndarray, metric: str = "macro_recall",
     *, resamples: int = RESAMPLES, seed: int = 0,
 ) -> Estimate:  # fmt: skip

@@ -117,8 +117,8 @@ def batch_invariance(
     """
     chosen = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
     neighbours = sorted(texts, key=len)[-31:]
-    alone = np.concatenate([together([text]) for text in chosen])
-    among = np.concatenate([together([text, *neighbours])[:1] for text in chosen])
+    alone = np.concatenate([together([str(text)]) for text in chosen])
+    among = np.concatenate([together([str(text), *neighbours])[:1] for text in chosen])
     return BatchInvariance(
         len(chosen),
         float((alone.argmax(axis=1) != among.argmax(axis=1)).mean()),

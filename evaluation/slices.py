@@ -99,7 +99,7 @@ def label_ids(frame: pd.DataFrame) -> np.ndarray:
     return labels.map(LABEL_IDS).fillna(-1).to_numpy(dtype=np.int64)
 
 
-def slice_report(  # noqa: PLR0913
+def slice_report(
     frame: pd.DataFrame, proba: np.ndarray, *, min_rows: int = MIN_ROWS, resamples: int = RESAMPLES, seed: int = 0,
     masks: dict[str, np.ndarray] | None = None,
 ) -> list[SliceRow]:  # fmt: skip

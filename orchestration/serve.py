@@ -24,7 +24,9 @@ def serve_production(console: Console) -> int:
     layout, port = Layout.load(), ServingSettings.load().port
     bundle = production_bundle(layout.var)
     need_port(port)
-    console.print(f"[bold]{bundle.manifest.version}[/] on http://{HOST}:{port}  (docs at http://{HOST}:{port}/docs, Ctrl-C stops)")
+    console.print(
+        f"[bold]{bundle.manifest.version}[/] on http://{HOST}:{port}  (docs at http://{HOST}:{port}/docs, Ctrl-C stops)"
+    )
     environment = bento_environment(layout.bentoml) | {"GROUNDSWELL_BUNDLE_DIR": str(bundle.directory)}
     command = [sys.executable, "-m", "bentoml", "serve", str(project_root()), "--host", HOST, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, **environment})

@@ -76,7 +76,7 @@ class Classifier:
     @property
     def providers(self) -> list[str]:
         """The execution providers in use, which need not be those that were asked for."""
-        return self._session.get_providers()
+        return list(self._session.get_providers())
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
@@ -125,7 +125,7 @@ class Classifier:
         return proba, timings
 
     def _run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        logits = self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0]
+        logits = np.asarray(self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0])
         if logits.shape != (len(input_ids), len(LABELS)):
             raise BundleError(
                 f"The model of {self.name} gives the wrong shape.",

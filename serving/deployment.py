@@ -185,7 +185,9 @@ def _prove(deployment: Deployment, timeout_s: float) -> None:
         waiting(_ready, deployment)
     except RetryError:
         raise DeploymentFailed(
-            f"{deployment.bento} was not ready within {timeout_s:g} s.", found=_log_end(deployment), remedy=f"See {deployment.log}."
+            f"{deployment.bento} was not ready within {timeout_s:g} s.",
+            found=_log_end(deployment),
+            remedy=f"See {deployment.log}.",
         ) from None
     smoke_test(deployment.url, deployment.version)
 

@@ -1,10 +1,10 @@
-"""The bundle as an MLflow model: loaded from this file by MLflow ("models from code"), run by the classifier like everything else."""
+"""The bundle as an MLflow model: loaded from this file by MLflow ("models from code"), run by the classifier."""
 
 from pathlib import Path
 from typing import Any
 
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 
 class BundleModel(PythonModel):

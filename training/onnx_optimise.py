@@ -127,7 +127,7 @@ def _per_token_nodes(graph: "onnx.GraphProto", start: str, hidden: str) -> "list
     for node in graph.node:
         if node.op_type == "Constant":
             constants.add(node.output[0])
-            values |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+            values.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     reached, found, chosen = {start}, [], False
     for node in graph.node:  # topological order
         if not reached.intersection(node.input):

@@ -149,7 +149,7 @@ def _weight_only(model: "onnx.ModelProto") -> "onnx.ModelProto":
     quantizer = MatMulNBitsQuantizer(model, algo_config=config)
     quantizer.process()
     assert quantizer.model is not None
-    return quantizer.model.model
+    return quantizer.model.model  # type: ignore[union-attr]
 
 
 def _calibrated(model: "onnx.ModelProto", inputs: Sequence[str], calibration: Sequence[Batch]) -> dict[str, Fixed]:

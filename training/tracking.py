@@ -1,6 +1,7 @@
 """Runs in MLflow: one parent run for each Dagster run, one nested run for each candidate."""
 
 import logging
+import math
 import os
 import platform
 import warnings
@@ -100,7 +101,7 @@ class Tracking:
             Metric(name, float(value), now, int(row.get("step", 0)))
             for row in history
             for name, value in row.items()
-            if name not in {"step"} and value == value
+            if name not in {"step"} and not math.isnan(value)
         ]
         for start in range(0, len(metrics), 1000):
             self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
@@ -115,7 +116,7 @@ class Tracking:
         """Numbers; what is not defined is left out."""
         from mlflow.entities import Metric
 
-        found = [Metric(key, float(v), 0, 0) for key, v in metrics.items() if v is not None and v == v]
+        found = [Metric(key, float(v), 0, 0) for key, v in metrics.items() if v is not None and not math.isnan(v)]
         self.client.log_batch(run_id, metrics=found)
 
     def log_dataset(self, frame: "pd.DataFrame", *, source: Path, name: str, fingerprint: str, context: str) -> None:

@@ -6,7 +6,7 @@ Each source gives a frame with the columns `id, text, label, split` and what els
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -107,7 +107,8 @@ def gate(workplace: Workplace) -> dg.AssetCheckResult:
     """The verdict with every reason."""
     verdict = read_verdict(workplace.layout())
     reasons = [
-        dg.TableRecord({"rule": reason["rule"], "passed": reason["passed"], "why": reason["text"]}) for reason in verdict["reasons"]
+        dg.TableRecord({"rule": reason["rule"], "passed": reason["passed"], "why": reason["text"]})
+        for reason in verdict["reasons"]
     ]
     return dg.AssetCheckResult(
         passed=verdict["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": dg.MetadataValue.table(reasons)}
@@ -128,5 +129,3 @@ def _picture(path: Path) -> dg.MarkdownMetadataValue:
 
     encoded = base64.b64encode(path.read_bytes()).decode("ascii")
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
-
-

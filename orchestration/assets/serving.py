@@ -20,9 +20,7 @@ from serving.bundle import production_bundle
     output_required=False,
     description="The bundle in the MLflow registry; staged when the gate said yes. After a no, nothing behind this runs.",
 )
-def registry_sentiment__version(
-    context: dg.AssetExecutionContext, workplace: Workplace
-) -> Iterator[dg.MaterializeResult]:
+def registry_sentiment__version(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
     """Register, and stage what passed."""
     with step(context, "Register the bundle"):
         try:
@@ -33,9 +31,7 @@ def registry_sentiment__version(
     yield dg.MaterializeResult(metadata={"version": version, "alias": "staging"})
 
 
-@dg.asset(
-    group_name="serving", kinds={"bentoml"}, deps=[registry_sentiment__version], description="What is staged, as a Bento."
-)
+@dg.asset(group_name="serving", kinds={"bentoml"}, deps=[registry_sentiment__version], description="What is staged, as a Bento.")
 def service_sentiment__bento(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
     """Build it; the same bundle is built once."""
     with step(context, "Build the Bento"):

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from data.artifacts import digest, is_current, mark_current, read_json, write_json
 from data.cleaning import CLEANING_VERSION, clean
 from data.errors import ModelError
@@ -309,8 +308,9 @@ def ladder_table(layout: Layout) -> "Table":
     from rich.table import Table
 
     ladder = read_ladder(layout)
-    table = Table("step", "CPU µs/text", "× torch", "× step before", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity",
-                  box=None, header_style="dim", title=f"{ladder['candidate']}: {ladder['mode']}", title_justify="left")  # fmt: skip
+    columns = ["step", "CPU µs/text", "× torch", "× step before", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity"]
+    title = f"{ladder['candidate']}: {ladder['mode']}"
+    table = Table(*columns, box=None, header_style="dim", title=title, title_justify="left")
     for row in ladder["rows"]:
         mark = "[bold]" if row["name"] == ladder["chosen"] else ""
         difference = row["recall_difference"]
@@ -327,5 +327,3 @@ def ladder_table(layout: Layout) -> "Table":
             "[red]no[/]" if row["reasons"] else "[green]yes[/]",
         )
     return table
-
-

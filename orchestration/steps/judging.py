@@ -123,7 +123,7 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
                     resamples=settings.bootstrap_resamples,
                     seed=settings.seed,
                 )
-            ],  # fmt: skip
+            ],
             "behaviour": [row.to_dict() for row in behaviour],
         },
     )

@@ -30,7 +30,7 @@ def ask_gate(layout: Layout) -> dict[str, Any]:
         text = f"{bundle.manifest.version} is what answers already"
         verdict = {"passed": True, "reasons": [{"rule": "unchanged", "passed": True, "found": None, "limit": None, "text": text}]}
         return _write_verdict(layout, bundle, {**verdict, "unchanged": True}, f"**Passed**: {text}\n")
-    judged, row, verdict = decide_about(layout, bundle, current)
+    _judged, row, verdict = decide_about(layout, bundle, current)
     result = _write_verdict(layout, bundle, {**verdict.to_dict(), "unchanged": False}, verdict.markdown())
     _add_to_leaderboard(layout, bundle, row)
     return result

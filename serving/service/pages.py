@@ -18,7 +18,9 @@ _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Gro
 
 
 def pages(model: Callable[[], dict[str, Any]]) -> Starlette:
-    """An ASGI app with `/v1/model`, `/openapi.json` and `/docs`; `/` leads to the last (BentoML's own page calls an analytics host).
+    """An ASGI app with `/v1/model`, `/openapi.json` and `/docs`; `/` leads to the last.
+
+    BentoML's own page at `/` calls an analytics host, so it is not shown.
 
     Args:
         model: What `/v1/model` shows; called for each request, since the model is loaded after the app is made.

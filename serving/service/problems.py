@@ -84,7 +84,7 @@ def check(body: bytes) -> tuple[int, str] | None:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            return 400, f"The body is not JSON: {first['ctx']['error']}"
+            return 400, f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}"
         where = "".join(f"[{part}]" if isinstance(part, int) else part for part in first["loc"]) or "body"
         return 422, f"{where}: {first['msg']}"
     return None

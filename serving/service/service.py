@@ -42,7 +42,7 @@ def _model() -> dict[str, Any]:
 @bentoml.service(
     name="sentiment",
     workers=1,
-    http={"host": "127.0.0.1", "port": _settings.port},
+    http={"host": "127.0.0.1", "port": _settings.port},  # type: ignore[arg-type]
     traffic={"timeout": _settings.deadline_ms / 1000},
     logging={"access": {"enabled": False}},
 )
@@ -89,4 +89,4 @@ class Sentiment:
         ]
 
 
-Sentiment.add_asgi_middleware(ProblemDetails, version=lambda: _model()["version"])
+Sentiment.add_asgi_middleware(ProblemDetails, version=lambda: _model()["version"])  # type: ignore[arg-type]
