@@ -118,8 +118,8 @@ def _unknown(name: str, close: str | None, known: list[str], prefix: str = "") -
 def section_config(section: str) -> SettingsConfigDict:
     """The pydantic configuration of a settings section."""
     return SettingsConfigDict(
-        env_prefix=f"{ENV_PREFIX}{section.upper()}__", env_nested_delimiter="__", extra="forbid", frozen=True,
-        protected_namespaces=(),
+        env_prefix=f"{ENV_PREFIX}{section.upper()}__", env_nested_delimiter="__", env_ignore_empty=True, extra="forbid",
+        frozen=True, protected_namespaces=(),
     )  # fmt: skip
 
 

@@ -107,18 +107,20 @@ def _logits(proba: np.ndarray) -> np.ndarray:
 def batch_invariance(
     together: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 200, seed: int = 0
 ) -> BatchInvariance:
-    """Judge texts alone, then each among 31 of the longest, in one run padded to the longest of them.
+    """Judge texts alone, then in batches of 32, half of each the longest texts there are, to which the others are padded.
 
     Args:
         together: Judges all the texts it is given in one run of the model, shape (N, 3).
-        texts: At least 32; at most `most` of them are tried, the neighbours are the longest of all.
+        texts: At most `most` of them are tried.
         most: Texts to try.
         seed: Of the choice.
     """
-    chosen = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
-    neighbours = sorted(texts, key=len)[-31:]
-    alone = np.concatenate([together([str(text)]) for text in chosen])
-    among = np.concatenate([together([str(text), *neighbours])[:1] for text in chosen])
+    half = 16
+    chosen = [str(texts[i]) for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
+    neighbours = sorted(texts, key=len)[-half:]
+    groups = [chosen[start : start + half] for start in range(0, len(chosen), half)]
+    alone = np.concatenate([together([text]) for text in chosen])
+    among = np.concatenate([together([*group, *neighbours])[: len(group)] for group in groups])
     return BatchInvariance(
         len(chosen),
         float((alone.argmax(axis=1) != among.argmax(axis=1)).mean()),
