@@ -122,9 +122,12 @@ def _baseline(evidence: _Evidence, rule: BaselineRule) -> Reason:
     found, count = evidence.minus(evidence.baseline, rule.metric, rows), int(rows.sum())
     if count < rule.min_rows:
         text = f"{rule.metric} against VADER {_span(found)} on {count} rows: too few, the value alone decides"
-        return Reason("better than VADER", found.value > 0, found.value, 0.0, text)
-    text = f"{rule.metric} against VADER {_span(found)}, the whole interval above 0 is asked"
-    return Reason("better than VADER", found.low > 0, found.low, 0.0, text)
+        value = found.value
+    else:
+        text = f"{rule.metric} against VADER {_span(found)}, the whole interval above 0 is asked"
+        value = found.low
+    text += "" if rule.required else "; not required here"
+    return Reason("better than VADER", value > 0 or not rule.required, value, 0.0, text)
 
 
 def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:

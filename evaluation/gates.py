@@ -16,6 +16,7 @@ class _Strict(BaseModel):
 class BaselineRule(_Strict):
     """Better than VADER."""
 
+    required: bool = True
     metric: str = "macro_recall"
     min_rows: int = Field(default=1000, ge=1)
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from data.errors import GroundswellError, SettingsError
+from orchestration.progress import terminal_console
 
 app = typer.Typer(
     name="groundswell",
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = terminal_console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]

@@ -3,6 +3,7 @@
 A step calls `report`; who listens is decided by whoever started it. The command line draws bars with an estimate, Dagster logs.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+def terminal_console() -> Console:
+    """The terminal; what goes to a pipe or a file gets lines wide enough for the tables."""
+    return Console() if sys.stdout.isatty() else Console(width=130)
+
+
 class LogProgress:
     """Writes to a logger, at most one line a tenth of a step: what a Dagster run shows."""
 
@@ -90,8 +96,8 @@ class TerminalProgress:
             self._bars.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.finish()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.finish(failed=kind is not None)
         self._bars.stop()
 
     def begin(self, title: str) -> None:
@@ -103,14 +109,15 @@ class TerminalProgress:
         else:
             self.console.print(f"… {title}")
 
-    def finish(self) -> None:
-        """The step is done: leave one line that says so and how long it took."""
+    def finish(self, *, failed: bool = False) -> None:
+        """The step is over: leave one line that says how it ended and how long it took."""
         if not self._title:
             return
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
-        self.console.print(f"[green]✓[/] {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
+        mark = "[red]✗[/]" if failed else "[green]✓[/]"
+        self.console.print(f"{mark} {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
         self._title = ""
 
     def __call__(self, message: str, fraction: float | None) -> None:
@@ -122,6 +129,6 @@ class TerminalProgress:
                 total=None if fraction is None else 1.0,
                 completed=fraction or 0.0,
             )
-        elif fraction is not None and int(fraction * 10) > self._last_tenth:
-            self._last_tenth = int(fraction * 10)
+        elif fraction is not None and (tenth := int(fraction * 10)) != self._last_tenth:
+            self._last_tenth = tenth
             self.console.print(f"  {message} ({fraction:.0%})", highlight=False)

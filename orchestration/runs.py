@@ -11,12 +11,12 @@ from rich.console import Console
 from data.errors import GroundswellError, ValidationFailed
 from data.settings import project_root
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress, listening
+from orchestration.progress import TerminalProgress, listening, terminal_console
 
 if TYPE_CHECKING:
     import dagster as dg
 
-console = Console()
+console = terminal_console()
 
 
 def dagster_instance() -> "dg.DagsterInstance":
@@ -38,11 +38,12 @@ def dagster_instance() -> "dg.DagsterInstance":
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), config_dir=str(project_root()), overrides=overrides))
 
 
-def run_assets(target: str, *, terminal: TerminalProgress | None = None) -> Any:
+def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> Any:
     """Bring the assets behind a command up to date.
 
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
+        after: Another key: what lies behind it has just been run, and is left out.
         terminal: Draws the progress; none: one of its own.
 
     Raises:
@@ -51,14 +52,17 @@ def run_assets(target: str, *, terminal: TerminalProgress | None = None) -> Any:
     """
     if terminal is None:
         with TerminalProgress(console) as own:
-            return run_assets(target, terminal=own)
+            return run_assets(target, after=after, terminal=own)
     terminal.begin("Load the graph")
     _hush()
     from orchestration.definitions import defs
 
     with dagster_instance() as instance, listening(terminal):
-        result = defs.resolve_job_def(f"command_{target}").execute_in_process(
+        job = defs.resolve_job_def(f"command_{target}")
+        done = defs.resolve_job_def(f"command_{after}").asset_layer.executable_asset_keys if after else set()
+        result = job.execute_in_process(
             instance=instance,
+            asset_selection=sorted(job.asset_layer.executable_asset_keys - done),
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
@@ -72,7 +76,8 @@ def _hush() -> None:
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for name in ("dagster", "alembic", "mlflow", "great_expectations", "datasets", "transformers", "bentoml"):
+    logging.getLogger("evaluation").setLevel(logging.WARNING)
+    for name in ("dagster", "alembic", "mlflow", "great_expectations", "datasets", "transformers", "bentoml", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -1,7 +1,6 @@
 """The bundle as an MLflow model: loaded from this file by MLflow ("models from code"), run by the classifier."""
 
 from pathlib import Path
-from typing import Any
 
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
@@ -10,14 +9,14 @@ from mlflow.pyfunc.model import PythonModel
 class BundleModel(PythonModel):
     """Texts in, `label, confidence, negative, neutral, positive` out, one row a text."""
 
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context):  # no type hints: MLflow reads them as a schema
         """Read and verify the bundle."""
         from serving.bundle import read_bundle
         from serving.classifier import Classifier
 
         self._classifier = Classifier(read_bundle(Path(context.artifacts["bundle"])))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+    def predict(self, context, model_input, params=None):
         """Judge the column `text` of a frame."""
         import pandas as pd
 

@@ -135,7 +135,7 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
     read_graph(fp32_file)  # a clear error before the library's own
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.WARNING)  # a line a node, through the root logger
+    root.setLevel(logging.ERROR)  # a line a node, through the root logger
     with whole_file(out_file) as temporary:
         quantize_dynamic(
             str(fp32_file), str(temporary), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],

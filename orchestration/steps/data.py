@@ -139,6 +139,12 @@ def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | No
     return frame[keep].reset_index(drop=True)
 
 
+def only_sample(layout: Layout) -> bool:
+    """Whether the project's own sample is all there is."""
+    catalog = load_catalog()
+    return all(catalog[name.split("/")[0]].sample for name in read_splits(layout).rows)
+
+
 def training_sets() -> list[str]:
     """Names of the sets models are trained on; the others are for judging only."""
     return [name for name, spec in load_catalog().items() if spec.train]

@@ -4,9 +4,10 @@ from typing import Any
 
 from data.artifacts import read_json, write_json, write_text
 from data.errors import BundleError, GateRefused, ModelError
+from data.settings import project_root
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits
+from orchestration.steps.data import only_sample, read_splits
 from orchestration.steps.evaluation import read_leaderboard, trained
 from orchestration.steps.export import bundle_row, current_bundle, judge_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
@@ -16,6 +17,8 @@ from serving.deployment import Deployment
 from serving.settings import ServingSettings
 from training.registry import Registry
 from training.tracking import Tracking
+
+SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
 
 def ask_gate(layout: Layout) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> tupl
     verdict = decide(
         row,
         None if production is None or current is None else production.report,
-        load_gates(),
+        load_gates(SAMPLE_GATES if only_sample(layout) else None),
         labels=label_ids(test),
         candidate_proba=judged.proba_test,
         production_proba=production.proba_test if production else None,
@@ -169,13 +172,16 @@ def deploy_staged(layout: Layout) -> Deployment:
 
 
 def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
-    from serving.deployment import deploy
+    from serving.classifier import Classifier
+    from serving.deployment import SMOKE_TEXTS, deploy
 
+    answers = Classifier(bundle).classify(SMOKE_TEXTS)
     return deploy(
         tag,
         bentoml_home=layout.bentoml,
         state_dir=layout.deployment,
         expected_version=bundle.manifest.version,
+        known={text: answer.label for text, answer in zip(SMOKE_TEXTS, answers, strict=True)},
         settings=ServingSettings.load(),
         progress=report,
     )
