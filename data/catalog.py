@@ -100,7 +100,8 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
         try:
             catalog[name] = DatasetSpec(name=name, **(entry or {}))
         except ValidationError as error:
-            first = error.errors()[0]
+            # A wrong name first: it is why another is missing.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
             close = nearest(key, list(DatasetSpec.model_fields)) if first["type"] == "extra_forbidden" else None
             raise SettingsError(

@@ -1,0 +1,18 @@
+"""Every test runs in folders of its own, with no setting left over from the shell."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith("GROUNDSWELL_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    for name in ("DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("GX_ANALYTICS_ENABLED", "false")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

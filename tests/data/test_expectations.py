@@ -1,0 +1,78 @@
+import pandas as pd
+import pytest
+
+from data.errors import ValidationFailed
+from data.expectations import validate_raw, validate_splits
+from tests.make import labelled, spec
+
+
+def test_good_rows_pass_both_suites():
+    assert validate_raw(labelled(), spec(rows={"train": 63, "val": 9, "test": 18})).success
+    assert validate_splits(labelled()).success
+
+
+def duplicate(frame):
+    return pd.concat([frame, frame.iloc[[0]]])
+
+
+def one_class(frame):
+    return frame.assign(label="neutral")
+
+
+def no_test(frame):
+    return frame[frame["split"] != "test"]
+
+
+def leak(frame):
+    return pd.concat([frame, frame[frame["split"] == "test"].head(2).assign(split="train", id=["x1", "x2"])])
+
+
+def long_text(frame):
+    return frame.assign(text=["word " * 1_000_000, *frame["text"].iloc[1:]])
+
+
+def null_text(frame):
+    return frame.assign(text=[None, *frame["text"].iloc[1:]])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expectation", "column"),
+    [
+        (duplicate, "unique", "id"),
+        (one_class, "mean", "is_"),
+        (long_text, "length", "text"),
+        (null_text, "null", "text"),
+        (lambda frame: frame.drop(columns=["domain"]), "columns", None),
+        (lambda frame: frame.assign(split="holdout"), "set", "split"),
+        (lambda frame: frame.assign(label_confidence=7.0), "between", "label_confidence"),
+        (lambda frame: frame.iloc[:0], "row_count", None),
+    ],
+)
+def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
+    report = validate_raw(spoil(labelled()), spec())
+    assert not report.success
+    assert any(
+        expectation in outcome.expectation and (column is None or column in str(outcome.column)) for outcome in report.failures
+    ), [(o.expectation, o.column) for o in report.failures]
+    with pytest.raises(ValidationFailed) as caught:
+        report.raise_if_failed()
+    assert caught.value.found and caught.value.remedy
+
+
+def test_the_row_counts_of_the_catalog_are_held():
+    report = validate_raw(labelled(), spec(rows={"train": 700}))
+    assert [outcome.column for outcome in report.failures] == ["in_train"]
+
+
+@pytest.mark.parametrize(("spoil", "column"), [(no_test, "split"), (leak, "leaks"), (one_class, "is_"), (duplicate, "id")])
+def test_a_split_suite_names_what_is_wrong(spoil, column):
+    report = validate_splits(spoil(labelled()))
+    assert any(column in str(outcome.column) for outcome in report.failures), report.failures
+
+
+def test_a_failure_counts_rows_and_shows_some():
+    frame = labelled()
+    frame.loc[frame.index[:7], "split"] = "holdout"
+    failure = next(o for o in validate_raw(frame, spec()).failures if o.column == "split")
+    assert failure.unexpected_count == 7
+    assert failure.sample == ["holdout"] * 5

@@ -1,0 +1,194 @@
+import gzip
+
+import pandas as pd
+import pytest
+
+from data.catalog import load_catalog
+from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
+from data.settings import DataSettings
+from data.sources import SAMPLE_NOTICE, enabled, fetch, fetch_all, read_fetched
+from tests.make import rows, spec, write_set
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "texts"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "raw"
+
+
+def fetched(one, folder, out):
+    found = fetch(one, DataSettings.load(dir=folder), out)
+    return found, pd.read_parquet(found.path)
+
+
+def test_a_local_set_is_read_mapped_and_kept(folder, out):
+    write_set(folder, rows(), compress=True)
+    found, frame = fetched(spec(), folder, out)
+    assert (found.origin, found.rows, found.notice) == ("local", 90, None)
+    assert set(frame["label"]) == {"negative", "neutral", "positive"}
+    assert read_fetched(out, "mine") == found
+    written = found.path.stat().st_mtime_ns
+    again, _ = fetched(spec(), folder, out)
+    assert again == found
+    assert found.path.stat().st_mtime_ns == written, "an unchanged source is not read again"
+
+
+def test_a_changed_file_is_refused_with_both_sums_and_the_old_set_stays(folder, out):
+    import hashlib
+
+    path = write_set(folder, rows())
+    pinned = hashlib.sha256(path.read_bytes()).hexdigest()
+    found, before = fetched(spec(sha256=pinned), folder, out)
+    path.write_text(path.read_text() + "x,another text,neutral,train\n")
+    changed = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ChecksumMismatch) as caught:
+        fetched(spec(sha256=pinned), folder, out)
+    assert (caught.value.found, caught.value.expected) == (changed, pinned)
+    assert caught.value.remedy
+    pd.testing.assert_frame_equal(pd.read_parquet(found.path), before)
+
+
+def test_new_rows_in_an_unpinned_file_are_fetched(folder, out):
+    write_set(folder, rows())
+    first, _ = fetched(spec(), folder, out)
+    write_set(folder, rows(40))
+    second, frame = fetched(spec(), folder, out)
+    assert first.fingerprint != second.fingerprint
+    assert len(frame) == 120
+
+
+def damaged(kind, folder):
+    path = write_set(folder, rows(), compress=kind == "cut gzip")
+    if kind == "cut gzip":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif kind == "not gzip":
+        path.rename(path.with_name("data.csv.gz"))
+    elif kind == "not utf-8":
+        path.write_bytes(path.read_bytes() + b"id9,caf\xe9,neutral,train\n")
+    elif kind == "no column":
+        path.write_text(path.read_text().replace("label", "mood", 1))
+    elif kind == "unknown label":
+        path.write_text(path.read_text() + "x1,a text,grumpy,train\nx2,a text,grumpy,train\n")
+    elif kind == "empty":
+        path.write_text("")
+    elif kind == "header only":
+        path.write_text("id,text,label,split\n")
+    elif kind == "ragged":
+        path.write_text(path.read_text() + "1,2,3,4,5,6,7\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("cut gzip", ["cut short", "a whole gzip file", "Copy it again"]),
+        ("not gzip", ["cut short or damaged"]),
+        ("not utf-8", ["not UTF-8", "byte 0xe9", "line 92", "iconv"]),
+        ("no column", ["no column 'label'", "id, text, mood, split"]),
+        ("unknown label", ["'grumpy' (2)", "negative, neutral, positive", "label_mapping"]),
+        ("empty", ["cannot be read"]),
+        ("header only", ["holds no rows"]),
+        ("ragged", ["cannot be read", "line 92"]),
+    ],
+)
+def test_a_bad_file_is_refused_by_name_and_leaves_nothing(kind, says, folder, out):
+    damaged(kind, folder)
+    with pytest.raises(MalformedData) as caught:
+        fetched(spec(), folder, out)
+    for words in says:
+        assert words in str(caught.value)
+    assert not list(out.glob("*")) and not list(out.glob(".*")), "nothing half-written"
+
+
+def test_your_own_file_with_your_own_columns(tmp_path, out):
+    frame = pd.DataFrame([{"body": f"ticket {n} is here", "mood": ["angry", "ok", "happy"][n % 3]} for n in range(30)])
+    for path, write in (
+        (tmp_path / "own.csv", frame.to_csv),
+        (tmp_path / "own.jsonl", lambda p, index: frame.to_json(p, orient="records", lines=True)),
+        (tmp_path / "own.parquet", frame.to_parquet),
+    ):
+        write(path, index=False)
+        one = spec(
+            path.suffix[1:], local=None, file={"path": str(path), "columns": {"text": "body", "label": "mood"}},
+            label_mapping={"angry": "negative", "ok": "neutral", "happy": "positive"},
+        )  # fmt: skip
+        found, read = fetched(one, None, out)
+        assert found.origin == "file"
+        assert read["label"].value_counts().to_dict() == {"negative": 10, "neutral": 10, "positive": 10}
+        assert read["id"].is_unique
+    ids = set(read["id"])
+    frame.iloc[::-1].to_parquet(path, index=False)
+    assert set(fetched(one, None, out)[1]["id"]) == ids, "rows keep their ids when they move"
+
+
+def test_without_a_folder_the_sample_serves_and_says_so(out):
+    found = fetch_all(load_catalog(), DataSettings.load(), out)
+    assert {raw.origin for raw in found} == {"sample"}
+    assert {raw.notice for raw in found} == {SAMPLE_NOTICE}
+    frame = pd.concat([pd.read_parquet(raw.path) for raw in found])
+    assert len(frame) == 240
+    counts = frame.groupby(["domain", "split", "label"]).size()
+    assert len(counts) == 5 * 3 * 3, "every class in every split of every domain"
+
+
+def test_the_sample_is_not_mixed_with_real_texts(folder, tmp_path):
+    catalog = {"mine": spec(), **{name: one for name, one in load_catalog().items() if one.sample}}
+    assert [one.name for one in enabled(catalog, DataSettings.load(dir=folder))] == ["mine"]
+
+
+def test_a_set_that_cannot_be_had_is_one_line_unless_it_was_asked_for(folder, out, caplog):
+    write_set(folder, rows())
+    catalog = {"mine": spec(), "other": spec("other")}
+    found = fetch_all(catalog, DataSettings.load(dir=folder), out)
+    assert [raw.name for raw in found] == ["mine"]
+    assert "other is skipped" in caplog.text
+    with pytest.raises(SourceUnavailable, match="other is not in"):
+        fetch_all(catalog, DataSettings.load(dir=folder, datasets=["other"]), out)
+    with pytest.raises(SourceUnavailable, match="Did you mean 'mine'"):
+        fetch_all(catalog, DataSettings.load(dir=folder, datasets=["mien"]), out)
+    with pytest.raises(SourceUnavailable, match="no data folder"):
+        fetch_all(catalog, DataSettings.load(dir=folder / "nowhere", datasets=["mine"]), out)
+
+
+def test_an_unpinned_revision_on_the_hub_is_refused(out):
+    one = spec(hub={"id": "who/what"})
+    with pytest.raises(SourceUnavailable, match="not pinned"):
+        fetch(one, DataSettings.load(origin="hub"), out)
+
+
+def test_the_catalog_names_what_is_wrong_with_an_entry():
+    with pytest.raises(SettingsError, match="Did you mean 'licence'"):
+        load_catalog({"mine": {"domain": "tweets", "license": "x"}})
+    with pytest.raises(SettingsError, match="leads to"):
+        load_catalog({"mine": {"domain": "tweets", "licence": "x", "label_mapping": {"a": "angry"}}})
+
+
+def test_a_full_disk_leaves_nothing(folder, out, monkeypatch):
+    import pyarrow.parquet as pq
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    write_set(folder, rows())
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(SourceUnavailable, match="Free disk space"):
+        fetched(spec(), folder, out)
+    assert not list(out.glob(".*")) and not list(out.glob("*"))
+
+
+def test_a_text_of_5_mb_is_read_whole(folder, out):
+    write_set(folder, [*rows(), {"id": "long", "text": "word " * 1_000_000, "label": "neutral", "split": "train"}])
+    _, frame = fetched(spec(), folder, out)
+    assert frame["text"].str.len().max() == 5_000_000
+
+
+def test_a_gzip_of_the_same_rows_has_the_same_fingerprint(folder, out, tmp_path):
+    path = write_set(folder, rows())
+    plain, _ = fetched(spec(), folder, out)
+    path.with_name("data.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    packed, _ = fetched(spec(), folder, tmp_path / "again")
+    assert plain.fingerprint == packed.fingerprint

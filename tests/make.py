@@ -1,0 +1,57 @@
+"""Small real things that tests build: labelled rows, a data folder, and (in tests/models.py) checkpoints and bundles."""
+
+import csv
+import gzip
+from pathlib import Path
+
+import pandas as pd
+
+from data.catalog import DatasetSpec, load_catalog
+from data.sources import to_labelled
+
+PRAISE = ("great", "lovely", "wonderful", "superb", "delightful", "excellent")
+BLAME = ("awful", "terrible", "horrible", "dreadful", "rotten", "useless")
+PLAIN = ("on tuesday", "at noon", "in the hall", "by train", "for members", "near the harbour")
+THINGS = ("flight", "meeting", "phone", "film", "soup", "concert", "parcel", "hotel", "match", "book", "train", "garden")
+
+
+def text_of(label: str, n: int) -> str:
+    """A text of this label, another one for each n below 72 × 1000."""
+    words = {"positive": PRAISE, "negative": BLAME, "neutral": PLAIN}[label]
+    return f"the {THINGS[n // 6 % 12]} number {n} was {words[n % 6]} {THINGS[n * 7 % 12]} {n * 31 % 997}"
+
+
+def rows(per_class: int = 30) -> list[dict[str, str]]:
+    """Rows of all three classes with splits: of ten, seven to train, one to val, two to test."""
+    return [
+        {
+            "id": f"{label[:3]}-{n}",
+            "text": text_of(label, n),
+            "label": label,
+            "split": {7: "val", 8: "test", 9: "test"}.get(n % 10, "train"),
+        }
+        for label in ("negative", "neutral", "positive")
+        for n in range(per_class)
+    ]
+
+
+def spec(name: str = "mine", **fields) -> DatasetSpec:
+    """A catalog entry of the local layout."""
+    return load_catalog({name: {"domain": "tweets", "licence": "ours", "local": name, "train": True} | fields})[name]
+
+
+def labelled(per_class: int = 30, **fields) -> pd.DataFrame:
+    """`rows` in the columns of `LABELLED_TEXT`."""
+    return to_labelled(pd.DataFrame(rows(per_class)), spec(**fields))
+
+
+def write_set(folder: Path, content: list[dict[str, str]], name: str = "mine", *, compress: bool = False) -> Path:
+    """A set in the local layout: `<folder>/<name>/data.csv[.gz]`."""
+    path = folder / name / ("data.csv.gz" if compress else "data.csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opened = gzip.open(path, "wt", encoding="utf-8", newline="") if compress else path.open("w", encoding="utf-8", newline="")
+    with opened as file:
+        writer = csv.DictWriter(file, list(content[0]))
+        writer.writeheader()
+        writer.writerows(content)
+    return path
