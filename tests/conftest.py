@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
+
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):

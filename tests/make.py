@@ -49,8 +49,8 @@ def write_set(folder: Path, content: list[dict[str, str]], name: str = "mine", *
     """A set in the local layout: `<folder>/<name>/data.csv[.gz]`."""
     path = folder / name / ("data.csv.gz" if compress else "data.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
-    opened = gzip.open(path, "wt", encoding="utf-8", newline="") if compress else path.open("w", encoding="utf-8", newline="")
-    with opened as file:
+    open_text = gzip.open if compress else open
+    with open_text(path, "wt", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(content[0]))
         writer.writeheader()
         writer.writerows(content)

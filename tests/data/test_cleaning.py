@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from data.cleaning import clean, normalise
 
 PIECES = st.sampled_from(
-    ["&amp;", "&lt;", "&#39;", "&", "\\u2019", "\\u00", "\\ud83d\\ude00", "\\n", '\\"', "@anna", "@", "a@b.c", "http://x.y/z", "www.",
+    ["&amp;", "&lt;", "&#39;", "&",
+     "\\u2019", "\\u00", "\\ud83d\\ude00", "\\n", '\\"', "@anna", "@", "a@b.c", "http://x.y/z", "www.",
      "https://", "😀", "\ud83d", "\u200d", "\ufeff", "\x00", "\t", " ", "word", "#tag", "é", "İ", "ﬁ", ";", "u2019", "amp;"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))

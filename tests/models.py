@@ -1,0 +1,116 @@
+"""Tiny models that tests build in milliseconds: a tokenizer of words, a BERT checkpoint, a bundle that sums word scores."""
+
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from serving.bundle import Bundle, write_bundle
+from tests.make import BLAME, PRAISE, THINGS, text_of
+from training.candidates import Candidate, load_candidates
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *PRAISE, *BLAME, *THINGS, "the", "was", "number", "not", "user", "http")
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """A `tokenizer.json` that knows `WORDS`."""
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def write_sum_model(path: Path, *, strength: float = 2.0, columns: int = 3) -> Path:
+    """ONNX: logits are the sum of the scores of the words, so that praise is positive and blame negative."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    scores = np.zeros((len(WORDS), columns), dtype=np.float32)
+    scores[[WORDS.index(word) for word in PRAISE], -1] = strength
+    scores[[WORDS.index(word) for word in BLAME], 0] = strength
+    bias = np.array([0, 0.5 * strength, 0][:columns], dtype=np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["scores", "input_ids"], ["word"]),
+            helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["mask", "last"], ["mask3"]),
+            helper.make_node("Mul", ["word", "mask3"], ["masked"]),
+            helper.make_node("ReduceSum", ["masked", "axis"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["sum", "bias"], ["logits"]),
+        ],
+        "sum",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "l"]) for name in ("input_ids", "attention_mask")],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", columns])],
+        [
+            numpy_helper.from_array(scores, "scores"),
+            numpy_helper.from_array(bias, "bias"),
+            numpy_helper.from_array(np.array([2], dtype=np.int64), "last"),
+            numpy_helper.from_array(np.array([1], dtype=np.int64), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return path
+
+
+def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32, **manifest) -> Bundle:
+    """A bundle whose answers are right for `tests.make.text_of`; another `strength` makes another version."""
+    parts = directory.parent / f"{directory.name}-parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    return write_bundle(
+        directory, model_file=write_sum_model(parts / "model.onnx", strength=strength), tokenizer_file=write_tokenizer(parts),
+        card="# tiny\n", name="tiny", max_length=max_length, data_fingerprint="f" * 64, **manifest,
+    )  # fmt: skip
+
+
+def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[int, str] | None = None, seed: int = 0) -> Path:
+    """A Hugging Face checkpoint of two small layers, with random weights."""
+    import torch
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    names = labels or {0: "negative", 1: "neutral", 2: "positive"}
+    common = {
+        "vocab_size": len(WORDS),
+        "id2label": names,
+        "label2id": {v: k for k, v in names.items()},
+        "pad_token_id": 0,
+        "initializer_range": 0.2,
+    }
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    if architecture == "bert":
+        model = BertForSequenceClassification(BertConfig(max_position_embeddings=64, **sizes, **common))
+    elif architecture == "roberta":
+        model = RobertaForSequenceClassification(RobertaConfig(max_position_embeddings=66, type_vocab_size=1, **sizes, **common))
+    else:
+        model = DistilBertForSequenceClassification(
+            DistilBertConfig(n_layers=2, dim=32, n_heads=2, hidden_dim=64, max_position_embeddings=64, **common)
+        )
+    model.save_pretrained(str(folder), safe_serialization=True)
+    write_tokenizer(folder)
+    return folder
+
+
+def tiny_candidate(base: Path, **fields) -> Candidate:
+    """A candidate whose base model is a local checkpoint."""
+    entry = {"kind": "transformer", "title": "Tiny", "licence": "ours", "package": "none", "max_length": 32, "batch_size": 8,
+             "learning_rate": 3e-3, "epochs": 14}  # fmt: skip
+    return load_candidates({"tiny": entry | fields})["tiny"].model_copy(update={"local": str(base)})
+
+
+def some_texts(count: int = 60) -> list[str]:
+    """Texts of all classes and many lengths."""
+    labels = ("negative", "neutral", "positive")
+    return [" ".join(text_of(labels[n % 3], n) for _ in range(1 + n % 4)) for n in range(count)]

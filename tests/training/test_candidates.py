@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from data.errors import CandidateUnavailable, ModelError, SettingsError
+from tests.models import write_checkpoint
+from training.candidates import candidate_named, load_candidates
+from training.checkpoints import base_model
+
+
+def test_offline_marks_what_is_trained_from_scratch():
+    found = load_candidates()
+    assert set(found) == {"vader", "minilm", "distilbert", "roberta", "twitter-roberta", "finbert"}
+    assert [name for name, one in found.items() if one.from_scratch] == ["distilbert", "roberta"]
+    assert "(from scratch)" in found["distilbert"].title
+
+
+def test_the_hub_profile_uses_published_weights(monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_PROFILE", "hub")
+    assert not any(one.from_scratch for one in load_candidates().values())
+
+
+def test_offline_says_in_one_line_what_cannot_be_had():
+    with pytest.raises(CandidateUnavailable, match="the offline profile fetches nothing") as caught:
+        base_model(load_candidates()["finbert"])
+    assert "GROUNDSWELL_PROFILE=hub" in (caught.value.remedy or "")
+
+
+def test_a_folder_of_models_goes_before_everything(monkeypatch, tmp_path):
+    write_checkpoint(tmp_path / "roberta", architecture="roberta")
+    monkeypatch.setenv("GROUNDSWELL_TRAINING__MODELS_DIR", str(tmp_path))
+    found = load_candidates()["roberta"]
+    assert found.local and not found.from_scratch
+    model, tokenizer = base_model(found)
+    assert model.config.num_hidden_layers == 2 and tokenizer.is_file()
+
+
+def test_an_unknown_candidate_names_the_nearest():
+    with pytest.raises(CandidateUnavailable, match="Did you mean 'minilm'"):
+        candidate_named("minlm", load_candidates())
+
+
+def test_a_wrong_key_names_the_nearest():
+    with pytest.raises(SettingsError, match="Did you mean 'learning_rate'"):
+        load_candidates({"x": {"kind": "transformer", "title": "X", "licence": "y", "learn_rate": 1}})
+
+
+def test_labels_of_a_published_model_are_mapped_or_refused(tmp_path):
+    known = {0: "positive", 1: "negative", 2: "neutral"}
+    entry = {"finbert": {"kind": "as_is", "title": "F", "licence": "x", "hub": "who/what"}}
+    folder = write_checkpoint(tmp_path / "a", labels=known)
+    model, _ = base_model(load_candidates(entry)["finbert"].model_copy(update={"local": str(folder)}))
+    assert model.config.id2label == known
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {"0": "joy", "1": "anger", "2": "fear"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="joy"):
+        base_model(load_candidates(entry)["finbert"].model_copy(update={"local": str(folder)}))

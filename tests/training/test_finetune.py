@@ -1,0 +1,106 @@
+"""Training of a tiny BERT on rows of our own: it learns, it resumes, and one seed gives one model."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import TrainingFailed
+from data.labels import LABEL_IDS
+from tests.make import labelled
+from tests.models import tiny_candidate, write_checkpoint
+from training.finetune import choose_rows, finetune
+from training.predictors import load_predictor
+from training.settings import TrainingSettings
+
+pytestmark = pytest.mark.integration
+SETTINGS = {"evaluations": 4, "bf16": False, "seed": 3}
+
+
+def parts():
+    frame = labelled(60)
+    return frame[frame["split"] == "train"], frame[frame["split"] == "val"]
+
+
+def train(base: Path, out: Path, **kwargs):
+    return finetune(tiny_candidate(base), *parts(), out, TrainingSettings.load(**SETTINGS), **kwargs)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("base"))
+
+
+def test_it_learns_and_reports(base, tmp_path):
+    told = []
+    result = train(base, tmp_path / "tiny", progress=lambda message, share: told.append((message, share)))
+    assert result.best_macro_recall > 0.9
+    assert result.rows == len(parts()[0])
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and "rows/s" in told[-1][0] and "left" in told[-1][0]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"], "no work folder stays"
+    frame = labelled(60)
+    test = frame[frame["split"] == "test"]
+    proba = load_predictor(tiny_candidate(base), tmp_path / "tiny").predict_proba(test["text"].tolist())
+    assert proba.shape == (len(test), 3) and proba.dtype == np.float32
+    assert (proba.argmax(axis=1) == test["label"].map(LABEL_IDS)).mean() > 0.9
+
+
+_SCRIPT = """
+import os, sys
+from pathlib import Path
+from tests.training.test_finetune import train
+def told(message, share):
+    if share is not None and share > 0.6 and sys.argv[3] == "die":
+        os.kill(os.getpid(), 9)
+train(Path(sys.argv[1]), Path(sys.argv[2]), progress=told)
+"""
+
+
+def run(base, out, how):
+    return subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(base), str(out), how], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+def test_killed_it_goes_on_from_its_checkpoint_to_the_same_model(base, tmp_path):
+    """The bytes of the model are the same as those of a run that was left alone: one seed, one model, crash or not."""
+    assert run(base, tmp_path / "killed" / "tiny", "die").returncode == -signal.SIGKILL
+    left = list((tmp_path / "killed").iterdir())
+    assert len(left) == 1 and left[0].name.startswith(".tiny-"), "only the run's own checkpoints"
+    steps = sorted(int(path.name.split("-")[1]) for path in left[0].glob("checkpoint-*"))
+    assert steps
+    (left[0] / f"checkpoint-{steps[-1] + 1}").mkdir()  # a checkpoint that was being written: skipped
+    resumed = run(base, tmp_path / "killed" / "tiny", "live")
+    whole = run(base, tmp_path / "whole" / "tiny", "live")
+    assert (resumed.returncode, whole.returncode) == (0, 0), resumed.stderr[-500:] + whole.stderr[-500:]
+    models = [(tmp_path / name / "tiny" / "checkpoint" / "model.safetensors").read_bytes() for name in ("killed", "whole")]
+    assert models[0] == models[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda frame: frame.iloc[:0], "no labelled rows"),
+        (lambda frame: frame.assign(label="neutral"), "all three classes"),
+        (lambda frame: frame.assign(label=None), "no labelled rows"),
+    ],
+)
+def test_rows_that_cannot_teach_are_refused_and_nothing_is_written(spoil, says, base, tmp_path):
+    rows, val = parts()
+    with pytest.raises(TrainingFailed, match=says):
+        finetune(tiny_candidate(base), spoil(rows), val, tmp_path / "tiny", TrainingSettings.load(**SETTINGS))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bounded_choice_keeps_the_shares():
+    rows = labelled(100)
+    chosen = choose_rows(rows, 60, seed=1)
+    assert chosen["label"].value_counts().to_dict() == {"negative": 20, "neutral": 20, "positive": 20}
+    assert choose_rows(rows, 60, seed=1).equals(chosen)
+    assert choose_rows(rows, None, seed=1) is rows
