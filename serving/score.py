@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,8 @@ def _writer(out: Path | None) -> Iterator[Callable[[list[dict[str, Any]]], None]
     except OSError as error:
         raise DataError(f"{out} cannot be written.", found=error, remedy="Free disk space or mend the rights.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager

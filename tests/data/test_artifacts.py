@@ -48,6 +48,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "dir").mkdir()
     with pytest.raises(GroundswellError, match="cannot be written"):
         write_json(tmp_path / "dir", 1)
+    with pytest.raises(GroundswellError, match="cannot be written"):
+        write_json(tmp_path / "file" / "value.json", 1)
     with pytest.raises(GroundswellError, match="Free disk space"), atomic_folder(tmp_path / "file" / "target"):
         pass
     assert files(tmp_path) == ["dir", "file"]

@@ -1,0 +1,102 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import BundleError
+from serving.bundle import write_bundle
+from serving.classifier import Classifier
+from serving.threads import cpu_quota
+from tests.make import text_of
+from tests.models import some_texts, tiny_bundle, write_sum_model, write_tokenizer
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return Classifier(tiny_bundle(tmp_path_factory.mktemp("b") / "bundle"), threads=1, token_budget=64)
+
+
+def test_answers_in_the_order_of_the_texts(classifier):
+    texts = some_texts(100)
+    labels = [answer.label for answer in classifier.classify(texts)]
+    assert labels == [("negative", "neutral", "positive")[n % 3] for n in range(100)]
+
+
+def test_an_answer_is_the_most_probable_label_with_rounded_probabilities(classifier):
+    for answer in classifier.classify(["a great film", "", "\u200b", "an awful soup", "unknown words"]):
+        assert answer.confidence == max(answer.probabilities)
+        assert sum(answer.probabilities) == pytest.approx(1, abs=2e-4)
+        assert all(round(p, 4) == p for p in answer.probabilities)
+
+
+def test_no_texts_no_answers(classifier):
+    assert classifier.classify([]) == []
+    assert classifier.predict_proba([]).shape == (0, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=60), max_size=20))
+def test_a_text_gets_the_answer_it_gets_alone(classifier, texts):
+    together = classifier.predict_proba(texts)
+    assert together.shape == (len(texts), 3) and together.dtype == np.float32
+    for index, text in enumerate(texts):
+        np.testing.assert_allclose(classifier.predict_proba([text])[0], together[index], atol=1e-6)
+
+
+def test_runs_stay_within_the_budget_of_padded_tokens(classifier):
+    _, timings = classifier.classify_timed([text_of("neutral", n) for n in range(40)])
+    assert timings.padded_tokens / timings.batches <= 64
+    assert timings.texts == 40 and timings.tokens <= timings.padded_tokens
+    _, one = classifier.classify_timed(["great " * 500])
+    assert one.tokens == 32, "a long text is cut at max_length"
+
+
+def test_temperature_moves_confidence_and_no_label(tmp_path):
+    cold, warm = (Classifier(tiny_bundle(tmp_path / f"t{t}", temperature=t), threads=1) for t in (1.0, 4.0))
+    before, after = cold.classify(some_texts(12)), warm.classify(some_texts(12))
+    assert [a.label for a in before] == [a.label for a in after]
+    assert all(b.confidence > a.confidence for b, a in zip(before, after, strict=True))
+
+
+def test_below_its_threshold_a_text_is_neutral(tmp_path):
+    careful = Classifier(tiny_bundle(tmp_path / "b", thresholds={"negative": 0.99, "positive": 0.0}), threads=1)
+    labels = [answer.label for answer in careful.classify(["an awful soup", "a great film", "awful awful terrible useless"])]
+    assert labels == ["neutral", "positive", "negative"]
+
+
+def test_threads_may_share_one(classifier):
+    texts = some_texts(60)
+    expected = classifier.classify(texts)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(classifier.classify, [texts] * 40))
+
+
+@pytest.mark.parametrize("kind", ["columns", "nan", "not onnx"])
+def test_a_model_that_breaks_the_contract_is_refused(kind, tmp_path):
+    model = write_sum_model(tmp_path / "m.onnx", columns=2 if kind == "columns" else 3,
+                            strength=float("nan") if kind == "nan" else 1.0)  # fmt: skip
+    if kind == "not onnx":
+        model.write_bytes(b"nothing of the kind")
+    made = write_bundle(
+        tmp_path / "b", model_file=model, tokenizer_file=write_tokenizer(tmp_path), card="", name="bad", max_length=16
+    )
+    with pytest.raises(BundleError):
+        Classifier(made, threads=1).classify(["a great film"])
+
+
+def test_the_quota_of_a_container_counts(tmp_path):
+    limit = tmp_path / "cpu.max"
+    limit.write_text("50000 100000\n")
+    assert cpu_quota(limit) == 1
+    limit.write_text("max 100000\n")
+    assert cpu_quota(limit) == cpu_quota(tmp_path / "absent") >= 1
+
+
+def test_serving_imports_no_torch():
+    code = "import sys, serving.classifier; print([m for m in ('torch', 'transformers', 'pandas') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,133 @@
+import csv
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from data.errors import DataError, MalformedData, SourceUnavailable
+from serving.classifier import Classifier
+from serving.score import score_file
+from tests.make import rows
+from tests.models import tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return Classifier(tiny_bundle(tmp_path_factory.mktemp("b") / "bundle"), threads=1)
+
+
+def write(path, frame):
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    elif path.suffix == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+def score(path, classifier, **kwargs):
+    return score_file(path, classifier, **({"text_column": "text", "label_column": "label"} | kwargs))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.parquet"])
+def test_every_kind_of_file_gives_the_same_counts(name, tmp_path, classifier):
+    result = score(write(tmp_path / name, pd.DataFrame(rows())), classifier)
+    assert result.rows == 90 and result.skipped == {}
+    assert result.confusion is not None and result.confusion.tolist() == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
+    assert result.predicted == {"negative": 30, "neutral": 30, "positive": 30}
+
+
+def bad_rows():
+    good = rows(3)
+    good[1]["text"] = "  "
+    good[2]["text"] = "word " * 1_000_000
+    good[3]["label"] = "grumpy"
+    return good
+
+
+@pytest.mark.parametrize("out", ["o.csv", "o.jsonl", "o.parquet"])
+def test_one_line_a_row_and_the_reason_where_there_is_no_answer(out, tmp_path, classifier):
+    result = score(write(tmp_path / "a.jsonl", pd.DataFrame(bad_rows())), classifier, out=tmp_path / out)
+    assert result.skipped == {"blank text": 1, "text over 10,000 characters": 1, "unknown label": 1}
+    if out.endswith("csv"):
+        with (tmp_path / out).open() as file:
+            lines = list(csv.DictReader(file))
+    elif out.endswith("jsonl"):
+        lines = [json.loads(line) for line in (tmp_path / out).read_text().splitlines()]
+    else:
+        lines = pd.read_parquet(tmp_path / out).to_dict("records")
+    assert [int(line["row"]) for line in lines] == list(range(9))
+    assert [bool(line["skipped"]) for line in lines] == [False, True, True, True, False, False, False, False, False]
+    assert lines[0]["label"] == "negative" and not lines[1]["label"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", out]
+
+
+def test_without_labels_it_only_predicts(tmp_path, classifier):
+    result = score(write(tmp_path / "a.csv", pd.DataFrame(rows())), classifier, label_column=None)
+    assert result.confusion is None and sum(result.predicted.values()) == 90
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", b"txt,label\nx,neutral\n", "Did you mean 'txt'"),
+        ("a.csv", b"text,label\ncaf\xe9,neutral\n", "byte 0xe9"),
+        ("a.csv.gz", gzip.compress(b"text,label\n" + b"a great film,positive\n" * 9000)[:-30], "cut short"),
+        ("a.jsonl", b'{"text": "a", "label": "neutral"}\n{"text": \n', "line 2"),
+        ("a.jsonl", b"[1]\n", "holds no object"),
+        ("a.csv", b"text,label\n,neutral\n", "No row of"),
+        ("a.parquet", b"PAR1 and nothing else", "cannot be read"),
+        ("a.xlsx", b"", r"expected: \.csv"),
+    ],
+)
+def test_a_bad_file_is_refused_and_leaves_no_output(name, content, says, tmp_path, classifier):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MalformedData, match=says):
+        score(tmp_path / name, classifier, out=tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_no_file_and_no_place_to_write(tmp_path, classifier):
+    with pytest.raises(SourceUnavailable, match="no file"):
+        score(tmp_path / "none.csv", classifier)
+    path = write(tmp_path / "a.csv", pd.DataFrame(rows(2)))
+    with pytest.raises(DataError, match=r"expected: \.csv"):
+        score(path, classifier, out=tmp_path / "out.xlsx")
+    with pytest.raises(DataError, match="cannot be written"):
+        score(path, classifier, out=tmp_path / "a.csv" / "out.csv")
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from serving.bundle import read_bundle
+from serving.classifier import Classifier
+from serving.score import score_file
+score_file(Path(sys.argv[2]), Classifier(read_bundle(Path(sys.argv[1])), threads=1), text_column="text", label_column="label",
+           out=Path(sys.argv[2] + ".out.csv"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_ten_times_the_rows_take_no_more_memory(tmp_path, classifier):
+    peaks = []
+    for count in (6_000, 60_000):
+        path = tmp_path / f"{count}.csv"
+        few = rows(20)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(few[0]))
+            writer.writeheader()
+            writer.writerows(few[n % 60] for n in range(count))
+        run = subprocess.run(
+            [sys.executable, "-c", _PEAK, str(classifier.bundle.directory), str(path)], cwd=Path(__file__).parents[2],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peaks.append(int(run.stdout))
+    assert peaks[1] < 1.1 * peaks[0], f"{peaks} KiB"

@@ -1,0 +1,114 @@
+"""Export, fusion and quantization of tiny checkpoints of all three architectures, judged by ONNX Runtime itself."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from data.errors import ModelError
+from data.tokenization import encode, load_tokenizer, pad, pad_id
+from tests.models import some_texts, write_checkpoint
+from training.onnx_export import export_fp32
+from training.onnx_optimise import optimise
+from training.onnx_quantize import SCHEMES, quantize
+from training.onnx_rowwise import quantize_weights
+
+pytestmark = pytest.mark.integration
+LABELS_BY_INDEX = {0: "positive", 1: "negative", 2: "neutral"}  # not our order: the export has to mend it
+
+
+@pytest.fixture(scope="module", params=["bert", "distilbert", "roberta"])
+def forms(request, tmp_path_factory):
+    """Checkpoint, ONNX and optimised ONNX of one architecture."""
+    folder = tmp_path_factory.mktemp(request.param)
+    checkpoint = write_checkpoint(folder / "checkpoint", architecture=request.param, labels=LABELS_BY_INDEX)
+    fp32 = export_fp32(checkpoint, folder / "fp32.onnx")
+    return checkpoint, fp32, optimise(fp32, folder / "optimised.onnx")
+
+
+def batches(checkpoint, size=32):
+    tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=32)
+    rows = encode(tokenizer, some_texts())
+    return [pad(rows[start : start + size], pad_id(tokenizer)) for start in range(0, len(rows), size)]
+
+
+def run(file, found):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    assert {one.name for one in session.get_inputs()} == {"input_ids", "attention_mask"}
+    return np.concatenate([session.run(["logits"], {"input_ids": i, "attention_mask": m})[0] for i, m in found])
+
+
+def torch_logits(checkpoint, found):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(str(checkpoint)).eval()
+    with torch.inference_mode():
+        parts = [model(input_ids=torch.from_numpy(i), attention_mask=torch.from_numpy(m)).logits.numpy() for i, m in found]
+    return np.concatenate(parts)[:, [1, 2, 0]]  # to negative, neutral, positive
+
+
+def test_float32_forms_answer_as_torch_does_in_our_order(forms):
+    checkpoint, fp32, optimised = forms
+    found = batches(checkpoint)
+    expected = torch_logits(checkpoint, found)
+    for file in (fp32, optimised):
+        np.testing.assert_allclose(run(file, found), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_is_near_float32_and_smaller(scheme, forms, tmp_path):
+    checkpoint, fp32, optimised = forms
+    found = batches(checkpoint)
+    out = quantize(scheme, fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx", calibration=found)
+    expected, logits = run(fp32, found), run(out, found)
+    spread = expected.std()
+    assert np.abs(logits - expected).mean() < 0.15 * spread
+    assert np.abs(logits - expected).max() > 0, "it did quantize"
+    ops = {node.op_type for node in onnx.load(str(out)).graph.node}
+    assert ops & {"MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"}, ops
+
+
+@pytest.mark.parametrize("scheme", ["int8_rowwise", "int8_static", "int8_weight_only"])
+def test_no_answer_depends_on_the_neighbours(scheme, forms, tmp_path):
+    """Alone, in a batch, and padded to the longest: the same numbers but for the order of additions."""
+    checkpoint, fp32, optimised = forms
+    found = batches(checkpoint)
+    out = quantize(scheme, fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx", calibration=found)
+    together = run(out, found)
+    alone = run(out, batches(checkpoint, size=1))
+    np.testing.assert_allclose(alone, together, atol=1e-3 * max(1.0, np.abs(together).max()))
+
+
+def test_a_calibrated_scheme_asks_for_texts(forms, tmp_path):
+    _, fp32, optimised = forms
+    with pytest.raises(ModelError, match="needs calibration"):
+        quantize("int8_static", fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_schemes_and_damaged_models_are_named(forms, tmp_path):
+    _, fp32, optimised = forms
+    with pytest.raises(ModelError, match="Did you mean 'int8_rowwise'"):
+        quantize("int8_rowise", fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx")
+    (tmp_path / "cut.onnx").write_bytes(optimised.read_bytes()[:2000])
+    with pytest.raises(ModelError):
+        quantize("int8_rowwise", fp32_file=fp32, optimised_file=tmp_path / "cut.onnx", out_file=tmp_path / "q.onnx")
+    with pytest.raises(ModelError):
+        optimise(tmp_path / "cut.onnx", tmp_path / "o.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.onnx"], "nothing half-written"
+
+
+def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(ModelError):
+        export_fp32(tmp_path / "nowhere", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_weights_are_rounded_within_half_a_step():
+    weights = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32) * np.logspace(-3, 3, 16, dtype=np.float32)
+    values, scale = quantize_weights(weights)
+    assert values.dtype == np.int8 and values.min() >= -127
+    assert (np.abs(values * scale - weights) <= scale / 2 * 1.0001).all()

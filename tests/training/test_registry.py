@@ -1,0 +1,133 @@
+import json
+import shutil
+
+import pytest
+
+from data.errors import BundleError, RegistryError
+from serving.bundle import ledger_path, production_bundle, read_ledger
+from tests.models import tiny_bundle
+from training.registry import Registry
+from training.tracking import MODEL_NAME, Tracking
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def var(tmp_path):
+    return tmp_path / "var"
+
+
+@pytest.fixture
+def registry(var):
+    return Registry(var, Tracking(var))
+
+
+def staged(registry, strength):
+    bundle = tiny_bundle(registry.var / "bundles" / f"s{strength}", strength=strength)
+    version = registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "passed"})
+    registry.move("staging", version, str(bundle.directory.relative_to(registry.var)), reason="passed the gate", gate="passed")
+    return bundle, version
+
+
+def in_mlflow(registry, alias):
+    return str(registry.client.get_model_version_by_alias(MODEL_NAME, alias).version)
+
+
+def test_from_staging_to_production_and_back(registry, var):
+    first, one = staged(registry, 2.0)
+    assert registry.promote(reason="deployed") == one
+    with pytest.raises(RegistryError, match="no version to go back to"):
+        registry.rollback(reason="too early")
+    second, two = staged(registry, 3.0)
+    assert one != two
+    registry.promote(reason="deployed")
+    assert production_bundle(var).manifest.version == second.manifest.version
+    assert in_mlflow(registry, "production") == two and in_mlflow(registry, "previous") == one
+    assert registry.rollback(reason="it is worse") == one
+    assert production_bundle(var).manifest.version == first.manifest.version
+    assert in_mlflow(registry, "production") == one and in_mlflow(registry, "previous") == two
+    moves = [(move["alias"], move["to"]) for move in read_ledger(var)]
+    assert moves[-2:] == [("production", one), ("previous", two)]
+    assert {"at", "alias", "from", "to", "reason", "gate", "data_fingerprint"} <= set(read_ledger(var)[0])
+
+
+def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
+    import mlflow
+    import pandas as pd
+
+    bundle, version = staged(registry, 2.0)
+    assert registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "refused"}) == version
+    found = registry.client.get_model_version(MODEL_NAME, version)
+    assert found.tags["gate"] == "refused" and found.tags["fingerprint"] == bundle.fingerprint
+    assert found.description.startswith("# tiny")
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
+    assert model.metadata.signature is not None
+    answers = model.predict(pd.DataFrame({"text": ["a great film", "an awful soup"]}))
+    assert answers["label"].tolist() == ["positive", "negative"]
+
+
+def test_a_crash_between_ledger_and_mlflow_is_mended(registry, monkeypatch):
+    staged(registry, 2.0)
+    registry.promote(reason="first")
+    _, two = staged(registry, 3.0)
+
+    def crash(*_):
+        raise ConnectionError("MLflow is gone")
+
+    monkeypatch.setattr(registry.client, "set_registered_model_alias", crash)
+    with pytest.raises(ConnectionError):
+        registry.move("production", two, "bundles/s3.0", reason="crashes half-way")
+    monkeypatch.undo()
+    assert in_mlflow(registry, "production") != two
+    assert registry.reconcile() == ["production"]
+    assert in_mlflow(registry, "production") == two
+    assert registry.reconcile() == []
+
+
+def test_a_torn_last_line_is_no_move_and_is_cut_off_by_the_next(registry, var):
+    staged(registry, 2.0)
+    before = read_ledger(var)
+    with ledger_path(var).open("ab") as file:
+        file.write(b'{"at": "20')
+    assert read_ledger(var) == before
+    registry.promote(reason="goes on")
+    lines = ledger_path(var).read_text().splitlines()
+    assert [json.loads(line)["alias"] for line in lines] == ["staging", "production"]
+
+
+def test_a_damaged_line_before_the_last_is_refused_by_number(var):
+    ledger_path(var).parent.mkdir(parents=True)
+    ledger_path(var).write_text('{"broken\n{"alias": "staging"}\n')
+    with pytest.raises(BundleError, match="line 1"):
+        read_ledger(var)
+
+
+def test_nothing_rolls_back_to_a_bundle_that_is_gone(registry, var):
+    first, _ = staged(registry, 2.0)
+    registry.promote(reason="first")
+    _, two = staged(registry, 3.0)
+    registry.promote(reason="second")
+    shutil.rmtree(first.directory)
+    with pytest.raises(BundleError, match="no bundle"):
+        registry.rollback(reason="cannot")
+    assert (registry.alias("production") or {})["to"] == two
+
+
+def test_an_unknown_alias_is_refused(registry):
+    with pytest.raises(RegistryError, match="staging, production, previous"):
+        registry.move("prod", "1", "x", reason="")
+
+
+def test_parent_and_nested_runs(registry):
+    tracking = registry.tracking
+    parent = tracking.parent_run("a run")
+    assert tracking.parent_run("a run") == parent, "a resumed run goes on in its own"
+    with tracking.nested_run(parent, "candidate") as run:
+        tracking.log_params(run, {"learning_rate": 0.1})
+        tracking.log_metrics(run, {"macro_recall": 0.7, "nothing": None, "nan": float("nan")})
+        tracking.log_curves(run, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}])
+    data = registry.client.get_run(run).data
+    assert data.params["learning_rate"] == "0.1"
+    assert data.metrics == {"macro_recall": 0.7, "loss": 1.0, "eval_loss": 1.5}
+    assert data.tags["mlflow.parentRunId"] == parent
+    assert len(registry.client.get_metric_history(run, "loss")) == 2
