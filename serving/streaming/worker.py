@@ -32,6 +32,7 @@ class Worker:
                 "group.id": "groundswell",
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
+                "session.timeout.ms": 6_000,  # a worker that dies hands its share on after this; the library waits 45 s
                 **QUIET,
             }
         )

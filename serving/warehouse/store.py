@@ -21,8 +21,8 @@ def open_warehouse(folder: Path) -> Iterator[Any]:
     """
     import clickhouse_connect
 
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         client = clickhouse_connect.get_client(interface="chdb", path=str(folder))
     except Exception as error:  # chDB has no error class of its own for a held folder
         raise WarehouseError(

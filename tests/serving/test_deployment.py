@@ -1,0 +1,88 @@
+"""A deployment is replaced only by one that proved itself. Real Bentos, real processes."""
+
+import socket
+
+import httpx
+import psutil
+import pytest
+
+from data.errors import BundleError, DeploymentFailed
+from serving.classifier import Classifier
+from serving.deployment import SMOKE_TEXTS, deploy, need_port, status, stop
+from serving.service.build import build_bento
+from serving.settings import ServingSettings
+from tests.models import tiny_bundle
+from tests.serving.test_service import spare_port
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def place(tmp_path):
+    folder = tmp_path / "deployment"
+    yield tmp_path, folder, spare_port()
+    stop(folder)
+
+
+def put(place, bundle, **overrides):
+    root, folder, port = place
+    answers = Classifier(bundle, threads=1).classify(SMOKE_TEXTS)
+    known = {text: answer.label for text, answer in zip(SMOKE_TEXTS, answers, strict=True)}
+    return deploy(
+        build_bento(bundle.directory, root / "home"), bentoml_home=root / "home", state_dir=folder,
+        settings=ServingSettings.load(port=port), **({"expected_version": bundle.manifest.version, "known": known} | overrides),
+    )  # fmt: skip
+
+
+def version_at(deployment):
+    return httpx.get(f"{deployment.url}/v1/model", timeout=5).json()["version"]
+
+
+def test_a_better_one_replaces_a_bad_one_does_not(place):
+    _, folder, _ = place
+    first, second = (tiny_bundle(place[0] / f"b{strength}", strength=strength) for strength in (2.0, 3.0))
+    old = put(place, first)
+    assert version_at(old) == first.manifest.version
+    assert put(place, first).pid == old.pid, "what answers already is kept"
+
+    with pytest.raises(DeploymentFailed, match="another model"):
+        put(place, second, expected_version="not-this-one")
+    with pytest.raises(DeploymentFailed, match="otherwise than its bundle did"):
+        put(place, second, known={"a great film": "negative"})
+    assert version_at(old) == first.manifest.version and psutil.pid_exists(old.pid)
+
+    new = put(place, second)
+    assert version_at(new) == second.manifest.version
+    assert status(folder) == new and new.port == old.port
+    assert not psutil.pid_exists(old.pid), "the old one is gone"
+    assert stop(folder) and status(folder) is None and not stop(folder)
+    assert not psutil.pid_exists(new.pid)
+
+
+def test_one_that_never_comes_up_is_named_with_the_end_of_its_log(place):
+    bundle = tiny_bundle(place[0] / "b")
+    with pytest.raises(DeploymentFailed) as caught:
+        deploy(
+            "sentiment:not-there", bentoml_home=place[0] / "home", state_dir=place[1], expected_version="x", known={},
+            settings=ServingSettings.load(port=place[2]),
+        )  # fmt: skip
+    assert "not-there" in str(caught.value)
+    assert status(place[1]) is None
+    assert bundle.manifest.version
+
+
+def test_a_taken_port_names_its_holder(place):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", place[2]))
+        holder.listen()
+        with pytest.raises(DeploymentFailed, match=f"Port {place[2]} is taken") as caught:
+            need_port(place[2])
+    assert "GROUNDSWELL_SERVING__PORT" in (caught.value.remedy or "")
+    need_port(place[2])
+
+
+def test_no_bento_of_a_damaged_bundle(tmp_path):
+    bundle = tiny_bundle(tmp_path / "b")
+    (bundle.directory / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(BundleError):
+        build_bento(bundle.directory, tmp_path / "home")

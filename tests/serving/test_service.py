@@ -1,0 +1,143 @@
+"""The real service: `bentoml serve` at the root of the checkout, over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+from tests.models import tiny_bundle
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+
+
+def spare_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def service(bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    port = spare_port()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", "--port", str(port)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "BENTOML_HOME": str(folder / "home"),
+                 "BENTOML_DO_NOT_TRACK": "1"},
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    wait = Retrying(
+        retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
+        stop=stop_after_delay(60), wait=wait_fixed(0.2),
+    )  # fmt: skip
+    try:
+        wait(httpx.get, f"{url}/readyz", timeout=2)
+        with httpx.Client(base_url=url, timeout=30) as client:
+            yield client, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def post(client, body, **kwargs):
+    return client.post("/v1/classify", json=body, **kwargs)
+
+
+def test_it_answers_in_order_with_its_version(service, bundle):
+    client, _ = service
+    response = post(client, {"texts": ["a great film", "an awful soup", "the number"]})
+    assert response.status_code == 200
+    body = response.json()
+    assert body["model_version"] == bundle.manifest.version
+    assert [answer["label"] for answer in body["predictions"]] == ["positive", "negative", "neutral"]
+    for answer in body["predictions"]:
+        assert answer["confidence"] == max(answer["probabilities"].values())
+
+
+def test_it_says_which_model_answers_and_describes_itself(service, bundle):
+    client, _ = service
+    model = client.get("/v1/model").json()
+    assert model["version"] == bundle.manifest.version and model["labels"] == ["negative", "neutral", "positive"]
+    document = client.get("/openapi.json").json()
+    assert {"/v1/classify", "/v1/model", "/metrics", "/livez", "/readyz"} <= set(document["paths"])
+    assert "Groundswell" in client.get("/docs").text
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "says"),
+    [
+        (b"{", 400, "not JSON"),
+        (b'"text"', 422, "body"),
+        (b'{"texts": []}', 422, "texts"),
+        (b'{"texts": ["ok", "  "]}', 422, "texts[1]"),
+        (b'{"texts": ["ok", "a\\u0000b"]}', 422, "texts[1]"),
+        (b'{"texts": [7]}', 422, "texts[0]"),
+        (b'{"text": ["x"]}', 422, "texts"),
+        (b'{"texts": ["x"], "more": 1}', 422, "more"),
+        (b'{"texts": ["' + b"x" * 10_001 + b'"]}', 422, "texts[0]"),
+        (b'{"texts": [' + b",".join([b'"x"'] * 257) + b"]}", 422, "texts"),
+        (b'{"texts": ["' + b"x" * 11_000_000 + b'"]}', 413, "over"),
+        (b'{"texts": ["\xff"]}', 400, "JSON"),
+    ],
+)
+def test_a_bad_request_gets_problem_details(content, status, says, service):
+    client, _ = service
+    response = client.post("/v1/classify", content=content, headers={"content-type": "application/json"})
+    problem = response.json()
+    assert (response.status_code, problem["status"]) == (status, status)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert says in problem["detail"]
+
+
+def counters(client) -> dict[str, float]:
+    lines = (line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line and line[0] != "#")
+    return {name: float(value) for name, value in lines}
+
+
+def test_concurrent_requests_are_judged_in_common_batches_and_counted(service):
+    client, _ = service
+    texts = [["a great film"], ["an awful soup", "the number"]]
+
+    def ask(n):
+        return [answer["label"] for answer in post(client, {"texts": texts[n % 2]}).json()["predictions"]]
+
+    before = counters(client)
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(ask, range(400)))
+    after = counters(client)
+    assert answers == [["positive"], ["negative", "neutral"]] * 200
+    grew = {name: after[name] - before.get(name, 0) for name in after}
+    batches = grew["groundswell_batch_texts_count"]
+    assert grew["groundswell_batch_texts_sum"] == 600
+    assert batches < 400, "some requests were judged together"
+    assert sum(value for name, value in grew.items() if name.startswith("groundswell_texts_total")) == 600
+
+
+def test_the_service_holds_no_torch_and_listens_on_this_machine_only(service):
+    _, process = service
+    parent = psutil.Process(process.pid)
+    family = [parent, *parent.children(recursive=True)]
+    maps = " ".join(m.path for member in family for m in member.memory_maps())
+    assert "onnxruntime" in maps and "torch" not in maps
+    listening = [c for member in family for c in member.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
