@@ -24,6 +24,7 @@ COMMON_CLASS_SHARE = 0.95
 ROWS_TOLERANCE = 0.01
 MAX_NULL_LABELS = 0.001
 _SAMPLE = 5
+_BOUNDS = ("min_value", "max_value", "value_set", "column_set", "mostly")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Outcome:
     success: bool
     unexpected_count: int
     observed: Any
+    expected: str
+    """The bounds or the set that was asked for; empty where the expectation's name says it all."""
     sample: list[Any] = field(default_factory=list)
-    """At most five of the unexpected values."""
+    """At most five of the unexpected values, `id: value` where rows have an id."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ValidationReport:
                 + (f", such as {o.sample}" if o.sample else "")
                 for o in self.failures
             ),
+            expected="; ".join(o.expected for o in self.failures if o.expected) or None,
             remedy="Mend the file, or the mapping of the set in configs/datasets.yaml.",
         )
 
@@ -164,7 +168,9 @@ def _run(frame: "pd.DataFrame", suite: str, asked: list[Any]) -> ValidationRepor
             .add_batch_definition_whole_dataframe("whole")
             .get_batch({"dataframe": _helpers(frame, wanted)})
         )
-        result = batch.validate(gx.ExpectationSuite(name=suite, expectations=asked))
+        # With the id beside each unexpected value a person finds the row.
+        by_id = {"result_format": "SUMMARY", "unexpected_index_column_names": ["id"]} if "id" in frame else "SUMMARY"
+        result = batch.validate(gx.ExpectationSuite(name=suite, expectations=asked), result_format=by_id)
     outcomes = [_outcome(one) for one in result.results]
     return ValidationReport(all(outcome.success for outcome in outcomes), suite, outcomes)
 
@@ -184,8 +190,16 @@ def _outcome(one: Any) -> Outcome:
         success=bool(one.success),
         unexpected_count=int(found.get("unexpected_count") or 0),
         observed=observed,
-        sample=[_short(value) for value in (found.get("partial_unexpected_list") or [])[:_SAMPLE]],
+        expected=", ".join(f"{key} {value}" for key, value in config.kwargs.items() if key in _BOUNDS and value is not None),
+        sample=_sample_of(found, config.kwargs.get("column")),
     )
+
+
+def _sample_of(found: dict[str, Any], column: str | None) -> list[Any]:
+    rows = (found.get("partial_unexpected_index_list") or [])[:_SAMPLE]
+    if rows and column != "id" and all(isinstance(row, dict) and column in row for row in rows):
+        return [f"{row['id']}: {_short(row[column])}" for row in rows]
+    return [_short(value) for value in (found.get("partial_unexpected_list") or [])[:_SAMPLE]]
 
 
 def _exceptions(info: Any) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ def _metadata(report: "ValidationReport") -> dict[str, dg.MetadataValue]:
                 "column": str(outcome.column or ""),
                 "unexpected": int(outcome.unexpected_count or 0),
                 "observed": str(outcome.observed)[:200],
+                "expected": outcome.expected[:200],
                 "sample": str(outcome.sample)[:500],
             }
         )

@@ -88,8 +88,8 @@ def _raise_for(result: Any) -> None:
             found = (
                 "; ".join(
                     f"{row.data['expectation']}({row.data['column']}): {row.data['unexpected']} rows, "
-                    f"observed {row.data['observed']}, such as {row.data['sample']}"
-                    for row in failures.value
+                    f"observed {row.data['observed']}, expected {row.data['expected'] or 'none'}, such as {row.data['sample']}"
+                    for row in failures.records
                 )
                 if failures
                 else {key: value.value for key, value in check.metadata.items()}

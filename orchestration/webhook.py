@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 @retry(
     retry=retry_if_exception_type(httpx.HTTPError),
     stop=stop_after_attempt(3),
-    wait=wait_exponential_jitter(initial=0.2, max=2),
+    wait=wait_exponential_jitter(multiplier=0.2, max=2),
     reraise=True,
 )
 def _post(url: str, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from data.artifacts import digest, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec, chosen
-from data.errors import MalformedData, SourceUnavailable
+from data.errors import SourceUnavailable
 from data.settings import DataSettings, project_root
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
     Raises:
         SourceUnavailable: It cannot be had; one line says why and what to do.
         ChecksumMismatch: The file is not the recorded one.
-        MalformedData: A column is missing, a label unknown, a byte not UTF-8; names the place.
+        MalformedData: A column is missing, a byte is not UTF-8, the file is cut short; names the place.
     """
     from data.sources import hub, local, own_file, sample
 
@@ -144,23 +144,12 @@ def enabled(catalog: dict[str, DatasetSpec], settings: DataSettings) -> list[Dat
 def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
     """A source's rows in the columns and order of `LABELLED_TEXT`.
 
-    Raises:
-        MalformedData: A label is not in the set's mapping.
+    A label that the set's mapping does not know stays as it is: the suite of raw rows then says which, how many and where.
     """
     import pandas as pd
 
-    known = set(spec.label_mapping) | set(spec.sarcasm_mapping)
     given = frame["label"].astype("string").str.strip()
-    unknown = given[~given.isin(known) & given.notna()]
-    if len(unknown):
-        first = unknown.index[0]
-        raise MalformedData(
-            f"{spec.name}: {len(unknown):,} rows have a label that configs/datasets.yaml does not map.",
-            found=", ".join(f"{value!r} ({count:,})" for value, count in unknown.value_counts().head(5).items())
-            + f"; first in row {first} (id {frame.loc[first, 'id']})",
-            expected=", ".join(sorted(known)),
-            remedy=f"Extend label_mapping of {spec.name}, or mend the label column.",
-        )
+    known = given.isin(set(spec.label_mapping) | set(spec.sarcasm_mapping))
     split = frame["split"] if "split" in frame else pd.Series("", index=frame.index)
     confidence = (
         pd.to_numeric(frame[spec.confidence_column], errors="coerce") / spec.confidence_scale
@@ -174,7 +163,7 @@ def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
         {
             "id": frame["id"].astype("string"),
             "text": frame["text"].astype("string"),
-            "label": given.map(spec.label_mapping).astype("string"),
+            "label": given.map(spec.label_mapping).where(known, given).astype("string"),
             "sarcasm": given.map(spec.sarcasm_mapping).astype("boolean"),
             "domain": spec.domain,
             "source": spec.name,

@@ -75,4 +75,4 @@ def test_a_failure_counts_rows_and_shows_some():
     frame.loc[frame.index[:7], "split"] = "holdout"
     failure = next(o for o in validate_raw(frame, spec()).failures if o.column == "split")
     assert failure.unexpected_count == 7
-    assert failure.sample == ["holdout"] * 5
+    assert failure.sample == [f"{id}: holdout" for id in frame["id"].iloc[:5]]

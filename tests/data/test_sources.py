@@ -5,6 +5,7 @@ import pytest
 
 from data.catalog import load_catalog
 from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
+from data.expectations import validate_raw
 from data.settings import DataSettings
 from data.sources import SAMPLE_NOTICE, enabled, fetch, fetch_all, read_fetched
 from tests.make import rows, spec, write_set
@@ -71,8 +72,6 @@ def damaged(kind, folder):
         path.write_bytes(path.read_bytes() + b"id9,caf\xe9,neutral,train\n")
     elif kind == "no column":
         path.write_text(path.read_text().replace("label", "mood", 1))
-    elif kind == "unknown label":
-        path.write_text(path.read_text() + "x1,a text,grumpy,train\nx2,a text,grumpy,train\n")
     elif kind == "empty":
         path.write_text("")
     elif kind == "header only":
@@ -88,7 +87,6 @@ def damaged(kind, folder):
         ("not gzip", ["cut short or damaged"]),
         ("not utf-8", ["not UTF-8", "byte 0xe9", "line 92", "iconv"]),
         ("no column", ["no column 'label'", "id, text, mood, split"]),
-        ("unknown label", ["'grumpy' (2)", "negative, neutral, positive", "label_mapping"]),
         ("empty", ["cannot be read"]),
         ("header only", ["holds no rows"]),
         ("ragged", ["cannot be read", "line 92"]),
@@ -101,6 +99,14 @@ def test_a_bad_file_is_refused_by_name_and_leaves_nothing(kind, says, folder, ou
     for words in says:
         assert words in str(caught.value)
     assert not list(out.glob("*")) and not list(out.glob(".*")), "nothing half-written"
+
+
+def test_a_label_without_a_mapping_goes_to_the_suite_which_names_its_rows(folder, out):
+    path = write_set(folder, rows())
+    path.write_text(path.read_text() + "x1,a text,grumpy,train\nx2,other text,grumpy,train\n")
+    _, frame = fetched(spec(), folder, out)
+    failure = next(outcome for outcome in validate_raw(frame, spec()).failures if "set" in outcome.expectation)
+    assert (failure.column, failure.unexpected_count, failure.sample) == ("label", 2, ["x1: grumpy", "x2: grumpy"])
 
 
 def test_your_own_file_with_your_own_columns(tmp_path, out):

@@ -1,0 +1,64 @@
+"""A workplace of its own: one small data set, one tiny candidate, its own catalog."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+import data.catalog
+import training.candidates
+from orchestration.layout import Layout
+from serving.deployment import stop
+from tests.make import rows, write_set
+from tests.models import write_checkpoint
+from tests.serving.test_service import spare_port
+
+CATALOG = {"mine": {"domain": "tweets", "licence": "ours", "local": "mine", "train": True, "official_splits": True}}
+CANDIDATES = {
+    "minilm": {
+        "kind": "transformer", "title": "Tiny", "licence": "ours", "package": "none", "max_length": 32, "batch_size": 8,
+        "learning_rate": 3e-3, "epochs": 14,
+    },
+}  # fmt: skip
+
+
+@dataclass
+class Place:
+    """Where a test works, and what it may change."""
+
+    root: Path
+    layout: Layout
+
+    def write(self, content: list[dict[str, str]]) -> Path:
+        """The rows of the set `mine`."""
+        return write_set(self.root / "texts", content, "mine")
+
+    def run(self, job: str) -> dg.ExecuteInProcessResult:
+        """Run a job of the graph in this process."""
+        from orchestration.build import build_defs
+
+        with dg.DagsterInstance.ephemeral() as instance:
+            quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+            return build_defs().resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG))
+    (tmp_path / "configs" / "candidates.yaml").write_text(yaml.safe_dump(CANDIDATES))
+    monkeypatch.setattr(data.catalog, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(training.candidates, "project_root", lambda: tmp_path)
+    write_checkpoint(tmp_path / "models" / "minilm")
+    for name, value in {
+        "DATA__DIR": tmp_path / "texts", "TRAINING__MODELS_DIR": tmp_path / "models", "TRAINING__BF16": "false",
+        "EVALUATION__PRIMARY": "mine", "EVALUATION__COST_BULK_TEXTS": 32, "EVALUATION__COST_SINGLE_TEXTS": 9,
+        "EVALUATION__BOOTSTRAP_RESAMPLES": 200, "SERVING__PORT": spare_port(),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"GROUNDSWELL_{name}", str(value))
+    made = Place(tmp_path, Layout.load())
+    made.write(rows(100))
+    yield made
+    stop(made.layout.deployment)

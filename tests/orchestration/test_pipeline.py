@@ -1,0 +1,77 @@
+"""The whole job through Dagster on a small set: what is deployed, what is refused, what stops."""
+
+import httpx
+import pytest
+
+from orchestration.jobs import TRAIN_AND_DEPLOY
+from orchestration.steps.release import read_verdict, roll_back
+from serving.bundle import read_ledger
+from serving.deployment import status
+from tests.make import rows
+
+pytestmark = pytest.mark.integration
+NEXT = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
+
+
+def materialised(result):
+    return {key.to_user_string() for event in result.get_asset_materialization_events() for key in [event.asset_key]}
+
+
+def answering(place):
+    deployment = status(place.layout.deployment)
+    assert deployment is not None
+    reply = httpx.post(f"{deployment.url}/v1/classify", json={"texts": ["the film was great", "the soup was awful"]}, timeout=10)
+    return reply.json()["model_version"], [answer["label"] for answer in reply.json()["predictions"]]
+
+
+def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled_back(place, monkeypatch):
+    first = place.run(TRAIN_AND_DEPLOY)
+    assert first.success
+    assert {"raw_mine__texts", "report_benchmark__leaderboard", "service_sentiment__deployment"} <= materialised(first)
+    assert all(check.passed for check in first.get_asset_check_evaluations())
+    version, labels = answering(place)
+    assert labels == ["positive", "negative"]
+
+    again = place.run(TRAIN_AND_DEPLOY)
+    assert again.success and answering(place)[0] == version
+    assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
+
+    # Learnt from wrong labels, judged on right ones.
+    place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
+    worse = place.run(TRAIN_AND_DEPLOY)
+    assert worse.success, "trained, not better, not promoted: a normal end"
+    assert "registry_sentiment__version" not in materialised(worse)
+    gate = next(check for check in worse.get_asset_check_evaluations() if check.check_name == "gate")
+    assert not gate.passed
+    refused = {reason["rule"]: reason["text"] for reason in read_verdict(place.layout)["reasons"] if not reason["passed"]}
+    assert any("macro_recall" in rule for rule in refused) and any("production" in rule for rule in refused)
+    assert answering(place) == (version, ["positive", "negative"])
+
+    place.write(rows(110))
+    monkeypatch.setenv("GROUNDSWELL_TRAINING__SEED", "8")
+    assert place.run(TRAIN_AND_DEPLOY).success
+    new_version, labels = answering(place)
+    assert new_version != version and labels == ["positive", "negative"]
+    roll_back(place.layout, reason="a test")
+    assert answering(place)[0] == version
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expectation"),
+    [
+        (lambda row: row | {"label": row["split"]}, "expect_column_values_to_be_in_set"),  # the wrong column
+        (lambda row: row | {"label": "neutral"}, "expect_column_mean_to_be_between"),  # all of one class
+        (lambda row: row | {"id": "same"}, "expect_column_values_to_be_unique"),
+        (lambda row: row | ({"split": "train"} if row["split"] == "test" else {}), "distinct_values_to_contain_set"),
+    ],
+)
+def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectation, place):
+    place.write([spoil(row) for row in rows()])
+    result = place.run("command_train")
+    assert not result.success
+    red = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert red and red[0].blocking
+    failures = [row.data for row in red[0].metadata["failures"].records]
+    assert any(expectation in failure["expectation"] for failure in failures), failures
+    assert "model_minilm__checkpoint" not in materialised(result)
+    assert not place.layout.candidates.exists()
