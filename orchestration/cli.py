@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from data.errors import GroundswellError, SettingsError
 from orchestration.progress import terminal_console
@@ -224,10 +225,10 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except GroundswellError as error:
-        errors.print(f"[red]{type(error).__name__}[/]: {error.message}", highlight=False)
+        errors.print(f"[red]{type(error).__name__}[/]: {escape(error.message)}", highlight=False)
         for name in ("found", "expected", "remedy"):
             if (value := getattr(error, name)) is not None:
-                errors.print(f"  [dim]{name}:[/] {value}", highlight=False, soft_wrap=True, markup=True)
+                errors.print(f"  [dim]{name}:[/] {escape(str(value))}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, SettingsError) else 1)
     except KeyboardInterrupt:
         errors.print("Stopped. What was finished is kept; the same command goes on from there.")

@@ -59,10 +59,10 @@ def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgr
 
     with dagster_instance() as instance, listening(terminal):
         job = defs.resolve_job_def(f"command_{target}")
-        done = defs.resolve_job_def(f"command_{after}").asset_layer.executable_asset_keys if after else set()
+        before = defs.resolve_job_def(f"command_{after}").asset_layer.executable_asset_keys if after else []
         result = job.execute_in_process(
             instance=instance,
-            asset_selection=sorted(job.asset_layer.executable_asset_keys - done),
+            asset_selection=sorted(set(job.asset_layer.executable_asset_keys) - set(before)),
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )

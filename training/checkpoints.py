@@ -116,19 +116,12 @@ def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
             f"{candidate.name} has no pinned revision; the production profile fetches nothing that can change.",
             remedy=f"Set revision (40 hex digits) of {candidate.name} in configs/candidates.yaml.",
         )
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(
-                candidate.hub,
-                revision=candidate.revision,
-                allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"],
-            )
-        )
+        folder = _download(candidate.hub, candidate.revision, ["*.json", "*.txt", "*.safetensors", "*.model"])
         if not list(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(candidate.hub, revision=candidate.revision, allow_patterns=["*.bin"]))
+            folder = _download(candidate.hub, candidate.revision, ["*.bin"])
     except RepositoryNotFoundError as error:
         raise CandidateUnavailable(
             f"{candidate.name}: there is no {candidate.hub} on the hub.", found=str(error).splitlines()[0]
@@ -140,6 +133,19 @@ def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
             remedy="Check the network and HF_ENDPOINT; what has arrived is kept, the next try goes on from there.",
         ) from error
     return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
+
+
+def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:
+    """A snapshot; a connection that breaks is tried again, and the file goes on from what has arrived."""
+    import requests
+    from huggingface_hub import snapshot_download
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    again = Retrying(
+        retry=retry_if_exception_type(broken), stop=stop_after_attempt(3), wait=wait_exponential(max=10), reraise=True
+    )
+    return Path(again(snapshot_download, repository, revision=revision, allow_patterns=patterns))
 
 
 def save_checkpoint(model: Any, tokenizer_file: Path, folder: Path) -> None:

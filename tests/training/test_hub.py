@@ -1,0 +1,126 @@
+"""The hub path against a stand-in on this machine: pinned revisions, a broken download, an absent repository.
+
+Each case runs in a process of its own, since the hub library reads its address when it is imported.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.hub_standin import COMMIT, Hub
+from tests.make import rows
+from tests.models import write_checkpoint
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+
+_MODEL = """
+import json, sys
+from training.candidates import load_candidates
+from training.checkpoints import base_model
+from data.errors import GroundswellError
+entry = {"kind": "transformer", "title": "T", "licence": "x", "hub": sys.argv[1], "revision": sys.argv[2]}
+try:
+    model, tokenizer = base_model(load_candidates({"tiny": entry})["tiny"])
+    print(json.dumps({"hidden": model.config.hidden_size, "labels": model.config.num_labels, "tokenizer": tokenizer.is_file()}))
+except GroundswellError as error:
+    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
+"""
+
+_DATA = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from data.catalog import load_catalog
+from data.errors import GroundswellError
+from data.settings import DataSettings
+from data.sources import fetch
+hub = {"id": sys.argv[1], "revision": sys.argv[2]}
+entry = {"domain": "tweets", "licence": "x", "hub": hub, "label_mapping": {"0": "negative", "1": "neutral", "2": "positive"}}
+try:
+    found = fetch(load_catalog({"mine": entry})["mine"], DataSettings.load(origin="hub"), Path(sys.argv[3]))
+    frame = pd.read_parquet(found.path)
+    print(json.dumps({"origin": found.origin, "rows": len(frame), "labels": sorted(frame["label"].unique()),
+                      "splits": frame["split"].value_counts().to_dict()}))
+except GroundswellError as error:
+    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with Hub(tmp_path / "hub") as server:
+        yield server
+
+
+def ask(code, hub_url, home, *arguments):
+    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"} | {
+        "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "GROUNDSWELL_PROFILE": "hub", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=ROOT, capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def test_a_model_at_its_pinned_revision_and_a_broken_download_goes_on(hub, tmp_path):
+    folder = write_checkpoint(hub.root / "models" / "who" / "tiny")
+    block = 10 * 2**20  # the hub library writes blocks of this size
+    (folder / "ballast.safetensors").write_bytes(bytes(2 * block))
+    hub.break_once["ballast.safetensors"] = block + 1000
+    found = ask(_MODEL, hub.url, tmp_path / "home", "who/tiny", COMMIT)
+    assert found == {"hidden": 32, "labels": 3, "tokenizer": True}
+    ranges = [r for method, path, r in hub.requests if method == "GET" and path.endswith("ballast.safetensors")]
+    assert len(ranges) == 2 and ranges[1] == f"bytes={block}-", "the second request asked for the rest only"
+    assert all(f"/{COMMIT}/" in path for _, path, _ in hub.requests if "/resolve/" in path)
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "says"),
+    [("who/nobody", COMMIT, "there is no who/nobody"), ("who/tiny", "f" * 40, "could not be fetched")],
+)
+def test_an_absent_repository_or_revision_is_one_clear_line(repo, revision, says, hub, tmp_path):
+    write_checkpoint(hub.root / "models" / "who" / "tiny")
+    found = ask(_MODEL, hub.url, tmp_path / "home", repo, revision)
+    assert found["error"] == "CandidateUnavailable" and says in found["text"]
+
+
+def test_no_network_says_so(tmp_path):
+    found = ask(_MODEL, "http://127.0.0.1:9", tmp_path / "home", "who/tiny", COMMIT)
+    assert found["error"] == "CandidateUnavailable"
+    assert "Check the network and HF_ENDPOINT" in found["text"]
+
+
+def write_dataset(hub):
+    folder = hub.root / "datasets" / "who" / "texts" / "data"
+    folder.mkdir(parents=True)
+    frame = pd.DataFrame(rows())
+    frame["label"] = frame["label"].map({"negative": 0, "neutral": 1, "positive": 2})
+    for ours, theirs in (("train", "train"), ("val", "validation"), ("test", "test")):
+        part = frame.loc[frame["split"] == ours, ["text", "label"]]
+        part.to_parquet(folder / f"{theirs}-00000-of-00001.parquet", index=False)
+
+
+def test_a_data_set_at_its_pinned_revision(hub, tmp_path):
+    write_dataset(hub)
+    found = ask(_DATA, hub.url, tmp_path / "home", "who/texts", COMMIT, tmp_path / "raw")
+    assert found == {
+        "origin": "hub", "rows": 90, "labels": ["negative", "neutral", "positive"], "splits": {"train": 63, "test": 18, "val": 9},
+    }  # fmt: skip
+    before = len(hub.requests)
+    assert ask(_DATA, hub.url, tmp_path / "home", "who/texts", COMMIT, tmp_path / "raw") == found
+    assert len(hub.requests) == before, "an unchanged revision is not asked for again"
+
+
+def test_an_absent_data_set_is_one_clear_line(hub, tmp_path):
+    found = ask(_DATA, hub.url, tmp_path / "home", "who/nothing", COMMIT, tmp_path / "raw")
+    assert found["error"] == "SourceUnavailable" and "there is no who/nothing" in found["text"]
+    assert not (tmp_path / "raw" / "mine").exists()
