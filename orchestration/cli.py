@@ -230,9 +230,10 @@ def main() -> None:
             if (value := getattr(error, name)) is not None:
                 errors.print(f"  [dim]{name}:[/] {escape(str(value))}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, SettingsError) else 1)
-    except KeyboardInterrupt:
-        errors.print("Stopped. What was finished is kept; the same command goes on from there.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer's answer to Ctrl-C, which says nothing
+            errors.print("Stopped. What was finished is kept; the same command goes on from there.")
+        raise
 
 
 if __name__ == "__main__":

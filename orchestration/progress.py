@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
@@ -21,6 +22,9 @@ class Listener(Protocol):
 
     def __call__(self, message: str, fraction: float | None) -> None:
         """The running step says how far it is."""
+
+    def note(self, text: str) -> None:
+        """The running step says something that a person has to see."""
 
 
 _listeners: list[Listener] = []
@@ -41,6 +45,12 @@ def report(message: str, fraction: float | None = None) -> None:
     """
     for listener in list(_listeners):
         listener(message, fraction)
+
+
+def note(text: str) -> None:
+    """Say something that a person has to see, such as what was left out and why."""
+    for listener in list(_listeners):
+        listener.note(text)
 
 
 @contextmanager
@@ -75,6 +85,10 @@ class LogProgress:
         if state != self._last:
             self._last = state
             self.log.info(message if fraction is None else f"{message} ({fraction:.0%})")
+
+    def note(self, text: str) -> None:
+        """Log a warning."""
+        self.log.warning(text)
 
 
 class TerminalProgress:
@@ -119,6 +133,10 @@ class TerminalProgress:
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
         self.console.print(f"{mark} {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
         self._title = ""
+
+    def note(self, text: str) -> None:
+        """Leave a line."""
+        self.console.print(f"  [yellow]{escape(text)}[/]", highlight=False)
 
     def __call__(self, message: str, fraction: float | None) -> None:
         """A listener for `report`."""

@@ -27,13 +27,18 @@ def dagster_instance() -> "dg.DagsterInstance":
     if os.environ.get("DAGSTER_HOME"):
         return dg.DagsterInstance.get()
     folder = Layout.load().dagster
-    (folder / "storage").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "storage").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GroundswellError(
+            f"{folder} cannot be written.", found=error, remedy="Mend its rights, or set GROUNDSWELL_PATHS__VAR_DIR."
+        ) from error
     local = {"module": "dagster._core.storage.root", "class": "LocalArtifactStorage"}
-    logs = {"module": "dagster._core.storage.local_compute_log_manager", "class": "LocalComputeLogManager"}
     overrides = {  # dagster.yaml names these folders relative to the root; a command may run from anywhere
         "storage": {"sqlite": {"base_dir": str(folder / "storage")}},
         "local_artifact_storage": {**local, "config": {"base_dir": str(folder)}},
-        "compute_logs": {**logs, "config": {"base_dir": str(folder / "compute_logs")}},
+        # What steps print belongs to this terminal; a manager that keeps it would start two processes a step.
+        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
     }
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), config_dir=str(project_root()), overrides=overrides))
 
@@ -103,6 +108,8 @@ def _raise_for(result: Any) -> None:
         return
     for event in result.all_events:
         if event.is_step_failure and (error := event.step_failure_data.error) is not None:
+            if error.cls_name == "DagsterExecutionInterruptedError":
+                raise KeyboardInterrupt
             raise _original(error)
     raise GroundswellError("The run failed.", remedy="`make dagster` shows its log.")
 

@@ -7,8 +7,9 @@ from data.errors import SourceUnavailable
 from orchestration.assets.stepping import step
 from orchestration.checks import suite_check
 from orchestration.layout import Layout
+from orchestration.progress import note
 from orchestration.resources import Workplace
-from orchestration.steps.data import build_splits, check_raw, check_splits, fetch_one, fetched_sets, is_enabled
+from orchestration.steps.data import build_splits, check_raw, check_splits, fetch_one, fetched_sets, is_asked_for, is_enabled
 
 RAW = "raw_{}__texts"
 
@@ -24,13 +25,14 @@ def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
     def raw(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
         if not is_enabled(spec):
             return dg.MaterializeResult(metadata={"state": "not enabled"})
-        try:
-            with step(context, f"Fetch {spec.name}"):
+        with step(context, f"Fetch {spec.name}"):
+            try:
                 fetched_set = fetch_one(workplace.layout(), spec)
-        except SourceUnavailable as error:
-            # Skipped with one line; the splits fail if no set is left.
-            context.log.warning(f"{spec.name} is skipped: {error.message}")
-            return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
+            except SourceUnavailable as error:
+                if is_asked_for(spec):
+                    raise
+                note(f"skipped: {error.message}")  # the splits fail if no set is left
+                return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
         return dg.MaterializeResult(
             metadata={
                 "state": "fetched",

@@ -8,6 +8,7 @@ import dagster as dg
 from data.artifacts import write_json
 from data.errors import GateRefused
 from orchestration.assets.stepping import step
+from orchestration.progress import note
 from orchestration.resources import Workplace
 from orchestration.steps.release import build_staged, deploy_staged, register
 from serving.bundle import production_bundle
@@ -26,7 +27,7 @@ def registry_sentiment__version(context: dg.AssetExecutionContext, workplace: Wo
         try:
             version = register(workplace.layout(), context.run_id)
         except GateRefused as error:
-            context.log.warning(f"Trained, not promoted: {error.found}")
+            note(f"Trained, not promoted: {error.found}")
             return
     yield dg.MaterializeResult(metadata={"version": version, "alias": "staging"})
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from data.errors import CandidateUnavailable
 from orchestration.assets.stepping import step
+from orchestration.progress import note
 from orchestration.resources import Workplace
 from orchestration.steps.training import train_candidate, trained_report
 from training.candidates import Candidate
@@ -24,12 +25,12 @@ def _checkpoint_asset(candidate: Candidate) -> dg.AssetsDefinition:
     )
     def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
         layout = workplace.layout()
-        try:
-            with step(context, f"Train {candidate.title}"):
+        with step(context, f"Train {candidate.title}"):
+            try:
                 reused = train_candidate(layout, candidate, run_name=context.run_id)
-        except CandidateUnavailable as error:
-            context.log.warning(f"{candidate.name} is skipped: {error.message}")
-            return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
+            except CandidateUnavailable as error:
+                note(f"skipped: {error.message}")
+                return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
         report = trained_report(layout, candidate)
         return dg.MaterializeResult(
             metadata={

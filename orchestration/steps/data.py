@@ -47,6 +47,11 @@ def is_enabled(spec: DatasetSpec) -> bool:
     return spec in enabled(load_catalog(), DataSettings.load())
 
 
+def is_asked_for(spec: DatasetSpec) -> bool:
+    """Whether the settings name this set: then it must be had."""
+    return spec.name in (DataSettings.load().datasets or [])
+
+
 def fetched_sets(layout: Layout) -> list[RawSet]:
     """The enabled sets that were fetched."""
     wanted = enabled(load_catalog(), DataSettings.load())

@@ -1,0 +1,140 @@
+"""The command line as a person meets it, each call a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models import tiny_bundle
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "leaderboard", "classify", "score", "serve", "stream",
+            "demo", "doctor")  # fmt: skip
+
+
+def groundswell(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "bundle").directory
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    found = groundswell("--help")
+    assert found.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in found.stdout
+    code = "import sys, orchestration.cli; print([m for m in ('torch', 'dagster', 'pandas', 'mlflow') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    found = groundswell(command, "--help")
+    assert found.returncode == 0 and "Usage" in found.stdout
+
+
+def test_classify_and_its_json(bundle):
+    assert "positive" in groundswell("classify", "a great film", "--bundle", bundle).stdout
+    found = json.loads(groundswell("classify", "a great film", "an awful soup", "--bundle", bundle, "--json").stdout)
+    assert [answer["label"] for answer in found] == ["positive", "negative"]
+
+
+def test_score_prints_one_row_of_plain_json(bundle, tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("body,mood\n" + "a great film,positive\nan awful soup,negative\nthe number,neutral\n" * 20)
+    arguments = ("score", path, "--text-column", "body", "--label-column", "mood", "--bundle", bundle)
+    row = json.loads(groundswell(*arguments, "--json", "--out", tmp_path / "out.jsonl").stdout)
+    assert row["rows"] == 60 and row["texts_per_s"] > 0 and row["candidate"].startswith("tiny-")
+    for metric in ("accuracy", "macro_f1", "macro_recall", "recall_negative", "recall_neutral", "recall_positive"):
+        assert row[metric] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 60
+    shown = groundswell(*arguments).stdout
+    assert "macro recall" in shown and "100.00  [100.00, 100.00]" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "says"),
+    [
+        (("leaderboard",), {}, 1, ["groundswell"]),
+        (("classify", "x"), {}, 1, ["No model is 'production' yet", "make demo"]),
+        (("rollback",), {}, 1, ["no version to go back to"]),
+        (("classify", "x", "--bundle", "/nowhere"), {}, 1, ["no bundle in /nowhere", "groundswell export"]),
+        (("score", "/nowhere.csv"), {}, 1, ["No model"]),
+        (("leaderboard",), {"GROUNDSWELL_PATHS__VAR_DIRR": "x"}, 2, ["VAR_DIRR", "VAR_DIR"]),
+        (("leaderboard",), {"GROUNDSWELL_PROFILE": "offlin"}, 2, ["offline"]),
+        (("data",), {"GROUNDSWELL_DATA__DATASETS": '["airlin"]'}, 1, ["There is no data set 'airlin'", "'airline'"]),
+        (("train", "--epochs", "no"), {}, 2, ["--epochs"]),
+        (("serve", "--port", "99999"), {}, 2, ["--port"]),
+        (("tarin",), {}, 2, ["train"]),
+    ],
+)
+def test_what_goes_wrong_is_said_without_a_traceback(arguments, environment, code, says):
+    found = groundswell(*arguments, **environment)
+    said = found.stdout + found.stderr
+    assert found.returncode == code, said
+    assert "Traceback" not in said
+    for words in says:
+        assert words in said
+
+
+@pytest.mark.integration
+def test_a_set_asked_for_by_name_is_had_or_the_reason_is_said(tmp_path):
+    settings = {"GROUNDSWELL_DATA__DIR": str(tmp_path), "GROUNDSWELL_DATA__DATASETS": '["airline"]'}
+    assert "airline is not in" in groundswell("data", **settings).stderr
+    (tmp_path / "airline").mkdir()
+    (tmp_path / "airline" / "data.csv").write_text("id,text,label,split\n1,a text,neutral,train\n")
+    said = groundswell("data", **settings).stderr
+    for words in ("not the file that configs/datasets.yaml names", "found", "expected", "Get the recorded file back"):
+        assert words in said
+    assert not list((tmp_path / "var").rglob("texts.parquet"))
+
+
+def test_a_read_only_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    found = groundswell("data", GROUNDSWELL_PATHS__VAR_DIR=str(tmp_path / "file" / "var"))
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "cannot be written" in found.stderr and "file/var" in found.stderr
+
+
+@pytest.mark.integration
+def test_doctor_says_what_is_there(tmp_path):
+    found = groundswell("doctor")
+    assert found.returncode == 0
+    assert "packages: train" in found.stdout and "sample" in found.stdout
+    broken = groundswell("doctor", GROUNDSWELL_DATA__DIR="/nowhere")
+    assert broken.returncode == 1 and "GROUNDSWELL_DATA__DIR" in broken.stdout
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("stage", ["Load the graph", "Train", "Benchmark", "Export"])
+def test_ctrl_c_at_any_stage_ends_with_130_and_leaves_nothing_half_written(stage, tmp_path):
+    var = tmp_path / "var"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli", "export"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "GROUNDSWELL_PATHS__VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    for line in process.stdout:
+        if line.startswith(f"… {stage}"):
+            break
+    else:
+        pytest.fail(f"it never came to {stage}: {process.stderr.read()[-2000:]}")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said[-2000:]
+    assert "Traceback" not in said and "goes on from there" in said
+    assert not list(var.rglob("*.tmp")), "nothing half-written"
+    for made in (var / "data" / "raw").glob("*/"):
+        assert (made / "key.json").is_file(), "what is there is whole"
