@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from data.catalog import DatasetSpec
 from data.cleaning import normalise
 from data.contracts import DOMAINS, LABELLED_TEXT, MAX_TEXT_CHARS, SPLITS
-from data.errors import ValidationFailed
 from data.labels import LABELS
 
 if TYPE_CHECKING:
@@ -54,25 +53,6 @@ class ValidationReport:
     def failures(self) -> list[Outcome]:
         """The outcomes that say no."""
         return [outcome for outcome in self.outcomes if not outcome.success]
-
-    def raise_if_failed(self) -> None:
-        """Refuse.
-
-        Raises:
-            ValidationFailed: Names each failing expectation, how many rows, and some of them.
-        """
-        if self.success:
-            return
-        raise ValidationFailed(
-            f"The suite {self.suite!r} says no.",
-            found="; ".join(
-                f"{o.expectation}({o.column or 'table'}): {o.unexpected_count:,} unexpected, observed {o.observed}"
-                + (f", such as {o.sample}" if o.sample else "")
-                for o in self.failures
-            ),
-            expected="; ".join(o.expected for o in self.failures if o.expected) or None,
-            remedy="Mend the file, or the mapping of the set in configs/datasets.yaml.",
-        )
 
 
 def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec) -> ValidationReport:

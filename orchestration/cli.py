@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from data.errors import GroundswellError, SettingsError
-from orchestration.progress import terminal_console
+from data.errors import GroundswellError
+from orchestration.progress import print_error, terminal_console
 
 app = typer.Typer(
     name="groundswell",
@@ -170,6 +169,15 @@ def serve(port: Annotated[int | None, typer.Option(help="On 127.0.0.1.", min=1, 
 
 
 @app.command()
+def stop() -> None:
+    """Stop the deployment that `promote` left running."""
+    from orchestration.layout import Layout
+    from serving.deployment import stop as stop_deployment
+
+    console.print("stopped." if stop_deployment(Layout.load().deployment) else "Nothing runs.")
+
+
+@app.command()
 def stream(
     file: Annotated[Path | None, typer.Option(help="JSONL of events; without it, test texts are replayed.")] = None,
     count: Annotated[int, typer.Option(help="Replay at most this many messages.", min=1)] = 5000,
@@ -225,11 +233,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except GroundswellError as error:
-        errors.print(f"[red]{type(error).__name__}[/]: {escape(error.message)}", highlight=False)
-        for name in ("found", "expected", "remedy"):
-            if (value := getattr(error, name)) is not None:
-                errors.print(f"  [dim]{name}:[/] {escape(str(value))}", highlight=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+        sys.exit(print_error(errors, error))
     except SystemExit as end:
         if end.code == 130:  # typer's answer to Ctrl-C, which says nothing
             errors.print("Stopped. What was finished is kept; the same command goes on from there.")

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from data.errors import GroundswellError, SettingsError
+
 
 class Listener(Protocol):
     """Hears of steps and of their progress."""
@@ -150,3 +152,12 @@ class TerminalProgress:
         elif fraction is not None and (tenth := int(fraction * 10)) != self._last_tenth:
             self._last_tenth = tenth
             self.console.print(f"  {message} ({fraction:.0%})", highlight=False)
+
+
+def print_error(console: Console, error: GroundswellError) -> int:
+    """Say what was found, expected, and to be done; gives the exit status."""
+    console.print(f"[red]{type(error).__name__}[/]: {escape(error.message)}", highlight=False)
+    for name in ("found", "expected", "remedy"):
+        if (value := getattr(error, name)) is not None:
+            console.print(f"  [dim]{name}:[/] {escape(str(value))}", highlight=False, soft_wrap=True)
+    return 2 if isinstance(error, SettingsError) else 1

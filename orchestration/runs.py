@@ -59,7 +59,7 @@ def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgr
         with TerminalProgress(console) as own:
             return run_assets(target, after=after, terminal=own)
     terminal.begin("Load the graph")
-    _hush()
+    hush()
     from orchestration.definitions import defs
 
     with dagster_instance() as instance, listening(terminal):
@@ -76,7 +76,7 @@ def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgr
     return result
 
 
-def _hush() -> None:
+def hush() -> None:
     """Keep libraries' chatter out of a terminal that draws progress; the run's own log has it all."""
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

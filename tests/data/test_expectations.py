@@ -1,7 +1,6 @@
 import pandas as pd
 import pytest
 
-from data.errors import ValidationFailed
 from data.expectations import validate_raw, validate_splits
 from tests.make import labelled, spec
 
@@ -54,9 +53,6 @@ def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
     assert any(
         expectation in outcome.expectation and (column is None or column in str(outcome.column)) for outcome in report.failures
     ), [(o.expectation, o.column) for o in report.failures]
-    with pytest.raises(ValidationFailed) as caught:
-        report.raise_if_failed()
-    assert caught.value.found and caught.value.remedy
 
 
 def test_the_row_counts_of_the_catalog_are_held():

@@ -1,0 +1,117 @@
+"""The commands of the README, run in their order on the project's own sample, and the addresses it promises."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tests.serving.test_service import spare_port
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(program: str) -> list[str]:
+    """Lines of the README's shell blocks that start with a program, without their comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.split(" ")[0] == program]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
+    return clean | {
+        "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"), "BENTOML_HOME": str(folder / "bentoml"),
+        "GROUNDSWELL_SERVING__PORT": str(spare_port()), "PATH": f"{BIN}:{os.environ['PATH']}",
+    }  # fmt: skip
+
+
+def run(command, environment, timeout=600):
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False, shell=True
+    )
+
+
+def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(environment):
+    first = run("groundswell demo --once", environment)
+    assert first.returncode == 0, (first.stdout + first.stderr)[-3000:]
+    for words in (
+        "gate: passed",
+        "POST http://127.0.0.1:",
+        "messages in the warehouse  60",
+        "What next",
+        "own small sample serves",
+    ):
+        assert words in first.stdout
+    assert "Traceback" not in first.stderr
+    second = run("groundswell demo --once", environment)
+    assert second.returncode == 0 and "is what answers already" in second.stdout
+    seconds = [float(s) for s in re.findall(r"✓ (?:Train|Benchmark|Export)\b.*? ([\d.]+) s", second.stdout)]
+    assert seconds and max(seconds) < 10, "nothing is trained, judged or exported again"
+
+
+def test_every_command_of_the_readme(environment):
+    lines = commands("groundswell")
+    assert len(lines) >= 8
+    for line in lines:
+        found = run(line, environment)
+        assert found.returncode == 0, f"{line}\n{(found.stdout + found.stderr)[-3000:]}"
+        assert found.stdout.strip(), line
+
+
+def test_the_make_targets_it_names_are_there():
+    listed = run("make", dict(os.environ)).stdout
+    named = {word.rstrip("`.,") for word in re.findall(r"make ([a-z-]+)", README)} - {"lists"}
+    assert {"demo", "test", "dagster", "mlflow", "serve"} <= named
+    for target in named:
+        assert f"make {target} " in listed, target
+
+
+def answers(command, url, environment, cwd=ROOT):
+    process = subprocess.Popen(
+        shlex.split(command), cwd=cwd, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait = Retrying(
+        retry=retry_if_exception_type((httpx.HTTPError, AssertionError)), stop=stop_after_delay(90), wait=wait_fixed(0.5)
+    )
+
+    def look():
+        response = httpx.get(url, timeout=5, follow_redirects=True)
+        assert response.status_code == 200
+        return response
+
+    try:
+        return wait(look)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_pages_open(environment):
+    """What `make dagster`, `make mlflow` and `make serve` start, on ports that are free here."""
+    port = spare_port()
+    quiet = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    page = answers(f"dagster dev --host 127.0.0.1 --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
+    assert "dagster_version" in page.text
+    store = f"sqlite:///{environment['GROUNDSWELL_PATHS__VAR_DIR']}/mlflow/mlflow.db"
+    page = answers(
+        f"mlflow ui --host 127.0.0.1 --port {port} --backend-store-uri {store}", f"http://127.0.0.1:{port}/health", quiet
+    )
+    assert page.text == "OK"
+    serving = environment | {"GROUNDSWELL_SERVING__PORT": str(port)}
+    assert "Groundswell" in answers("groundswell serve", f"http://127.0.0.1:{port}/docs", serving).text
