@@ -16,7 +16,8 @@ class EvaluationSettings(Settings):
     primary: str = "tweeteval_sentiment"
     """The data set (`source`) whose frozen test split ranks the candidates; the others appear as slices."""
     max_test_rows: int | None = Field(default=None, ge=100)
-    """At most this many test rows, the same seeded choice for every candidate; none: all."""
+    """At most this many test rows of the primary set and a quarter as many of each other, the same seeded choice for every
+    candidate; none: all."""
     seed: int = 0
     bootstrap_resamples: int = Field(default=1000, ge=100, le=100_000)
     min_slice_rows: int = Field(default=30, ge=1)

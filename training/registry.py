@@ -6,7 +6,6 @@ falls between the two, `reconcile` brings MLflow to what the ledger says.
 
 import json
 import os
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,7 @@ class Registry:
                  ("confidence", "negative", "neutral", "positive"))]
             ),
         )  # fmt: skip
-        with self.tracking.nested_run(parent_run, f"bundle {bundle.manifest.version}"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Add type hints")  # the signature is given below
+        with self.tracking.nested_run(parent_run, f"bundle {bundle.manifest.version}"):
             info = mlflow.pyfunc.log_model(
                 name="bundle",
                 python_model=str(_PYFUNC),

@@ -35,20 +35,20 @@ class Judged:
 def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
     """The rows every candidate is judged on: the primary set's and, for slices, those of the other sets.
 
-    With `evaluation.max_test_rows`, at most that many of each set, the same seeded choice for all.
+    With `evaluation.max_test_rows`, at most that many of the primary set and a quarter as many of each other, which are
+    slices and rank nobody; the same seeded choice for all.
     `val` rows come from the sets that are trained on.
     """
     import pandas as pd
 
     settings = EvaluationSettings.load()
     frame = read_texts(layout, split, sets=training_sets() if split == "val" else None)
-    limit = settings.max_test_rows
-    if limit is None:
+    if settings.max_test_rows is None:
         return frame
-    parts = [
-        part if len(part) <= limit else part.sample(limit, random_state=settings.seed)
-        for _, part in frame.groupby("source", sort=True)
-    ]
+    parts = []
+    for source, part in frame.groupby("source", sort=True):
+        limit = settings.max_test_rows if source == settings.primary else settings.max_test_rows // 4
+        parts.append(part if len(part) <= limit else part.sample(limit, random_state=settings.seed))
     return pd.concat(parts).sort_index().reset_index(drop=True)
 
 
