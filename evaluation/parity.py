@@ -105,7 +105,7 @@ def _logits(proba: np.ndarray) -> np.ndarray:
 
 
 def batch_invariance(
-    together: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 200, seed: int = 0
+    together: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 500, seed: int = 0
 ) -> BatchInvariance:
     """Judge texts alone, then in batches of 32, half of each the longest texts there are, to which the others are padded.
 

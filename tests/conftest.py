@@ -1,10 +1,15 @@
 """Every test runs in folders of its own, with no setting left over from the shell."""
 
 import os
+import signal
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
+
+# Started in the background (`make test &`), a process ignores Ctrl-C and so do its children: tests of Ctrl-C need it heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
