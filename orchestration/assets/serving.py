@@ -11,7 +11,7 @@ from orchestration.assets.stepping import step
 from orchestration.progress import note
 from orchestration.resources import Workplace
 from orchestration.steps.release import build_staged, deploy_staged, register
-from serving.bundle import production_bundle
+from serving.bundle import production_bundle, read_ledger
 
 
 @dg.asset(
@@ -59,20 +59,24 @@ def service_sentiment__deployment(context: dg.AssetExecutionContext, workplace: 
     group_name="serving",
     kinds={"python"},
     deps=["core_sentiment__splits"],
+    output_required=False,
     description="Macro-recall of the production bundle on the newest test rows; the sensor `production_quality` reads it.",
 )
-def report_production__quality(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Judge what answers now on what is known now."""
+def report_production__quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
+    """Judge what answers now on what is known now; before the first promotion there is nothing to judge."""
     from orchestration.steps.export import judge_bundle
 
     layout = workplace.layout()
+    if not any(move["alias"] == "production" for move in read_ledger(layout.var)):
+        context.log.info("No model is 'production' yet: there is nothing to measure.")
+        return
     with step(context, "Judge the production model"):
         bundle = production_bundle(layout.var)
         found = judge_bundle(layout, bundle).report["metrics"]["macro_recall"]
     write_json(
         layout.quality, {"macro_recall": found["value"], "version": bundle.manifest.version, "at": datetime.now(UTC).isoformat()}
     )
-    return dg.MaterializeResult(metadata={"macro_recall": found["value"], "version": bundle.manifest.version})
+    yield dg.MaterializeResult(metadata={"macro_recall": found["value"], "version": bundle.manifest.version})
 
 
 def serving_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:

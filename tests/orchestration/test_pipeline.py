@@ -25,6 +25,8 @@ def answering(place):
 
 
 def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled_back(place, monkeypatch):
+    before = place.run("command_quality")
+    assert before.success and "report_production__quality" not in materialised(before), "there is nothing to measure yet"
     first = place.run(TRAIN_AND_DEPLOY)
     assert first.success
     assert {"raw_mine__texts", "report_benchmark__leaderboard", "service_sentiment__deployment"} <= materialised(first)
@@ -35,6 +37,7 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
+    assert "report_production__quality" in materialised(place.run("command_quality"))
 
     # Learnt from wrong labels, judged on right ones.
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
