@@ -15,10 +15,12 @@ class ServingSettings(Settings):
 
     port: int = Field(default=3000, ge=1, le=65535)
     """On 127.0.0.1; nothing listens elsewhere."""
-    max_batch_texts: int = Field(default=64, ge=1, le=1024)
-    """Most requests the adaptive batcher puts together."""
+    max_batch_texts: int = Field(default=32, ge=1, le=1024)
+    """A batch is closed at this many texts; a request with more is cut into several."""
+    window_ms: float = Field(default=3.0, ge=0, le=100)
+    """How long a batch waits for company when the one before had company. A caller alone never waits."""
     deadline_ms: int = Field(default=10_000, ge=100)
-    """A request predicted to take longer is refused at once with 503; it is no target."""
+    """A request that would wait longer for its batch is refused at once with 503, one that did, then; it is no target."""
     ready_timeout_s: float = Field(default=30.0, gt=0)
     """How long a new deployment may take to answer."""
     stop_timeout_s: float = Field(default=15.0, gt=0)

@@ -1,12 +1,17 @@
-"""Every metric of the service, by name, kind and unit. BentoML adds its own: requests, their duration, adaptive batch sizes."""
+"""Every metric of the service, by name, kind and unit. BentoML adds its own: requests and their duration."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
+QUEUE = Histogram("groundswell_queue_seconds", "From a request's coming to its batch's start, in seconds.", buckets=_SECONDS)
 TOKENIZE = Histogram("groundswell_tokenize_seconds", "Cleaning and tokenizing one batch, in seconds.", buckets=_SECONDS)
 INFERENCE = Histogram("groundswell_inference_seconds", "Running the model on one batch, in seconds.", buckets=_SECONDS)
 BATCH_TEXTS = Histogram("groundswell_batch_texts", "Texts of one batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
-CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "Processor time of the process spent judging, in seconds.")
+BATCH_TOKENS = Histogram("groundswell_batch_tokens", "Tokens of one batch.", buckets=tuple(2**k for k in range(4, 16)))
+WAITING = Gauge("groundswell_waiting_texts", "Texts that wait for a batch.")
+CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "Processor time of the threads that judge, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts judged.", ["label"])
+REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts answered over HTTP, by the domain the caller named.", ["domain"])
+SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
 MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])

@@ -1,24 +1,25 @@
 """Requests and responses of the API, and the OpenAPI document made from them."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from data.contracts import MAX_TEXT_CHARS
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * MAX_TEXT_CHARS * MAX_TEXTS
+Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
-def _readable(text: str) -> str:
+def refusal(text: Any) -> str | None:
+    """Why a text is not judged, or None."""
+    if not isinstance(text, str):
+        return f"is {type(text).__name__}, not a string"
+    if len(text) > MAX_TEXT_CHARS:
+        return f"has {len(text):,} characters, at most {MAX_TEXT_CHARS:,} are judged"
     if "\x00" in text:
-        raise ValueError("holds null bytes")
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
-
-
-Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
+        return "holds null bytes"
+    return None if text.strip() else "is blank"
 
 
 class ClassifyRequest(BaseModel):
@@ -26,7 +27,12 @@ class ClassifyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
 
-    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
+    texts: list[Any] = Field(
+        min_length=1, max_length=MAX_TEXTS, json_schema_extra={"items": {"type": "string"}},
+        description=f"Each 1 to {MAX_TEXT_CHARS:,} characters. One that cannot be judged gets an error in its place.",
+    )  # fmt: skip
+    domain: Domain | None = Field(default=None, description="What kind of texts these are: counted in the metrics.")
+    detail: bool = Field(default=False, description="Give the probabilities of all labels too.")
 
 
 class Probabilities(BaseModel):
@@ -42,16 +48,22 @@ class Answer(BaseModel):
 
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
-    probabilities: Probabilities
+    probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
+
+
+class NotJudged(BaseModel):
+    """In the place of a text that cannot be judged."""
+
+    error: str
 
 
 class ClassifyResponse(BaseModel):
-    """One answer a text, in the order of the texts."""
+    """One entry a text, in the order of the texts."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_version: str
-    predictions: list[Answer]
+    predictions: list[Answer | NotJudged]
 
 
 class Problem(BaseModel):
@@ -77,8 +89,11 @@ def openapi() -> dict[str, Any]:
         status: {"description": text, **content("Problem", "application/problem+json")}
         for status, text in {
             "400": "The body is not JSON.",
+            "401": "No key, or one that is not known or was revoked.",
+            "403": "The key has not the scope `classify`.",
             "413": f"The body is over {MAX_BODY_BYTES:,} bytes.",
-            "422": "The body is not as described; names the field and the text.",
+            "422": "The body is not as described, or no text can be judged; names the field and the text.",
+            "429": "The key's rate is used up; Retry-After says when to come back.",
             "503": "Overloaded; Retry-After says when to come back.",
         }.items()
     }
@@ -86,6 +101,7 @@ def openapi() -> dict[str, Any]:
         "summary": f"Judge 1 to {MAX_TEXTS} texts",
         "requestBody": {"required": True, **content("ClassifyRequest")},
         "responses": {"200": {"description": "The answers.", **content("ClassifyResponse")}, **problems},
+        "security": [{}, {"key": []}],
     }
     plain = {"200": {"description": "OK"}}
     return {
@@ -98,5 +114,8 @@ def openapi() -> dict[str, Any]:
             "/livez": {"get": {"summary": "The process lives", "responses": plain}},
             "/readyz": {"get": {"summary": "The model is loaded", "responses": plain}},
         },
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`groundswell keys add`"}},
+        },
     }

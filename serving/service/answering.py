@@ -1,0 +1,55 @@
+"""What stands behind the routes: one model, and the batcher in front of it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from serving.bundle import Bundle
+from serving.classifier import Classification, Classifier
+from serving.service import metrics
+from serving.service.batching import Batcher
+from serving.settings import ServingSettings
+from serving.threads import cpu_quota
+
+_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "temperature"}
+
+
+class Answering:
+    """One bundle that answers."""
+
+    def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
+        # One thread a batch and a batch a processor: threads that share a batch wait for each other.
+        self._classifier = Classifier(bundle, threads=1)
+        self._classifier.classify(["a first text, so that the first caller does not pay for loading"])
+        self._batcher = Batcher(
+            self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
+            deadline_s=settings.deadline_ms / 1000, waited=metrics.QUEUE.observe,
+        )  # fmt: skip
+        metrics.MODEL.labels(version=bundle.manifest.version).set(1)
+        metrics.WAITING.set_function(lambda: self._batcher.waiting_texts)
+        self.version = bundle.manifest.version
+        self.about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
+
+    async def judge(self, texts: Sequence[str]) -> list[Classification]:
+        """Judge N texts, N answers in their order.
+
+        Raises:
+            Overloaded: The wait would be longer than the deadline.
+        """
+        return await self._batcher.submit(texts)
+
+    async def close(self) -> None:
+        """Answer what waits, then stop."""
+        await self._batcher.close()
+
+    def _run(self, texts: list[str]) -> list[Classification]:
+        started = time.thread_time()
+        answers, timings = self._classifier.classify_timed(texts)
+        metrics.CPU_SECONDS.inc(time.thread_time() - started)
+        metrics.TOKENIZE.observe(timings.tokenize_s)
+        metrics.INFERENCE.observe(timings.inference_s)
+        metrics.BATCH_TEXTS.observe(len(texts))
+        metrics.BATCH_TOKENS.observe(timings.tokens)
+        for answer in answers:
+            metrics.TEXTS.labels(label=answer.label).inc()
+        return answers

@@ -1,0 +1,182 @@
+"""Texts of many callers that wait together are judged together, by as many threads as there are processors.
+
+Why not BentoML's batcher, and why each batch has one thread: docs/decisions/0003-own-batcher.md.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Answer = TypeVar("Answer")
+
+_NEWEST = 0.2
+"""Share of the newest batch in the running estimate of seconds per text."""
+
+
+class Overloaded(Exception):
+    """The wait would be longer than the deadline.
+
+    Args:
+        retry_after_s: When a caller may come back, at least 1.
+        cause: `queue` (refused at once) or `deadline` (waited, and was not reached).
+    """
+
+    def __init__(self, retry_after_s: int, cause: str) -> None:
+        super().__init__(cause)
+        self.retry_after_s, self.cause = retry_after_s, cause
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Answer]):
+    """At most a batch of one caller's texts."""
+
+    texts: Sequence[str]
+    answers: "asyncio.Future[list[Answer]]"
+    since: float = field(default_factory=time.monotonic)
+
+
+class Batcher(Generic[Answer]):
+    """Gathers texts of many callers and runs them in threads beside the event loop.
+
+    `submit` is for one event loop. A caller alone is run at once; only after a batch of several callers does the next one wait
+    the window for company. A caller that is cancelled (it hung up) frees its place.
+    """
+
+    def __init__(
+        self, run: Callable[[list[str]], Sequence[Answer]], *, workers: int, max_texts: int, window_s: float, deadline_s: float,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:  # fmt: skip
+        """Make it; the first `submit` starts it.
+
+        Args:
+            run: Judges N texts, blocking, thread-safe; N answers in their order.
+            workers: Batches that run at the same time.
+            max_texts: A batch holds no more.
+            window_s: How long to wait for company when there was company before.
+            deadline_s: A request that would wait longer, or did, is refused.
+            waited: Told how long a caller's texts waited before they ran, in seconds.
+        """
+        self._run, self._workers, self._max_texts = run, workers, max_texts
+        self._window_s, self._deadline_s, self._waited = window_s, deadline_s, waited
+        self._queue: deque[_Waiting[Answer]] = deque()
+        self._running: set[_Waiting[Answer]] = set()
+        self._queued_texts = self._running_texts = 0
+        self._more = asyncio.Condition()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
+        self._loops: list[asyncio.Task[None]] = []
+        self._text_s = 0.0
+
+    @property
+    def waiting_texts(self) -> int:
+        """Texts that wait, those that run left out."""
+        return self._queued_texts
+
+    def expected_wait_s(self) -> float:
+        """How long a request that came now would wait, by what the last batches took."""
+        return self._text_s * (self._queued_texts + self._running_texts) / self._workers
+
+    async def submit(self, texts: Sequence[str]) -> list[Answer]:
+        """Wait for the answers, in the order of the texts.
+
+        Raises:
+            Overloaded: The queue is longer than the deadline, or the deadline passed while waiting.
+        """
+        wait = self.expected_wait_s()
+        if wait > self._deadline_s:
+            raise Overloaded(max(1, math.ceil(wait - self._deadline_s)), "queue")
+        if not self._loops:
+            self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
+        # Neighbours of like length share a batch: padding is what a batch costs.
+        order = range(len(texts)) if len(texts) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        parts = [order[start : start + self._max_texts] for start in range(0, len(texts), self._max_texts)]
+        loop = asyncio.get_running_loop()
+        mine: list[_Waiting[Answer]] = [_Waiting([texts[i] for i in part], loop.create_future()) for part in parts]
+        self._queue.extend(mine)
+        self._queued_texts += len(texts)
+        async with self._more:
+            self._more.notify_all()
+        try:
+            answers = [answer for one in mine for answer in await one.answers]
+        finally:
+            for one in mine:
+                self._leave(one)
+        return [
+            answer for _, answer in sorted(zip((i for part in parts for i in part), answers, strict=True), key=lambda x: x[0])
+        ]
+
+    async def close(self) -> None:
+        """Judge what waits, then stop. Nothing may be submitted afterwards."""
+        if unanswered := [one.answers for one in (*self._queue, *self._running)]:
+            await asyncio.wait(unanswered)
+        for loop in self._loops:
+            loop.cancel()
+        self._threads.shutdown(wait=True)
+
+    def _leave(self, one: "_Waiting[Answer]") -> None:
+        one.answers.cancel()
+        if one in self._queue:
+            self._queue.remove(one)
+            self._queued_texts -= len(one.texts)
+
+    async def _forever(self) -> None:
+        company = False
+        while True:
+            async with self._more:
+                await self._more.wait_for(lambda: self._queue)
+                if company and self._window_s:
+                    await self._gather()
+            if batch := self._next_batch():
+                await self._judge(batch)
+                company = len(batch) > 1
+
+    async def _gather(self) -> None:
+        """Wait until a batch is full, or the window is over."""
+        try:
+            async with asyncio.timeout(self._window_s):
+                await self._more.wait_for(lambda: self._queued_texts >= self._max_texts)
+        except TimeoutError:
+            pass
+
+    def _next_batch(self) -> "list[_Waiting[Answer]]":
+        batch: list[_Waiting[Answer]] = []
+        size, now = 0, time.monotonic()
+        while self._queue and size + len(self._queue[0].texts) <= self._max_texts:
+            one = self._queue.popleft()
+            self._queued_texts -= len(one.texts)
+            if one.answers.done():
+                continue
+            if now - one.since > self._deadline_s:
+                one.answers.set_exception(Overloaded(max(1, math.ceil(self.expected_wait_s())), "deadline"))
+                continue
+            self._waited(now - one.since)
+            batch.append(one)
+            size += len(one.texts)
+        return batch
+
+    async def _judge(self, batch: "list[_Waiting[Answer]]") -> None:
+        texts = [text for one in batch for text in one.texts]
+        self._running.update(batch)
+        self._running_texts += len(texts)
+        started = time.monotonic()
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
+        except Exception as error:  # the model failed: its callers are told, the next batch is tried
+            for one in batch:
+                if not one.answers.done():
+                    one.answers.set_exception(error)
+            return
+        finally:
+            self._running.difference_update(batch)
+            self._running_texts -= len(texts)
+        per_text = (time.monotonic() - started) / len(texts)
+        self._text_s = per_text if not self._text_s else (1 - _NEWEST) * self._text_s + _NEWEST * per_text
+        start = 0
+        for one in batch:
+            if not one.answers.done():
+                one.answers.set_result(list(answers[start : start + len(one.texts)]))
+            start += len(one.texts)
