@@ -65,8 +65,13 @@ check: setup ## Style, types, and the order of imports
 test-fast: setup ## Tests without servers or training, under three minutes
 	@$(BIN)/python -m pytest -m "not integration" -n 2
 
+# What tests need of the system; a machine without apt has to bring it.
+.PHONY: system
+system:
+	@command -v redis-server >/dev/null || (apt-get update -q && apt-get install -y -q redis-server) >/dev/null
+
 .PHONY: test
-test: check ## Everything: style, types, fast tests, real components
+test: system check ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: bench

@@ -166,7 +166,7 @@ def _start(bento: str, port: int, bentoml_home: Path, state_dir: Path, version: 
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(port)],
-            env=_child_environment(bentoml_home),
+            env=_child_environment(bentoml_home) | {"GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve())},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

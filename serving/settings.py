@@ -1,8 +1,8 @@
 """Settings of serving and of the stream."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from data.settings import Settings, section_config
 
@@ -21,6 +21,14 @@ class ServingSettings(Settings):
     """How long a batch waits for company when the one before had company. A caller alone never waits."""
     deadline_ms: int = Field(default=10_000, ge=100)
     """A request that would wait longer for its batch is refused at once with 503, one that did, then; it is no target."""
+    cache_texts: int = Field(default=50_000, ge=1)
+    """Answers held in memory, some 300 bytes each."""
+    answers: Literal["memory", "sqlite", "redis"] = "sqlite"
+    """Where answers are kept beyond the process: nowhere, in a file under `var/`, on a Redis server."""
+    answers_ttl_s: int = Field(default=86_400, ge=1)
+    """How long they are kept there."""
+    redis_url: SecretStr | None = None
+    """Such as redis://127.0.0.1:6379/0; may hold a password, so it comes from the environment only."""
     ready_timeout_s: float = Field(default=30.0, gt=0)
     """How long a new deployment may take to answer."""
     stop_timeout_s: float = Field(default=15.0, gt=0)

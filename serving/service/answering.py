@@ -1,13 +1,16 @@
-"""What stands behind the routes: one model, and the batcher in front of it."""
+"""What stands behind the routes: one model, the batcher in front of it, and the cache in front of both."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from data.settings import PathSettings
 from serving.bundle import Bundle
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
+from serving.service.cache import Cache
+from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
@@ -25,6 +28,10 @@ class Answering:
             self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
             deadline_s=settings.deadline_ms / 1000, waited=metrics.QUEUE.observe,
         )  # fmt: skip
+        self._cache = Cache(
+            self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
+            store=open_store(settings, PathSettings.load().var), ttl_s=settings.answers_ttl_s,
+        )  # fmt: skip
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
         metrics.WAITING.set_function(lambda: self._batcher.waiting_texts)
         self.version = bundle.manifest.version
@@ -36,11 +43,12 @@ class Answering:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        return await self._batcher.submit(texts)
+        return await self._cache.judge(texts)
 
     async def close(self) -> None:
         """Answer what waits, then stop."""
         await self._batcher.close()
+        await self._cache.close()
 
     def _run(self, texts: list[str]) -> list[Classification]:
         started = time.thread_time()

@@ -13,5 +13,10 @@ WAITING = Gauge("groundswell_waiting_texts", "Texts that wait for a batch.")
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "Processor time of the threads that judge, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts judged.", ["label"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts answered over HTTP, by the domain the caller named.", ["domain"])
+CACHED = Counter(
+    "groundswell_cached_texts", "Texts answered without judging: from memory, flight (asked twice), store.", ["tier"]
+)
+STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.")
+STORE_ERRORS = Counter("groundswell_store_errors", "Operations of the store of answers that failed or took too long.")
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
 MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])

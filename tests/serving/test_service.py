@@ -138,8 +138,9 @@ def test_concurrent_requests_are_judged_in_common_batches_and_counted(service):
     client, _ = service
     texts = [["a great film"], ["an awful soup", "the number"]]
 
-    def ask(n):
-        return [answer["label"] for answer in post(client, {"texts": texts[n % 2]}).json()["predictions"]]
+    def ask(n):  # no two texts alike: the cache would answer them
+        mine = [f"{text} {n}" for text in texts[n % 2]]
+        return [answer["label"] for answer in post(client, {"texts": mine}).json()["predictions"]]
 
     before = counters(client)
     with ThreadPoolExecutor(32) as pool:
@@ -152,6 +153,17 @@ def test_concurrent_requests_are_judged_in_common_batches_and_counted(service):
     assert batches <= 200, "requests are judged together: two and more a batch"
     assert grew["groundswell_queue_seconds_count"] == 400
     assert sum(value for name, value in grew.items() if name.startswith("groundswell_texts_total")) == 600
+
+
+def test_a_text_asked_again_is_not_judged_again(service):
+    client, _ = service
+    body = {"texts": ["a great film, seen twice", "a great film, seen twice"], "detail": True}
+    before = counters(client)
+    first, again = (post(client, body).json() for _ in range(2))
+    after = counters(client)
+    assert first == again and first["predictions"][0] == first["predictions"][1]
+    assert after["groundswell_batch_texts_sum"] - before["groundswell_batch_texts_sum"] == 1
+    assert after['groundswell_cached_texts_total{tier="memory"}'] >= 2
 
 
 def test_the_service_holds_no_torch_and_listens_on_this_machine_only(service):

@@ -1,0 +1,164 @@
+"""Stores of answers, on the real things: the same tests for each."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as NotThere
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from data.errors import SettingsError
+from serving.service.stores import Guarded, RedisStore, SQLiteStore, open_store
+from serving.settings import ServingSettings
+
+pytestmark = pytest.mark.integration
+
+
+class RedisServer:
+    """A real one, on a port of its own, that can be stopped and started again."""
+
+    def __init__(self, folder):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self):
+        binary = shutil.which("redis-server")
+        assert binary, "redis-server is missing: apt-get install redis-server (make test does)"
+        self.process = subprocess.Popen(
+            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        for attempt in Retrying(retry=retry_if_exception_type(NotThere), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
+            with attempt:
+                Redis(port=self.port).ping()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def make_store(request, tmp_path):
+    """Opens the same store again and again."""
+    if request.param == "sqlite":
+        return lambda: SQLiteStore(tmp_path / "deep" / "answers.db")
+    server = request.getfixturevalue("redis_server")
+    Redis(port=server.port).flushall()
+    return lambda: RedisStore(server.url)
+
+
+def test_what_is_put_is_got_by_whoever_opens_it_and_nothing_else(make_store):
+    async def go():
+        one, other = make_store(), make_store()
+        await one.put({b"a": b"1", b"\x00\xff": b"\x00"}, 60)
+        await one.put({b"a": b"2"}, 60)
+        found = await other.get([b"a", b"\x00\xff", b"missing"])
+        await one.close()
+        await other.close()
+        return found
+
+    assert asyncio.run(go()) == {b"a": b"2", b"\x00\xff": b"\x00"}
+
+
+def test_it_forgets_after_its_time(make_store):
+    async def go():
+        store = make_store()
+        await store.put({b"short": b"1"}, 1)
+        await store.put({b"long": b"2"}, 60)
+        ends = time.monotonic() + 10
+        while b"short" in (found := await store.get([b"short", b"long"])) and time.monotonic() < ends:
+            await asyncio.sleep(0.1)
+        await store.close()
+        return found
+
+    assert asyncio.run(go()) == {b"long": b"2"}
+
+
+def test_many_write_at_once_and_nothing_is_lost(make_store):
+    async def go():
+        stores = [make_store() for _ in range(4)]
+        values = [{b"%d-%d" % (n, k): b"%d" % k for k in range(200)} for n in range(4)]
+        await asyncio.gather(*(store.put(some, 60) for store, some in zip(stores, values, strict=True)))
+        found = await stores[0].get([key for some in values for key in some])
+        for store in stores:
+            await store.close()
+        return len(found)
+
+    assert asyncio.run(go()) == 800
+
+
+def test_a_server_that_goes_away_is_left_alone_and_taken_up_again(tmp_path):
+    server = RedisServer(tmp_path)
+
+    async def go():
+        store = Guarded(RedisStore(server.url), timeout_s=2.0, rest_s=0.1)
+        await store.put({b"a": b"1"}, 60)
+        assert await store.get([b"a"]) == {b"a": b"1"}
+        server.stop()
+        assert await store.get([b"a"]) == {}
+        await store.put({b"b": b"1"}, 60)
+        server.start()
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends and await store.get([b"c"]) != {b"c": b"3"}:
+            await store.put({b"c": b"3"}, 60)
+        found = await store.get([b"c"])
+        await store.close()
+        return found
+
+    try:
+        assert asyncio.run(go()) == {b"c": b"3"}
+    finally:
+        server.stop()
+
+
+def test_a_store_that_hangs_costs_its_timeout_once(tmp_path):
+    class Hangs:
+        asked = 0
+
+        async def get(self, keys):
+            self.asked += 1
+            await asyncio.Event().wait()
+
+    async def go():
+        slow = Hangs()
+        store = Guarded(slow, timeout_s=0.05, rest_s=60.0)  # type: ignore[arg-type]
+        for _ in range(100):
+            assert await store.get([b"a"]) == {}
+        return slow.asked
+
+    assert asyncio.run(go()) == 1
+
+
+def test_a_file_that_cannot_be_written_is_no_error_for_the_caller(tmp_path):
+    (tmp_path / "service").write_text("a file where the folder should be")
+
+    async def go():
+        store = open_store(ServingSettings.load(answers="sqlite"), tmp_path)
+        assert store is not None
+        await store.put({b"a": b"1"}, 60)
+        found = await store.get([b"a"])
+        await store.close()
+        return found
+
+    assert asyncio.run(go()) == {}
+
+
+def test_redis_without_an_address_is_refused_and_memory_needs_no_store(tmp_path):
+    with pytest.raises(SettingsError, match="no address"):
+        open_store(ServingSettings.load(answers="redis"), tmp_path)
+    assert open_store(ServingSettings.load(answers="memory"), tmp_path) is None
