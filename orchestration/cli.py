@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from data.errors import GroundswellError
 from orchestration.progress import print_error, terminal_console
@@ -175,6 +176,52 @@ def stop() -> None:
     from serving.deployment import stop as stop_deployment
 
     console.print("stopped." if stop_deployment(Layout.load().deployment) else "Nothing runs.")
+
+
+keys_app = typer.Typer(help="API keys, for a service that asks for them (GROUNDSWELL_SERVING__KEYS=true).", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    scope: Annotated[list[str] | None, typer.Option(help="classify (the default), feedback, admin; may be given again.")] = None,
+    rate: Annotated[str, typer.Option(help="Texts it may have judged, such as 10/second.")] = "6000/minute",
+) -> None:
+    """Make a key. It is printed once; only its hash is kept."""
+    print(_keys().add(name, scope or ["classify"], rate))  # plain, so that it can be piped
+    errors.print("Keep it: it cannot be shown again.")
+
+
+@keys_app.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """Who has a key, for what, since when; revoked ones too."""
+    import dataclasses
+
+    from rich.table import Table
+
+    known = _keys().list()
+    if as_json:
+        _print_json([dataclasses.asdict(key) for key in known])
+        return
+    table = Table("id", "name", "scopes", "rate", "created", "revoked", box=None, header_style="dim")
+    for key in known:
+        table.add_row(key.id, escape(key.name), ", ".join(key.scopes), key.rate, key.created_at, key.revoked_at or "")
+    console.print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(identity: Annotated[str, typer.Argument(metavar="ID", help="As `groundswell keys list` shows it.")]) -> None:
+    """End a key; services that run refuse it at once."""
+    _keys().revoke(identity)
+    console.print(f"{identity} is revoked.")
+
+
+def _keys() -> Any:
+    from data.settings import PathSettings
+    from serving.service.keys import keys_of
+
+    return keys_of(PathSettings.load().var)
 
 
 @app.command()

@@ -14,7 +14,9 @@ class ServingSettings(Settings):
     model_config = section_config("serving")
 
     port: int = Field(default=3000, ge=1, le=65535)
-    """On 127.0.0.1; nothing listens elsewhere."""
+    """On 127.0.0.1; `bentoml serve --host` opens it further, and then keys have to be on."""
+    keys: bool = False
+    """Whether each request has to show a key. Without them only this machine is answered."""
     max_batch_texts: int = Field(default=32, ge=1, le=1024)
     """A batch is closed at this many texts; a request with more is cut into several."""
     window_ms: float = Field(default=3.0, ge=0, le=100)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tests.serving.test_service import spare_port
+from tests.serving.running import spare_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[1]

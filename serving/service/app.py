@@ -15,8 +15,10 @@ from starlette.routing import Route
 from data.labels import LABELS
 from serving.classifier import Classification
 from serving.service import metrics
+from serving.service.admission import KEY, Gate
 from serving.service.answering import Answering
 from serving.service.batching import Overloaded
+from serving.service.keys import Key
 from serving.service.problems import Refused
 from serving.service.schemas import MAX_BODY_BYTES, ClassifyRequest, openapi, refusal
 
@@ -29,19 +31,21 @@ _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Gro
 <script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs"})</script></body></html>"""
 
 
-def create_app(answering: Callable[[], Answering]) -> Starlette:
+def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
     """The app; `/` leads to `/docs`, since BentoML's own page there calls an analytics host.
 
     Args:
         answering: What answers; called for each request, since the model is loaded after the app is made.
+        gate: Counts what a key uses.
     """
 
     async def classify(request: Request) -> Response:
-        body = await read_body(request)
-        wanted = parse(body)
+        wanted = parse(await read_body(request))
         reasons = [refusal(text) for text in wanted.texts]
         if all(reasons):
             raise Refused(422, f"texts[0]: {reasons[0]}")
+        key: Key | None = request.scope.get(KEY)
+        headers = {} if key is None else await gate().spend(key, len(wanted.texts))
         here = answering()
         try:
             answers = iter(
@@ -52,10 +56,8 @@ def create_app(answering: Callable[[], Answering]) -> Starlette:
             raise Refused(503, "Too many texts wait; come back later.", retry_after_s=error.retry_after_s) from error
         entries = [{"error": bad} if bad else entry(next(answers), wanted.detail) for bad in reasons]
         metrics.REQUEST_TEXTS.labels(domain=wanted.domain or "none").inc(len(entries))
-        return Response(
-            json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":")),
-            media_type="application/json",
-        )
+        body = json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":"))
+        return Response(body, headers=headers, media_type="application/json")
 
     async def show_model(_: Request) -> JSONResponse:
         return JSONResponse(answering().about)

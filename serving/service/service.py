@@ -1,6 +1,7 @@
 """The BentoML service. `bentoml serve` at the root answers with the production bundle; a Bento with the one inside it."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import bentoml
@@ -8,8 +9,10 @@ from bentoml.exceptions import ServiceUnavailable
 
 from data.settings import PathSettings
 from serving.bundle import Bundle, production_bundle, read_bundle
+from serving.service.admission import Admission, Gate
 from serving.service.answering import Answering
 from serving.service.app import create_app
+from serving.service.keys import keys_of
 from serving.settings import ServingSettings
 
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
@@ -17,6 +20,12 @@ _INSIDE = Path(__file__).resolve().parents[2] / "bundle"
 
 _settings = ServingSettings.load()
 _answering: list[Answering] = []
+
+
+@cache
+def _gate() -> Gate:
+    url = _settings.redis_url.get_secret_value() if _settings.redis_url else None
+    return Gate(keys_of(PathSettings.load().var) if _settings.keys else None, url)
 
 
 def find_bundle() -> Bundle:
@@ -40,7 +49,7 @@ def _current() -> Answering:
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},  # a span a request cost a tenth of the throughput, with nobody to send it to
 )
-@bentoml.asgi_app(create_app(_current), path="/")
+@bentoml.asgi_app(create_app(_current, _gate), path="/")
 class Sentiment:
     """Judges texts; the routes are in `app.py`."""
 
@@ -51,3 +60,6 @@ class Sentiment:
     async def drain(self) -> None:
         """Answer what waits."""
         await _answering.pop().close()
+
+
+Sentiment.add_asgi_middleware(Admission, gate=_gate)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from orchestration.layout import Layout
 from serving.deployment import stop
 from tests.make import rows, write_set
 from tests.models import write_checkpoint
-from tests.serving.test_service import spare_port
+from tests.serving.running import spare_port
 
 CATALOG = {"mine": {"domain": "tweets", "licence": "ours", "local": "mine", "train": True, "official_splits": True}}
 CANDIDATES = {

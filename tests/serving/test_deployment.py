@@ -12,7 +12,7 @@ from serving.deployment import SMOKE_TEXTS, deploy, need_port, status, stop
 from serving.service.build import build_bento
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
-from tests.serving.test_service import spare_port
+from tests.serving.running import spare_port
 
 pytestmark = pytest.mark.integration
 

@@ -1,28 +1,16 @@
 """The real service: `bentoml serve` at the root of the checkout, over HTTP."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
-from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from tests.models import tiny_bundle
+from tests.serving.running import serving
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-
-
-def spare_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -32,29 +20,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(bundle, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    port = spare_port()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", "--port", str(port)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "BENTOML_HOME": str(folder / "home"),
-                 "BENTOML_DO_NOT_TRACK": "1"},
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    wait = Retrying(
-        retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
-        stop=stop_after_delay(60), wait=wait_fixed(0.2),
-    )  # fmt: skip
-    try:
-        wait(httpx.get, f"{url}/readyz", timeout=2)
-        with httpx.Client(base_url=url, timeout=30) as client:
-            yield client, process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    with serving(bundle, tmp_path_factory.mktemp("service")) as started:
+        yield started
 
 
 def post(client, body, **kwargs):

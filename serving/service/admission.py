@@ -1,0 +1,121 @@
+"""Who may ask, and how much: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
+
+Without keys only this machine is answered. With keys each request shows one (`Authorization: Bearer gs_…`), which opens the
+routes of its scopes; `/livez` and `/readyz` stay open, since they say nothing.
+"""
+
+import ipaddress
+import math
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from limits import RateLimitItem, parse
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.storage import storage_from_string
+
+from serving.service import metrics
+from serving.service.keys import Key, Keys
+from serving.service.problems import Refused
+
+OPEN = frozenset({"/livez", "/readyz", "/healthz"})
+SCOPE_OF = {"/v1/classify": "classify", "/v1/model": "classify", "/v1/feedback": "feedback", "/metrics": "admin"}
+"""Other routes (the documentation) are open to any key."""
+KEY = "groundswell.key"
+"""Where a request's scope carries its `Key`."""
+_POLICY_CLOSE = 1008
+
+
+class Gate:
+    """Checks keys and counts what they use."""
+
+    def __init__(self, keys: Keys | None, redis_url: str | None = None) -> None:
+        """Make it.
+
+        Args:
+            keys: None: everybody on this machine may ask, nobody else.
+            redis_url: Where use is counted for all processes together; none: in this process.
+        """
+        self._keys = keys
+        storage: Any = storage_from_string(f"async+{redis_url}" if redis_url else "async+memory://", implementation="redispy")
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._items: dict[str, RateLimitItem] = {}
+
+    def admit(self, scope: MutableMapping[str, Any]) -> Key | None:
+        """The key of a request; None where keys are off.
+
+        Raises:
+            Refused: 401 or 403.
+        """
+        if self._keys is None:
+            if not _is_local(scope):
+                raise _shed(Refused(403, "This service runs without keys and answers its own machine only."), "foreign")
+            return None
+        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        kind, _, token = header.partition(" ")
+        key = self._keys.find(token.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            detail = "Send `Authorization: Bearer <key>`; keys come from `groundswell keys add`."
+            raise _shed(Refused(401, detail, headers={"www-authenticate": "Bearer"}), "no_key")
+        if (wanted := SCOPE_OF.get(scope["path"])) and not key.may(wanted):
+            raise _shed(Refused(403, f"The key {key.id} has not the scope {wanted!r}, but {', '.join(key.scopes)}."), "scope")
+        return key
+
+    async def spend(self, key: Key, texts: int) -> dict[str, str]:
+        """Count texts against a key's rate; gives the `RateLimit-*` headers of the response.
+
+        When the count cannot be kept (Redis is away) the request passes.
+
+        Raises:
+            Refused: 429, with `Retry-After`.
+        """
+        item = self._items.setdefault(key.rate, parse(key.rate))
+        try:
+            admitted = await self._limiter.hit(item, key.id, cost=texts)
+            window = await self._limiter.get_window_stats(item, key.id)
+        except Exception:  # each storage has errors of its own
+            metrics.STORE_ERRORS.inc()
+            return {}
+        reset = max(1, math.ceil(window.reset_time - time.time()))
+        counts = {"limit": item.amount, "remaining": max(0, window.remaining), "reset": reset}
+        headers = {f"ratelimit-{name}": str(count) for name, count in counts.items()}
+        if not admitted:
+            detail = f"The key {key.id} may judge {key.rate}; {texts} more are too many now."
+            raise _shed(Refused(429, detail, retry_after_s=reset, headers=headers), "rate")
+        return headers
+
+
+class Admission:
+    """The middleware."""
+
+    def __init__(self, app: Any, gate: Callable[[], Gate]) -> None:
+        self.app, self._gate = app, gate
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Handle one connection."""
+        if scope["type"] not in {"http", "websocket"} or scope["path"] in OPEN:
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope[KEY] = self._gate().admit(scope)
+        except Refused as refused:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": _POLICY_CLOSE, "reason": refused.detail})
+            else:
+                await refused.response()(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _is_local(scope: MutableMapping[str, Any]) -> bool:
+    """A caller over a Unix socket has no address and is on this machine."""
+    client = scope.get("client")
+    try:
+        return client is None or ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _shed(refused: Refused, cause: str) -> Refused:
+    metrics.SHED.labels(cause=cause).inc()
+    return refused

@@ -1,0 +1,52 @@
+"""A real service for a test: `bentoml serve` at the root of the checkout, over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+ROOT = Path(__file__).parents[2]
+
+
+def spare_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(bundle, folder: Path, host: str = "127.0.0.1", **settings: str) -> Iterator[tuple[httpx.Client, subprocess.Popen]]:
+    """A client of it, and its process; it is stopped afterwards. Its `var/` is in the folder."""
+    port = spare_port()
+    environment = {
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
+        "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1",
+    } | {f"GROUNDSWELL_SERVING__{name.upper()}": value for name, value in settings.items()}  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", "--host", host, "--port", str(port)], cwd=ROOT,
+            stdout=log, stderr=subprocess.STDOUT, env=os.environ | environment,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    wait = Retrying(
+        retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
+        stop=stop_after_delay(60), wait=wait_fixed(0.2),
+    )  # fmt: skip
+    try:
+        wait(httpx.get, f"{url}/readyz", timeout=2)
+        with httpx.Client(base_url=url, timeout=30) as client:
+            yield client, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()

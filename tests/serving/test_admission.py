@@ -1,0 +1,152 @@
+"""Keys, scopes and rates: the files, and the real service that asks for them."""
+
+import socket
+import stat
+import time
+from contextlib import closing
+
+import httpx
+import psutil
+import pytest
+
+from data.errors import SettingsError
+from serving.service.admission import Gate
+from serving.service.keys import Keys, id_of, keys_of
+from serving.service.problems import Refused
+from tests.models import tiny_bundle
+from tests.serving.running import serving
+
+TEXT = {"texts": ["a great film"]}
+
+
+def bearer(token):
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_a_key_is_kept_as_a_hash_in_a_file_of_its_owner(tmp_path):
+    keys = Keys(tmp_path / "keys.db")
+    token = keys.add("desk", ["classify", "feedback"])
+    found = keys.find(token)
+    assert found is not None and found.name == "desk" and found.id == id_of(token)
+    assert found.may("classify") and found.may("feedback") and not found.may("admin")
+    path = tmp_path / "keys.db"
+    assert token.rsplit("_", 1)[1].encode() not in path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert token not in repr(keys.list())
+
+
+@pytest.mark.parametrize("shown", ["", "gs_", "x" * 10_000, "gs_00000000_" + "a" * 32, "gs_\x00", "' OR 1=1 --"])
+def test_what_is_no_key_opens_nothing(shown, tmp_path):
+    keys = Keys(tmp_path / "keys.db")
+    keys.add("desk")
+    assert keys.find(shown) is None
+
+
+def test_a_revoked_key_ends_within_a_second_in_every_process(tmp_path):
+    here, there = Keys(tmp_path / "keys.db"), Keys(tmp_path / "keys.db")
+    token = here.add("desk")
+    assert there.find(token) is not None
+    here.revoke(id_of(token))
+    ends = time.monotonic() + 1.0
+    while there.find(token) is not None:
+        assert time.monotonic() < ends, "a second has passed"
+    assert [key.revoked_at is not None for key in here.list()] == [True]
+    with pytest.raises(SettingsError, match="no live key"):
+        here.revoke(id_of(token))
+
+
+@pytest.mark.parametrize(("scopes", "rate", "says"), [(["clasify"], "5/minute", "classify"), (["classify"], "fast", "rate")])
+def test_unknown_scopes_and_rates_are_refused(scopes, rate, says, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        Keys(tmp_path / "keys.db").add("desk", scopes, rate)
+    assert says in f"{caught.value.message} {caught.value.remedy}"
+    assert Keys(tmp_path / "keys.db").list() == []
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A service that asks for keys, and the keys."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with serving(tiny_bundle(folder / "bundle"), folder, keys="true") as (client, _):
+        yield client, keys_of(folder / "var")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("road", ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/", "/v1/nothing"])
+def test_no_road_answers_without_a_key(road, guarded):
+    client, _ = guarded
+    for headers in ({}, bearer("gs_00000000_" + "a" * 32), {"authorization": "Basic eDp5"}):
+        response = client.get(road, headers=headers)
+        assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
+        assert "groundswell keys add" in response.json()["detail"]
+    assert client.post("/v1/classify", json=TEXT).status_code == 401
+    assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+
+
+@pytest.mark.integration
+def test_a_key_opens_what_its_scopes_say(guarded):
+    client, keys = guarded
+    classify, feedback, admin = (keys.add(name, [name]) for name in ("classify", "feedback", "admin"))
+    assert client.post("/v1/classify", json=TEXT, headers=bearer(classify)).status_code == 200
+    refused = client.post("/v1/classify", json=TEXT, headers=bearer(feedback))
+    assert refused.status_code == 403 and "classify" in refused.json()["detail"] and feedback not in refused.text
+    assert client.get("/metrics", headers=bearer(classify)).status_code == 403
+    assert client.get("/metrics", headers=bearer(admin)).status_code == 200
+    assert client.get("/docs", headers=bearer(feedback)).status_code == 200
+
+
+@pytest.mark.integration
+def test_a_revoked_key_is_refused_within_a_second(guarded):
+    client, keys = guarded
+    token = keys.add("leaver")
+    assert client.post("/v1/classify", json=TEXT, headers=bearer(token)).status_code == 200
+    keys.revoke(id_of(token))
+    ends = time.monotonic() + 1.0
+    while client.post("/v1/classify", json=TEXT, headers=bearer(token)).status_code != 401:
+        assert time.monotonic() < ends
+
+
+@pytest.mark.integration
+def test_a_key_has_its_rate_in_texts_and_another_key_has_its_own(guarded):
+    client, keys = guarded
+    poor, rich = keys.add("poor", rate="5/hour"), keys.add("rich", rate="500/hour")
+    three = {"texts": ["a", "b", "c"]}
+    first = client.post("/v1/classify", json=three, headers=bearer(poor))
+    assert first.status_code == 200
+    assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("5", "2")
+    second = client.post("/v1/classify", json=three, headers=bearer(poor))
+    assert second.status_code == 429 and 0 < int(second.headers["retry-after"]) <= 3600
+    assert second.headers["content-type"] == "application/problem+json"
+    assert client.post("/v1/classify", json={"texts": ["a", "b"]}, headers=bearer(poor)).status_code == 200, "two are left"
+    assert client.post("/v1/classify", json=three, headers=bearer(rich)).status_code == 200
+    seen = client.get("/metrics", headers=bearer(keys.add("watcher", ["admin"]))).text
+    assert 'groundswell_shed_total{cause="rate"}' in seen and poor not in seen
+
+
+@pytest.mark.parametrize(
+    ("client", "answered"),
+    [(("127.0.0.1", 5), True), (("127.9.9.9", 5), True), (("::1", 5), True), (None, True),
+     (("10.0.0.1", 5), False), (("2001:db8::1", 5), False), (("somewhere", 5), False)],
+)  # fmt: skip
+def test_without_keys_callers_from_elsewhere_are_refused(client, answered):
+    scope = {"type": "http", "path": "/v1/classify", "headers": [], "client": client}
+    if answered:
+        assert Gate(None).admit(scope) is None
+    else:
+        with pytest.raises(Refused, match="own machine"):
+            Gate(None).admit(scope)
+
+
+@pytest.mark.integration
+def test_without_keys_only_this_machine_is_answered(tmp_path):
+    mine = {a.address for all_of in psutil.net_if_addrs().values() for a in all_of if a.family == socket.AF_INET}
+    outside = next((address for address in sorted(mine) if not address.startswith("127.")), None)
+    with serving(tiny_bundle(tmp_path / "bundle"), tmp_path, host="0.0.0.0") as (client, process):
+        assert client.post("/v1/classify", json=TEXT).status_code == 200
+        if outside is None:
+            pytest.skip("this machine has no address but its own: nobody else can reach it")
+        port = client.base_url.port
+        with closing(httpx.Client(base_url=f"http://{outside}:{port}")) as foreign:
+            response = foreign.post("/v1/classify", json=TEXT)
+        assert response.status_code == 403 and "own machine" in response.json()["detail"]
+        assert process.poll() is None
