@@ -19,8 +19,12 @@ from serving.service.keys import Key, Keys
 from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-SCOPE_OF = {"/v1/classify": "classify", "/v1/model": "classify", "/v1/feedback": "feedback", "/metrics": "admin"}
-"""Other routes (the documentation) are open to any key."""
+SCOPE_OF = {
+    **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results"), "classify"),
+    "/v1/feedback": "feedback",
+    "/metrics": "admin",
+}
+"""By the first two steps of a path. Other routes (the documentation) are open to any key."""
 KEY = "groundswell.key"
 """Where a request's scope carries its `Key`."""
 _POLICY_CLOSE = 1008
@@ -57,7 +61,7 @@ class Gate:
         if key is None:
             detail = "Send `Authorization: Bearer <key>`; keys come from `groundswell keys add`."
             raise _shed(Refused(401, detail, headers={"www-authenticate": "Bearer"}), "no_key")
-        if (wanted := SCOPE_OF.get(scope["path"])) and not key.may(wanted):
+        if (wanted := SCOPE_OF.get("/".join(scope["path"].split("/")[:3]))) and not key.may(wanted):
             raise _shed(Refused(403, f"The key {key.id} has not the scope {wanted!r}, but {', '.join(key.scopes)}."), "scope")
         return key
 

@@ -4,12 +4,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from data.labels import LABELS
 from data.settings import PathSettings
 from serving.bundle import Bundle
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache import Cache
+from serving.service.jobs import Jobs
+from serving.service.schemas import refusal
 from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
@@ -32,6 +35,7 @@ class Answering:
             self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
             store=open_store(settings, PathSettings.load().var), ttl_s=settings.answers_ttl_s,
         )  # fmt: skip
+        self.jobs = Jobs(PathSettings.load().var / "service" / "jobs.db")
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
         metrics.WAITING.set_function(lambda: self._batcher.waiting_texts)
         self.version = bundle.manifest.version
@@ -45,10 +49,22 @@ class Answering:
         """
         return await self._cache.judge(texts)
 
+    async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
+        """What the API says of N JSON values, in their order: an answer for each text, an error for what is none.
+
+        Raises:
+            Overloaded: The wait would be longer than the deadline.
+        """
+        reasons = [refusal(text) for text in texts]
+        good = [text for text, bad in zip(texts, reasons, strict=True) if not bad]
+        answers = iter(await self.judge(good) if good else [])
+        return [{"error": bad} if bad else _entry(next(answers), detail) for bad in reasons]
+
     async def close(self) -> None:
         """Answer what waits, then stop."""
         await self._batcher.close()
         await self._cache.close()
+        await self.jobs.close()
 
     def _run(self, texts: list[str]) -> list[Classification]:
         started = time.thread_time()
@@ -61,3 +77,10 @@ class Answering:
         for answer in answers:
             metrics.TEXTS.labels(label=answer.label).inc()
         return answers
+
+
+def _entry(answer: Classification, detail: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"label": answer.label, "confidence": answer.confidence}
+    if detail:
+        found["probabilities"] = dict(zip(LABELS, answer.probabilities, strict=True))
+    return found

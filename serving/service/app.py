@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -12,15 +13,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from data.labels import LABELS
-from serving.classifier import Classification
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
 from serving.service.answering import Answering
 from serving.service.batching import Overloaded
+from serving.service.job_routes import accept, job_routes
+from serving.service.jobs import work_forever
 from serving.service.keys import Key
+from serving.service.openapi import openapi
 from serving.service.problems import Refused
-from serving.service.schemas import MAX_BODY_BYTES, ClassifyRequest, openapi, refusal
+from serving.service.reading import read_body, refuse_invalid
+from serving.service.schemas import MAX_BODY_BYTES, ClassifyRequest, all_refused
 
 Found = TypeVar("Found")
 
@@ -40,21 +43,19 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     """
 
     async def classify(request: Request) -> Response:
-        wanted = parse(await read_body(request))
-        reasons = [refusal(text) for text in wanted.texts]
-        if all(reasons):
-            raise Refused(422, f"texts[0]: {reasons[0]}")
+        wanted = parse(await read_body(request, MAX_BODY_BYTES))
+        if reason := all_refused(wanted.texts):
+            raise Refused(422, f"texts[0]: {reason}")
         key: Key | None = request.scope.get(KEY)
         headers = {} if key is None else await gate().spend(key, len(wanted.texts))
         here = answering()
+        if "respond-async" in request.headers.get("prefer", ""):
+            return await accept(here.jobs, request, wanted.texts, wanted.detail)
         try:
-            answers = iter(
-                await unless_gone(request, here.judge([t for t, bad in zip(wanted.texts, reasons, strict=True) if not bad]))
-            )
+            entries = await unless_gone(request, here.entries(wanted.texts, wanted.detail))
         except Overloaded as error:
             metrics.SHED.labels(cause=error.cause).inc()
             raise Refused(503, "Too many texts wait; come back later.", retry_after_s=error.retry_after_s) from error
-        entries = [{"error": bad} if bad else entry(next(answers), wanted.detail) for bad in reasons]
         metrics.REQUEST_TEXTS.labels(domain=wanted.domain or "none").inc(len(entries))
         body = json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":"))
         return Response(body, headers=headers, media_type="application/json")
@@ -71,9 +72,18 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     async def to_docs(_: Request) -> RedirectResponse:
         return RedirectResponse("/docs")
 
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        """Jobs are judged from the start: a process before this one may have left some."""
+        worker = asyncio.create_task(work_forever(answering().jobs, answering().entries))
+        yield
+        worker.cancel()
+        await asyncio.wait([worker])
+
     return Starlette(
         routes=[
             Route("/v1/classify", classify, methods=["POST"]),
+            *job_routes(lambda: answering().jobs),
             Route("/v1/model", show_model),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
@@ -85,6 +95,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             ClientDisconnect: lambda *_: Response(status_code=499),  # nobody reads it
             Exception: lambda *_: Refused(500, "The server's log says more.").response(),
         },
+        lifespan=lifespan,
     )
 
 
@@ -93,14 +104,6 @@ async def _refused(_: Request, error: Exception) -> Response:
         error = Refused(error.status_code, error.detail, headers=dict(error.headers or {}))
     assert isinstance(error, Refused)
     return error.response()
-
-
-def entry(answer: Classification, detail: bool) -> dict[str, Any]:
-    """One answer as it is sent."""
-    found: dict[str, Any] = {"label": answer.label, "confidence": answer.confidence}
-    if detail:
-        found["probabilities"] = dict(zip(LABELS, answer.probabilities, strict=True))
-    return found
 
 
 def parse(body: bytes) -> ClassifyRequest:
@@ -112,27 +115,7 @@ def parse(body: bytes) -> ClassifyRequest:
     try:
         return ClassifyRequest.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise Refused(400, f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}") from None
-        where = "".join(f"[{part}]" if isinstance(part, int) else part for part in first["loc"]) or "body"
-        raise Refused(422, f"{where}: {first['msg']}") from None
-
-
-async def read_body(request: Request) -> bytes:
-    """The body.
-
-    Raises:
-        Refused: 413, without reading on, when it is too large.
-        ClientDisconnect: The caller hung up.
-    """
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise Refused(413, f"The body is over {MAX_BODY_BYTES:,} bytes.")
-    return b"".join(parts)
+        raise refuse_invalid(error) from None
 
 
 async def unless_gone(request: Request, work: Awaitable[Found]) -> Found:

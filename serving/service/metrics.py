@@ -18,5 +18,6 @@ CACHED = Counter(
 )
 STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.")
 STORE_ERRORS = Counter("groundswell_store_errors", "Operations of the store of answers that failed or took too long.")
+JOB_TEXTS = Counter("groundswell_job_texts", "Texts judged for jobs.")
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
 MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])

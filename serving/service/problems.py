@@ -10,6 +10,7 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    409: "Not yet",
     413: "Body too large",
     422: "Not as described",
     429: "Too many requests",

@@ -1,4 +1,4 @@
-"""Requests and responses of the API, and the OpenAPI document made from them."""
+"""Requests and responses of the API."""
 
 from typing import Any, Literal
 
@@ -8,6 +8,8 @@ from data.contracts import MAX_TEXT_CHARS
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * MAX_TEXT_CHARS * MAX_TEXTS
+MAX_JOB_TEXTS = 10_000
+MAX_JOB_BYTES = 32 * 2**20
 Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
@@ -22,6 +24,12 @@ def refusal(text: Any) -> str | None:
     return None if text.strip() else "is blank"
 
 
+def all_refused(texts: list[Any]) -> str | None:
+    """Why the first text is not judged, when none of them is."""
+    reasons = [refusal(text) for text in texts]
+    return reasons[0] if all(reasons) else None
+
+
 class ClassifyRequest(BaseModel):
     """`POST /v1/classify`."""
 
@@ -33,6 +41,26 @@ class ClassifyRequest(BaseModel):
     )  # fmt: skip
     domain: Domain | None = Field(default=None, description="What kind of texts these are: counted in the metrics.")
     detail: bool = Field(default=False, description="Give the probabilities of all labels too.")
+
+
+class JobRequest(BaseModel):
+    """`POST /v1/jobs`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
+
+    texts: list[Any] = Field(min_length=1, max_length=MAX_JOB_TEXTS, json_schema_extra={"items": {"type": "string"}})
+    detail: bool = Field(default=False, description="Give the probabilities of all labels too.")
+
+
+class JobShown(BaseModel):
+    """Where a job stands."""
+
+    id: str
+    state: Literal["queued", "running", "done", "cancelled"]
+    total: int = Field(description="Texts.")
+    done: int = Field(description="Texts judged.")
+    created_at: str
+    results: str = Field(description="Where the answers are once it is done: one JSON line a text, in their order.")
 
 
 class Probabilities(BaseModel):
@@ -73,49 +101,3 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-
-
-def openapi() -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the API."""
-    from pydantic.json_schema import models_json_schema
-
-    models: list[Any] = [(model, "serialization") for model in (ClassifyResponse, Problem)] + [(ClassifyRequest, "validation")]
-    schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
-
-    def content(name: str, kind: str = "application/json") -> dict[str, Any]:
-        return {"content": {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
-
-    problems = {
-        status: {"description": text, **content("Problem", "application/problem+json")}
-        for status, text in {
-            "400": "The body is not JSON.",
-            "401": "No key, or one that is not known or was revoked.",
-            "403": "The key has not the scope `classify`.",
-            "413": f"The body is over {MAX_BODY_BYTES:,} bytes.",
-            "422": "The body is not as described, or no text can be judged; names the field and the text.",
-            "429": "The key's rate is used up; Retry-After says when to come back.",
-            "503": "Overloaded; Retry-After says when to come back.",
-        }.items()
-    }
-    classify = {
-        "summary": f"Judge 1 to {MAX_TEXTS} texts",
-        "requestBody": {"required": True, **content("ClassifyRequest")},
-        "responses": {"200": {"description": "The answers.", **content("ClassifyResponse")}, **problems},
-        "security": [{}, {"key": []}],
-    }
-    plain = {"200": {"description": "OK"}}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Groundswell sentiment", "version": "1"},
-        "paths": {
-            "/v1/classify": {"post": classify},
-            "/v1/model": {"get": {"summary": "Which model answers", "responses": plain}},
-            "/metrics": {"get": {"summary": "Prometheus metrics", "responses": plain}},
-            "/livez": {"get": {"summary": "The process lives", "responses": plain}},
-            "/readyz": {"get": {"summary": "The model is loaded", "responses": plain}},
-        },
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`groundswell keys add`"}},
-        },
-    }
