@@ -127,12 +127,8 @@ class Jobs:
 
     async def give_back(self, part: Part) -> None:
         """Let somebody else judge it; this was no attempt."""
-        await self._do(
-            self._execute,
-            "UPDATE parts SET claimed_until = 0, attempts = attempts - 1 WHERE job = ? AND number = ?",
-            part.job,
-            part.number,
-        )
+        undo = "UPDATE parts SET claimed_until = 0, attempts = attempts - 1 WHERE job = ? AND number = ?"
+        await self._do(self._execute, undo, part.job, part.number)
 
     async def close(self) -> None:
         """Let go of the file."""

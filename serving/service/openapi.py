@@ -77,7 +77,7 @@ def _judging() -> dict[str, Any]:
                 "summary": "The answers of a job that is done",
                 "responses": {
                     "200": {
-                        "description": "One entry a line, in the order of the texts.",
+                        "description": "One entry a line, in order.",
                         "content": {"application/x-ndjson": {}},
                     },
                     "404": shown["404"],
