@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -93,6 +94,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             Refused: _refused,
             HTTPException: _refused,
             ClientDisconnect: lambda *_: Response(status_code=499),  # nobody reads it
+            sqlite3.Error: lambda *_: Refused(503, "Jobs cannot be taken down or read now.", retry_after_s=5).response(),
             Exception: lambda *_: Refused(500, "The server's log says more.").response(),
         },
         lifespan=lifespan,

@@ -141,7 +141,10 @@ class Jobs:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:  # one kind of error for a file that cannot be had
+                raise sqlite3.OperationalError(str(error)) from error
             database = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
             database.executescript(
                 """
@@ -255,17 +258,21 @@ async def work_forever(jobs: Jobs, judge: Callable[[Sequence[Any], bool], Awaita
             continue
         try:
             results = await judge(part.texts, part.detail)
+            await jobs.finish(part, results)
+            metrics.JOB_TEXTS.inc(len(results))
         except Overloaded as full:  # callers who wait come first
-            await jobs.give_back(part)
+            await _give_back(jobs, part)
             await asyncio.sleep(full.retry_after_s)
         except asyncio.CancelledError:
-            await jobs.give_back(part)
+            await _give_back(jobs, part)
             raise
         except Exception:  # its claim runs out, and it is tried again
             _log.exception("a part of job %s could not be judged", part.job)
-        else:
-            await jobs.finish(part, results)
-            metrics.JOB_TEXTS.inc(len(results))
+
+
+async def _give_back(jobs: Jobs, part: Part) -> None:
+    with suppress(sqlite3.Error):  # then its claim runs out
+        await jobs.give_back(part)
 
 
 def _when(seconds: float) -> str:

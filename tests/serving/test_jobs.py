@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import threading
 import time
 
@@ -191,6 +192,39 @@ def test_when_the_service_is_full_callers_who_wait_come_first(tmp_path):
 
     asyncio.run(go())
     assert refused == [["a"]]
+
+
+def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.05)
+    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
+    broken = []
+
+    class Full(Jobs):
+        async def finish(self, part, results):
+            if len(broken) < 2:
+                broken.append(part)
+                raise sqlite3.OperationalError("database or disk is full")
+            await super().finish(part, results)
+
+    async def go():
+        jobs = Full(tmp_path / "jobs.db")
+        job = await jobs.add("me", ["a"], detail=False)
+        await until_done(jobs, job.id)
+        found = await lines(jobs, job.id)
+        await jobs.close()
+        return found
+
+    assert asyncio.run(go()) == [{"text": "a", "detail": False}] and len(broken) == 2
+
+
+@pytest.mark.integration
+def test_where_jobs_cannot_be_kept_the_caller_is_told_and_classify_answers(bundle, tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "service").write_text("a file where the folder should be")
+    with serving(bundle, tmp_path) as (client, _):
+        refused = client.post("/v1/jobs", json={"texts": ["a great film"]})
+        assert refused.status_code == 503 and refused.headers["content-type"] == "application/problem+json"
+        assert client.post("/v1/classify", json={"texts": ["a great film"]}).status_code == 200
 
 
 def finished(client, road, timeout=60, **kwargs):
