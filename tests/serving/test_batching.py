@@ -73,7 +73,7 @@ def test_a_caller_alone_waits_for_nobody():
         batches = batcher(window_s=20.0)
         async with asyncio.timeout(10):
             for _ in range(5):
-                await batches.submit(["alone"])
+                assert await batches.submit(["alone"]) == ["ALONE"]
         await batches.close()
 
     asyncio.run(go())
