@@ -1,9 +1,10 @@
 """Who may ask, and how much: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
 
 Without keys only this machine is answered. With keys each request shows one (`Authorization: Bearer gs_…`), which opens the
-routes of its scopes; `/livez` and `/readyz` stay open, since they say nothing.
+routes of its scopes; `/livez`, `/readyz` and BentoML's `/healthz` stay open, since they say nothing.
 """
 
+import asyncio
 import ipaddress
 import math
 import time
@@ -28,6 +29,8 @@ SCOPE_OF = {
 KEY = "groundswell.key"
 """Where a request's scope carries its `Key`."""
 _POLICY_CLOSE = 1008
+_COUNT_S = 0.2
+"""Longest wait for the count of a key's use."""
 
 
 class Gate:
@@ -68,15 +71,16 @@ class Gate:
     async def spend(self, key: Key, texts: int) -> dict[str, str]:
         """Count texts against a key's rate; gives the `RateLimit-*` headers of the response.
 
-        When the count cannot be kept (Redis is away) the request passes.
+        When the count cannot be kept (Redis is away, or hangs) the request passes.
 
         Raises:
             Refused: 429, with `Retry-After`.
         """
         item = self._items.setdefault(key.rate, parse(key.rate))
         try:
-            admitted = await self._limiter.hit(item, key.id, cost=texts)
-            window = await self._limiter.get_window_stats(item, key.id)
+            async with asyncio.timeout(_COUNT_S):
+                admitted = await self._limiter.hit(item, key.id, cost=texts)
+                window = await self._limiter.get_window_stats(item, key.id)
         except Exception:  # each storage has errors of its own
             metrics.STORE_ERRORS.inc()
             return {}

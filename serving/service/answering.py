@@ -29,7 +29,7 @@ class Answering:
         self._classifier.classify(["a first text, so that the first caller does not pay for loading"])
         self._batcher = Batcher(
             self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
-            deadline_s=settings.deadline_ms / 1000, waited=metrics.QUEUE.observe,
+            deadline_s=settings.deadline_ms / 1000, waited=self._begun,
         )  # fmt: skip
         self._cache = Cache(
             self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
@@ -37,7 +37,6 @@ class Answering:
         )  # fmt: skip
         self.jobs = Jobs(PathSettings.load().var / "service" / "jobs.db")
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
-        metrics.WAITING.set_function(lambda: self._batcher.waiting_texts)
         self.version = bundle.manifest.version
         self.about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
 
@@ -65,6 +64,11 @@ class Answering:
         await self._batcher.close()
         await self._cache.close()
         await self.jobs.close()
+
+    def _begun(self, waited_s: float) -> None:
+        metrics.QUEUE.observe(waited_s)
+        # Set, not asked for when read: BentoML's metrics go through files, where a gauge's function is never called.
+        metrics.WAITING.set(self._batcher.waiting_texts)
 
     def _run(self, texts: list[str]) -> list[Classification]:
         started = time.thread_time()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,7 +22,7 @@ from serving.service.jobs import work_forever
 from serving.service.keys import Key
 from serving.service.openapi import openapi
 from serving.service.problems import Refused
-from serving.service.reading import read_body, refuse_invalid
+from serving.service.reading import parse_body, read_body
 from serving.service.schemas import MAX_BODY_BYTES, ClassifyRequest, all_refused
 
 Found = TypeVar("Found")
@@ -44,7 +43,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     """
 
     async def classify(request: Request) -> Response:
-        wanted = parse(await read_body(request, MAX_BODY_BYTES))
+        wanted = parse_body(ClassifyRequest, await read_body(request, MAX_BODY_BYTES))
         if reason := all_refused(wanted.texts):
             raise Refused(422, f"texts[0]: {reason}")
         key: Key | None = request.scope.get(KEY)
@@ -106,18 +105,6 @@ async def _refused(_: Request, error: Exception) -> Response:
         error = Refused(error.status_code, error.detail, headers=dict(error.headers or {}))
     assert isinstance(error, Refused)
     return error.response()
-
-
-def parse(body: bytes) -> ClassifyRequest:
-    """A request from its body.
-
-    Raises:
-        Refused: 400 when it is not JSON, 422 when it is not as described.
-    """
-    try:
-        return ClassifyRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise refuse_invalid(error) from None
 
 
 async def unless_gone(request: Request, work: Awaitable[Found]) -> Found:

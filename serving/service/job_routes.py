@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from serving.service.admission import KEY
 from serving.service.jobs import Job, Jobs, TooMany
 from serving.service.keys import Key
 from serving.service.problems import Refused
-from serving.service.reading import read_body, refuse_invalid
+from serving.service.reading import parse_body, read_body
 from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest
 
 JSON_LINES = "application/x-ndjson"
@@ -26,7 +25,7 @@ def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
     async def create(request: Request) -> Response:
         body = await read_body(request, MAX_JOB_BYTES)
         lines = request.headers.get("content-type", "").partition(";")[0].strip() == JSON_LINES
-        wanted = _from_lines(body) if lines else _parse(body)
+        wanted = _from_lines(body) if lines else parse_body(JobRequest, body)
         return await accept(jobs(), request, wanted.texts, wanted.detail)
 
     async def show(request: Request) -> Response:
@@ -77,13 +76,6 @@ def _owner(request: Request) -> str | None:
     if key is None:
         return ""
     return None if "admin" in key.scopes and request.method == "GET" else key.id
-
-
-def _parse(body: bytes) -> JobRequest:
-    try:
-        return JobRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise refuse_invalid(error) from None
 
 
 def _from_lines(body: bytes) -> JobRequest:

@@ -156,7 +156,7 @@ class Jobs:
                     cancelled INTEGER DEFAULT 0
                 );
                 CREATE TABLE IF NOT EXISTS parts (
-                    job TEXT REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER, size INTEGER, texts BLOB, results BLOB,
+                    job TEXT REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER, texts BLOB, results BLOB,
                     claimed_until REAL DEFAULT 0, attempts INTEGER DEFAULT 0, PRIMARY KEY (job, number)
                 );
                 CREATE INDEX IF NOT EXISTS waiting ON parts (claimed_until) WHERE results IS NULL;
@@ -183,8 +183,8 @@ class Jobs:
             database.execute("INSERT INTO jobs (id, owner, total, detail, created) VALUES (?, ?, ?, ?, ?)", row)
             parts = [texts[start : start + PART_TEXTS] for start in range(0, len(texts), PART_TEXTS)]
             database.executemany(
-                "INSERT INTO parts (job, number, size, texts) VALUES (?, ?, ?, ?)",
-                [(job, number, len(part), json.dumps(part)) for number, part in enumerate(parts)],
+                "INSERT INTO parts (job, number, texts) VALUES (?, ?, ?)",
+                [(job, number, json.dumps(part)) for number, part in enumerate(parts)],
             )
         except BaseException:
             database.execute("ROLLBACK")
@@ -251,13 +251,12 @@ async def work_forever(jobs: Jobs, judge: Callable[[Sequence[Any], bool], Awaita
             with suppress(TimeoutError):
                 await asyncio.wait_for(jobs.more.wait(), _LOOK_S)
             continue
-        if part.attempt > MAX_ATTEMPTS:
-            await jobs.finish(
-                part, [{"error": f"could not be judged: the service failed {MAX_ATTEMPTS} times"}] * len(part.texts)
-            )
-            continue
         try:
-            results = await judge(part.texts, part.detail)
+            if part.attempt > MAX_ATTEMPTS:
+                failed = {"error": f"could not be judged: the service failed {MAX_ATTEMPTS} times"}
+                results = [failed] * len(part.texts)
+            else:
+                results = await judge(part.texts, part.detail)
             await jobs.finish(part, results)
             metrics.JOB_TEXTS.inc(len(results))
         except Overloaded as full:  # callers who wait come first

@@ -9,15 +9,15 @@ TOKENIZE = Histogram("groundswell_tokenize_seconds", "Cleaning and tokenizing on
 INFERENCE = Histogram("groundswell_inference_seconds", "Running the model on one batch, in seconds.", buckets=_SECONDS)
 BATCH_TEXTS = Histogram("groundswell_batch_texts", "Texts of one batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 BATCH_TOKENS = Histogram("groundswell_batch_tokens", "Tokens of one batch.", buckets=tuple(2**k for k in range(4, 16)))
-WAITING = Gauge("groundswell_waiting_texts", "Texts that wait for a batch.")
+WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch began.", multiprocess_mode="livesum")
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "Processor time of the threads that judge, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts judged.", ["label"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts answered over HTTP, by the domain the caller named.", ["domain"])
 CACHED = Counter(
     "groundswell_cached_texts", "Texts answered without judging: from memory, flight (asked twice), store.", ["tier"]
 )
-STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.")
+STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.", multiprocess_mode="livemin")
 STORE_ERRORS = Counter("groundswell_store_errors", "Operations of the store of answers that failed or took too long.")
 JOB_TEXTS = Counter("groundswell_job_texts", "Texts judged for jobs.")
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
-MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])
+MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"], multiprocess_mode="livemax")

@@ -1,9 +1,13 @@
 """A request's body, read within bounds, and what is wrong with it said in one line."""
 
-from pydantic import ValidationError
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from serving.service.problems import Refused
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -26,10 +30,17 @@ async def read_body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def refuse_invalid(error: ValidationError) -> Refused:
-    """400 when a body is not JSON, 422 when it is not as described."""
-    first = error.errors()[0]
+def parse_body(model: type[Model], body: bytes) -> Model:
+    """A request from its body.
+
+    Raises:
+        Refused: 400 when it is not JSON, 422 when it is not as described.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return Refused(400, f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}")
+        raise Refused(400, f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}")
     where = "".join(f"[{part}]" if isinstance(part, int) else part for part in first["loc"]) or "body"
-    return Refused(422, f"{where}: {first['msg']}")
+    raise Refused(422, f"{where}: {first['msg']}")

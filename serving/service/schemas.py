@@ -26,8 +26,7 @@ def refusal(text: Any) -> str | None:
 
 def all_refused(texts: list[Any]) -> str | None:
     """Why the first text is not judged, when none of them is."""
-    reasons = [refusal(text) for text in texts]
-    return reasons[0] if all(reasons) else None
+    return refusal(texts[0]) if all(map(refusal, texts)) else None
 
 
 class ClassifyRequest(BaseModel):

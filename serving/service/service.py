@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import bentoml
-from bentoml.exceptions import ServiceUnavailable
 
 from data.settings import PathSettings
 from serving.bundle import Bundle, production_bundle, read_bundle
@@ -13,6 +12,7 @@ from serving.service.admission import Admission, Gate
 from serving.service.answering import Answering
 from serving.service.app import create_app
 from serving.service.keys import keys_of
+from serving.service.problems import Refused
 from serving.settings import ServingSettings
 
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
@@ -37,7 +37,7 @@ def find_bundle() -> Bundle:
 
 def _current() -> Answering:
     if not _answering:
-        raise ServiceUnavailable("the model is not loaded yet")
+        raise Refused(503, "The model is not loaded.", retry_after_s=1)
     return _answering[0]
 
 

@@ -10,6 +10,7 @@ from data.errors import BundleError, DeploymentFailed
 from serving.classifier import Classifier
 from serving.deployment import SMOKE_TEXTS, deploy, need_port, status, stop
 from serving.service.build import build_bento
+from serving.service.keys import keys_of
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 from tests.serving.running import spare_port
@@ -86,3 +87,11 @@ def test_no_bento_of_a_damaged_bundle(tmp_path):
     (bundle.directory / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BundleError):
         build_bento(bundle.directory, tmp_path / "home")
+
+
+def test_where_keys_are_asked_for_a_deployment_proves_itself_with_one_that_ends_with_the_test(place, monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_SERVING__KEYS", "true")
+    made = put(place, tiny_bundle(place[0] / "bundle"))
+    assert httpx.get(f"{made.url}/v1/model", timeout=5).status_code == 401
+    left = keys_of(place[0]).list()
+    assert left and all(key.name == "smoke test" and key.revoked_at for key in left)

@@ -217,6 +217,29 @@ def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monke
     assert asyncio.run(go()) == [{"text": "a", "detail": False}] and len(broken) == 2
 
 
+def test_giving_a_part_up_survives_a_file_that_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.01)
+    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
+    monkeypatch.setattr(jobs_module, "MAX_ATTEMPTS", 0)
+    broken = []
+
+    class Full(Jobs):
+        async def finish(self, part, results):
+            if not broken:
+                broken.append(part)
+                raise sqlite3.OperationalError("database or disk is full")
+            await super().finish(part, results)
+
+    async def go():
+        jobs = Full(tmp_path / "jobs.db")
+        job = await jobs.add("me", ["a"], detail=False)
+        await until_done(jobs, job.id)
+        await jobs.close()
+
+    asyncio.run(go())
+    assert broken
+
+
 @pytest.mark.integration
 def test_where_jobs_cannot_be_kept_the_caller_is_told_and_classify_answers(bundle, tmp_path):
     (tmp_path / "var").mkdir()

@@ -1,5 +1,6 @@
 """The real service: `bentoml serve` at the root of the checkout, over HTTP."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_a_text_asked_again_is_not_judged_again(service):
     assert first == again and first["predictions"][0] == first["predictions"][1]
     assert after["groundswell_batch_texts_sum"] - before["groundswell_batch_texts_sum"] == 1
     assert after['groundswell_cached_texts_total{tier="memory"}'] >= 2
+
+
+def test_metrics_show_what_waits_and_what_works(bundle, tmp_path):
+    with serving(bundle, tmp_path, max_batch_texts="1") as (client, _):
+        job = client.post("/v1/jobs", json={"texts": [f"text {n}, " + "a great film " * 20 for n in range(10_000)]})
+        ends, seen = time.monotonic() + 30, counters(client)
+        while not seen["groundswell_waiting_texts"] and time.monotonic() < ends:
+            seen = counters(client)
+        assert seen["groundswell_waiting_texts"] > 0 and seen["groundswell_store_up"] == 1
+        client.delete(job.headers["location"])
 
 
 def test_the_service_holds_no_torch_and_listens_on_this_machine_only(service):
