@@ -22,13 +22,15 @@ help: ## List every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # Bytecode is compiled once here: where Python may not write it (PYTHONDONTWRITEBYTECODE), each import of torch would take twice as long.
-$(STAMP): pyproject.toml requirements.lock
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+$(STAMP): pyproject.toml requirements.lock | $(UV)
 	@echo "Setting up .venv (one to two minutes the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet "$$(grep -E '^uv==' requirements.lock)"
-	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream]" --group test --group lint --constraint requirements.lock
+	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,aws]" --group test --group lint --constraint requirements.lock
 	@touch $@
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet "$$(grep -E '^uv==' requirements.lock)"
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything the lock names (UV_TORCH_BACKEND=cpu takes the smaller torch)
@@ -65,10 +67,13 @@ check: setup ## Style, types, and the order of imports
 test-fast: setup ## Tests without servers or training, under three minutes
 	@$(BIN)/python -m pytest -m "not integration" -n 2
 
+lacking = $$(command -v $(1) >/dev/null || echo $(2))
+
 # What tests need of the system; a machine without apt has to bring it.
 .PHONY: system
 system:
-	@command -v redis-server >/dev/null || (apt-get update -q && apt-get install -y -q redis-server) >/dev/null
+	@missing="$(call lacking,redis-server,redis-server) $(call lacking,promtool,prometheus) $(call lacking,mvn,maven) $(call lacking,wrk,wrk)"; \
+	test -z "$${missing// }" || (apt-get update -q && apt-get install -y -q --no-install-recommends $$missing) >/dev/null
 
 .PHONY: test
 test: system check ## Everything: style, types, fast tests, real components
@@ -79,7 +84,7 @@ bench: setup ## Ratios against named peers, with spread, CPU time beside wall ti
 	@$(BIN)/python -m orchestration.bench
 
 .PHONY: lock
-lock: setup ## Resolve requirements.lock anew
+lock: $(UV) ## Resolve requirements.lock anew
 	$(UV) pip compile pyproject.toml --all-extras --group test --group lint --python-version 3.11 --quiet --output-file requirements.lock
 
 .PHONY: clean

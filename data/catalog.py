@@ -58,6 +58,8 @@ class DatasetSpec(BaseModel):
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the local file; another sum is refused."""
     file: OwnFile | None = None
+    feedback: bool = False
+    """What callers of the service said (`data/feedback.py`); each row may name a domain of its own."""
     sample: str | None = None
     """File in data/samples/; serves only where no other set can be had."""
     label_mapping: dict[str, str | None] = {label: label for label in LABELS}

@@ -1,31 +1,18 @@
-"""What several parts must agree on: labelled text, events, predictions, predictors."""
+"""What several parts must agree on: events, predictions, predictors; labelled text is in `labelled_text.py`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MAX_TEXT_CHARS = 10_000
+"""Of an event."""
+MAX_DOCUMENT_CHARS = 100_000
+"""Of a text over HTTP or in a file: longer ones than the model reads are judged by windows."""
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
-
-LABELLED_TEXT = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("label", pa.string()),  # null where a set labels sarcasm only
-        pa.field("sarcasm", pa.bool_()),
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label_confidence", pa.float64()),  # 0 to 1, null where the source does not say
-        pa.field("created_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
-"""Columns and types of every labelled text file (Parquet)."""
 
 
 class Event(BaseModel):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from data.catalog import DatasetSpec
 from data.cleaning import normalise
-from data.contracts import DOMAINS, LABELLED_TEXT, MAX_TEXT_CHARS, SPLITS
+from data.contracts import DOMAINS, MAX_TEXT_CHARS, SPLITS
+from data.labelled_text import LABELLED_TEXT
 from data.labels import LABELS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data.errors import SettingsError
@@ -135,6 +135,20 @@ class PathSettings(Settings):
     def var(self) -> Path:
         """The absolute folder; a relative `var_dir` lies in the checkout."""
         return self.var_dir if self.var_dir.is_absolute() else project_root() / self.var_dir
+
+
+class CostSettings(Settings):
+    """What computing costs, so that an answer has a price."""
+
+    section: ClassVar[str] = "cost"
+    model_config = section_config("cost")
+
+    cpu_hour_usd: float = Field(default=0.0446, ge=0)
+    """One processor for one hour. The default: half an EC2 c7i.large (2 vCPU, $0.08925 an hour on demand, us-east-1)."""
+
+    def per_million(self, cpu_us_per_text: float) -> float:
+        """USD for a million texts: a microsecond a text is a second a million."""
+        return cpu_us_per_text / 3600 * self.cpu_hour_usd
 
 
 class DataSettings(Settings):

@@ -8,8 +8,8 @@ from tokenizers import Tokenizer
 
 from data.errors import BundleError
 
-TOKENIZATION_VERSION = "1"
-"""Raise it with every change here that can change an answer."""
+TOKENIZATION_VERSION = "2"
+"""Raise it with every change here that can change an answer. 2: texts longer than the model are judged by windows."""
 
 PAD_TOKENS = ("[PAD]", "<pad>")
 
@@ -43,6 +43,24 @@ def pad_id(tokenizer: Tokenizer) -> int:
 def encode(tokenizer: Tokenizer, cleaned: Sequence[str]) -> list[list[int]]:
     """Token ids of N cleaned texts, each with special tokens, truncated, not padded."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(cleaned))]
+
+
+def encode_windows(tokenizer: Tokenizer, cleaned: Sequence[str]) -> list[list[list[int]]]:
+    """Token ids of N cleaned texts, none of them lost: a text longer than `max_length` gives as many rows as it takes.
+
+    Rows follow each other without overlap, each with special tokens of its own.
+    """
+    return [[part.ids for part in (whole, *whole.overflowing)] for whole in tokenizer.encode_batch_fast(list(cleaned))]
+
+
+def window_bounds(tokenizer: Tokenizer, cleaned: str) -> list[tuple[int, int]]:
+    """Where each row that `encode_windows` makes of one text begins and ends in it, in characters."""
+    whole = tokenizer.encode(cleaned)
+    parts = [
+        [offset for offset, special in zip(part.offsets, part.special_tokens_mask, strict=True) if not special]
+        for part in (whole, *whole.overflowing)
+    ]
+    return [(offsets[0][0], offsets[-1][1]) if offsets else (0, 0) for offsets in parts]
 
 
 def pad(rows: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarray]:

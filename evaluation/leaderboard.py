@@ -15,6 +15,7 @@ import numpy as np
 
 from data.artifacts import read_json
 from data.errors import ModelError
+from data.settings import CostSettings
 from evaluation.behaviour import BehaviourRow
 from evaluation.cost import Cost
 from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_difference
@@ -212,11 +213,12 @@ def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
     from rich import box
     from rich.table import Table
 
-    caption = "Points of 100, [ ] 95 % intervals; CPU per text in bulk and latency of one text: medians of rounds."
+    caption = "Points of 100, [ ] 95 % intervals; CPU in bulk and latency of one text: medians of rounds; $/M: a million texts."
     table = Table(title="Leaderboard", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("Candidate", min_width=14)
-    for title in ("Macro-recall", "F1", "ECE", "CPU µs", "p50 ms", "p99 ms", "MiB"):
+    for title in ("Macro-recall", "F1", "ECE", "CPU µs", "$/M", "p50 ms", "p99 ms", "MiB"):
         table.add_column(title, justify="right", no_wrap=True)
+    price = CostSettings.load()
     typed = [row if isinstance(row, Row) else Row.from_dict(row) for row in rows]
     for row in sorted(typed, key=lambda row: -row.metrics[RANKED_BY].value):
         cost = row.cost
@@ -227,11 +229,12 @@ def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
             *(
                 (
                     format_us(cost.cpu_us_per_text.value).removesuffix(" µs"),
+                    f"{price.per_million(cost.cpu_us_per_text.value):.2f}",
                     format_ms(cost.latency_p50_ms.value), format_ms(cost.latency_p99_ms.value),
                     f"{cost.peak_memory_mib:,.0f}",
                 )
                 if cost
-                else ("–",) * 4
+                else ("–",) * 5
             ),
         )  # fmt: skip
     return table

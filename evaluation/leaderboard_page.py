@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data.artifacts import atomic_folder, write_json, write_text
+from data.settings import CostSettings
 from evaluation.behaviour import fail_rate_by_kind
 from evaluation.leaderboard import RANKED_BY, Leaderboard, Row, format_bytes, format_ms, format_us, points
 from evaluation.metrics import Estimate, is_real
@@ -30,8 +31,8 @@ _PLOTS = {
 def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
     """Header and cells of the main table, best candidate first."""
     head = ["Candidate", "Macro-recall", "Macro-F1", "Accuracy", "Recall neg / neu / pos", "ECE", "CPU per text",
-            "p50 / p95 / p99 ms", "Texts/s", "Peak memory", "Load", "File"]  # fmt: skip
-    cells = []
+            "A million texts", "p50 / p95 / p99 ms", "Texts/s", "Peak memory", "Load", "File"]  # fmt: skip
+    cells, price = [], CostSettings.load()
     for row in rows:
         cost, metrics = row.cost, row.metrics
         recalls = " / ".join(points(metrics.get(f"recall_{label}")) for label in ("negative", "neutral", "positive"))
@@ -39,10 +40,11 @@ def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
             row.title, metrics[RANKED_BY].text(), metrics["macro_f1"].text(), metrics["accuracy"].text(), recalls,
             points(metrics.get("ece")),
             *([
-                format_us(cost.cpu_us_per_text.value), " / ".join(format_ms(x.value) for x in cost.latencies_ms),
+                format_us(cost.cpu_us_per_text.value), f"${price.per_million(cost.cpu_us_per_text.value):.2f}",
+                " / ".join(format_ms(x.value) for x in cost.latencies_ms),
                 f"{cost.texts_per_s.value:,.0f}", f"{cost.peak_memory_mib:,.0f} MiB", f"{cost.load_s:.1f} s",
                 format_bytes(cost.file_bytes),
-            ] if cost else ["–"] * 6),
+            ] if cost else ["–"] * 7),
         ])  # fmt: skip
     return head, cells
 

@@ -61,7 +61,7 @@ def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Which rows belong to which slice; a row can be in several.
 
     Args:
-        frame: Labelled text (columns of `data.contracts.LABELLED_TEXT`), N rows.
+        frame: Labelled text (columns of `data.labelled_text.LABELLED_TEXT`), N rows.
 
     Returns:
         Boolean masks, shape (N,), by slice name: `source=<data set>`, `domain=<domain>`, `length=short|medium|long`,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from data.contracts import MAX_TEXT_CHARS
+from data.contracts import MAX_DOCUMENT_CHARS
 from data.errors import DataError, MalformedData, SourceUnavailable
 from data.labels import LABEL_IDS, LABELS
 from data.settings import nearest
@@ -102,8 +102,8 @@ def _unfit(row: dict[str, Any], text_column: str, label_column: str | None) -> s
         return "no text"
     if not text.strip():
         return "blank text"
-    if len(text) > MAX_TEXT_CHARS:
-        return f"text over {MAX_TEXT_CHARS:,} characters"
+    if len(text) > MAX_DOCUMENT_CHARS:
+        return f"text over {MAX_DOCUMENT_CHARS:,} characters"
     if label_column and str(row.get(label_column) or "").strip().lower() not in LABEL_IDS:
         return "unknown label"
     return None

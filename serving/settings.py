@@ -25,12 +25,17 @@ class ServingSettings(Settings):
     """A request that would wait longer for its batch is refused at once with 503, one that did, then; it is no target."""
     cache_texts: int = Field(default=50_000, ge=1)
     """Answers held in memory, some 300 bytes each."""
-    answers: Literal["memory", "sqlite", "redis"] = "sqlite"
-    """Where answers are kept beyond the process: nowhere, in a file under `var/`, on a Redis server."""
+    answers: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"
+    """Where answers are kept beyond the process: nowhere, in a file under `var/`, on a Redis server, in DynamoDB."""
     answers_ttl_s: int = Field(default=86_400, ge=1)
     """How long they are kept there."""
     redis_url: SecretStr | None = None
     """Such as redis://127.0.0.1:6379/0; may hold a password, so it comes from the environment only."""
+    jobs: Literal["sqlite", "sqs"] = "sqlite"
+    """Where jobs are kept: in a file under `var/`, or in DynamoDB with a queue of SQS."""
+    dynamodb_table: str = "groundswell"
+    """Region, credentials and other addresses come as for every AWS program: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB ..."""
+    sqs_queue_url: str | None = None
     ready_timeout_s: float = Field(default=30.0, gt=0)
     """How long a new deployment may take to answer."""
     stop_timeout_s: float = Field(default=15.0, gt=0)

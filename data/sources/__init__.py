@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from data.artifacts import digest, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec, chosen
 from data.errors import SourceUnavailable
-from data.settings import DataSettings, project_root
+from data.feedback import feedback_of
+from data.settings import DataSettings, PathSettings, project_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class RawSet:
     path: Path
     """Parquet in the schema `LABELLED_TEXT`."""
     origin: str
-    """local, hub, file or sample."""
+    """local, hub, file, feedback or sample."""
     fingerprint: str
     rows: int
     notice: str | None = None
@@ -55,11 +56,13 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
         ChecksumMismatch: The file is not the recorded one.
         MalformedData: A column is missing, a byte is not UTF-8, the file is cut short; names the place.
     """
-    from data.sources import hub, local, own_file, sample
+    from data.sources import feedback, hub, local, own_file, sample
 
     source = None
     if spec.file is not None:
         source = own_file.find(spec, project_root())
+    elif spec.feedback:
+        source = feedback.find(spec, feedback_of(PathSettings.load().var))
     elif spec.sample is not None:
         source = sample.find(spec)
     elif settings.origin == "hub":
@@ -130,15 +133,19 @@ def fetch_all(
 
 
 def enabled(catalog: dict[str, DatasetSpec], settings: DataSettings) -> list[DatasetSpec]:
-    """The sets of the settings: those named, else the real ones where a source is configured, else the samples."""
+    """The sets of the settings: those named, else the real ones where a source is configured, else the samples.
+
+    Feedback is among them once there is some.
+    """
     if settings.datasets is not None:
         return chosen(catalog, settings.datasets)
-    real = [spec for spec in catalog.values() if spec.sample is None]
+    said = [spec for spec in catalog.values() if spec.feedback and feedback_of(PathSettings.load().var).path.is_file()]
+    real = [spec for spec in catalog.values() if spec.sample is None and not spec.feedback]
     configured = settings.origin == "hub" or settings.dir is not None
     own = [spec for spec in real if spec.file is not None]
     if configured:
-        return real
-    return own or [spec for spec in catalog.values() if spec.sample is not None]
+        return real + said
+    return (own or [spec for spec in catalog.values() if spec.sample is not None]) + said
 
 
 def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
@@ -165,7 +172,7 @@ def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
             "text": frame["text"].astype("string"),
             "label": given.map(spec.label_mapping).where(known, given).astype("string"),
             "sarcasm": given.map(spec.sarcasm_mapping).astype("boolean"),
-            "domain": spec.domain,
+            "domain": frame["domain"].fillna(spec.domain) if "domain" in frame else spec.domain,
             "source": spec.name,
             "split": split.astype("string").fillna(""),
             "label_confidence": confidence.astype("float64"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.contracts import LABELLED_TEXT
 from data.errors import MalformedData, SourceUnavailable
+from data.labelled_text import LABELLED_TEXT
 from data.settings import nearest
 
 if TYPE_CHECKING:

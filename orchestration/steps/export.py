@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evaluation.parity import ParityRow
     from serving.classifier import Classifier
 
-EXPORT_VERSION = "1"
+EXPORT_VERSION = "2"
 """Raise it when exporting or quantizing changes."""
 CALIBRATION_TEXTS = 320
 TORCH, FP32, OPTIMISED = "torch", "onnx_fp32", "onnx_optimised"
@@ -227,6 +227,11 @@ def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "Pari
             "of": f"{candidate.name}, before export",
             **{name: row[name] for name in ("accuracy", "macro_f1", "macro_recall", "ece") if name in row},
             "flips_per_10000": chosen.flips_per_10000,
+            "slices": {
+                part["slice"]: {"n": part["n"], "macro_recall": part["metrics"]["macro_recall"]}
+                for part in row["slices"]
+                if "macro_recall" in part["metrics"]
+            },
         },
     }
     trial = write_bundle(layout.export / "chosen", **arguments)

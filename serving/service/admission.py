@@ -96,8 +96,16 @@ class Gate:
 class Admission:
     """The middleware."""
 
-    def __init__(self, app: Any, gate: Callable[[], Gate]) -> None:
-        self.app, self._gate = app, gate
+    def __init__(self, app: Any, gate: Callable[[], Gate], full: Callable[[], int | None] = lambda: None) -> None:
+        """Wrap an app.
+
+        Args:
+            app: What is asked when a request is admitted.
+            gate: Checks keys.
+            full: Seconds after which a caller may come back, or None while there is room. Asked before the body is read: at twice
+                the capacity every second request is refused, and what that costs is taken from the others.
+        """
+        self.app, self._gate, self._full = app, gate, full
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Handle one connection."""
@@ -106,6 +114,8 @@ class Admission:
             return
         try:
             scope[KEY] = self._gate().admit(scope)
+            if _is_classify(scope) and (seconds := self._full()):
+                raise _shed(Refused(503, "Too many texts wait; come back later.", retry_after_s=seconds), "queue")
         except Refused as refused:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": _POLICY_CLOSE, "reason": refused.detail})
@@ -113,6 +123,13 @@ class Admission:
                 await refused.response()(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+def _is_classify(scope: MutableMapping[str, Any]) -> bool:
+    """Whether an answer is wanted now, and not a job."""
+    if scope["type"] != "http" or scope["path"] != "/v1/classify":
+        return False
+    return not any(name == b"prefer" and b"respond-async" in value for name, value in scope["headers"])
 
 
 def _is_local(scope: MutableMapping[str, Any]) -> bool:

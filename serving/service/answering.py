@@ -2,21 +2,39 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from data.cleaning import clean
+from data.contracts import MAX_DOCUMENT_CHARS
+from data.errors import SettingsError
+from data.feedback import feedback_of
 from data.labels import LABELS
-from data.settings import PathSettings
-from serving.bundle import Bundle
+from data.settings import CostSettings, PathSettings
+from serving.bundle import Bundle, read_ledger
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache import Cache
 from serving.service.jobs import Jobs
-from serving.service.schemas import refusal
+from serving.service.jobs_sqlite import SQLiteJobs
+from serving.service.observing import tracer
+from serving.service.schemas import (
+    MAX_BODY_BYTES,
+    MAX_JOB_BYTES,
+    MAX_JOB_TEXTS,
+    MAX_TEXTS,
+    MAX_WEIGHT,
+    WEIGHT_CHARS,
+    refusal,
+    weight,
+)
 from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
+_HOLDERS = ("production", "staging", "previous")
 _ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "temperature"}
 
 
@@ -29,16 +47,23 @@ class Answering:
         self._classifier.classify(["a first text, so that the first caller does not pay for loading"])
         self._batcher = Batcher(
             self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
-            deadline_s=settings.deadline_ms / 1000, waited=self._begun,
+            deadline_s=settings.deadline_ms / 1000, waited=self._begun, weigh=weight,
         )  # fmt: skip
+        self._store = open_store(settings, PathSettings.load().var)
         self._cache = Cache(
             self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
-            store=open_store(settings, PathSettings.load().var), ttl_s=settings.answers_ttl_s,
+            store=self._store, ttl_s=settings.answers_ttl_s,
         )  # fmt: skip
-        self.jobs = Jobs(PathSettings.load().var / "service" / "jobs.db")
+        self.jobs = open_jobs(settings, PathSettings.load().var)
+        self.feedback = feedback_of(PathSettings.load().var)
+        for gauge in (metrics.STORE_UP, metrics.JOBS_UP):
+            gauge.set(1)
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
         self.version = bundle.manifest.version
-        self.about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
+        self._about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
+        self._cost, self._deadline_ms = CostSettings.load(), settings.deadline_ms
+        self._counting = Lock()
+        self._cpu_s, self._texts = 0.0, 0
 
     async def judge(self, texts: Sequence[str]) -> list[Classification]:
         """Judge N texts, N answers in their order.
@@ -46,7 +71,10 @@ class Answering:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        return await self._cache.judge(texts)
+        if (spans := tracer()) is None:
+            return await self._cache.judge(texts)
+        with spans.start_as_current_span("judge", attributes={"groundswell.texts": len(texts)}):
+            return await self._cache.judge(texts)
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
         """What the API says of N JSON values, in their order: an answer for each text, an error for what is none.
@@ -57,7 +85,34 @@ class Answering:
         reasons = [refusal(text) for text in texts]
         good = [text for text, bad in zip(texts, reasons, strict=True) if not bad]
         answers = iter(await self.judge(good) if good else [])
-        return [{"error": bad} if bad else _entry(next(answers), detail) for bad in reasons]
+        return [{"error": bad} if bad else _entry(text, next(answers), detail) for text, bad in zip(texts, reasons, strict=True)]
+
+    def describe(self) -> dict[str, Any]:
+        """Which model answers, what it was measured to do, what it takes, and what it costs here so far."""
+        metrics_of = dict(self._about["metrics"])
+        slices = metrics_of.pop("slices", {})
+        cpu_us = self._cpu_s / self._texts * 1e6 if self._texts else None
+        return self._about | {
+            "alias": _alias_of(self.version), "metrics": metrics_of, "slices": slices,
+            "limits": {
+                "texts": MAX_TEXTS, "characters": MAX_DOCUMENT_CHARS, "characters_together": MAX_WEIGHT * WEIGHT_CHARS,
+                "body_bytes": MAX_BODY_BYTES, "job_texts": MAX_JOB_TEXTS, "job_bytes": MAX_JOB_BYTES,
+                "deadline_ms": self._deadline_ms,
+            },
+            "cost": {
+                "texts": self._texts, "cpu_us_per_text": cpu_us and round(cpu_us, 1), "cpu_hour_usd": self._cost.cpu_hour_usd,
+                "usd_per_million_texts": cpu_us and round(self._cost.per_million(cpu_us), 4),
+            },
+        }  # fmt: skip
+
+    def full(self) -> int | None:
+        """Seconds after which a caller may come back; None while there is room."""
+        return self._batcher.full()
+
+    def stores(self) -> dict[str, str]:
+        """Each store by name: `up` or `down`, as its last operation went."""
+        known = {"jobs": self.jobs.up} | ({"answers": self._store.up} if self._store else {})
+        return {name: "up" if up else "down" for name, up in known.items()}
 
     async def close(self) -> None:
         """Answer what waits, then stop."""
@@ -71,20 +126,59 @@ class Answering:
         metrics.WAITING.set(self._batcher.waiting_texts)
 
     def _run(self, texts: list[str]) -> list[Classification]:
-        started = time.thread_time()
+        started, begun_ns = time.thread_time(), time.time_ns()
         answers, timings = self._classifier.classify_timed(texts)
-        metrics.CPU_SECONDS.inc(time.thread_time() - started)
+        cpu_s = time.thread_time() - started
+        with self._counting:
+            self._cpu_s, self._texts = self._cpu_s + cpu_s, self._texts + len(texts)
+        metrics.CPU_SECONDS.inc(cpu_s)
         metrics.TOKENIZE.observe(timings.tokenize_s)
         metrics.INFERENCE.observe(timings.inference_s)
         metrics.BATCH_TEXTS.observe(len(texts))
         metrics.BATCH_TOKENS.observe(timings.tokens)
+        if spans := tracer():  # a batch is many requests': a trace of its own
+            counts = {"texts": len(texts), "tokens": timings.tokens, "cpu_s": cpu_s}
+            counts |= {"tokenize_s": timings.tokenize_s, "inference_s": timings.inference_s}
+            attributes = {f"groundswell.{name}": count for name, count in counts.items()}
+            spans.start_span("batch", attributes=attributes, start_time=begun_ns).end()
         for answer in answers:
             metrics.TEXTS.labels(label=answer.label).inc()
         return answers
 
 
-def _entry(answer: Classification, detail: bool) -> dict[str, Any]:
+def _alias_of(version: str) -> str | None:
+    """The alias that this version holds now, by the ledger."""
+    ledger = read_ledger(PathSettings.load().var)
+    for alias in _HOLDERS:
+        move = next((move for move in reversed(ledger) if move["alias"] == alias), None)
+        if move and str(move.get("bundle", "")).endswith(f"/{version}"):
+            return alias
+    return None
+
+
+def open_jobs(settings: ServingSettings, var: Path) -> Jobs:
+    """The store of jobs of the settings.
+
+    Raises:
+        SettingsError: SQS is asked for without an address.
+    """
+    if settings.jobs == "sqlite":
+        return SQLiteJobs(var / "service" / "jobs.db")
+    from serving.service.jobs_sqs import SQSJobs
+
+    if settings.sqs_queue_url is None:
+        raise SettingsError("serving.jobs is sqs, and there is no queue.", remedy="Set GROUNDSWELL_SERVING__SQS_QUEUE_URL.")
+    return SQSJobs(settings.dynamodb_table, settings.sqs_queue_url)
+
+
+def _entry(text: str, answer: Classification, detail: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"label": answer.label, "confidence": answer.confidence}
     if detail:
         found["probabilities"] = dict(zip(LABELS, answer.probabilities, strict=True))
+        if answer.windows:
+            cleaned = clean(text)
+            found["windows"] = [
+                {"text": cleaned[one.start : one.end], "probabilities": dict(zip(LABELS, one.probabilities, strict=True))}
+                for one in answer.windows
+            ]
     return found

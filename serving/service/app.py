@@ -11,19 +11,20 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
 from serving.service.answering import Answering
 from serving.service.batching import Overloaded
+from serving.service.feedback_route import feedback_route
 from serving.service.job_routes import accept, job_routes
-from serving.service.jobs import work_forever
+from serving.service.jobs import JobsUnavailable, work_forever
 from serving.service.keys import Key
 from serving.service.openapi import openapi
 from serving.service.problems import Refused
 from serving.service.reading import parse_body, read_body
-from serving.service.schemas import MAX_BODY_BYTES, ClassifyRequest, all_refused
+from serving.service.schemas import MAX_BODY_BYTES, MAX_WEIGHT, WEIGHT_CHARS, ClassifyRequest, all_refused, weight
 
 Found = TypeVar("Found")
 
@@ -43,14 +44,23 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     """
 
     async def classify(request: Request) -> Response:
-        wanted = parse_body(ClassifyRequest, await read_body(request, MAX_BODY_BYTES))
-        if reason := all_refused(wanted.texts):
-            raise Refused(422, f"texts[0]: {reason}")
         key: Key | None = request.scope.get(KEY)
-        headers = {} if key is None else await gate().spend(key, len(wanted.texts))
+        try:
+            wanted = parse_body(ClassifyRequest, await read_body(request, MAX_BODY_BYTES))
+            if reason := all_refused(wanted.texts):
+                raise Refused(422, f"texts[0]: {reason}")
+        except Refused:
+            if key is not None:
+                await gate().spend(key, 1)  # a stream of nonsense is not free
+            raise
+        weights = sum(map(weight, wanted.texts))
+        headers = {} if key is None else await gate().spend(key, weights)
         here = answering()
         if "respond-async" in request.headers.get("prefer", ""):
             return await accept(here.jobs, request, wanted.texts, wanted.detail)
+        if weights > MAX_WEIGHT:
+            most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are judged at once"
+            raise Refused(413, f"The texts are too long together: {most}. Send `Prefer: respond-async`, or fewer.")
         try:
             entries = await unless_gone(request, here.entries(wanted.texts, wanted.detail))
         except Overloaded as error:
@@ -61,7 +71,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         return Response(body, headers=headers, media_type="application/json")
 
     async def show_model(_: Request) -> JSONResponse:
-        return JSONResponse(answering().about)
+        return JSONResponse(answering().describe())
 
     async def show_openapi(_: Request) -> JSONResponse:
         return JSONResponse(openapi())
@@ -71,6 +81,13 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
 
     async def to_docs(_: Request) -> RedirectResponse:
         return RedirectResponse("/docs")
+
+    async def unknown(request: Request) -> Response:
+        for route in request.app.routes:
+            if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
+                allowed = ", ".join(sorted(route.methods or ()))
+                raise Refused(405, f"{request.method} is not for this road, but {allowed}.", headers={"allow": allowed})
+        raise Refused(404, f"There is no {request.url.path[:200]!r} here; /docs shows what there is.")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -84,16 +101,19 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         routes=[
             Route("/v1/classify", classify, methods=["POST"]),
             *job_routes(lambda: answering().jobs),
+            feedback_route(answering),
             Route("/v1/model", show_model),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             Route("/", to_docs),
+            Route("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={
             Refused: _refused,
             HTTPException: _refused,
             ClientDisconnect: lambda *_: Response(status_code=499),  # nobody reads it
-            sqlite3.Error: lambda *_: Refused(503, "Jobs cannot be taken down or read now.", retry_after_s=5).response(),
+            JobsUnavailable: lambda *_: Refused(503, "Jobs cannot be taken down or read now.", retry_after_s=5).response(),
+            sqlite3.Error: lambda *_: Refused(503, "Feedback cannot be kept now.", retry_after_s=5).response(),
             Exception: lambda *_: Refused(500, "The server's log says more.").response(),
         },
         lifespan=lifespan,

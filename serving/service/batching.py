@@ -36,6 +36,7 @@ class _Waiting(Generic[Answer]):
     """At most a batch of one caller's texts."""
 
     texts: Sequence[str]
+    weight: int
     answers: "asyncio.Future[list[Answer]]"
     since: float = field(default_factory=time.monotonic)
 
@@ -49,20 +50,21 @@ class Batcher(Generic[Answer]):
 
     def __init__(
         self, run: Callable[[list[str]], Sequence[Answer]], *, workers: int, max_texts: int, window_s: float, deadline_s: float,
-        waited: Callable[[float], None] = lambda seconds: None,
+        waited: Callable[[float], None] = lambda seconds: None, weigh: Callable[[str], int] = lambda text: 1,
     ) -> None:  # fmt: skip
         """Make it; the first `submit` starts it.
 
         Args:
             run: Judges N texts, blocking, thread-safe; N answers in their order.
             workers: Batches that run at the same time.
-            max_texts: A batch holds no more.
+            max_texts: A batch weighs no more, unless it is one text.
             window_s: How long to wait for company when there was company before.
             deadline_s: A request that would wait longer, or did, is refused.
             waited: Told how long a caller's texts waited before they ran, in seconds.
+            weigh: How many texts a text counts for.
         """
         self._run, self._workers, self._max_texts = run, workers, max_texts
-        self._window_s, self._deadline_s, self._waited = window_s, deadline_s, waited
+        self._window_s, self._deadline_s, self._waited, self._weigh = window_s, deadline_s, waited, weigh
         self._queue: deque[_Waiting[Answer]] = deque()
         self._running: set[_Waiting[Answer]] = set()
         self._queued_texts = self._running_texts = 0
@@ -80,24 +82,31 @@ class Batcher(Generic[Answer]):
         """How long a request that came now would wait, by what the last batches took."""
         return self._text_s * (self._queued_texts + self._running_texts) / self._workers
 
+    def full(self) -> int | None:
+        """Seconds after which a caller who would be refused now may come back; None while nobody would be."""
+        wait = self.expected_wait_s()
+        return max(1, math.ceil(wait - self._deadline_s)) if wait > self._deadline_s else None
+
     async def submit(self, texts: Sequence[str]) -> list[Answer]:
         """Wait for the answers, in the order of the texts.
 
         Raises:
             Overloaded: The queue is longer than the deadline, or the deadline passed while waiting.
         """
-        wait = self.expected_wait_s()
-        if wait > self._deadline_s:
-            raise Overloaded(max(1, math.ceil(wait - self._deadline_s)), "queue")
+        if seconds := self.full():
+            raise Overloaded(seconds, "queue")
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
+        weights = [self._weigh(text) for text in texts]
         # Neighbours of like length share a batch: padding is what a batch costs.
-        order = range(len(texts)) if len(texts) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        parts = [order[start : start + self._max_texts] for start in range(0, len(texts), self._max_texts)]
+        order = range(len(texts)) if sum(weights) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        parts = cut(order, weights, self._max_texts)
         loop = asyncio.get_running_loop()
-        mine: list[_Waiting[Answer]] = [_Waiting([texts[i] for i in part], loop.create_future()) for part in parts]
+        mine: list[_Waiting[Answer]] = [
+            _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future()) for part in parts
+        ]
         self._queue.extend(mine)
-        self._queued_texts += len(texts)
+        self._queued_texts += sum(weights)
         async with self._more:
             self._more.notify_all()
         try:
@@ -121,7 +130,7 @@ class Batcher(Generic[Answer]):
         one.answers.cancel()
         if one in self._queue:
             self._queue.remove(one)
-            self._queued_texts -= len(one.texts)
+            self._queued_texts -= one.weight
 
     async def _forever(self) -> None:
         company = False
@@ -145,9 +154,9 @@ class Batcher(Generic[Answer]):
     def _next_batch(self) -> "list[_Waiting[Answer]]":
         batch: list[_Waiting[Answer]] = []
         size, now = 0, time.monotonic()
-        while self._queue and size + len(self._queue[0].texts) <= self._max_texts:
+        while self._queue and (not batch or size + self._queue[0].weight <= self._max_texts):
             one = self._queue.popleft()
-            self._queued_texts -= len(one.texts)
+            self._queued_texts -= one.weight
             if one.answers.done():
                 continue
             if now - one.since > self._deadline_s:
@@ -155,13 +164,14 @@ class Batcher(Generic[Answer]):
                 continue
             self._waited(now - one.since)
             batch.append(one)
-            size += len(one.texts)
+            size += one.weight
         return batch
 
     async def _judge(self, batch: "list[_Waiting[Answer]]") -> None:
         texts = [text for one in batch for text in one.texts]
+        weight = sum(one.weight for one in batch)
         self._running.update(batch)
-        self._running_texts += len(texts)
+        self._running_texts += weight
         started = time.monotonic()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
@@ -172,11 +182,24 @@ class Batcher(Generic[Answer]):
             return
         finally:
             self._running.difference_update(batch)
-            self._running_texts -= len(texts)
-        per_text = (time.monotonic() - started) / len(texts)
+            self._running_texts -= weight
+        per_text = (time.monotonic() - started) / weight
         self._text_s = per_text if not self._text_s else (1 - _NEWEST) * self._text_s + _NEWEST * per_text
         start = 0
         for one in batch:
             if not one.answers.done():
                 one.answers.set_result(list(answers[start : start + len(one.texts)]))
             start += len(one.texts)
+
+
+def cut(positions: Sequence[int], weights: Sequence[int], most: int) -> list[list[int]]:
+    """Cut positions, in their order, into parts that weigh at most so much, or hold one."""
+    parts: list[list[int]] = []
+    size = 0
+    for position in positions:
+        if not parts or size + weights[position] > most:
+            parts.append([])
+            size = 0
+        parts[-1].append(position)
+        size += weights[position]
+    return parts

@@ -15,12 +15,13 @@ from cachetools import LRUCache
 
 from data.cleaning import CLEANING_VERSION, clean
 from data.labels import LABELS
-from serving.classifier import Classification
+from serving.classifier import Classification, Window
 from serving.service import metrics
 from serving.service.stores import AnswerStore
 
 _FORM = struct.Struct("<B3H")
 """Label, and probabilities in ten-thousandths: what they are rounded to."""
+_WINDOW = struct.Struct("<2I3H")
 _UNWRITTEN = 64
 """Batches of answers that may wait to be written; more are left out."""
 
@@ -28,15 +29,25 @@ Judge = Callable[[Sequence[str]], Awaitable[list[Classification]]]
 
 
 def pack(answer: Classification) -> bytes:
-    """An answer in 7 bytes; nothing is lost."""
-    return _FORM.pack(LABELS.index(answer.label), *(round(10_000 * p) for p in answer.probabilities))
+    """An answer in 7 bytes, and 14 for each window; nothing is lost."""
+    whole = _FORM.pack(LABELS.index(answer.label), *_parts(answer.probabilities))
+    return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in answer.windows)
 
 
 def unpack(value: bytes) -> Classification:
     """The inverse of `pack`."""
-    label, *parts = _FORM.unpack(value)
+    label, *parts = _FORM.unpack_from(value)
+    windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
+    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows)
+
+
+def _parts(probabilities: Sequence[float]) -> list[int]:
+    return [round(10_000 * p) for p in probabilities]
+
+
+def _shares(parts: Sequence[int]) -> tuple[float, float, float]:
     negative, neutral, positive = (part / 10_000 for part in parts)
-    return Classification(LABELS[label], parts[label] / 10_000, (negative, neutral, positive))
+    return negative, neutral, positive
 
 
 @dataclass(eq=False)

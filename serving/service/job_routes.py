@@ -57,20 +57,22 @@ async def accept(jobs: Jobs, request: Request, texts: list[Any], detail: bool) -
         Refused: 503 when as many texts wait as may.
     """
     try:
-        job = await jobs.add(_owner(request) or "", texts, detail=detail, idempotency_key=request.headers.get("idempotency-key"))
+        job = await jobs.add(
+            owner_of(request) or "", texts, detail=detail, idempotency_key=request.headers.get("idempotency-key")
+        )
     except TooMany:
         raise Refused(503, "Too many texts wait in jobs; come back later.", retry_after_s=_RETRY_AFTER_S) from None
     return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
 
 
 async def _mine(jobs: Jobs, request: Request) -> Job:
-    job = await jobs.get(request.path_params["id"], _owner(request))
+    job = await jobs.get(request.path_params["id"], owner_of(request))
     if job is None:
         raise Refused(404, f"There is no job {request.path_params['id']!r} of this key; jobs are forgotten after a day.")
     return job
 
 
-def _owner(request: Request) -> str | None:
+def owner_of(request: Request) -> str | None:
     """The id of the caller's key; "" where keys are off; None, everybody's jobs, for an admin who looks."""
     key: Key | None = request.scope.get(KEY)
     if key is None:

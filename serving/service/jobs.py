@@ -1,7 +1,7 @@
-"""Long work, taken down before it is accepted: jobs in a SQLite file, judged part by part by whichever process is there.
+"""Long work, taken down before it is accepted and judged part by part: what the stores of jobs have in common, and the worker.
 
-A part is claimed for a time, judged, and its results written in one transaction under (job, part): a process that dies loses its
-claim, the next one judges the part again, and writing it twice is harmless. Several processes may share the file.
+A part is claimed for a time, judged, and its results written in one transaction under (job, first): a process that dies loses its
+claim, the next one judges the part again, and writing it twice is harmless. Several processes may share a store.
 """
 
 import asyncio
@@ -9,21 +9,19 @@ import hashlib
 import json
 import logging
 import secrets
-import sqlite3
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol
 
 from serving.service import metrics
-from serving.service.batching import Overloaded
+from serving.service.batching import Overloaded, cut
+from serving.service.schemas import weight
 
 State = Literal["queued", "running", "done", "cancelled"]
-Found = TypeVar("Found")
+Judge = Callable[[Sequence[Any], bool], Awaitable[list[dict[str, Any]]]]
+"""Texts and whether detail is wanted, to one entry a text."""
 
 PART_TEXTS = 64
 """Few enough that a caller who waits is not held up, enough to fill two batches."""
@@ -32,7 +30,7 @@ CLAIM_S = 20.0
 MAX_ATTEMPTS = 5
 """A part at which the service fails or dies so often gets errors for answers, so that its job ends."""
 KEEP_S = 86_400
-"""A job and its results are forgotten a day after it was made."""
+"""A job, its texts and its results are forgotten a day after it was made."""
 MAX_WAITING_TEXTS = 200_000
 _LOOK_S = 5.0
 """How often a process that has nothing to do looks for parts that others left."""
@@ -42,6 +40,10 @@ _log = logging.getLogger(__name__)
 
 class TooMany(Exception):
     """The queue of jobs is full."""
+
+
+class JobsUnavailable(Exception):
+    """The store of jobs cannot be read or written now."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Job:
     """Texts judged."""
     created_at: str
 
+    @classmethod
+    def of(cls, identity: str, *, total: int, done: int, created: float, cancelled: bool) -> "Job":
+        """From what a store keeps; `created` in seconds since 1970."""
+        state: State = "done" if done == total else "cancelled" if cancelled else "running" if done else "queued"
+        return cls(identity, state, total, done, datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"))
+
     def to_dict(self) -> dict[str, Any]:
         """As the API shows it."""
         return asdict(self) | {"results": f"/v1/results/{self.id}"}
@@ -66,26 +74,26 @@ class Part:
     """Texts of a job to be judged together."""
 
     job: str
-    number: int
+    first: int
+    """Position of its first text in the job."""
     texts: list[Any]
     detail: bool
     attempt: int
     """1 for the first time it is claimed."""
+    receipt: str | None = None
+    """What a queue wants back."""
 
 
-class Jobs:
-    """The file. Methods are for one event loop; each waits for the disk in a thread of its own."""
+class Jobs(Protocol):
+    """A store of jobs. Methods are for one event loop and raise `JobsUnavailable`."""
 
-    def __init__(self, path: Path) -> None:
-        """Opened, and made where it is not there, when it is first used."""
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
-        self._database: sqlite3.Connection | None = None
-        self.more = asyncio.Event()
-        """Set when a job has come."""
+    more: asyncio.Event
+    """Set when there may be parts to claim."""
+    up: bool
+    """Whether the last operation worked."""
 
     async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
-        """Take a job down; when this returns it is on the disk.
+        """Take a job down; when this returns it survives the death of this process.
 
         Args:
             owner: The id of the caller's key; nobody else sees the job.
@@ -96,169 +104,102 @@ class Jobs:
         Raises:
             TooMany: As many texts wait as may.
         """
-        named = hashlib.blake2b(f"{owner}\0{idempotency_key}".encode(), digest_size=12).hexdigest()
-        job = await self._do(self._add, named if idempotency_key else secrets.token_hex(12), owner, texts, detail)
-        self.more.set()
-        return job
+        ...
 
     async def get(self, job: str, owner: str | None) -> Job | None:
         """A job of this owner (None: of anybody), or None."""
-        return await self._do(self._get, job, owner)
+        ...
+
+    async def text(self, identity: str, owner: str | None) -> Any:
+        """The text that a line of a job's results is about, or None; `identity` is the line's `id`."""
+        ...
 
     async def cancel(self, job: str) -> None:
         """Judge no more of it; what is judged stays until it is forgotten. A finished job stays finished."""
-        await self._do(self._execute, "UPDATE jobs SET cancelled = 1 WHERE id = ? AND done < total", job)
+        ...
 
-    async def results(self, job: str) -> AsyncIterator[bytes]:
+    def results(self, job: str) -> AsyncIterator[bytes]:
         """The answers of a finished job, one JSON line a text, in the order of the texts, part by part."""
-        number, query = 0, "SELECT results FROM parts WHERE job = ? AND number = ?"
-        while (rows := await self._do(self._execute, query, job, number)) and rows[0][0]:
-            yield rows[0][0]
-            number += 1
+        ...
 
     async def claim(self) -> Part | None:
         """The oldest part that nobody judges, for `CLAIM_S`."""
-        return await self._do(self._claim)
+        ...
 
     async def finish(self, part: Part, results: Sequence[dict[str, Any]]) -> None:
         """Write a part's results; a part that is finished already stays as it is."""
-        lines = "".join(json.dumps(result, separators=(",", ":")) + "\n" for result in results)
-        await self._do(self._finish, part, lines.encode())
+        ...
 
     async def give_back(self, part: Part) -> None:
         """Let somebody else judge it; this was no attempt."""
-        undo = "UPDATE parts SET claimed_until = 0, attempts = attempts - 1 WHERE job = ? AND number = ?"
-        await self._do(self._execute, undo, part.job, part.number)
+        ...
+
+    async def waiting(self) -> int:
+        """Texts of all jobs that are not judged yet."""
+        ...
 
     async def close(self) -> None:
-        """Let go of the file."""
-        if self._database is not None:
-            await self._do(self._database.close)
-        self._thread.shutdown()
-
-    async def _do(self, work: Callable[..., Found], *arguments: Any) -> Found:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    def _open(self) -> sqlite3.Connection:
-        if self._database is None:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:  # one kind of error for a file that cannot be had
-                raise sqlite3.OperationalError(str(error)) from error
-            database = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
-            database.executescript(
-                """
-                PRAGMA journal_mode = WAL;
-                PRAGMA synchronous = FULL;
-                PRAGMA foreign_keys = ON;
-                CREATE TABLE IF NOT EXISTS jobs (
-                    id TEXT PRIMARY KEY, owner TEXT, total INTEGER, done INTEGER DEFAULT 0, detail INTEGER, created REAL,
-                    cancelled INTEGER DEFAULT 0
-                );
-                CREATE TABLE IF NOT EXISTS parts (
-                    job TEXT REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER, texts BLOB, results BLOB,
-                    claimed_until REAL DEFAULT 0, attempts INTEGER DEFAULT 0, PRIMARY KEY (job, number)
-                );
-                CREATE INDEX IF NOT EXISTS waiting ON parts (claimed_until) WHERE results IS NULL;
-                """
-            )
-            self._database = database
-        return self._database
-
-    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._open().execute(statement, values).fetchall()
-
-    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool) -> Job:
-        database, now = self._open(), time.time()
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            database.execute("DELETE FROM jobs WHERE created < ?", [now - KEEP_S])
-            if (known := self._get(job, owner)) is not None:
-                database.execute("COMMIT")
-                return known
-            waiting = "SELECT coalesce(sum(total - done), 0) FROM jobs WHERE NOT cancelled"
-            if database.execute(waiting).fetchone()[0] + len(texts) > MAX_WAITING_TEXTS:
-                raise TooMany
-            row = [job, owner, len(texts), detail, now]
-            database.execute("INSERT INTO jobs (id, owner, total, detail, created) VALUES (?, ?, ?, ?, ?)", row)
-            parts = [texts[start : start + PART_TEXTS] for start in range(0, len(texts), PART_TEXTS)]
-            database.executemany(
-                "INSERT INTO parts (job, number, texts) VALUES (?, ?, ?)",
-                [(job, number, json.dumps(part)) for number, part in enumerate(parts)],
-            )
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
-        return Job(job, "queued", len(texts), 0, _when(now))
-
-    def _get(self, job: str, owner: str | None) -> Job | None:
-        rows = self._execute("SELECT total, done, created, cancelled, owner FROM jobs WHERE id = ?", job)
-        if not rows or (owner is not None and rows[0][4] != owner):
-            return None
-        total, done, created, cancelled, _ = rows[0]
-        state: State = "done" if done == total else "cancelled" if cancelled else "running" if done else "queued"
-        return Job(job, state, total, done, _when(created))
-
-    def _claim(self) -> Part | None:
-        now = time.time()
-        rows = self._execute(
-            """
-            UPDATE parts SET claimed_until = ?, attempts = attempts + 1 WHERE (job, number) = (
-                SELECT job, number FROM parts JOIN jobs ON jobs.id = job
-                WHERE results IS NULL AND claimed_until < ? AND NOT cancelled ORDER BY created, number LIMIT 1
-            ) RETURNING job, number, texts, attempts
-            """,
-            now + CLAIM_S, now,
-        )  # fmt: skip
-        if not rows:
-            return None
-        job, number, texts, attempt = rows[0]
-        detail = self._execute("SELECT detail FROM jobs WHERE id = ?", job)[0][0]
-        return Part(job, number, json.loads(texts), bool(detail), attempt)
-
-    def _finish(self, part: Part, lines: bytes) -> None:
-        database = self._open()
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            written = database.execute(
-                "UPDATE parts SET results = ?, texts = NULL WHERE job = ? AND number = ? AND results IS NULL",
-                [lines, part.job, part.number],
-            )
-            if written.rowcount:
-                database.execute("UPDATE jobs SET done = done + ? WHERE id = ?", [len(part.texts), part.job])
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
+        """Let go of it."""
+        ...
 
 
-async def work_forever(jobs: Jobs, judge: Callable[[Sequence[Any], bool], Awaitable[list[dict[str, Any]]]]) -> None:
-    """Judge the parts of all jobs, one after the other, until cancelled; then the part in hand is given back.
+def name_job(owner: str, idempotency_key: str | None) -> str:
+    """The id of a new job, or of the one that this owner made with this key."""
+    if not idempotency_key:
+        return secrets.token_hex(12)
+    return hashlib.blake2b(f"{owner}\0{idempotency_key}".encode(), digest_size=12).hexdigest()
 
-    Args:
-        jobs: Where they are.
-        judge: Texts and whether detail is wanted, to one entry a text.
+
+def parts_of(texts: Sequence[Any]) -> list[tuple[int, list[Any]]]:
+    """A job's texts cut into parts, each with the position of its first."""
+    parts = cut(range(len(texts)), [weight(text) for text in texts], PART_TEXTS)
+    return [(part[0], [texts[i] for i in part]) for part in parts]
+
+
+def result_lines(part: Part, results: Sequence[dict[str, Any]]) -> bytes:
+    """A part's results as they are fetched: one JSON line a text, with an id that feedback may name."""
+    lines = ({"id": f"{part.job}-{part.first + i}"} | result for i, result in enumerate(results))
+    return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
+
+
+def place_of(identity: str) -> tuple[str, int] | None:
+    """The job and the position in it that a result's id names, or None."""
+    job, _, position = identity.rpartition("-")
+    return (job, int(position)) if job and position.isascii() and position.isdigit() and len(position) < 9 else None
+
+
+async def judge_part(jobs: Jobs, part: Part, judge: Judge) -> None:
+    """Judge a claimed part and write what came out; one that failed too often gets errors.
+
+    Raises:
+        Overloaded, JobsUnavailable: It was not judged, or not written.
+        Exception: What the judge raises.
     """
+    if part.attempt > MAX_ATTEMPTS:
+        results = [{"error": f"could not be judged: the service failed {MAX_ATTEMPTS} times"}] * len(part.texts)
+    else:
+        results = await judge(part.texts, part.detail)
+    await jobs.finish(part, results)
+    metrics.JOB_TEXTS.inc(len(results))
+
+
+async def work_forever(jobs: Jobs, judge: Judge) -> None:
+    """Judge the parts of all jobs, one after the other, until cancelled; then the part in hand is given back."""
     while True:
         jobs.more.clear()
         try:
             part = await jobs.claim()
-        except sqlite3.Error:
-            _log.exception("the file of jobs cannot be read; tried again")
+            metrics.JOBS_WAITING.set(await jobs.waiting())
+        except JobsUnavailable:
+            _log.exception("the store of jobs cannot be read; tried again")
             part = None
+            jobs.more.clear()
         if part is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(jobs.more.wait(), _LOOK_S)
             continue
         try:
-            if part.attempt > MAX_ATTEMPTS:
-                failed = {"error": f"could not be judged: the service failed {MAX_ATTEMPTS} times"}
-                results = [failed] * len(part.texts)
-            else:
-                results = await judge(part.texts, part.detail)
-            await jobs.finish(part, results)
-            metrics.JOB_TEXTS.inc(len(results))
+            await judge_part(jobs, part, judge)
         except Overloaded as full:  # callers who wait come first
             await _give_back(jobs, part)
             await asyncio.sleep(full.retry_after_s)
@@ -270,9 +211,5 @@ async def work_forever(jobs: Jobs, judge: Callable[[Sequence[Any], bool], Awaita
 
 
 async def _give_back(jobs: Jobs, part: Part) -> None:
-    with suppress(sqlite3.Error):  # then its claim runs out
+    with suppress(JobsUnavailable):  # then its claim runs out
         await jobs.give_back(part)
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

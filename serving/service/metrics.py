@@ -4,6 +4,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
+REQUESTS = Counter("groundswell_requests", "Requests, by route and HTTP status.", ["route", "status"])
+REQUEST_SECONDS = Histogram(
+    "groundswell_request_seconds", "From a request's coming to its response's end, in seconds.", ["route"], buckets=_SECONDS
+)
 QUEUE = Histogram("groundswell_queue_seconds", "From a request's coming to its batch's start, in seconds.", buckets=_SECONDS)
 TOKENIZE = Histogram("groundswell_tokenize_seconds", "Cleaning and tokenizing one batch, in seconds.", buckets=_SECONDS)
 INFERENCE = Histogram("groundswell_inference_seconds", "Running the model on one batch, in seconds.", buckets=_SECONDS)
@@ -18,6 +22,8 @@ CACHED = Counter(
 )
 STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.", multiprocess_mode="livemin")
 STORE_ERRORS = Counter("groundswell_store_errors", "Operations of the store of answers that failed or took too long.")
+JOBS_WAITING = Gauge("groundswell_jobs_waiting_texts", "Texts that wait in jobs.", multiprocess_mode="livemax")
+JOBS_UP = Gauge("groundswell_jobs_up", "1 while the store of jobs works, else 0.", multiprocess_mode="livemin")
 JOB_TEXTS = Counter("groundswell_job_texts", "Texts judged for jobs.")
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
 MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"], multiprocess_mode="livemax")

@@ -2,26 +2,38 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.contracts import MAX_TEXT_CHARS
+from data.contracts import MAX_DOCUMENT_CHARS
 
 MAX_TEXTS = 256
-MAX_BODY_BYTES = 4 * MAX_TEXT_CHARS * MAX_TEXTS
+MAX_BODY_BYTES = 10 * 2**20
 MAX_JOB_TEXTS = 10_000
 MAX_JOB_BYTES = 32 * 2**20
+WEIGHT_CHARS = 400
+"""A text counts once for each 400 characters begun, about what fills a window of the model: in batches, parts and rates."""
+MAX_WEIGHT = 1024
+"""Of one request to /v1/classify: some seconds of work."""
 Domain = Literal["tweets", "reviews", "support", "finance", "news"]
+
+
+_DETAIL = "Give the probabilities of all labels too, and of a long text those of its windows."
 
 
 def refusal(text: Any) -> str | None:
     """Why a text is not judged, or None."""
     if not isinstance(text, str):
         return f"is {type(text).__name__}, not a string"
-    if len(text) > MAX_TEXT_CHARS:
-        return f"has {len(text):,} characters, at most {MAX_TEXT_CHARS:,} are judged"
+    if len(text) > MAX_DOCUMENT_CHARS:
+        return f"has {len(text):,} characters, at most {MAX_DOCUMENT_CHARS:,} are judged"
     if "\x00" in text:
         return "holds null bytes"
     return None if text.strip() else "is blank"
+
+
+def weight(text: Any) -> int:
+    """How much work a JSON value is, at least 1."""
+    return 1 + len(text) // WEIGHT_CHARS if isinstance(text, str) else 1
 
 
 def all_refused(texts: list[Any]) -> str | None:
@@ -36,10 +48,10 @@ class ClassifyRequest(BaseModel):
 
     texts: list[Any] = Field(
         min_length=1, max_length=MAX_TEXTS, json_schema_extra={"items": {"type": "string"}},
-        description=f"Each 1 to {MAX_TEXT_CHARS:,} characters. One that cannot be judged gets an error in its place.",
+        description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. One that cannot be judged gets an error in its place.",
     )  # fmt: skip
     domain: Domain | None = Field(default=None, description="What kind of texts these are: counted in the metrics.")
-    detail: bool = Field(default=False, description="Give the probabilities of all labels too.")
+    detail: bool = Field(default=False, description=_DETAIL)
 
 
 class JobRequest(BaseModel):
@@ -48,7 +60,30 @@ class JobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
 
     texts: list[Any] = Field(min_length=1, max_length=MAX_JOB_TEXTS, json_schema_extra={"items": {"type": "string"}})
-    detail: bool = Field(default=False, description="Give the probabilities of all labels too.")
+    detail: bool = Field(default=False, description=_DETAIL)
+
+
+class FeedbackRequest(BaseModel):
+    """`POST /v1/feedback`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"}]},
+    )
+
+    text: str | None = Field(default=None, description="The text; this or `id`.")
+    id: str | None = Field(default=None, description="As a line of a job's results shows it; a day long.")
+    label: Literal["negative", "neutral", "positive"] = Field(description="What it should have been.")
+    by: str = Field(min_length=1, max_length=200, description="Who says so; of each the last word on a text counts.")
+    domain: Domain | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "FeedbackRequest":
+        if (self.text is None) == (self.id is None):
+            raise ValueError("give either text or id")
+        if self.text is not None and (bad := refusal(self.text)):
+            raise ValueError(f"text {bad}")
+        return self
 
 
 class JobShown(BaseModel):
@@ -70,12 +105,22 @@ class Probabilities(BaseModel):
     positive: float
 
 
+class JudgedWindow(BaseModel):
+    """A part of a text that is longer than the model reads, cleaned, and judged by itself."""
+
+    text: str
+    probabilities: Probabilities
+
+
 class Answer(BaseModel):
     """One judged text."""
 
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
+    windows: list[JudgedWindow] | None = Field(
+        default=None, description="With `detail` only, of a long text: its probabilities are their mean, weighted by tokens."
+    )
 
 
 class NotJudged(BaseModel):

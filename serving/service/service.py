@@ -12,7 +12,9 @@ from serving.service.admission import Admission, Gate
 from serving.service.answering import Answering
 from serving.service.app import create_app
 from serving.service.keys import keys_of
+from serving.service.observing import Observing
 from serving.service.problems import Refused
+from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
 
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
@@ -62,4 +64,11 @@ class Sentiment:
         await _answering.pop().close()
 
 
-Sentiment.add_asgi_middleware(Admission, gate=_gate)  # type: ignore[arg-type]
+def _full() -> int | None:
+    return _answering[0].full() if _answering else None
+
+
+# The first is the outermost.
+Sentiment.add_asgi_middleware(Readiness, answering=_current)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Observing)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Admission, gate=_gate, full=_full)  # type: ignore[arg-type]

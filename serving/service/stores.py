@@ -1,4 +1,4 @@
-"""Where answers are kept beyond one process: SQLite or Redis, behind one interface.
+"""Where answers are kept beyond one process: SQLite, Redis or DynamoDB, behind one interface.
 
 A store of answers is a cache: what cannot be read is judged again, what cannot be written is left out. `Guarded` sees to it that
 a store that is slow or gone costs a caller at most its time-out, and once every few seconds, not on each request.
@@ -146,6 +146,8 @@ class Guarded:
         """
         self._store, self._timeout_s, self._rest_s = store, timeout_s, rest_s
         self._again_at = 0.0
+        self.up = True
+        """Whether the last operation worked."""
         self._wanted: set[bytes] = set()
         self._next: asyncio.Task[dict[bytes, bytes]] | None = None
         self._looking = asyncio.Lock()
@@ -185,9 +187,11 @@ class Guarded:
         except Exception:  # each store has errors of its own; none may reach a caller
             metrics.STORE_ERRORS.inc()
             metrics.STORE_UP.set(0)
+            self.up = False
             self._again_at = time.monotonic() + self._rest_s
             return None
         metrics.STORE_UP.set(1)
+        self.up = True
         return found
 
 
@@ -201,6 +205,10 @@ def open_store(settings: ServingSettings, var: Path) -> Guarded | None:
         return None
     if settings.answers == "sqlite":
         return Guarded(SQLiteStore(var / "service" / "answers.db"))
+    if settings.answers == "dynamodb":
+        from serving.service.dynamodb import DynamoDBStore
+
+        return Guarded(DynamoDBStore(settings.dynamodb_table))
     if settings.redis_url is None:
         raise SettingsError("serving.answers is redis, and there is no address.", remedy="Set GROUNDSWELL_SERVING__REDIS_URL.")
     return Guarded(RedisStore(settings.redis_url.get_secret_value()))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data.cleaning import clean
 from data.labels import LABELS
-from serving.classifier import Classification
+from serving.classifier import Classification, Window
 from serving.service.cache import Cache, pack, unpack
 from serving.service.stores import SQLiteStore
 
@@ -42,8 +42,9 @@ def cache(judge, fingerprint="one", texts=100, store=None):
 @given(st.integers(0, 2), st.lists(st.integers(0, 10_000), min_size=3, max_size=3))
 def test_packing_loses_nothing(label, parts):
     negative, neutral, positive = (part / 10_000 for part in parts)
-    one = Classification(LABELS[label], parts[label] / 10_000, (negative, neutral, positive))
-    assert unpack(pack(one)) == one and len(pack(one)) == 7
+    windows = (Window(0, 400, (1.0, 0.0, 0.0)), Window(401, 70_000, (negative, neutral, positive)))
+    one = Classification(LABELS[label], parts[label] / 10_000, (negative, neutral, positive), windows[: parts[0] % 3])
+    assert unpack(pack(one)) == one and len(pack(one)) == 7 + 14 * len(one.windows)
 
 
 @given(st.lists(st.lists(st.text(max_size=3), min_size=1, max_size=6), min_size=1, max_size=8))

@@ -1,12 +1,14 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.cleaning import clean
 from data.errors import BundleError
 from serving.bundle import write_bundle
 from serving.classifier import Classifier
@@ -52,7 +54,39 @@ def test_runs_stay_within_the_budget_of_padded_tokens(classifier):
     assert timings.padded_tokens / timings.batches <= 64
     assert timings.texts == 40 and timings.tokens <= timings.padded_tokens
     _, one = classifier.classify_timed(["great " * 500])
-    assert one.tokens == 32, "a long text is cut at max_length"
+    assert one.tokens == 500 + 2 * 17, "a long text is judged in windows of 30 words and two special tokens"
+
+
+def test_a_long_text_is_the_mean_of_its_windows_weighted_by_tokens(classifier):
+    words = ["great"] * 30 + ["awful"] * 30 + ["awful"] * 10
+    text = " ".join(words)
+    (answer,) = classifier.classify([text])
+    parts = [" ".join(words[start : start + 30]) for start in (0, 30, 60)]
+    alone = classifier.predict_proba(parts)
+    expected = np.average(alone, axis=0, weights=[32, 32, 12])
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-4)
+    assert answer.label == "negative" and [text[one.start : one.end] for one in answer.windows] == parts
+    np.testing.assert_allclose([one.probabilities for one in answer.windows], alone, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["great", "awful", "soup", "@a", "http://x.y", "é😀", "&amp;", "\u200b", "zzz"]), max_size=120))
+def test_windows_hold_the_whole_cleaned_text_in_order(classifier, words):
+    text = " ".join(words)
+    (answer,) = classifier.classify([text])
+    assert bool(answer.windows) == (len(words_of(classifier, text)) > 30)
+    if answer.windows:
+        cleaned, bounds = clean(text), [(one.start, one.end) for one in answer.windows]
+        assert bounds[0][0] == 0 and bounds[-1][1] == len(cleaned)
+        assert all(not cleaned[a:b].strip() for (_, a), (b, _) in pairwise(bounds))
+
+
+def words_of(classifier, text):
+    classifier._tokenizer.no_truncation()
+    try:
+        return classifier._tokenizer.encode(clean(text), add_special_tokens=False).ids
+    finally:
+        classifier._tokenizer.enable_truncation(32)
 
 
 def test_temperature_moves_confidence_and_no_label(tmp_path):

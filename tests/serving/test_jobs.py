@@ -1,11 +1,12 @@
-"""Jobs: the file alone, and the real service that is killed in the middle of one."""
+"""Jobs: each store by the same tests, and the real service that is killed in the middle of one."""
 
 import asyncio
 import json
 import signal
-import sqlite3
 import threading
 import time
+from functools import partial
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -13,10 +14,39 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from serving.service import jobs as jobs_module
 from serving.service.batching import Overloaded
-from serving.service.jobs import Jobs, TooMany, work_forever
+from serving.service.jobs import JobsUnavailable, TooMany, work_forever
+from serving.service.jobs_sqlite import SQLiteJobs
+from serving.service.jobs_sqs import SQSJobs
 from serving.service.keys import keys_of
+from tests.components.java import DynamoDB, ElasticMQ, aws, environment, set_environment
 from tests.models import tiny_bundle
 from tests.serving.running import serving
+
+
+@pytest.fixture(scope="module")
+def dynamodb(tmp_path_factory):
+    server = DynamoDB(tmp_path_factory.mktemp("dynamodb"))
+    server.table("groundswell")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def elasticmq(tmp_path_factory):
+    server = ElasticMQ(tmp_path_factory.mktemp("elasticmq"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("sqs", marks=pytest.mark.integration)])
+def open_jobs(request, tmp_path, monkeypatch):
+    """Opens the same store again and again."""
+    if request.param == "sqlite":
+        return partial(SQLiteJobs, tmp_path / "jobs.db")
+    dynamodb, elasticmq = (request.getfixturevalue(name) for name in ("dynamodb", "elasticmq"))
+    set_environment(monkeypatch, dynamodb, elasticmq)
+    queue, _ = elasticmq.queue(f"jobs-{tmp_path.name[-40:]}")
+    return partial(SQSJobs, "groundswell", queue)
 
 
 async def echo(texts, detail):
@@ -24,7 +54,10 @@ async def echo(texts, detail):
 
 
 async def lines(jobs, job):
-    return [json.loads(line) for part in [chunk async for chunk in jobs.results(job)] for line in part.splitlines()]
+    """The results without their ids, which are checked."""
+    found = [json.loads(line) for part in [chunk async for chunk in jobs.results(job)] for line in part.splitlines()]
+    assert [one.pop("id") for one in found] == [f"{job}-{n}" for n in range(len(found))]
+    return found
 
 
 async def until_done(jobs, job, judge=echo):
@@ -36,11 +69,11 @@ async def until_done(jobs, job, judge=echo):
     await asyncio.wait([worker])
 
 
-def test_a_job_is_judged_part_by_part_and_its_answers_come_in_order(tmp_path):
+def test_a_job_is_judged_part_by_part_and_its_answers_come_in_order(open_jobs):
     texts = [f"text {n}" for n in range(200)]
 
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         job = await jobs.add("me", texts, detail=True)
         assert (job.state, job.total, job.done) == ("queued", 200, 0)
         await until_done(jobs, job.id)
@@ -58,9 +91,9 @@ def test_a_job_is_judged_part_by_part_and_its_answers_come_in_order(tmp_path):
     assert mine.done == 200 and yours is None and none is None
 
 
-def test_the_same_idempotency_key_gives_the_same_job_to_its_owner_only(tmp_path):
+def test_the_same_idempotency_key_gives_the_same_job_to_its_owner_only(open_jobs):
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         ids = [
             (await jobs.add(owner, ["a"], detail=False, idempotency_key=key)).id
             for owner, key in (("me", "k"), ("me", "k"), ("you", "k"), ("me", None), ("me", None))
@@ -72,11 +105,9 @@ def test_the_same_idempotency_key_gives_the_same_job_to_its_owner_only(tmp_path)
     assert ids[0] == ids[1] and len(set(ids)) == 4
 
 
-def test_a_part_whose_judge_died_goes_to_the_next_and_counts_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.2)
-
+def test_a_part_whose_judge_died_goes_to_the_next_and_counts_once(open_jobs):
     async def go():
-        dead, alive = Jobs(tmp_path / "jobs.db"), Jobs(tmp_path / "jobs.db")
+        dead, alive = open_jobs(claim_s=3), open_jobs(claim_s=3)
         job = await dead.add("me", ["a", "b"], detail=False)
         part = await dead.claim()
         assert await alive.claim() is None, "it is being judged"
@@ -94,7 +125,7 @@ def test_a_part_whose_judge_died_goes_to_the_next_and_counts_once(tmp_path, monk
     assert asyncio.run(go()) == ([{"n": 1}, {"n": 2}], 2)
 
 
-def test_several_processes_share_a_file_and_no_part_is_judged_twice(tmp_path):
+def test_several_workers_share_a_store_and_no_part_is_judged_twice(open_jobs):
     judged, texts = [], [f"text {n}" for n in range(64 * 30)]
 
     async def count(texts, detail):
@@ -102,7 +133,7 @@ def test_several_processes_share_a_file_and_no_part_is_judged_twice(tmp_path):
         return await echo(texts, detail)
 
     async def make():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         job = await jobs.add("me", texts, detail=False)
         await jobs.close()
         return job.id
@@ -110,7 +141,7 @@ def test_several_processes_share_a_file_and_no_part_is_judged_twice(tmp_path):
     job = asyncio.run(make())
 
     async def work():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         await until_done(jobs, job, count)
         await jobs.close()
 
@@ -122,9 +153,9 @@ def test_several_processes_share_a_file_and_no_part_is_judged_twice(tmp_path):
     assert sorted(judged) == sorted(texts)
 
 
-def test_a_cancelled_job_is_judged_no_further_and_a_finished_one_stays_finished(tmp_path):
+def test_a_cancelled_job_is_judged_no_further_and_a_finished_one_stays_finished(open_jobs):
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         first = await jobs.add("me", ["a"] * 100, detail=False)
         await jobs.finish(await jobs.claim(), await echo(["a"] * 64, False))
         await jobs.cancel(first.id)
@@ -139,22 +170,19 @@ def test_a_cancelled_job_is_judged_no_further_and_a_finished_one_stays_finished(
     assert asyncio.run(go()) == ["cancelled", "done"]
 
 
-def test_the_queue_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "MAX_WAITING_TEXTS", 100)
-
+def test_the_queue_is_bounded(open_jobs):
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
-        await jobs.add("me", ["a"] * 90, detail=False)
+        jobs = open_jobs(max_waiting_texts=200)
+        await jobs.add("me", ["a"] * 128, detail=False)
         with pytest.raises(TooMany):
-            await jobs.add("me", ["a"] * 11, detail=False)
-        await jobs.add("me", ["a"] * 10, detail=False)
+            await jobs.add("me", ["a"] * 128, detail=False)
+        await jobs.add("me", ["a"] * 64, detail=False)
         await jobs.close()
 
     asyncio.run(go())
 
 
-def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.01)
+def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_nobody(open_jobs, monkeypatch):
     monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
 
     async def judge(texts, detail):
@@ -163,7 +191,7 @@ def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_no
         return await echo(texts, detail)
 
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs(claim_s=0)
         bad, good = await jobs.add("me", ["poison"], detail=False), await jobs.add("me", ["fine"], detail=False)
         await until_done(jobs, bad.id, judge)
         await until_done(jobs, good.id, judge)
@@ -175,7 +203,7 @@ def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_no
     assert "failed 5 times" in bad[0]["error"] and good[0]["text"] == "fine"
 
 
-def test_when_the_service_is_full_callers_who_wait_come_first(tmp_path):
+def test_when_the_service_is_full_callers_who_wait_come_first(open_jobs):
     refused = []
 
     async def judge(texts, detail):
@@ -185,7 +213,7 @@ def test_when_the_service_is_full_callers_who_wait_come_first(tmp_path):
         return await echo(texts, detail)
 
     async def go():
-        jobs = Jobs(tmp_path / "jobs.db")
+        jobs = open_jobs()
         job = await jobs.add("me", ["a"], detail=False)
         await until_done(jobs, job.id, judge)
         await jobs.close()
@@ -195,19 +223,18 @@ def test_when_the_service_is_full_callers_who_wait_come_first(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.05)
     monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
     broken = []
 
-    class Full(Jobs):
+    class Full(SQLiteJobs):
         async def finish(self, part, results):
             if len(broken) < 2:
                 broken.append(part)
-                raise sqlite3.OperationalError("database or disk is full")
+                raise JobsUnavailable("database or disk is full")
             await super().finish(part, results)
 
     async def go():
-        jobs = Full(tmp_path / "jobs.db")
+        jobs = Full(tmp_path / "jobs.db", claim_s=0.02)
         job = await jobs.add("me", ["a"], detail=False)
         await until_done(jobs, job.id)
         found = await lines(jobs, job.id)
@@ -218,26 +245,199 @@ def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monke
 
 
 def test_giving_a_part_up_survives_a_file_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "CLAIM_S", 0.01)
     monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
     monkeypatch.setattr(jobs_module, "MAX_ATTEMPTS", 0)
     broken = []
 
-    class Full(Jobs):
+    class Full(SQLiteJobs):
         async def finish(self, part, results):
             if not broken:
                 broken.append(part)
-                raise sqlite3.OperationalError("database or disk is full")
+                raise JobsUnavailable("database or disk is full")
             await super().finish(part, results)
 
     async def go():
-        jobs = Full(tmp_path / "jobs.db")
+        jobs = Full(tmp_path / "jobs.db", claim_s=0.02)
         job = await jobs.add("me", ["a"], detail=False)
         await until_done(jobs, job.id)
         await jobs.close()
 
     asyncio.run(go())
     assert broken
+
+
+def test_a_clock_that_is_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
+    """The process that died had a clock an hour ahead, the next one's is right, a third one's an hour behind."""
+    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.05)
+    real = time.time
+
+    async def go():
+        dead, jobs = open_jobs(claim_s=1), open_jobs(claim_s=1)
+        with patch("time.time", lambda: real() + 3600):
+            job = await dead.add("me", ["a"] * 70, detail=False)
+            assert await dead.claim() is not None
+        await until_done(jobs, job.id)
+        with patch("time.time", lambda: real() - 3600):
+            later = await jobs.add("me", ["b"], detail=False)
+            await until_done(jobs, later.id)
+        found = len(await lines(jobs, job.id)), await lines(jobs, later.id)
+        await dead.close()
+        await jobs.close()
+        return found
+
+    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False}])
+
+
+def test_a_text_is_found_by_the_id_of_its_result(open_jobs):
+    texts = [f"text {n}" + " and so on" * (n % 3 * 90) for n in range(150)]
+
+    async def go():
+        jobs = open_jobs()
+        job = await jobs.add("me", texts, detail=False)
+        found = [await jobs.text(f"{job.id}-{n}", None) for n in (0, 63, 64, 149)]
+        wrong = [
+            f"{job.id}-150",
+            f"{job.id}--1",
+            f"{job.id}-",
+            job.id,
+            "none-0",
+            "",
+            "-",
+            f"{job.id}-999999999999",
+            f"{job.id}-²",
+        ]
+        missing = [await jobs.text(identity, None) for identity in wrong] + [await jobs.text(f"{job.id}-0", "you")]
+        await until_done(jobs, job.id)
+        found.append(await jobs.text(f"{job.id}-7", "me"))
+        await jobs.close()
+        return found, missing
+
+    found, missing = asyncio.run(go())
+    assert found == [texts[0], texts[63], texts[64], texts[149], texts[7]] and missing == [None] * 10
+
+
+@pytest.mark.integration
+class TestTheQueue:
+    """What only a queue of messages has."""
+
+    @pytest.fixture
+    def queue(self, dynamodb, elasticmq, tmp_path, monkeypatch):
+        set_environment(monkeypatch, dynamodb, elasticmq)
+        return elasticmq.queue(f"q-{tmp_path.name[-40:]}", receives=2)
+
+    def test_a_message_delivered_again_changes_nothing(self, elasticmq, queue):
+        async def go():
+            jobs = SQSJobs("groundswell", queue[0])
+            job = await jobs.add("me", ["a"] * 70, detail=False)
+            await until_done(jobs, job.id)
+            for first in (0, 64, 0):
+                aws("sqs", elasticmq.url).send_message(QueueUrl=queue[0], MessageBody=json.dumps({"job": job.id, "first": first}))
+            async with asyncio.timeout(60):
+                while jobs._waiting():
+                    assert await jobs.claim() is None
+            found = await jobs.get(job.id, None), len(await lines(jobs, job.id))
+            await jobs.close()
+            return found
+
+        job, count = asyncio.run(go())
+        assert (job.done, count) == (70, 70)
+
+    def test_a_message_that_is_none_of_ours_ends_in_the_dead_letters_and_holds_up_nobody(self, elasticmq, queue):
+        client = aws("sqs", elasticmq.url)
+        for body in ("not json", "[]", '{"job": "x"}', '{"job": "x", "first": "y"}'):
+            client.send_message(QueueUrl=queue[0], MessageBody=body)
+
+        async def go():
+            jobs = SQSJobs("groundswell", queue[0], claim_s=0)
+            job = await jobs.add("me", ["a"], detail=False)
+            await until_done(jobs, job.id)
+            async with asyncio.timeout(60):
+                while int(dead()) < 4:
+                    await jobs.claim()
+            await jobs.close()
+
+        def dead():
+            name = "ApproximateNumberOfMessages"
+            return client.get_queue_attributes(QueueUrl=queue[1], AttributeNames=[name])["Attributes"][name]
+
+        asyncio.run(go())
+
+    def test_a_caller_who_asks_again_after_the_process_died_in_the_middle_gets_a_whole_job(self, queue, monkeypatch):
+        async def go():
+            jobs = SQSJobs("groundswell", queue[0])
+            with monkeypatch.context() as dying:
+                dying.setattr(jobs, "_send", lambda job, firsts: (_ for _ in ()).throw(ZeroDivisionError))
+                with pytest.raises(ZeroDivisionError):
+                    await jobs.add("me", ["a"] * 70, detail=False, idempotency_key="again")
+            job = await jobs.add("me", ["a"] * 70, detail=False, idempotency_key="again")
+            await until_done(jobs, job.id)
+            count = len(await lines(jobs, job.id))
+            await jobs.close()
+            return count
+
+        assert asyncio.run(go()) == 70
+
+    def test_both_servers_restarted_in_the_middle_lose_nothing(self, tmp_path, monkeypatch):
+        (tmp_path / "d").mkdir(), (tmp_path / "q").mkdir()
+        dynamodb, elasticmq = DynamoDB(tmp_path / "d"), ElasticMQ(tmp_path / "q")
+        monkeypatch.setattr(jobs_module, "_LOOK_S", 0.2)
+        try:
+            set_environment(monkeypatch, dynamodb, elasticmq)
+            dynamodb.table("groundswell")
+            queue, _ = elasticmq.queue("jobs")
+            half = threading.Event()
+
+            async def judge(texts, detail):
+                half.set()
+                await asyncio.sleep(0.05)
+                return await echo(texts, detail)
+
+            def restart():
+                half.wait(30)
+                for server in (dynamodb, elasticmq):
+                    server.stop()
+                    server.start()
+
+            async def go():
+                jobs = SQSJobs("groundswell", queue, claim_s=2)
+                job = await jobs.add("me", [f"text {n}" for n in range(64 * 20)], detail=False)
+                worker, restarting = asyncio.create_task(work_forever(jobs, judge)), asyncio.to_thread(restart)
+                await restarting
+                async with asyncio.timeout(90):
+                    while True:
+                        try:
+                            if (await jobs.get(job.id, None)).state == "done":
+                                break
+                        except JobsUnavailable:
+                            pass
+                        await asyncio.sleep(0.1)
+                worker.cancel()
+                await asyncio.wait([worker])
+                found = await lines(jobs, job.id)
+                await jobs.close()
+                return found
+
+            assert asyncio.run(go()) == [{"text": f"text {n}", "detail": False} for n in range(64 * 20)]
+        finally:
+            dynamodb.stop()
+            elasticmq.stop()
+
+
+@pytest.mark.integration
+def test_the_service_on_dynamodb_and_sqs(bundle, tmp_path, dynamodb, elasticmq, monkeypatch):
+    for name, value in environment(dynamodb, elasticmq).items():
+        monkeypatch.setenv(name, value)
+    queue, _ = elasticmq.queue("service")
+    settings = {"answers": "dynamodb", "jobs": "sqs", "sqs_queue_url": queue}
+    with serving(bundle, tmp_path, **settings) as (client, _):
+        job = client.post("/v1/jobs", json={"texts": ["a great film", "an awful soup"] * 50}).json()
+        done = finished(client, f"/v1/jobs/{job['id']}")
+        labels = [json.loads(line)["label"] for line in client.get(done["results"]).text.splitlines()]
+        assert labels == ["positive", "negative"] * 50
+    with serving(bundle, tmp_path, **settings) as (client, _):
+        assert client.post("/v1/classify", json={"texts": ["a great film"]}).json()["predictions"][0]["label"] == "positive"
+        assert 'groundswell_cached_texts_total{tier="store"} 1.0' in client.get("/metrics").text
+        assert not (tmp_path / "var" / "service" / "jobs.db").exists()
 
 
 @pytest.mark.integration
@@ -271,6 +471,7 @@ def test_jobs_over_http_as_json_as_lines_and_by_preference(bundle, tmp_path):
         done = finished(client, made.headers["location"])
         answers = [json.loads(line) for line in client.get(done["results"]).text.splitlines()]
         direct = client.post("/v1/classify", json={"texts": texts[:256], "detail": True}).json()["predictions"]
+        assert [answer.pop("id") for answer in answers] == [f"{done['id']}-{n}" for n in range(301)]
         assert len(answers) == 301 and answers[:256] == direct and answers[-1] == {"error": "is blank"}
 
         upload = "".join(json.dumps(line) + "\n" for line in [{"text": "a great film"}, {"id": 7}, "an awful soup"])

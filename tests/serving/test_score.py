@@ -55,7 +55,7 @@ def bad_rows():
 @pytest.mark.parametrize("out", ["o.csv", "o.jsonl", "o.parquet"])
 def test_one_line_a_row_and_the_reason_where_there_is_no_answer(out, tmp_path, classifier):
     result = score(write(tmp_path / "a.jsonl", pd.DataFrame(bad_rows())), classifier, out=tmp_path / out)
-    assert result.skipped == {"blank text": 1, "text over 10,000 characters": 1, "unknown label": 1}
+    assert result.skipped == {"blank text": 1, "text over 100,000 characters": 1, "unknown label": 1}
     if out.endswith("csv"):
         with (tmp_path / out).open() as file:
             lines = list(csv.DictReader(file))

@@ -1,12 +1,19 @@
 """The real service: `bentoml serve` at the root of the checkout, over HTTP."""
 
+import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import psutil
 import pytest
 
+from data.feedback import feedback_of
+from serving.service.keys import keys_of
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -63,7 +70,8 @@ def test_it_says_which_model_answers_and_describes_itself(service, bundle):
         (b'{"texts": ["x"], "domain": "poems"}', 422, "domain"),
         (b'{"text": ["x"]}', 422, "texts"),
         (b'{"texts": ["x"], "more": 1}', 422, "more"),
-        (b'{"texts": ["' + b"x" * 10_001 + b'"]}', 422, "texts[0]"),
+        (b'{"texts": ["' + b"x" * 100_001 + b'"]}', 422, "texts[0]"),
+        (b'{"texts": [' + b",".join([b'"' + b"x" * 90_000 + b'"'] * 5) + b"]}", 413, "at most 409,600 characters"),
         (b'{"texts": [' + b",".join([b'"x"'] * 257) + b"]}", 422, "texts"),
         (b'{"texts": ["' + b"x" * 11_000_000 + b'"]}', 413, "over"),
         (b'{"texts": ["\xff"]}', 400, "JSON"),
@@ -80,14 +88,14 @@ def test_a_bad_request_gets_problem_details(content, status, says, service):
 
 def test_a_bad_text_gets_an_error_in_its_place_and_the_others_their_answers(service):
     client, _ = service
-    bad = ["  ", None, 7, "a\x00b", "x" * 10_001]
+    bad = ["  ", None, 7, "a\x00b", "x" * 100_001]
     response = post(client, {"texts": ["a great film", *bad, "an awful soup"]})
     assert response.status_code == 200
     first, *middle, last = response.json()["predictions"]
     assert (first["label"], last["label"]) == ("positive", "negative") and "probabilities" not in first
     said = [entry["error"] for entry in middle]
     assert said == ["is blank", "is NoneType, not a string", "is int, not a string", "holds null bytes",
-                    "has 10,001 characters, at most 10,000 are judged"]  # fmt: skip
+                    "has 100,001 characters, at most 100,000 are judged"]  # fmt: skip
 
 
 def test_a_wrong_method_gets_problem_details_too(service):
@@ -95,6 +103,133 @@ def test_a_wrong_method_gets_problem_details_too(service):
     response = client.get("/v1/classify")
     assert (response.status_code, response.json()["status"]) == (405, 405)
     assert response.headers["content-type"] == "application/problem+json" and "POST" in response.headers["allow"]
+
+
+def test_a_road_that_is_not_there_gets_problem_details_too(service):
+    client, _ = service
+    for method in ("GET", "POST", "DELETE"):
+        response = client.request(method, "/v2/none")
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+        assert "/v2/none" in response.json()["detail"]
+    assert client.get("/livez").status_code == client.get("/metrics").status_code == 200
+
+
+def test_a_long_text_is_judged_whole_and_its_windows_are_told(service):
+    client, _ = service
+    text = "the soup " * 200 + "great film " * 150
+    short, long = post(client, {"texts": ["great", text], "detail": True}).json()["predictions"]
+    assert "windows" not in short and long["label"] == "positive"
+    assert " ".join(window["text"] for window in long["windows"]) == text.strip()
+    again = post(client, {"texts": ["great", text], "detail": True}).json()["predictions"][1]
+    assert again == long, "from the cache"
+    assert "windows" not in post(client, {"texts": [text]}).json()["predictions"][0]
+
+
+def test_the_model_is_described_with_its_limits_and_what_it_costs(bundle, tmp_path):
+    moves = [{"alias": alias, "to": "1", "bundle": f"bundles/{bundle.manifest.version}"} for alias in ("staging", "production")]
+    ledger = tmp_path / "var" / "registry" / "ledger.jsonl"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text("".join(json.dumps(move) + "\n" for move in moves))
+    with serving(bundle, tmp_path) as (client, _):
+        before = client.get("/v1/model").json()
+        assert before["cost"]["usd_per_million_texts"] is None and before["alias"] == "production"
+        post(client, {"texts": ["a great film"]})
+        model = client.get("/v1/model").json()
+        assert model["limits"]["texts"] == 256 and model["cost"]["texts"] == 1
+        expected = model["cost"]["cpu_us_per_text"] / 3600 * model["cost"]["cpu_hour_usd"]
+        assert model["cost"]["usd_per_million_texts"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_feedback_by_text_and_by_the_id_of_a_result_reaches_the_store_that_training_reads(bundle, tmp_path):
+    with serving(bundle, tmp_path) as (client, _):
+        said = client.post("/v1/feedback", json={"text": "Oh great, late again", "label": "negative", "by": "ann"})
+        assert (said.status_code, said.json()) == (201, {"number": 1})
+        job = client.post("/v1/jobs", json={"texts": ["an awful soup", "a great film"]}).json()
+        by_id = {"id": f"{job['id']}-1", "label": "neutral", "by": "ben", "domain": "reviews"}
+        assert client.post("/v1/feedback", json=by_id).status_code == 201
+        for body, status in (
+            ({"label": "negative", "by": "ann"}, 422), ({"text": "a", "id": "b", "label": "negative", "by": "ann"}, 422),
+            ({"text": " ", "label": "negative", "by": "ann"}, 422), ({"text": "a", "label": "bad", "by": "ann"}, 422),
+            ({"text": "a", "label": "negative"}, 422), ({"id": "none-1", "label": "negative", "by": "ann"}, 404),
+        ):  # fmt: skip
+            refused = client.post("/v1/feedback", json=body)
+            assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json"), refused.text
+    rows = {row.text: (row.label, row.domain) for row in feedback_of(tmp_path / "var").rows().itertuples()}
+    assert rows == {"Oh great, late again": ("negative", None), "a great film": ("neutral", "reviews")}
+
+
+def test_each_request_has_an_id_a_line_and_a_count_and_no_text_or_key_is_written(bundle, tmp_path):
+    with serving(bundle, tmp_path, keys="true") as (client, _):
+        token = keys_of(tmp_path / "var").add("desk", ["admin"])
+        headers = {"authorization": f"Bearer {token}"}
+        named = client.post("/v1/classify", json={"texts": ["a secret film"]}, headers=headers | {"x-request-id": "mine-7"})
+        assert named.headers["x-request-id"] == "mine-7"
+        forged = client.get("/v1/model", headers=headers | {"x-request-id": 'x"}\u007b'.encode()})
+        assert re.fullmatch(r"[0-9a-f]{16}", forged.headers["x-request-id"])
+        client.get("/v1/jobs/a-secret-id", headers=headers)
+        client.get("/secret/road")
+        metrics = client.get("/metrics", headers=headers).text
+        assert 'groundswell_requests_total{route="/v1/classify",status="200"} 1.0' in metrics
+        assert 'groundswell_requests_total{route="other",status="401"} 1.0' in metrics
+        assert 'groundswell_request_seconds_count{route="/v1/jobs"} 1.0' in metrics
+    log = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith('{"')]
+    mine = next(line for line in lines if line["request_id"] == "mine-7")
+    assert (mine["route"], mine["status"], mine["key"]) == ("/v1/classify", 200, token.split("_")[1]) and mine["ms"] > 0
+    assert [line["route"] for line in lines] == ["/v1/classify", "/v1/model", "/v1/jobs", "other"]
+    assert "secret" not in log and token not in log
+
+
+def test_ready_says_which_stores_work(bundle, tmp_path):
+    (tmp_path / "var").mkdir()
+    with serving(bundle, tmp_path) as (client, _):
+        assert client.get("/readyz").json() == {"ready": True, "stores": {"jobs": "up", "answers": "up"}}
+    (tmp_path / "broken" / "var").mkdir(parents=True)
+    (tmp_path / "broken" / "var" / "service").write_text("a file where the folder should be")
+    with serving(bundle, tmp_path / "broken") as (client, _):
+        post(client, {"texts": ["a great film"]})
+        assert client.get("/readyz").json() == {"ready": True, "stores": {"jobs": "down", "answers": "down"}}
+        seen = counters(client)
+        assert seen["groundswell_store_up"] == seen["groundswell_jobs_up"] == 0
+
+
+def test_traces_go_to_the_endpoint_that_is_configured(bundle, tmp_path, monkeypatch):
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    bodies = Queue()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.put((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+    try:
+        with serving(bundle, tmp_path) as (client, _):
+            trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+            client.post(
+                "/v1/classify", json={"texts": ["a great film"]}, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+            )
+            spans = {}
+            while not {"POST /v1/classify", "judge", "batch"} <= set(spans):
+                road, body = bodies.get(timeout=20)
+                assert road == "/v1/traces"
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    spans |= {span.name: span for scope in resource.scope_spans for span in scope.spans}
+    finally:
+        server.shutdown()
+    request, judge, batch = (spans[name] for name in ("POST /v1/classify", "judge", "batch"))
+    assert request.trace_id.hex() == judge.trace_id.hex() == trace and judge.parent_span_id == request.span_id
+    said = {attribute.key: attribute.value for attribute in (*request.attributes, *batch.attributes)}
+    assert said["http.response.status_code"].int_value == 200 and said["groundswell.texts"].int_value == 1
+    assert "great film" not in str(spans)
 
 
 def counters(client) -> dict[str, float]:

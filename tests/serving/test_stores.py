@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from unittest.mock import patch
 
 import pytest
 from redis import Redis
@@ -13,8 +14,10 @@ from redis.exceptions import ConnectionError as NotThere
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import SettingsError
+from serving.service.dynamodb import DynamoDBStore
 from serving.service.stores import Guarded, RedisStore, SQLiteStore, open_store
 from serving.settings import ServingSettings
+from tests.components.java import DynamoDB, set_environment
 
 pytestmark = pytest.mark.integration
 
@@ -52,9 +55,21 @@ def redis_server(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def make_store(request, tmp_path):
+@pytest.fixture(scope="module")
+def dynamodb(tmp_path_factory):
+    server = DynamoDB(tmp_path_factory.mktemp("dynamodb"))
+    server.table("answers")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "redis", "dynamodb"])
+def make_store(request, tmp_path, monkeypatch):
     """Opens the same store again and again."""
+    if request.param == "dynamodb":
+        server = request.getfixturevalue("dynamodb")
+        set_environment(monkeypatch, server, server)
+        return lambda: DynamoDBStore("answers")
     if request.param == "sqlite":
         return lambda: SQLiteStore(tmp_path / "deep" / "answers.db")
     server = request.getfixturevalue("redis_server")
@@ -102,28 +117,47 @@ def test_many_write_at_once_and_nothing_is_lost(make_store):
     assert asyncio.run(go()) == 800
 
 
-def test_a_server_that_goes_away_is_left_alone_and_taken_up_again(tmp_path):
-    server = RedisServer(tmp_path)
+@pytest.mark.parametrize("kind", ["redis", "dynamodb"])
+def test_a_server_that_goes_away_is_left_alone_and_taken_up_again(kind, tmp_path, monkeypatch):
+    server = RedisServer(tmp_path) if kind == "redis" else DynamoDB(tmp_path)
 
     async def go():
-        store = Guarded(RedisStore(server.url), timeout_s=2.0, rest_s=0.1)
+        store = Guarded(RedisStore(server.url) if kind == "redis" else DynamoDBStore("answers"), timeout_s=5.0, rest_s=0.1)
         await store.put({b"a": b"1"}, 60)
         assert await store.get([b"a"]) == {b"a": b"1"}
         server.stop()
-        assert await store.get([b"a"]) == {}
+        assert await store.get([b"a"]) == {} and not store.up
         await store.put({b"b": b"1"}, 60)
         server.start()
         ends = time.monotonic() + 20
         while time.monotonic() < ends and await store.get([b"c"]) != {b"c": b"3"}:
             await store.put({b"c": b"3"}, 60)
-        found = await store.get([b"c"])
+        found = await store.get([b"c"]), store.up
         await store.close()
         return found
 
     try:
-        assert asyncio.run(go()) == {b"c": b"3"}
+        if kind == "dynamodb":
+            set_environment(monkeypatch, server, server)
+            server.table("answers")
+        assert asyncio.run(go()) == ({b"c": b"3"}, True)
     finally:
         server.stop()
+
+
+def test_a_clock_an_hour_off_never_gives_an_answer_past_its_time(make_store, monkeypatch):
+    """Written by a machine whose clock is an hour behind: it is gone early, never late."""
+    real = time.time
+
+    async def go():
+        store = make_store()
+        with patch("time.time", lambda: real() - 3600):
+            await store.put({b"a": b"1"}, 1800)
+        found = await store.get([b"a"])
+        await store.close()
+        return found
+
+    assert asyncio.run(go()) in ({}, {b"a": b"1"})  # Redis keeps the time itself
 
 
 def test_a_store_that_hangs_costs_its_timeout_once(tmp_path):

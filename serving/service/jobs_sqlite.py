@@ -1,0 +1,197 @@
+"""Jobs in a SQLite file, for the processes of one machine."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from serving.service import metrics
+from serving.service.jobs import (
+    CLAIM_S,
+    KEEP_S,
+    MAX_WAITING_TEXTS,
+    Job,
+    JobsUnavailable,
+    Part,
+    TooMany,
+    name_job,
+    parts_of,
+    place_of,
+    result_lines,
+)
+
+Found = TypeVar("Found")
+
+
+_WAITING = "SELECT coalesce(sum(total - done), 0) FROM jobs WHERE NOT cancelled"
+
+
+class SQLiteJobs:
+    """The file, readable by its owner only. Each method waits for the disk in a thread of its own."""
+
+    def __init__(self, path: Path, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS) -> None:
+        """Opened, and made where it is not there, when it is first used."""
+        self._path, self._claim_s, self._max_waiting_texts = path, claim_s, max_waiting_texts
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._database: sqlite3.Connection | None = None
+        self.more = asyncio.Event()
+        self.up = True
+
+    async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
+        """See `Jobs`."""
+        job = await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail)
+        self.more.set()
+        return job
+
+    async def get(self, job: str, owner: str | None) -> Job | None:
+        """See `Jobs`."""
+        return await self._do(self._get, job, owner)
+
+    async def text(self, identity: str, owner: str | None) -> Any:
+        """See `Jobs`."""
+        place = place_of(identity)
+        if place is None or await self.get(place[0], owner) is None:
+            return None
+        query = "SELECT first, texts FROM parts WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1"
+        rows = await self._do(self._execute, query, *place)
+        texts, index = (json.loads(rows[0][1]), place[1] - rows[0][0]) if rows else ([], 0)
+        return texts[index] if index < len(texts) else None
+
+    async def cancel(self, job: str) -> None:
+        """See `Jobs`."""
+        await self._do(self._execute, "UPDATE jobs SET cancelled = 1 WHERE id = ? AND done < total", job)
+
+    async def results(self, job: str) -> AsyncIterator[bytes]:
+        """See `Jobs`."""
+        last, query = -1, "SELECT first, results FROM parts WHERE job = ? AND first > ? ORDER BY first LIMIT 1"
+        while (rows := await self._do(self._execute, query, job, last)) and rows[0][1]:
+            yield rows[0][1]
+            last = rows[0][0]
+
+    async def claim(self) -> Part | None:
+        """See `Jobs`."""
+        return await self._do(self._claim)
+
+    async def finish(self, part: Part, results: Sequence[dict[str, Any]]) -> None:
+        """See `Jobs`."""
+        await self._do(self._finish, part, result_lines(part, results))
+
+    async def give_back(self, part: Part) -> None:
+        """See `Jobs`."""
+        undo = "UPDATE parts SET claimed_until = 0, attempts = attempts - 1 WHERE job = ? AND first = ?"
+        await self._do(self._execute, undo, part.job, part.first)
+
+    async def waiting(self) -> int:
+        """See `Jobs`."""
+        return (await self._do(self._execute, _WAITING))[0][0]
+
+    async def close(self) -> None:
+        """See `Jobs`."""
+        if self._database is not None:
+            await self._do(self._database.close)
+        self._thread.shutdown()
+
+    async def _do(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except (sqlite3.Error, OSError) as error:
+            self.up = False
+            metrics.JOBS_UP.set(0)
+            raise JobsUnavailable(str(error)) from error
+        self.up = True
+        metrics.JOBS_UP.set(1)
+        return found
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds callers' texts
+            database = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
+            database.executescript(
+                """
+                PRAGMA journal_mode = WAL;
+                PRAGMA synchronous = FULL;
+                PRAGMA foreign_keys = ON;
+                CREATE TABLE IF NOT EXISTS jobs (
+                    id TEXT PRIMARY KEY, owner TEXT, total INTEGER, done INTEGER DEFAULT 0, detail INTEGER, created REAL,
+                    cancelled INTEGER DEFAULT 0
+                );
+                CREATE TABLE IF NOT EXISTS parts (
+                    job TEXT REFERENCES jobs (id) ON DELETE CASCADE, first INTEGER, texts BLOB, results BLOB,
+                    claimed_until REAL DEFAULT 0, attempts INTEGER DEFAULT 0, PRIMARY KEY (job, first)
+                );
+                CREATE INDEX IF NOT EXISTS waiting ON parts (claimed_until) WHERE results IS NULL;
+                """
+            )
+            self._database = database
+        return self._database
+
+    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._open().execute(statement, values).fetchall()
+
+    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool) -> Job:
+        database, now = self._open(), time.time()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.execute("DELETE FROM jobs WHERE created < ?", [now - KEEP_S])
+            if (known := self._get(job, owner)) is not None:
+                database.execute("COMMIT")
+                return known
+            if database.execute(_WAITING).fetchone()[0] + len(texts) > self._max_waiting_texts:
+                raise TooMany
+            row = [job, owner, len(texts), detail, now]
+            database.execute("INSERT INTO jobs (id, owner, total, detail, created) VALUES (?, ?, ?, ?, ?)", row)
+            database.executemany(
+                "INSERT INTO parts (job, first, texts) VALUES (?, ?, ?)",
+                [(job, first, json.dumps(part)) for first, part in parts_of(texts)],
+            )
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+        return Job.of(job, total=len(texts), done=0, created=now, cancelled=False)
+
+    def _get(self, job: str, owner: str | None) -> Job | None:
+        rows = self._execute("SELECT total, done, created, cancelled, owner FROM jobs WHERE id = ?", job)
+        if not rows or (owner is not None and rows[0][4] != owner):
+            return None
+        total, done, created, cancelled, _ = rows[0]
+        return Job.of(job, total=total, done=done, created=created, cancelled=bool(cancelled))
+
+    def _claim(self) -> Part | None:
+        now = time.time()
+        rows = self._execute(
+            # A claim that ends later than any can was made before the clock was set back.
+            """
+            UPDATE parts SET claimed_until = ?, attempts = attempts + 1 WHERE (job, first) = (
+                SELECT job, first FROM parts JOIN jobs ON jobs.id = job
+                WHERE results IS NULL AND (claimed_until < ? OR claimed_until > ?) AND NOT cancelled
+                ORDER BY created, first LIMIT 1
+            ) RETURNING job, first, texts, attempts
+            """,
+            now + self._claim_s, now, now + 2 * self._claim_s,
+        )  # fmt: skip
+        if not rows:
+            return None
+        job, first, texts, attempt = rows[0]
+        detail = self._execute("SELECT detail FROM jobs WHERE id = ?", job)[0][0]
+        return Part(job, first, json.loads(texts), bool(detail), attempt)
+
+    def _finish(self, part: Part, lines: bytes) -> None:
+        database = self._open()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            written = database.execute(
+                "UPDATE parts SET results = ? WHERE job = ? AND first = ? AND results IS NULL", [lines, part.job, part.first]
+            )
+            if written.rowcount:
+                database.execute("UPDATE jobs SET done = done + ? WHERE id = ?", [len(part.texts), part.job])
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")

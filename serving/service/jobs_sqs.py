@@ -1,0 +1,282 @@
+"""Jobs for many machines: texts, results and progress in DynamoDB, one SQS message a part.
+
+A message only names its part. SQS delivers it at least once, hides it while it is judged (`CLAIM_S`) and shows it again when its
+judge dies; results are written under a condition, so that a second delivery changes nothing. A message that nobody can read goes
+to the dead-letter queue after the number of deliveries that the queue's redrive policy allows, which is above `MAX_ATTEMPTS`.
+"""
+
+import asyncio
+import json
+import logging
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+
+from serving.service import metrics
+from serving.service.dynamodb import client, write_items
+from serving.service.jobs import (
+    CLAIM_S,
+    KEEP_S,
+    MAX_WAITING_TEXTS,
+    PART_TEXTS,
+    Job,
+    JobsUnavailable,
+    Part,
+    TooMany,
+    name_job,
+    parts_of,
+    place_of,
+    result_lines,
+)
+
+Found = TypeVar("Found")
+
+_POLL_S = 2
+_SEND_AT_ONCE = 10
+"""Messages of one request: SQS's own limit."""
+_THREADS = 4
+_log = logging.getLogger(__name__)
+
+
+class SQSJobs:
+    """See `jobs.Jobs`. Each method waits for the network in a thread of its own."""
+
+    def __init__(
+        self, table: str, queue_url: str, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS
+    ) -> None:
+        """Connects when first used."""
+        self._claim_s, self._max_waiting_texts = claim_s, max_waiting_texts
+        self._table, self._queue = table, queue_url
+        self._dynamodb, self._sqs = client("dynamodb", read_timeout_s=10), client("sqs", read_timeout_s=_POLL_S + 10)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+        self.more = asyncio.Event()
+        self.up = True
+
+    async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
+        """See `Jobs`."""
+        return await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail)
+
+    async def get(self, job: str, owner: str | None) -> Job | None:
+        """See `Jobs`."""
+        item = await self._do(self._item, job, "job")
+        return None if item is None or (owner is not None and item["owner"]["S"] != owner) else _job(job, item)
+
+    async def text(self, identity: str, owner: str | None) -> Any:
+        """See `Jobs`."""
+        place = place_of(identity)
+        if place is None or await self.get(place[0], owner) is None:
+            return None
+        part = await self._do(self._part_at, *place)
+        texts, index = (_texts(part), place[1] - int(part["first"]["N"])) if part else ([], 0)
+        return texts[index] if index < len(texts) else None
+
+    async def cancel(self, job: str) -> None:
+        """See `Jobs`."""
+        await self._do(self._update, job, "SET cancelled = :yes", {":yes": {"BOOL": True}})
+
+    async def results(self, job: str) -> AsyncIterator[bytes]:
+        """See `Jobs`."""
+        last = -1
+        while (part := await self._do(self._part_after, job, last)) and "results" in part:
+            yield zlib.decompress(part["results"]["B"])
+            last = int(part["first"]["N"])
+
+    async def claim(self) -> Part | None:
+        """See `Jobs`; waits up to 2 s for a message."""
+        try:
+            return await self._do(self._claim)
+        finally:
+            self.more.set()  # waiting is SQS's business
+
+    async def finish(self, part: Part, results: Sequence[dict[str, Any]]) -> None:
+        """See `Jobs`."""
+        await self._do(self._finish, part, zlib.compress(result_lines(part, results), 1))
+
+    async def give_back(self, part: Part) -> None:
+        """See `Jobs`. A new message takes the old one's place, since SQS counts deliveries by itself."""
+        await self._do(self._send, part.job, [part.first])
+        await self._do(self._delete, part.receipt)
+
+    async def waiting(self) -> int:
+        """See `Jobs`; about, by whole parts."""
+        return await self._do(self._waiting)
+
+    async def close(self) -> None:
+        """See `Jobs`."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def part_of(self, body: str, attempt: int, receipt: str) -> Part | None:
+        """The part that a message names, or None when there is nothing to do: it is cancelled, forgotten or finished. Blocks.
+
+        Raises:
+            ValueError: The message is none of ours.
+        """
+        try:
+            named = json.loads(body)
+            job, first = str(named["job"]), int(named["first"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"not a message of ours: {type(error).__name__}") from error
+        known, item = self._item(job, "job"), self._item(job, _sort_key(first))
+        if known is None or item is None or known.get("cancelled", {}).get("BOOL") or "results" in item:
+            return None
+        return Part(job, first, _texts(item), known["detail"]["BOOL"], attempt, receipt)
+
+    async def _do(self, work: Callable[..., Found], *arguments: Any) -> Found:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except (BotoCoreError, ClientError) as error:
+            self.up = False
+            metrics.JOBS_UP.set(0)
+            raise JobsUnavailable(str(error)) from error
+        self.up = True
+        metrics.JOBS_UP.set(1)
+        return found
+
+    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool) -> Job:
+        now = time.time()
+        known = self._item(job, "job")
+        if known is not None and known["sent"]["BOOL"]:
+            return _job(job, known)
+        parts = parts_of(texts)
+        expires = {"N": str(int(now) + KEEP_S)}
+        if known is None:
+            if self._waiting() + len(texts) > self._max_waiting_texts:
+                raise TooMany
+            items = [
+                _key(job, _sort_key(first)) | {"first": {"N": str(first)}, "texts": {"B": _packed(part)}, "expires": expires}
+                for first, part in parts
+            ]
+            write_items(self._dynamodb, self._table, items)
+            known = _key(job, "job") | {
+                "owner": {"S": owner}, "total": {"N": str(len(texts))}, "done": {"N": "0"}, "detail": {"BOOL": detail},
+                "created": {"N": str(now)}, "sent": {"BOOL": False}, "expires": expires,
+            }  # fmt: skip
+            self._dynamodb.put_item(TableName=self._table, Item=known)
+        # A process that died before this asks again with its idempotency key, and the messages are sent again: twice is harmless.
+        self._send(job, [first for first, _ in parts])
+        self._update(job, "SET sent = :yes", {":yes": {"BOOL": True}})
+        return _job(job, known)
+
+    def _waiting(self) -> int:
+        name = "ApproximateNumberOfMessages"
+        found = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=[name])["Attributes"][name]
+        return int(found) * PART_TEXTS
+
+    def _send(self, job: str, firsts: Sequence[int]) -> None:
+        for start in range(0, len(firsts), _SEND_AT_ONCE):
+            entries = [
+                {"Id": str(first), "MessageBody": json.dumps({"job": job, "first": first})}
+                for first in firsts[start : start + _SEND_AT_ONCE]
+            ]
+            said = self._sqs.send_message_batch(QueueUrl=self._queue, Entries=entries)
+            if failed := said.get("Failed"):
+                from botocore.exceptions import ClientError
+
+                raise ClientError({"Error": {"Code": failed[0]["Code"], "Message": failed[0].get("Message", "")}}, "SendMessage")
+
+    def _claim(self) -> Part | None:
+        messages = self._sqs.receive_message(
+            QueueUrl=self._queue, MaxNumberOfMessages=1, WaitTimeSeconds=_POLL_S, VisibilityTimeout=int(self._claim_s),
+            AttributeNames=["ApproximateReceiveCount"],
+        ).get("Messages", [])  # fmt: skip
+        for message in messages:
+            receipt, attempt = message["ReceiptHandle"], int(message["Attributes"]["ApproximateReceiveCount"])
+            try:
+                part = self.part_of(message["Body"], attempt, receipt)
+            except ValueError as error:
+                _log.warning("a message in the queue of jobs is left to the dead-letter queue: %s", error)
+                return None
+            if part is None:
+                self._delete(receipt)
+            return part
+        return None
+
+    def _finish(self, part: Part, results: bytes) -> None:
+        from botocore.exceptions import ClientError
+
+        write = {
+            "TableName": self._table, "Key": _key(part.job, _sort_key(part.first)), "UpdateExpression": "SET results = :results",
+            "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(results)",
+            "ExpressionAttributeValues": {":results": {"B": results}},
+        }  # fmt: skip
+        count = {
+            "TableName": self._table, "Key": _key(part.job, "job"), "UpdateExpression": "ADD done :more",
+            "ConditionExpression": "attribute_exists(pk)",
+            "ExpressionAttributeValues": {":more": {"N": str(len(part.texts))}},
+        }  # fmt: skip
+        # Parts of one job that end together count on the same item: DynamoDB lets one of them through.
+        again = Retrying(
+            retry=retry_if_exception(lambda error: "TransactionConflict" in _reasons(error)), stop=stop_after_attempt(8),
+            wait=wait_random(0.01, 0.2), reraise=True,
+        )  # fmt: skip
+        try:
+            again(self._dynamodb.transact_write_items, TransactItems=[{"Update": write}, {"Update": count}])
+        except ClientError as error:
+            if "ConditionalCheckFailed" not in _reasons(error):  # that one says: written already, or forgotten
+                raise
+        self._delete(part.receipt)
+
+    def _delete(self, receipt: str | None) -> None:
+        if receipt is None:
+            return
+        # Delivered to somebody else meanwhile, who will find that there is nothing to do.
+        with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=receipt)
+
+    def _update(self, job: str, expression: str, values: dict[str, Any]) -> None:
+        self._dynamodb.update_item(
+            TableName=self._table, Key=_key(job, "job"), UpdateExpression=expression, ExpressionAttributeValues=values
+        )
+
+    def _item(self, job: str, sort_key: str) -> dict[str, Any] | None:
+        item = self._dynamodb.get_item(TableName=self._table, Key=_key(job, sort_key), ConsistentRead=True).get("Item")
+        return item if item and float(item["expires"]["N"]) > time.time() else None
+
+    def _part_at(self, job: str, position: int) -> dict[str, Any] | None:
+        return self._neighbour(job, "part#", _sort_key(position), forward=False)
+
+    def _part_after(self, job: str, last: int) -> dict[str, Any] | None:
+        return self._neighbour(job, _sort_key(last + 1), "part#~", forward=True)
+
+    def _neighbour(self, job: str, low: str, high: str, *, forward: bool) -> dict[str, Any] | None:
+        items = self._dynamodb.query(
+            TableName=self._table, KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high", Limit=1, ConsistentRead=True,
+            ExpressionAttributeValues={":pk": {"S": f"job#{job}"}, ":low": {"S": low}, ":high": {"S": high}},
+            ScanIndexForward=forward,
+        )["Items"]  # fmt: skip
+        return items[0] if items else None
+
+
+def _reasons(error: BaseException) -> set[str]:
+    response: dict[str, Any] = getattr(error, "response", {})
+    return {reason["Code"] for reason in response.get("CancellationReasons", [])}
+
+
+def _sort_key(first: int) -> str:
+    return f"part#{first:08d}"
+
+
+def _key(job: str, sort_key: str) -> dict[str, Any]:
+    return {"pk": {"S": f"job#{job}"}, "sk": {"S": sort_key}}
+
+
+def _packed(texts: list[Any]) -> bytes:
+    return zlib.compress(json.dumps(texts).encode(), 1)
+
+
+def _texts(part: dict[str, Any]) -> list[Any]:
+    return json.loads(zlib.decompress(part["texts"]["B"]))
+
+
+def _job(identity: str, item: dict[str, Any]) -> Job:
+    return Job.of(
+        identity, total=int(item["total"]["N"]), done=int(item["done"]["N"]), created=float(item["created"]["N"]),
+        cancelled=item.get("cancelled", {}).get("BOOL", False),
+    )  # fmt: skip

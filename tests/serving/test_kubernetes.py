@@ -1,0 +1,178 @@
+"""The manifests against Kubernetes' own schemas and against each other; the image's recipe against a real Bento."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from data.settings import PathSettings
+from serving.service import admission, build
+from serving.service.build import build_bento
+from serving.settings import ServingSettings
+from tests.models import tiny_bundle
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "serving" / "kubernetes"
+CONTAINERFILE = ROOT / "serving" / "service" / "Containerfile"
+RECIPE = CONTAINERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
+FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+MANIFESTS = {(manifest := yaml.safe_load(path.read_text(encoding="utf-8")))["kind"]: manifest for path in FILES}
+KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
+DEPLOYMENT = MANIFESTS["Deployment"]
+POD = DEPLOYMENT["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+LABELS = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+PREFIX = "GROUNDSWELL_SERVING__"
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.37"])
+@pytest.mark.parametrize("kind", sorted(MANIFESTS))
+def test_manifests_fit_the_schemas(kind, version):
+    assert kubernetes_validate.validate(MANIFESTS[kind], version, strict=True) == version
+
+
+def test_the_schemas_find_a_misspelt_field():
+    wrong = json.loads(json.dumps(DEPLOYMENT))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
+        kubernetes_validate.validate(wrong, "1.37", strict=True)
+
+
+def test_kustomization_lists_every_file_and_names_the_image():
+    assert sorted(KUSTOMIZATION["resources"]) == [path.name for path in FILES]
+    images = {container["image"] for container in POD["containers"] + POD["initContainers"]}
+    assert images == {image["name"] for image in KUSTOMIZATION["images"]}
+
+
+def test_selectors_match_the_pods():
+    selectors = [
+        DEPLOYMENT["spec"]["selector"]["matchLabels"],
+        MANIFESTS["Service"]["spec"]["selector"],
+        MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        MANIFESTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+        *(constraint["labelSelector"]["matchLabels"] for constraint in POD["topologySpreadConstraints"]),
+    ]
+    assert all(selector and selector.items() <= LABELS.items() for selector in selectors)
+
+
+def test_the_autoscaler_drives_the_deployment():
+    spec = MANIFESTS["HorizontalPodAutoscaler"]["spec"]
+    target = {name: DEPLOYMENT[name] for name in ("apiVersion", "kind")} | {"name": DEPLOYMENT["metadata"]["name"]}
+    assert spec["scaleTargetRef"] == target and "replicas" not in DEPLOYMENT["spec"]
+    assert spec["minReplicas"] > MANIFESTS["PodDisruptionBudget"]["spec"]["maxUnavailable"], "one always answers"
+    assert CONTAINER["resources"]["requests"]["cpu"], "a share of the processors is a share of what was asked for"
+
+
+def test_the_ports_agree():
+    (port,) = CONTAINER["ports"]
+    default = ServingSettings.model_fields["port"].default
+    assert port["containerPort"] == default == int(re.findall(r"^EXPOSE (\d+)$", RECIPE, flags=re.MULTILINE)[0])
+    assert f"127.0.0.1:{default}/livez" in RECIPE
+    used = [service["targetPort"] for service in MANIFESTS["Service"]["spec"]["ports"]]
+    used += [rule["port"] for one in MANIFESTS["NetworkPolicy"]["spec"]["ingress"] for rule in one["ports"]]
+    used += [CONTAINER[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "readiness", "liveness")]
+    assert set(used) == {port["name"]}
+
+
+def test_probes_ask_what_is_open_without_a_key():
+    paths = {CONTAINER[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")}
+    assert paths <= admission.OPEN
+
+
+def test_settings_are_ones_the_service_knows(monkeypatch):
+    held = MANIFESTS["ConfigMap"]["data"]
+    for name, value in held.items():
+        assert name == "GROUNDSWELL_PROFILE" or name.removeprefix(PREFIX).lower() in ServingSettings.model_fields, name
+        monkeypatch.setenv(name, value)
+    secret = {entry["name"] for entry in CONTAINER["env"]}
+    assert secret == {f"{PREFIX}REDIS_URL"} and not secret & held.keys()
+    settings = ServingSettings.load()
+    assert settings.keys and settings.answers == "redis"
+    assert CONTAINER["envFrom"] == [{"configMapRef": {"name": MANIFESTS["ConfigMap"]["metadata"]["name"]}}]
+
+
+def test_a_pod_has_time_to_answer_what_it_holds():
+    deadline_s = int(MANIFESTS["ConfigMap"]["data"][f"{PREFIX}DEADLINE_MS"]) / 1000
+    paused_s = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert POD["terminationGracePeriodSeconds"] > paused_s + deadline_s + 5, "service.py gives a request 5 s more"
+
+
+def test_a_pod_may_do_little():
+    assert POD["securityContext"]["runAsNonRoot"] and POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in POD["containers"] + POD["initContainers"]:
+        secured = container["securityContext"]
+        assert secured["readOnlyRootFilesystem"] and not secured["allowPrivilegeEscalation"]
+        assert secured["capabilities"] == {"drop": ["ALL"]} and container["resources"]["limits"]["memory"]
+    user, group = re.findall(r"^USER (\d+):(\d+)$", RECIPE, flags=re.MULTILINE)[0]
+    assert (POD["securityContext"]["runAsUser"], POD["securityContext"]["fsGroup"]) == (int(user), int(group))
+
+
+def test_what_the_image_writes_to_is_mounted(monkeypatch):
+    mounts = [mount["mountPath"] for mount in CONTAINER["volumeMounts"]]
+    written = dict(re.findall(r"(BENTOML_HOME|GROUNDSWELL_PATHS__VAR_DIR)=(\S+)", RECIPE))
+    assert len(written) == 2 and all(any(Path(path).is_relative_to(mount) for mount in mounts) for path in written.values())
+    assert "/tmp" in mounts, "the service's processes meet in a socket there"
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", written["GROUNDSWELL_PATHS__VAR_DIR"])
+    (copy,) = POD["initContainers"]
+    assert copy["command"][-1] == str(PathSettings.load().var / "service" / "keys.db"), "where keys_of looks"
+
+
+def test_the_recipe_of_the_image_is_in_order():
+    hadolint = Path(sys.executable).parent / "hadolint"
+    ran = subprocess.run([hadolint, CONTAINERFILE], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{PREFIX}KEYS=true" in RECIPE and re.search(r'^CMD \[.*"--host", "0\.0\.0\.0"\]$', RECIPE, flags=re.MULTILINE)
+
+
+@pytest.mark.integration
+def test_the_recipe_copies_what_a_bento_holds(tmp_path):
+    tag = build_bento(tiny_bundle(tmp_path / "bundle").directory, tmp_path / "home")
+    bento = tmp_path / "home" / "bentos" / Path(*tag.split(":"))
+    sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", RECIPE, flags=re.MULTILINE)
+    assert len(sources) == 3 and all((bento / source).exists() for source in sources)
+    assert (bento / "src" / "bundle" / "bundle.json").is_file(), "the image answers with the model inside it"
+
+
+_IMPORT_WITH = """
+import importlib.metadata as found, re, sys
+from packaging.requirements import Requirement
+
+def name(of):
+    return re.sub(r"[-_.]+", "-", of).lower()
+
+held, ahead = set(), [Requirement(word) for word in sys.argv[1:]]
+while ahead:
+    wanted = ahead.pop()
+    for extra in {"", *wanted.extras}:
+        if (name(wanted.name), extra) not in held:
+            held.add((name(wanted.name), extra))
+            needs = map(Requirement, found.requires(wanted.name) or ())
+            ahead += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+owners = found.packages_distributions()
+
+class OnlyHeld:
+    def find_spec(self, module, path=None, target=None):
+        owned = owners.get(module)
+        if owned and not {(name(owner), "") for owner in owned} & held and module not in ("data", "serving"):
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+sys.meta_path.insert(0, OnlyHeld())
+import serving.service.service, serving.service.stores, redis
+"""
+
+
+def test_the_image_holds_what_the_service_imports():
+    ran = subprocess.run(
+        [sys.executable, "-c", _IMPORT_WITH, *build.PACKAGES],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, f"serving/service/build.py: PACKAGES is short of a package: {ran.stderr.splitlines()[-1]}"
