@@ -4,6 +4,7 @@ Writing is atomic; reading verifies every checksum and refuses what it does not 
 """
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from data.artifacts import atomic_folder, digest, read_json, sha256_file, write_
 from data.cleaning import CLEANING_VERSION
 from data.errors import BundleError
 from data.labels import LABELS
+from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 
 FORMAT_VERSION = 1
+BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
+_INSIDE = Path(__file__).resolve().parents[1] / "bundle"
 MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
 
 
@@ -199,3 +203,10 @@ def alias_bundle(var: Path, alias: str) -> Bundle:
 def production_bundle(var: Path) -> Bundle:
     """The bundle that answers now; see `alias_bundle`."""
     return alias_bundle(var, "production")
+
+
+def served_bundle() -> Bundle:
+    """The bundle to serve: the one named by GROUNDSWELL_BUNDLE_DIR, the one inside the Bento or image, or production's."""
+    if named := os.environ.get(BUNDLE_ENV):
+        return read_bundle(Path(named))
+    return read_bundle(_INSIDE) if _INSIDE.is_dir() else production_bundle(PathSettings.load().var)

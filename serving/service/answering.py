@@ -114,6 +114,10 @@ class Answering:
         known = {"jobs": self.jobs.up} | ({"answers": self._store.up} if self._store else {})
         return {name: "up" if up else "down" for name, up in known.items()}
 
+    async def settle(self) -> None:
+        """Wait until the store of answers has what was judged."""
+        await self._cache.settle()
+
     async def close(self) -> None:
         """Answer what waits, then stop."""
         await self._batcher.close()

@@ -120,10 +120,14 @@ class Cache:
                 self._leave(flight)
         return [answers[key] for key in keys]
 
+    async def settle(self) -> None:
+        """Wait until the store has what was judged."""
+        await self._unwritten.join()
+
     async def close(self) -> None:
         """Write what is not yet written."""
         if self._writer is not None:
-            await self._unwritten.join()
+            await self.settle()
             self._writer.cancel()
         if self._store is not None:
             await self._store.close()

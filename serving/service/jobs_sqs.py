@@ -110,7 +110,7 @@ class SQSJobs:
         """See `Jobs`."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def part_of(self, body: str, attempt: int, receipt: str) -> Part | None:
+    def part_of(self, body: str, attempt: int, receipt: str | None) -> Part | None:
         """The part that a message names, or None when there is nothing to do: it is cancelled, forgotten or finished. Blocks.
 
         Raises:

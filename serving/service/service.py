@@ -1,13 +1,11 @@
 """The BentoML service. `bentoml serve` at the root answers with the production bundle; a Bento with the one inside it."""
 
-import os
 from functools import cache
-from pathlib import Path
 
 import bentoml
 
 from data.settings import PathSettings
-from serving.bundle import Bundle, production_bundle, read_bundle
+from serving.bundle import served_bundle
 from serving.service.admission import Admission, Gate
 from serving.service.answering import Answering
 from serving.service.app import create_app
@@ -17,9 +15,6 @@ from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
 
-BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
-_INSIDE = Path(__file__).resolve().parents[2] / "bundle"
-
 _settings = ServingSettings.load()
 _answering: list[Answering] = []
 
@@ -28,13 +23,6 @@ _answering: list[Answering] = []
 def _gate() -> Gate:
     url = _settings.redis_url.get_secret_value() if _settings.redis_url else None
     return Gate(keys_of(PathSettings.load().var) if _settings.keys else None, url)
-
-
-def find_bundle() -> Bundle:
-    """The bundle to serve: the one named by GROUNDSWELL_BUNDLE_DIR, the one inside the Bento, or production's."""
-    if named := os.environ.get(BUNDLE_ENV):
-        return read_bundle(Path(named))
-    return read_bundle(_INSIDE) if _INSIDE.is_dir() else production_bundle(PathSettings.load().var)
 
 
 def _current() -> Answering:
@@ -56,7 +44,7 @@ class Sentiment:
     """Judges texts; the routes are in `app.py`."""
 
     def __init__(self) -> None:
-        _answering.append(Answering(find_bundle(), _settings))
+        _answering.append(Answering(served_bundle(), _settings))
 
     @bentoml.on_shutdown
     async def drain(self) -> None:

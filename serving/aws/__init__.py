@@ -1,0 +1,1 @@
+"""The same model and the same routes on AWS, without a machine that is always on."""

@@ -1,0 +1,199 @@
+"""The Lambda functions under AWS's runtime client, on DynamoDB Local and ElasticMQ; the template against its schemas."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.service.jobs import MAX_ATTEMPTS
+from serving.settings import ServingSettings
+from tests.components.java import DynamoDB, ElasticMQ, aws, environment
+from tests.components.lambda_runtime import Function
+from tests.models import tiny_bundle
+from tests.serving.running import ROOT
+
+TEMPLATE = ROOT / "serving" / "aws" / "template.yaml"
+
+
+def gateway(method: str, path: str, body=None, *, key: str = "k1", headers=None) -> dict:
+    """API Gateway's proxy event, in the form AWS documents for REST APIs."""
+    return {
+        "resource": "/{proxy+}", "path": path, "httpMethod": method, "queryStringParameters": None,
+        "headers": {"Content-Type": "application/json", **(headers or {})}, "multiValueHeaders": None, "pathParameters": None,
+        "requestContext": {"stage": "v1-stage", "identity": {"apiKeyId": key, "sourceIp": "203.0.113.7"}, "httpMethod": method},
+        "body": body if isinstance(body, str) or body is None else json.dumps(body), "isBase64Encoded": False,
+    }  # fmt: skip
+
+
+def messages(queue: str, client) -> list[dict]:
+    """What SQS would hand to the function: it receives, and deletes what does not fail."""
+    received = client.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"], VisibilityTimeout=0
+    ).get("Messages", [])
+    return [
+        {
+            "messageId": one["MessageId"],
+            "receiptHandle": one["ReceiptHandle"],
+            "body": one["Body"],
+            "attributes": one["Attributes"],
+        }
+        for one in received
+    ]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cloud")
+    dynamodb, elasticmq = DynamoDB(folder), ElasticMQ(folder)
+    dynamodb.table("groundswell")
+    queue, _ = elasticmq.queue("parts")
+    bundle = tiny_bundle(folder / "bundle")
+    surroundings = environment(dynamodb, elasticmq) | {
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_SERVING__ANSWERS": "dynamodb",
+        "GROUNDSWELL_SERVING__JOBS": "sqs", "GROUNDSWELL_SERVING__SQS_QUEUE_URL": queue,
+    }  # fmt: skip
+    yield folder, surroundings, queue, aws("sqs", elasticmq.url)
+    dynamodb.stop()
+    elasticmq.stop()
+
+
+@pytest.fixture(scope="module")
+def api(cloud):
+    folder, surroundings, *_ = cloud
+    function = Function("serving.aws.handlers.api", folder, surroundings)
+    yield function
+    function.stop()
+
+
+@pytest.fixture(scope="module")
+def judge(cloud):
+    folder, surroundings, *_ = cloud
+    function = Function("serving.aws.handlers.jobs", folder, surroundings)
+    yield function
+    function.stop()
+
+
+@pytest.mark.integration
+class TestTheFunctions:
+    def test_a_request_gets_what_the_service_answers(self, api):
+        answer = api.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film", " ", "an awful soup"], "detail": True}))
+        assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+        first, blank, last = json.loads(answer["body"])["predictions"]
+        assert (first["label"], blank, last["label"]) == ("positive", {"error": "is blank"}, "negative")
+        assert answer["headers"]["x-request-id"]
+        again = api.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film"]}))
+        assert json.loads(again["body"])["predictions"][0]["label"] == "positive"
+
+    @pytest.mark.parametrize(
+        ("event", "status"),
+        [
+            (gateway("POST", "/v1/classify", "not json"), 400),
+            (gateway("POST", "/v1/classify", {"texts": []}), 422),
+            (gateway("POST", "/v1/classify", None), 400),
+            (gateway("GET", "/v1/classify"), 405),
+            (gateway("GET", "/v1/none"), 404),
+            (gateway("GET", "/v1/jobs/none"), 404),
+        ],
+    )
+    def test_what_is_wrong_gets_problem_details(self, event, status, api):
+        answer = api.invoke(event)
+        assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (status, status)
+        assert answer["headers"]["content-type"] == "application/problem+json" and not answer["isBase64Encoded"]
+
+    def test_feedback_is_refused_where_it_could_not_be_kept(self, cloud, api):
+        folder = cloud[0]
+        (folder / "var" / "labels").write_text("a file where the folder should be: as on a disk that is read-only")
+        said = {"text": "a great film", "label": "positive", "by": "ann"}
+        assert api.invoke(gateway("POST", "/v1/feedback", said))["statusCode"] == 503
+
+    def test_a_job_goes_over_the_queue_to_the_other_function_and_its_results_come_back(self, cloud, api, judge):
+        _, _, queue, sqs = cloud
+        texts = ["a great film", "an awful soup"] * 100
+        made = api.invoke(gateway("POST", "/v1/jobs", {"texts": texts}))
+        assert made["statusCode"] == 202
+        road = made["headers"]["location"]
+        records = messages(queue, sqs)
+        assert len(records) == 4
+        poison = {"messageId": "poison", "body": "not ours", "attributes": {"ApproximateReceiveCount": "1"}}
+        failed = judge.invoke({"Records": [records[0], poison, *records[1:], records[0]]})
+        assert failed == {"batchItemFailures": [{"itemIdentifier": "poison"}]}, "one twice, one of nobody's"
+        job = json.loads(api.invoke(gateway("GET", road))["body"])
+        assert (job["state"], job["done"]) == ("done", 200)
+        lines = api.invoke(gateway("GET", job["results"]))["body"].splitlines()
+        assert [json.loads(line)["label"] for line in lines] == ["positive", "negative"] * 100
+        assert api.invoke(gateway("GET", road, key="k2"))["statusCode"] == 404, "it is the other key's"
+
+    def test_a_part_that_was_delivered_too_often_gets_errors_so_that_its_job_ends(self, cloud, api, judge):
+        _, _, queue, sqs = cloud
+        road = api.invoke(gateway("POST", "/v1/jobs", {"texts": ["a great film"]}))["headers"]["location"]
+        job = road.rsplit("/", 1)[1]
+        record = next(one for one in messages(queue, sqs) if json.loads(one["body"])["job"] == job)
+        record["attributes"] = {"ApproximateReceiveCount": str(MAX_ATTEMPTS + 1)}
+        assert judge.invoke({"Records": [record]}) == {"batchItemFailures": []}
+        assert "failed" in json.loads(api.invoke(gateway("GET", f"/v1/results/{job}"))["body"])["error"]
+
+    def test_neither_a_text_nor_a_key_is_in_the_log(self, api):
+        log = api.log.read_text()
+        assert "great film" not in log and '"route": "/v1/classify"' in log
+
+
+@pytest.mark.integration
+def test_the_functions_hold_neither_torch_nor_bentoml():
+    program = (
+        "import sys, serving.aws.handlers; print([n for n in ('torch', 'bentoml', 'pyarrow', 'pandas') if n in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_template_is_what_cloudformation_and_sam_take():
+    linter = Path(sys.executable).parent / "cfn-lint"
+    found = subprocess.run([linter, TEMPLATE], capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short forms, as `[name, value]`."""
+
+
+_Loader.add_multi_constructor(
+    "!",
+    lambda loader, name, node: [
+        name,
+        loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else loader.construct_sequence(node, deep=True),
+    ],
+)
+
+
+def test_the_template_agrees_with_the_code():
+    template = yaml.load(TEMPLATE.read_text(), _Loader)
+    resources = template["Resources"]
+    for name in template["Globals"]["Function"]["Environment"]["Variables"]:
+        assert name.removeprefix("GROUNDSWELL_SERVING__").lower() in ServingSettings.model_fields
+    assert resources["Parts"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] > MAX_ATTEMPTS
+    table = resources["Table"]["Properties"]
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    from serving.aws import handlers
+
+    for function in ("ApiFunction", "JobsFunction"):
+        road, _, name = resources[function]["Properties"]["ImageConfig"]["Command"][0].rpartition(".")
+        assert road == handlers.__name__ and callable(getattr(handlers, name))
+        for statement in resources[function]["Properties"]["Policies"][0]["Statement"]:
+            assert "*" not in str(statement["Action"]) and "*" not in str(statement["Resource"])
+
+
+@pytest.mark.integration
+def test_a_cold_start_is_short(cloud):
+    """Bounded loosely: the figure itself is in `make bench-api`."""
+    folder, surroundings, *_ = cloud
+    function = Function("serving.aws.handlers.api", folder, surroundings)
+    try:
+        function.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film"]}))
+        assert time.monotonic() - function.started < 30
+    finally:
+        function.stop()
