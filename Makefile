@@ -83,6 +83,10 @@ test: system check ## Everything: style, types, fast tests, real components
 bench: setup ## Ratios against named peers, with spread, CPU time beside wall time
 	@$(BIN)/python -m orchestration.bench
 
+.PHONY: bench-api
+bench-api: system setup ## The API under load beside FastAPI, BentoML's batcher and LitServe, the same texts and processors
+	@$(BIN)/python -m orchestration.bench_api $(ARGS)
+
 .PHONY: lock
 lock: $(UV) ## Resolve requirements.lock anew
 	$(UV) pip compile pyproject.toml --all-extras --group test --group lint --python-version 3.11 --quiet --output-file requirements.lock

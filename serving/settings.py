@@ -22,7 +22,7 @@ class ServingSettings(Settings):
     window_ms: float = Field(default=3.0, ge=0, le=100)
     """How long a batch waits for company when the one before had company. A caller alone never waits."""
     deadline_ms: int = Field(default=10_000, ge=100)
-    """A request that would wait longer for its batch is refused at once with 503, one that did, then; it is no target."""
+    """A request whose answer would take longer is refused with 503, at once where that can be foreseen; it is no target."""
     cache_texts: int = Field(default=50_000, ge=1)
     """Answers held in memory, some 300 bytes each."""
     answers: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"

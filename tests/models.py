@@ -67,6 +67,39 @@ def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32,
     )  # fmt: skip
 
 
+def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
+    """As `tiny_bundle`, and each text costs `turns` products of 512 by 512 matrices on top: 5 are some 7 ms of a processor."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    parts = directory.parent / f"{directory.name}-parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    model = onnx.load(str(write_sum_model(parts / "model.onnx")))
+    graph = model.graph
+    graph.node[-1].output[0] = "sum_logits"
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.eye(512, dtype=np.float32) * 1e-3, "turn"),
+            numpy_helper.from_array(np.full((1, 3, 64, 512), 1e-6, np.float32), "wide"),
+            numpy_helper.from_array(np.array([2, 3], dtype=np.int64), "last_axes"),
+        ]
+    )
+    nodes = [
+        helper.make_node("Unsqueeze", ["sum_logits", "last_axes"], ["logits4"]),
+        helper.make_node("Add", ["logits4", "wide"], ["turn0"]),
+        *(helper.make_node("MatMul", [f"turn{n}", "turn"], [f"turn{n + 1}"]) for n in range(turns)),
+        helper.make_node("ReduceSum", [f"turn{turns}", "last_axes"], ["nearly_nothing"], keepdims=0),
+        helper.make_node("Add", ["sum_logits", "nearly_nothing"], ["logits"]),
+    ]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(parts / "model.onnx"))
+    return write_bundle(
+        directory, model_file=parts / "model.onnx", tokenizer_file=write_tokenizer(parts), card="# slow\n", name="slow",
+        max_length=32, data_fingerprint="f" * 64,
+    )  # fmt: skip
+
+
 def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[int, str] | None = None, seed: int = 0) -> Path:
     """A Hugging Face checkpoint of two small layers, with random weights."""
     import torch

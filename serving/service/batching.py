@@ -59,7 +59,7 @@ class Batcher(Generic[Answer]):
             workers: Batches that run at the same time.
             max_texts: A batch weighs no more, unless it is one text.
             window_s: How long to wait for company when there was company before.
-            deadline_s: A request that would wait longer, or did, is refused.
+            deadline_s: A request whose answer would take longer is refused.
             waited: Told how long a caller's texts waited before they ran, in seconds.
             weigh: How many texts a text counts for.
         """
@@ -84,8 +84,12 @@ class Batcher(Generic[Answer]):
 
     def full(self) -> int | None:
         """Seconds after which a caller who would be refused now may come back; None while nobody would be."""
-        wait = self.expected_wait_s()
-        return max(1, math.ceil(wait - self._deadline_s)) if wait > self._deadline_s else None
+        late = self.expected_wait_s() - self._patience_s()
+        return max(1, math.ceil(late)) if late > 0 else None
+
+    def _patience_s(self) -> float:
+        """How long texts may wait for their batch, so that its own time fits into the deadline too."""
+        return max(self._deadline_s - self._text_s * self._max_texts, self._deadline_s / 2)
 
     async def submit(self, texts: Sequence[str]) -> list[Answer]:
         """Wait for the answers, in the order of the texts.
@@ -159,7 +163,7 @@ class Batcher(Generic[Answer]):
             self._queued_texts -= one.weight
             if one.answers.done():
                 continue
-            if now - one.since > self._deadline_s:
+            if now - one.since > self._patience_s():
                 one.answers.set_exception(Overloaded(max(1, math.ceil(self.expected_wait_s())), "deadline"))
                 continue
             self._waited(now - one.since)

@@ -8,6 +8,7 @@ from serving.service.schemas import (
     MAX_TEXTS,
     ClassifyRequest,
     ClassifyResponse,
+    FeedbackRequest,
     JobRequest,
     JobShown,
     Problem,
@@ -29,7 +30,7 @@ def openapi() -> dict[str, Any]:
     from pydantic.json_schema import models_json_schema
 
     models: list[Any] = [(model, "serialization") for model in (ClassifyResponse, JobShown, Problem)]
-    models += [(model, "validation") for model in (ClassifyRequest, JobRequest)]
+    models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest)]
     schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
     return {
         "openapi": "3.1.0",
@@ -64,6 +65,13 @@ def _judging() -> dict[str, Any]:
                 "parameters": [_header("Idempotency-Key", "The same key gives the same job.")],
                 "requestBody": {"required": True, "content": _content("JobRequest")},
                 "responses": {"202": accepted, **problems},
+            }
+        },
+        "/v1/feedback": {
+            "post": {
+                "summary": "Say what a text's label should have been",
+                "requestBody": {"required": True, "content": _content("FeedbackRequest")},
+                "responses": {"201": {"description": "Kept, for the next training."}, "404": shown["404"], **problems},
             }
         },
         "/v1/jobs/{id}": {

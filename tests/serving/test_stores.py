@@ -1,51 +1,20 @@
 """Stores of answers, on the real things: the same tests for each."""
 
 import asyncio
-import shutil
-import signal
-import socket
-import subprocess
 import time
 from unittest.mock import patch
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import SettingsError
 from serving.service.dynamodb import DynamoDBStore
 from serving.service.stores import Guarded, RedisStore, SQLiteStore, open_store
 from serving.settings import ServingSettings
 from tests.components.java import DynamoDB, set_environment
+from tests.components.redis import RedisServer
 
 pytestmark = pytest.mark.integration
-
-
-class RedisServer:
-    """A real one, on a port of its own, that can be stopped and started again."""
-
-    def __init__(self, folder):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self):
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is missing: apt-get install redis-server (make test does)"
-        self.process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        for attempt in Retrying(retry=retry_if_exception_type(NotThere), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
-            with attempt:
-                Redis(port=self.port).ping()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
 
 
 @pytest.fixture(scope="module")

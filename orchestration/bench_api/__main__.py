@@ -1,0 +1,145 @@
+"""`make bench-api`: the service under load beside named peers, in turns in one run.
+
+All servers have the same two processors, the same texts and the same model; the FastAPI peer has it in float32 torch, as its
+documentation shows. Texts do not repeat, so that our cache answers nothing but where it is what is measured. Numbers go to
+`var/bench/api.json`, the curves beside it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from data.artifacts import write_json
+from data.errors import BundleError, GroundswellError
+from orchestration.bench_api.bench import Bench, Outcome
+from orchestration.bench_api.contestants import SETTINGS
+from orchestration.bench_api.load import Loader
+from orchestration.bench_api.plots import plot_curves
+from orchestration.bench_api.sections import closed64, duplicates, open_loop, sizes
+from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.texts import Texts, read_tweets
+from orchestration.layout import Layout
+from orchestration.progress import TerminalProgress, print_error, terminal_console
+from orchestration.runs import hush
+from serving.bundle import production_bundle, read_bundle
+
+sections: dict[str, Callable[[Bench], Outcome]] = {
+    "closed64": closed64.measure,
+    "open": open_loop.measure,
+    "sizes": sizes.measure,
+    "duplicates": duplicates.measure,
+}
+TURNS = {"closed64": 4, "open": 16, "sizes": 5, "duplicates": 4}
+"""Measurements of a round, for the estimate."""
+WITH_PEERS = {"closed64", "open"}
+_AROUND_S, _TRIAL_S = 3, 20
+
+
+def main() -> None:
+    """Measure the sections that are asked for, print and write what was found."""
+    given = _arguments()
+    # Before anything asks for it: the classifier that is compared with takes its tokenizer's threads too.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    hush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended
+    layout, console = Layout.load(), terminal_console()
+    spare = divide_processors()
+    bundle = read_bundle(given.bundle) if given.bundle else production_bundle(layout.var)
+    checkpoint = given.checkpoint or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
+    if not (checkpoint / "config.json").is_file():
+        raise BundleError(
+            f"There is no checkpoint that {bundle.manifest.version} came from.", found=checkpoint,
+            remedy="Name it: --checkpoint DIR",
+        )  # fmt: skip
+    chosen = given.only or list(sections)
+    loader = Loader(spare)
+    console.print(
+        f"{bundle.manifest.version}: {', '.join(chosen)}; about {_minutes(chosen, given.seconds, given.rounds)} minutes"
+    )
+    if not spare:
+        console.print("The load shares the two processors with the server that it is for.")
+    target = given.json or layout.var / "bench" / "api.json"
+    outcomes: dict[str, Outcome] = {}
+    started = time.monotonic()
+    with TerminalProgress(console) as terminal:
+        terminal.begin("Texts")
+        texts = Texts(read_tweets(layout))
+        bench = Bench(
+            bundle, checkpoint, texts, layout.var / "bench", terminal, loader, seconds=given.seconds, rounds=given.rounds
+        )
+        with bench:
+            if WITH_PEERS & set(chosen):
+                terminal.begin("The peers, each with every setting")
+                bench.everyone()
+            for name in chosen:
+                terminal.begin(name)
+                outcomes[name] = sections[name](bench)
+        terminal.finish()
+    for name, outcome in outcomes.items():
+        show(console, name, outcome)
+    write_json(target, _found(bench, outcomes, time.monotonic() - started))
+    console.print(f"Numbers: {target}", highlight=False, soft_wrap=True)
+    if curves := next((one.curves for one in outcomes.values() if one.curves), None):
+        console.print(f"Curves: {plot_curves(curves, target.with_suffix('.png'))}", highlight=False, soft_wrap=True)
+
+
+def show(console: Console, name: str, outcome: Outcome) -> None:
+    """The section's table, its goals with their spread, its notes."""
+    table = Table(*outcome.columns, title=f"\n{name}", title_justify="left", box=None, header_style="dim")
+    for row in outcome.rows:
+        table.add_row(*row)
+    console.print(table)
+    goals = Table("", "measured [lowest, highest]", "goal", "", box=None, header_style="dim")
+    for goal in outcome.goals:
+        mark = {None: "", True: "[green]✓[/]", False: "[red]✗[/]"}[goal.reached]
+        goals.add_row(goal.what, goal.shown(), goal.asked(), mark)
+    if outcome.goals:
+        console.print(goals)
+    for note in outcome.notes:
+        console.print(f"[dim]{note}[/]", highlight=False)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m orchestration.bench_api", description="The service under load beside peers.")
+    parser.add_argument("--bundle", type=Path, help="what is served; default: the production model's bundle")
+    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
+    parser.add_argument("--seconds", type=float, default=10, help="a measurement (default 10)")
+    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--only", nargs="+", choices=list(sections), metavar="NAME", help=f"of {', '.join(sections)}")
+    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/api.json")
+    return parser.parse_args()
+
+
+def _minutes(chosen: list[str], seconds: float, rounds: int) -> int:
+    turns = sum(TURNS.get(name, 4) for name in chosen)
+    trials = sum(map(len, SETTINGS.values())) * _TRIAL_S if WITH_PEERS & set(chosen) else 0
+    return 1 + round((rounds * turns * (seconds + _AROUND_S) + trials) / 60)
+
+
+def _found(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[str, Any]:
+    from orchestration.bench import _machine
+
+    return {
+        "machine": _machine(), "bundle": bench.bundle.manifest.version, "seconds": bench.seconds, "rounds": bench.rounds,
+        "took_s": round(took_s), "trials": bench.trials, "left_out": bench.missing,
+        "sections": {
+            name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
+                   "raw": one.raw}
+            for name, one in outcomes.items()
+        },
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GroundswellError as error:
+        sys.exit(print_error(terminal_console(), error))

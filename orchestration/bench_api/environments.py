@@ -1,0 +1,45 @@
+"""An environment of its own for each peer, made once and kept under `var/bench/envs/`."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from data.artifacts import is_current, mark_current
+from data.errors import GroundswellError
+
+PEERS = Path(__file__).parent / "peers"
+
+
+def peer_python(name: str, envs: Path) -> Path:
+    """The interpreter of the environment that `peers/<name>.txt` describes; made if it is not there or another.
+
+    Raises:
+        GroundswellError: It cannot be installed.
+    """
+    folder, wanted = envs / name, PEERS / f"{name}.txt"
+    key = {"requirements": wanted.read_text(encoding="utf-8"), "python": sys.version}
+    python = folder / "bin" / "python"
+    if is_current(folder, key) and python.is_file():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = _uv()
+    _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], name)
+    _run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), "-r", str(wanted)], name)
+    mark_current(folder, key)
+    return python
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if not found:
+        raise GroundswellError("uv is not installed.", remedy="make setup")
+    return found
+
+
+def _run(command: list[str], name: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise GroundswellError(f"The peer {name} cannot be installed.", found=lines[-1], remedy=f"See peers/{name}.txt.")

@@ -1,0 +1,47 @@
+"""A real Redis, from the system's package."""
+
+import shutil
+import signal
+import subprocess
+
+from redis import Redis
+from redis.exceptions import ConnectionError as NotThere
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tests.serving.running import spare_port
+
+
+class RedisServer:
+    """A real one, on a port of its own, that can be stopped and started again."""
+
+    def __init__(self, folder):
+        self.port = spare_port()
+        self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self):
+        binary = shutil.which("redis-server")
+        assert binary, "redis-server is missing: apt-get install redis-server (make test does)"
+        self.process = subprocess.Popen(
+            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        for attempt in Retrying(retry=retry_if_exception_type(NotThere), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
+            with attempt:
+                Redis(port=self.port).ping()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def fill(self):
+        Redis(port=self.port).config_set("maxmemory", 1)
+
+    def empty(self):
+        Redis(port=self.port).config_set("maxmemory", 0)

@@ -1,0 +1,202 @@
+"""The API benchmark's own arithmetic, and that its open loop does not hide a server that stalls."""
+
+import asyncio
+import json
+import math
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from aiohttp import web
+
+from orchestration.bench_api.environments import PEERS
+from orchestration.bench_api.figures import Goal, percentile, ratios, spread
+from orchestration.bench_api.load import Load, Loader, parse_generator, parse_wrk
+from orchestration.bench_api.plots import plot_curves
+from orchestration.bench_api.servers import Server, Spec, start
+from orchestration.bench_api.texts import Texts, repeating_trace
+
+WRK = """Running 3s test @ http://127.0.0.1:4103/classify
+  1 threads and 64 connections
+  1310 requests in 3.00s, 300.00KB read
+  Non-2xx or 3xx responses: 10
+RESULT {"requests": 1310, "wall_s": 2.600000, "non_2xx": 10, "failed": 2, "ms": {"50": 140.5, "95": 201.0, "99": 240.25}}
+"""
+
+SERVER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        content = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = json.dumps({"label": "positive" if "good" in content["text"] else "negative"}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_percentile_is_a_value_that_was_measured():
+    hundred = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(hundred, which) for which in (50, 95, 99, 100)] == [50, 95, 99, 100]
+    assert percentile([7.0], 99) == percentile([7.0], 1) == 7
+    assert percentile([1.0, 2.0], 50) == 1
+    assert math.isnan(percentile([], 50))
+
+
+def test_ratios_are_taken_round_by_round_and_shown_with_their_spread():
+    found = ratios([100, 50, 300], [50, 25, 100])
+    assert found == [2, 2, 3]
+    assert spread(found) == (2, 2, 3)
+    goal = Goal("requests/s", found, 1.5, unit="×")
+    assert goal.reached
+    assert goal.shown() == "2× [2, 3]"
+    assert goal.to_dict()["goal"] == "≥ 1.5×"
+    assert not Goal("p95", [31.0, 29.0, 40.0], 30, "≤", " ms").reached
+    assert Goal("shown only", found).reached is None
+
+
+def test_what_wrk_printed_is_read():
+    load = parse_wrk(WRK)
+    assert (load.answered, load.refused, load.failed) == (1300, 10, 2)
+    assert load.per_s == pytest.approx(500)
+    assert load.ms == {"50": 140.5, "95": 201.0, "99": 240.25}
+
+
+def test_what_the_generator_printed_is_read():
+    found = {"ms": [3.0, 1.0, 2.0], "late_ms": [0.5], "refused_ms": [0.3], "failed": 2, "wall_s": 1.5, "cpu_s": 0.1}
+    load = parse_generator(json.dumps(found))
+    assert (load.answered, load.refused, load.failed, load.per_s) == (3, 1, 2, 2.0)
+    assert load.ms == {"50": 2.0, "95": 3.0, "99": 3.0}
+
+
+def test_cpu_is_told_for_an_answered_request():
+    load = Load(answered=200, refused=100, failed=0, wall_s=1, ms={}, cpu_s=0.5)
+    assert load.cpu_ms == 2.5
+    assert "answers" not in load.to_dict()
+
+
+def test_the_trace_repeats_as_much_as_it_should():
+    trace = repeating_trace(3000, 0.3, seed=7)
+    repeats = [(place, first) for place, first in enumerate(trace) if place != first]
+    assert len(repeats) == 900
+    assert all(first < place and trace[first] == first for place, first in repeats)
+    assert trace == repeating_trace(3000, 0.3, seed=7) != repeating_trace(3000, 0.3, seed=8)
+
+
+def test_texts_do_not_come_twice_and_twins_are_as_long():
+    texts = Texts(["so good", "so bad"])
+    first = texts.take(5)
+    twins = texts.twins(first)
+    assert len({*first, *twins, *texts.take(5)}) == 15
+    assert list(map(len, first)) == list(map(len, twins))
+    assert [text.rpartition(" ")[0] for text in first] == [text.rpartition(" ")[0] for text in twins]
+
+
+def test_the_plot_is_written(tmp_path):
+    path = plot_curves({"ours": [(0.25, 12.0), (0.95, 80.0)], "peer": [(0.25, 30.0)]}, tmp_path / "bench" / "api.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_versions_of_peers_are_pinned():
+    for file in PEERS.glob("*.txt"):
+        assert all("==" in line for line in file.read_text().splitlines()), file
+
+
+@contextmanager
+def stalling(after_s: float, for_s: float):
+    """A server that answers at once, but for one stall that starts so long after its first request; gives its address.
+
+    At /full it is always full.
+    """
+    first: list[float] = []
+    stalled: list[bool] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        first.append(time.monotonic())
+        if not stalled and time.monotonic() - first[0] > after_s:
+            stalled.append(True)
+            time.sleep(for_s)  # the event loop stands still, and every other request with it
+        return web.json_response({})
+
+    async def full(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async def listen() -> web.AppRunner:
+        app = web.Application()
+        app.add_routes([web.post("/", answer), web.post("/full", full)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
+
+
+@pytest.mark.integration
+def test_the_open_loop_counts_the_delay_of_every_request_that_was_due_while_the_server_stalled(tmp_path):
+    bodies = tmp_path / "bodies"
+    bodies.write_text("{}\n" * 400)
+    loader = Loader([])
+    with stalling(after_s=1, for_s=1) as url:
+        open_loop = loader.generate(url, bodies, "--rate", 100)
+    with stalling(after_s=1, for_s=1) as url:
+        closed = loader.generate(url, bodies, "--callers", 1, "--seconds", 3)
+    # A hundred of the 400 were due in the second of the stall, and waited from no time to all of it.
+    assert open_loop.answered == 400
+    assert open_loop.ms["95"] > 600
+    assert open_loop.ms["99"] > 800
+    assert open_loop.ms["50"] < 100
+    # One caller who waits sends nothing meanwhile, and sees one slow answer: this is what would hide it.
+    assert closed.ms["95"] < 100
+
+
+@pytest.mark.integration
+def test_refusals_are_told_from_errors_and_late_answers_are_bounded(tmp_path):
+    (tmp_path / "bodies").write_text("{}\n" * 20)
+    loader = Loader([])
+    with stalling(after_s=-1, for_s=2) as url:
+        full = loader.generate(f"{url}full", tmp_path / "bodies", "--rate", 100)
+        stalled = loader.generate(url, tmp_path / "bodies", "--rate", 100, "--timeout", 0.5)
+    assert (full.answered, full.refused, full.failed) == (0, 20, 0)
+    assert (stalled.answered, stalled.refused, stalled.failed) == (0, 0, 20)
+    assert stalled.wall_s < 2
+
+
+@pytest.mark.integration
+def test_a_server_is_asked_until_it_answers_held_between_measurements_and_ended(tmp_path):
+    (tmp_path / "serve.py").write_text(SERVER)
+    spec = Spec(
+        "tiny", "Tiny", lambda port: [sys.executable, "serve.py", str(port)], tmp_path, {}, "/",
+        lambda texts: json.dumps({"text": texts[0]}), lambda answer: [answer["label"]],
+    )  # fmt: skip
+    server: Server = start(spec, tmp_path / "logs", [("a good day", "positive"), ("a day", "negative")])
+    try:
+        server.hold()
+        load = Loader([]).all_of(server, [[f"good {n}"] for n in range(50)], callers=4)
+        assert load.answered == 50
+        assert {answer["label"] for answer in load.answers} == {"positive"}
+        assert load.cpu_s >= 0  # in ticks of the kernel: so little work may be none
+        end = time.monotonic() + 5
+        while (status := server.tree()[0].status()) != "stopped" and time.monotonic() < end:  # a signal takes its time
+            time.sleep(0.02)
+        assert status == "stopped"
+    finally:
+        server.stop()
+    assert server.process.poll() is not None
