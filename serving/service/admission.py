@@ -114,6 +114,8 @@ class Admission:
             return
         try:
             scope[KEY] = self._gate().admit(scope)
+            if not scope["path"].isprintable():  # a line feed is no part of any road, and ends the search for one
+                raise Refused(404, "There is no such road here; /docs shows what there is.")
             if _is_classify(scope) and (seconds := self._full()):
                 raise _shed(Refused(503, "Too many texts wait; come back later.", retry_after_s=seconds), "queue")
         except Refused as refused:

@@ -45,6 +45,7 @@ def sound(response) -> None:
     status, kind = response.status_code, str(response.headers.get("content-type", ""))
     assert status < 500 or (status == 503 and "retry-after" in response.headers), (status, response.text[:300])
     if status >= 400:
+        assert response.text.startswith("{"), (status, response.request.url, response.request.method, response.text[:300])
         problem = response.json()
         assert "application/problem+json" in kind, (status, kind)
         assert problem["status"] == status and problem["detail"]
