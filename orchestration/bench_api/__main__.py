@@ -23,7 +23,7 @@ from orchestration.bench_api.bench import Bench, Outcome
 from orchestration.bench_api.contestants import SETTINGS
 from orchestration.bench_api.load import Loader
 from orchestration.bench_api.plots import plot_curves
-from orchestration.bench_api.sections import closed64, duplicates, open_loop, sizes
+from orchestration.bench_api.sections import closed64, duplicates, lambda_handler, open_loop, sizes
 from orchestration.bench_api.servers import divide_processors
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.layout import Layout
@@ -36,8 +36,9 @@ sections: dict[str, Callable[[Bench], Outcome]] = {
     "open": open_loop.measure,
     "sizes": sizes.measure,
     "duplicates": duplicates.measure,
+    "lambda": lambda_handler.measure,
 }
-TURNS = {"closed64": 4, "open": 16, "sizes": 5, "duplicates": 4}
+TURNS = {"closed64": 4, "open": 16, "sizes": 5, "duplicates": 4, "lambda": 2}
 """Measurements of a round, for the estimate."""
 WITH_PEERS = {"closed64", "open"}
 _AROUND_S, _TRIAL_S = 3, 20

@@ -36,9 +36,10 @@ def api(event: dict[str, Any], context: Any) -> dict[str, Any]:
     Returns:
         `statusCode`, `headers`, `body`: what the HTTP service answers to the same request.
     """
+    here = _answering()  # before the loop runs
     answer = _http()(event, context)
     # What is not written before this returns would be written when the function is thawed for the next request, perhaps never.
-    _loop().run_until_complete(_answering().settle())
+    _loop().run_until_complete(here.settle())
     return answer
 
 

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from data.cleaning import clean
 from data.errors import BundleError
 from serving.bundle import write_bundle
-from serving.classifier import Classifier
+from serving.classifier import RUN_TOKENS, Classifier, plan_runs
 from serving.threads import cpu_quota
 from tests.make import text_of
 from tests.models import some_texts, tiny_bundle, write_sum_model, write_tokenizer
@@ -87,6 +88,25 @@ def words_of(classifier, text):
         return classifier._tokenizer.encode(clean(text), add_special_tokens=False).ids
     finally:
         classifier._tokenizer.enable_truncation(32)
+
+
+@given(st.lists(st.integers(3, 60), max_size=9), st.integers(10, 200))
+def test_the_plan_of_runs_is_the_cheapest_there_is(lengths, budget):
+    lengths.sort(reverse=True)
+    runs = plan_runs(lengths, budget)
+    assert [position for start, end in runs for position in range(start, end)] == list(range(len(lengths)))
+
+    def cost(bounds):
+        parts = list(pairwise(bounds))
+        if any(lengths[start] * (end - start) > budget and end - start > 1 for start, end in parts):
+            return math.inf
+        return sum(RUN_TOKENS + lengths[start] * (end - start) for start, end in parts)
+
+    every = [
+        [0, *(k for k in range(1, len(lengths)) if ways >> (k - 1) & 1), len(lengths)]
+        for ways in range(2 ** max(0, len(lengths) - 1))
+    ]
+    assert not lengths or cost([0, *(end for _, end in runs)]) == min(map(cost, every))
 
 
 def test_temperature_moves_confidence_and_no_label(tmp_path):
