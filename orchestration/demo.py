@@ -7,26 +7,20 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import psutil
 from rich.console import Console
 from rich.panel import Panel
 
 from data.catalog import load_catalog
-from data.errors import DeploymentFailed
 from data.settings import ENV_PREFIX, DataSettings, project_root, read_yaml
 from data.sources import enabled
+from orchestration.demo_api import show_api
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
 from orchestration.steps.data import read_splits
 from serving.deployment import status
 
-TEXTS = (
-    "Thank you for the quick help, you saved my trip! 😊",
-    "Three hours on hold and then the line went dead. Unbelievable.",
-    "The results will be published on Thursday.",
-)
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
 """On 150 rows: fewer leave a model that has not moved."""
@@ -58,7 +52,7 @@ def run_demo(console: Console, *, once: bool) -> None:
         if status(layout.deployment) is None:
             console.print("[yellow]The gate let no version through, so nothing answers yet. The reasons stand above.[/]")
         else:
-            _show_answers(console, ask(layout))
+            show_api(console, layout)
             _stream(console)
         if not once:
             pages = _open_pages(layout)
@@ -77,22 +71,6 @@ def _use_demo_settings() -> None:
     for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
         for field, value in fields.items():
             os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))
-
-
-def ask(layout: Layout) -> dict:
-    """Three texts over HTTP, as a caller would."""
-    deployment = status(layout.deployment)
-    if deployment is None:
-        raise DeploymentFailed("Nothing is deployed.", remedy="groundswell serve")
-    response = httpx.post(f"{deployment.url}/v1/classify", json={"texts": list(TEXTS)}, timeout=10)
-    response.raise_for_status()
-    return {"url": deployment.url, **response.json()}
-
-
-def _show_answers(console: Console, answers: dict) -> None:
-    console.print(f"[dim]POST {answers['url']}/v1/classify, answered by {answers['model_version']}[/]")
-    for text, answer in zip(TEXTS, answers["predictions"], strict=True):
-        console.print(f"  {answer['label']:<9} {answer['confidence']:.4f}  {text}", highlight=False)
 
 
 def _stream(console: Console) -> None:

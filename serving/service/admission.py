@@ -8,13 +8,14 @@ import asyncio
 import ipaddress
 import math
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
+from data.errors import SettingsError
 from serving.service import metrics
 from serving.service.keys import Key, Keys
 from serving.service.problems import Refused
@@ -132,6 +133,26 @@ def _is_classify(scope: MutableMapping[str, Any]) -> bool:
     if scope["type"] != "http" or scope["path"] != "/v1/classify":
         return False
     return not any(name == b"prefer" and b"respond-async" in value for name, value in scope["headers"])
+
+
+def need_keys(keys: bool, addresses: Iterable[str]) -> None:
+    """Refuse to be open to other machines without keys.
+
+    Args:
+        keys: Whether they are on.
+        addresses: What this process listens on.
+
+    Raises:
+        SettingsError: An address is open to others, and keys are off.
+    """
+    if keys:
+        return
+    for address in addresses:
+        if not ipaddress.ip_address(address).is_loopback:
+            raise SettingsError(
+                "Without keys the service answers its own machine only.", found=f"it listens on {address}",
+                remedy="Leave --host out, or set GROUNDSWELL_SERVING__KEYS=true and make keys: groundswell keys add NAME.",
+            )  # fmt: skip
 
 
 def _is_local(scope: MutableMapping[str, Any]) -> bool:

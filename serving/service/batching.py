@@ -67,7 +67,7 @@ class Batcher(Generic[Answer]):
         self._window_s, self._deadline_s, self._waited, self._weigh = window_s, deadline_s, waited, weigh
         self._queue: deque[_Waiting[Answer]] = deque()
         self._running: set[_Waiting[Answer]] = set()
-        self._queued_texts = self._running_texts = 0
+        self._queued_texts = self._running_texts = self._busy = 0
         self._more = asyncio.Condition()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
         self._loops: list[asyncio.Task[None]] = []
@@ -158,7 +158,9 @@ class Batcher(Generic[Answer]):
     def _next_batch(self) -> "list[_Waiting[Answer]]":
         batch: list[_Waiting[Answer]] = []
         size, now = 0, time.monotonic()
-        while self._queue and (not batch or size + self._queue[0].weight <= self._max_texts):
+        # Shared with the workers that have nothing to do: else all callers end up in one batch, and a processor idles.
+        most = min(self._max_texts, math.ceil(self._queued_texts / (self._workers - self._busy)))
+        while self._queue and (not batch or size + self._queue[0].weight <= most):
             one = self._queue.popleft()
             self._queued_texts -= one.weight
             if one.answers.done():
@@ -176,6 +178,7 @@ class Batcher(Generic[Answer]):
         weight = sum(one.weight for one in batch)
         self._running.update(batch)
         self._running_texts += weight
+        self._busy += 1
         started = time.monotonic()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
@@ -187,6 +190,7 @@ class Batcher(Generic[Answer]):
         finally:
             self._running.difference_update(batch)
             self._running_texts -= weight
+            self._busy -= 1
         per_text = (time.monotonic() - started) / weight
         self._text_s = per_text if not self._text_s else (1 - _NEWEST) * self._text_s + _NEWEST * per_text
         start = 0

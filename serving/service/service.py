@@ -1,12 +1,16 @@
 """The BentoML service. `bentoml serve` at the root answers with the production bundle; a Bento with the one inside it."""
 
+import os
+import signal
+import sys
 from functools import cache
 
 import bentoml
 
+from data.errors import GroundswellError
 from data.settings import PathSettings
 from serving.bundle import served_bundle
-from serving.service.admission import Admission, Gate
+from serving.service.admission import Admission, Gate, need_keys
 from serving.service.answering import Answering
 from serving.service.app import create_app
 from serving.service.keys import keys_of
@@ -14,6 +18,7 @@ from serving.service.observing import Observing
 from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
+from serving.threads import listening
 
 _settings = ServingSettings.load()
 _answering: list[Answering] = []
@@ -44,7 +49,13 @@ class Sentiment:
     """Judges texts; the routes are in `app.py`."""
 
     def __init__(self) -> None:
-        _answering.append(Answering(served_bundle(), _settings))
+        try:
+            need_keys(_settings.keys, listening())
+            _answering.append(Answering(served_bundle(), _settings))
+        except GroundswellError as error:  # BentoML would start this process again and again, to the same end
+            sys.stderr.write(f"{error}\n")
+            os.kill(os.getppid(), signal.SIGTERM)
+            raise
 
     @bentoml.on_shutdown
     async def drain(self) -> None:

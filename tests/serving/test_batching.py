@@ -165,3 +165,19 @@ def test_closing_answers_what_waits():
         return await asyncio.gather(*asked)
 
     assert asyncio.run(go()) == [[text] for text in "abcdef"]
+
+
+def test_what_waits_is_shared_among_workers_that_have_nothing_to_do():
+    gate = Gate()
+
+    async def go():
+        batches = batcher(gate, workers=2, max_texts=32)
+        callers = [asyncio.create_task(batches.submit([str(n)])) for n in range(8)]
+        while sum(map(len, gate.batches)) < 8:
+            await asyncio.sleep(0.01)
+        gate.open.set()
+        await asyncio.gather(*callers)
+        await batches.close()
+
+    asyncio.run(go())
+    assert sorted(map(len, gate.batches)) == [4, 4]
