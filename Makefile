@@ -79,6 +79,10 @@ system:
 test: system check ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+.PHONY: soak
+soak: system setup ## The API at twice its capacity for a minute: who is answered, who is refused, how memory grows
+	@SOAK_S=60 $(BIN)/python -m pytest tests/serving/test_abuse.py -k twice -s
+
 .PHONY: bench
 bench: setup ## Ratios against named peers, with spread, CPU time beside wall time
 	@$(BIN)/python -m orchestration.bench

@@ -186,17 +186,18 @@ class SQSJobs:
             QueueUrl=self._queue, MaxNumberOfMessages=1, WaitTimeSeconds=_POLL_S, VisibilityTimeout=int(self._claim_s),
             AttributeNames=["ApproximateReceiveCount"],
         ).get("Messages", [])  # fmt: skip
-        for message in messages:
-            receipt, attempt = message["ReceiptHandle"], int(message["Attributes"]["ApproximateReceiveCount"])
-            try:
-                part = self.part_of(message["Body"], attempt, receipt)
-            except ValueError as error:
-                _log.warning("a message in the queue of jobs is left to the dead-letter queue: %s", error)
-                return None
-            if part is None:
-                self._delete(receipt)
-            return part
-        return None
+        if not messages:
+            return None
+        message = messages[0]
+        receipt, attempt = message["ReceiptHandle"], int(message["Attributes"]["ApproximateReceiveCount"])
+        try:
+            part = self.part_of(message["Body"], attempt, receipt)
+        except ValueError as error:
+            _log.warning("a message in the queue of jobs is left to the dead-letter queue: %s", error)
+            return None
+        if part is None:
+            self._delete(receipt)
+        return part
 
     def _finish(self, part: Part, results: bytes) -> None:
         from botocore.exceptions import ClientError

@@ -149,7 +149,7 @@ def memory_mib(process):
 
 
 def test_at_twice_its_capacity_some_are_refused_at_once_and_the_others_answered_in_time(tmp_path):
-    """`SOAK_S=60 pytest` asks for a minute; the suite for some seconds."""
+    """`make soak` asks for a minute; the suite for some seconds."""
     seconds, deadline_s = float(os.environ.get("SOAK_S", "8")), 1.0
     with serving(slow_bundle(tmp_path / "b"), tmp_path, answers="memory", deadline_ms=str(int(1000 * deadline_s))) as (
         client,
