@@ -16,6 +16,8 @@ Answer = TypeVar("Answer")
 
 _NEWEST = 0.2
 """Share of the newest batch in the running estimate of seconds per text."""
+_MOST_AT_ONCE = 4
+"""How many times the estimate one batch may count for at most."""
 
 
 class Overloaded(Exception):
@@ -192,7 +194,9 @@ class Batcher(Generic[Answer]):
             self._running_texts -= weight
             self._busy -= 1
         per_text = (time.monotonic() - started) / weight
-        self._text_s = per_text if not self._text_s else (1 - _NEWEST) * self._text_s + _NEWEST * per_text
+        known = self._text_s or per_text
+        # A process that was held for seconds (a snapshot, a debugger) would else believe that texts take so long.
+        self._text_s = (1 - _NEWEST) * known + _NEWEST * min(per_text, _MOST_AT_ONCE * known)
         start = 0
         for one in batch:
             if not one.answers.done():

@@ -181,3 +181,17 @@ def test_what_waits_is_shared_among_workers_that_have_nothing_to_do():
 
     asyncio.run(go())
     assert sorted(map(len, gate.batches)) == [4, 4]
+
+
+def test_one_batch_that_was_held_does_not_make_the_next_callers_unwelcome():
+    pace = iter([0.01] * 5 + [2.0] + [0.01] * 100)
+
+    async def go():
+        batches = batcher(lambda texts: time.sleep(next(pace)) or texts, workers=1, max_texts=1, deadline_s=3.0)
+        for _ in range(6):
+            await batches.submit(["a"])
+        found = await asyncio.gather(*(batches.submit(["b"]) for _ in range(40)), return_exceptions=True)
+        await batches.close()
+        return found
+
+    assert asyncio.run(go()) == [["b"]] * 40
