@@ -84,6 +84,8 @@ def hush() -> None:
     logging.getLogger("evaluation").setLevel(logging.WARNING)
     for name in ("dagster", "alembic", "mlflow", "great_expectations", "datasets", "transformers", "bentoml", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # A connection that Ctrl-C catches while it is being closed is told with a traceback, and is closed all the same.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _raise_for(result: Any) -> None:

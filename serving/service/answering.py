@@ -167,7 +167,7 @@ def open_jobs(settings: ServingSettings, var: Path) -> Jobs:
         SettingsError: SQS is asked for without an address.
     """
     if settings.jobs == "sqlite":
-        return SQLiteJobs(var / "service" / "jobs.db")
+        return SQLiteJobs(var / "service" / "jobs-2.db")  # 2: another layout than that of the first version
     from serving.service.jobs_sqs import SQSJobs
 
     if settings.sqs_queue_url is None:
