@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
@@ -106,7 +107,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             Route("/", to_docs),
-            Route("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+            _AllElse("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={
             Refused: _refused,
@@ -118,6 +119,13 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         },
         lifespan=lifespan,
     )
+
+
+class _AllElse(Route):
+    """Every road that is not ours, but the files of the documentation page, which BentoML serves behind our app."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.NONE, {}) if scope["path"].startswith("/static_content/") else super().matches(scope)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
