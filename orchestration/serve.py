@@ -1,6 +1,7 @@
 """`groundswell serve`: the production bundle in the foreground."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from serving.settings import ServingSettings
 
 
 def serve_production(console: Console) -> int:
-    """Serve until Ctrl-C. Gives the exit status of BentoML.
+    """Serve until Ctrl-C or SIGTERM. Gives the exit status of BentoML.
 
     Raises:
         BundleError: Nothing is in production.
@@ -30,6 +31,7 @@ def serve_production(console: Console) -> int:
     environment = bento_environment(layout.bentoml) | {"GROUNDSWELL_BUNDLE_DIR": str(bundle.directory)}
     command = [sys.executable, "-m", "bentoml", "serve", str(project_root()), "--host", HOST, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, **environment})
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # else the service would outlive this command
     try:
         return process.wait()
     except KeyboardInterrupt:
