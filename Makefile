@@ -80,7 +80,7 @@ test: system check ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: soak
-soak: system setup ## The API at twice its capacity for a minute: who is answered, who is refused, how memory grows
+soak: setup ## The API at twice its capacity for a minute: who is answered, who is refused, how memory grows
 	@SOAK_S=60 $(BIN)/python -m pytest tests/serving/test_abuse.py -k twice -s
 
 .PHONY: bench
@@ -88,7 +88,7 @@ bench: setup ## Ratios against named peers, with spread, CPU time beside wall ti
 	@$(BIN)/python -m orchestration.bench
 
 .PHONY: bench-api
-bench-api: system setup ## The API under load beside FastAPI, BentoML's batcher and LitServe, the same texts and processors
+bench-api: setup ## The API under load beside FastAPI, BentoML's batcher and LitServe, the same texts and processors (wrk, if installed, sends the load)
 	@$(BIN)/python -m orchestration.bench_api $(ARGS)
 
 .PHONY: lock

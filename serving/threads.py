@@ -23,10 +23,3 @@ def limit_tokenizer_threads(threads: int) -> None:
     """Tell the tokenizer's thread pool; has an effect only before its first batch."""
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
-
-
-def listening() -> list[str]:
-    """Addresses on which this process holds a TCP socket that listens; one that was handed down counts."""
-    import psutil
-
-    return [one.laddr.ip for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN]

@@ -188,8 +188,8 @@ async def work_forever(jobs: Jobs, judge: Judge) -> None:
     while True:
         jobs.more.clear()
         try:
+            metrics.JOBS_WAITING.set(await jobs.waiting())  # before the claim: one that fails here would be lost for its time
             part = await jobs.claim()
-            metrics.JOBS_WAITING.set(await jobs.waiting())
         except JobsUnavailable:
             _log.exception("the store of jobs cannot be read; tried again")
             part = None

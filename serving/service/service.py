@@ -10,7 +10,7 @@ import bentoml
 from data.errors import GroundswellError
 from data.settings import PathSettings
 from serving.bundle import served_bundle
-from serving.service.admission import Admission, Gate, need_keys
+from serving.service.admission import Admission, Gate, listening, need_keys
 from serving.service.answering import Answering
 from serving.service.app import create_app
 from serving.service.keys import keys_of
@@ -18,7 +18,6 @@ from serving.service.observing import Observing
 from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
-from serving.threads import listening
 
 _settings = ServingSettings.load()
 _answering: list[Answering] = []
