@@ -1,4 +1,4 @@
-"""What several parts must agree on: events, predictions, predictors; labelled text is in `labelled_text.py`."""
+"""What several parts must agree on: events, predictions, alerts, predictors; labelled text is in `labelled_text.py`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -64,6 +64,30 @@ class Prediction(BaseModel):
     topic: str
     partition: int
     offset: int
+
+
+class Alert(BaseModel):
+    """The sentiment of a source has shifted. `id` is its identity: it is told when it opens (revision 1) and when it closes (revision 2).
+
+    Scores are p(positive) - p(negative), -1 to 1; times are event time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    source: str
+    direction: Literal["down", "up"]
+    started_at: datetime  # when the shift began, as far as the data tell
+    detected_at: datetime  # end of the second whose messages gave it away
+    closed_at: datetime | None
+    z: float  # at detection
+    moving_average: float  # mean score of the last window_s seconds at detection
+    baseline_mean: float
+    baseline_std: float  # of one message
+    volume: int  # messages in the window
+    window_s: int
+    texts: tuple[str, ...] = ()  # of the window, those that moved it most
+    revision: int = 1
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from data.errors import GroundswellError
 from orchestration.progress import print_error, terminal_console
+from orchestration.stream_cli import stream_app, warehouse_app
 
 app = typer.Typer(
     name="groundswell",
@@ -225,23 +226,6 @@ def _keys() -> Any:
 
 
 @app.command()
-def stream(
-    file: Annotated[Path | None, typer.Option(help="JSONL of events; without it, test texts are replayed.")] = None,
-    count: Annotated[int, typer.Option(help="Replay at most this many messages.", min=1)] = 5000,
-    bundle: BundleDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Replay messages through the in-process broker: worker, warehouse, and a summary counted by the warehouse."""
-    from orchestration.streaming import replay, show_summary
-
-    summary = replay(file=file, count=count, bundle=bundle, console=None if as_json else console)
-    if as_json:
-        _print_json(_plain(summary))
-    else:
-        show_summary(console, summary)
-
-
-@app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop everything and exit at the end.")] = False,
     rows: Annotated[int | None, typer.Option(help="Rows to train on.", min=100)] = None,
@@ -273,6 +257,10 @@ def _print_json(value: Any) -> None:
     import json
 
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+
+
+app.add_typer(stream_app, name="stream")
+app.add_typer(warehouse_app, name="warehouse")
 
 
 def main() -> None:

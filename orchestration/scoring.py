@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from serving.classifier import Classifier
 
 
-def open_classifier(bundle: Path | None) -> "Classifier":
+def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Classifier":
     """The classifier of a bundle folder, or of the production bundle.
 
     Raises:
@@ -22,7 +22,7 @@ def open_classifier(bundle: Path | None) -> "Classifier":
     from serving.bundle import production_bundle, read_bundle
     from serving.classifier import Classifier
 
-    return Classifier(read_bundle(bundle) if bundle else production_bundle(Layout.load().var))
+    return Classifier(read_bundle(bundle) if bundle else production_bundle(Layout.load().var), threads=threads)
 
 
 def score_labelled_file(

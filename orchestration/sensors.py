@@ -49,7 +49,7 @@ def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     settings = RetrainingSettings.load()
     if settings.webhook_url is None:
         return dg.SkipReason("no webhook is configured (GROUNDSWELL_RETRAINING__WEBHOOK_URL)")
-    from orchestration.webhook import notify
+    from serving.webhook import notify
 
     run = context.dagster_run
     notify(settings.webhook_url, f"Run {run.run_id} of {run.job_name} failed: {context.failure_event.message}")

@@ -1,10 +1,13 @@
-"""`groundswell stream`, first form: a file, or test texts, replayed through broker, worker and warehouse in this process."""
+"""What `groundswell stream` runs: each process of the stream, and the replay that needs no Kafka."""
 
-from collections.abc import Iterator
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.artifacts import sha256_file
@@ -12,9 +15,123 @@ from data.errors import SourceUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.scoring import open_classifier
+from orchestration.stream_send import file_events, send, test_text_events
 
 if TYPE_CHECKING:
     from serving.streaming.replay import StreamSummary
+
+
+def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set, and with a parent the end of standard input: the parent holds its other end, and the
+    system closes it however the parent dies.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if with_parent:
+
+        def watch() -> None:
+            sys.stdin.buffer.read()
+            stop.set()
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+    return stop
+
+
+def log_json() -> None:
+    """A line of JSON each event on standard error, as the service logs."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.add_log_level,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )  # fmt: skip
+
+
+def log_quietly() -> None:
+    """Errors only: a terminal that draws progress has no room for more."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stand_in: bool) -> None:
+    """One worker, until told to stop. Raises as `Worker.run` does."""
+    from prometheus_client import start_http_server
+
+    from serving.settings import StreamSettings
+    from serving.streaming.model import Followed, StandIn
+    from serving.streaming.worker import Worker
+
+    stop = stop_on_signals(with_parent=with_parent)
+    log_json()
+    settings, var = StreamSettings.load(), Layout.load().var
+    port = metrics_port or settings.metrics_port
+    start_http_server(port, addr="127.0.0.1")
+    if stand_in:
+        judge = StandIn()
+        Worker(settings, var, lambda: judge, name=name, port=port).run(stop)
+        return
+    model = Followed(var)
+    threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
+    Worker(settings, var, lambda: model.current, name=name, port=port).run(stop)
+
+
+def run_alert_loop(*, with_parent: bool) -> None:
+    """The alerts, until told to stop."""
+    from serving.streaming.alerts import run_alerts
+
+    stop = stop_on_signals(with_parent=with_parent)
+    log_json()
+    run_alerts(Layout.load().var, stop=stop)
+
+
+def run_up(console: Console, *, max_workers: int | None) -> None:
+    """Everything, until told to stop."""
+    from serving.settings import AlertSettings, StreamSettings, WarehouseSettings
+    from serving.streaming.supervisor import run_supervisor
+    from serving.webhook import notify
+
+    stop = stop_on_signals()
+    settings = StreamSettings.load(max_workers=max_workers)
+    hook = AlertSettings.load().webhook
+    python = [sys.executable, "-m", "orchestration.cli"]
+
+    def worker_command(name: str) -> list[str]:
+        port = settings.metrics_port + int(name.removeprefix("w") or 0)
+        return [*python, "stream", "worker", "--name", name, "--metrics-port", str(port), "--with-parent"]
+
+    others = {"alerts": [*python, "stream", "alerts", "--with-parent"]}
+    if WarehouseSettings.load().url is None:
+        others = {"warehouse": [*python, "warehouse", "serve", "--with-parent"], **others}
+    console.print(
+        f"Group [bold]{settings.group}[/] on {settings.topic} at {settings.bootstrap}. Ctrl-C stops; "
+        "[bold]groundswell stream status --watch[/] shows."
+    )
+    run_supervisor(
+        Layout.load().var, settings, stop, worker_command=worker_command, others=others,
+        on_change=lambda text: console.print(f"[dim]·[/] {escape(text)}"),
+        notify=(lambda text: notify(hook.get_secret_value(), text)) if hook else None,
+    )  # fmt: skip
+
+
+def run_send(console: Console, *, file: Path | None, count: int, rate: float | None) -> None:
+    """Send messages and say what became of them."""
+    from serving.settings import StreamSettings
+    from serving.streaming.broker import client_config
+
+    settings = StreamSettings.load()
+    events = file_events(file, count) if file else test_text_events(Layout.load(), count)
+    with TerminalProgress(console) as terminal:
+        terminal.begin(f"Send to {settings.topic} at {settings.bootstrap}")
+        summary = send(client_config(settings), settings.topic, events, rate=rate, progress=terminal, total=count)
+    errors = "".join(f", {name} {number:,}" for name, number in summary.errors.items())
+    console.print(f"{summary.delivered:,} of {summary.sent:,} messages arrived, {summary.messages_per_s:,.0f} a second{errors}.")
 
 
 def replay(*, file: Path | None, count: int, bundle: Path | None, console: Console | None) -> "StreamSummary":
@@ -28,39 +145,23 @@ def replay(*, file: Path | None, count: int, bundle: Path | None, console: Conso
     """
     from serving.streaming.replay import run_stream
 
+    log_quietly()
     layout = Layout.load()
-    classifier = open_classifier(bundle)
+    classifier = open_classifier(bundle, threads=1)
     if file is not None and not file.is_file():
         raise SourceUnavailable(f"There is no file {file}.")
     # The same messages and the same model: the same run, whose rows count once however often it is repeated.
     run_id = f"{sha256_file(file)[:12] if file else 'test-texts'}-{count}-{classifier.bundle.fingerprint[:12]}"
-    events = _from_file(file, count) if file else _test_texts(layout, count)
+    events = file_events(file, count) if file else test_text_events(layout, count)
 
     def run(progress: Any) -> "StreamSummary":
-        return run_stream(events, classifier, layout.warehouse, run_id=run_id, progress=progress)
+        return run_stream(events, classifier, layout.var, run_id=run_id, progress=progress)
 
     if console is None:
         return run(None)
     with TerminalProgress(console) as terminal:
         terminal.begin("Replay messages through the stream")
         return run(terminal)
-
-
-def _from_file(file: Path, count: int) -> Iterator[bytes]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if number == count:
-                return
-            yield line.rstrip(b"\r\n")
-
-
-def _test_texts(layout: Layout, count: int) -> Iterator[dict[str, Any]]:
-    from orchestration.steps.data import read_texts
-
-    frame = read_texts(layout, "test")
-    frame = frame.sample(min(count, len(frame)), random_state=0)
-    for row in frame.itertuples(index=False):
-        yield {"id": row.id, "text": row.text, "source": row.source}
 
 
 def show_summary(console: Console, summary: "StreamSummary") -> None:

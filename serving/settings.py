@@ -42,12 +42,77 @@ class ServingSettings(Settings):
 
 
 class StreamSettings(Settings):
-    """The stream worker."""
+    """Kafka, the workers and their supervisor."""
 
     section: ClassVar[str] = "stream"
     model_config = section_config("stream")
 
+    bootstrap: str = "127.0.0.1:9092"
+    """Brokers, `host:port`, comma-separated."""
+    security: dict[str, SecretStr] = Field(default_factory=dict)
+    """What librdkafka needs beyond the address, such as security.protocol, sasl.username, sasl.password; JSON in the
+    environment."""
+    topic: str = "sentiment.messages"
+    group: str = "groundswell"
     batch_messages: int = Field(default=512, ge=1, le=10_000)
     """Most messages of one micro-batch."""
+    batch_tokens: int = Field(default=8_192, ge=1)
+    """A micro-batch is closed when it holds about so many tokens (four characters each), or at its age."""
     batch_age_ms: int = Field(default=50, ge=1)
     """A lone message waits at most this long for company."""
+    block_rows: int = Field(default=8_192, ge=1, le=100_000)
+    """Most rows of one block written to the warehouse."""
+    block_age_ms: int = Field(default=250, ge=1, le=1_000)
+    """A judged message waits at most this long for its block."""
+    threads: int | None = Field(default=None, ge=1)
+    """Micro-batches judged at once in one worker, each on one processor; none: the processor quota."""
+    max_in_flight: int = Field(default=20_000, ge=1)
+    """Messages read and not yet committed; with more the worker stops reading until half of them are through."""
+    drain_s: float = Field(default=10.0, gt=0)
+    """When partitions are taken away or the worker is told to stop, it finishes what it has read for at most this long."""
+    dead_letter_limit: float = Field(default=0.2, gt=0, le=1)
+    """The worker stops when more than this share of the last 1,000 messages went to the dead letters."""
+    max_ahead_s: float = Field(default=300.0, gt=0)
+    """A message dated further than this after its arrival at the broker is a dead letter."""
+    transactions: bool = False
+    """Whether predictions and offsets are one Kafka transaction: readers of committed messages then see each prediction once."""
+    max_workers: int | None = Field(default=None, ge=1)
+    """None: the processor quota."""
+    drain_limit_s: float = Field(default=30.0, gt=0)
+    """A worker is added when the backlog would take longer than this at the measured rate."""
+    lag_limit: int = Field(default=1_000, ge=1)
+    """Or when the backlog stays above so many messages."""
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
+    """Of `/metrics` on 127.0.0.1; worker k of a supervisor answers on this + k."""
+
+
+class WarehouseSettings(Settings):
+    """ClickHouse."""
+
+    section: ClassVar[str] = "warehouse"
+    model_config = section_config("warehouse")
+
+    url: SecretStr | None = None
+    """A server, such as http://user:password@clickhouse:8123/sentiment; none: chDB in `var/warehouse`, held by one process."""
+    port: int = Field(default=8124, ge=1, le=65535)
+    """Where that process answers the others, on 127.0.0.1."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Of one statement."""
+
+
+class AlertSettings(Settings):
+    """Anomaly alerts."""
+
+    section: ClassVar[str] = "alerts"
+    model_config = section_config("alerts")
+
+    alarms_per_week: float = Field(default=1.0, gt=0)
+    """False alarms that a quiet source may raise; `groundswell stream calibrate` finds the threshold that keeps to it."""
+    threshold: float | None = Field(default=None, gt=0)
+    """None: the calibrated one."""
+    min_volume: int = Field(default=30, ge=2)
+    """Messages that a window needs before it is judged."""
+    lateness_s: float = Field(default=2.0, ge=0)
+    """How long a second waits for its late messages before it is judged."""
+    webhook: SecretStr | None = None
+    """Where alerts are posted, in the shape that Slack takes."""

@@ -1,24 +1,27 @@
 """Replay events through the whole stream and count what came out."""
 
 import json
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data.errors import StreamError
+from data.labels import LABELS
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
-from serving.streaming.broker import MESSAGES, QUIET, TIMEOUT_S, deliver, in_process_broker
+from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, need_topic
 from serving.streaming.worker import Worker
-from serving.warehouse.store import label_counts, open_warehouse
+from serving.warehouse.connect import connect
+from serving.warehouse.owner import some_owner
 
 STALL_S = 60.0
 """A worker that gets nothing for so long while messages are missing has stalled."""
+TICK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,14 @@ class StreamSummary:
     messages: int
     dead_letters: int
     seconds: float
-    """From the first poll to the last commit."""
+    """From the first message read to the last commit."""
     messages_per_s: float
     labels: dict[str, int]
-    p50_ms: float
-    """From produced to written. The whole file is produced first, so this is mostly waiting for one's turn."""
-    p95_ms: float
     version: str
 
 
 def run_stream(
-    events: Iterable[dict[str, Any] | bytes], classifier: Classifier, warehouse: Path, *, run_id: str,
+    events: Iterable[dict[str, Any] | bytes], classifier: Classifier, var: Path, *, run_id: str,
     progress: Callable[[str, float | None], None] | None = None,
 ) -> StreamSummary:  # fmt: skip
     """Produce events to an in-process broker, let one worker judge them, and read the counts back from the warehouse.
@@ -55,9 +55,10 @@ def run_stream(
     from confluent_kafka import Producer
 
     topic = f"{MESSAGES}.{run_id}"
-    with in_process_broker() as bootstrap, open_warehouse(warehouse) as client:
-        producer = Producer({"bootstrap.servers": bootstrap, "queue.buffering.max.messages": 1_000_000, **QUIET})
-        partitions = len(producer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
+    with in_process_broker() as bootstrap, some_owner(var):
+        settings = StreamSettings.load(bootstrap=bootstrap, topic=topic)
+        producer = Producer({**client_config(settings), "queue.buffering.max.messages": 1_000_000})
+        partitions = need_topic(producer, topic, bootstrap)
         produced = 0
         for event in events:
             value = event if isinstance(event, bytes) else json.dumps(event).encode()
@@ -65,44 +66,53 @@ def run_stream(
             producer.produce(topic, value, partition=zlib.crc32(value) % partitions)
             producer.poll(0)
             produced += 1
-        deliver(producer, "messages")
-        worker = Worker(bootstrap, topic, classifier, client, StreamSettings.load())
-        try:
-            seconds = _drain(worker, produced, progress)
-        finally:
-            worker.close()
-        labels = label_counts(client, topic)
-    latencies = np.array(worker.latencies_s or [0.0]) * 1000
+        if producer.flush(TIMEOUT_S):
+            raise StreamError("The in-process broker does not take the messages.")
+        worker = Worker(settings, var, lambda: classifier, name="replay")
+        seconds = _drain(worker, produced, progress)
+        with connect(var, own=False) as client:
+            counted = client.query(
+                "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} GROUP BY label",
+                parameters={"topic": topic},
+            ).result_rows
+    labels = dict.fromkeys(LABELS, 0) | {str(label): int(count) for label, count in counted}
     return StreamSummary(
         topic=topic,
         messages=sum(labels.values()),
         dead_letters=worker.dead,
         seconds=round(seconds, 3),
-        messages_per_s=round(produced / seconds, 1) if seconds else 0.0,
+        messages_per_s=round(produced / seconds, 1),
         labels=labels,
-        p50_ms=round(float(np.percentile(latencies, 50)), 1),
-        p95_ms=round(float(np.percentile(latencies, 95)), 1),
         version=classifier.name,
     )
 
 
 def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None], None] | None) -> float:
-    first = last = time.monotonic()
-    done = 0
-    while done < produced:
-        before = time.monotonic()
-        count = worker.step()
-        now = time.monotonic()
-        if count:
-            if not done:
-                first = before  # joining the group is no part of the rate
-            done, last = done + count, now
-            if progress:
-                progress(f"{done:,} messages", done / produced)
-        elif now - last > STALL_S:
-            raise StreamError(
-                f"The worker got nothing for {STALL_S:g} s.",
-                found=f"{done:,} messages",
-                expected=f"{produced:,} messages",
-            )
-    return max(last - first, 1e-9)
+    """Run the worker until everything is committed; gives the seconds from the first commit's batch to the last."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        started = last = time.monotonic()
+        running = pool.submit(worker.run, stop)
+        done = 0
+        try:
+            while done < produced:
+                wait([running], TICK_S)
+                if running.done():
+                    running.result()
+                now = time.monotonic()
+                if not done and not worker.waiting:
+                    started = now  # joining the group is no part of the rate
+                if worker.committed > done:
+                    done, last = worker.committed, now
+                    if progress:
+                        progress(f"{done:,} messages", done / produced)
+                elif now - last > STALL_S:
+                    raise StreamError(
+                        f"The worker got nothing for {STALL_S:g} s.",
+                        found=f"{done:,} messages",
+                        expected=f"{produced:,} messages",
+                    )
+        finally:
+            stop.set()
+        running.result()
+    return max(last - started, 1e-9)

@@ -1,122 +1,436 @@
-"""The worker: poll, decode, classify, write one block, produce, commit."""
+"""A member of the consumer group: poll → decode, classify, encode → one block to the warehouse → topics → commit.
 
-import json
+**What is guaranteed.** Each message of the topic ends, at least once, as a row of the warehouse and a message on the predictions
+topic, or as a dead letter, before its offset is committed: no crash of worker, broker or warehouse loses one. In the warehouse each
+counts exactly once, in rows and rollups, however often it was delivered, since `(topic, partition, offset)` is its identity. On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see
+it once.
+
+**Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
+model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one thread
+a processor. One thread is the sink; it takes the batches in the order of reading. Between them are at most `max_in_flight`
+messages: with more, reading is paused until half of them are through.
+"""
+
+import queue
+import threading
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
-from data.contracts import Event, Prediction
+import numpy as np
+import structlog
+
 from data.errors import StreamError
-from serving.classifier import Classifier
 from serving.settings import StreamSettings
-from serving.streaming.broker import DEAD_LETTERS, PREDICTIONS, QUIET, TIMEOUT_S, deliver
-from serving.streaming.decode import dead_letter, decode
-from serving.warehouse.store import insert
+from serving.streaming import metrics
+from serving.streaming.broker import client_config, need_topic
+from serving.streaming.heartbeat import Heartbeat, beat, this_process
+from serving.streaming.identity import need_same_topic
+from serving.streaming.judging import Judged, judge
+from serving.streaming.model import Judge
+from serving.streaming.sink import Sink, forgivable
+from serving.threads import cpu_quota
+
+SESSION_MS = 6_000
+"""A worker that dies hands its partitions on after this; the least that brokers allow by default."""
+HEARTBEAT_S = 1.0
+LOOK_S = 0.1
+"""How soon the sink notices that it should hurry."""
+LETTERS_OF = 1_000
+"""The share of dead letters is that of the last so many messages, once there are a fifth of them."""
+RATE_S = 10.0
+_log = structlog.get_logger()
+
+
+class TooManyDeadLetters(StreamError):
+    """So many messages are none that something else must be wrong."""
 
 
 class Worker:
-    """Judges the messages of one topic.
+    """One worker. `run` may be called once."""
 
-    Delivery: at least once. Offsets are committed after the warehouse and the predictions topic have the batch; a crash before
-    that judges it again, which `(topic, partition, offset)` makes harmless in the warehouse. Blocks: `step` at most the age
-    of a batch while there is nothing to read, plus the time of one batch.
-    """
+    def __init__(
+        self, settings: StreamSettings, var: Path, model: Callable[[], Judge], *, name: str = "worker", port: int | None = None
+    ) -> None:
+        """Make a worker; nothing is contacted before `run`.
 
-    def __init__(self, bootstrap: str, topic: str, classifier: Classifier, warehouse: Any, settings: StreamSettings) -> None:
-        from confluent_kafka import Consumer, Producer
+        Args:
+            settings: Of the stream.
+            var: Where the warehouse's owner is found and the heartbeat is written.
+            model: Gives the judge of the next batch.
+            name: Unique among the workers on this machine; of the heartbeat's file.
+            port: Of `/metrics`, said in the heartbeat.
+        """
+        self._settings, self._var, self._model, self._name, self._port = settings, var, model, name, port
+        self._threads = settings.threads or cpu_quota()
+        self._judged: queue.Queue[Future[Judged] | None] = queue.Queue()
+        self._head: Future[Judged] | None = None
+        self._ended = False
+        self._changed = threading.Condition()
+        self._written: list[Judged] = []
+        """In warehouse and topics, and not yet committed."""
+        self._group: Any = None
+        self._in_flight: Counter[int] = Counter()
+        self._owned: set[int] = set()
+        self._hurry = threading.Event()
+        """Write what is judged now, whatever its age."""
+        self._give_up = threading.Event()
+        self._failure: BaseException | None = None
+        self._paused: set[int] = set()
+        self._state, self._detail = "starting", ""
+        self._messages = self._dead = 0
+        self._last_commit: float | None = None
+        self._recent: deque[tuple[int, int]] = deque()
+        self._rates: deque[tuple[float, int]] = deque()
+        self._latencies: deque[float] = deque(maxlen=2_000)
+        self._pid, self._began = this_process()
 
-        self._consumer = Consumer(
+    @property
+    def committed(self) -> int:
+        """Messages committed so far, dead letters included."""
+        return self._messages
+
+    @property
+    def dead(self) -> int:
+        """Those of them that became dead letters."""
+        return self._dead
+
+    @property
+    def waiting(self) -> int:
+        """Messages read and not yet committed."""
+        return self._in_flight.total()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; then finish what was read, for at most `drain_s`, commit, and leave the group. Blocks.
+
+        Raises:
+            TooManyDeadLetters: Their share is over the limit; the batch that made it so is not committed.
+            StreamError: The broker does not answer at the start, or refuses.
+            WarehouseError: The warehouse is of another version.
+        """
+        done = threading.Event()
+        pulse = threading.Thread(target=self._pulse, args=(done,), daemon=True)
+        pulse.start()
+        try:
+            self._run(stop)
+            self._say("stopped")
+        except BaseException as error:
+            self._say("failed", str(error).splitlines()[0])
+            raise
+        finally:
+            done.set()
+            pulse.join()
+            self._beat()
+
+    def _run(self, stop: threading.Event) -> None:
+        from confluent_kafka import Consumer
+
+        consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
-                "group.id": "groundswell",
+                **client_config(self._settings),
+                "group.id": self._settings.group,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-                "session.timeout.ms": 6_000,  # a worker that dies hands its share on after this; the library waits 45 s
-                **QUIET,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_MS,
+                "queued.max.messages.kbytes": 32_768,
+                "fetch.message.max.bytes": 8 * 1024 * 1024,
+                "error_cb": self._broker_says,
             }
         )
-        self._consumer.subscribe([topic])
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, **QUIET})
-        self._classifier, self._warehouse, self._settings = classifier, warehouse, settings
-        self.judged = self.dead = 0
-        self.latencies_s: list[float] = []
-        """Seconds from produced to written, one a message."""
+        sink: Sink | None = None
+        try:
+            partitions = need_topic(consumer, self._settings.topic, self._settings.bootstrap)
+            need_same_topic(self._settings, self._var, partitions)
+            sink = Sink(self._settings, self._var, self._name, self._give_up, self._sink_waits)
+            with ThreadPoolExecutor(self._threads, thread_name_prefix="judge") as pool:
+                sinking = threading.Thread(target=self._sink_batches, args=(sink,), name="sink")
+                sinking.start()
+                try:
+                    consumer.subscribe(
+                        [self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+                    )
+                    self._say("running")
+                    self._poll(consumer, pool, stop)
+                    if self._failure is None:
+                        self._say("draining")
+                        self._drained(consumer, None)
+                finally:
+                    self._give_up.set()
+                    self._judged.put(None)
+                    sinking.join()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._owned.clear()
+            consumer.close()
+            if sink is not None:
+                sink.close()
 
-    def step(self) -> int:
-        """One micro-batch: as many messages as are there, or as come within the age of a batch. Gives how many."""
-        messages = self._poll()
-        if not messages:
-            return 0
-        events: list[tuple[Any, Event]] = []
-        for message in messages:
-            decoded = decode(message.value())
-            if isinstance(decoded, Event):
-                events.append((message, decoded))
-            else:
-                self._dead(message, decoded)
-        answers = self._classifier.classify([event.text for _, event in events])
-        predictions = [self._prediction(message, event, answer) for (message, event), answer in zip(events, answers, strict=True)]
-        insert(self._warehouse, predictions)
-        for prediction in predictions:
-            self._produce(PREDICTIONS, prediction.id, prediction.model_dump_json().encode())
-        deliver(self._producer, "predictions")
-        self._consumer.commit(offsets=_next_offsets(messages), asynchronous=False)
-        written = time.time()
-        self.latencies_s += [written - message.timestamp()[1] / 1000 for message, _ in events]
-        self.judged += len(events)
-        return len(messages)
+    def _poll(self, consumer: Any, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
+        while not stop.is_set() and self._failure is None:
+            self._pace(consumer)
+            self._commit(consumer)
+            found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+            if found and self._state == "waiting for the broker":
+                self._say("running")
+            for batch in _cut(self._without_errors(found), self._settings.batch_tokens):
+                self._in_flight.update(message.partition() for message in batch)
+                self._judged.put(pool.submit(self._judge, batch))
 
-    def close(self) -> None:
-        """Leave the group; what was read and not committed will be read again."""
-        self._consumer.close()
-        self._producer.flush(TIMEOUT_S)
+    def _judge(self, batch: list[Any]) -> Judged:
+        return judge(batch, self._model(), self._settings)
 
-    def _poll(self) -> list[Any]:
-        from confluent_kafka import KafkaException
+    def _pace(self, consumer: Any) -> None:
+        waiting = self._in_flight.total()
+        if self._paused and waiting <= self._settings.max_in_flight // 2:
+            consumer.resume([place for place in consumer.assignment() if place.partition in self._paused])
+            self._paused.clear()
+        elif self._paused or waiting >= self._settings.max_in_flight:
+            # Each partition once, also one that came since the last time.
+            coming = [place for place in consumer.assignment() if place.partition not in self._paused]
+            if coming:
+                consumer.pause(coming)
+                self._paused |= {place.partition for place in coming}
+        metrics.PAUSED.set(bool(self._paused))
+        metrics.IN_FLIGHT.set(waiting)
 
-        found = self._consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+    def _without_errors(self, found: list[Any]) -> Iterator[Any]:
+        from confluent_kafka import KafkaError
+
         for message in found:
-            if message.error() is not None:
-                raise StreamError("The broker reports an error.", found=KafkaException(message.error()))
-        return found
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}:
+                raise StreamError(
+                    f"The broker lets this user not read {self._settings.topic} as group {self._settings.group}.",
+                    found=error.str(),
+                    remedy="Grant READ on the topic and on the group.",
+                )
+            elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise StreamError(f"The topic {self._settings.topic} is gone.", found=error.str(), remedy="Was it deleted?")
+            elif error.fatal():
+                raise StreamError("The broker ended this member.", found=error.str())
+            else:
+                _log.warning("the broker reports an error", error=error.str())
 
-    def _prediction(self, message: Any, event: Event, answer: Any) -> Prediction:
-        return Prediction(
-            id=event.id,
-            source=event.source,
-            created_at=event.created_at,
-            predicted_at=datetime.now(UTC),
-            label=answer.label,
-            confidence=answer.confidence,
-            probabilities=answer.probabilities,
-            sarcasm=None,
-            tier="model",
-            model_version=self._classifier.name,
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
+    # The group moves partitions, in calls from within `consume`.
+
+    def _assigned(self, _: Any, partitions: list[Any]) -> None:
+        self._owned |= {partition.partition for partition in partitions}
+        metrics.REBALANCES.inc()
+        _log.info("partitions came", partitions=sorted(p.partition for p in partitions), owned=len(self._owned))
+
+    def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
+        going = {partition.partition for partition in partitions}
+        metrics.REBALANCES.inc()
+        finished = self._drained(consumer, going)
+        self._owned -= going
+        self._paused -= going
+        _log.info("partitions went", partitions=sorted(going), finished=finished)
+
+    def _lost(self, _: Any, partitions: list[Any]) -> None:
+        """Taken without asking, as this member was not heard of: its offsets would be refused."""
+        going = {partition.partition for partition in partitions}
+        self._owned -= going
+        self._paused -= going
+        metrics.REBALANCES.inc()
+        _log.warning(
+            "partitions were lost; what was read of them will be read again", partitions=[p.partition for p in partitions]
         )
 
-    def _dead(self, message: Any, reason: str) -> None:
-        self.dead += 1
-        origin = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
-        self._produce(DEAD_LETTERS, json.dumps(origin), dead_letter(message.value(), reason=reason, **origin))
+    def _drained(self, consumer: Any, going: set[int] | None) -> bool:
+        """Wait until what was read of these partitions, or of all, is committed; at most `drain_s`."""
 
-    def _produce(self, topic: str, key: str, value: bytes) -> None:
-        while True:
+        def through() -> bool:
+            left = self._in_flight.total() if going is None else sum(self._in_flight[p] for p in going)
+            return left == 0 or self._failure is not None
+
+        end = time.monotonic() + self._settings.drain_s
+        self._hurry.set()
+        while not through() and time.monotonic() < end:
+            with self._changed:
+                self._changed.wait_for(lambda: self._written or self._failure is not None, end - time.monotonic())
+            self._commit(consumer)
+        self._hurry.clear()
+        return through()
+
+    def _commit(self, consumer: Any) -> None:
+        """Commit what the sink has written, of partitions that are still ours; what the broker does not take now, at the next call."""
+        from confluent_kafka import KafkaException
+
+        self._group = consumer.consumer_group_metadata() if self._settings.transactions else None
+        with self._changed:
+            blocks, self._written = self._written, []
+        if not blocks:
+            return
+        began = time.thread_time()
+        offsets = self._next_offsets(blocks)
+        if offsets and not self._settings.transactions:
             try:
-                self._producer.produce(topic, value, key=key)
-                self._producer.poll(0)
-                return
-            except BufferError:  # the producer's queue is full: let it drain
-                self._producer.poll(0.1)
+                consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:
+                if not forgivable(error.args[0]):
+                    self._say("waiting for the broker", error.args[0].str())
+                    metrics.RETRIES.labels("the broker").inc()
+                    with self._changed:
+                        self._written = blocks + self._written
+                    return
+        metrics.STAGE_CPU.labels("commit").inc(time.thread_time() - began)
+        for block in blocks:
+            self._count(block)
+
+    def _next_offsets(self, blocks: list[Judged]) -> list[Any]:
+        from confluent_kafka import TopicPartition
+
+        last = {m.partition(): m.offset() for block in blocks for m in block.messages if m.partition() in self._owned}
+        return [TopicPartition(self._settings.topic, partition, offset + 1) for partition, offset in last.items()]
+
+    def _count(self, block: Judged) -> None:
+        self._in_flight.subtract(message.partition() for message in block.messages)
+        self._messages += len(block.messages)
+        self._dead += len(block.letters)
+        self._last_commit = time.time()
+        metrics.MESSAGES.inc(len(block.messages))
+
+    # The sink's thread.
+
+    def _sink_batches(self, sink: Sink) -> None:
+        try:
+            for block in self._blocks():
+                self._write(sink, block)
+        except BaseException as error:
+            with self._changed:
+                if not self._give_up.is_set():
+                    self._failure = error
+                    _log.error("the worker stops", error=str(error))
+                self._changed.notify_all()
+
+    def _blocks(self) -> Iterator[Judged]:
+        """What is judged, in the order of reading, cut by rows and by the age of a block's first batch."""
+        block, due = Judged(), None
+        while not self._ended:
+            patience = LOOK_S if due is None else max(0.0, min(LOOK_S, due - time.monotonic()))
+            batch = self._next_batch(patience)
+            if batch is not None:
+                block.add(batch)
+                due = due or time.monotonic() + self._settings.block_age_ms / 1000
+            full = len(block.messages) >= self._settings.block_rows
+            if due is not None and (full or self._hurry.is_set() or time.monotonic() >= due):
+                yield block
+                block, due = Judged(), None
+
+    def _next_batch(self, patience_s: float) -> Judged | None:
+        """The batch that was read next, or none if it is not judged in time."""
+        if self._head is None:
+            try:
+                self._head = self._judged.get(timeout=patience_s)
+            except queue.Empty:
+                return None
+            if self._head is None:
+                self._ended = True  # what is left was not finished in time: it is not committed, and is read again
+                return None
+        wait([self._head], patience_s)
+        if not self._head.done():
+            return None
+        head, self._head = self._head, None
+        return head.result()
+
+    def _write(self, sink: Sink, block: Judged) -> None:
+        self._watch_letters(block)
+        sink.write(block, self._next_offsets([block]), self._group)
+        now = time.time()
+        with self._changed:
+            self._written.append(block)
+            self._changed.notify_all()
+        late = [max(0.0, now - message.timestamp()[1] / 1000) for message in block.origins]
+        self._latencies.extend(late)
+        for seconds in late:
+            metrics.LATENCY.observe(seconds)
+
+    def _watch_letters(self, block: Judged) -> None:
+        self._recent.append((len(block.messages), len(block.letters)))
+        while sum(read for read, _ in self._recent) - self._recent[0][0] >= LETTERS_OF:
+            self._recent.popleft()
+        read, dead = (sum(column) for column in zip(*self._recent, strict=True))
+        if read >= LETTERS_OF // 5 and dead / read > self._settings.dead_letter_limit:
+            raise TooManyDeadLetters(
+                "Too many messages are none.",
+                found=f"{dead:,} of the last {read:,}; such as: {block.letters[-1][1] if block.letters else '(before)'}",
+                expected=f"at most {self._settings.dead_letter_limit:.0%}",
+                remedy="Is it the right topic, and does its producer write the contract's events? They are not committed. To let "
+                "them through as dead letters, raise GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT.",
+            )
+
+    # What others see.
+
+    def _sink_waits(self, what: str) -> None:
+        if what:
+            self._say(f"waiting for {what}")
+        elif self._state.startswith("waiting"):
+            self._say("running")
+
+    def _broker_says(self, error: Any) -> None:
+        from confluent_kafka import KafkaError
+
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._say("waiting for the broker", error.str())
+
+    def _say(self, state: str, detail: str = "") -> None:
+        if state != self._state:
+            _log.info("state", now=state, detail=detail)
+        self._state, self._detail = state, detail
+
+    def _pulse(self, done: threading.Event) -> None:
+        while not done.wait(HEARTBEAT_S):
+            self._rates.append((time.monotonic(), self._messages))
+            while len(self._rates) > 1 and self._rates[-1][0] - self._rates[0][0] > RATE_S:
+                self._rates.popleft()
+            self._beat()
+
+    def _beat(self) -> None:
+        latencies = np.array(self._latencies or [0.0]) * 1000
+        (first, before), (last, now) = (self._rates[0], self._rates[-1]) if self._rates else ((0.0, 0), (0.0, 0))
+        try:
+            beat(
+                self._var,
+                Heartbeat(
+                    name=self._name,
+                    pid=self._pid,
+                    started_at=self._began,
+                    written_at=time.time(),
+                    state=self._state,
+                    detail=self._detail,
+                    version=self._model().name,
+                    partitions=tuple(sorted(self._owned)),
+                    messages=self._messages,
+                    dead_letters=self._dead,
+                    messages_per_s=round((now - before) / (last - first), 1) if last > first else 0.0,
+                    in_flight=self._in_flight.total(),
+                    last_commit_at=self._last_commit,
+                    p50_ms=round(float(np.percentile(latencies, 50)), 1),
+                    p99_ms=round(float(np.percentile(latencies, 99)), 1),
+                    metrics_port=self._port,
+                ),
+            )
+        except OSError as error:  # a full disk must not end a worker whose warehouse is elsewhere
+            _log.warning("the heartbeat cannot be written", error=str(error))
 
 
-def _next_offsets(messages: Sequence[Any]) -> list[Any]:
-    from confluent_kafka import TopicPartition
-
-    last: dict[tuple[str, int], int] = {}
+def _cut(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
+    """Micro-batches of about so many tokens, at four bytes each, in order; a message larger than that is one by itself."""
+    batch: list[Any] = []
+    weight = 0
     for message in messages:
-        last[message.topic(), message.partition()] = message.offset()
-    return [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in last.items()]
+        size = len(message.value() or b"") // 4
+        if batch and weight + size > tokens:
+            yield batch
+            batch, weight = [], 0
+        batch.append(message)
+        weight += size
+    if batch:
+        yield batch

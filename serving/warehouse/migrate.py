@@ -29,7 +29,7 @@ def migrate(client: Any) -> list[str]:
     """Apply what is pending; gives the names applied."""
     applied = []
     for path in pending(client):
-        client.command(path.read_text(encoding="utf-8"))
+        _run(client, path)
         client.command(f"INSERT INTO migrations VALUES ('{path.stem}', now())")
         applied.append(path.stem)
     return applied
@@ -41,6 +41,13 @@ def roll_back(client: Any) -> str | None:
     name = rows[0][0] if rows else ""
     if not name:
         return None
-    client.command((_FOLDER / f"{name}.down.sql").read_text(encoding="utf-8"))
+    _run(client, _FOLDER / f"{name}.down.sql")
     client.command(f"ALTER TABLE migrations DELETE WHERE name = '{name}' SETTINGS mutations_sync = 1")
     return name
+
+
+def _run(client: Any, path: Path) -> None:
+    """One statement after the other: ClickHouse has no transactions for them, so a file should be safe to repeat."""
+    for statement in path.read_text(encoding="utf-8").split(";\n"):
+        if statement.strip():
+            client.command(statement)

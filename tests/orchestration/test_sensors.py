@@ -21,7 +21,7 @@ from orchestration.layout import Layout
 from orchestration.schedules import weekly_retraining
 from orchestration.sensors import new_labels, production_quality
 from orchestration.steps.world import TRAINED_FILE, labelled
-from orchestration.webhook import notify
+from serving.webhook import notify
 from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,139 @@
+"""`make bench-stream`: the stream on a real Kafka, every side in turns in one run.
+
+Broker, warehouse, workers and this program share the machine's first two processors. Numbers go to `var/bench/stream.json`, what
+the documentation needs to `var/bench/stream.md`, the plot of the burst beside them.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from data.artifacts import write_json, write_text
+from data.errors import BundleError, GroundswellError
+from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.texts import Texts, read_tweets
+from orchestration.bench_stream.bench import Bench, Outcome
+from orchestration.bench_stream.programs import end_on_sigterm
+from orchestration.bench_stream.report import markdown
+from orchestration.bench_stream.sections import alerts, burst, consumers, latency, stages, sustained
+from orchestration.layout import Layout
+from orchestration.progress import TerminalProgress, print_error, terminal_console
+from orchestration.runs import hush
+from serving.bundle import Bundle, read_bundle, served_bundle
+
+SECTIONS: dict[str, Callable[[Bench], Outcome]] = {
+    "sustained": sustained.measure,
+    "stages": stages.measure,
+    "latency": latency.measure,
+    "consumers": consumers.measure,
+    "burst": burst.measure,
+    "alerts": alerts.measure,
+}
+TURNS = {"sustained": 6, "stages": 3, "latency": 3, "consumers": 4}
+"""Measurements of a round, for the estimate."""
+AROUND_S, FILL_S, PER_S, ALERTS_S = 13.0, 15.0, 300.0, 180.0
+"""For the estimate: starting and ending a measurement, filling topics, messages a second on two processors, the alerts."""
+
+
+def main() -> None:
+    """Measure the sections that are asked for, print and write what was found."""
+    given = _arguments()
+    hush()
+    end_on_sigterm()
+    layout, console = Layout.load(), terminal_console()
+    divide_processors()
+    bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
+    checkpoint = _checkpoint(bundle, given.checkpoint)
+    seconds, rounds, size = (3.0, 1, 600) if given.quick else (given.seconds, given.rounds, given.burst)
+    chosen = given.only or list(SECTIONS)
+    console.print(f"{bundle.manifest.version}: {', '.join(chosen)}; about {minutes(chosen, seconds, rounds, size)} minutes")
+    target = given.json or layout.var / "bench" / "stream.json"
+    outcomes: dict[str, Outcome] = {}
+    started = time.monotonic()
+    with TerminalProgress(console) as terminal:
+        terminal.begin("Texts, Kafka, warehouse")
+        texts = Texts(read_tweets(layout))
+        bench = Bench(
+            bundle, checkpoint, texts, layout.var / "bench", terminal, seconds=seconds, rounds=rounds, burst=size,
+            quick=given.quick,
+        )  # fmt: skip
+        with bench:
+            for name in chosen:
+                terminal.begin(name)
+                outcomes[name] = SECTIONS[name](bench)
+                # After each, so that a run that is cut short leaves what it has.
+                _write(target, bench, outcomes, time.monotonic() - started)
+        terminal.finish()
+    _show(console, outcomes)
+    console.print(f"Numbers: {target}, {target.with_suffix('.md')}", highlight=False, soft_wrap=True)
+
+
+def minutes(chosen: list[str], seconds: float, rounds: int, size: int) -> int:
+    """An estimate."""
+    total = sum(FILL_S + rounds * TURNS[name] * (AROUND_S + seconds) for name in chosen if name in TURNS)
+    if "burst" in chosen:
+        # The four sides: two processors all along, one, two, two.
+        total += (1 if size >= 5_000 else rounds) * (4 * 30 + 5 * size / PER_S / 0.75)
+    return 1 + round((total + ALERTS_S * ("alerts" in chosen)) / 60)
+
+
+def _show(console: Console, outcomes: dict[str, Outcome]) -> None:
+    from orchestration.bench_api.__main__ import show
+
+    for name, outcome in outcomes.items():
+        show(console, name, outcome)
+
+
+def _checkpoint(bundle: Bundle, named: Path | None) -> Path:
+    checkpoint = named or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
+    if not (checkpoint / "config.json").is_file():
+        raise BundleError(
+            f"There is no checkpoint that {bundle.manifest.version} came from.", found=checkpoint,
+            remedy="Name it: --checkpoint DIR",
+        )  # fmt: skip
+    return checkpoint
+
+
+def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> None:
+    from orchestration.bench import _machine
+
+    machine = _machine()
+    about = {"bundle": bench.bundle.manifest.version, "seconds": bench.seconds, "rounds": bench.rounds, "quick": bench.quick,
+             "burst": bench.burst, "took_s": round(took_s)}  # fmt: skip
+    found: dict[str, Any] = {
+        "machine": machine, **about,
+        "sections": {
+            name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
+                   "raw": one.raw}
+            for name, one in outcomes.items()
+        },
+    }  # fmt: skip
+    write_json(target, found)
+    write_text(target.with_suffix(".md"), markdown(outcomes, {**machine, **about}))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m orchestration.bench_stream", description="The stream on a real Kafka.")
+    parser.add_argument("--bundle", type=Path, help="what judges; default: the production model's bundle")
+    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
+    parser.add_argument("--seconds", type=float, default=12, help="a measurement (default 12)")
+    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument(
+        "--burst", type=int, default=10_000, metavar="N", help="messages of the burst (default 10,000; 50,000 take 20 min)"
+    )
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="everything small, one round: to see that it works")
+    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/stream.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GroundswellError as error:
+        sys.exit(print_error(terminal_console(), error))

@@ -1,0 +1,38 @@
+"""What was found, as Markdown for the documentation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestration.bench_api.bench import Outcome
+from orchestration.bench_api.figures import spread
+
+
+def figure(values: Sequence[float]) -> str:
+    """Median [lowest, highest], the median alone for one value."""
+    median, low, high = (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}" for value in spread(values))
+    return median if len(values) == 1 else f"{median} [{low}, {high}]"
+
+
+def markdown(found: Mapping[str, Outcome], about: Mapping[str, Any]) -> str:
+    """Every section's table, goals and notes.
+
+    Args:
+        found: By section.
+        about: Of the run, such as the machine: shown above.
+    """
+    parts = ["# The stream, measured", "", *(f"- {name}: {value}" for name, value in about.items())]
+    for name, outcome in found.items():
+        parts += ["", f"## {name}", "", *_table(outcome.columns, outcome.rows)]
+        if outcome.goals:
+            goals = [
+                [goal.what, goal.shown(), goal.asked(), {None: "", True: "reached", False: "missed"}[goal.reached]]
+                for goal in outcome.goals
+            ]
+            parts += ["", *_table(["", "measured [lowest, highest]", "goal", ""], goals)]
+        parts += ["", *outcome.notes] if outcome.notes else []
+    return "\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -1,0 +1,73 @@
+"""What the broker needs to start: Java, and the jars, which Maven fetches once."""
+
+import fcntl
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from data.errors import StreamError
+from data.settings import project_root
+
+JAVA = 17
+"""Kafka 4 needs at least this Java."""
+FETCH_S = 600
+POM = Path(__file__).parent / "pom.xml"
+
+
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars. Blocks for at most `FETCH_S` where Maven has to fetch them.
+
+    They are downloads and the same for everyone, so they lie in the checkout's `var/` wherever else the state is.
+
+    Raises:
+        StreamError: Maven is missing, or fails.
+    """
+    folder = project_root() / "var" / "components" / "kafka"
+    done = folder / "done"
+    wanted = POM.read_text(encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes begin at once; the file is closed with its lock
+        if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
+            for old in folder.iterdir():
+                old.unlink()
+            _fetch(folder)
+            done.write_text(wanted, encoding="utf-8")
+    return folder
+
+
+def _fetch(folder: Path) -> None:
+    maven = shutil.which("mvn")
+    if not maven:
+        raise StreamError("Maven is missing: it fetches Kafka.", remedy="apt-get install maven")
+    command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    try:
+        run = subprocess.run(
+            [*command, f"-DoutputDirectory={folder}"], capture_output=True, text=True, timeout=FETCH_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StreamError(
+            f"Maven has not fetched Kafka within {FETCH_S} s.", remedy="Is there a way to its repository?"
+        ) from error
+    if run.returncode:
+        lines = [line for line in (run.stdout + run.stderr).splitlines() if "ERROR" in line] or ["no message"]
+        raise StreamError("Maven cannot fetch Kafka.", found=lines[0], remedy=" ".join(command[:-1]) + " says more.")
+
+
+def need_java() -> str:
+    """The Java program.
+
+    Raises:
+        StreamError: It is missing or too old.
+    """
+    java = shutil.which("java")
+    remedy = f"apt-get install openjdk-{JAVA}-jre-headless"
+    if not java:
+        raise StreamError("Java is missing: Kafka runs in it.", expected=f"java {JAVA} or newer on the PATH", remedy=remedy)
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if not version or int(version[1]) < JAVA:
+        found = said.splitlines()[0] if said else "no answer to java -version"
+        raise StreamError("This Java is too old for Kafka.", found=found, expected=f"{JAVA} or newer", remedy=remedy)
+    return java

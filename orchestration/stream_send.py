@@ -1,0 +1,164 @@
+"""Messages into the topic: from a file, test texts, or numbered ones for proofs; as fast as it goes or at a fixed rate."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from data.errors import SourceUnavailable
+from orchestration.layout import Layout
+
+TICK_S = 0.005
+"""At a rate, what is due is sent so often: waiting for each single message would take a processor of its own."""
+_REPORT_S = 0.2
+
+
+@dataclass(frozen=True)
+class SendSummary:
+    """What became of the messages."""
+
+    sent: int
+    delivered: int
+    """Acknowledged by the broker."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Messages that were not, by the name of librdkafka's error, such as MSG_SIZE_TOO_LARGE."""
+    wall_s: float = 0.0
+    late_s: float = 0.0
+    """The most that a message was handed over after it was due; 0 without a rate."""
+
+    @property
+    def failed(self) -> int:
+        """Messages the broker did not acknowledge."""
+        return sum(self.errors.values())
+
+    @property
+    def messages_per_s(self) -> float:
+        """Acknowledged a second."""
+        return self.delivered / self.wall_s if self.wall_s else 0.0
+
+
+def send(
+    bootstrap_config: Mapping[str, Any], topic: str, events: Iterable[bytes], *, rate: float | None = None,
+    progress: Callable[[str, float | None], None] | None = None, total: int | None = None, timeout_s: float = 60.0,
+) -> SendSummary:  # fmt: skip
+    """Send events, each once and in order, whatever the client has to repeat. Blocks until each is acknowledged or given up.
+
+    The load is open: message k is due at k / rate whatever became of those before it; what is late is sent at once.
+
+    Args:
+        bootstrap_config: What the client begins with, as `serving.streaming.broker.client_config` gives it.
+        topic: Has to be there.
+        events: Taken one by one when they are due.
+        rate: Messages a second; none: as fast as the broker takes them.
+        progress: Told what was acknowledged, a few times a second.
+        total: How many events there are, for the progress.
+        timeout_s: A message that is not acknowledged within it is given up and counted as an error.
+
+    Raises:
+        StreamError: No broker answers, or it has no such topic; nothing was sent then. Takes ten seconds at most.
+    """
+    from confluent_kafka import KafkaException, Producer
+
+    from serving.streaming.broker import MAX_MESSAGE_BYTES, need_topic
+
+    producer = Producer(
+        {
+            **bootstrap_config,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "message.timeout.ms": round(1000 * timeout_s),
+        }
+    )
+    need_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
+    delivered, errors = 0, Counter[str]()
+
+    def reported(error: Any, _: Any) -> None:
+        nonlocal delivered
+        if error is None:
+            delivered += 1
+        else:
+            errors[error.name()] += 1
+
+    sent, late, started = 0, 0.0, time.monotonic()
+    told = started
+    for event in events:
+        now = time.monotonic()
+        if rate:
+            due = started + sent / rate
+            while now < due:
+                # Wait for the tick of the next message, and hear of deliveries meanwhile.
+                producer.poll(max(due - now, TICK_S))
+                now = time.monotonic()
+            late = max(late, now - due)
+        while True:
+            try:
+                producer.produce(topic, event, on_delivery=reported)
+                break
+            except BufferError:  # the client's queue is full: as fast as the broker takes them
+                producer.poll(0.1)
+            except KafkaException as error:  # refused here, such as one that is too large
+                errors[error.args[0].name()] += 1
+                break
+        sent += 1
+        producer.poll(0)
+        if progress and now - told >= _REPORT_S:
+            told = now
+            progress(f"{delivered:,} messages", delivered / total if total else None)
+    left = producer.flush(timeout_s + 5)
+    if left:
+        errors["_TIMED_OUT"] += left
+    if progress:
+        progress(f"{delivered:,} messages", 1.0)
+    return SendSummary(sent, delivered, dict(errors), time.monotonic() - started, late)
+
+
+def event_bytes(identity: str, text: str, source: str) -> bytes:
+    """An event as it goes over the wire, created now."""
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"id": identity, "text": text, "source": source, "created_at": created}, ensure_ascii=False).encode()
+
+
+def test_text_events(layout: Layout, count: int) -> Iterator[bytes]:
+    """Texts of the test split in a random order, created when they are taken; from the beginning again when they are used up."""
+    from orchestration.steps.data import build_splits, fetch_sets, read_texts
+
+    if not (layout.splits / "texts.parquet").is_file():
+        build_splits(layout, fetch_sets(layout))
+    frame = read_texts(layout, "test").sample(frac=1, random_state=0)
+    rows = list(zip(frame["id"], frame["text"], frame["source"], strict=True))
+    for number in range(count):
+        turn, place = divmod(number, len(rows))
+        identity, text, source = rows[place]
+        yield event_bytes(f"{identity}-{turn}" if turn else str(identity), text, source)
+
+
+test_text_events.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name
+
+
+def file_events(file: Path, count: int | None = None) -> Iterator[bytes]:
+    """The lines of a JSONL file, as they are.
+
+    Raises:
+        SourceUnavailable: There is no such file.
+    """
+    if not file.is_file():
+        raise SourceUnavailable(f"There is no file {file}.")
+    return _lines(file, count)
+
+
+def _lines(file: Path, count: int | None) -> Iterator[bytes]:
+    with file.open("rb") as lines:
+        for line in islice(lines, count):
+            yield line.rstrip(b"\r\n")
+
+
+def numbered_events(count: int, *, start: int = 0, source: str = "numbered") -> Iterator[bytes]:
+    """Messages `n-<k>`, k from `start`: what is missing or there twice afterwards can be named."""
+    for number in range(start, start + count):
+        yield event_bytes(f"n-{number}", f"message number {number}", source)

@@ -1,0 +1,343 @@
+"""When the sentiment of a source has shifted: the mathematics alone, on seconds of (messages, sum of scores, sum of squares).
+
+Live alerts, calibration and benchmark run this one path, `Watch.advance`. In short:
+
+- *Baseline*: the last 120 good blocks of 30 s (an hour, none older than three), those of alerts left out. m is the median of the
+  blocks' means; s² the median of the variances of a message within a block; t² = max(0, (1.4826 MAD of the blocks' means)² -
+  (1 + c) s²/n), where c is what chance adds, is slow drift that no number of messages averages out (MAD: Rousseeuw and Croux, JASA 88, 1993). At least ten blocks are
+  needed.
+- *Scan*: for windows of 1 to 120 s that end in a second, z = (mean - m) / sqrt(s²/messages + t² + e²), where e² = π/2 (s²/n +
+  t²) / blocks is the variance of the median m itself. An alert opens where the largest |z| reaches the threshold: a
+  window-limited scan (Lai, JRSS B 57, 1995), which for a shift of unknown size is nearly as fast as a CUSUM that knows it.
+- *Hysteresis*: the baseline stands still while an alert is open. It closes after 30 s with z of the closing window (30 s, or the
+  window that found it where that was longer) under half the threshold; no later window reaches back over its end, so the way
+  back is no second alert. One that stays open for an hour closes too, and its level is the new normal.
+
+Scores are -1 to 1; times are whole seconds since 1970.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK_S = 30
+BASELINE_BLOCKS = 120
+LEAST_BLOCKS = 10
+"""Five minutes of history; without them there is no alert."""
+OLDEST_BLOCKS = 360
+KEEP_S = OLDEST_BLOCKS * BLOCK_S
+"""Seconds of the past that a verdict can depend on."""
+BLOCK_MESSAGES = 10
+"""A block with fewer tells too little of its variance and is left out of the baseline."""
+WINDOWS_S = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 60, 75, 90, 105, 120)
+AVERAGE_S = 30
+CALM_S = 30
+LONGEST_ALERT_S = 3600
+_LEAST_VARIANCE = 0.01**2
+_LEAST_DRIFT = 0.002**2
+"""A tenth of a point: however many messages say so, a shift of half a point is never an alert."""
+_CHUNK_S = 21_600
+
+POINTS = 50.0
+"""People read a scale of 0 (all negative) to 100 (all positive): a score times this, plus this. 10 points are 0.2 of score."""
+
+
+def points(score: float) -> float:
+    """A score (-1 to 1) on the scale people read, 0 to 100."""
+    return POINTS + POINTS * score
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as an alert."""
+
+    threshold: float
+    """Of |z|."""
+    min_volume: int = 30
+    """Messages a window needs to say anything."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One alert, as the mathematics sees it."""
+
+    started: int
+    """First second of the window that explains it best."""
+    detected: int
+    """The second with whose end it was found."""
+    closed: int | None
+    """First second that is normal again; null while it is open."""
+    z: float
+    """At detection; its sign is the direction."""
+    moving_average: float
+    """Over the window that found it."""
+    mean: float
+    """Of the baseline."""
+    std: float
+    """Of one message, in the baseline."""
+    volume: int
+    """Messages in the window."""
+    window_s: int
+    """Length of the window that found it."""
+
+    @property
+    def end_known(self) -> bool:
+        """False where it was closed by its age: its level became the baseline."""
+        return self.closed is not None and self.closed - self.detected < LONGEST_ALERT_S
+
+
+class _Baseline(NamedTuple):
+    """One value a block (or one for all): NaN where there is too little history."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    drift: np.ndarray
+    """t² + e²."""
+
+
+@dataclass
+class Seconds:
+    """Messages, sum and sum of squares of their scores for each second from `start` on; `start` lies on a block's edge."""
+
+    start: int
+    count: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, float, float, float]]) -> "Seconds":
+        """From rows (second, messages, sum, sum of squares); a second that comes twice counts as it came last."""
+        table = np.array(list(rows), dtype=float).reshape(-1, 4)
+        seconds = cls(0, np.zeros(0), np.zeros(0), np.zeros(0))
+        if len(table):
+            seconds.start = int(table[:, 0].min()) // BLOCK_S * BLOCK_S
+            seconds.put(table)
+        return seconds
+
+    @property
+    def end(self) -> int:
+        """The second after the last."""
+        return self.start + len(self.count)
+
+    def put(self, table: np.ndarray) -> None:
+        """Set rows (second, messages, sum, sum of squares), growing at the end; seconds before `start` are left out."""
+        table = table[(table[:, 0] >= self.start) & np.isfinite(table).all(axis=1)]
+        if not len(table):
+            return
+        missing = int(table[:, 0].max()) + 1 - self.end
+        if missing > 2 * KEEP_S:  # nothing of before can matter any more
+            self.start = int(table[:, 0].max()) // BLOCK_S * BLOCK_S - KEEP_S
+            self.count = self.total = self.squares = np.zeros(0)
+            self.put(table)
+            return
+        if missing > 0:
+            self.count, self.total, self.squares = (
+                np.concatenate([old, np.zeros(missing)]) for old in (self.count, self.total, self.squares)
+            )
+        at = table[:, 0].astype(int) - self.start
+        self.count[at], self.total[at], self.squares[at] = table[:, 1], table[:, 2], table[:, 3]
+
+    def forget(self, before: int) -> None:
+        """Drop whole blocks before a second."""
+        cut = min((before - self.start) // BLOCK_S * BLOCK_S, len(self.count))
+        if cut > 0:
+            self.start += cut
+            self.count, self.total, self.squares = self.count[cut:], self.total[cut:], self.squares[cut:]
+
+
+@dataclass
+class Watch:
+    """The alerts of one source. `advance` judges each second once, in order.
+
+    What a verdict depends on are the seconds and the alerts so far, and nothing else: a watch made anew from both goes on as the
+    old one would have. A row that comes late, for a second that was judged, changes the baseline and no verdict.
+    """
+
+    rules: Rules
+    seconds: Seconds
+    judged: int
+    """Seconds before this one have their verdict."""
+    open: Shift | None = None
+    past: list[Shift] = field(default_factory=list)
+    """Closed alerts of the last three hours: their seconds are no part of the baseline."""
+
+    def advance(self, until: int) -> list[Shift]:
+        """Judge the seconds before `until` that have no verdict yet; gives each alert as it opened and as it closed, in order."""
+        changes: list[Shift] = []
+        until = min(until, self.seconds.end)
+        if (
+            self.open is not None and self.open.detected < self.seconds.start
+        ):  # a gap of hours: what it was measured against is gone
+            changes += [closed] if (closed := self.close(min(self.judged, self.open.detected + LONGEST_ALERT_S))) else []
+        self.judged = max(self.judged, self.seconds.start)
+        while self.judged < until:
+            stop = min(until, self.judged + _CHUNK_S)
+            changed = self._first_alarm(stop) if self.open is None else self._close(self.open, stop)
+            if changed is None:
+                self.judged = stop
+                continue
+            changes.append(changed)
+        return changes
+
+    def close(self, at: int) -> Shift | None:
+        """Close the open alert without a verdict, as for a source that fell silent."""
+        if self.open is None:
+            return None
+        closed = replace(self.open, closed=at)
+        self._settle(closed)
+        return closed
+
+    def forget(self) -> None:
+        """Drop the past that no verdict depends on any more; one open alert's own baseline is kept."""
+        oldest = min(self.judged, self.open.detected if self.open else self.judged) - KEEP_S - BLOCK_S
+        self.seconds.forget(oldest)
+        self.past = [shift for shift in self.past if (shift.closed or 0) >= self.seconds.start]
+
+    def scan(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each second of [first, stop): of the windows ending with it the largest |z|, as z, and its length (0: none)."""
+        baseline = self._baselines(first, stop)
+        sums = _Sums(self.seconds, first - max(WINDOWS_S), stop)
+        z, length = np.zeros(stop - first), np.zeros(stop - first, dtype=int)
+        floor = max((shift.closed or 0 for shift in self.past), default=0)
+        for window in WINDOWS_S:
+            found = _z(*sums.window(window, first, stop), baseline, self.rules.min_volume)
+            blind = min(max(floor + window - 1 - first, 0), stop - first)
+            found[:blind] = 0.0
+            better = np.abs(found) > np.abs(z)
+            z, length = np.where(better, found, z), np.where(better, window, length)
+        return z, length
+
+    def _first_alarm(self, stop: int) -> Shift | None:
+        first = self.judged
+        z, length = self.scan(first, stop)
+        over = np.flatnonzero(np.abs(z) >= self.rules.threshold)
+        if not len(over):
+            return None
+        at = first + int(over[0])
+        found, window = float(z[over[0]]), int(length[over[0]])
+        baseline = self._baselines(at, at + 1)
+        count, total = (float(value[0]) for value in _Sums(self.seconds, at + 1 - window, at + 1).window(window, at, at + 1))
+        self.open = Shift(
+            started=self._onset(at, found, baseline), detected=at, closed=None, z=found, moving_average=total / count,
+            mean=float(baseline.mean[0]), std=float(np.sqrt(baseline.variance[0])),
+            volume=int(count), window_s=window,
+        )  # fmt: skip
+        self.judged = at + 1
+        return self.open
+
+    def _onset(self, at: int, found: float, baseline: _Baseline) -> int:
+        """The start, within the longest window, that makes the shift most likely: the one with the largest |z|."""
+        floor = max((shift.closed or 0 for shift in self.past), default=0)
+        first = max(at + 1 - max(WINDOWS_S), self.seconds.start, floor)
+        part = slice(first - self.seconds.start, at + 1 - self.seconds.start)
+        count = np.cumsum(self.seconds.count[part][::-1])
+        total = np.cumsum(self.seconds.total[part][::-1])
+        z = _z(count, total, baseline, self.rules.min_volume) * np.sign(found)
+        return at - int(np.argmax(z))
+
+    def _close(self, shift: Shift, stop: int) -> Shift | None:
+        baseline = self._baselines(shift.detected, shift.detected + 1)
+        first, last = shift.detected + 1, shift.detected + LONGEST_ALERT_S
+        stop = min(stop, last)
+        window = max(AVERAGE_S, shift.window_s)
+        sums = _Sums(self.seconds, first - window, stop)
+        count, total = sums.window(window, first, stop)
+        known = count >= self.rules.min_volume
+        hot = known & (_z(count, total, baseline, self.rules.min_volume) * np.sign(shift.z) >= self.rules.threshold / 2)
+        calm = np.cumsum(known & ~hot)
+        since = calm - np.maximum.accumulate(np.where(hot, calm, 0))
+        done = np.flatnonzero(since >= CALM_S)
+        # What lies before `judged` was said before: then it stayed open, so the verdict is looked for from there on.
+        done = done[done >= self.judged - first]
+        closed = first + int(done[0]) + 1 if len(done) else last if stop == last else None
+        if closed is None:
+            return None
+        settled = replace(shift, closed=closed)
+        self._settle(settled)
+        self.judged = max(self.judged, closed)
+        return settled
+
+    def _settle(self, shift: Shift) -> None:
+        self.open = None
+        self.past.append(shift)
+
+    def _baselines(self, first: int, stop: int) -> _Baseline:
+        """Of each second of [first, stop): from the blocks that ended before the second's own block began."""
+        seconds = self.seconds
+        begin = max(0, (first - seconds.start) // BLOCK_S - OLDEST_BLOCKS)
+        finish = max((stop - 1 - seconds.start) // BLOCK_S, begin)  # the block of the last second is in nobody's baseline
+        part = slice(begin * BLOCK_S, finish * BLOCK_S)
+        count, total, squares = (
+            values[part].reshape(-1, BLOCK_S).sum(axis=1) for values in (seconds.count, seconds.total, seconds.squares)
+        )
+        good = count >= BLOCK_MESSAGES
+        for shift in self.past:
+            if shift.end_known:
+                good[max(0, (shift.started - seconds.start) // BLOCK_S - begin) :
+                     max(0, -(-((shift.closed or 0) - seconds.start) // BLOCK_S) - begin)] = False  # fmt: skip
+        blocks = (np.arange(first, stop) - seconds.start) // BLOCK_S - begin
+        wanted = np.arange(blocks[0], blocks[-1] + 1)
+        return _Baseline(*(value[blocks - blocks[0]] for value in _robust(count, total, squares, np.flatnonzero(good), wanted)))
+
+
+def _robust(
+    count: np.ndarray, total: np.ndarray, squares: np.ndarray, good: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Baseline before each wanted block, from the good ones."""
+    count = count[good]
+    means = total[good] / count
+    variances = np.maximum(squares[good] / count - means**2, 0) * count / (count - 1)
+    before = np.searchsorted(good, wanted)  # so many good blocks lie before
+    take = before[:, None] - 1 - np.arange(BASELINE_BLOCKS)[None, :]
+    valid = take >= 0
+    take = np.maximum(take, 0)
+    if not len(good):
+        nothing = np.full(len(wanted), np.nan)
+        return nothing, nothing, nothing
+    valid &= good[take] >= wanted[:, None] - OLDEST_BLOCKS
+    size = valid.sum(axis=1)
+    mean = _medians(means[take], valid)
+    spread = 1.4826 * _medians(np.abs(means[take] - mean[:, None]), valid)
+    variance = np.maximum(_medians(variances[take], valid), _LEAST_VARIANCE)
+    volume = _medians(count[take], valid)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chance = 2.32 / np.sqrt(size)  # relative standard error of a squared MAD, of efficiency 0.37
+        drift = np.maximum(spread**2 - (1 + chance) * variance / volume, _LEAST_DRIFT)
+        error = np.pi / 2 * (variance / volume + drift) / size
+    enough = size >= LEAST_BLOCKS
+    return tuple(np.where(enough, value, np.nan) for value in (mean, variance, drift + error))  # type: ignore[return-value]
+
+
+def _medians(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Of each row's valid values; NaN for a row without one."""
+    size = valid.sum(axis=1)
+    ordered = np.sort(np.where(valid, values, np.inf), axis=1)
+    rows = np.arange(len(values))
+    low, high = ordered[rows, np.maximum(size - 1, 0) // 2], ordered[rows, np.minimum(size // 2, values.shape[1] - 1)]
+    with np.errstate(invalid="ignore"):
+        return np.where(size > 0, (low + high) / 2, np.nan)
+
+
+class _Sums:
+    """Sums over windows that end in a second, from running sums."""
+
+    def __init__(self, seconds: Seconds, first: int, stop: int) -> None:
+        self._first = max(first, seconds.start)
+        part = slice(self._first - seconds.start, stop - seconds.start)
+        self._sums = [np.concatenate([[0.0], np.cumsum(values[part])]) for values in (seconds.count, seconds.total)]
+
+    def window(self, length: int, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Messages and sum of scores of the window that ends with each second of [first, stop)."""
+        ends = np.arange(first, stop) + 1 - self._first
+        starts = np.maximum(ends - length, 0)
+        count, total = (sums[ends] - sums[starts] for sums in self._sums)
+        return count, total
+
+
+def _z(count: np.ndarray, total: np.ndarray, baseline: _Baseline, min_volume: int) -> np.ndarray:
+    """The z of windows; 0 where there are too few messages or too little history."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (total / count - baseline.mean) / np.sqrt(baseline.variance / count + baseline.drift)
+    return np.where((count >= min_volume) & np.isfinite(z), z, 0.0)

@@ -1,0 +1,88 @@
+"""The model that judges the stream: production's, followed while the worker runs."""
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from data.errors import GroundswellError
+from data.labels import LABELS
+from serving.bundle import BUNDLE_ENV, ledger_path, served_bundle
+from serving.classifier import Classification, Classifier, Timings
+from serving.streaming import metrics
+
+LOOK_S = 1.0
+"""How often the registry's ledger is looked at."""
+_log = structlog.get_logger()
+
+
+class Judge(Protocol):
+    """What turns texts into answers."""
+
+    name: str
+
+    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+        """As `Classifier.classify_timed`."""
+        ...
+
+
+class StandIn:
+    """Answers that cost nothing, to measure the stream itself."""
+
+    name = "stand-in"
+
+    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+        """The label goes by the text's length."""
+        return [_FIXED[len(text) % 3] for text in texts], Timings(len(texts), 0.0, 0.0, 1, 0, 0)
+
+
+_FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in range(3))) for k in range(3)]  # type: ignore[arg-type]
+
+
+class Followed:
+    """The judge that answers now. `current` may be another one at the next batch; a batch is judged by one."""
+
+    def __init__(self, var: Path) -> None:
+        """Load the bundle that is served now.
+
+        Raises:
+            BundleError: There is none, or it is damaged.
+        """
+        self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
+        self._seen = self._stamp()
+        self.current: Judge = Classifier(served_bundle(), threads=1)
+        metrics.MODEL.labels(self.current.name).set(1)
+
+    def follow(self, stop: threading.Event) -> None:
+        """Load each new production bundle beside the old one and swap, until `stop`. Blocks; a bundle that cannot be loaded is
+        logged, and the old one goes on judging.
+        """
+        while not stop.wait(LOOK_S):
+            stamp = self._stamp()
+            if stamp == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                bundle = served_bundle()
+                if bundle.manifest.version == self.current.name:
+                    continue
+                new = Classifier(bundle, threads=1)
+            except (GroundswellError, OSError) as error:
+                _log.error(
+                    "the new production bundle cannot be loaded; the old one goes on", version=self.current.name, error=str(error)
+                )
+                continue
+            metrics.MODEL.clear()
+            metrics.MODEL.labels(new.name).set(1)
+            _log.info("model changed", before=self.current.name, now=new.name)
+            self.current = new
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._ledger.stat() if self._ledger else None
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_size) if found else None

@@ -1,0 +1,226 @@
+"""Where judged messages go: one block to the warehouse, then predictions and dead letters to their topics; in a transaction, if
+one is wanted, with the offsets.
+
+What fails is tried again until it works or the worker is told to stop; meanwhile nothing is committed, and in the end nothing
+more is read.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from data.errors import StreamError, WarehouseError
+from serving.settings import StreamSettings
+from serving.streaming import metrics
+from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
+from serving.streaming.judging import Judged, letter
+from serving.warehouse.blocks import UnreadableRows, write_block
+from serving.warehouse.connect import connect
+
+_log = structlog.get_logger()
+
+
+class Undelivered(StreamError):
+    """The broker took not everything in time; it may later."""
+
+
+class Sink:
+    """Writes blocks. Used by one thread; `give_up` may be set by another."""
+
+    def __init__(
+        self, settings: StreamSettings, var: Path, name: str, give_up: threading.Event, on_wait: Callable[[str], None]
+    ) -> None:
+        """Begin; connects to the warehouse when the first block comes.
+
+        Args:
+            settings: Of the stream.
+            var: Where the warehouse's owner is found.
+            name: Of the worker, unique in its group: with transactions its successor ends what it left open.
+            give_up: Once set, what fails is not tried again.
+            on_wait: Told what is waited for: the warehouse, the broker, or nothing ("").
+        """
+        from confluent_kafka import Producer
+
+        self._settings, self._var = settings, var
+        self._give_up, self._on_wait = give_up, on_wait
+        self._topic = settings.topic
+        config = {
+            **client_config(settings),
+            "linger.ms": 5,
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,  # the producer never gives a message up by itself: the sink decides
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "compression.type": "lz4",
+        }
+        if settings.transactions:
+            config |= {"transactional.id": f"{settings.group}-{name}", "message.timeout.ms": 60_000}
+        self._producer = Producer(config)
+        self._warehouse: Any = None
+        self._held = ExitStack()
+        self._failed: list[str] = []
+        if settings.transactions:
+            self._producer.init_transactions(30)
+
+    def write(self, block: Judged, offsets: list[Any], group: Any) -> None:
+        """Write a block and produce what came of it. Blocks until warehouse and broker have it.
+
+        Args:
+            block: What was judged since the last one.
+            offsets: Where the group goes on after it; committed here with transactions, else by the caller, afterwards.
+            group: The consumer's group metadata, for transactions.
+
+        Raises:
+            StreamError: Given up, or an error that another try cannot mend.
+        """
+        began = time.thread_time()
+        if block.rows:
+            started = time.perf_counter()
+            self._until_it_works("the warehouse", lambda: self._insert(block))
+            metrics.WRITE_SECONDS.observe(time.perf_counter() - started)
+            metrics.BLOCK_ROWS.observe(len(block.rows))
+        inserted = time.thread_time()
+        if self._settings.transactions:
+            self._until_it_works("the broker", lambda: self._transact(block, offsets, group))
+        else:
+            self._produce(block)
+            self._until_it_works("the broker", self._flush)
+        metrics.STAGE_CPU.labels("insert").inc(inserted - began)
+        metrics.STAGE_CPU.labels("produce").inc(time.thread_time() - inserted)
+
+    def close(self) -> None:
+        """Let go of the warehouse and the broker."""
+        self._held.close()
+        self._producer.flush(1)
+
+    def _until_it_works(self, what: str, step: Callable[[], None]) -> None:
+        def waiting(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if state.attempt_number in {1, 5} or state.attempt_number % 20 == 0:
+                _log.warning("the sink waits", what=what, tries=state.attempt_number, error=str(error))
+            metrics.RETRIES.labels(what).inc()
+            self._on_wait(what)
+
+        Retrying(
+            retry=retry_if_exception_type((WarehouseError, Undelivered)),
+            wait=wait_exponential_jitter(initial=0.1, max=5),
+            stop=stop_when_event_set(self._give_up),
+            sleep=sleep_using_event(self._give_up),
+            before_sleep=waiting,
+            reraise=True,
+        )(step)
+        self._on_wait("")
+
+    def _insert(self, block: Judged) -> None:
+        if self._warehouse is None:
+            self._warehouse = self._held.enter_context(connect(self._var, own=False))
+        try:
+            guilty = self._insert_part(block, 0, len(block.rows))
+        except WarehouseError:
+            # A restarted owner has another port and password: look it up again.
+            self._held.close()
+            self._warehouse = None
+            raise
+        for index, reason in reversed(guilty):
+            block.letters.append((block.origins.pop(index), reason))
+            del block.rows[index], block.predictions[index]
+
+    def _insert_part(self, block: Judged, begin: int, end: int) -> list[tuple[int, str]]:
+        """Write rows, halving where some cannot be parsed until those are alone; gives which, and why."""
+        try:
+            write_block(self._warehouse, self._topic, block.rows[begin:end], _spans(block.origins[begin:end]))
+        except UnreadableRows as error:
+            if end - begin == 1:
+                _log.error("the warehouse cannot parse a row", error=str(error), row=block.rows[begin][:200])
+                return [(begin, f"warehouse: {error.found}")]
+            middle = (begin + end) // 2
+            return self._insert_part(block, begin, middle) + self._insert_part(block, middle, end)
+        return []
+
+    def _produce(self, block: Judged) -> None:
+        self._failed.clear()
+        for message, prediction in zip(block.origins, block.predictions, strict=True):
+            self._send(PREDICTIONS, message.key() or b"%d-%d" % (message.partition(), message.offset()), prediction)
+        for message, reason in block.letters:
+            key, value = letter(message, reason)
+            if len(value) + len(key) > MAX_MESSAGE_BYTES - 1024:  # it is still where it came from
+                value = letter(_WithoutValue(message), f"{reason} (too large to keep: {len(message.value()):,} bytes)")[1]
+            self._send(DEAD_LETTERS, key, value)
+            metrics.DEAD.inc()
+
+    def _send(self, topic: str, key: bytes, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key=key, on_delivery=self._delivered)
+                self._producer.poll(0)
+                return
+            except BufferError:  # the producer's queue is full: let it drain
+                self._producer.poll(0.1)
+                if self._give_up.is_set():
+                    raise Undelivered("The broker does not take the predictions.") from None
+
+    def _delivered(self, error: Any, _: Any) -> None:
+        if error is not None:
+            self._failed.append(error.str())
+
+    def _flush(self) -> None:
+        left = self._producer.flush(TIMEOUT_S)
+        if self._failed:
+            raise StreamError(
+                "The broker refused predictions or dead letters.", found=self._failed[0],
+                remedy="Do the topics exist, and may this user write to them? groundswell stream init makes them.",
+            )  # fmt: skip
+        if left:
+            raise Undelivered(f"{left:,} messages did not arrive within {TIMEOUT_S:g} s.", remedy="Is the broker there?")
+
+    def _transact(self, block: Judged, offsets: list[Any], group: Any) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.begin_transaction()
+            self._produce(block)
+            if offsets:
+                self._producer.send_offsets_to_transaction(offsets, group, TIMEOUT_S)
+            self._producer.commit_transaction(TIMEOUT_S)
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.fatal():
+                raise StreamError("Another worker has this one's name.", found=reason.str()) from error
+            self._producer.abort_transaction(TIMEOUT_S)
+            if not forgivable(reason):
+                raise Undelivered("The transaction was not committed.", found=reason.str()) from error
+
+
+def forgivable(reason: Any) -> bool:
+    """Whether the group no longer takes these offsets from us: then whoever has the partition now reads the messages again."""
+    from confluent_kafka import KafkaError
+
+    if reason.code() not in {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID}:
+        return False
+    _log.warning("the group takes these offsets no longer; they will be read again", error=reason.str())
+    return True
+
+
+class _WithoutValue:
+    """A message whose bytes are left out."""
+
+    def __init__(self, message: Any) -> None:
+        self.topic, self.partition, self.offset = message.topic, message.partition, message.offset
+
+    def value(self) -> None:
+        return None
+
+
+def _spans(messages: list[Any]) -> dict[int, tuple[int, int]]:
+    spans: dict[int, tuple[int, int]] = {}
+    for message in messages:
+        partition, offset = message.partition(), message.offset()
+        first, last = spans.get(partition, (offset, offset))
+        spans[partition] = min(first, offset), max(last, offset)
+    return spans

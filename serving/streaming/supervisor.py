@@ -1,0 +1,298 @@
+"""Keeps the processes of the stream running, and as many workers as the backlog needs.
+
+What is promised: a process that ends comes back, with back-off; a worker that hangs is replaced; a partition that nobody gets on
+with is said loudly; while the broker is away everything stays as it is. Killed itself, its children end by themselves (they are
+started with a pipe that closes, see `Child`), and the next supervisor waits for them.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Protocol
+
+import psutil
+
+from data.errors import GroundswellError
+from serving.settings import StreamSettings
+from serving.streaming.child import HUNG_GRACE_S, Child
+from serving.streaming.heartbeat import Heartbeat, read_heartbeats
+from serving.streaming.lag import LagReader, PartitionLag
+from serving.streaming.scaling import WINDOW_S, Decision, Load, Scaler
+from serving.streaming.stall import Stalls
+from serving.streaming.supervisor_files import alone, end_leftovers, folder, write_state
+from serving.threads import cpu_quota
+
+_log = logging.getLogger(__name__)
+
+TICK_S, MEASURE_S = 0.2, 1.0
+BROKER_BACK_OFF_MOST_S = 10.0
+HUNG_AFTER_S, FIRST_BEAT_S = 30.0, 60.0
+"""A worker that has not written its heartbeat for so long hangs; a new one may load its model first."""
+
+
+class Decides(Protocol):
+    """What says how many workers there should be: `Scaler`, and its peers in the benchmark."""
+
+    def decide(self, now: float, load: Load) -> Decision:
+        """See `Scaler.decide`."""
+        ...
+
+
+def run_supervisor(
+    var: Path,
+    settings: StreamSettings,
+    stop: threading.Event,
+    *,
+    worker_command: Callable[[str], Sequence[str]],
+    others: Mapping[str, Sequence[str]],
+    on_change: Callable[[str], None] | None = None,
+    notify: Callable[[str], object] | None = None,
+    scaler: Decides | None = None,
+) -> None:
+    """Run the stream until `stop` is set, then end every process: workers first, then the others, the last started first.
+
+    Blocks. Stopping takes as long as the slowest process of each kind, at most 30 s a kind.
+
+    Args:
+        var: Gets `stream/supervisor.json` (each second), `stream/history.jsonl` and `stream/logs/`.
+        settings: Broker, group, limits.
+        stop: Set by whoever wants it to end.
+        worker_command: Arguments of the worker with a name, such as `w1`.
+        others: Arguments of what runs beside the workers, by name, in the order of starting.
+        on_change: Told in words what happens, for a terminal. Called in this thread; should be quick.
+        notify: Told what a person has to see at once. Called in another thread, so it may take its time.
+        scaler: Decides on workers; none: `Scaler` with the limits of the settings.
+
+    Raises:
+        StreamError: Another supervisor runs in this folder, or the settings of the broker cannot be used.
+    """
+    most = settings.max_workers or cpu_quota()
+    scaler = scaler or Scaler(max_workers=most, drain_limit_s=settings.drain_limit_s, lag_limit=settings.lag_limit)
+    with alone(var):
+        end_leftovers(var, stop)
+        _Supervisor(var, settings, stop, worker_command, others, on_change, notify, scaler).run()
+
+
+class _Supervisor:
+    def __init__(
+        self,
+        var: Path,
+        settings: StreamSettings,
+        stop: threading.Event,
+        worker_command: Callable[[str], Sequence[str]],
+        others: Mapping[str, Sequence[str]],
+        on_change: Callable[[str], None] | None,
+        notify: Callable[[str], object] | None,
+        scaler: Decides,
+    ) -> None:
+        self.var, self.settings, self.stop = var, settings, stop
+        self.on_change, self.notify, self.scaler = on_change, notify, scaler
+        self.worker_command = worker_command
+        self.environment = os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(var.resolve())}
+        self.others = {name: self._child(name, command) for name, command in others.items()}
+        self.workers: dict[str, Child] = {}
+        self.beats: dict[str, Heartbeat] = {}
+        self.beat_seen: dict[str, tuple[float, float]] = {}  # by worker: when it wrote last, and when that was noticed here
+        self.partitions: list[PartitionLag] = []
+        self.recent: deque[tuple[float, int, int]] = deque()  # when, committed, ends
+        self.decision = Decision(1, "the first")
+        self.stalls, self.stalled = Stalls(), []
+        self.reader = LagReader(settings)
+        self.asked: Future[list[PartitionLag]] | None = None
+        self.ask_at, self.broker_failures, self.broker_error = 0.0, 0, ""
+        self.write_at = 0.0
+        self.unwritten = ""
+        self.started_at = time.time()
+        self.process = os.getpid(), psutil.Process().create_time()
+
+    def run(self) -> None:
+        with ThreadPoolExecutor(1, "lag") as self.lag_thread, ThreadPoolExecutor(1, "notify") as self.notify_thread:
+            self._want_workers(1)
+            try:
+                while not self.stop.is_set():
+                    self._tick(time.monotonic())
+                    self.stop.wait(TICK_S)
+            finally:
+                self._end_all()
+
+    def _tick(self, now: float) -> None:
+        if self._measured(now):
+            self._scale(now)
+            self._look_for_stalls(now)
+        if now >= self.write_at:
+            self._look_at_workers(now)
+        for child in self._children().values():
+            child.tick(now)
+        if now >= self.write_at:
+            self.write_at = now + MEASURE_S
+            self._write(now, "")
+
+    def _children(self) -> dict[str, Child]:
+        return {**self.others, **self.workers}
+
+    def _child(self, name: str, command: Sequence[str]) -> Child:
+        return Child(name, command, folder(self.var) / "logs" / f"{name}.log", self.environment, self._say)
+
+    def _say(self, text: str, bad: bool) -> None:
+        _log.log(logging.WARNING if bad else logging.INFO, "%s", text)
+        self.write_at = 0.0  # the state file knows every process, also when we are killed right after
+        if self.on_change:
+            self.on_change(text)
+
+    def _alarm(self, text: str) -> None:
+        self._say(text, True)
+        if self.notify:
+            self.notify_thread.submit(self.notify, text).add_done_callback(_log_failure)
+
+    # -- how far behind -------------------------------------------------------------------------------------------------------
+
+    def _measured(self, now: float) -> bool:
+        """Whether there is a new measurement. Asking the broker may take long, so another thread waits for it."""
+        if self.asked is None:
+            if now >= self.ask_at:
+                self.asked = self.lag_thread.submit(self.reader.measure, self.settings.topic)
+            return False
+        if not self.asked.done():
+            return False
+        asked, self.asked = self.asked, None
+        try:
+            self.partitions = asked.result()
+        except Exception as error:  # whatever it is, the workers go on
+            pause_s = min(BROKER_BACK_OFF_MOST_S, MEASURE_S * 2**self.broker_failures)
+            self.ask_at, self.broker_failures = now + pause_s, min(self.broker_failures + 1, 10)
+            reason = error.message if isinstance(error, GroundswellError) else repr(error)
+            if reason != self.broker_error:
+                self._say(f"How far the group is behind cannot be asked: {error}", True)
+            self.broker_error = reason
+            return False
+        if self.broker_error:
+            self._say("The broker answers again", False)
+        self.ask_at, self.broker_failures, self.broker_error = now + MEASURE_S, 0, ""
+        self.recent.append((now, sum(each.committed for each in self.partitions), sum(each.end for each in self.partitions)))
+        while now - self.recent[0][0] > WINDOW_S:
+            self.recent.popleft()
+        return True
+
+    def _rates(self) -> tuple[float, float]:
+        """Messages a second that are committed, and that arrive."""
+        if len(self.recent) < 2:
+            return 0.0, 0.0
+        (before, *first), (now, *last) = self.recent[0], self.recent[-1]
+        committed, arriving = (max(0.0, (b - a) / (now - before)) for a, b in zip(first, last, strict=True))
+        return committed, arriving
+
+    def _scale(self, now: float) -> None:
+        running = sum(self._runs(name) or child.state(now)["state"] == "leaving" for name, child in self.workers.items())
+        lag, committed = sum(each.lag for each in self.partitions), self.recent[-1][1]
+        before = self.decision
+        self.decision = self.scaler.decide(now, Load(lag, committed, running, len(self.partitions)))
+        if self.decision.target != before.target:
+            self._say(f"{self.decision.target} workers instead of {before.target}: {self.decision.reason}", False)
+            self._want_workers(self.decision.target)
+
+    def _want_workers(self, target: int) -> None:
+        wanted = [f"w{number}" for number in range(1, target + 1)]
+        for name in wanted:
+            if name not in self.workers:
+                self.workers[name] = self._child(name, self.worker_command(name))
+        for name, child in self.workers.items():
+            child.wanted = name in wanted
+
+    def _look_for_stalls(self, now: float) -> None:
+        beats = [self.beats.get(name) for name, child in self.workers.items() if child.wanted]
+        idle = all(beat is not None and beat.state == "running" and beat.in_flight == 0 for beat in beats)
+        before, self.stalled = self.stalled, self.stalls.look(now, self.partitions, idle=idle)
+        if new := sorted(set(self.stalled) - set(before)):
+            lags = {each.partition: each for each in self.partitions}
+            where = ", ".join(f"{each} at {lags[each].committed:,} of {lags[each].end:,}" for each in new if each in lags)
+            workers = (
+                ", ".join(f"{beat.name} {beat.state} {beat.detail}".strip() for beat in beats if beat) or "none has reported"
+            )
+            self._alarm(
+                f"The stream stands still: nothing of {self.settings.topic} was committed for 30 s in partition {where}. "
+                f"Workers: {workers}."
+            )
+        elif before and not self.stalled:
+            self._say("The stream moves again", False)
+
+    # -- workers that hang ----------------------------------------------------------------------------------------------------
+
+    def _look_at_workers(self, now: float) -> None:
+        self.beats = {beat.name: beat for beat in read_heartbeats(self.var) if self._is_ours(beat)}
+        for name, child in self.workers.items():
+            if not child.alive:
+                self.beat_seen.pop(name, None)
+                continue
+            beat = self.beats.get(name)
+            written_at, noticed_at = self.beat_seen.get(name, (None, now))
+            if beat and beat.written_at != written_at:
+                self.beat_seen[name] = (beat.written_at, now)
+                continue
+            silent_s, limit_s = (now - noticed_at, HUNG_AFTER_S) if written_at else (child.age_s(now), FIRST_BEAT_S)
+            if silent_s >= limit_s and child.state(now)["state"] == "up":
+                self._alarm(f"Worker {name} lives but has said nothing for {silent_s:.0f} s: it is replaced.")
+                child.leave(now, HUNG_GRACE_S)
+
+    def _is_ours(self, beat: Heartbeat) -> bool:
+        child = self.workers.get(beat.name)
+        return child is not None and child.process is not None and child.process.pid == beat.pid
+
+    def _runs(self, name: str) -> bool:
+        return name in self.beats and self.beats[name].state == "running" and self.workers[name].alive
+
+    # -- what is written down -------------------------------------------------------------------------------------------------
+
+    def _write(self, now: float, state: str) -> None:
+        rate, arriving = self._rates()
+        lag = sum(each.lag for each in self.partitions)
+        running = sum(self._runs(name) for name in self.workers)
+        if not state:
+            state = "waiting for the broker" if self.broker_error else "stalled" if self.stalled else "running"
+            if not self.partitions and not self.broker_error:
+                state = "starting"
+        pid, created_at = self.process
+        written = {
+            "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": time.time(), "state": state,
+            "detail": self.broker_error, "stalled": self.stalled, "target": self.decision.target, "reason": self.decision.reason,
+            "lag": lag, "rate": rate, "arriving": arriving,
+            "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
+            "children": {name: child.state(now) for name, child in self._children().items()},
+        }  # fmt: skip
+        row = {
+            "at": written["written_at"], "lag": lag, "rate": round(rate, 1), "arriving": round(arriving, 1),
+            "workers": running, "target": self.decision.target,
+        }  # fmt: skip
+        try:
+            write_state(self.var, written, row)
+        except (GroundswellError, OSError) as error:  # a full disk stops no worker
+            if str(error) != self.unwritten:
+                _log.warning("The state of the supervisor cannot be written: %s", error)
+            self.unwritten = str(error)
+
+    # -- the end --------------------------------------------------------------------------------------------------------------
+
+    def _end_all(self) -> None:
+        for leaving in (list(self.workers.values()), *([child] for child in reversed(self.others.values()))):
+            for child in leaving:
+                child.wanted = False
+            while alive := [child for child in leaving if child.process is not None]:
+                now = time.monotonic()
+                for child in self._children().values():
+                    child.tick(now)
+                self._write(now, "stopping")
+                if alive[0].process is not None:
+                    with suppress(TimeoutExpired):
+                        alive[0].process.wait(TICK_S)
+        self._write(time.monotonic(), "stopped")
+
+
+def _log_failure(told: "Future[object]") -> None:
+    if error := told.exception():
+        _log.warning("Nobody could be told: %r", error)

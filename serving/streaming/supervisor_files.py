@@ -1,0 +1,116 @@
+"""What a supervisor leaves in `var/stream`: who it is and how things stand, the history, and the lock that keeps it alone."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from data.artifacts import read_json, write_json
+from data.errors import StreamError
+
+_log = logging.getLogger(__name__)
+
+HISTORY_BYTES = 5 * 1024 * 1024
+"""Two files of this size hold about a day."""
+LEFTOVERS_S = 15.0
+"""The children of a supervisor that was killed may need so long to end."""
+
+
+def folder(var: Path) -> Path:
+    """Where its files lie."""
+    return var / "stream"
+
+
+def write_state(var: Path, state: Mapping[str, object], row: Mapping[str, object]) -> None:
+    """Write the state, atomically, and add a row to the history, which is kept below twice `HISTORY_BYTES`.
+
+    Raises:
+        GroundswellError: The disk is full, or the folder may not be written.
+        OSError: The same, of the history.
+    """
+    write_json(folder(var) / "supervisor.json", state)
+    history = folder(var) / "history.jsonl"
+    if history.exists() and history.stat().st_size > HISTORY_BYTES:
+        history.replace(history.with_name("history.1.jsonl"))
+    with history.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_state(var: Path) -> dict[str, Any] | None:
+    """What the supervisor last wrote, None where there was none. `alive` says whether it still runs."""
+    try:
+        state = read_json(folder(var) / "supervisor.json")
+    except (OSError, ValueError):
+        return None
+    return state | {"alive": _process(state.get("pid"), state.get("created_at")) is not None}
+
+
+def read_history(var: Path) -> list[dict[str, Any]]:
+    """A row a second, oldest first: at (epoch s), lag, rate and arriving (messages/s), workers (that run), target."""
+    rows = []
+    for name in ("history.1.jsonl", "history.jsonl"):
+        with suppress(FileNotFoundError), (folder(var) / name).open(encoding="utf-8") as file:
+            for line in file:
+                with suppress(ValueError):  # the last line of one that was killed
+                    rows.append(json.loads(line))
+    return rows
+
+
+@contextmanager
+def alone(var: Path) -> Iterator[None]:
+    """Hold the lock of the folder; the system lets go of it when the process dies.
+
+    Raises:
+        StreamError: Another supervisor holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder(var).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder(var) / "supervisor.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = read_state(var)
+        raise StreamError(
+            f"A supervisor runs in {folder(var)} already.",
+            found=f"pid {holder['pid']}" if holder and holder["alive"] else "a process that has not yet said which",
+            remedy="See it with groundswell stream status; end it, or name another folder (GROUNDSWELL_PATHS__VAR_DIR).",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def end_leftovers(var: Path, stop: threading.Event) -> None:
+    """Wait for the children of a supervisor that was killed, which end by themselves; one that does not is killed.
+
+    Blocks for at most `LEFTOVERS_S` and 5 s.
+    """
+    children = (read_state(var) or {}).get("children", {})
+    left = {name: process for name, of in children.items() if (process := _process(of.get("pid"), of.get("created_at")))}
+    until = time.monotonic() + LEFTOVERS_S
+    while left and time.monotonic() < until and not stop.is_set():
+        _, alive = psutil.wait_procs(list(left.values()), timeout=0.2)
+        left = {name: process for name, process in left.items() if process in alive}
+    for name, process in left.items():
+        _log.warning("%s, pid %d, was left behind by a supervisor that was killed, and is ended", name, process.pid)
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(list(left.values()), timeout=5)
+
+
+def _process(pid: int | None, created_at: float | None) -> psutil.Process | None:
+    """The living process with this pid, if it is the one that was meant."""
+    try:
+        process = psutil.Process(pid) if pid and created_at else None
+        same = process is not None and abs(process.create_time() - (created_at or 0)) < 1
+        return process if process and same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None

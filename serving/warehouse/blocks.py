@@ -1,0 +1,58 @@
+"""Writing predictions: a block of rows, then the rollups of the chunks of offsets that it touches, counted anew.
+
+Both may be repeated, in any order, from any number of processes: the rows replace their like, and a chunk's rollup is made from
+its rows, of which each is there once. So a crash between the two is mended by the redelivery that follows it.
+
+The bounds: counts are right on one ClickHouse server (or chDB), where a later statement sees what an earlier one saw. Where a
+message is judged anew with another label by two workers at one moment, its rollup may show either until the chunk's next block.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data.errors import WarehouseError
+from serving.warehouse.connect import first_line
+
+CHUNK = 8192
+"""Offsets of one chunk; also in refresh_rollups.sql and migration 3."""
+_REFRESH = (Path(__file__).parent / "refresh_rollups.sql").read_text(encoding="utf-8")
+_SETTINGS = {"date_time_input_format": "best_effort", "max_partitions_per_insert_block": "0"}
+_UNREADABLE = {6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 321, 349, 441, 492, 636, 691}
+"""ClickHouse's codes for rows that it cannot parse: sending them again would not help."""
+
+
+class UnreadableRows(WarehouseError):
+    """ClickHouse cannot parse a row of the block; none of it counts as written."""
+
+
+def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping[int, tuple[int, int]]) -> None:
+    """Write rows and bring the rollups up to date. Blocks until ClickHouse has both; repeating it is harmless.
+
+    Args:
+        client: From `connect`.
+        topic: Of every row.
+        rows: JSON objects, one a prediction, with the columns of table `predictions`.
+        offsets: First and last offset of each partition in the rows.
+
+    Raises:
+        UnreadableRows: A row cannot be parsed.
+        WarehouseError: ClickHouse refused or does not answer; what is written is harmless.
+    """
+    block = b"\n".join(rows)
+    if not block:
+        return
+    try:
+        client.raw_insert("predictions", insert_block=block, fmt="JSONEachRow", settings=_SETTINGS)
+        client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
+    except Exception as error:  # clickhouse-connect, urllib3 and chDB raise unrelated classes
+        code = getattr(error, "code", None)
+        kind = UnreadableRows if code in _UNREADABLE else WarehouseError
+        raise kind("The warehouse refused a block.", found=first_line(error)) from error
+
+
+def _ranges(offsets: Mapping[int, tuple[int, int]]) -> str:
+    return " OR ".join(
+        f"(partition = {partition:d} AND offset >= {first // CHUNK * CHUNK:d} AND offset < {(last // CHUNK + 1) * CHUNK:d})"
+        for partition, (first, last) in sorted(offsets.items())
+    )

@@ -1,0 +1,77 @@
+"""The sender: a fixed rate, every message accounted for, a wrong address told within seconds."""
+
+import json
+import time
+
+import pytest
+
+from data.contracts import Event
+from data.errors import SourceUnavailable, StreamError
+from orchestration.stream_send import file_events, numbered_events, send, test_text_events
+from serving.streaming import broker
+from serving.streaming.broker import in_process_broker
+
+
+@pytest.fixture
+def config():
+    with in_process_broker() as address:  # which makes a topic when it is asked for
+        yield {"bootstrap.servers": address, "log_level": 2}
+
+
+def test_at_a_rate_messages_go_when_they_are_due(config):
+    said = []
+    summary = send(config, "messages", numbered_events(300), rate=200, total=300, progress=lambda *what: said.append(what))
+    assert (summary.sent, summary.delivered, summary.failed) == (300, 300, 0)
+    assert 1.49 < summary.wall_s < 3  # the last is due after 299 / 200 s
+    assert summary.late_s < 1
+    assert said[-1] == ("300 messages", 1.0)
+    assert 0 < said[0][1] < 1
+
+
+def test_without_a_rate_it_goes_as_fast_as_the_broker_takes_it(config):
+    summary = send(config, "messages", numbered_events(20_000))
+    assert summary.delivered == 20_000
+    assert summary.messages_per_s > 2_000
+
+
+def test_what_is_not_delivered_is_counted_by_name(config):
+    summary = send(config, "messages", [b"fits", b"x" * 9_000_000])
+    assert (summary.sent, summary.delivered, summary.errors) == (2, 1, {"MSG_SIZE_TOO_LARGE": 1})
+
+
+def test_an_address_where_no_broker_is_is_an_error_within_seconds(monkeypatch):
+    monkeypatch.setattr(broker, "TIMEOUT_S", 1.5)
+    began = time.monotonic()
+    with pytest.raises(StreamError, match=r"No broker answers at 127\.0\.0\.1:9"):
+        send({"bootstrap.servers": "127.0.0.1:9", "log_level": 0}, "messages", numbered_events(1))
+    assert time.monotonic() - began < 8
+
+
+def test_events_are_what_the_contract_asks_for():
+    events = [Event.model_validate_json(value) for value in numbered_events(3, start=5)]
+    assert [event.id for event in events] == ["n-5", "n-6", "n-7"]
+    assert len({event.text for event in events}) == 3
+    assert all(event.created_at for event in events)
+
+
+def test_a_files_lines_go_as_they_are(tmp_path):
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b'{"id": 1}\r\n\xff not even UTF-8\n\nlast')
+    assert list(file_events(file)) == [b'{"id": 1}', b"\xff not even UTF-8", b"", b"last"]
+    assert len(list(file_events(file, 2))) == 2
+    with pytest.raises(SourceUnavailable, match="no file"):
+        file_events(tmp_path / "none")
+
+
+def test_test_texts_come_again_with_other_ids(monkeypatch):
+    import pandas as pd
+
+    from orchestration.layout import Layout
+
+    frame = pd.DataFrame({"id": ["a", "b"], "text": ["good", "bad"], "source": ["s", "s"]})
+    monkeypatch.setattr("orchestration.steps.data.read_texts", lambda *_: frame)
+    monkeypatch.setattr("orchestration.steps.data.build_splits", lambda *_: None)
+    monkeypatch.setattr("orchestration.steps.data.fetch_sets", lambda *_: None)
+    events = [json.loads(value) for value in test_text_events(Layout.load(), 5)]
+    assert sorted(event["id"] for event in events[:4]) == ["a", "a-1", "b", "b-1"]
+    assert len({event["id"] for event in events}) == 5

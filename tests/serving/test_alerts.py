@@ -1,0 +1,468 @@
+"""The loop on a real warehouse, and a webhook that fails."""
+
+import json
+import logging
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+from data.artifacts import read_json, write_json
+from data.contracts import Alert
+from data.errors import StreamError
+from serving.settings import AlertSettings, StreamSettings
+from serving.streaming.alerts import (
+    Alerts,
+    Teller,
+    moving_texts,
+    read_alerts,
+    run_alerts,
+    shift_of,
+    slack_message,
+    write_alerts,
+)
+from serving.streaming.calibrate import (
+    calibrate_from_warehouse,
+    calibration_file,
+    default_threshold,
+    read_calibration,
+    threshold_of,
+)
+from serving.warehouse.migrate import migrate
+from serving.webhook import WebhookThread
+
+NOW = 1_800_000_000
+START = NOW - 2000
+COLUMNS = [
+    "bucket",
+    "source",
+    "topic",
+    "partition",
+    "chunk",
+    "negative",
+    "neutral",
+    "positive",
+    "messages",
+    "score",
+    "score_squared",
+]
+
+
+class Clock:
+    """Time that stands until it is set."""
+
+    def __init__(self, now=NOW):
+        self.now = float(now)
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def chdb(tmp_path_factory):
+    import clickhouse_connect
+
+    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path_factory.mktemp("warehouse")))
+    migrate(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client(chdb):
+    for table in ("rollup_second", "alerts", "predictions"):
+        chdb.command(f"TRUNCATE TABLE {table}")
+    return chdb
+
+
+def rows(first, stop, *, source="reviews", mean=0.0, rate=100, seed=0, partition=0):
+    chance = np.random.default_rng([seed, first])
+    out = []
+    for second in range(first, stop):
+        count = int(chance.poisson(rate))
+        total = count * mean + np.sqrt(count) * 0.6 * chance.standard_normal()
+        out.append([second, source, "t", partition, second // 80, 0, 0, 0, count, total, count * 0.36])
+    return out
+
+
+def put(client, *parts):
+    client.insert("rollup_second", [row for part in parts for row in part], column_names=COLUMNS)
+
+
+def watching(var, clock, told=None, **settings):
+    return Alerts(var, AlertSettings(**settings), (told if told is not None else []).append, clock)
+
+
+def play(client, alerts, clock, upto, step=5):
+    """Polls as the warehouse fills; what is in it beyond the clock by a minute is not seen, so the clock shows it."""
+    while clock.now < upto:
+        clock.now = min(clock.now + step, upto)
+        alerts.poll(client)
+
+
+def fill(client, alerts, clock, parts, step=5):
+    every = sorted(row for part in parts for row in part)
+    while every:
+        clock.now += step
+        ready = [row for row in every if row[0] < clock.now]
+        every = every[len(ready) :]
+        if ready:
+            put(client, ready)
+        alerts.poll(client)
+
+
+def test_a_shift_is_told_once_when_it_opens_and_once_when_it_closes(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    assert told == []
+    fill(client, alerts, clock, [rows(NOW, NOW + 60, mean=-0.3), rows(NOW + 60, NOW + 200)], step=1)
+    opened, closed = told
+    assert (opened.direction, opened.source, opened.revision, closed.revision) == ("down", "reviews", 1, 2)
+    assert opened.id == closed.id and opened.closed_at is None
+    assert abs(opened.started_at.timestamp() - NOW) <= 3 and opened.detected_at.timestamp() - NOW <= 6
+    assert closed.closed_at is not None and NOW + 90 <= closed.closed_at.timestamp() <= NOW + 150
+    assert [alert.model_dump() for alert in read_alerts(client, opened.started_at)] == [closed.model_dump()]
+    assert shift_of(closed).closed == closed.closed_at.timestamp()
+
+
+@pytest.mark.parametrize("cut", [3, 7, 40, 95, 120])
+def test_after_a_kill_in_the_middle_it_is_as_if_nothing_had_been(client, tmp_path, cut):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    watching(tmp_path, clock, told).poll(client)
+    shift = [*rows(NOW, NOW + 60, mean=-0.3), *rows(NOW + 60, NOW + 200)]
+    first = watching(tmp_path, clock, told)
+    fill(client, first, clock, [shift[:cut]], step=1)  # and is killed: nothing is saved on the way out
+    put(client, shift[cut : cut + 20])
+    clock.now += 20
+    second = watching(tmp_path, clock, told)
+    second.poll(client)
+    fill(client, second, clock, [shift[cut + 20 :]], step=1)
+    assert [(alert.id, alert.revision) for alert in told] == [(told[0].id, 1), (told[0].id, 2)]
+    assert abs(told[0].started_at.timestamp() - NOW) <= 3 and told[0].detected_at.timestamp() - NOW <= 6
+
+
+def test_what_was_written_and_not_told_is_told_after_a_restart(client, tmp_path):
+    put(client, rows(START, NOW))
+    clock = Clock()
+    first = watching(tmp_path, clock)
+    first.poll(client)
+    fill(client, first, clock, [rows(NOW, NOW + 10, mean=-0.4)], step=1)
+    state = tmp_path / "stream" / "alerts-state.json"
+    write_json(state, {**read_json(state), "told": {}})
+    told = []
+    watching(tmp_path, clock, told).poll(client)
+    assert [alert.revision for alert in told] == [1]
+
+
+def test_duplicates_and_late_rows_change_nothing(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    quiet = rows(NOW, NOW + 60)
+    fill(client, alerts, clock, [quiet], step=5)
+    put(client, quiet, quiet, rows(NOW + 20, NOW + 40))
+    # A late flood for a second that was judged, in a chunk of its own.
+    put(client, [[NOW + 30, "reviews", "t", 5, 0, 900, 0, 0, 900, -900.0, 900.0]])
+    alerts.poll(client)
+    fill(client, alerts, clock, [rows(NOW + 160, NOW + 200)], step=5)
+    assert told == []
+
+
+def test_one_source_with_a_clock_ahead_does_not_harm_another(client, tmp_path):
+    put(client, rows(START, NOW), rows(START + 45, NOW + 45, source="ahead"), rows(NOW + 100_000, NOW + 100_010, source="ahead"))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=0.4)], step=1)
+    assert [(alert.source, alert.direction) for alert in told] == [("reviews", "up")]
+
+
+def test_the_alert_of_a_source_that_fell_silent_is_closed(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=1)
+    play(client, alerts, clock, NOW + 130)
+    assert [alert.revision for alert in told] == [1]
+    play(client, alerts, clock, NOW + 150)
+    assert [alert.revision for alert in told] == [1, 2]
+    assert told[1].closed_at.timestamp() == NOW + 20
+
+
+def test_a_source_that_appears_later_and_one_of_last_year_are_watched_too(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    old = NOW - 365 * 86_400
+    put(client, rows(NOW, NOW + 5), rows(old, old + 900, source="old"))
+    clock.now += 11
+    alerts.poll(client)
+    put(client, rows(old + 900, old + 930, source="old", mean=-0.5))
+    clock.now += 11
+    alerts.poll(client)
+    assert [(alert.source, alert.direction) for alert in told] == [("old", "down")]
+
+
+def test_what_is_past_when_alerts_are_first_switched_on_is_no_news(client, tmp_path):
+    put(client, rows(START, NOW - 300), rows(NOW - 300, NOW - 200, mean=-0.4), rows(NOW - 200, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    fill(client, alerts, clock, [rows(NOW, NOW + 30)])
+    assert told == []
+
+
+class Away:
+    """A client whose warehouse is away for some calls."""
+
+    def __init__(self, client, what):
+        self.client, self.what = client, what
+        self.fail = False
+
+    def __getattr__(self, name):
+        if self.fail and name in self.what:
+            raise ConnectionError("away")
+        return getattr(self.client, name)
+
+
+def test_an_alert_that_could_not_be_written_is_written_when_the_warehouse_is_back(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock, away = [], Clock(), Away(client, {"insert"})
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(away)
+    put(client, rows(NOW, NOW + 20, mean=-0.4))
+    clock.now += 20
+    away.fail = True
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            alerts.poll(away)
+        alerts.save()
+    assert told == [] and read_alerts(client, read_time(START)) == []
+    away.fail = False
+    alerts.poll(away)
+    assert [alert.revision for alert in told] == [1] and len(read_alerts(client, read_time(START))) == 1
+
+
+def read_time(second):
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(second, UTC)
+
+
+def test_the_texts_that_moved_it_most_come_with_it(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    texts = [
+        [
+            "t",
+            0,
+            offset,
+            str(offset),
+            source,
+            text,
+            read_time(at),
+            read_time(at),
+            read_time(at),
+            label,
+            0.9,
+            probabilities,
+            "m",
+            "v",
+        ]
+        for offset, (at, source, text, label, probabilities) in enumerate(
+            [
+                (NOW + 1, "reviews", "awful", "negative", [0.9, 0.1, 0.0]),
+                (NOW + 1, "reviews", "awful", "negative", [0.9, 0.1, 0.0]),
+                (NOW + 1, "reviews", "bad <b> & so on", "negative", [0.8, 0.1, 0.1]),
+                (NOW + 1, "reviews", "lovely", "positive", [0.0, 0.1, 0.9]),
+                (NOW + 1, "other", "worse than awful", "negative", [1.0, 0.0, 0.0]),
+                (NOW - 500, "reviews", "before", "negative", [1.0, 0.0, 0.0]),
+            ]
+        )
+    ]
+    names = ["topic", "partition", "offset", "id", "source", "text", "created_at", "produced_at", "predicted_at", "label", "confidence",
+             "probabilities", "tier", "model_version"]  # fmt: skip
+    client.insert("predictions", texts + texts[:1], column_names=names)
+    fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=1)
+    assert told[0].texts == ("awful", "bad <b> & so on", "lovely")
+    assert moving_texts(client, "reviews", shift_of(told[0]), limit=1) == ["awful"]
+    line, blocks = slack_message(told[0])
+    assert "reviews went down by" in line and "points" in line and "bad &lt;b&gt; &amp; so on" in blocks[1]["text"]["text"]
+
+
+class Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.end_headers()
+        if not self.server.answers:
+            self.server.done.set()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def webhook():
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    server.got, server.answers, server.done = [], [], threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_webhook_that_fails_twice_gets_it_the_third_time_and_what_it_refuses_is_dropped(webhook, caplog):
+    webhook.answers = [500, 503, 200, 400, 200]
+    thread = WebhookThread(f"http://127.0.0.1:{webhook.server_port}/secret-token")
+    for text in ("one", "two", "three"):
+        thread.tell(text, [{"type": "section"}])
+    thread.close()
+    assert [body["text"] for body in webhook.got] == ["one", "one", "one", "two", "three"]
+    assert webhook.got[0]["blocks"] == [{"type": "section"}]
+    assert "secret-token" not in caplog.text and "HTTPStatusError 400" in caplog.text
+
+
+def test_a_webhook_that_is_down_holds_up_nobody(caplog):
+    thread = WebhookThread("http://127.0.0.1:9/secret-token")
+    for number in range(1_200):
+        thread.tell(str(number))
+    assert "the oldest of 1000 messages is dropped" in caplog.text and "secret-token" not in caplog.text
+    thread.close(timeout_s=0.1)
+
+
+ALERT = Alert.model_validate(
+    {
+        "id": "a", "source": "reviews", "direction": "down", "started_at": read_time(NOW), "detected_at": read_time(NOW + 3),
+        "closed_at": None, "z": -7.1, "moving_average": -0.2, "baseline_mean": 0.1, "baseline_std": 0.6, "volume": 212, "window_s": 3,
+    }
+)  # fmt: skip
+
+
+def test_what_a_person_reads():
+    line, blocks = slack_message(ALERT)
+    assert (
+        line == "Sentiment of reviews went down by 15.0 points to 40.0 of 100 since 08:00:00 UTC (z -7.1, 212 messages in 3 s)."
+    )
+    assert blocks[0]["text"]["text"] == line
+    normal = ALERT.model_copy(update={"closed_at": read_time(NOW + 120)})
+    assert slack_message(normal)[0] == "Sentiment of reviews is normal again: it was down for 2.0 minutes (alert a)."
+    stays = ALERT.model_copy(update={"closed_at": read_time(NOW + 3602)})
+    assert "counts as normal from now on" in slack_message(stays)[0]
+
+
+def test_writing_an_alert_twice_leaves_one(client):
+    write_alerts(client, [ALERT, ALERT])
+    write_alerts(client, [ALERT.model_copy(update={"revision": 2, "closed_at": read_time(NOW + 60)})])
+    write_alerts(client, [ALERT])
+    (found,) = read_alerts(client, read_time(NOW))
+    assert found.revision == 2 and found.closed_at == read_time(NOW + 60)
+
+
+def test_a_calibration_leaves_out_alerts_and_is_seen_at_once(client, tmp_path):
+    settings = AlertSettings(alarms_per_week=2.0)
+    assert threshold_of(tmp_path, settings, "reviews") == default_threshold(2.0)
+    import time
+
+    end = int(time.time()) // 30 * 30
+    put(
+        client,
+        rows(end - 3 * 3600, end),
+        rows(end - 7200, end - 6000, mean=-0.5, partition=1),
+        rows(end - 600, end, source="new"),
+    )
+    before = calibrate_from_warehouse(client, tmp_path, settings)[1]
+    shift = {
+        "started_at": read_time(end - 7200),
+        "detected_at": read_time(end - 7197),
+        "closed_at": read_time(end - 5900),
+        "revision": 2,
+    }
+    write_alerts(client, [ALERT.model_copy(update=shift)])
+    new, reviews = calibrate_from_warehouse(client, tmp_path, settings)
+    assert (new.source, new.weeks, new.threshold) == ("new", 0.0, round(default_threshold(2.0), 3))
+    assert reviews.weeks > 0 and reviews.history_s < before.history_s and reviews.threshold < before.threshold
+    assert reviews.threshold == pytest.approx(default_threshold(2.0), abs=0.6)
+    assert read_calibration(tmp_path)["reviews"] == reviews and threshold_of(tmp_path, settings, "reviews") == reviews.threshold
+    assert threshold_of(tmp_path, AlertSettings(alarms_per_week=3.0), "reviews") == default_threshold(3.0)
+    assert threshold_of(tmp_path, AlertSettings(threshold=7.0), "reviews") == 7.0
+    calibration_file(tmp_path).write_text("{")
+    assert threshold_of(tmp_path, settings, "reviews") == default_threshold(2.0)
+
+
+@pytest.mark.integration
+def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(client, tmp_path, webhook, caplog):
+    import time
+
+    from confluent_kafka import Consumer
+
+    from serving.streaming.broker import ALERTS, QUIET, in_process_broker
+
+    caplog.set_level(logging.INFO)
+    end = int(time.time())
+    put(client, rows(end - 2000, end - 30), rows(end - 30, end, mean=-0.4))
+    write_json(tmp_path / "stream" / "alerts-state.json", {"judged": {"reviews": end - 60}, "told": {}})
+    tries, stop, told = [], threading.Event(), []
+
+    @contextmanager
+    def connect():
+        tries.append(1)
+        if len(tries) < 2:
+            raise ConnectionError("nobody there")
+        yield client
+
+    webhook.answers = [500, 500]
+    with in_process_broker() as bootstrap:
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "auto.offset.reset": "earliest", **QUIET})
+        consumer.subscribe([ALERTS])
+        settings = AlertSettings.model_validate({"webhook": f"http://127.0.0.1:{webhook.server_port}/secret-token"})
+        stream = StreamSettings(bootstrap=bootstrap)
+
+        def heard(alert):
+            told.append(alert)
+            stop.set()
+
+        thread = threading.Thread(
+            target=run_alerts,
+            kwargs={"var": tmp_path, "stop": stop, "settings": settings, "stream": stream, "connect": connect, "told": heard},
+        )
+        thread.start()
+        assert stop.wait(30)
+        thread.join(20)
+        message = None
+        for _ in range(100):
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                break
+        consumer.close()
+    assert not thread.is_alive()
+    assert Alert.model_validate_json(message.value()) == told[0] and message.key() == told[0].id.encode()
+    assert [body["text"] for body in webhook.got] == [slack_message(told[0])[0]] * 3
+    assert "Alerts wait for the warehouse: nobody there" in caplog.text and "answers again" in caplog.text
+    assert "secret-token" not in caplog.text
+
+
+def test_only_one_watches_a_folder(tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "stream").mkdir()
+    with FileLock(tmp_path / "stream" / "alerts.lock"), pytest.raises(StreamError, match="already watched"):
+        run_alerts(tmp_path, stop=threading.Event(), settings=AlertSettings(), stream=StreamSettings())
+
+
+def test_a_broker_that_is_away_holds_up_nobody(caplog):
+    teller = Teller(StreamSettings(bootstrap="127.0.0.1:9"), AlertSettings())
+    for _ in range(5):
+        teller(ALERT)
+    teller.close(timeout_s=0.1)
+    assert "5 alerts are in the warehouse and did not reach the topic" in caplog.text

@@ -1,0 +1,384 @@
+"""The supervisor with real processes; what they do is told by a file. The broker is librdkafka's, in the last test a real one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from data.errors import StreamError
+from serving.settings import StreamSettings
+from serving.streaming import child, stall, supervisor, supervisor_files
+from serving.streaming.broker import MESSAGES, client_config, in_process_broker
+from serving.streaming.lag import LagReader, PartitionLag
+from serving.streaming.scaling import Decision, Load
+from serving.streaming.stall import Stalls
+from serving.streaming.supervisor import run_supervisor
+from serving.streaming.supervisor_files import read_history, read_state, write_state
+
+# Says each 0.1 s that it is there; ends as its `behave` file says; on SIGTERM it notes that it left.
+_PROCESS = """
+import json, os, pathlib, signal, sys, threading, time
+var, name = pathlib.Path(os.environ["GROUNDSWELL_PATHS__VAR_DIR"]), sys.argv[1]
+beats, behave = var / "stream" / "workers", var / ("behave-" + name)
+beats.mkdir(parents=True, exist_ok=True)
+started = float(pathlib.Path("/proc/stat").read_text().split("btime ")[1].split()[0])
+started += float(pathlib.Path("/proc/self/stat").read_text().rsplit(")")[-1].split()[19]) / os.sysconf("SC_CLK_TCK")
+ended = threading.Event()
+def watch_parent():
+    os.read(0, 1)
+    ended.set()
+if "--orphan" not in sys.argv:
+    threading.Thread(target=watch_parent, daemon=True).start()
+def leave(*_):
+    if not (behave.exists() and behave.read_text() == "stubborn"):
+        ended.set()
+signal.signal(signal.SIGTERM, leave)
+print(name, "starts", flush=True)
+while not ended.is_set():
+    beat = {"name": name, "pid": os.getpid(), "started_at": started, "written_at": time.time(), "state": "running"}
+    (beats / "x").with_name("." + name).write_text(json.dumps(beat))
+    os.replace(beats / ("." + name), beats / (name + ".json"))
+    word = behave.read_text() if behave.exists() else ""
+    if word.isdigit():
+        behave.unlink()
+        print("the reason for", word, flush=True)
+        os._exit(int(word))
+    ended.wait(0.1)
+with (var / "left").open("a") as file:
+    file.write(name + "\\n")
+"""
+
+
+def _command(name: str) -> list[str]:
+    return [sys.executable, "-c", _PROCESS, name]
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Ask again and again, with a deadline."""
+    never, end = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        never.wait(0.05)
+
+
+class Target:
+    """Decides on what the test says."""
+
+    def __init__(self, target: int = 1) -> None:
+        self.target = target
+        self.loads: list[Load] = []
+
+    def decide(self, now: float, load: Load) -> Decision:
+        self.loads.append(load)
+        return Decision(self.target, "the test wants it")
+
+
+class Running:
+    """A supervisor in a thread."""
+
+    def __init__(self, var: Path, bootstrap: str, scaler: Target, others: dict[str, list[str]]) -> None:
+        self.var, self.scaler = var, scaler
+        self.said: list[str] = []
+        self.alarms: list[str] = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(
+            target=run_supervisor,
+            args=(var, StreamSettings(bootstrap=bootstrap), self.stop),
+            kwargs={
+                "worker_command": _command, "others": others, "scaler": scaler,
+                "on_change": self.said.append, "notify": self.alarms.append,
+            },
+        )  # fmt: skip
+
+    @property
+    def state(self) -> dict:
+        return read_state(self.var) or {"state": "", "children": {}}
+
+    def child(self, name: str) -> dict:
+        return self.state["children"].get(name) or {"state": "", "restarts": 0, "pid": None, "last_exit": None}
+
+    def until_running(self, *names: str) -> None:
+        until(lambda: all((self.var / "stream" / "workers" / f"{name}.json").exists() for name in names))
+
+    def behave(self, name: str, word: str) -> None:
+        written = self.var / f".behave-{name}"
+        written.write_text(word)
+        written.replace(self.var / f"behave-{name}")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    """With a topic that nobody reads."""
+    from confluent_kafka import Producer
+
+    with in_process_broker() as bootstrap:
+        producer = Producer(client_config(StreamSettings(bootstrap=bootstrap)))
+        for _ in range(40):
+            producer.produce(MESSAGES, b"{}")
+        assert producer.flush(10) == 0
+        yield bootstrap
+
+
+@contextmanager
+def supervised(var: Path, bootstrap: str, *, scaler: Target | None = None, others: dict[str, list[str]] | None = None):
+    var.mkdir(parents=True, exist_ok=True)
+    running = Running(var, bootstrap, scaler or Target(), others or {})
+    running.thread.start()
+    try:
+        yield running
+    finally:
+        running.stop.set()
+        running.thread.join(60)
+        assert not running.thread.is_alive()
+        assert not [one for one in psutil.process_iter() if _is_ours(one, var)], "nothing is left running"
+
+
+def _is_ours(process: psutil.Process, var: Path) -> bool:
+    try:
+        return process.environ().get("GROUNDSWELL_PATHS__VAR_DIR") == str(var) and process.cmdline()[1:2] == ["-c"]
+    except psutil.Error:
+        return False
+
+
+def test_everything_starts_and_ends_in_order(tmp_path, broker):
+    others = {"owner": _command("owner"), "alerts": _command("alerts")}
+    with supervised(tmp_path, broker, scaler=Target(2), others=others) as running:
+        running.until_running("owner", "alerts", "w1", "w2")
+        until(lambda: running.state.get("lag") == 40 and running.state["state"] == "running")
+        until(lambda: running.scaler.loads[-1].running == 2)
+        assert running.state["alive"] and running.state["target"] == 2 and running.state["reason"] == "the test wants it"
+        assert len(running.state["partitions"]) == running.scaler.loads[-1].partitions == 4
+    left = (tmp_path / "left").read_text().split()
+    assert set(left[:2]) == {"w1", "w2"} and left[2:] == ["alerts", "owner"]
+    assert running.state["state"] == "stopped" and {one["state"] for one in running.state["children"].values()} == {"stopped"}
+    history = read_history(tmp_path)
+    assert max(row["workers"] for row in history) == 2 and {row["lag"] for row in history} >= {40}
+    assert (tmp_path / "stream" / "logs" / "w1.log").read_text() == "w1 starts\n"
+
+
+def test_a_crashed_worker_comes_back(tmp_path, broker):
+    with supervised(tmp_path, broker) as running:
+        running.until_running("w1")
+        for restarts in (1, 2):
+            running.behave("w1", "3")
+            until(lambda restarts=restarts: running.child("w1")["restarts"] == restarts)
+        assert running.child("w1")["last_exit"] == "status 3: the reason for 3"
+        assert running.child("w1")["state"] == "up"
+        assert [said.rsplit("; ")[-1] for said in running.said if "ended" in said] == ["restart in 0.5 s", "restart in 1 s"]
+
+
+def test_a_killed_worker_comes_back(tmp_path, broker):
+    with supervised(tmp_path, broker) as running:
+        running.until_running("w1")
+        until(lambda: running.child("w1")["pid"])
+        os.kill(running.child("w1")["pid"], signal.SIGKILL)
+        until(lambda: running.child("w1")["restarts"] == 1)
+        assert running.child("w1")["last_exit"].startswith("SIGKILL")
+
+
+def test_a_mistake_in_the_settings_is_not_tried_again_at_once(tmp_path, broker):
+    with supervised(tmp_path, broker) as running:
+        running.until_running("w1")
+        running.behave("w1", str(child.CONFIG_ERROR))
+        until(lambda: running.child("w1")["state"].startswith("restart in"))
+        assert int(running.child("w1")["state"].split()[2]) > child.BACK_OFF_MOST_S - 5
+        assert running.child("w1")["last_exit"] == "status 78: the reason for 78"
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(supervisor, "HUNG_AFTER_S", 1.5)
+    monkeypatch.setattr(supervisor, "HUNG_GRACE_S", 0.5)
+    with supervised(tmp_path, broker) as running:
+        running.until_running("w1")
+        until(lambda: running.child("w1")["pid"])
+        os.kill(running.child("w1")["pid"], signal.SIGSTOP)
+        until(lambda: running.child("w1")["restarts"] == 1)
+        assert running.child("w1")["last_exit"].startswith("SIGKILL")
+        until(lambda: running.alarms)
+        assert "w1 lives but has said nothing" in running.alarms[0]
+
+
+def test_workers_come_and_go_as_decided(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(child, "LEAVE_S", 1.0)
+    with supervised(tmp_path, broker, scaler=Target(3)) as running:
+        running.until_running("w1", "w2", "w3")
+        running.behave("w2", "stubborn")
+        until(lambda: (tmp_path / "behave-w2").exists() and running.scaler.loads[-1].running == 3)
+        running.scaler.target = 1
+        until(lambda: {running.child(name)["state"] for name in ("w2", "w3")} == {"stopped"})
+        assert (tmp_path / "left").read_text().split() == ["w3"], "w2 did not leave and was killed"
+        assert running.child("w1")["state"] == "up" and any("w2 does not leave" in said for said in running.said)
+        running.scaler.target = 2
+        until(lambda: running.child("w2")["state"] == "up")
+
+
+def test_without_a_broker_the_workers_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.streaming.broker.TIMEOUT_S", 0.5)
+    with supervised(tmp_path, "127.0.0.1:1") as running:
+        until(lambda: running.state["state"] == "waiting for the broker")
+        running.until_running("w1")
+        assert "No broker answers at 127.0.0.1:1" in running.state["detail"] and not running.scaler.loads
+        assert sum("cannot be asked" in said for said in running.said) == 1, "said once, not each time"
+
+
+def test_settings_that_librdkafka_does_not_know_are_refused(tmp_path):
+    settings = StreamSettings.model_validate({"security": {"sasl.pasword": "secret"}})
+    with pytest.raises(StreamError, match=r"sasl\.pasword") as error:
+        run_supervisor(tmp_path, settings, threading.Event(), worker_command=_command, others={})
+    assert "secret" not in str(error.value)
+
+
+def test_a_second_supervisor_is_refused(tmp_path, broker):
+    with supervised(tmp_path, broker) as running:
+        until(lambda: running.state.get("alive"))
+        with pytest.raises(StreamError, match=f"pid {os.getpid()}"):
+            run_supervisor(tmp_path, StreamSettings(bootstrap=broker), threading.Event(), worker_command=_command, others={})
+
+
+def test_what_a_killed_supervisor_left_behind_is_waited_for_and_ended(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(supervisor_files, "LEFTOVERS_S", 1.0)
+    environment = os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path)}
+    orphan = subprocess.Popen([*_command("w7"), "--orphan"], env=environment, stdout=subprocess.DEVNULL)
+    threading.Thread(target=orphan.wait, daemon=True).start()
+    created_at = psutil.Process(orphan.pid).create_time()
+    (tmp_path / "stream").mkdir(exist_ok=True)
+    state = {"pid": 1, "created_at": 1.0, "children": {"w7": {"pid": orphan.pid, "created_at": created_at}}}
+    (tmp_path / "stream" / "supervisor.json").write_text(json.dumps(state))
+    with supervised(tmp_path, broker) as running:
+        until(lambda: not psutil.pid_exists(orphan.pid))
+        until(lambda: running.child("w1")["state"] == "up")
+
+
+@pytest.mark.integration
+def test_the_children_of_a_killed_supervisor_end_and_the_next_one_goes_on(tmp_path, broker):
+    program = (
+        "import sys, threading, pathlib; from tests.serving.test_supervisor import _command; "
+        "from serving.streaming.supervisor import run_supervisor; from serving.settings import StreamSettings; "
+        "run_supervisor(pathlib.Path(sys.argv[1]), StreamSettings(bootstrap=sys.argv[2]), threading.Event(), "
+        "worker_command=_command, others={'owner': _command('owner')})"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), broker], cwd=Path(__file__).parents[2])
+    try:
+        until(lambda: len((read_state(tmp_path) or {"children": {}})["children"]) == 2, 60)
+        until(lambda: all(one["pid"] for one in (read_state(tmp_path) or {})["children"].values()))
+    finally:
+        killed.kill()
+        killed.wait()
+    before = {one["pid"] for one in (read_state(tmp_path) or {})["children"].values()}
+    with supervised(tmp_path, broker, others={"owner": _command("owner")}) as running:
+        until(lambda: running.state.get("alive") and running.child("w1")["state"] == "up")
+        assert not before & {one["pid"] for one in running.state["children"].values()}
+        assert not any(psutil.pid_exists(pid) for pid in before)
+
+
+def test_a_stream_that_stands_still_is_said_loudly(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(stall, "STALLED_AFTER_S", 2.0)
+    with supervised(tmp_path, broker) as running:
+        until(lambda: running.state["state"] == "stalled")
+        assert running.state["stalled"] == [each["partition"] for each in running.state["partitions"] if each["end"]]
+        until(lambda: running.alarms)
+        assert len(running.alarms) == 1 and "stands still" in running.alarms[0] and MESSAGES in running.alarms[0]
+
+
+def _look(stalls: Stalls, now: float, committed: int, end: int, *, idle: bool = False) -> list[int]:
+    return stalls.look(now, [PartitionLag(0, committed, end), PartitionLag(1, 7, 7)], idle=idle)
+
+
+def test_a_partition_is_stalled_when_nothing_is_committed_while_messages_wait():
+    stalls = Stalls()
+    assert [_look(stalls, now, 5, 6) for now in range(31)] == [[]] * 30 + [[0]]
+    assert _look(stalls, 31, 6, 8) == [], "it moves"
+    assert not any(_look(stalls, 31 + now, 6 + now // 20, 8) for now in range(60))
+
+
+def test_a_quiet_partition_is_not_stalled_and_neither_is_one_after_a_gap():
+    stalls = Stalls()
+    assert not any(_look(stalls, now, 5, 5) for now in range(100))
+    assert not any(_look(stalls, 100 + 2 * now, 5, 6) for now in range(14))
+    assert _look(stalls, 150, 5, 6) == [], "the broker was away: time did not count"
+
+
+def test_the_mark_of_a_transaction_is_no_message_that_waits():
+    stalls = Stalls()
+    assert not any(_look(stalls, now, 5, 6, idle=True) for now in range(100))
+    assert any(_look(stalls, 100 + now, 5, 7 + now, idle=True) for now in range(40)), "the end moves and nobody reads"
+
+
+def test_the_history_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor_files, "HISTORY_BYTES", 200)
+    (tmp_path / "stream").mkdir()
+    for at in range(100):
+        write_state(tmp_path, {}, {"at": at})
+    rows = read_history(tmp_path)
+    assert 20 < len(rows) < 50 and [row["at"] for row in rows] == list(range(100 - len(rows), 100))
+
+
+def test_a_full_disk_stops_nobody(tmp_path, broker):
+    with supervised(tmp_path, broker) as running:
+        until(lambda: running.child("w1")["state"] == "up")
+        history = tmp_path / "stream" / "history.jsonl"
+        history.unlink()
+        history.mkdir()  # as good as full
+        loads = len(running.scaler.loads)
+        until(lambda: len(running.scaler.loads) > loads + 2)
+        history.rmdir()
+
+
+def test_lag_begins_with_the_earliest_message_where_nothing_was_committed(broker):
+    from confluent_kafka import Consumer, TopicPartition
+
+    settings = StreamSettings(bootstrap=broker, group="somebody")
+    reader = LagReader(settings)
+    found = reader.measure(MESSAGES)
+    assert [each.partition for each in found] == [0, 1, 2, 3] and sum(each.lag for each in found) == 40
+    assert all(each.committed == 0 for each in found) and reader.count(MESSAGES) == 40
+    consumer = Consumer({**client_config(settings), "group.id": "somebody"})
+    somewhere = next(each for each in found if each.end)
+    consumer.commit(offsets=[TopicPartition(MESSAGES, somewhere.partition, 1)], asynchronous=False)
+    consumer.close()
+    assert sum(each.lag for each in reader.measure(MESSAGES)) == 39
+    assert PartitionLag(0, 12, 3).lag == 0, "a topic that was made anew"
+
+
+@pytest.mark.integration
+def test_lag_of_a_real_broker_and_its_absence(tmp_path):
+    from confluent_kafka import Consumer, Producer, TopicPartition
+
+    from orchestration.kafka.server import LocalKafka
+
+    with LocalKafka(tmp_path / "kafka") as kafka:
+        settings = StreamSettings(bootstrap=kafka.bootstrap)
+        reader = LagReader(settings)
+        with pytest.raises(StreamError, match="no topic"):
+            reader.measure(MESSAGES)
+        kafka.create_topics({MESSAGES: 3})
+        assert reader.measure(MESSAGES) == [PartitionLag(partition, 0, 0) for partition in range(3)], "no coordinator yet"
+        producer = Producer(client_config(settings))
+        for number in range(90):
+            producer.produce(MESSAGES, b"x", partition=number % 3)
+        assert producer.flush(10) == 0
+        consumer = Consumer({**client_config(settings), "group.id": "groundswell"})
+        consumer.commit(offsets=[TopicPartition(MESSAGES, 1, 20)], asynchronous=False)
+        consumer.close()
+        expected = [PartitionLag(0, 0, 30), PartitionLag(1, 20, 30), PartitionLag(2, 0, 30)]
+        assert reader.measure(MESSAGES) == expected
+        with supervised(tmp_path / "var", kafka.bootstrap) as running:
+            until(lambda: running.state.get("lag") == 70)
+            kafka.stop()
+            until(lambda: running.state["state"] == "waiting for the broker", 40)
+            pid = running.child("w1")["pid"]
+            kafka.start()
+            back_at = time.monotonic()
+            until(lambda: running.state["state"] == "running" and running.state["lag"] == 70, 40)
+            assert running.child("w1")["pid"] == pid, "the workers were left alone"
+            print(f"asked again {time.monotonic() - back_at:.1f} s after the broker was back")
+        assert reader.measure(MESSAGES) == expected
