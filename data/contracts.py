@@ -67,7 +67,7 @@ class Prediction(BaseModel):
 
 
 class Alert(BaseModel):
-    """The sentiment of a source has shifted. `id` is its identity: it is told when it opens (revision 1) and when it closes (revision 2).
+    """A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
 
     Scores are p(positive) - p(negative), -1 to 1; times are event time.
     """

@@ -188,7 +188,7 @@ class Bench:
 
     def group(self, name: str, topic: Topic) -> Group:
         """A look at a group on a topic."""
-        return Group(self.admin, name, topic.name, topic.partitions)
+        return Group(self.admin, self.client_config(), name, topic.name, topic.partitions)
 
     # Workers
 

@@ -8,6 +8,8 @@ from typing import Any
 from data.errors import StreamError
 
 ASK_S = 10.0
+_LATEST = -1
+"""What the protocol takes for a time to mean the end."""
 
 
 @dataclass(frozen=True)
@@ -19,36 +21,37 @@ class Seen:
 
 
 class Group:
-    """Asks the broker about one group on one topic.
+    """Asks the broker about one group on one topic. It is a consumer that never subscribes, so no member of the group.
+
+    The AdminClient (confluent-kafka 2.16.1) ends the process when the coordinator of a group is not yet there
+    (confluentinc/librdkafka issue 5040), so it is asked about members only.
 
     Args:
         admin: A confluent AdminClient.
+        config: What a client begins with.
         group: Need not exist yet.
         topic: Its partitions are 0 to `partitions` - 1, and all begin at offset 0.
         partitions: How many.
     """
 
-    def __init__(self, admin: Any, group: str, topic: str, partitions: int) -> None:
-        from confluent_kafka import TopicPartition
+    def __init__(self, admin: Any, config: dict[str, Any], group: str, topic: str, partitions: int) -> None:
+        from confluent_kafka import Consumer
 
-        self._admin, self._group = admin, group
-        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._admin, self._group, self._topic, self._partitions = admin, group, topic, partitions
+        self._client = Consumer({**config, "group.id": group})
 
     def committed(self) -> int:
         """Messages that the group has behind it."""
-        from confluent_kafka import ConsumerGroupTopicPartitions
-
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(self._group, self._partitions)], request_timeout=ASK_S
-        )
-        return sum(max(0, found.offset) for found in asked[self._group].result(ASK_S).topic_partitions)
+        return sum(max(0, found.offset) for found in self._client.committed(self._places(), timeout=ASK_S))
 
     def end(self) -> int:
         """Messages in the topic."""
-        from confluent_kafka.admin import OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
+        return sum(found.offset for found in self._client.offsets_for_times(self._places(_LATEST), timeout=ASK_S))
 
-        asked = self._admin.list_offsets({each: OffsetSpec.latest() for each in self._partitions}, request_timeout=ASK_S)
-        return sum(found.result(ASK_S).offset for found in asked.values())
+    def _places(self, offset: int = 0) -> list[Any]:
+        from confluent_kafka import TopicPartition
+
+        return [TopicPartition(self._topic, number, offset) for number in range(self._partitions)]
 
     def look(self) -> Seen:
         """Both. The commits first: what comes in between then shows as lag."""

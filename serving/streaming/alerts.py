@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from data.artifacts import read_json, write_json
 from data.contracts import Alert
-from data.errors import StreamError
+from data.errors import GroundswellError, StreamError
 from serving.settings import AlertSettings, StreamSettings
 from serving.streaming.anomaly import KEEP_S, LONGEST_ALERT_S, Rules, Seconds, Shift, Watch, points
 from serving.streaming.broker import ALERTS, client_config
@@ -39,11 +39,14 @@ DISCOVER_S = 10.0
 AHEAD_S = 60
 """A message dated further ahead of this machine's clock does not move its source's watermark."""
 LATE_S = 30
-"""Rows so late still reach the baseline in memory; later ones only the warehouse."""
+"""Rows so late still count in the baseline and in windows that end later; those later than this in the warehouse only."""
+PROMPT_S = 120
+"""Sources whose event time is further behind the foremost one's are looked at every ten seconds only."""
 SILENT_S = 120.0
 """An open alert of a source that says nothing for so long, by this machine's clock, is closed."""
 TEXTS = 5
 _PAUSE_S = 10.0
+SAY_AGAIN_S = 60.0
 _TOLD = 200
 _log = logging.getLogger(__name__)
 _COLUMNS = list(Alert.model_fields)
@@ -223,7 +226,10 @@ class Alerts:
         if not self._started or self._unwritten:
             return
         self._told = dict(list(self._told.items())[-_TOLD:])
-        write_json(self._state_file, {"written_at": self._clock(), "judged": self._judged, "told": self._told})
+        try:
+            write_json(self._state_file, {"written_at": self._clock(), "judged": self._judged, "told": self._told})
+        except GroundswellError as error:  # a full disk is no reason to stop watching; after a restart more is judged again
+            _log.warning("%s", str(error).splitlines()[0])
 
     def _start(self, client: Any) -> None:
         with suppress(OSError, ValueError, KeyError, AttributeError):
@@ -269,12 +275,15 @@ class Alerts:
     def _read_on(self, client: Any, now: float) -> None:
         if not self._sources:
             return
-        # One statement for all whose event time is about the same; one hours behind is read when it is seen to have moved.
-        prompt = max(found.watch.judged for found in self._sources.values()) - 3600
-        since = min((found.watch.judged for found in self._sources.values() if found.watch.judged >= prompt), default=0) - LATE_S
+        # One statement for all whose event time is about the same; one that is behind is read by itself when it has moved.
+        prompt = max(found.watch.judged for found in self._sources.values()) - PROMPT_S
+        since = min(found.watch.judged for found in self._sources.values() if found.watch.judged >= prompt) - LATE_S
         tables = self._read(client, since, now)
-        if any(name not in self._sources for name in tables):
-            self._discovered_at = -math.inf
+        for name in tables:
+            if name not in self._sources:
+                self._discovered_at = -math.inf
+            elif (mine := self._sources[name].watch.judged - LATE_S) < since:
+                tables[name] = self._read(client, mine, now, name)[name]
         self._take_in(tables, now)
 
     def _read(self, client: Any, since: int, now: float, source: str | None = None) -> dict[str, np.ndarray]:
@@ -415,7 +424,7 @@ def run_alerts(
 
 
 def _watch(alerts: Alerts, teller: Teller, connect: Callable[[], AbstractContextManager[Any]], stop: threading.Event) -> None:
-    pause = POLL_S
+    pause, said_at = POLL_S, -math.inf
     while not stop.is_set():
         try:
             with connect() as client:
@@ -425,13 +434,12 @@ def _watch(alerts: Alerts, teller: Teller, connect: Callable[[], AbstractContext
                     teller.poll()
                     if pause > POLL_S:
                         _log.warning("The warehouse answers again.")
-                        pause = POLL_S
+                        pause, said_at = POLL_S, -math.inf
                     stop.wait(max(0.0, POLL_S - (time.monotonic() - before)))
         except Exception as error:  # clickhouse-connect, chDB and the network raise unrelated classes
-            if pause == POLL_S:
-                _log.warning(
-                    "Alerts wait for the warehouse: %s", str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-                )
+            if time.monotonic() - said_at >= SAY_AGAIN_S:
+                _log.warning("Alerts wait for the warehouse: %s", (str(error).splitlines() or [type(error).__name__])[0][:300])
+                said_at = time.monotonic()
             pause = min(pause * 2, _PAUSE_S)
             stop.wait(pause)
 

@@ -3,9 +3,9 @@
 Live alerts, calibration and benchmark run this one path, `Watch.advance`. In short:
 
 - *Baseline*: the last 120 good blocks of 30 s (an hour, none older than three), those of alerts left out. m is the median of the
-  blocks' means; s² the median of the variances of a message within a block; t² = max(0, (1.4826 MAD of the blocks' means)² -
-  (1 + c) s²/n), where c is what chance adds, is slow drift that no number of messages averages out (MAD: Rousseeuw and Croux, JASA 88, 1993). At least ten blocks are
-  needed.
+  blocks' means; s² the median of the variances of a message within a block; t² = max(0, (1.4826 MAD of the blocks' means)² - (1
+  + c) s²/n), where c is what chance adds, is slow drift that no number of messages averages out (MAD: Rousseeuw and Croux, JASA
+  88, 1993). At least ten blocks are needed.
 - *Scan*: for windows of 1 to 120 s that end in a second, z = (mean - m) / sqrt(s²/messages + t² + e²), where e² = π/2 (s²/n +
   t²) / blocks is the variance of the median m itself. An alert opens where the largest |z| reaches the threshold: a
   window-limited scan (Lai, JRSS B 57, 1995), which for a shift of unknown size is nearly as fast as a CUSUM that knows it.

@@ -28,7 +28,10 @@ WEEKS = 4
 PEAK_S = 120
 _TAIL_PEAKS = 100
 """So many different peaks of the history make up the tail, between 2 and 30 % of all."""
+_EXPECTED_PEAKS = 50
+"""How many peaks of the history the expectation of their fall weighs as much as; it steadies what a few hours say."""
 _LEAST_THRESHOLD = 3.0
+_ONCE_A_WEEK_SQUARED, _FALL = 25.6, 2.0
 
 
 def default_threshold(alarms_per_week: float) -> float:
@@ -37,7 +40,7 @@ def default_threshold(alarms_per_week: float) -> float:
     From thirty simulated weeks of normal scores at 20, 100 and 1,000 messages a second: 5.51, 5.06, 4.60, 4.36 for 0.1, 1, 10,
     30 alarms a week, alike at all three rates; the square falls by two with each e-fold, as for normal maxima.
     """
-    return math.sqrt(max(_LEAST_THRESHOLD**2, 25.6 - 2 * math.log(alarms_per_week)))
+    return math.sqrt(max(_LEAST_THRESHOLD**2, _ONCE_A_WEEK_SQUARED - _FALL * math.log(alarms_per_week)))
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,7 @@ def calibrate(
         drawn = chance.choice(np.array(pieces), WEEK_S // PIECE_S)
         at = (drawn[:, None] + np.arange(PIECE_S)[None, :]).ravel()
         peaks.append(peaks_of(Seconds(0, history.count[at], history.total[at], history.squares[at]), min_volume))
-    share = min(0.3, max(0.02, _TAIL_PEAKS * PEAK_S / used))
-    return _calibration(threshold_from(np.concatenate(peaks), weeks, alarms_per_week, share), float(weeks), *found)
+    return _calibration(threshold_from(np.concatenate(peaks), weeks, alarms_per_week, used), float(weeks), *found)
 
 
 def peaks_of(seconds: Seconds, min_volume: int = 30) -> np.ndarray:
@@ -99,16 +101,28 @@ def peaks_of(seconds: Seconds, min_volume: int = 30) -> np.ndarray:
     return np.abs(np.concatenate(parts)).reshape(-1, PEAK_S).max(axis=1) if parts else np.zeros(0)
 
 
-def threshold_from(peaks: np.ndarray, weeks: float, alarms_per_week: float, share: float = 0.02) -> float:
-    """The level that peaks pass `alarms_per_week` times a week; the upper `share` of them is the tail that is extrapolated."""
+def threshold_from(peaks: np.ndarray, weeks: float, alarms_per_week: float, history_s: float = math.inf) -> float:
+    """The level that peaks pass `alarms_per_week` times a week.
+
+    Args:
+        peaks: Of the simulated weeks.
+        weeks: How many.
+        alarms_per_week: The budget.
+        history_s: Seconds that they were drawn from: it says how many of the peaks are different ones.
+    """
     ordered = np.sort(peaks)[::-1]
+    share = min(0.3, max(0.02, _TAIL_PEAKS * PEAK_S / history_s))
     tail = max(1, min(round(share * len(ordered)), len(ordered) - 1))
     budget = alarms_per_week * weeks
     if budget >= tail:
         return max(_LEAST_THRESHOLD, float(ordered[min(round(budget), len(ordered) - 1)]))
     level = float(ordered[tail])
-    excess = float((ordered[:tail] ** 2 - level**2).mean())
-    return max(_LEAST_THRESHOLD, math.sqrt(level**2 + excess * math.log(tail / budget)))
+    seen = float((ordered[:tail] ** 2 - level**2).mean())
+    # What the level itself says of the fall above it, if only the scale of z is not as for independent messages.
+    expected = _FALL * level**2 / default_threshold(tail / weeks) ** 2
+    different = min(tail, share * history_s / PEAK_S)
+    fall = (different * seen + _EXPECTED_PEAKS * expected) / (different + _EXPECTED_PEAKS)
+    return max(_LEAST_THRESHOLD, math.sqrt(level**2 + fall * math.log(tail / budget)))
 
 
 def calibrate_from_warehouse(client: Any, var: Path, settings: AlertSettings) -> list[Calibration]:

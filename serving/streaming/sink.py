@@ -109,7 +109,7 @@ class Sink:
 
         Retrying(
             retry=retry_if_exception_type((WarehouseError, Undelivered)),
-            wait=wait_exponential_jitter(initial=0.1, max=5),
+            wait=wait_exponential_jitter(multiplier=0.1, max=5),
             stop=stop_when_event_set(self._give_up),
             sleep=sleep_using_event(self._give_up),
             before_sleep=waiting,

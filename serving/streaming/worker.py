@@ -1,13 +1,13 @@
 """A member of the consumer group: poll → decode, classify, encode → one block to the warehouse → topics → commit.
 
 **What is guaranteed.** Each message of the topic ends, at least once, as a row of the warehouse and a message on the predictions
-topic, or as a dead letter, before its offset is committed: no crash of worker, broker or warehouse loses one. In the warehouse each
-counts exactly once, in rows and rollups, however often it was delivered, since `(topic, partition, offset)` is its identity. On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see
-it once.
+topic, or as a dead letter, before its offset is committed: no crash of worker, broker or warehouse loses one. In the warehouse
+each counts exactly once, in rows and rollups, however often it was delivered, since `(topic, partition, offset)` is its identity.
+On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see it once.
 
 **Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
-model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one thread
-a processor. One thread is the sink; it takes the batches in the order of reading. Between them are at most `max_in_flight`
+model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one
+thread a processor. One thread is the sink; it takes the batches in the order of reading. Between them are at most `max_in_flight`
 messages: with more, reading is paused until half of them are through.
 """
 
@@ -260,7 +260,7 @@ class Worker:
         return through()
 
     def _commit(self, consumer: Any) -> None:
-        """Commit what the sink has written, of partitions that are still ours; what the broker does not take now, at the next call."""
+        """Commit what the sink has written, of partitions still ours; what the broker does not take now, at the next call."""
         from confluent_kafka import KafkaException
 
         self._group = consumer.consumer_group_metadata() if self._settings.transactions else None

@@ -3,19 +3,22 @@
 A statement is the body, or the parameter `query` followed by the body; `param_<name>` binds a value, every other parameter is a
 setting. An INSERT carries its rows after the line that names their format. Errors come back as a server sends them, with the
 code in a header.
+
+Whoever has the password may run any statement, also ones that read and write files (INTO OUTFILE, file()): the password lies in a
+file that only this user can read, and this user could read and write those files anyway. Nothing is opened to other machines.
 """
 
+import asyncio
 import hmac
 import json
 import os
-import queue
 import re
 import secrets
 import tempfile
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,14 @@ READERS, WRITERS = 2, 2
 """Connections to the engine. Reads have their own, so that a slow question holds up no writer; each runs on one thread."""
 WAIT_S = 20.0
 """For a free connection; then 503."""
-_INSERT = re.compile(rb"\s*INSERT\s+INTO\s[^;]*?\bFORMAT\s+(\w+)\s*?\n", re.IGNORECASE | re.DOTALL)
-_READS = re.compile(rb"\s*(SELECT|WITH|SHOW|DESCRIBE|EXISTS)\b", re.IGNORECASE)
-_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+READ_LIMIT_S = 60
+"""A read is broken off after so long: who asked has given up by then, and the owner should be able to stop."""
+_THREADS = {"max_threads": "1"}
+_LEADING = rb"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
+_INSERT = re.compile(_LEADING + rb"INSERT\s+INTO\s[^;]*?\bFORMAT\s+(\w+)\s*?\n", re.IGNORECASE | re.DOTALL)
+_READS = re.compile(_LEADING + rb"(SELECT|WITH|SHOW|DESCRIBE|EXISTS|EXPLAIN)\b", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r"Code: (\d+)")
-_SETTING = re.compile(r"[A-Za-z_]\w*")
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _NOT_SETTINGS = {
     "query",
     "database",
@@ -42,26 +48,32 @@ _NOT_SETTINGS = {
     "query_id",
     "wait_end_of_query",
     "enable_http_compression",
+    "cancel_http_readonly_queries_on_client_close",
+    "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms",
 }
 
 
 class _Pool:
-    def __init__(self, folder: Path, count: int) -> None:
+    """Connections to the engine, each used by one statement at a time."""
+
+    def __init__(self, folder: Path, count: int, settings: dict[str, str]) -> None:
         import chdb
 
-        self._free: queue.Queue[Any] = queue.Queue()
+        self.settings = settings
+        self._free: asyncio.Queue[Any] = asyncio.Queue()
         self._all = [chdb.connect(str(folder)) for _ in range(count)]
         for connection in self._all:
-            connection.query("SET max_threads = 1")
-            self._free.put(connection)
+            connection.query(_set(settings))
+            self._free.put_nowait(connection)
 
-    @contextmanager
-    def one(self) -> Iterator[Any]:
-        connection = self._free.get(timeout=WAIT_S)
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Any]:
+        connection = await asyncio.wait_for(self._free.get(), WAIT_S)
         try:
             yield connection
         finally:
-            self._free.put(connection)
+            self._free.put_nowait(connection)
 
     def close(self) -> None:
         for connection in self._all:
@@ -85,7 +97,8 @@ def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None
     with hold(var) as client:
         client.command("SELECT 1")
         # The engine lives as long as a connection to it: `client` keeps it, the pools share it.
-        readers, writers = _Pool(var / "warehouse", READERS), _Pool(var / "warehouse", WRITERS)
+        readers = _Pool(var / "warehouse", READERS, _THREADS | {"max_execution_time": str(READ_LIMIT_S)})
+        writers = _Pool(var / "warehouse", WRITERS, _THREADS)
         password = secrets.token_urlsafe(24)
         app = application(readers, writers, password)
         server = uvicorn.Server(
@@ -99,6 +112,7 @@ def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None
             raise WarehouseError(
                 f"Port {port} of {HOST} is taken.", remedy="Name another with GROUNDSWELL_WAREHOUSE__PORT."
             ) from None
+        listener.listen()  # from here on who comes is kept waiting, not refused
         port = listener.getsockname()[1]
         announce(var, port, password)
         if stop is not None:
@@ -144,19 +158,18 @@ def application(readers: _Pool, writers: _Pool, password: str) -> Any:
         body = await request.body()
         if "query" in parameters:
             body = parameters["query"].encode() + b"\n" + body
-        return await run_in_threadpool(_answer, body, parameters)
-
-    def _answer(body: bytes, parameters: dict[str, str]) -> Response:
         pool = readers if _READS.match(body) else writers
         try:
-            with pool.one() as connection:
-                return Response(run_statement(connection, body, parameters), media_type="application/octet-stream")
-        except queue.Empty:
+            # Waited for here, not on a thread: many slow reads must not use up the threads of the writes.
+            async with pool.one() as connection:
+                found = await run_in_threadpool(run_statement, connection, body, parameters, pool.settings)
+        except TimeoutError:
             return _refused(503, 202, f"Code: 202. No connection was free within {WAIT_S:g} s.")
         except Exception as error:  # chDB's errors and those of the temporary file's disk
             text = str(error)
             code = _CODE.search(text)
             return _refused(500, int(code[1]) if code else 1000, text)
+        return Response(found, media_type="application/octet-stream")
 
     def _refused(status: int, code: int, text: str) -> Response:
         return PlainTextResponse(text, status, {"X-ClickHouse-Exception-Code": str(code)})
@@ -167,36 +180,43 @@ def application(readers: _Pool, writers: _Pool, password: str) -> Any:
     return Starlette(routes=[Route("/", statement, methods=["GET", "POST"]), Route("/ping", ping)])
 
 
-def run_statement(connection: Any, body: bytes, parameters: dict[str, str]) -> bytes:
-    """Run one statement on a connection of chDB; gives the result's bytes in the format that it names, else TabSeparated."""
-    settings = {key: value for key, value in parameters.items() if key not in _NOT_SETTINGS and not key.startswith("param_")}
+def run_statement(connection: Any, body: bytes, parameters: dict[str, str], standing: dict[str, str] = _THREADS) -> bytes:
+    """Run one statement on a connection of chDB; gives the result's bytes in the format that it names, else TabSeparated.
+
+    Args:
+        connection: Used by nobody else meanwhile.
+        body: The statement, and an INSERT's rows.
+        parameters: Of the request.
+        standing: The connection's own settings, in force again afterwards.
+    """
     bound = {key[6:]: value for key, value in parameters.items() if key.startswith("param_")}
-    clause = ", ".join(f"{_name(key)} = {_quoted(value)}" for key, value in settings.items())
-    if insert := _INSERT.match(body):
-        head = insert[0].decode()
-        with tempfile.NamedTemporaryFile(prefix="groundswell-block-") as rows:
-            rows.write(memoryview(body)[insert.end() :])
-            rows.flush()
-            into = head[: _last(head)]
-            source = f"FROM INFILE {_quoted(rows.name)} COMPRESSION 'none'"
-            connection.query(f"{into} {source} {'SETTINGS ' + clause if clause else ''} FORMAT {insert[1].decode()}")
-        return b""
-    sql = body.decode("utf-8", errors="replace")
-    named = _FORMAT.search(sql)
-    if clause:
-        at = named.start() if named else len(sql.rstrip().rstrip(";"))
-        sql = f"{sql[:at]} SETTINGS {clause} {sql[at:]}"
-    return connection.query(sql, named[1] if named else "TabSeparated", params=bound or None).bytes() or b""
+    settings = {key: value for key, value in parameters.items() if key not in _NOT_SETTINGS and not key.startswith("param_")}
+    for name in (*bound, *settings):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"Code: 115. {name!r} is no name of a setting or parameter.")
+    if settings:
+        connection.query(_set(settings))
+    try:
+        return _run(connection, body, bound)
+    finally:
+        if settings:
+            connection.query(_set(dict.fromkeys(settings, "DEFAULT") | standing))
 
 
-def _last(head: str) -> int:
-    return [match.start() for match in re.finditer(r"\bFORMAT\b", head, re.IGNORECASE)][-1]
+def _run(connection: Any, body: bytes, bound: dict[str, str]) -> bytes:
+    if not (insert := _INSERT.match(body)):
+        return connection.query(body.decode("utf-8", errors="replace"), "TabSeparated", params=bound or None).bytes() or b""
+    head = insert[0].decode()
+    with tempfile.NamedTemporaryFile(prefix="groundswell-block-") as rows:
+        rows.write(memoryview(body)[insert.end() :])
+        rows.flush()
+        into = head[: head.upper().rindex("FORMAT")]
+        connection.query(f"{into} FROM INFILE {_quoted(rows.name)} COMPRESSION 'none' FORMAT {insert[1].decode()}")
+    return b""
 
 
-def _name(key: str) -> str:
-    if not _SETTING.fullmatch(key):
-        raise ValueError(f"Code: 115. {key!r} is no setting.")
-    return key
+def _set(settings: dict[str, str]) -> str:
+    return "SET " + ", ".join(f"{name} = {value if value == 'DEFAULT' else _quoted(value)}" for name, value in settings.items())
 
 
 def _quoted(value: str) -> str:

@@ -1,6 +1,9 @@
+-- The chunks counted anew. In one block, whatever its size: the views of minute and hour see one block at a time.
 INSERT INTO rollup_second
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
        countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
 FROM predictions AS p FINAL
 WHERE topic = {topic:String} AND (RANGES)
 GROUP BY bucket, source, topic, partition, chunk
+SETTINGS max_partitions_per_insert_block = 0, max_insert_threads = 1, min_insert_block_size_rows = 1000000000,
+         min_insert_block_size_bytes = 0

@@ -1,5 +1,6 @@
 """The supervisor with real processes; what they do is told by a file. The broker is librdkafka's, in the last test a real one."""
 
+import io
 import json
 import os
 import signal
@@ -194,6 +195,7 @@ def test_a_mistake_in_the_settings_is_not_tried_again_at_once(tmp_path, broker):
         assert running.child("w1")["last_exit"] == "status 78: the reason for 78"
 
 
+@pytest.mark.integration
 def test_a_worker_that_hangs_is_replaced(tmp_path, broker, monkeypatch):
     monkeypatch.setattr(supervisor, "HUNG_AFTER_S", 1.5)
     monkeypatch.setattr(supervisor, "HUNG_GRACE_S", 0.5)
@@ -207,6 +209,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path, broker, monkeypatch):
         assert "w1 lives but has said nothing" in running.alarms[0]
 
 
+@pytest.mark.integration
 def test_workers_come_and_go_as_decided(tmp_path, broker, monkeypatch):
     monkeypatch.setattr(child, "LEAVE_S", 1.0)
     with supervised(tmp_path, broker, scaler=Target(3)) as running:
@@ -382,3 +385,41 @@ def test_lag_of_a_real_broker_and_its_absence(tmp_path):
             assert running.child("w1")["pid"] == pid, "the workers were left alone"
             print(f"asked again {time.monotonic() - back_at:.1f} s after the broker was back")
         assert reader.measure(MESSAGES) == expected
+
+
+def test_status_shows_who_does_what_and_who_does_not_answer(tmp_path, broker, monkeypatch):
+    from rich.console import Console
+
+    from orchestration.stream_view import render, watch_status
+    from serving.streaming.status import StatusReader
+
+    reader = StatusReader(tmp_path, StreamSettings(bootstrap=broker))
+    found = reader.read()
+    assert found["state"] == "not supervised" and found["lag"] == 40 and not found["broker"] and found["warehouse"]
+    with supervised(tmp_path, broker, scaler=Target(2), others={"alerts": _command("alerts")}) as running:
+        running.until_running("w1", "w2", "alerts")
+        running.behave("w2", str(child.CONFIG_ERROR))
+        until(lambda: running.child("w2")["state"].startswith("restart in") and running.state["state"] == "running")
+        found = reader.read()
+        assert found["target"] == 2 and len(found["partitions"]) == 4 and [one["name"] for one in found["others"]] == ["alerts"]
+        first, second = found["workers"]
+        assert (first["name"], first["state"], first["restarts"]) == ("w1", "running", 0)
+        assert second["state"].startswith("restart in") and second["detail"] == "status 78: the reason for 78"
+        json.dumps(found)
+        console, stop = Console(width=130, record=True, force_terminal=True, file=io.StringIO()), threading.Event()
+        threading.Timer(1.5, stop.set).start()
+        watch_status(console, reader, stop, every_s=0.5)
+        shown = console.export_text()
+        for words in (
+            "sentiment.messages at 127.0.0.1",
+            "40 messages",
+            "w1",
+            "the reason for 78",
+            "No process holds the warehouse",
+        ):
+            assert words in shown
+    monkeypatch.setattr("serving.streaming.status.ANSWER_S", 0.2)
+    away = StatusReader(tmp_path, StreamSettings(bootstrap="127.0.0.1:1"))
+    found = away.read()
+    assert "no answer" in found["broker"] and found["lag"] is None and found["state"] == "not supervised"
+    assert render(found)

@@ -143,9 +143,9 @@ def measure(bench: Bench) -> Outcome:
         [Line(side, runs[0].lag, runs[0].workers) for side, runs in found.items()], bench.folder / "stream-burst.png"
     )
     said = [
-        f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: no more "
-        f"waits than comes in {CALM_S:g} s. Rebalances: changes of who holds which partition, seen twice a second. Ours has its "
-        "defaults (as many workers as processors), and its supervisor, alerts and warehouse are in what is counted; the others "
+        f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: no "
+        f"more waits than comes in {CALM_S:g} s. Rebalances: changes of who holds which partition, seen twice a second. Ours has "
+        "its defaults (as many workers as processors), and its supervisor, alerts and warehouse are in what is counted; the others "
         "begin with the fewest workers they may have.",
         f"Plot: {plot.name}",
     ]

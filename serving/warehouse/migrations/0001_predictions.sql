@@ -1,4 +1,4 @@
-CREATE TABLE predictions
+CREATE TABLE IF NOT EXISTS predictions
 (
     topic String,
     partition Int32,

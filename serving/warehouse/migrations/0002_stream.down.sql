@@ -21,7 +21,8 @@ ORDER BY (topic, partition, offset);
 
 INSERT INTO predictions_1
 SELECT topic, partition, offset, id, source, created_at, predicted_at, label, confidence, probabilities, sarcasm, tier, model_version
-FROM predictions FINAL;
+FROM predictions FINAL
+SETTINGS max_partitions_per_insert_block = 0;
 
 EXCHANGE TABLES predictions_1 AND predictions;
 

@@ -30,7 +30,8 @@ INSERT INTO predictions_2 (topic, partition, offset, id, source, created_at, pro
                            probabilities, sarcasm, tier, model_version)
 SELECT topic, partition, offset, id, source, created_at, predicted_at, predicted_at, label, confidence, probabilities, sarcasm,
        tier, model_version
-FROM predictions FINAL;
+FROM predictions FINAL
+SETTINGS max_partitions_per_insert_block = 0;
 
 EXCHANGE TABLES predictions_2 AND predictions;
 

@@ -40,13 +40,6 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (bucket, source, topic, partition, chunk)
 TTL bucket + INTERVAL 90 DAY;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_minute_view TO rollup_minute AS
-SELECT toStartOfMinute(r.bucket) AS bucket, source, topic, partition, chunk,
-       sum(r.negative) AS negative, sum(r.neutral) AS neutral, sum(r.positive) AS positive, sum(r.messages) AS messages,
-       sum(r.score) AS score, sum(r.score_squared) AS score_squared
-FROM rollup_second AS r
-GROUP BY bucket, source, topic, partition, chunk;
-
 CREATE TABLE IF NOT EXISTS rollup_hour
 (
     bucket DateTime('UTC'),
@@ -66,14 +59,39 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (bucket, source, topic, partition, chunk)
 TTL bucket + INTERVAL 730 DAY;
 
+-- What is there already. The views come last: they see one block of an INSERT at a time, and the messages of an hour may be in several.
+
+INSERT INTO rollup_second
+SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
+       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
+FROM predictions AS p FINAL
+GROUP BY bucket, source, topic, partition, chunk
+SETTINGS max_partitions_per_insert_block = 0;
+
+INSERT INTO rollup_minute
+SELECT toStartOfMinute(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
+       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
+FROM predictions AS p FINAL
+GROUP BY bucket, source, topic, partition, chunk
+SETTINGS max_partitions_per_insert_block = 0;
+
+INSERT INTO rollup_hour
+SELECT toStartOfHour(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
+       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
+FROM predictions AS p FINAL
+GROUP BY bucket, source, topic, partition, chunk
+SETTINGS max_partitions_per_insert_block = 0;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_minute_view TO rollup_minute AS
+SELECT toStartOfMinute(r.bucket) AS bucket, source, topic, partition, chunk,
+       sum(r.negative) AS negative, sum(r.neutral) AS neutral, sum(r.positive) AS positive, sum(r.messages) AS messages,
+       sum(r.score) AS score, sum(r.score_squared) AS score_squared
+FROM rollup_second AS r
+GROUP BY bucket, source, topic, partition, chunk;
+
 CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_hour_view TO rollup_hour AS
 SELECT toStartOfHour(r.bucket) AS bucket, source, topic, partition, chunk,
        sum(r.negative) AS negative, sum(r.neutral) AS neutral, sum(r.positive) AS positive, sum(r.messages) AS messages,
        sum(r.score) AS score, sum(r.score_squared) AS score_squared
 FROM rollup_second AS r
-GROUP BY bucket, source, topic, partition, chunk;
-INSERT INTO rollup_second
-SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
-       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
-FROM predictions AS p FINAL
 GROUP BY bucket, source, topic, partition, chunk;

@@ -1,0 +1,117 @@
+"""What `groundswell stream status` shows: one look, or a live one."""
+
+import threading
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from serving.streaming.status import StatusReader
+
+_GOOD = {"running", "up"}
+_BAD = {"stalled", "failed", "gone", "waiting for the broker", "waiting for the warehouse"}
+
+
+def show_status(console: Console, reader: StatusReader) -> None:
+    """Print the status once. Blocks as `StatusReader.read` does."""
+    console.print(render(reader.read()))
+
+
+def watch_status(console: Console, reader: StatusReader, stop: threading.Event, *, every_s: float = 1.0) -> None:
+    """Draw the status anew each second until `stop` is set or Ctrl-C; on a pipe, print it each time."""
+    try:
+        if not console.is_terminal:
+            while not stop.is_set():
+                show_status(console, reader)
+                stop.wait(every_s)
+            return
+        with Live(render(reader.read()), console=console, screen=True, auto_refresh=False) as live:
+            while not stop.wait(every_s):
+                live.update(render(reader.read()), refresh=True)
+        show_status(console, reader)  # the last look stays in the terminal
+    except KeyboardInterrupt:
+        pass
+
+
+def render(status: dict[str, Any]) -> Group:
+    """Tables of what `StatusReader.read` gave."""
+    parts: list[Any] = [_head(status)]
+    if status["partitions"]:
+        parts.append(_partitions(status))
+    if status["workers"] or status["others"]:
+        parts.append(_processes(status))
+    return Group(*parts)
+
+
+def _head(status: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    detail = status["detail"] or status["reason"]
+    rates = [f"{_count(status[name])} {what}" for name, what in (("arriving", "arrive"), ("rate", "are committed"))]
+    drain = "" if status["drain_s"] is None else f", {status['drain_s']:,.1f} s of work"
+    table.add_row("[dim]stream[/]", _state(status["state"]) + (f" [dim]{escape(detail)}[/]" if detail else ""))
+    table.add_row("[dim]topic[/]", f"{escape(status['topic'])} at {escape(status['bootstrap'])}, group {escape(status['group'])}")
+    table.add_row("[dim]broker[/]", _answers(status["broker"]))
+    table.add_row("[dim]warehouse[/]", _answers(status["warehouse"]))
+    table.add_row("[dim]lag[/]", f"[bold]{_count(status['lag'])}[/] messages{drain}")
+    if status["rate"] is not None:
+        table.add_row("[dim]a second[/]", ", ".join(rates))
+    table.add_row("[dim]dead letters[/]", _count(status["dead_letters"]))
+    table.add_row("[dim]open alerts[/]", _count(status["open_alerts"]))
+    return table
+
+
+def _partitions(status: dict[str, Any]) -> Table:
+    table = Table("partition", "worker", title="Partitions", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("committed", "end", "lag"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in status["partitions"]:
+        table.add_row(
+            str(row["partition"]), escape(row["worker"] or "–"), _count(row["committed"]), _count(row["end"]), _count(row["lag"]),
+            "[red]stands still[/]" if row["stalled"] else "",
+        )  # fmt: skip
+    return table
+
+
+def _processes(status: dict[str, Any]) -> Group:
+    table = Table("process", title="Processes", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("state", "version", "partitions"):
+        table.add_column(name, no_wrap=True)
+    for name in ("messages", "/s", "in hand", "dead", "p50 ms", "p99 ms", "restarts"):
+        table.add_column(name, justify="right", no_wrap=True)
+    notes = []
+    for row in status["workers"]:
+        if row["detail"]:
+            notes.append(f"{row['name']}: {row['detail']}")
+        if (row["silent_s"] or 0) > 5 and row["state"] in _GOOD:
+            notes.append(f"{row['name']} has said nothing for {row['silent_s']:.0f} s")
+        table.add_row(
+            escape(row["name"]), _state(row["state"]), escape(row["version"]) or "–",
+            ", ".join(map(str, row["partitions"])) or "–", _count(row["messages"]), f"{row['messages_per_s']:,.0f}",
+            _count(row["in_flight"]), _count(row["dead_letters"]), f"{row['p50_ms']:,.0f}", f"{row['p99_ms']:,.0f}",
+            _restarts(row),
+        )  # fmt: skip
+    for row in status["others"]:
+        if row["last_exit"] and row["state"] not in _GOOD:
+            notes.append(f"{row['name']}: {row['last_exit']}")
+        table.add_row(escape(row["name"]), _state(row["state"]), *[""] * 8, _restarts(row))
+    return Group(table, *(f"[yellow]{escape(note)}[/]" for note in notes))
+
+
+def _state(state: str) -> str:
+    colour = "green" if state in _GOOD else "red" if state in _BAD or state.startswith("restart in") else "yellow"
+    return f"[{colour}]{escape(state)}[/]"
+
+
+def _answers(why_not: str) -> str:
+    return f"[red]{escape(why_not)}[/]" if why_not else "[green]answers[/]"
+
+
+def _count(number: float | None) -> str:
+    return "–" if number is None else f"{number:,.0f}"
+
+
+def _restarts(row: dict[str, Any]) -> str:
+    return f"[yellow]{row['restarts']}[/]" if row["restarts"] else "0"

@@ -1,0 +1,148 @@
+"""How the stream stands, gathered from the broker, the files of the processes and the warehouse, as plain data."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from data.errors import GroundswellError
+from serving.settings import StreamSettings
+from serving.streaming.broker import DEAD_LETTERS
+from serving.streaming.heartbeat import Heartbeat, read_heartbeats
+from serving.streaming.lag import LagReader, PartitionLag
+from serving.streaming.supervisor_files import read_state
+
+ANSWER_S = 3.0
+"""Who has not answered by then is shown as silent; its answer is taken the next time."""
+
+
+class StatusReader:
+    """Gathers the status again and again. Broker and warehouse are asked in threads of their own: neither holds up the rest.
+
+    Args:
+        var: Where the processes of the stream write.
+        settings: Broker, topic and group.
+
+    Raises:
+        StreamError: The settings of the broker cannot be used.
+    """
+
+    def __init__(self, var: Path, settings: StreamSettings) -> None:
+        self._var, self._settings = var, settings
+        self._lags = LagReader(settings)
+        self._broker = _Question(self._ask_broker)
+        self._warehouse = _Question(self._ask_warehouse)
+
+    def read(self) -> dict[str, Any]:
+        """The status now. Blocks for at most twice `ANSWER_S`.
+
+        Returns:
+            at: Epoch s. bootstrap, topic, group: As set.
+            broker, warehouse: "" where it answers, else why it does not.
+            state, detail, target, reason: Of the supervisor; state is "not supervised" where none runs.
+            lag: Messages; None where the broker does not tell. rate, arriving: Messages/s, None without a supervisor.
+            drain_s: The lag at the rate, None where there is no rate.
+            partitions: partition, committed, end, lag, worker (a name or None), stalled.
+            workers: What each says of itself (`Heartbeat`), with silent_s, restarts and last_exit.
+            others: name, state, restarts, last_exit of what the supervisor runs beside workers.
+            dead_letters, open_alerts: Counts, None where they cannot be had.
+        """
+        state = read_state(self._var) or {}
+        alive = bool(state.get("alive")) and state["state"] != "stopped"
+        children: dict[str, Any] = state.get("children", {}) if alive else {}
+        others = [name for name in children if not _is_worker(name)]
+        beats = {beat.name: beat for beat in read_heartbeats(self._var) if beat.name not in others and not _is_past(beat)}
+        told, broker = self._broker.answer()
+        partitions, dead_letters = told or ([], None)
+        open_alerts, warehouse = self._warehouse.answer()
+        lag = sum(each.lag for each in partitions) if told else None
+        rate = state.get("rate") if alive else None
+        holders = {partition: beat.name for beat in beats.values() if beat.state != "gone" for partition in beat.partitions}
+        stalled = state.get("stalled", []) if alive else []
+        workers = [_worker(name, beats.get(name), children.get(name)) for name in sorted({*beats, *filter(_is_worker, children)})]
+        return {
+            "at": time.time(), "bootstrap": self._settings.bootstrap, "topic": self._settings.topic,
+            "group": self._settings.group, "broker": broker, "warehouse": warehouse,
+            "state": state["state"] if alive else "not supervised", "detail": state.get("detail", "") if alive else "",
+            "target": state.get("target") if alive else None, "reason": state.get("reason", "") if alive else "",
+            "lag": lag, "rate": rate, "arriving": state.get("arriving") if alive else None,
+            "drain_s": lag / rate if lag is not None and rate else None,
+            "partitions": [
+                {"partition": each.partition, "committed": each.committed, "end": each.end, "lag": each.lag,
+                 "worker": holders.get(each.partition), "stalled": each.partition in stalled}
+                for each in partitions
+            ],
+            "workers": workers,
+            "others": [{"name": name} | children[name] for name in others],
+            "dead_letters": dead_letters, "open_alerts": open_alerts,
+        }  # fmt: skip
+
+    def _ask_broker(self) -> tuple[list[PartitionLag], int | None]:
+        partitions = self._lags.measure(self._settings.topic)
+        try:
+            return partitions, self._lags.count(DEAD_LETTERS)
+        except GroundswellError:
+            return partitions, None  # the topic is made with the first dead letter, or is not for us to read
+
+    def _ask_warehouse(self) -> int:
+        from serving.warehouse.connect import connect
+
+        with connect(self._var, own=False) as client:
+            return int(client.query("SELECT count() FROM alerts FINAL WHERE closed_at IS NULL").result_rows[0][0])
+
+
+def _is_worker(name: str) -> bool:
+    return name.startswith("w") and name[1:].isdigit()
+
+
+def _is_past(beat: Heartbeat) -> bool:
+    """Whether it ended more than a minute ago."""
+    return beat.state in {"stopped", "failed", "gone"} and time.time() - beat.written_at > 60
+
+
+def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:
+    """A worker's own words and the supervisor's. One that does not live says what the supervisor knows of it."""
+    child = child or {}
+    row = {
+        "name": name, "state": child.get("state", "starting"), "detail": "", "version": "", "partitions": [], "messages": 0,
+        "dead_letters": 0, "messages_per_s": 0.0, "in_flight": 0, "last_commit_at": None, "p50_ms": 0.0, "p99_ms": 0.0,
+        "metrics_port": None, "pid": child.get("pid"), "silent_s": None,
+        "restarts": child.get("restarts", 0), "last_exit": child.get("last_exit"),
+    }  # fmt: skip
+    if beat is None or (child and child.get("pid") != beat.pid):
+        return row | {"detail": child.get("last_exit") or ""}
+    said = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
+    state = "draining" if child.get("state") == "leaving" and beat.state == "running" else beat.state
+    return row | said | {"partitions": list(beat.partitions), "state": state, "silent_s": max(0.0, time.time() - beat.written_at)}
+
+
+class _Question:
+    """Something that is asked in a thread, since it may take long. One that was not answered in time stays asked."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._asked: Future[Any] | None = None
+
+    def answer(self) -> tuple[Any, str]:
+        """The answer, or None and why there is none."""
+        if self._asked is None:
+            self._asked = Future()
+            threading.Thread(target=self._run, args=(self._asked,), daemon=True).start()
+        try:
+            found = self._asked.result(ANSWER_S), ""
+        except TimeoutError:
+            return None, f"no answer for {ANSWER_S:g} s"
+        except GroundswellError as error:
+            found = None, error.message
+        except Exception as error:  # a client's own class: whatever it is, it is no answer
+            found = None, str(error).splitlines()[0] if str(error) else repr(error)
+        self._asked = None
+        return found
+
+    def _run(self, asked: "Future[Any]") -> None:
+        try:
+            asked.set_result(self._ask())
+        except BaseException as error:
+            asked.set_exception(error)

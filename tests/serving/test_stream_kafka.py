@@ -1,0 +1,205 @@
+"""The stream on a real Kafka: what goes in comes out once, whatever happens in between."""
+
+import json
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from orchestration.kafka.server import LocalKafka
+from serving.streaming.broker import MAX_MESSAGE_BYTES
+from serving.streaming.heartbeat import read_heartbeats
+from tests.models import tiny_bundle
+from tests.serving.stream_world import World, end, numbered, topics
+
+pytestmark = pytest.mark.integration
+TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share")
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    with LocalKafka(tmp_path_factory.mktemp("kafka")) as broker:
+        broker.create_topics(topics(*TOPICS), {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").directory
+
+
+@pytest.fixture
+def world(kafka, bundle, tmp_path, request):
+    made = World(kafka, tmp_path / "var", bundle, **request.param)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def of(topic, **settings):
+    return pytest.mark.parametrize("world", [{"topic": topic, **settings}], indirect=True, ids=[topic])
+
+
+@of("plain")
+def test_messages_in_rows_out_and_the_worker_leaves_when_told(world):
+    world.owner()
+    worker = world.worker("w1")
+    world.produce(numbered(n) for n in range(5_000))
+    world.settled()
+    assert end(worker) == 0
+    world.check(5_000)
+    assert {p["id"] for p in world.predictions()} == {f"n-{n}" for n in range(5_000)}
+    (heartbeat,) = read_heartbeats(world.var)
+    assert heartbeat.state == "stopped" and heartbeat.messages == 5_000 and heartbeat.p50_ms > 0
+
+
+def poison(n):
+    """Ten kinds of messages that are none, one after the other."""
+    event = {"id": f"p-{n}", "text": "fine", "source": "s"}
+    return [
+        b'{"id": "p", "text": "\xff\xfe", "source": "s"}',
+        b"no json at all",
+        json.dumps(event | {"text": 5}).encode(),
+        json.dumps(event | {"text": "x" * 5_000_000}).encode(),
+        json.dumps(event | {"text": "a\x00b"}).encode(),
+        json.dumps({"text": "no id", "source": "s"}).encode(),
+        json.dumps(event | {"sentiment_of_the_future": 1}).encode(),
+        json.dumps(event | {"created_at": "2093-01-01T00:00:00Z"}).encode(),
+        json.dumps(event | {"created_at": "0001-01-01T00:00:00Z"}).encode(),
+        b"",
+    ][n % 10]
+
+
+@of("poison")
+def test_one_percent_of_poison_is_in_the_dead_letters_and_nothing_else_is(world):
+    world.owner()
+    messages = [numbered(n) for n in range(9_900)] + [poison(n) for n in range(100)]
+    random.Random(5).shuffle(messages)
+    world.worker("w1")
+    world.produce(messages)
+    world.settled()
+    world.check(9_900, dead=100)
+
+
+@of("rebalance")
+def test_members_that_come_and_go_every_second_lose_and_double_nothing(world):
+    world.owner()
+    steady = world.worker("steady")
+    with world.producing((numbered(n) for n in range(20_000)), rate=1_500):
+        for turn in range(5):
+            guest = world.worker(f"guest{turn}")
+            world_waits(lambda: any(h.name == f"guest{turn}" and h.partitions for h in read_heartbeats(world.var)))  # noqa: B023
+            if turn % 2:
+                guest.send_signal(signal.SIGKILL)
+            assert end(guest) == (-signal.SIGKILL if turn % 2 else 0)
+    world.settled()
+    assert steady.poll() is None
+    world.check(20_000)
+
+
+def world_waits(condition, timeout_s=60):
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@of("away")
+def test_a_broker_that_is_away_is_waited_for(world, kafka):
+    world.owner()
+    worker = world.worker("w1")
+    with world.producing((numbered(n) for n in range(10_000)), rate=1_000):
+        world_waits(lambda: any(h.messages > 1_000 for h in read_heartbeats(world.var)))
+        kafka.pause()
+        time.sleep(30)  # the fault itself: as long as the promise says
+        kafka.resume()
+    world.settled()
+    assert worker.poll() is None
+    world.check(10_000)
+
+
+@of("transactions", transactions=True)
+def test_with_transactions_each_prediction_is_read_once_though_workers_are_killed(world):
+    world.owner()
+    with world.producing((numbered(n) for n in range(10_000)), rate=1_000):
+        for _ in range(3):
+            worker = world.worker("w1")
+            before = 0
+            world_waits(lambda: any(h.pid == worker.pid and h.messages > before for h in read_heartbeats(world.var)))  # noqa: B023
+            worker.kill()
+            worker.wait()
+        world.worker("w1")
+    world.settled()
+    world.check(10_000)
+    assert sorted(int(p["id"][2:]) for p in world.predictions()) == list(range(10_000))
+
+
+@of("share", dead_letter_limit=0.2)
+def test_a_topic_full_of_something_else_stops_the_worker_loudly(world):
+    world.owner()
+    world.produce([numbered(n) for n in range(100)] + [b"not ours"] * 400)
+    worker = world.worker("w1")
+    assert worker.wait(60) == 78
+    (heartbeat,) = read_heartbeats(world.var)
+    assert heartbeat.state == "failed" and "Too many messages" in heartbeat.detail
+
+
+@of("slow", batch_messages=40, block_age_ms=100)
+def test_a_model_that_takes_five_seconds_a_batch_costs_no_rebalance(world, bundle):
+    from serving.bundle import read_bundle
+    from serving.classifier import Classifier
+    from serving.streaming.worker import Worker
+
+    class Slow:
+        name = "slow"
+
+        def __init__(self):
+            self.model, self.calls = Classifier(read_bundle(bundle), threads=1), 0
+
+        def classify_timed(self, texts):
+            self.calls += 1
+            if self.calls <= 4:
+                time.sleep(5)  # the fault itself
+            return self.model.classify_timed(texts)
+
+    world.owner()
+    world.produce(numbered(n) for n in range(400))
+    stop, model = threading.Event(), Slow()
+    worker = Worker(world.settings, world.var, lambda: model, name="slow")
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        world.settled()
+    finally:
+        stop.set()
+        thread.join(60)
+    world.check(400)
+    assert len(world.predictions()) == 400  # nothing was judged twice: the group never took a partition away
+
+
+@of("letters")
+def test_dead_letters_are_listed_and_replayed_once(world):
+    from serving.streaming.dead_letters import read_dead_letters, replay_dead_letters
+
+    def pending():
+        return [letter for letter in read_dead_letters(world.settings) if letter.topic == world.topic]
+
+    world.owner()
+    strict = world.worker("strict", GROUNDSWELL_STREAM__MAX_AHEAD_S="1")
+    late = json.dumps(
+        {**json.loads(numbered(7)), "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))}
+    ).encode()
+    world.produce([numbered(1), late, b"never an event"])
+    world.settled()
+    end(strict)
+    assert sorted(letter.reason.split(":")[0] for letter in pending()) == ["Invalid JSON", "created_at"]
+    world.worker("usual")
+    others = len(list(read_dead_letters(world.settings))) - 2
+    assert replay_dead_letters(world.settings) == 2 + others
+    world.settled()
+    with_row = {p["id"] for p in world.predictions()}
+    assert with_row == {"n-1", "n-7"}
+    assert [letter.original for letter in pending()] == [b"never an event"]  # it died again
