@@ -123,7 +123,7 @@ def status(
 
     var, settings = Layout.load().var, StreamSettings.load()
     if as_json:
-        print(json.dumps(asdict(read_status(var, settings)), default=str))
+        print(json.dumps(read_status(var, settings), default=str))
     elif watch:
         watch_status(console, var, settings)
     else:

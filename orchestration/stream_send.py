@@ -132,10 +132,13 @@ def test_text_events(layout: Layout, count: int) -> Iterator[bytes]:
         build_splits(layout, fetch_sets(layout))
     frame = read_texts(layout, "test").sample(frac=1, random_state=0)
     rows = list(zip(frame["id"], frame["text"], frame["source"], strict=True))
-    for number in range(count):
+
+    def event(number: int) -> bytes:
         turn, place = divmod(number, len(rows))
         identity, text, source = rows[place]
-        yield event_bytes(f"{identity}-{turn}" if turn else str(identity), text, source)
+        return event_bytes(f"{identity}-{turn}" if turn else str(identity), text, source)
+
+    return map(event, range(count))
 
 
 test_text_events.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name

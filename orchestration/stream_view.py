@@ -1,6 +1,7 @@
 """What `groundswell stream status` shows: one look, or a live one."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -8,35 +9,41 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from serving.settings import StreamSettings
 from serving.streaming.status import StatusReader
 
 _GOOD = {"running", "up"}
 _BAD = {"stalled", "failed", "gone", "waiting for the broker", "waiting for the warehouse"}
 
 
-def show_status(console: Console, reader: StatusReader) -> None:
-    """Print the status once. Blocks as `StatusReader.read` does."""
-    console.print(render(reader.read()))
+def show_status(console: Console, status: dict[str, Any]) -> None:
+    """Print what `read_status` gave."""
+    console.print(render(status))
 
 
-def watch_status(console: Console, reader: StatusReader, stop: threading.Event, *, every_s: float = 1.0) -> None:
-    """Draw the status anew each second until `stop` is set or Ctrl-C; on a pipe, print it each time."""
+def watch_status(
+    console: Console, var: Path, settings: StreamSettings, stop: threading.Event | None = None, *, every_s: float = 1.0
+) -> None:
+    """Draw the status anew each second until Ctrl-C or `stop`; on a pipe, print it each time. Raises as `StatusReader` does."""
+    reader, stop = StatusReader(var, settings), stop or threading.Event()
     try:
+        status = reader.read()
         if not console.is_terminal:
-            while not stop.is_set():
-                show_status(console, reader)
-                stop.wait(every_s)
-            return
-        with Live(render(reader.read()), console=console, screen=True, auto_refresh=False) as live:
+            show_status(console, status)
             while not stop.wait(every_s):
-                live.update(render(reader.read()), refresh=True)
-        show_status(console, reader)  # the last look stays in the terminal
+                show_status(console, reader.read())
+            return
+        with Live(render(status), console=console, screen=True, auto_refresh=False) as live:
+            while not stop.wait(every_s):
+                status = reader.read()
+                live.update(render(status), refresh=True)
+        show_status(console, status)  # the last look stays in the terminal
     except KeyboardInterrupt:
         pass
 
 
 def render(status: dict[str, Any]) -> Group:
-    """Tables of what `StatusReader.read` gave."""
+    """Tables of what `read_status` gave."""
     parts: list[Any] = [_head(status)]
     if status["partitions"]:
         parts.append(_partitions(status))

@@ -1,5 +1,6 @@
 """What `groundswell stream` runs: each process of the stream, and the replay that needs no Kafka."""
 
+import os
 import signal
 import sys
 import threading
@@ -31,7 +32,8 @@ def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
     if with_parent:
 
         def watch() -> None:
-            sys.stdin.buffer.read()
+            while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
+                pass
             stop.set()
 
         threading.Thread(target=watch, name="parent", daemon=True).start()

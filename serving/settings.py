@@ -67,7 +67,7 @@ class StreamSettings(Settings):
     threads: int | None = Field(default=None, ge=1)
     """Micro-batches judged at once in one worker, each on one processor; none: the processor quota."""
     max_in_flight: int = Field(default=20_000, ge=1)
-    """Messages read and not yet committed; with more the worker stops reading until half of them are through."""
+    """Messages read and not yet committed; with more the worker waits before it reads on."""
     drain_s: float = Field(default=10.0, gt=0)
     """When partitions are taken away or the worker is told to stop, it finishes what it has read for at most this long."""
     dead_letter_limit: float = Field(default=0.2, gt=0, le=1)

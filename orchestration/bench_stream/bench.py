@@ -288,8 +288,8 @@ class Bench:
         return self.capacity
 
     def enough(self, per_s: float) -> int:
-        """Messages that a side of this speed does not get through: start, warm-up and window, and half of it again."""
-        return round(1.5 * per_s * (6 + self.warm_s + self.seconds))
+        """Messages that a side of this speed does not get through: start, warm-up and window, twice over."""
+        return round(2 * per_s * (6 + self.warm_s + self.seconds))
 
     def bulk_rate(self, seconds: float) -> float:
         """Texts a second of bulk classify."""

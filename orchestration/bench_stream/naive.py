@@ -36,7 +36,7 @@ def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) 
             if message is None or message.error():
                 continue
             event = json.loads(message.value() or b"")
-            found = {answer["label"]: answer["score"] for answer in classifier(event["text"])}  # type: ignore[index,union-attr]
+            found = {answer["label"]: answer["score"] for answer in classifier(event["text"])[0]}  # type: ignore[index,union-attr]
             label = max(found, key=found.__getitem__)
             produced = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
             created = datetime.fromisoformat(event["created_at"])

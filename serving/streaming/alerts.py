@@ -44,6 +44,8 @@ PROMPT_S = 120
 """Sources whose event time is further behind the foremost one's are looked at every ten seconds only."""
 SILENT_S = 120.0
 """An open alert of a source that says nothing for so long, by this machine's clock, is closed."""
+FORGET_S = 3600.0
+"""A source that says nothing for so long leaves the memory, some 300 KB, until it is heard of again."""
 TEXTS = 5
 _PAUSE_S = 10.0
 SAY_AGAIN_S = 60.0
@@ -204,6 +206,7 @@ class Alerts:
             self._discovered_at = now
         self._read_on(client, now)
         rules = {name: self._rules(name) for name in self._sources}
+        gone = []
         for name, found in self._sources.items():
             found.watch.rules = rules[name]
             until = found.newest - self._lateness + 1
@@ -214,6 +217,10 @@ class Alerts:
             found.watch.forget()
             self._judged[name] = found.watch.judged
             self._unwritten += [(name, change) for change in changes]
+            if found.watch.open is None and now - found.changed_at > FORGET_S:
+                gone.append(name)
+        for name in gone:
+            del self._sources[name]
         told += self._write(client)
         if told or now - self._saved_at >= 5:
             self.save()
@@ -252,6 +259,8 @@ class Alerts:
         ).result_rows
         for name, newest in rows:
             if name not in self._sources:
+                if newest < self._judged.get(name, -math.inf):
+                    continue  # silent, and all it said is judged
                 self._sources[name] = self._take_up(client, name, int(newest), now)
             elif newest > self._sources[name].newest:
                 self._take_in(self._read(client, self._sources[name].watch.judged - LATE_S, now, name), now)

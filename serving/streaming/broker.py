@@ -26,6 +26,10 @@ def client_config(settings: StreamSettings) -> dict[str, Any]:
     return {"bootstrap.servers": settings.bootstrap, "client.id": "groundswell", **QUIET, **secrets}
 
 
+class BrokerAway(StreamError):
+    """No broker answers; one may later."""
+
+
 @contextmanager
 def in_process_broker() -> Iterator[str]:
     """The address of a broker that lives as long as the block. It forgets everything when it is closed."""
@@ -51,7 +55,7 @@ def need_topic(client: Any, topic: str, bootstrap: str) -> int:
     try:
         found = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     except KafkaException as error:
-        raise StreamError(
+        raise BrokerAway(
             f"No broker answers at {bootstrap}.", found=error.args[0].str(),
             remedy="Is it the right address (GROUNDSWELL_STREAM__BOOTSTRAP)? A broker for this machine: make kafka.",
         ) from error  # fmt: skip

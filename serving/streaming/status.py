@@ -18,6 +18,11 @@ ANSWER_S = 3.0
 """Who has not answered by then is shown as silent; its answer is taken the next time."""
 
 
+def read_status(var: Path, settings: StreamSettings) -> dict[str, Any]:
+    """One look; see `StatusReader.read`."""
+    return StatusReader(var, settings).read()
+
+
 class StatusReader:
     """Gathers the status again and again. Broker and warehouse are asked in threads of their own: neither holds up the rest.
 

@@ -7,8 +7,7 @@ On the topics a message judged twice is there twice, unless `transactions` is on
 
 **Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
 model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one
-thread a processor. One thread is the sink; it takes the batches in the order of reading. Between them are at most `max_in_flight`
-messages: with more, reading is paused until half of them are through.
+thread XX
 """
 
 import queue
@@ -22,23 +21,38 @@ from typing import Any
 
 import numpy as np
 import structlog
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+from tenacity.nap import sleep_using_event
 
-from data.errors import StreamError
+from data.errors import GroundswellError, StreamError
 from serving.settings import StreamSettings
 from serving.streaming import metrics
-from serving.streaming.broker import client_config, need_topic
+from serving.streaming.broker import BrokerAway, client_config, need_topic
 from serving.streaming.heartbeat import Heartbeat, beat, this_process
 from serving.streaming.identity import need_same_topic
 from serving.streaming.judging import Judged, judge
 from serving.streaming.model import Judge
 from serving.streaming.sink import Sink, forgivable
 from serving.threads import cpu_quota
+from serving.warehouse.connect import WarehouseAway
 
 SESSION_MS = 6_000
 """A worker that dies hands its partitions on after this; the least that brokers allow by default."""
 HEARTBEAT_S = 1.0
+START_S = 60.0
+"""Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
 LOOK_S = 0.1
 """How soon the sink notices that it should hurry."""
+AHEAD = 4
+"""Micro-batches read for each judge, so that none waits for the broker; more would only be finished when told to stop."""
+PATIENCE_S = 1.0
 LETTERS_OF = 1_000
 """The share of dead letters is that of the last so many messages, once there are a fifth of them."""
 RATE_S = 10.0
@@ -74,6 +88,7 @@ class Worker:
         """In warehouse and topics, and not yet committed."""
         self._group: Any = None
         self._in_flight: Counter[int] = Counter()
+        self._unjudged = 0
         self._owned: set[int] = set()
         self._hurry = threading.Event()
         """Write what is judged now, whatever its age."""
@@ -143,25 +158,30 @@ class Worker:
         )
         sink: Sink | None = None
         try:
-            partitions = need_topic(consumer, self._settings.topic, self._settings.bootstrap)
-            need_same_topic(self._settings, self._var, partitions)
+            partitions = self._until_there(
+                stop, "the broker", BrokerAway, lambda: need_topic(consumer, self._settings.topic, self._settings.bootstrap)
+            )
+            self._until_there(
+                stop, "the warehouse", WarehouseAway, lambda: need_same_topic(self._settings, self._var, partitions)
+            )
+            if stop.is_set():
+                return
             sink = Sink(self._settings, self._var, self._name, self._give_up, self._sink_waits)
-            with ThreadPoolExecutor(self._threads, thread_name_prefix="judge") as pool:
-                sinking = threading.Thread(target=self._sink_batches, args=(sink,), name="sink")
-                sinking.start()
-                try:
-                    consumer.subscribe(
-                        [self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-                    )
-                    self._say("running")
-                    self._poll(consumer, pool, stop)
-                    if self._failure is None:
-                        self._say("draining")
-                        self._drained(consumer, None)
-                finally:
-                    self._give_up.set()
-                    self._judged.put(None)
-                    sinking.join()
+            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="judge")
+            sinking = threading.Thread(target=self._sink_batches, args=(sink,), name="sink")
+            sinking.start()
+            try:
+                consumer.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+                self._say("running")
+                self._poll(consumer, pool, stop)
+                if self._failure is None:
+                    self._say("draining")
+                    self._drained(consumer, None)
+            finally:
+                self._give_up.set()
+                pool.shutdown(cancel_futures=True)
+                self._judged.put(None)
+                sinking.join()
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -169,6 +189,22 @@ class Worker:
             consumer.close()
             if sink is not None:
                 sink.close()
+
+    def _until_there(self, stop: threading.Event, what: str, away: type[GroundswellError], ask: Callable[[], Any]) -> Any:
+        """What `ask` gives, asked again while it is away, for at most `START_S`."""
+
+        def waiting(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self._say(f"waiting for {what}", getattr(error, "message", ""))
+
+        return Retrying(
+            retry=retry_if_exception_type(away),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
+            stop=stop_after_delay(START_S) | stop_when_event_set(stop),
+            sleep=sleep_using_event(stop),
+            before_sleep=waiting,
+            reraise=True,
+        )(ask)
 
     def _poll(self, consumer: Any, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
         while not stop.is_set() and self._failure is None:
@@ -179,24 +215,38 @@ class Worker:
                 self._say("running")
             for batch in _cut(self._without_errors(found), self._settings.batch_tokens):
                 self._in_flight.update(message.partition() for message in batch)
+                with self._changed:
+                    self._unjudged += 1
                 self._judged.put(pool.submit(self._judge, batch))
 
     def _judge(self, batch: list[Any]) -> Judged:
-        return judge(batch, self._model(), self._settings)
+        try:
+            return judge(batch, self._model(), self._settings)
+        finally:
+            with self._changed:
+                self._unjudged -= 1
+                self._changed.notify_all()
+
+    def _full(self) -> bool:
+        return self._in_flight.total() >= self._settings.max_in_flight or self._unjudged >= AHEAD * self._threads
 
     def _pace(self, consumer: Any) -> None:
-        waiting = self._in_flight.total()
-        if self._paused and waiting <= self._settings.max_in_flight // 2:
-            consumer.resume([place for place in consumer.assignment() if place.partition in self._paused])
+        """Wait for room, committing what gets through. Before the group could miss us, reading is paused, and polling goes on."""
+        end = time.monotonic() + PATIENCE_S
+        while self._full() and self._failure is None and (left := end - time.monotonic()) > 0:
+            with self._changed:
+                self._changed.wait_for(lambda: self._written or not self._full() or self._failure is not None, left)
+            self._commit(consumer)
+        places = consumer.assignment() if self._full() or self._paused else []
+        if self._full():
+            # Each partition once, also one that came since the last time; what librdkafka had fetched of it is fetched again.
+            consumer.pause([place for place in places if place.partition not in self._paused])
+            self._paused |= {place.partition for place in places}
+        elif self._paused:
+            consumer.resume([place for place in places if place.partition in self._paused])
             self._paused.clear()
-        elif self._paused or waiting >= self._settings.max_in_flight:
-            # Each partition once, also one that came since the last time.
-            coming = [place for place in consumer.assignment() if place.partition not in self._paused]
-            if coming:
-                consumer.pause(coming)
-                self._paused |= {place.partition for place in coming}
         metrics.PAUSED.set(bool(self._paused))
-        metrics.IN_FLIGHT.set(waiting)
+        metrics.IN_FLIGHT.set(self._in_flight.total())
 
     def _without_errors(self, found: list[Any]) -> Iterator[Any]:
         from confluent_kafka import KafkaError

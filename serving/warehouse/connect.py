@@ -4,11 +4,13 @@ A folder of chDB belongs to one process, its owner, which a lock enforces. `grou
 starts it) owns it for the others and answers them on 127.0.0.1 in ClickHouse's own HTTP protocol, as a server would.
 """
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +20,11 @@ from serving.settings import WarehouseSettings
 from serving.warehouse.migrate import migrate
 
 CONNECT_TIMEOUT_S = 3
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it logs as an error it raises too
+
+
+class WarehouseAway(WarehouseError):
+    """Nobody answers; somebody may later."""
 
 
 def owner_file(var: Path) -> Path:
@@ -46,7 +53,7 @@ def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
             yield client
         return
     else:
-        raise WarehouseError(
+        raise WarehouseAway(
             "No process holds the warehouse.", expected=f"an owner that answers, named in {owner_file(var)}",
             remedy="groundswell stream up, or groundswell warehouse serve; or name a server with GROUNDSWELL_WAREHOUSE__URL.",
         )  # fmt: skip
@@ -79,6 +86,7 @@ def hold(var: Path) -> Iterator[Any]:
         raise WarehouseError(f"The warehouse {folder} cannot be opened.", found=error) from error
     try:
         folder.mkdir(exist_ok=True)
+        owner_file(var).unlink(missing_ok=True)  # left by an owner that was killed
         client = clickhouse_connect.get_client(interface="chdb", path=str(folder))
     except Exception as error:  # chDB has no error class of its own
         lock.release()
@@ -101,7 +109,7 @@ def server_client(settings: WarehouseSettings) -> Any:
 
     assert settings.url is not None
     url = settings.url.get_secret_value()
-    where = urlsplit(url)
+    where = url.rpartition("@")[2]
     try:
         client = clickhouse_connect.get_client(
             dsn=url, connect_timeout=CONNECT_TIMEOUT_S, send_receive_timeout=settings.timeout_s,
@@ -109,11 +117,29 @@ def server_client(settings: WarehouseSettings) -> Any:
         )  # fmt: skip
     except Exception as error:  # clickhouse-connect raises unrelated classes
         raise WarehouseError(
-            f"ClickHouse does not answer at {where.hostname}:{where.port}.", found=first_line(error),
+            f"ClickHouse does not answer at {where}.", found=_without_password(first_line(error), url),
             remedy="Mend GROUNDSWELL_WAREHOUSE__URL, such as http://user:password@host:8123/database.",
         ) from None  # fmt: skip
-    migrate(client)
+    try:
+        migrate(client)
+    except WarehouseError:
+        client.close()
+        raise
+    except Exception as error:
+        client.close()
+        raise WarehouseError(
+            f"ClickHouse at {where} does not take the schema.", found=_without_password(first_line(error), url),
+            remedy="The user needs the rights to create, alter and drop tables in its database.",
+        ) from None  # fmt: skip
     return client
+
+
+def _without_password(text: str, url: str) -> str:
+    """An address that cannot be read is quoted by whoever could not read it, in part or in full."""
+    secret = url.rpartition("@")[0].partition("//")[2].partition(":")[2]
+    for part in sorted({secret, unquote(secret), *re.split(r"[/?#:@]", secret)}, key=len, reverse=True):
+        text = text.replace(part, "…") if part else text
+    return text
 
 
 def owner_client(var: Path, settings: WarehouseSettings) -> Any | None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data.errors import WarehouseError
 from data.settings import nearest
@@ -10,6 +10,9 @@ from serving.warehouse.connect import first_line
 
 FOLDER = Path(__file__).parent / "questions"
 QUESTIONS = sorted(path.stem for path in FOLDER.glob("*.sql"))
+Every = Literal["second", "minute", "hour"]
+_STEP_S: dict[Every, int] = {"second": 1, "minute": 60, "hour": 3600}
+_NO_END = datetime(2106, 1, 1, tzinfo=UTC)
 
 
 def ask(
@@ -20,16 +23,19 @@ def ask(
     until: datetime | None = None,
     source: str = "",
     limit: int = 100,
+    every: Every | None = None,
 ) -> list[dict[str, Any]]:
     """The rows that answer a question. Blocks until they are there.
 
     Args:
         client: From `connect`.
         question: One of `QUESTIONS`.
-        since: From this event time on; none: the last hour.
-        until: Before this event time; none: no end.
+        since: From this event time on, for latency and lag from this arrival on; none: the last hour. Questions to a rollup
+            begin with the whole bucket that it falls in. Times without a zone are UTC.
+        until: Before this time; none: no end. Questions to a rollup end with the bucket that it falls in.
         source: Only of this source; empty: of all.
-        limit: At most so many rows, for questions that list.
+        limit: At most so many rows, for questions that list: sources, top_negative, versions, latency, lag, alerts.
+        every: The rollup that distribution, trend, volume and sources read; none: the one that `rollup_of` chooses.
 
     Raises:
         WarehouseError: There is no such question, or ClickHouse refuses.
@@ -41,14 +47,32 @@ def ask(
             expected=f"one of {', '.join(QUESTIONS)}",
             remedy=f"Did you mean {close}?" if close else None,
         )
+    now = datetime.now(UTC)
+    since, until = _utc(since or now - timedelta(hours=1)), _utc(until or _NO_END)
+    every = every or rollup_of(since, min(until, now), now)
+    step = _STEP_S[every]
     values = {
-        "since": since or datetime.now(UTC) - timedelta(hours=1),
-        "until": until or datetime(2106, 1, 1, tzinfo=UTC),
+        "since": since,
+        "first": datetime.fromtimestamp(since.timestamp() // step * step, UTC),
+        "until": until,
         "source": source,
         "limit": limit,
+        "rollup": f"rollup_{every}",
     }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
         return list(client.query(sql, parameters=values).named_results())
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
         raise WarehouseError(f"The warehouse does not answer {question!r}.", found=first_line(error)) from error
+
+
+def rollup_of(since: datetime, until: datetime, now: datetime) -> Every:
+    """The finest rollup that still has the time (seconds are kept for 7 days, minutes for 90) and gives some thousand buckets."""
+    span, age = until - since, now - since
+    if span <= timedelta(minutes=10) and age < timedelta(days=7):
+        return "second"
+    return "minute" if span <= timedelta(days=2) and age < timedelta(days=90) else "hour"
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -196,6 +198,24 @@ def test_the_alert_of_a_source_that_fell_silent_is_closed(client, tmp_path):
     play(client, alerts, clock, NOW + 150)
     assert [alert.revision for alert in told] == [1, 2]
     assert told[1].closed_at.timestamp() == NOW + 20
+
+
+def test_a_source_that_is_silent_for_long_leaves_the_memory_and_is_watched_again_when_it_is_back(client, tmp_path):
+    put(client, rows(START, NOW), rows(START, NOW, source="silent"))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    for _ in range(10):
+        put(client, rows(int(clock.now), int(clock.now) + 1))
+        clock.now += 400
+        alerts._polled_at = clock.now  # it polls twice a second; the test does not
+        alerts.poll(client)
+    assert set(alerts._sources) == {"reviews"}
+    back = int(clock.now)
+    put(client, rows(back - 900, back, source="silent"), rows(back, back + 20, source="silent", mean=-0.4))
+    clock.now += 20
+    alerts.poll(client)
+    assert [(alert.source, alert.direction) for alert in told] == [("silent", "down")]
 
 
 def test_a_source_that_appears_later_and_one_of_last_week_are_watched_too(client, tmp_path):
@@ -414,6 +434,39 @@ def test_a_calibration_leaves_out_alerts_and_is_seen_at_once(client, tmp_path):
     assert threshold_of(tmp_path, AlertSettings(threshold=7.0), "reviews") == 7.0
     calibration_file(tmp_path).write_text("{")
     assert threshold_of(tmp_path, settings, "reviews") == default_threshold(2.0)
+
+
+_OWNER = """
+import sys
+from pathlib import Path
+from serving.warehouse.owner import serve_warehouse
+serve_warehouse(Path(sys.argv[1]), 0, ready=lambda port: print(port, flush=True))
+"""
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """In a process of its own: chDB opens one folder a process."""
+    with subprocess.Popen([sys.executable, "-c", _OWNER, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        yield
+        process.kill()
+
+
+@pytest.mark.integration
+def test_it_works_the_same_through_the_owner_of_the_warehouse(owner, tmp_path):
+    from serving.warehouse.connect import connect
+
+    told, clock = [], Clock()
+    with connect(tmp_path, own=False) as client:
+        put(client, rows(START, NOW))
+        alerts = watching(tmp_path, clock, told)
+        alerts.poll(client)
+        fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=2)
+        assert [alert.revision for alert in told] == [1]
+        assert read_alerts(client, read_time(START)) == told
+        assert moving_texts(client, "reviews", shift_of(told[0])) == []
+        assert [row.source for row in calibrate_from_warehouse(client, tmp_path, AlertSettings())] == ["reviews"]
 
 
 @pytest.mark.integration

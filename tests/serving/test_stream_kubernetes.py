@@ -60,8 +60,8 @@ _KAFKA = {
     "bootstrapServersFromEnv", "consumerGroupFromEnv", "topicFromEnv", "lagThreshold", "activationLagThreshold",
     "offsetResetPolicy", "allowIdleConsumers", "limitToPartitionsWithLag", "version", "sasl", "tls",
 }  # fmt: skip
-# Written by hand after KEDA's own definition of a ScaledObject (kedacore/keda, config/crd/bases/keda.sh_scaledobjects.yaml) and the
-# page of its Kafka scaler (2.14): some fields and no others, so that a misspelt one is found.
+# Written by hand after KEDA's own definition of a ScaledObject (kedacore/keda, config/crd/bases/keda.sh_scaledobjects.yaml)
+# and the page of its Kafka scaler (2.14): some fields and no others, so that a misspelt one is found.
 SCALED_OBJECT = {
     "type": "object",
     "additionalProperties": False,

@@ -408,7 +408,7 @@ def test_status_shows_who_does_what_and_who_does_not_answer(tmp_path, broker, mo
         json.dumps(found)
         console, stop = Console(width=130, record=True, force_terminal=True, file=io.StringIO()), threading.Event()
         threading.Timer(1.5, stop.set).start()
-        watch_status(console, reader, stop, every_s=0.5)
+        watch_status(console, tmp_path, StreamSettings(bootstrap=broker), stop, every_s=0.5)
         shown = console.export_text()
         for words in (
             "sentiment.messages at 127.0.0.1",

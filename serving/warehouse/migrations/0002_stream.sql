@@ -1,3 +1,5 @@
+-- Granules of 1,024 rows: every block reads its chunks again for the rollups, and larger granules hold more of their neighbours.
+
 DROP TABLE IF EXISTS predictions_2;
 
 CREATE TABLE predictions_2
@@ -19,12 +21,14 @@ CREATE TABLE predictions_2
     sarcasm Nullable(Float32),
     tier LowCardinality(String),
     model_version LowCardinality(String),
-    written_at DateTime64(3, 'UTC') DEFAULT now64(3)
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3),
+    INDEX event_at event_at TYPE minmax GRANULARITY 8
 )
 ENGINE = ReplacingMergeTree(predicted_at)
 PARTITION BY toYYYYMMDD(produced_at)
 ORDER BY (topic, partition, offset)
-TTL toDateTime(produced_at) + INTERVAL 90 DAY;
+TTL toDateTime(produced_at) + INTERVAL 90 DAY
+SETTINGS index_granularity = 1024;
 
 INSERT INTO predictions_2 (topic, partition, offset, id, source, created_at, produced_at, predicted_at, label, confidence,
                            probabilities, sarcasm, tier, model_version)

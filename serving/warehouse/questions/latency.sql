@@ -5,8 +5,8 @@ SELECT topic, count() AS messages,
        round(quantile(0.99)(greatest(0, date_diff('millisecond', produced_at, written_at)) / 1000), 3) AS p99_s,
        round(date_diff('millisecond', max(produced_at), now64(3)) / 1000, 3) AS newest_s
 FROM predictions FINAL
-WHERE produced_at >= {since:DateTime('UTC')} AND produced_at < {until:DateTime('UTC')}
+WHERE produced_at >= {since:DateTime64(3, 'UTC')} AND produced_at < {until:DateTime64(3, 'UTC')}
   AND ({source:String} = '' OR source = {source:String})
 GROUP BY topic
-ORDER BY messages DESC
+ORDER BY messages DESC, topic
 LIMIT {limit:UInt32}

@@ -1,8 +1,7 @@
--- Messages an hour.
+-- Messages over time, a second, minute or hour.
 SELECT bucket, sum(messages) AS messages
-FROM rollup_hour FINAL
-WHERE bucket >= toStartOfHour({since:DateTime('UTC')}) AND bucket < {until:DateTime('UTC')}
+FROM {rollup:Identifier} AS r FINAL
+WHERE bucket >= {first:DateTime('UTC')} AND bucket < {until:DateTime('UTC')}
   AND ({source:String} = '' OR source = {source:String})
 GROUP BY bucket
 ORDER BY bucket
-LIMIT {limit:UInt32}

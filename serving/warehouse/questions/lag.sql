@@ -1,0 +1,13 @@
+-- How far the warehouse is behind, a partition: its last offset, how long ago the newest message arrived at the broker, and from
+-- when messages were written by their authors to written here, in seconds.
+SELECT topic, partition, count() AS messages, max(offset) AS last_offset,
+       round(date_diff('millisecond', max(produced_at), now64(3)) / 1000, 3) AS newest_s,
+       round(quantile(0.5)(greatest(0, date_diff('millisecond', event_at, written_at)) / 1000), 3) AS p50_s,
+       round(quantile(0.95)(greatest(0, date_diff('millisecond', event_at, written_at)) / 1000), 3) AS p95_s,
+       round(quantile(0.99)(greatest(0, date_diff('millisecond', event_at, written_at)) / 1000), 3) AS p99_s
+FROM predictions FINAL
+WHERE produced_at >= {since:DateTime64(3, 'UTC')} AND produced_at < {until:DateTime64(3, 'UTC')}
+  AND ({source:String} = '' OR source = {source:String})
+GROUP BY topic, partition
+ORDER BY topic, partition
+LIMIT {limit:UInt32}

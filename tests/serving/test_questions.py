@@ -1,0 +1,270 @@
+"""Each question against a count made in Python, over rows with duplicates and later judgements."""
+
+import json
+import random
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta, timezone
+from statistics import fmean
+
+import pytest
+
+from data.errors import WarehouseError
+from serving.warehouse.blocks import write_block
+from serving.warehouse.connect import hold
+from serving.warehouse.questions import FOLDER, QUESTIONS, ask, rollup_of
+
+LABELS = ("negative", "neutral", "positive")
+NOW = datetime.now(UTC).replace(microsecond=0)
+BEGIN = NOW - timedelta(hours=5)
+"""Of the arrivals; they go on for three hours."""
+WINDOWS = [
+    (NOW - timedelta(hours=9), None),
+    (BEGIN + timedelta(minutes=31, seconds=7), BEGIN + timedelta(minutes=97, seconds=20)),
+    (BEGIN + timedelta(minutes=60, milliseconds=500), BEGIN + timedelta(minutes=62)),
+]
+STEP_S = {"second": 1, "minute": 60, "hour": 3600}
+
+pytestmark = pytest.mark.integration
+
+
+def _rows() -> list[dict]:
+    rng = random.Random(5)
+    rows = []
+    for n in range(3000):
+        arrived = BEGIN + timedelta(milliseconds=n * 3600)
+        created = None if n % 11 == 0 else arrived - timedelta(milliseconds=round(rng.expovariate(1 / 20_000)))
+        shares = [rng.random() for _ in LABELS]
+        shares = [round(share / sum(shares), 4) for share in shares]
+        rows.append(
+            {
+                "topic": "asked", "partition": n % 3, "offset": 8000 + n // 3, "id": f"m{n}", "text": f"text {n}",
+                "source": rng.choice(["shop", "shop", "news", "mail's \\ \"own\""]),
+                "created_at": created, "produced_at": arrived, "predicted_at": arrived + timedelta(seconds=1),
+                "written_at": arrived + timedelta(milliseconds=rng.randrange(2000)), "label": LABELS[shares.index(max(shares))],
+                "confidence": max(shares), "probabilities": shares, "sarcasm": None, "tier": "model",
+                "model_version": "old" if n < 2000 else "new",
+            }
+        )  # fmt: skip
+    for row in rng.sample(rows, 400):  # judged anew
+        rows.append(
+            row
+            | {"predicted_at": row["predicted_at"] + timedelta(minutes=1), "label": "positive", "confidence": 0.9,
+               "probabilities": [0.05, 0.05, 0.9], "model_version": "new"}
+        )  # fmt: skip
+    return rows + rng.sample(rows[:3000], 500)  # delivered again as they were, too late to count
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    rows = _rows()
+    with hold(tmp_path_factory.mktemp("var")) as client:
+        for begin in range(0, len(rows), 700):
+            part = rows[begin : begin + 700]
+            write_block(client, "asked", [json.dumps(row, default=datetime.isoformat).encode() for row in part], _spans(part))
+        yield client, _last(rows)
+
+
+def _spans(rows):
+    spans = {}
+    for row in rows:
+        first, last = spans.get(row["partition"], (row["offset"], row["offset"]))
+        spans[row["partition"]] = min(first, row["offset"]), max(last, row["offset"])
+    return spans
+
+
+def _last(rows):
+    """The last judgement of each message."""
+    last: dict = {}
+    for row in rows:
+        key = row["partition"], row["offset"]
+        if key not in last or row["predicted_at"] >= last[key]["predicted_at"]:
+            last[key] = row
+    for row in last.values():
+        row["event_at"] = row["created_at"] or row["produced_at"]
+    return list(last.values())
+
+
+def _floor(time, every):
+    return datetime.fromtimestamp(time.timestamp() // STEP_S[every] * STEP_S[every], UTC)
+
+
+def _inside(rows, since, until, every=None, of="event_at"):
+    first = _floor(since, every) if every else since
+    begins = (lambda row: _floor(row[of], every)) if every else (lambda row: row[of])
+    return [row for row in rows if begins(row) >= first and (until is None or begins(row) < until)]
+
+
+def _counts(rows):
+    labels = Counter(row["label"] for row in rows)
+    score = fmean(row["probabilities"][2] - row["probabilities"][0] for row in rows) if rows else 0.0
+    return {**{label: labels[label] for label in LABELS}, "messages": len(rows)}, 50 + 50 * score
+
+
+def _same(found, rows):
+    counts, points = _counts(rows)
+    assert {name: found[name] for name in counts} == counts
+    assert found["points"] == pytest.approx(points, abs=0.006)
+
+
+def _grouped(rows, key):
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def _zoned(time):
+    return time if time is None else time.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("every", ["second", "minute", "hour"])
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("source", ["", "shop", 'mail\'s \\ "own"'])
+def test_what_rollups_answer_equals_a_count(world, every, window, source):
+    client, rows = world
+    since, until = window
+    rows = [row for row in _inside(rows, since, until, every) if source in ("", row["source"])]
+    assert rows
+    given = {"since": since, "until": until, "source": source, "every": every}
+    _same(ask(client, "distribution", **given)[0], rows)
+
+    trend = _grouped(rows, lambda row: (_floor(row["event_at"], every), row["source"]))
+    found = ask(client, "trend", **given)
+    assert [(_zoned(row["bucket"]), row["source"]) for row in found] == sorted(trend)
+    for row in found:
+        _same(row, trend[_zoned(row["bucket"]), row["source"]])
+
+    volume = Counter(_floor(row["event_at"], every) for row in rows)
+    assert {_zoned(row["bucket"]): row["messages"] for row in ask(client, "volume", **given)} == volume
+
+    sources = _grouped(rows, lambda row: row["source"])
+    found = ask(client, "sources", **given)
+    assert [row["source"] for row in found] == sorted(sources, key=lambda name: (-len(sources[name]), name))
+    for row in found:
+        _same(row, sources[row["source"]])
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_the_messages_themselves_answer(world, window):
+    client, rows = world
+    since, until = window
+    inside = _inside(rows, since, until)
+    negative = sorted((row for row in inside if row["label"] == "negative"), key=lambda row: -row["confidence"])
+    found = ask(client, "top_negative", since=since, until=until, limit=7)
+    assert [row["confidence"] for row in found] == pytest.approx([row["confidence"] for row in negative[:7]])
+    texts = {row["id"]: row["text"] for row in negative}
+    assert all(texts[row["id"]] == row["text"] for row in found)
+
+    versions = Counter(row["model_version"] for row in inside)
+    found = ask(client, "versions", since=since, until=until)
+    assert {row["model_version"]: row["messages"] for row in found} == versions
+    for row in found:
+        times = [each["predicted_at"] for each in inside if each["model_version"] == row["model_version"]]
+        assert (_zoned(row["first_at"]), _zoned(row["last_at"])) == (min(times), max(times))
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_latency_and_lag_percentiles(world, window):
+    client, rows = world
+    since, until = window
+    inside = _inside(rows, since, until, of="produced_at")
+
+    def quantile(share, rows, begin):
+        waits = sorted((row["written_at"] - row[begin]).total_seconds() for row in rows)
+        place = share * (len(waits) - 1)
+        below = waits[int(place)]
+        return below + (waits[min(int(place) + 1, len(waits) - 1)] - below) * (place % 1)
+
+    (found,) = ask(client, "latency", since=since, until=until)
+    assert (found["topic"], found["messages"]) == ("asked", len(inside))
+    for name, share in (("p50_s", 0.5), ("p95_s", 0.95), ("p99_s", 0.99)):
+        assert found[name] == pytest.approx(quantile(share, inside, "produced_at"), abs=0.002)
+    newest = max(row["produced_at"] for row in inside)
+    assert found["newest_s"] == pytest.approx((datetime.now(UTC) - newest).total_seconds(), abs=30)
+
+    found = ask(client, "lag", since=since, until=until)
+    partitions = _grouped(inside, lambda row: row["partition"])
+    assert [row["partition"] for row in found] == sorted(partitions)
+    for row in found:
+        mine = partitions[row["partition"]]
+        assert (row["messages"], row["last_offset"]) == (len(mine), max(each["offset"] for each in mine))
+        assert row["p50_s"] == pytest.approx(quantile(0.5, mine, "event_at"), abs=0.002)
+        assert row["p99_s"] == pytest.approx(quantile(0.99, mine, "event_at"), abs=0.002)
+
+
+def test_alerts_in_their_last_revision_newest_first(world):
+    client, _ = world
+    columns = ["id", "source", "direction", "started_at", "detected_at", "closed_at", "z", "moving_average", "baseline_mean",
+               "baseline_std", "volume", "window_s", "texts", "revision"]  # fmt: skip
+
+    def alert(name, minutes, closed, revision):
+        at = BEGIN + timedelta(minutes=minutes)
+        return [name, "shop", "down", at, at, closed, -4.0, -0.5, 0.1, 0.1, 40, 30, ["bad", "worse"], revision]
+
+    client.insert("alerts", [alert("a", 1, None, 1), alert("b", 2, None, 1)], column_names=columns)
+    client.insert("alerts", [alert("a", 1, NOW, 2)], column_names=columns)
+    found = ask(client, "alerts", since=BEGIN)
+    assert [(row["id"], _zoned(row["closed_at"])) for row in found] == [("b", None), ("a", NOW)]
+    assert ask(client, "alerts", since=BEGIN, source="news") == []
+    assert [row["id"] for row in ask(client, "alerts", since=BEGIN, limit=1)] == ["b"]
+
+
+def test_times_in_any_zone_and_without_one_are_the_same(world):
+    client, _ = world
+    since, until = WINDOWS[1]
+    assert until is not None
+    east = timezone(timedelta(hours=5, minutes=30))
+    expected = ask(client, "trend", since=since, until=until)
+    assert expected and ask(client, "trend", since=since.astimezone(east), until=until.astimezone(east)) == expected
+    assert ask(client, "trend", since=since.replace(tzinfo=None), until=until.replace(tzinfo=None)) == expected
+
+
+def test_nothing_there_is_an_answer_too(world):
+    client, _ = world
+    none = {"since": NOW - timedelta(hours=1), "source": "nobody"}
+    assert ask(client, "distribution", **none) == [{"negative": 0, "neutral": 0, "positive": 0, "messages": 0, "points": 50}]
+    assert all(ask(client, question, **none) == [] for question in QUESTIONS if question != "distribution")
+
+
+def test_a_source_is_a_value_and_never_sql(world):
+    client, rows = world
+    for source in ("' OR 1 = 1 --", "{limit:UInt32}", "shop'; DROP TABLE predictions; --", "\\", "\t\n"):
+        assert ask(client, "sources", since=BEGIN, source=source) == []
+    assert ask(client, "distribution", since=NOW - timedelta(hours=9))[0]["messages"] == len(rows)
+
+
+def test_an_unknown_question_names_the_nearest(world):
+    with pytest.raises(WarehouseError, match=r"(?s)no question 'trends'.*Did you mean trend\?"):
+        ask(world[0], "trends")
+
+
+def test_a_warehouse_that_refuses_says_so(world):
+    class Refusing:
+        def query(self, *_, **__):
+            raise RuntimeError("Code: 241. Memory limit exceeded\n0. stack")
+
+    with pytest.raises(WarehouseError, match=r"(?s)does not answer 'trend'.*Memory limit") as caught:
+        ask(Refusing(), "trend")
+    assert "stack" not in str(caught.value)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_file_reads_with_final_and_says_what_it_is(world, question):
+    sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
+    assert sql.startswith("-- ") and "FINAL" in sql
+    assert isinstance(ask(world[0], question, since=BEGIN, limit=1), list)
+    assert {"distribution", "trend", "volume", "sources", "top_negative", "lag", "latency", "versions", "alerts"} <= set(
+        QUESTIONS
+    )
+
+
+def test_the_rollup_follows_the_window():
+    def chosen(span, age=None):
+        since = NOW - (age or span)
+        return rollup_of(since, since + span, NOW)
+
+    minute, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+    assert [chosen(span) for span in (minute, 10 * minute, 11 * minute, hour, day, 2 * day, 3 * day, 100 * day)] == [
+        "second", "second", "minute", "minute", "minute", "minute", "hour", "hour",
+    ]  # fmt: skip
+    assert chosen(minute, 8 * day) == "minute" and chosen(minute, 91 * day) == "hour"

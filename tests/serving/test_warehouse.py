@@ -1,0 +1,486 @@
+"""Blocks, rollups and migrations on chDB: whatever is written however often, each message is counted once, by its last judgement."""
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data.errors import StreamError, WarehouseError
+from serving.settings import StreamSettings
+from serving.streaming import identity
+from serving.warehouse import migrate as migrations
+from serving.warehouse.blocks import _REFRESH, CHUNK, UnreadableRows, _ranges, write_block
+from serving.warehouse.connect import hold
+from serving.warehouse.forget import forget_topic
+from serving.warehouse.migrate import migrate, pending, roll_back
+
+LABELS = ("negative", "neutral", "positive")
+ROLLUPS = {"second": 1, "minute": 60, "hour": 3600}
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics"]
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with hold(tmp_path_factory.mktemp("var")) as client:
+        yield client
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """A warehouse without a schema."""
+    import clickhouse_connect
+
+    client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "empty"))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def topic(request):
+    return request.node.name
+
+
+def row(topic, partition, offset, **changes):
+    return {
+        "topic": topic, "partition": partition, "offset": offset, "id": f"{partition}-{offset}", "source": "shop",
+        "text": "x", "created_at": None, "produced_at": NOW, "predicted_at": NOW, "label": "negative", "confidence": 0.7,
+        "probabilities": [0.7, 0.2, 0.1], "sarcasm": None, "tier": "model", "model_version": "v", **changes,
+    }  # fmt: skip
+
+
+def write(client, topic, rows):
+    offsets = {}
+    for each in rows:
+        first, last = offsets.get(each["partition"], (each["offset"],) * 2)
+        offsets[each["partition"]] = min(first, each["offset"]), max(last, each["offset"])
+    write_block(client, topic, [json.dumps(each, default=datetime.isoformat).encode() for each in rows], offsets)
+
+
+def counted(rows, step_s):
+    """What a rollup should hold: by bucket and source, from the last judgement of each message."""
+    last = {}
+    for each in rows:
+        key = each["partition"], each["offset"]
+        if key not in last or each["predicted_at"] >= last[key]["predicted_at"]:
+            last[key] = each
+    sums = defaultdict(lambda: [0, 0, 0, 0, 0.0, 0.0])
+    for each in last.values():
+        begins = int((each["created_at"] or each["produced_at"]).timestamp()) // step_s * step_s
+        found = sums[begins, each["source"]]
+        score = each["probabilities"][2] - each["probabilities"][0]
+        for place, value in ((LABELS.index(each["label"]), 1), (3, 1), (4, score), (5, score * score)):
+            found[place] += value
+    return dict(sums)
+
+
+def in_rollup(client, topic, name):
+    rows = client.query(
+        "SELECT toUnixTimestamp(bucket), source, sum(negative), sum(neutral), sum(positive), sum(messages), sum(score), "
+        f"sum(score_squared) FROM rollup_{name} FINAL WHERE topic = {{topic:String}} GROUP BY bucket, source",
+        parameters={"topic": topic},
+    ).result_rows
+    return {tuple(each[:2]): list(each[2:]) for each in rows}
+
+
+def in_messages(client, topic, step_s):
+    rows = client.query(
+        f"SELECT intDiv(toUnixTimestamp(event_at), {step_s}) * {step_s} AS begins, source, countIf(label = 'negative'), "
+        "countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score) "
+        "FROM predictions AS p FINAL WHERE topic = {topic:String} GROUP BY begins, source",
+        parameters={"topic": topic},
+    ).result_rows
+    return {tuple(each[:2]): list(each[2:]) for each in rows}
+
+
+def same(client, topic, rows):
+    for name, step_s in ROLLUPS.items():
+        expected = counted(rows, step_s)
+        for found in (in_rollup(client, topic, name), in_messages(client, topic, step_s)):
+            assert found.keys() == expected.keys()
+            for key, sums in expected.items():
+                assert found[key][:4] == sums[:4], (name, key)
+                assert found[key][4:] == pytest.approx(sums[4:], abs=1e-4), (name, key)
+
+
+# Offsets on both sides of the borders of chunks.
+_OFFSETS = st.one_of(
+    st.integers(0, 20), st.builds(lambda chunk, near: chunk * CHUNK + near, st.sampled_from([1, 2, 5]), st.integers(-4, 4))
+)
+_PROBABILITIES = st.sampled_from([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9], [0.34, 0.33, 0.33], [0.5, 0.0, 0.5]])
+
+
+@st.composite
+def _messages(draw):
+    """Distinct messages: where they are, when they happened and whose they are never changes."""
+    places = draw(st.lists(st.tuples(st.integers(0, 3), _OFFSETS), min_size=1, max_size=40, unique=True))
+    return [
+        {
+            "partition": partition,
+            "offset": offset,
+            "source": draw(st.sampled_from(["shop", "news", "ü 'quoted\\'"])),
+            "produced_at": NOW + timedelta(milliseconds=draw(st.integers(0, 90_000))),
+            "created_at": draw(
+                st.one_of(
+                    st.none(),
+                    st.integers(0, 100_000).map(lambda ms: NOW - timedelta(milliseconds=ms)),
+                    st.integers(0, 4).map(lambda days: NOW - timedelta(days=days, milliseconds=1)),  # late by days
+                )
+            ),
+        }
+        for partition, offset in places
+    ]
+
+
+@st.composite
+def _blocks(draw):
+    """Blocks in which each message comes at least once, in any order, with any borders, some judged anew."""
+    messages = draw(_messages())
+    times = draw(st.permutations([*range(len(messages)), *draw(st.lists(st.integers(0, len(messages) - 1), max_size=40))]))
+    judged = [
+        {
+            **messages[n],
+            "predicted_at": NOW + timedelta(seconds=draw(st.integers(0, 3))),
+            "probabilities": (shares := draw(_PROBABILITIES)),
+            "label": LABELS[shares.index(max(shares))],
+        }
+        for n in times
+    ]
+    borders = sorted(draw(st.sets(st.integers(1, max(1, len(judged) - 1)), max_size=5)))
+    return [judged[begin:end] for begin, end in zip([0, *borders], [*borders, len(judged)], strict=True)]
+
+
+_count = iter(range(1_000_000))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(blocks=_blocks())
+def test_whatever_the_blocks_each_message_is_counted_once_by_its_last_judgement(client, blocks):
+    topic = f"any-{next(_count)}"
+    written = []
+    for block in blocks:
+        rows = [row(topic, **each) for each in block]
+        if rows:
+            write(client, topic, rows)
+        written += rows
+    same(client, topic, written)
+    for begin in range(0, len(written), 13):  # all of it again, cut otherwise: nothing changes
+        write(client, topic, written[begin : begin + 13])
+    same(client, topic, written + written)
+
+
+def test_a_crash_between_rows_and_rollups_is_mended_by_the_redelivery(client, topic, monkeypatch):
+    first = [row(topic, 0, n) for n in range(5)]
+    second = [row(topic, 0, n, label="positive", probabilities=[0.1, 0.1, 0.8]) for n in range(5, 9)]
+    write(client, topic, first)
+
+    def crash(*_, **__):
+        raise RuntimeError("Code: 210. connection lost\nstack")
+
+    with monkeypatch.context() as patch, pytest.raises(WarehouseError, match="connection lost") as caught:
+        patch.setattr(client, "command", crash)
+        write(client, topic, second)
+    assert "stack" not in str(caught.value) and not isinstance(caught.value, UnreadableRows)
+    assert sum(sums[3] for sums in in_rollup(client, topic, "hour").values()) == 5
+    write(client, topic, second)
+    same(client, topic, first + second)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b'{"topic": "t", "partition": "zero"}', b"no json", b'{"topic": "t", "unknown": 1}', b'{"label": "furious"}',
+     b'{"predicted_at": "soon"}', b'{"topic": "t"', b"\xff\xfe"],
+)  # fmt: skip
+def test_a_row_that_cannot_be_parsed_is_told_from_a_warehouse_that_does_not_answer(client, broken):
+    topic = f"broken-{next(_count)}"
+    good = [json.dumps(row(topic, 0, n), default=datetime.isoformat).encode() for n in range(3)]
+    with pytest.raises(UnreadableRows) as caught:
+        write_block(client, topic, [*good, broken], {0: (0, 3)})
+    assert "\n" not in str(caught.value.found)
+    write_block(client, topic, good, {0: (0, 2)})
+    assert sum(sums[3] for sums in in_rollup(client, topic, "hour").values()) == 3
+
+
+def test_an_empty_block_is_nothing(client, topic):
+    write_block(client, topic, [], {})
+    assert in_messages(client, topic, 1) == {}
+
+
+def test_a_block_with_dates_of_150_days(client, topic):
+    rows = [
+        row(topic, 0, n, created_at=NOW - timedelta(days=n), produced_at=NOW - timedelta(days=n / 2), source="archive")
+        for n in range(150)
+    ]
+    write(client, topic, rows)
+    # Seconds are kept for 7 days, minutes for 90, so only the hours have to be there whatever was merged meanwhile.
+    assert {key: sums[:4] for key, sums in in_rollup(client, topic, "hour").items()} == {
+        key: sums[:4] for key, sums in counted(rows, 3600).items()
+    }
+    assert sum(sums[3] for sums in in_rollup(client, topic, "second").values()) >= 7
+
+
+def test_a_refresh_of_more_than_a_million_seconds_is_one_block_for_the_views(client, topic):
+    count = 1_100_000  # ClickHouse cuts at 1,048,449 rows
+    client.command(
+        "INSERT INTO predictions (topic, partition, offset, id, source, text, produced_at, event_at, predicted_at, label, "
+        "confidence, probabilities, tier, model_version) SELECT {topic:String}, number % 200, intDiv(number, 200), '', "
+        "toString(number % 200), '', {at:DateTime('UTC')}, {at:DateTime('UTC')} - number % 5500, {at:DateTime('UTC')}, "
+        f"'neutral', 1, [0, 1, 0], '', '' FROM numbers({count})",
+        parameters={"topic": topic, "at": NOW},
+    )
+    ranges = _ranges({partition: (0, count // 200) for partition in range(200)})
+    client.command(_REFRESH.replace("RANGES", ranges), parameters={"topic": topic})
+    for name in ROLLUPS:
+        assert sum(sums[3] for sums in in_rollup(client, topic, name).values()) == count, name
+    forget_topic(client, topic)
+
+
+def test_forgetting_a_topic_takes_all_of_it_and_nothing_else(client, topic):
+    other = topic + "-kept"
+    for name in (topic, other):
+        write(client, name, [row(name, n % 3, n) for n in range(30)] + [row(name, 0, 0)])
+        client.insert("topics", [[name, "id", 3]], column_names=["topic", "topic_id", "partitions"])
+    assert forget_topic(client, topic) == 30
+    for table in ("predictions", "rollup_second", "rollup_minute", "rollup_hour", "topics"):
+        count = f"SELECT countIf(topic = {{gone:String}}), countIf(topic = {{kept:String}}) > 0 FROM {table}"
+        assert client.query(count, parameters={"gone": topic, "kept": other}).result_rows == [(0, True)], table
+    assert forget_topic(client, topic) == 0
+    rows = [row(topic, 0, n) for n in range(3)]
+    write(client, topic, rows)  # a topic of that name may come again
+    same(client, topic, rows)
+
+
+def test_old_rows_go(client):
+    kept = {"predictions": 90, "rollup_second": 7, "rollup_minute": 90, "rollup_hour": 730}
+    tables = dict(
+        client.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()").result_rows
+    )
+    for table, days in kept.items():
+        assert f"TTL {'toDateTime(produced_at)' if table == 'predictions' else 'bucket'} + toIntervalDay({days})" in tables[table]
+    assert "PARTITION BY toYYYYMMDD(produced_at)" in tables["predictions"]
+
+
+def _index(client, sql, **parameters):
+    """Granules read and there, and the names of the indices in use."""
+    lines = [line[0].strip() for line in client.query("EXPLAIN indexes = 1 " + sql, parameters=parameters).result_rows]
+    granules = [line.split()[-1].split("/") for line in lines if line.startswith("Granules: ") and "/" in line]
+    return int(granules[-1][0]), int(granules[0][1]), " ".join(lines)
+
+
+def test_reads_of_two_million_rows_skip_what_they_do_not_need(client, topic):
+    client.command(
+        "INSERT INTO predictions (topic, partition, offset, id, source, text, produced_at, predicted_at, label, confidence, "
+        "probabilities, tier, model_version) SELECT {topic:String}, number % 6, intDiv(number, 6), '', 's', '', "
+        "{at:DateTime('UTC')} + number / 1000, {at:DateTime('UTC')}, 'neutral', 1, [0, 1, 0], '', '' FROM numbers(2000000)",
+        parameters={"topic": topic, "at": NOW},
+    )
+    refresh = _REFRESH[_REFRESH.index("SELECT") : _REFRESH.index("SETTINGS")]
+    ranges = _ranges({partition: (200_000 + partition, 200_900) for partition in range(6)})
+    read, there, _ = _index(client, refresh.replace("RANGES", ranges), topic=topic)
+    assert there >= 1900 and read < 0.08 * there  # 6 of the 246 chunks, where parts overlap some more
+    recent = "SELECT count() FROM predictions FINAL WHERE event_at >= {since:DateTime64(3, 'UTC')}"
+    read, there, lines = _index(client, recent, since=NOW + timedelta(seconds=1900))
+    assert "event_at" in lines and read < 0.2 * there
+    forget_topic(client, topic)
+
+
+# Migrations
+
+
+def _old_rows(client, count=1000, days=150):
+    """Rows in the table as it was before the stream, some of them twice."""
+    old = client.query("SELECT 1 FROM system.columns WHERE table = 'predictions' AND name = 'text'").result_rows == []
+    assert old
+    for judged in ("negative", "positive"):
+        client.command(
+            "INSERT INTO predictions SELECT 'old', number % 4, number, 'm' || toString(number), 'archive', "
+            f"if(number % 2, now64(3) - number % 6000, NULL), now64(3) - toIntervalDay(number % {days}) + "
+            f"{LABELS.index(judged)}, '{judged}', 0.9, "
+            f"{'[0.9, 0.1, 0]' if judged == 'negative' else '[0, 0.1, 0.9]'}, NULL, 'model', 'v1' FROM numbers({count}) "
+            f"WHERE '{judged}' = 'negative' OR number % 3 = 0 SETTINGS max_partitions_per_insert_block = 0"
+        )
+
+
+def _run(client, name):
+    migrations._run(client, migrations._FOLDER / f"{name}.sql")
+
+
+def _totals(client, table):
+    return client.query(
+        f"SELECT sum(negative), sum(positive), sum(messages), round(sum(score), 2) FROM {table} FINAL"
+    ).result_rows[0]
+
+
+def _message_totals(client):
+    return client.query(
+        "SELECT countIf(label = 'negative'), countIf(label = 'positive'), count(), "
+        "round(sum(probabilities[3] - probabilities[1]), 2) FROM predictions FINAL"
+    ).result_rows[0]
+
+
+def _check_old(client):
+    assert _message_totals(client) == (666, 334, 1000, pytest.approx(-0.9 * 666 + 0.9 * 334, abs=0.1))
+    assert client.query(
+        "SELECT max(n) FROM (SELECT count() AS n FROM predictions FINAL GROUP BY topic, partition, offset)"
+    ).result_rows == [(1,)]
+    assert client.query("SELECT DISTINCT source, model_version FROM predictions").result_rows == [("archive", "v1")]
+
+
+def test_every_migration_goes_up_down_and_up_again(empty):
+    assert [path.stem for path in pending(empty)] == ALL
+    assert migrate(empty) == ALL and migrate(empty) == []
+    tables = _tables(empty)
+    for name in reversed(ALL):
+        assert roll_back(empty) == name
+    assert roll_back(empty) is None and _tables(empty) == {"migrations"}
+    assert migrate(empty) == ALL and _tables(empty) == tables
+    for name in reversed(ALL):
+        roll_back(empty)
+        assert migrate(empty) == [name]
+        assert _tables(empty) == tables
+        roll_back(empty)
+
+
+def _tables(client):
+    return {row[0] for row in client.query("SHOW TABLES").result_rows}
+
+
+def _upgrade_from_the_first(client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "pending", lambda client: pending(client)[:1])
+        assert migrate(client) == ALL[:1]
+    _old_rows(client)
+
+
+def test_rows_of_the_first_schema_come_along_and_are_counted(empty, monkeypatch):
+    _upgrade_from_the_first(empty, monkeypatch)
+    assert migrate(empty) == ALL[1:]
+    _check_old(empty)
+    assert _totals(empty, "rollup_hour") == _totals(empty, "rollup_minute") == _message_totals(empty)
+    assert empty.query("SELECT countIf(event_at = ifNull(created_at, produced_at)) FROM predictions FINAL").result_rows == [
+        (1000,)
+    ]
+    more = [row("old", 0, n) for n in range(100_000, 100_010)]
+    write(empty, "old", more)
+    assert _totals(empty, "rollup_hour")[2] == 1010
+    for name in reversed(ALL[1:]):
+        assert roll_back(empty) == name
+    assert _message_totals(empty)[2] == 1010  # all of them, without what the old table has no column for
+    assert migrate(empty) == ALL[1:]
+    assert _totals(empty, "rollup_hour") == _message_totals(empty) and _message_totals(empty)[2] == 1010
+
+
+class _Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, way):
+    """Cut off before and after each statement in turn, then once more to the end: no row is lost or counted twice."""
+    _upgrade_from_the_first(empty, monkeypatch)
+    if way == "down":
+        while not _newest(empty) == name:
+            roll_back(empty) if _newest(empty) > name else _next(empty, monkeypatch)
+        step = lambda: roll_back(empty)  # noqa: E731
+    else:
+        while pending(empty) and pending(empty)[0].stem < name:
+            _next(empty, monkeypatch)
+        if name == ALL[0]:
+            empty.command("TRUNCATE TABLE migrations")  # it was cut off before it could write itself down
+        step = lambda: _next(empty, monkeypatch)  # noqa: E731
+    command, cuts = empty.command, 0
+    for cut in range(20):
+        calls = iter(range(100))
+
+        def cutting(*given, calls=calls, cut=cut, **named):
+            if next(calls) == cut:
+                raise _Cut
+            return command(*given, **named)
+
+        monkeypatch.setattr(empty, "command", cutting)
+        try:
+            step()
+            break
+        except _Cut:
+            cuts += 1
+    monkeypatch.setattr(empty, "command", command)
+    assert cuts >= 2
+    if way == "down" and name == ALL[0]:
+        assert _tables(empty) == {"migrations"}
+        return
+    migrate(empty)
+    _check_old(empty)
+    assert _totals(empty, "rollup_hour") == _totals(empty, "rollup_minute") == _message_totals(empty)
+    assert _tables(empty) == {"alerts", "migrations", "predictions", "topics", *(f"rollup_{name}" for name in ROLLUPS),
+                              "rollup_minute_view", "rollup_hour_view"}  # fmt: skip
+
+
+def _newest(client):
+    return client.query("SELECT max(name) FROM migrations").result_rows[0][0]
+
+
+def _next(client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "pending", lambda client: pending(client)[:1])
+        migrate(client)
+
+
+def test_a_warehouse_of_a_later_version_is_refused(tmp_path):
+    with hold(tmp_path) as client:
+        client.command("INSERT INTO migrations VALUES ('0099_from_the_future', now())")
+    with pytest.raises(WarehouseError, match=r"(?s)later version.*0099_from_the_future.*Update"), hold(tmp_path):
+        pass
+    with pytest.raises(WarehouseError, match="later version"), hold(tmp_path):  # and the lock was let go
+        pass
+
+
+def test_a_folder_that_cannot_be_one(tmp_path):
+    (tmp_path / "warehouse").write_text("a file")
+    with pytest.raises(WarehouseError, match="cannot be opened"), hold(tmp_path):
+        pass
+    (tmp_path / "warehouse").unlink()
+    with hold(tmp_path) as client:
+        assert pending(client) == []
+
+
+# Whether a topic is the one that the warehouse knows
+
+
+@pytest.fixture
+def same_topic(client, monkeypatch, tmp_path, topic):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def connect(var, *, own):
+        assert not own
+        yield client
+
+    monkeypatch.setattr(identity, "connect", connect)
+
+    def check(topic_id, partitions):
+        monkeypatch.setattr(identity, "_topic_id", lambda settings: topic_id)
+        identity.need_same_topic(StreamSettings(topic=topic), tmp_path, partitions)
+
+    return check
+
+
+def test_a_topic_made_anew_is_refused(same_topic, client, topic):
+    same_topic("first", 6)
+    same_topic("first", 6)
+    with pytest.raises(StreamError, match=rf"(?s)not the one.*id second.*id first.*warehouse forget {topic}"):
+        same_topic("second", 6)
+    forget_topic(client, topic)
+    same_topic("second", 6)
+
+
+def test_a_topic_may_grow_but_not_shrink(same_topic):
+    same_topic("id", 3)
+    same_topic("id", 6)
+    with pytest.raises(StreamError, match=r"(?s)found: 5 partitions.*expected: 6 partitions"):
+        same_topic("id", 5)
