@@ -48,6 +48,10 @@ train: setup ## Train, benchmark, export, gate and register on all rows (about a
 serve: setup ## Answer with the production model on http://127.0.0.1:3000
 	@$(BIN)/groundswell serve
 
+.PHONY: kafka
+kafka: setup ## A real Kafka on 127.0.0.1:9092 with the topics, until Ctrl-C (Java 17, Maven); says the three commands of the stream
+	@$(BIN)/groundswell stream kafka
+
 .PHONY: dagster
 dagster: setup ## The graph, its runs and checks on http://127.0.0.1:3001
 	@$(BIN)/dagster dev --host 127.0.0.1 --port 3001
@@ -80,8 +84,9 @@ test: system check ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: soak
-soak: setup ## The API at twice its capacity for a minute: who is answered, who is refused, how memory grows
+soak: setup ## The API at twice its capacity for a minute; then the stream, with something killed at random fifty times (20 minutes)
 	@SOAK_S=60 $(BIN)/python -m pytest tests/serving/test_abuse.py -k twice -s
+	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
 
 .PHONY: bench
 bench: setup ## Ratios against named peers, with spread, CPU time beside wall time
@@ -90,6 +95,10 @@ bench: setup ## Ratios against named peers, with spread, CPU time beside wall ti
 .PHONY: bench-api
 bench-api: setup ## The API under load beside FastAPI, BentoML's batcher and LitServe, the same texts and processors (wrk, if installed, sends the load)
 	@$(BIN)/python -m orchestration.bench_api $(ARGS)
+
+.PHONY: bench-stream
+bench-stream: setup ## The stream on a real Kafka: against a naive worker and bulk classify, latency, a burst, alerts beside ADWIN and Page-Hinkley
+	@$(BIN)/python -m orchestration.bench_stream $(ARGS)
 
 .PHONY: lock
 lock: $(UV) ## Resolve requirements.lock anew

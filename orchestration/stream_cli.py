@@ -115,11 +115,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the group: partitions, lag, rates, workers, versions, dead letters."""
-    from serving.streaming.status import read_status
-
     from orchestration.layout import Layout
     from orchestration.stream_view import show_status, watch_status
     from serving.settings import StreamSettings
+    from serving.streaming.status import read_status
 
     var, settings = Layout.load().var, StreamSettings.load()
     if as_json:

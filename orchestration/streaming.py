@@ -100,6 +100,8 @@ def run_up(console: Console, *, max_workers: int | None) -> None:
     from serving.webhook import notify
 
     stop = stop_on_signals()
+    # Workers of one machine share its processors: a thread each, so that one more worker is one more processor
+    os.environ.setdefault("GROUNDSWELL_STREAM__THREADS", "1")
     settings = StreamSettings.load(max_workers=max_workers)
     hook = AlertSettings.load().webhook
     python = [sys.executable, "-m", "orchestration.cli"]

@@ -134,7 +134,10 @@ def _river(
     skip: int,
     most: int | None = None,
 ) -> np.ndarray:
-    """A detector of river's, fed the mean of each second, standardised by mean and deviation of quiet seconds; ends after `most`."""
+    """A detector of river's, fed the mean of each second, standardised by mean and deviation of quiet seconds.
+
+    It ends after `most` alarms.
+    """
     detector, mean, deviation = make(setting), *scale
     fed = ((values[1] / np.maximum(values[0], 1) - mean) / deviation).tolist()
     found: list[int] = []
@@ -186,9 +189,7 @@ def _contestants(
     means = values[1] / np.maximum(values[0], 1)
     scale = (float(means.mean()), float(means.std()))
     if find_spec("river") is None:
-        say(
-            "River is not installed: its detectors are left out. To have them: uv pip install river --constraint requirements.lock"
-        )
+        say("River is not installed, so its detectors are left out: uv pip install river --constraint requirements.lock")
         return found
     most = 100 + 20 * at  # far too many: no need to count on
     adwin = partial(_river, _adwin, scale)
@@ -197,7 +198,7 @@ def _contestants(
     for points in (5, 10):  # its delta is half of the shift it is made for
         delta = points / POINTS / 2 / scale[1]
         page = partial(_river, partial(_page_hinkley, delta), scale)
-        setting = _tune(lambda x, page=page: len(page(x, values, 0, most)), 0.5, 60.0, allowed)
+        setting = _tune(lambda x, page=page: len(page(x, values, 0, most)), 0.01, 60.0, allowed)
         name = f"{PAGE_HINKLEY} for {points} points"
         found[name] = partial(page, setting), f"delta {delta:.2f} σ, threshold {setting:.1f}"
     return found
@@ -208,7 +209,7 @@ def run(
     lateness_s: float = 2.0, block_age_s: float = 0.25, rates: tuple[int, ...] = RATES, seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Measure every cell. Takes some six minutes of one processor; scores are kept in `var/bench`.
+    """Measure every cell. Takes some four minutes of one processor; scores are kept in `var/bench`.
 
     Args:
         bundle: Judges the texts.

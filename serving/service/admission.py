@@ -22,7 +22,7 @@ from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 SCOPE_OF = {
-    **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results"), "classify"),
+    **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results", "/v1/live"), "classify"),
     "/v1/feedback": "feedback",
     "/metrics": "admin",
 }

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from data.settings import PathSettings
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
 from serving.service.answering import Answering
@@ -22,6 +23,7 @@ from serving.service.feedback_route import feedback_route
 from serving.service.job_routes import accept, job_routes
 from serving.service.jobs import JobsUnavailable, work_forever
 from serving.service.keys import Key
+from serving.service.live import live_route
 from serving.service.openapi import openapi
 from serving.service.problems import Refused
 from serving.service.reading import parse_body, read_body
@@ -104,6 +106,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             *job_routes(lambda: answering().jobs),
             feedback_route(answering),
             Route("/v1/model", show_model),
+            live_route(PathSettings.load().var),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             Route("/", to_docs),

@@ -14,7 +14,8 @@ from serving.bundle import read_bundle
 BENTO_NAME = "sentiment"
 PACKAGES = [
     "numpy", "onnxruntime", "tokenizers", "pydantic", "pydantic-settings", "pyyaml", "prometheus-client", "bentoml", "boto3",
-    "cachetools", "limits", "opentelemetry-exporter-otlp-proto-http", "redis", "structlog", "tenacity",
+    "cachetools", "clickhouse-connect", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http", "redis", "structlog",
+    "tenacity",
 ]  # fmt: skip
 """What the service's image holds, in the versions that are installed here; no torch, no transformers."""
 _TIMEOUT_S = 300

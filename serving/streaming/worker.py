@@ -455,7 +455,7 @@ class Worker:
                     written_at=time.time(),
                     state=self._state,
                     detail=self._detail,
-                    version=self._model().name,
+                    version=getattr(self._model(), "name", ""),
                     partitions=tuple(sorted(self._owned)),
                     messages=self._messages,
                     dead_letters=self._dead,

@@ -126,9 +126,12 @@ class World:
             found = reader.measure(self.topic)
             assert sum(partition.lag for partition in found) == 0, found
 
-        Retrying(retry=retry_if_exception_type((AssertionError, StreamError)), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.3), reraise=True)(
-            lag
-        )
+        Retrying(
+            retry=retry_if_exception_type((AssertionError, StreamError)),
+            stop=stop_after_delay(timeout_s),
+            wait=wait_fixed(0.3),
+            reraise=True,
+        )(lag)
 
     def check(self, expected: int, *, dead: int = 0) -> None:
         """Each numbered message is there once, in the rows and in every rollup; the dead letters are exactly the others."""
@@ -169,6 +172,12 @@ class World:
                 assert +found == wanted, f"rollup_{level}: {sum(row[-1] for row in sums)} of {expected}"
         letters = [letter for letter in read_dead_letters(self.settings, everything=True) if letter.topic == self.topic]
         assert {(letter.partition, letter.offset) for letter in letters} == poison
+
+    def check_rows(self, expected: int) -> None:
+        """The warehouse holds so many messages of the topic."""
+        with connect(self.var, own=False) as client:
+            query = "SELECT count() FROM predictions FINAL WHERE topic = {topic:String}"
+            assert client.query(query, parameters={"topic": self.topic}).result_rows == [(expected,)]
 
     def read_topic(self, topic: str, *, committed_only: bool = False) -> list[Any]:
         """All messages of a topic, straight from the broker."""

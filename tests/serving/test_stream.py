@@ -1,29 +1,59 @@
-"""Events through the broker, the worker and the warehouse: real librdkafka, real chDB."""
+"""Decoding, judging and the replay: real librdkafka, real chDB, no Kafka."""
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.contracts import Event
+from data.contracts import Event, Prediction
 from data.errors import StreamError, WarehouseError
+from serving.bundle import BUNDLE_ENV
 from serving.classifier import Classifier
+from serving.settings import StreamSettings
 from serving.streaming import replay
-from serving.streaming.broker import DEAD_LETTERS, PREDICTIONS, QUIET, in_process_broker
 from serving.streaming.decode import dead_letter, decode
+from serving.streaming.judging import judge
 from serving.streaming.replay import run_stream
-from serving.streaming.worker import Worker
-from serving.warehouse.store import label_counts, open_warehouse
+from serving.streaming.worker import Worker, _cut
+from serving.warehouse.connect import hold
 from tests.make import text_of
 from tests.models import tiny_bundle
 
 LABELS = ("negative", "neutral", "positive")
+NOW_MS = 1_790_000_000_123
 
 
 def event(n):
     return {"id": f"m{n}", "text": text_of(LABELS[n % 3], n), "source": "test"}
+
+
+class Message:
+    """As the consumer gives them."""
+
+    def __init__(self, value, offset=0, partition=0):
+        self._value, self._offset, self._partition = value, offset, partition
+
+    def value(self):
+        return self._value
+
+    def timestamp(self):
+        return 1, NOW_MS
+
+    def topic(self):
+        return "t"
+
+    def partition(self):
+        return self._partition
+
+    def offset(self):
+        return self._offset
+
+
+def messages(*values):
+    return [Message(value if isinstance(value, bytes) else json.dumps(value).encode(), n) for n, value in enumerate(values)]
 
 
 @pytest.fixture(scope="module")
@@ -43,78 +73,116 @@ def test_what_is_wrong_with_a_message_is_named():
     assert decode(None) == "empty message"
     assert "id" in str(decode(b'{"text": "x"}'))
     assert "text" in str(decode(b'{"id": "1", "text": 5}'))
+    assert "future" in str(decode(json.dumps({**event(1), "future": 1}).encode()))
     assert isinstance(decode(json.dumps(event(1)).encode()), Event)
+
+
+@given(st.integers(-4_000_000_000, 4_000_000_000))
+def test_a_date_is_judged_by_the_arrival_and_not_by_this_clock(seconds):
+    when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    value = json.dumps({**event(1), "created_at": when.isoformat()}).encode()
+    found = decode(value, arrived_s=seconds - 10, max_ahead_s=5)
+    assert isinstance(found, str), "ahead"
+    found = decode(value, arrived_s=seconds + 10**9, max_ahead_s=5)
+    assert isinstance(found, Event) == (seconds >= 0)
+
+
+def test_a_judged_message_is_a_prediction_of_the_contract_and_a_row_with_its_text(classifier):
+    settings = StreamSettings.load()
+    judged = judge(messages({**event(0), "created_at": "2026-11-21T10:00:00Z"}, b"broken", event(2)), classifier, settings)
+    assert [m.offset() for m in judged.origins] == [0, 2] and [m.offset() for m, _ in judged.letters] == [1]
+    for encoded, row, label in zip(judged.predictions, judged.rows, ("negative", "positive"), strict=True):
+        prediction = Prediction.model_validate_json(encoded)
+        assert set(json.loads(encoded)) == set(Prediction.model_fields)
+        assert prediction.label == label and prediction.model_version == classifier.name
+        assert json.loads(row) == {
+            **json.loads(encoded),
+            "text": text_of(label, int(prediction.id[1:])),
+            "produced_at": NOW_MS / 1000,
+        }
+
+
+def test_where_a_batch_fails_only_the_guilty_rows_are_dead(classifier):
+    class Fragile:
+        name = "fragile"
+
+        def classify_timed(self, texts):
+            if any("guilty" in text for text in texts):
+                raise RuntimeError("out of range")
+            return classifier.classify_timed(texts)
+
+    events = [event(n) for n in range(50)]
+    for n in (3, 4, 31):
+        events[n]["text"] = f"guilty {n}"
+    judged = judge(messages(*events), Fragile(), StreamSettings.load())
+    assert sorted(m.offset() for m, _ in judged.letters) == [3, 4, 31]
+    assert [m.offset() for m in judged.origins] == [n for n in range(50) if n not in {3, 4, 31}]
+    assert [json.loads(p)["label"] for p in judged.predictions] == [LABELS[m.offset() % 3] for m in judged.origins]
+    assert all("fragile" in reason and "out of range" in reason for _, reason in judged.letters)
+
+
+@given(st.lists(st.integers(0, 200_000), max_size=60))
+def test_micro_batches_keep_order_and_budget(sizes):
+    batches = list(_cut([Message(b"x" * size, n) for n, size in enumerate(sizes)], 8_192))
+    assert [m.offset() for batch in batches for m in batch] == list(range(len(sizes)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(len(m.value()) // 4 for m in batch) <= 8_192
 
 
 @pytest.mark.integration
 def test_every_message_is_counted_once_however_often_it_is_replayed(classifier, tmp_path):
     events = [event(n) for n in range(600)] + [b"no json", b'{"id": "x"}']
     for _ in range(2):
-        summary = run_stream(events, classifier, tmp_path / "warehouse", run_id="run")
+        summary = run_stream(events, classifier, tmp_path, run_id="run")
         assert (summary.messages, summary.dead_letters) == (600, 2)
         assert summary.labels == {"negative": 200, "neutral": 200, "positive": 200}
-        assert summary.version == classifier.name and summary.p50_ms <= summary.p95_ms
-    other = run_stream(events[:30], classifier, tmp_path / "warehouse", run_id="other")
+        assert summary.version == classifier.name
+    other = run_stream(events[:30], classifier, tmp_path, run_id="other")
     assert other.messages == 30
-
-
-def consume(bootstrap, topic, count):
-    from confluent_kafka import Consumer
-
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": topic, "auto.offset.reset": "earliest", **QUIET})
-    consumer.subscribe([topic])
-    found = []
-    while len(found) < count:
-        got = consumer.consume(count, 10)
-        assert got, f"{len(found)} of {count} messages in {topic}"
-        found += [message for message in got if message.error() is None]
-    consumer.close()
-    return found
-
-
-@pytest.mark.integration
-def test_a_worker_that_dies_before_its_commit_loses_and_doubles_nothing(classifier, tmp_path):
-    from confluent_kafka import Producer
-
-    class Dies(Worker):
-        def _produce(self, topic, key, value):
-            raise RuntimeError("killed after the warehouse has the batch")
-
-    from serving.settings import StreamSettings
-
-    settings = StreamSettings.load(batch_messages=50)
-    with in_process_broker() as bootstrap, open_warehouse(tmp_path / "w") as client:
-        producer = Producer({"bootstrap.servers": bootstrap, **QUIET})
-        for n in range(90):
-            producer.produce("t", json.dumps(event(n)).encode())
-        producer.produce("t", b"broken")
-        assert producer.flush(10) == 0
-        first = Dies(bootstrap, "t", classifier, client, settings)
-        with pytest.raises(RuntimeError):
-            while True:
-                first.step()
-        first.close()
-        second = Worker(bootstrap, "t", classifier, client, settings)
-        done = 0
-        while done < 91:
-            done += second.step()
-        second.close()
-        assert label_counts(client, "t") == {"negative": 30, "neutral": 30, "positive": 30}
-        predictions = [json.loads(message.value()) for message in consume(bootstrap, PREDICTIONS, 90)]
-        assert {p["id"] for p in predictions} == {f"m{n}" for n in range(90)}
-        letter = json.loads(consume(bootstrap, DEAD_LETTERS, 1)[0].value())
-        assert base64.b64decode(letter["original_base64"]) == b"broken" and letter["topic"] == "t"
 
 
 @pytest.mark.integration
 def test_a_stalled_worker_is_an_error_and_not_a_wait_for_ever(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(replay, "STALL_S", 0.5)
-    monkeypatch.setattr(Worker, "step", lambda self: 0)
+    monkeypatch.setattr(Worker, "run", lambda self, stop: stop.wait())
     with pytest.raises(StreamError, match="got nothing"):
-        run_stream([event(1)], classifier, tmp_path / "w", run_id="r")
+        run_stream([event(1)], classifier, tmp_path, run_id="r")
 
 
 def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(WarehouseError, match="cannot be opened"), open_warehouse(tmp_path / "file"):
+    (tmp_path / "warehouse").write_text("in the way")
+    with pytest.raises(WarehouseError, match="cannot be opened"), hold(tmp_path):
         pass
+
+
+def test_the_model_follows_production_and_a_broken_one_changes_nothing(tmp_path, monkeypatch):
+    import threading
+
+    from serving.streaming import model as following
+    from training.registry import append_ledger
+
+    def put_in_production(bundle, directory=None):
+        folder = directory or str(bundle.directory.relative_to(tmp_path))
+        append_ledger(tmp_path, {"alias": "production", "to": "1", "bundle": folder})
+
+    monkeypatch.delenv(BUNDLE_ENV, raising=False)
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+    monkeypatch.setattr(following, "LOOK_S", 0.02)
+    first = tiny_bundle(tmp_path / "bundles" / "first")
+    second = tiny_bundle(tmp_path / "bundles" / "second", strength=3.0)
+    put_in_production(first)
+    followed = following.Followed(tmp_path)
+    assert followed.current.name == first.manifest.version
+    stop, changed = threading.Event(), threading.Event()
+    monkeypatch.setattr(following.metrics.MODEL, "clear", changed.set)
+    thread = threading.Thread(target=followed.follow, args=(stop,))
+    thread.start()
+    try:
+        (tmp_path / "bundles" / "broken").mkdir()
+        put_in_production(first, directory="bundles/broken")
+        put_in_production(second)
+        assert changed.wait(10) and not stop.wait(0.1)
+        assert followed.current.name == second.manifest.version
+    finally:
+        stop.set()
+        thread.join()

@@ -28,7 +28,9 @@ def children(world: World, kind: str) -> list[psutil.Process]:
         found = read_json(world.var / "stream" / "supervisor.json")["children"]
     except (OSError, ValueError):
         return []
-    wanted = [child["pid"] for name, child in found.items() if name != "alerts" and (name == "warehouse") == (kind == "warehouse")]
+    wanted = [
+        child["pid"] for name, child in found.items() if name != "alerts" and (name == "warehouse") == (kind == "warehouse")
+    ]
     return [psutil.Process(pid) for pid in wanted if pid and psutil.pid_exists(pid)]
 
 

@@ -145,7 +145,7 @@ def measure(bench: Bench) -> Outcome:
     said = [
         f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: no "
         f"more waits than comes in {CALM_S:g} s. Rebalances: changes of who holds which partition, seen twice a second.",
-        "Ours has its defaults (as many workers as processors), and its supervisor, alerts and warehouse are in what is counted; "
+        "Every worker has one thread. Ours may have as many as processors; its supervisor, alerts and warehouse are in its CPU; "
         "the others begin with the fewest workers they may have.",
         f"Plot: {plot.name}",
     ]

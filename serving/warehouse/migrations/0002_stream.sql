@@ -1,4 +1,5 @@
 -- Granules of 1,024 rows: every block reads its chunks again for the rollups, and larger granules hold more of their neighbours.
+-- Kept for 90 days from when it was written, not from when it arrived: an old topic read today has to stay while its chunks fill.
 
 DROP TABLE IF EXISTS predictions_2;
 
@@ -21,13 +22,12 @@ CREATE TABLE predictions_2
     sarcasm Nullable(Float32),
     tier LowCardinality(String),
     model_version LowCardinality(String),
-    written_at DateTime64(3, 'UTC') DEFAULT now64(3),
-    INDEX event_at event_at TYPE minmax GRANULARITY 8
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = ReplacingMergeTree(predicted_at)
 PARTITION BY toYYYYMMDD(produced_at)
 ORDER BY (topic, partition, offset)
-TTL toDateTime(produced_at) + INTERVAL 90 DAY
+TTL toDateTime(written_at) + INTERVAL 90 DAY
 SETTINGS index_granularity = 1024;
 
 INSERT INTO predictions_2 (topic, partition, offset, id, source, created_at, produced_at, predicted_at, label, confidence,
