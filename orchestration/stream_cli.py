@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -31,6 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothi
 WithParent = Annotated[
     bool, typer.Option("--with-parent", hidden=True, help="End when standard input does: whoever started it has gone.")
 ]
+Every = Literal["second", "minute", "hour"]
 BAD_SETTINGS = 78
 """EX_CONFIG of sysexits.h: starting again would not help."""
 
@@ -208,11 +209,10 @@ def serve(with_parent: WithParent = False) -> None:
 
 @warehouse_app.command("ask")
 def ask_question(
-    question: Annotated[
-        str, typer.Argument(help="distribution, trend, volume, sources, top_negative, latency, versions, alerts.")
-    ],
+    question: Annotated[str, typer.Argument(help="Such as distribution or lag; a wrong one is answered with all.")],
     hours: Annotated[float, typer.Option(help="Of event time, back from now.", min=0)] = 1.0,
     source: Annotated[str, typer.Option(help="Only of this source.")] = "",
+    every: Annotated[Every | None, typer.Option(help="second, minute or hour; without it as the span asks for.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -222,7 +222,7 @@ def ask_question(
     from serving.warehouse.questions import ask
 
     with connect(Layout.load().var) as client:
-        rows = ask(client, question, since=datetime.now(UTC) - timedelta(hours=hours), source=source, limit=limit)
+        rows = ask(client, question, since=datetime.now(UTC) - timedelta(hours=hours), source=source, every=every, limit=limit)
     _print_rows(rows, title=question, as_json=as_json)
 
 

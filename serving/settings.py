@@ -56,7 +56,7 @@ class StreamSettings(Settings):
     group: str = "groundswell"
     batch_messages: int = Field(default=512, ge=1, le=10_000)
     """Most messages of one micro-batch."""
-    batch_tokens: int = Field(default=8_192, ge=1)
+    batch_tokens: int = Field(default=16_384, ge=1)
     """A micro-batch is closed when it holds about so many tokens (four characters each), or at its age."""
     batch_age_ms: int = Field(default=50, ge=1)
     """A lone message waits at most this long for company."""
@@ -72,7 +72,7 @@ class StreamSettings(Settings):
     """When partitions are taken away or the worker is told to stop, it finishes what it has read for at most this long."""
     dead_letter_limit: float = Field(default=0.2, gt=0, le=1)
     """The worker stops when more than this share of the last 1,000 messages went to the dead letters."""
-    max_ahead_s: float = Field(default=300.0, gt=0)
+    max_ahead_s: float = Field(default=300.0, gt=0, le=86_400)
     """A message dated further than this after its arrival at the broker is a dead letter."""
     transactions: bool = False
     """Whether predictions and offsets are one Kafka transaction: readers of committed messages then see each prediction once."""

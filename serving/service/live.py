@@ -1,8 +1,8 @@
 """`WS /v1/live`: alerts as they open and close.
 
-One reader asks the warehouse for all viewers, and only while there are any. A viewer gets a snapshot first (the alerts of the last
-day), then each alert that is new or has changed, and word when the warehouse goes away. One that does not keep up is closed, and
-may come again: it loses nothing, since the next snapshot holds it.
+One reader asks the warehouse for all viewers, and only while there are any. A viewer gets a snapshot first (the alerts of the
+last day), then each alert that is new or has changed, and word when the warehouse goes away. One that does not keep up is closed,
+and may come again: it loses nothing, since the next snapshot holds it.
 """
 
 import asyncio

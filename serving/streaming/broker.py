@@ -83,7 +83,7 @@ def create_topics(settings: StreamSettings, *, partitions: int = 6, replication:
     Raises:
         StreamError: The broker does not answer or refuses.
     """
-    from confluent_kafka import KafkaException
+    from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
@@ -97,8 +97,14 @@ def create_topics(settings: StreamSettings, *, partitions: int = 6, replication:
             for name, (count, config) in wanted.items()
             if name not in there
         ]
-        for made in admin.create_topics(missing, operation_timeout=TIMEOUT_S).values() if missing else ():
-            made.result(TIMEOUT_S)
+        made = []
+        for name, asked in (admin.create_topics(missing, operation_timeout=TIMEOUT_S) if missing else {}).items():
+            try:
+                asked.result(TIMEOUT_S)
+                made.append(name)
+            except KafkaException as error:  # somebody else made it just now
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
     except KafkaException as error:
         raise StreamError("The topics cannot be made.", found=error.args[0].str(), remedy="Is it the right broker?") from error
-    return [topic.topic for topic in missing]
+    return made

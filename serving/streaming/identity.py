@@ -20,7 +20,8 @@ def need_same_topic(settings: StreamSettings, var: Path, partitions: int) -> Non
         rows = client.query(
             "SELECT topic_id, partitions FROM topics FINAL WHERE topic = {topic:String}", parameters={"topic": settings.topic}
         ).result_rows
-        if rows and (rows[0][0] != topic_id or rows[0][1] > partitions):
+        known = rows[0][0] if rows else ""
+        if rows and ((known and topic_id and known != topic_id) or rows[0][1] > partitions):
             raise StreamError(
                 f"The topic {settings.topic} is not the one whose messages the warehouse holds.",
                 found=f"{partitions} partitions, id {topic_id}",
@@ -28,12 +29,16 @@ def need_same_topic(settings: StreamSettings, var: Path, partitions: int) -> Non
                 remedy="A topic made anew numbers its messages from zero, so they would replace old rows. Give it another name "
                 "(GROUNDSWELL_STREAM__TOPIC), or, if the old rows may go: groundswell warehouse forget " + settings.topic,
             )
-        if not rows or rows[0][1] != partitions:
-            client.insert("topics", [[settings.topic, topic_id, partitions]], column_names=["topic", "topic_id", "partitions"])
+        if not rows or rows[0][1] != partitions or (topic_id and not known):
+            client.insert(
+                "topics", [[settings.topic, topic_id or known, partitions]], column_names=["topic", "topic_id", "partitions"]
+            )
 
 
 def _topic_id(settings: StreamSettings) -> str:
-    """The broker's own id of the topic; empty where it has none (before Kafka 2.8, and librdkafka's in-process broker)."""
+    """The broker's own id of the topic. Empty where it has none (librdkafka's in-process broker) or does not say it now: then the
+    worker takes the topic for the same.
+    """
     from confluent_kafka import KafkaException, TopicCollection
     from confluent_kafka.admin import AdminClient
 

@@ -1,4 +1,4 @@
-"""A stream for tests: a real Kafka, the warehouse's owner and workers as processes, numbered messages, and what has to hold in the end."""
+"""A stream for tests: a real Kafka, the warehouse's owner and workers as processes, and what has to hold in the end."""
 
 import json
 import os
@@ -184,8 +184,9 @@ class World:
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer(
-            {**client_config(self.settings), "group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": False,
-             "isolation.level": "read_committed" if committed_only else "read_uncommitted", "fetch.message.max.bytes": 8 * 1024 * 1024}
+            {**client_config(self.settings), "group.id": "reader", "enable.auto.commit": False,
+             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+             "fetch.message.max.bytes": 8 * 1024 * 1024}
         )  # fmt: skip
         found = []
         for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
