@@ -105,7 +105,8 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
                 if worker.committed > done:
                     done, last = worker.committed, now
                     if progress:
-                        progress(f"{done:,} messages", done / produced)
+                        rate = done / max(now - started, 1e-9)
+                        progress(f"{done:,} messages, {rate:,.0f} a second, {worker.waiting:,} in hand", done / produced)
                 elif now - last > STALL_S:
                     raise StreamError(
                         f"The worker got nothing for {STALL_S:g} s.",

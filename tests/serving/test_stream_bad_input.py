@@ -121,3 +121,42 @@ def test_a_broker_that_never_comes_ends_the_worker_with_what_it_waited_for(tmp_p
         worker.Worker(settings, tmp_path, lambda: None, name="w").run(threading.Event())  # type: ignore[arg-type,return-value]
     (heartbeat,) = read_heartbeats(tmp_path)
     assert heartbeat.state == "failed"
+
+
+@pytest.mark.integration
+def test_a_user_without_rights_is_told_which(bundle, tmp_path):
+    from confluent_kafka.admin import (
+        AclBinding,
+        AclOperation,
+        AclPermissionType,
+        ResourcePatternType,
+        ResourceType,
+    )
+
+    class WithAcls(LocalKafka):
+        def _write_config(self):
+            path = super()._write_config()
+            with path.open("a") as file:
+                file.write("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n")
+                file.write("allow.everyone.if.no.acl.found=true\n")
+            return path
+
+    with WithAcls(tmp_path / "kafka") as kafka:
+        kafka.create_topics(topics("forbidden"))
+        rule = AclBinding(
+            ResourceType.TOPIC,
+            "forbidden",
+            ResourcePatternType.LITERAL,
+            "User:ANONYMOUS",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.DENY,
+        )
+        for made in kafka.admin().create_acls([rule]).values():
+            made.result(20)
+        world = World(kafka, tmp_path / "var", bundle, "forbidden")
+        try:
+            world.owner()
+            fails(world, world.worker("w1"), "The broker lets this user not read", "Grant READ")
+        finally:
+            world.end()

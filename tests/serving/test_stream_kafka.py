@@ -15,7 +15,7 @@ from tests.models import tiny_bundle
 from tests.serving.stream_world import World, end, numbered, topics
 
 pytestmark = pytest.mark.integration
-TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share")
+TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk")
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +203,53 @@ def test_dead_letters_are_listed_and_replayed_once(world):
     with_row = {p["id"] for p in world.predictions()}
     assert with_row == {"n-1", "n-7"}
     assert [letter.original for letter in pending()] == [b"never an event"]  # it died again
+
+
+@of("swap")
+def test_a_new_production_model_takes_over_between_batches_and_nothing_waits_or_is_lost(world):
+    from training.registry import append_ledger
+
+    def produce_with(bundle):
+        append_ledger(world.var, {"alias": "production", "to": "1", "bundle": str(bundle.directory.relative_to(world.var))})
+
+    first, second = (tiny_bundle(world.var / "bundles" / name, strength=strength) for name, strength in (("a", 2.0), ("b", 3.0)))
+    produce_with(first)
+    world.owner()
+    worker = world.worker("w1", GROUNDSWELL_BUNDLE_DIR="")
+    with world.producing((numbered(n) for n in range(12_000)), rate=1_500):
+        world_waits(lambda: any(h.messages > 3_000 for h in read_heartbeats(world.var)))
+        produce_with(second)
+        world_waits(lambda: any(h.version == second.manifest.version for h in read_heartbeats(world.var)))
+    world.settled()
+    assert worker.poll() is None
+    world.check(12_000)
+    versions = [p["model_version"] for p in sorted(world.predictions(), key=lambda p: p["predicted_at"])]
+    assert set(versions) == {first.manifest.version, second.manifest.version}
+    change = versions.index(second.manifest.version)
+    # Two judges work at once, so batches of both may stand beside each other for a moment, and no longer.
+    assert first.manifest.version not in versions[change + 2 * world.settings.batch_messages :]
+
+
+@of("disk")
+def test_a_full_disk_under_the_warehouse_is_waited_for(world, tmp_path, request):
+    import shutil
+    import subprocess
+
+    world.var.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(world.var)], check=False).returncode:
+        pytest.skip("no small file system can be mounted here")
+    request.addfinalizer(lambda: subprocess.run(["umount", "-l", str(world.var)], check=True))
+    world.owner()
+    worker = world.worker("w1")
+    world.produce(numbered(n) for n in range(1_000))
+    world.settled()
+    ballast = world.var / "ballast"
+    with ballast.open("wb") as file:
+        file.write(b"\0" * (shutil.disk_usage(world.var).free - 200_000))
+    world.produce(numbered(n) for n in range(1_000, 20_000))
+    said = world.var / "worker.log"
+    world_waits(lambda: "the sink waits" in said.read_text() or "heartbeat cannot be written" in said.read_text())
+    ballast.unlink()
+    world.settled()
+    assert worker.poll() is None
+    world.check(20_000)
