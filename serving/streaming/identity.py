@@ -46,5 +46,5 @@ def _topic_id(settings: StreamSettings) -> str:
     try:
         asked = admin.describe_topics(TopicCollection([settings.topic]), request_timeout=TIMEOUT_S)
         return str(asked[settings.topic].result(TIMEOUT_S).topic_id)
-    except KafkaException:
+    except (KafkaException, TimeoutError):
         return ""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,21 @@ class Judged:
         """Append another batch."""
         for name in ("messages", "origins", "predictions", "rows", "letters"):
             getattr(self, name).extend(getattr(other, name))
+
+
+def cut(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
+    """Micro-batches of about so many tokens, at four bytes each, in order; a message larger than that is one by itself."""
+    batch: list[Any] = []
+    weight = 0
+    for message in messages:
+        size = len(message.value() or b"") // 4
+        if batch and weight + size > tokens:
+            yield batch
+            batch, weight = [], 0
+        batch.append(message)
+        weight += size
+    if batch:
+        yield batch
 
 
 def judge(messages: Sequence[Any], model: Judge, settings: StreamSettings) -> Judged:

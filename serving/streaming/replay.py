@@ -68,7 +68,7 @@ def run_stream(
             produced += 1
         if producer.flush(TIMEOUT_S):
             raise StreamError("The in-process broker does not take the messages.")
-        worker = Worker(settings, var, lambda: classifier, name="replay")
+        worker = Worker(settings, var, lambda: classifier, name="replay", identified=False)
         seconds = _drain(worker, produced, progress)
         with connect(var, own=False) as client:
             counted = client.query(

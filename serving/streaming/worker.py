@@ -14,12 +14,11 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 from tenacity import (
     RetryCallState,
@@ -35,17 +34,16 @@ from data.errors import GroundswellError, StreamError
 from serving.settings import StreamSettings
 from serving.streaming import metrics
 from serving.streaming.broker import BrokerAway, client_config, need_topic
-from serving.streaming.heartbeat import Heartbeat, beat, this_process
 from serving.streaming.identity import need_same_topic
-from serving.streaming.judging import Judged, judge
+from serving.streaming.judging import Judged, cut, judge
 from serving.streaming.model import Judge
 from serving.streaming.sink import Sink, forgivable
+from serving.streaming.vitals import Vitals
 from serving.threads import cpu_quota
 from serving.warehouse.connect import WarehouseAway
 
 SESSION_MS = 6_000
 """A worker that dies hands its partitions on after this; the least that brokers allow by default."""
-HEARTBEAT_S = 1.0
 START_S = 60.0
 """Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
 LOOK_S = 0.1
@@ -55,7 +53,6 @@ AHEAD = 4
 PATIENCE_S = 1.0
 LETTERS_OF = 1_000
 """The share of dead letters is that of the last so many messages, once there are a fifth of them."""
-RATE_S = 10.0
 _log = structlog.get_logger()
 
 
@@ -67,7 +64,14 @@ class Worker:
     """One worker. `run` may be called once."""
 
     def __init__(
-        self, settings: StreamSettings, var: Path, model: Callable[[], Judge], *, name: str = "worker", port: int | None = None
+        self,
+        settings: StreamSettings,
+        var: Path,
+        model: Callable[[], Judge],
+        *,
+        name: str = "worker",
+        port: int | None = None,
+        identified: bool = True,
     ) -> None:
         """Make a worker; nothing is contacted before `run`.
 
@@ -77,8 +81,10 @@ class Worker:
             model: Gives the judge of the next batch.
             name: Unique among the workers on this machine; of the heartbeat's file.
             port: Of `/metrics`, said in the heartbeat.
+            identified: Whether the broker gives topics ids, to compare with the warehouse's; the in-process one does not.
         """
-        self._settings, self._var, self._model, self._name, self._port = settings, var, model, name, port
+        self._identified = identified
+        self._settings, self._var, self._model, self._name = settings, var, model, name
         self._threads = settings.threads or cpu_quota()
         self._judged: queue.Queue[Future[Judged] | None] = queue.Queue()
         self._head: Future[Judged] | None = None
@@ -95,23 +101,18 @@ class Worker:
         self._give_up = threading.Event()
         self._failure: BaseException | None = None
         self._paused: set[int] = set()
-        self._state, self._detail = "starting", ""
-        self._messages = self._dead = 0
-        self._last_commit: float | None = None
         self._recent: deque[tuple[int, int]] = deque()
-        self._rates: deque[tuple[float, int]] = deque()
-        self._latencies: deque[float] = deque(maxlen=2_000)
-        self._pid, self._began = this_process()
+        self._vitals = Vitals(var, name, port, lambda: (getattr(model(), "name", ""), list(self._owned), self.waiting))
 
     @property
     def committed(self) -> int:
         """Messages committed so far, dead letters included."""
-        return self._messages
+        return self._vitals.messages
 
     @property
     def dead(self) -> int:
         """Those of them that became dead letters."""
-        return self._dead
+        return self._vitals.dead
 
     @property
     def waiting(self) -> int:
@@ -126,19 +127,15 @@ class Worker:
             StreamError: The broker does not answer at the start, or refuses.
             WarehouseError: The warehouse is of another version.
         """
-        done = threading.Event()
-        pulse = threading.Thread(target=self._pulse, args=(done,), daemon=True)
-        pulse.start()
+        self._vitals.start()
         try:
             self._run(stop)
-            self._say("stopped")
+            self._vitals.say("stopped")
         except BaseException as error:
-            self._say("failed", str(error).splitlines()[0])
+            self._vitals.say("failed", (str(error) or type(error).__name__).splitlines()[0])
             raise
         finally:
-            done.set()
-            pulse.join()
-            self._beat()
+            self._vitals.stop()
 
     def _run(self, stop: threading.Event) -> None:
         from confluent_kafka import Consumer
@@ -161,9 +158,10 @@ class Worker:
             partitions = self._until_there(
                 stop, "the broker", BrokerAway, lambda: need_topic(consumer, self._settings.topic, self._settings.bootstrap)
             )
-            self._until_there(
-                stop, "the warehouse", WarehouseAway, lambda: need_same_topic(self._settings, self._var, partitions)
-            )
+            if self._identified:
+                self._until_there(
+                    stop, "the warehouse", WarehouseAway, lambda: need_same_topic(self._settings, self._var, partitions)
+                )
             if stop.is_set():
                 return
             sink = Sink(self._settings, self._var, self._name, self._give_up, self._sink_waits)
@@ -172,10 +170,10 @@ class Worker:
             sinking.start()
             try:
                 consumer.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
-                self._say("running")
+                self._vitals.say("running")
                 self._poll(consumer, pool, stop)
                 if self._failure is None:
-                    self._say("draining")
+                    self._vitals.say("draining")
                     self._drained(consumer, None)
             finally:
                 self._give_up.set()
@@ -195,7 +193,7 @@ class Worker:
 
         def waiting(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            self._say(f"waiting for {what}", getattr(error, "message", ""))
+            self._vitals.say(f"waiting for {what}", getattr(error, "message", ""))
 
         return Retrying(
             retry=retry_if_exception_type(away),
@@ -211,9 +209,9 @@ class Worker:
             self._pace(consumer)
             self._commit(consumer)
             found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
-            if found and self._state == "waiting for the broker":
-                self._say("running")
-            for batch in _cut(self._without_errors(found), self._settings.batch_tokens):
+            if found and self._vitals.state == "waiting for the broker":
+                self._vitals.say("running")
+            for batch in cut(self._without_errors(found), self._settings.batch_tokens):
                 self._in_flight.update(message.partition() for message in batch)
                 with self._changed:
                     self._unjudged += 1
@@ -325,10 +323,11 @@ class Worker:
                 consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:
                 if not forgivable(error.args[0]):
-                    self._say("waiting for the broker", error.args[0].str())
+                    self._vitals.say("waiting for the broker", error.args[0].str())
                     metrics.RETRIES.labels("the broker").inc()
                     with self._changed:
                         self._written = blocks + self._written
+                    self._give_up.wait(LOOK_S)
                     return
         metrics.STAGE_CPU.labels("commit").inc(time.thread_time() - began)
         for block in blocks:
@@ -342,10 +341,7 @@ class Worker:
 
     def _count(self, block: Judged) -> None:
         self._in_flight.subtract(message.partition() for message in block.messages)
-        self._messages += len(block.messages)
-        self._dead += len(block.letters)
-        self._last_commit = time.time()
-        metrics.MESSAGES.inc(len(block.messages))
+        self._vitals.committed(len(block.messages), len(block.letters))
 
     # The sink's thread.
 
@@ -393,14 +389,10 @@ class Worker:
     def _write(self, sink: Sink, block: Judged) -> None:
         self._watch_letters(block)
         sink.write(block, self._next_offsets([block]), self._group)
-        now = time.time()
+        self._vitals.wrote(message.timestamp()[1] / 1000 for message in block.origins)
         with self._changed:
             self._written.append(block)
             self._changed.notify_all()
-        late = [max(0.0, now - message.timestamp()[1] / 1000) for message in block.origins]
-        self._latencies.extend(late)
-        for seconds in late:
-            metrics.LATENCY.observe(seconds)
 
     def _watch_letters(self, block: Judged) -> None:
         self._recent.append((len(block.messages), len(block.letters)))
@@ -416,71 +408,16 @@ class Worker:
                 "them through as dead letters, raise GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT.",
             )
 
-    # What others see.
+    # What is waited for.
 
     def _sink_waits(self, what: str) -> None:
         if what:
-            self._say(f"waiting for {what}")
-        elif self._state.startswith("waiting"):
-            self._say("running")
+            self._vitals.say(f"waiting for {what}")
+        elif self._vitals.state.startswith("waiting"):
+            self._vitals.say("running")
 
     def _broker_says(self, error: Any) -> None:
         from confluent_kafka import KafkaError
 
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._say("waiting for the broker", error.str())
-
-    def _say(self, state: str, detail: str = "") -> None:
-        if state != self._state:
-            _log.info("state", now=state, detail=detail)
-        self._state, self._detail = state, detail
-
-    def _pulse(self, done: threading.Event) -> None:
-        while not done.wait(HEARTBEAT_S):
-            self._rates.append((time.monotonic(), self._messages))
-            while len(self._rates) > 1 and self._rates[-1][0] - self._rates[0][0] > RATE_S:
-                self._rates.popleft()
-            self._beat()
-
-    def _beat(self) -> None:
-        latencies = np.array(self._latencies or [0.0]) * 1000
-        (first, before), (last, now) = (self._rates[0], self._rates[-1]) if self._rates else ((0.0, 0), (0.0, 0))
-        try:
-            beat(
-                self._var,
-                Heartbeat(
-                    name=self._name,
-                    pid=self._pid,
-                    started_at=self._began,
-                    written_at=time.time(),
-                    state=self._state,
-                    detail=self._detail,
-                    version=getattr(self._model(), "name", ""),
-                    partitions=tuple(sorted(self._owned)),
-                    messages=self._messages,
-                    dead_letters=self._dead,
-                    messages_per_s=round((now - before) / (last - first), 1) if last > first else 0.0,
-                    in_flight=self._in_flight.total(),
-                    last_commit_at=self._last_commit,
-                    p50_ms=round(float(np.percentile(latencies, 50)), 1),
-                    p99_ms=round(float(np.percentile(latencies, 99)), 1),
-                    metrics_port=self._port,
-                ),
-            )
-        except OSError as error:  # a full disk must not end a worker whose warehouse is elsewhere
-            _log.warning("the heartbeat cannot be written", error=str(error))
-
-
-def _cut(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
-    """Micro-batches of about so many tokens, at four bytes each, in order; a message larger than that is one by itself."""
-    batch: list[Any] = []
-    weight = 0
-    for message in messages:
-        size = len(message.value() or b"") // 4
-        if batch and weight + size > tokens:
-            yield batch
-            batch, weight = [], 0
-        batch.append(message)
-        weight += size
-    if batch:
-        yield batch
+            self._vitals.say("waiting for the broker", error.str())

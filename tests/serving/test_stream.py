@@ -15,9 +15,9 @@ from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming import replay
 from serving.streaming.decode import dead_letter, decode
-from serving.streaming.judging import judge
+from serving.streaming.judging import cut, judge
 from serving.streaming.replay import run_stream
-from serving.streaming.worker import Worker, _cut
+from serving.streaming.worker import Worker
 from serving.warehouse.connect import hold
 from tests.make import text_of
 from tests.models import tiny_bundle
@@ -89,7 +89,7 @@ def test_a_date_is_judged_by_the_arrival_and_not_by_this_clock(seconds):
 
 def test_a_judged_message_is_a_prediction_of_the_contract_and_a_row_with_its_text(classifier):
     settings = StreamSettings.load()
-    judged = judge(messages({**event(0), "created_at": "2026-11-21T10:00:00Z"}, b"broken", event(2)), classifier, settings)
+    judged = judge(messages({**event(0), "created_at": "2026-09-01T10:00:00Z"}, b"broken", event(2)), classifier, settings)
     assert [m.offset() for m in judged.origins] == [0, 2] and [m.offset() for m, _ in judged.letters] == [1]
     for encoded, row, label in zip(judged.predictions, judged.rows, ("negative", "positive"), strict=True):
         prediction = Prediction.model_validate_json(encoded)
@@ -123,7 +123,7 @@ def test_where_a_batch_fails_only_the_guilty_rows_are_dead(classifier):
 
 @given(st.lists(st.integers(0, 200_000), max_size=60))
 def test_micro_batches_keep_order_and_budget(sizes):
-    batches = list(_cut([Message(b"x" * size, n) for n, size in enumerate(sizes)], 8_192))
+    batches = list(cut([Message(b"x" * size, n) for n, size in enumerate(sizes)], 8_192))
     assert [m.offset() for batch in batches for m in batch] == list(range(len(sizes)))
     for batch in batches:
         assert len(batch) == 1 or sum(len(m.value()) // 4 for m in batch) <= 8_192
