@@ -124,8 +124,8 @@ def event_bytes(identity: str, text: str, source: str) -> bytes:
     return json.dumps({"id": identity, "text": text, "source": source, "created_at": created}, ensure_ascii=False).encode()
 
 
-def test_text_events(layout: Layout, count: int) -> Iterator[bytes]:
-    """Texts of the test split in a random order, created when they are taken; from the beginning again when they are used up."""
+def test_text_events(layout: Layout, count: int, *, again: bool = True) -> Iterator[bytes]:
+    """Texts of the test split in a random order, created when they are taken; used up, they come from the beginning `again`."""
     from orchestration.steps.data import build_splits, fetch_sets, read_texts
 
     if not (layout.splits / "texts.parquet").is_file():
@@ -138,7 +138,7 @@ def test_text_events(layout: Layout, count: int) -> Iterator[bytes]:
         identity, text, source = rows[place]
         return event_bytes(f"{identity}-{turn}" if turn else str(identity), text, source)
 
-    return map(event, range(count))
+    return map(event, range(count if again else min(count, len(rows))))
 
 
 test_text_events.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name

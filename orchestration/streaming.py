@@ -156,7 +156,7 @@ def replay(*, file: Path | None, count: int, bundle: Path | None, console: Conso
         raise SourceUnavailable(f"There is no file {file}.")
     # The same messages and the same model: the same run, whose rows count once however often it is repeated.
     run_id = f"{sha256_file(file)[:12] if file else 'test-texts'}-{count}-{classifier.bundle.fingerprint[:12]}"
-    events = file_events(file, count) if file else test_text_events(layout, count)
+    events = file_events(file, count) if file else test_text_events(layout, count, again=False)
 
     def run(progress: Any) -> "StreamSummary":
         return run_stream(events, classifier, layout.var, run_id=run_id, progress=progress)

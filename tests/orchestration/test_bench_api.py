@@ -162,9 +162,9 @@ def test_the_open_loop_counts_the_delay_of_every_request_that_was_due_while_the_
     assert open_loop.answered == 400
     assert open_loop.ms["95"] > 600
     assert open_loop.ms["99"] > 800
-    assert open_loop.ms["50"] < 100
+    assert open_loop.ms["50"] < open_loop.ms["95"] - 200  # most were not due then
     # One caller who waits sends nothing meanwhile, and sees one slow answer: this is what would hide it.
-    assert closed.ms["95"] < 100
+    assert closed.ms["95"] < open_loop.ms["95"] - 200
 
 
 @pytest.mark.integration

@@ -25,7 +25,7 @@ def test_at_a_rate_messages_go_when_they_are_due(config):
     assert 1.49 < summary.wall_s < 3  # the last is due after 299 / 200 s
     assert summary.late_s < 1
     assert said[-1] == ("300 messages", 1.0)
-    assert 0 < said[0][1] < 1
+    assert 0 <= said[0][1] < 1 and len(said) > 2
 
 
 def test_without_a_rate_it_goes_as_fast_as_the_broker_takes_it(config):

@@ -208,9 +208,14 @@ def test_a_service_that_is_told_to_stop_answers_what_it_has_accepted(tmp_path):
 
         def ask(n):
             with httpx.Client(base_url=url, timeout=30) as mine:
-                answers.append(
-                    mine.post("/v1/classify", json={"texts": [f"a great film {n} {k}" for k in range(20)]}).status_code
-                )
+                try:
+                    answers.append(
+                        mine.post("/v1/classify", json={"texts": [f"a great film {n} {k}" for k in range(20)]}).status_code
+                    )
+                except httpx.ConnectError:  # it came when the door was closed, and was not accepted
+                    answers.append("refused")
+                except httpx.HTTPError as error:
+                    answers.append(error)
 
         threads = [threading.Thread(target=ask, args=[n]) for n in range(16)]
         for thread in threads:
@@ -221,7 +226,7 @@ def test_a_service_that_is_told_to_stop_answers_what_it_has_accepted(tmp_path):
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(60)
-        assert answers == [200] * 16
+        assert len(answers) == 16 and set(answers) <= {200, "refused"} and answers.count(200) >= 2, answers
         process.wait(20)
 
 

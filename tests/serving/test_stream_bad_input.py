@@ -152,7 +152,8 @@ def test_a_user_without_rights_is_told_which(bundle, tmp_path):
             AclOperation.ALL,
             AclPermissionType.DENY,
         )
-        for made in kafka.admin().create_acls([rule]).values():
+        admin = kafka.admin()
+        for made in admin.create_acls([rule]).values():
             made.result(20)
         world = World(kafka, tmp_path / "var", bundle, "forbidden")
         try:
