@@ -84,7 +84,7 @@ test: system check ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: soak
-soak: setup ## The API at twice its capacity for a minute; then the stream, with something killed at random fifty times (20 minutes)
+soak: setup ## The API at twice its capacity for a minute; then the stream, with something killed at random fifty times
 	@SOAK_S=60 $(BIN)/python -m pytest tests/serving/test_abuse.py -k twice -s
 	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
 

@@ -32,8 +32,6 @@ WithParent = Annotated[
     bool, typer.Option("--with-parent", hidden=True, help="End when standard input does: whoever started it has gone.")
 ]
 Every = Literal["second", "minute", "hour"]
-BAD_SETTINGS = 78
-"""EX_CONFIG of sysexits.h: starting again would not help."""
 
 
 @stream_app.command()
@@ -78,13 +76,14 @@ def worker(
     """Judge messages until told to stop (Ctrl-C or SIGTERM): then finish, commit and leave."""
     from data.errors import SettingsError
     from orchestration.streaming import run_worker
+    from serving.streaming.child import CONFIG_ERROR
     from serving.streaming.worker import TooManyDeadLetters
 
     try:
         run_worker(name, metrics_port=metrics_port, with_parent=with_parent, stand_in=stand_in)
     except (TooManyDeadLetters, SettingsError) as error:
         print_error(errors, error)
-        raise typer.Exit(BAD_SETTINGS) from None
+        raise typer.Exit(CONFIG_ERROR) from None
 
 
 @stream_app.command()

@@ -22,6 +22,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
+from serving.processes import living
 from serving.service.build import bento_environment
 from serving.service.keys import id_of, keys_of
 from serving.settings import ServingSettings
@@ -236,13 +237,8 @@ def _answers(deployment: Deployment, known: Mapping[str, str]) -> bool:
 
 
 def _process(deployment: Deployment) -> psutil.Process | None:
-    """The deployment's process, if it lives and is the same one."""
-    try:
-        process = psutil.Process(deployment.pid)
-        same = abs(process.create_time() - deployment.process_started) < 0.01
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
+    """The deployment's process, if it lives."""
+    return living(deployment.pid, deployment.process_started)
 
 
 def _end(deployment: Deployment, timeout_s: float) -> None:

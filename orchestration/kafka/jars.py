@@ -16,43 +16,48 @@ POM = Path(__file__).parent / "pom.xml"
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars. Blocks for at most `FETCH_S` where Maven has to fetch them.
+    """The folder of Kafka's jars; see `fetched_jars`."""
+    return fetched_jars("kafka", POM)
+
+
+def fetched_jars(name: str, pom: Path) -> Path:
+    """The folder of the jars that a pom asks for. Blocks for at most `FETCH_S` where Maven has to fetch them.
 
     They are downloads and the same for everyone, so they lie in the checkout's `var/` wherever else the state is.
 
     Raises:
         StreamError: Maven is missing, or fails.
     """
-    folder = project_root() / "var" / "components" / "kafka"
+    folder = project_root() / "var" / "components" / name
     done = folder / "done"
-    wanted = POM.read_text(encoding="utf-8")
+    wanted = pom.read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "kafka.lock").open("w") as lock:
+    with (folder.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes begin at once; the file is closed with its lock
         if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
             for old in folder.iterdir():
                 old.unlink()
-            _fetch(folder)
+            _fetch(name, pom, folder)
             done.write_text(wanted, encoding="utf-8")
     return folder
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(name: str, pom: Path, folder: Path) -> None:
     maven = shutil.which("mvn")
     if not maven:
-        raise StreamError("Maven is missing: it fetches Kafka.", remedy="apt-get install maven")
-    command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        raise StreamError(f"Maven is missing: it fetches {name}.", remedy="apt-get install maven")
+    command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     try:
         run = subprocess.run(
             [*command, f"-DoutputDirectory={folder}"], capture_output=True, text=True, timeout=FETCH_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise StreamError(
-            f"Maven has not fetched Kafka within {FETCH_S} s.", remedy="Is there a way to its repository?"
+            f"Maven has not fetched {name} within {FETCH_S} s.", remedy="Is there a way to its repository?"
         ) from error
     if run.returncode:
         lines = [line for line in (run.stdout + run.stderr).splitlines() if "ERROR" in line] or ["no message"]
-        raise StreamError("Maven cannot fetch Kafka.", found=lines[0], remedy=" ".join(command[:-1]) + " says more.")
+        raise StreamError(f"Maven cannot fetch {name}.", found=lines[0], remedy=" ".join(command[:-1]) + " says more.")
 
 
 def need_java() -> str:

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from data.errors import StreamError
 from orchestration.kafka.jars import kafka_jars, need_java
+from serving.streaming.broker import MAX_MESSAGE_BYTES
 
 PORT, PARTITIONS = 9092, 6
 START_S, STOP_S, TOPICS_S = 90.0, 30.0, 30.0
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _QUIET = {"log_level": 0, "error_cb": lambda _: None}
 """While the broker starts it does not answer, and that is no news."""
 _LOGGING = """\

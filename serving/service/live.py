@@ -8,6 +8,7 @@ and may come again: it loses nothing, since the next snapshot holds it.
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,20 +107,19 @@ async def _send(socket: WebSocket, waiting: asyncio.Queue[str | None]) -> None:
 
 def live_route(var: Path) -> WebSocketRoute:
     """The route, reading the warehouse of `var`."""
-    held: list[Any] = []
+    held, clients = ExitStack(), []
 
     def read() -> list[dict[str, Any]]:
         from serving.warehouse.connect import connect
         from serving.warehouse.questions import ask
 
         try:
-            if not held:
-                manager = connect(var, own=False)
-                held.append((manager, manager.__enter__()))
-            return ask(held[0][1], "alerts", since=datetime.now(UTC) - _SHOWN, limit=1000)
+            if not clients:
+                clients.append(held.enter_context(connect(var, own=False)))
+            return ask(clients[0], "alerts", since=datetime.now(UTC) - _SHOWN, limit=1000)
         except GroundswellError:
-            while held:
-                held.pop()[0].__exit__(None, None, None)
+            clients.clear()
+            held.close()
             raise
 
     return WebSocketRoute("/v1/live", Live(read).view)

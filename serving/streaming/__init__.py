@@ -1,1 +1,1 @@
-"""Kafka in, judged messages out. In this first form the broker is librdkafka's own, in this process."""
+"""Kafka in, judged messages out, alerts beside; a replay that needs no Kafka. What runs it: `groundswell stream`."""

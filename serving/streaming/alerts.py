@@ -323,9 +323,7 @@ class Alerts:
             texts: Sequence[str] = ()
             try:
                 texts = moving_texts(client, name, shift)
-            except (
-                Exception
-            ) as error:  # an alert without its texts is better than none; a warehouse that is away refuses the insert too
+            except Exception as error:  # better without texts than not at all; a warehouse that is away refuses the insert too
                 _log.warning("The texts of an alert could not be read: %s", str(error).splitlines()[0][:200])
             alert = alert_of(name, shift, texts)
             write_alerts(client, [alert])

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from data.artifacts import read_json, write_json
+from serving.processes import living
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ def folder(var: Path) -> Path:
 
 
 def beat(var: Path, heartbeat: Heartbeat) -> None:
-    """Write it, atomically."""
+    """Write it, atomically.
+
+    Raises:
+        GroundswellError: The disk is full, or the folder may not be written.
+    """
     write_json(folder(var) / f"{heartbeat.name}.json", asdict(heartbeat))
 
 
@@ -67,15 +72,7 @@ def read_heartbeats(var: Path) -> list[Heartbeat]:
             continue  # deleted in between, or of another version: no heartbeat
         if time.time() - heartbeat.written_at > 3600:
             continue
-        if heartbeat.state not in {"stopped", "failed"} and not _alive(heartbeat):
+        if heartbeat.state not in {"stopped", "failed"} and not living(heartbeat.pid, heartbeat.started_at):
             heartbeat = Heartbeat(**{**asdict(heartbeat), "state": "gone", "messages_per_s": 0.0})
         found.append(heartbeat)
     return found
-
-
-def _alive(heartbeat: Heartbeat) -> bool:
-    try:
-        process = psutil.Process(heartbeat.pid)
-        return abs(process.create_time() - heartbeat.started_at) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -13,6 +13,7 @@ import psutil
 
 from data.artifacts import read_json, write_json
 from data.errors import StreamError
+from serving.processes import living
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def read_state(var: Path) -> dict[str, Any] | None:
         state = read_json(folder(var) / "supervisor.json")
     except (OSError, ValueError):
         return None
-    return state | {"alive": _process(state.get("pid"), state.get("created_at")) is not None}
+    return state | {"alive": living(state.get("pid"), state.get("created_at")) is not None}
 
 
 def read_history(var: Path) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def end_leftovers(var: Path, stop: threading.Event) -> None:
     Blocks for at most `LEFTOVERS_S` and 5 s.
     """
     children = (read_state(var) or {}).get("children", {})
-    left = {name: process for name, of in children.items() if (process := _process(of.get("pid"), of.get("created_at")))}
+    left = {name: process for name, of in children.items() if (process := living(of.get("pid"), of.get("created_at")))}
     until = time.monotonic() + LEFTOVERS_S
     while left and time.monotonic() < until and not stop.is_set():
         _, alive = psutil.wait_procs(list(left.values()), timeout=0.2)
@@ -104,13 +105,3 @@ def end_leftovers(var: Path, stop: threading.Event) -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(list(left.values()), timeout=5)
-
-
-def _process(pid: int | None, created_at: float | None) -> psutil.Process | None:
-    """The living process with this pid, if it is the one that was meant."""
-    try:
-        process = psutil.Process(pid) if pid and created_at else None
-        same = process is not None and abs(process.create_time() - (created_at or 0)) < 1
-        return process if process and same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None

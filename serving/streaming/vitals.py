@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from data.errors import GroundswellError
 from serving.streaming import metrics
 from serving.streaming.heartbeat import Heartbeat, beat, this_process
 
@@ -89,5 +90,5 @@ class Vitals:
         )  # fmt: skip
         try:
             beat(self._var, heartbeat)
-        except OSError as error:  # a full disk must not end a worker whose warehouse is elsewhere
+        except GroundswellError as error:  # a full disk is waited for; without the next beats the worker would seem to hang
             _log.warning("the heartbeat cannot be written", error=str(error))

@@ -51,6 +51,7 @@ LOOK_S = 0.1
 AHEAD = 4
 """Micro-batches read for each judge, so that none waits for the broker; more would only be finished when told to stop."""
 PATIENCE_S = 1.0
+"""With no room for more, polling waits for so long before it pauses the partitions."""
 LETTERS_OF = 1_000
 """The share of dead letters is that of the last so many messages, once there are a fifth of them."""
 _log = structlog.get_logger()

@@ -41,7 +41,8 @@ def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
         own: Hold chDB here if there is no server and no owner. A process that lives beside others must not: they could not read.
 
     Raises:
-        WarehouseError: Nobody answers, the folder is held by a process that does not answer, or the schema is of another version.
+        WarehouseAway: Nobody answers.
+        WarehouseError: The folder is held by a process that does not answer, or the schema is of another version.
     """
     settings = WarehouseSettings.load()
     if settings.url is not None:
@@ -103,7 +104,8 @@ def server_client(settings: WarehouseSettings) -> Any:
     """A client of the server named in the settings, which get the schema if they lack it.
 
     Raises:
-        WarehouseError: It does not answer or lets us not in.
+        WarehouseAway: It does not answer or lets us not in.
+        WarehouseError: Its schema is of another version, or the user may not change it.
     """
     import clickhouse_connect
 
@@ -116,7 +118,7 @@ def server_client(settings: WarehouseSettings) -> Any:
             autogenerate_session_id=False,
         )  # fmt: skip
     except Exception as error:  # clickhouse-connect raises unrelated classes
-        raise WarehouseError(
+        raise WarehouseAway(
             f"ClickHouse does not answer at {where}.", found=_without_password(first_line(error), url),
             remedy="Mend GROUNDSWELL_WAREHOUSE__URL, such as http://user:password@host:8123/database.",
         ) from None  # fmt: skip

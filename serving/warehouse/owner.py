@@ -94,37 +94,34 @@ def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None
     """
     import uvicorn
 
-    with hold(var) as client:
-        client.command("SELECT 1")
-        # The engine lives as long as a connection to it: `client` keeps it, the pools share it.
-        with ExitStack() as held:
-            readers = _Pool(var / "warehouse", READERS, _THREADS | {"max_execution_time": str(READ_LIMIT_S)})
-            held.callback(readers.close)
-            writers = _Pool(var / "warehouse", WRITERS, _THREADS)
-            held.callback(writers.close)
-            password = secrets.token_urlsafe(24)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    application(readers, writers, password), host=HOST, port=port, log_level="warning", access_log=False,
-                    lifespan="off", timeout_graceful_shutdown=5,
-                )
-            )  # fmt: skip
-            try:
-                listener = server.config.bind_socket()
-            except SystemExit:
-                raise WarehouseError(
-                    f"Port {port} of {HOST} is taken.", remedy="Name another with GROUNDSWELL_WAREHOUSE__PORT."
-                ) from None
-            listener.listen()  # from here on who comes is kept waiting, not refused
-            port = listener.getsockname()[1]
-            announce(var, port, password)
-            held.callback(owner_file(var).unlink, missing_ok=True)
-            if stop is not None:
-                threading.Thread(target=lambda: (stop.wait(), setattr(server, "should_exit", True)), daemon=True).start()
-            if ready is not None:
-                ready(port)
-            with suppress(KeyboardInterrupt):  # uvicorn has shut down and tells its caller by the signal
-                server.run(sockets=[listener])
+    with hold(var), ExitStack() as held:
+        readers = _Pool(var / "warehouse", READERS, _THREADS | {"max_execution_time": str(READ_LIMIT_S)})
+        held.callback(readers.close)
+        writers = _Pool(var / "warehouse", WRITERS, _THREADS)
+        held.callback(writers.close)
+        password = secrets.token_urlsafe(24)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application(readers, writers, password), host=HOST, port=port, log_level="warning", access_log=False,
+                lifespan="off", timeout_graceful_shutdown=5,
+            )
+        )  # fmt: skip
+        try:
+            listener = server.config.bind_socket()
+        except SystemExit:
+            raise WarehouseError(
+                f"Port {port} of {HOST} is taken.", remedy="Name another with GROUNDSWELL_WAREHOUSE__PORT."
+            ) from None
+        listener.listen()  # from here on who comes is kept waiting, not refused
+        port = listener.getsockname()[1]
+        announce(var, port, password)
+        held.callback(owner_file(var).unlink, missing_ok=True)
+        if stop is not None:
+            threading.Thread(target=lambda: (stop.wait(), setattr(server, "should_exit", True)), daemon=True).start()
+        if ready is not None:
+            ready(port)
+        with suppress(KeyboardInterrupt):  # uvicorn has shut down and tells its caller by the signal
+            server.run(sockets=[listener])
 
 
 def announce(var: Path, port: int, password: str) -> None:

@@ -1,36 +1,23 @@
 """Real servers that come from Maven and run in Java: DynamoDB Local and ElasticMQ, each on a port of its own of 127.0.0.1."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import httpx
-from filelock import FileLock
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tests.serving.running import ROOT, spare_port
+from orchestration.kafka.jars import fetched_jars
+from tests.serving.running import spare_port
 
 HERE = Path(__file__).parent
-JARS = ROOT / "var" / "components"
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
 
 
 def jars(name: str) -> Path:
     """The jars that `<name>.xml` asks for, fetched once by Maven."""
-    folder = JARS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(JARS / f"{name}.lock", timeout=280):
-        if not (folder / "done").exists():
-            assert shutil.which("mvn"), "mvn is missing: apt-get install maven (make test does)"
-            subprocess.run(
-                ["mvn", "-q", "-B", "-f", str(HERE / f"{name}.xml"), "dependency:copy-dependencies",
-                 f"-DoutputDirectory={folder}", "-DincludeScope=runtime"],
-                check=True, timeout=270,
-            )  # fmt: skip
-            (folder / "done").touch()
-    return folder
+    return fetched_jars(name, HERE / f"{name}.xml")
 
 
 class JavaServer:

@@ -161,3 +161,30 @@ def test_a_user_without_rights_is_told_which(bundle, tmp_path):
             fails(world, world.worker("w1"), "The broker lets this user not read", "Grant READ")
         finally:
             world.end()
+
+
+def test_a_heartbeat_that_cannot_be_written_ends_nobody(tmp_path, monkeypatch):
+    from serving.streaming import vitals
+
+    monkeypatch.setattr(vitals, "HEARTBEAT_S", 0.01)
+    (tmp_path / "stream").write_text("in the way")
+    worker = vitals.Vitals(tmp_path, "w1", None, lambda: ("v", [0], 0))
+    worker.start()
+    worker.committed(5, 0)
+    time.sleep(0.1)  # some beats that fail
+    (tmp_path / "stream").unlink()
+    limit = time.monotonic() + 10
+    while not read_heartbeats(tmp_path):
+        assert time.monotonic() < limit, "it beats no more"
+        time.sleep(0.01)
+    worker.stop()
+    assert read_heartbeats(tmp_path)[0].messages == 5
+
+
+def test_a_server_that_does_not_answer_is_waited_for(tmp_path, monkeypatch):
+    from serving.warehouse.connect import WarehouseAway, connect
+
+    monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__URL", f"http://user:hush@127.0.0.1:{spare_port()}/default")
+    with pytest.raises(WarehouseAway, match="does not answer") as found, connect(tmp_path):
+        pass
+    assert "hush" not in str(found.value)

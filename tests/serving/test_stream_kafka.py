@@ -252,4 +252,5 @@ def test_a_full_disk_under_the_warehouse_is_waited_for(world, tmp_path, request)
     ballast.unlink()
     world.settled()
     assert worker.poll() is None
+    world_waits(lambda: any(h.messages == 20_000 for h in read_heartbeats(world.var)))  # it beats again
     world.check(20_000)
