@@ -269,7 +269,9 @@ class Worker:
 
     # The group moves partitions, in calls from within `consume`.
 
-    def _assigned(self, _: Any, partitions: list[Any]) -> None:
+    def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
+        # librdkafka remembers a pause beyond a partition's going: unless resumed, one that comes back would never be read.
+        consumer.resume(partitions)
         self._owned |= {partition.partition for partition in partitions}
         metrics.REBALANCES.inc()
         _log.info("partitions came", partitions=sorted(p.partition for p in partitions), owned=len(self._owned))

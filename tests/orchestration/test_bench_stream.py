@@ -120,7 +120,10 @@ def test_the_whole_takes_less_than_half_an_hour_by_default():
 @pytest.mark.integration
 @pytest.mark.timeout(280)
 def test_the_pipeline_is_measured_on_a_real_broker(tmp_path):
-    """One side with the model that costs nothing: rates, processor time and stages come out, and nothing is left running."""
+    """One side with the model that costs nothing: rates, processor time and stages come out, and nothing is left running.
+
+    There are more messages than the fastest machine gets through, or the window would see nothing being read.
+    """
     bundle = tiny_bundle(tmp_path / "bundle")
     program = f"""
 from pathlib import Path
@@ -138,7 +141,7 @@ texts = Texts([f"a text about {{k}} things" for k in range(100)])
 bundle = read_bundle(Path({str(bundle.directory)!r}))
 with Bench(bundle, folder, texts, folder / "bench", Tell(), seconds=2, rounds=1, burst=1, quick=True) as bench:
     pids = [bench.kafka.pid, bench._owner.process.pid]
-    found = bench.sustained(bench.ours(1, 1, stand_in=True), bench.fill(60_000, texts=1_000))
+    found = bench.sustained(bench.ours(1, 1, stand_in=True), bench.fill(400_000, texts=1_000))
 print(json.dumps(found.to_dict() | {{"pids": pids, "left_over": bench.home.exists()}}))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)

@@ -93,6 +93,10 @@ class World:
             retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.2), reraise=True
         )(ask)
 
+    def logs(self) -> str:
+        """What the processes said last, for a failing test to show."""
+        return "\n".join(f"{log.name}:\n{log.read_text()[-3_000:]}" for log in sorted(self.var.glob("*.log")))
+
     def end(self) -> None:
         for process in reversed(self.processes):
             end(process)
@@ -124,7 +128,7 @@ class World:
 
         def lag() -> None:
             found = reader.measure(self.topic)
-            assert sum(partition.lag for partition in found) == 0, found
+            assert sum(partition.lag for partition in found) == 0, f"{found}\n{self.logs()}"
 
         Retrying(
             retry=retry_if_exception_type((AssertionError, StreamError)),

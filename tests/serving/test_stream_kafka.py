@@ -15,7 +15,7 @@ from tests.models import tiny_bundle
 from tests.serving.stream_world import World, end, numbered, topics
 
 pytestmark = pytest.mark.integration
-TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk")
+TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk", "paused")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,44 @@ def test_a_broker_that_is_away_is_waited_for(world, kafka):
     world.settled()
     assert worker.poll() is None
     world.check(10_000)
+
+
+@of("paused", batch_messages=40, block_age_ms=100, drain_s=1)
+def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(world, bundle):
+    from serving.bundle import read_bundle
+    from serving.classifier import Classifier
+    from serving.streaming import metrics
+    from serving.streaming.worker import Worker
+
+    class Held:
+        name = "held"
+
+        def __init__(self):
+            self.model, self.go = Classifier(read_bundle(bundle), threads=1), threading.Event()
+
+        def classify_timed(self, texts):
+            assert self.go.wait(120)
+            return self.model.classify_timed(texts)
+
+    world.owner()
+    world.produce((numbered(n) for n in range(1_000)), rate=2_000)  # at a rate: to every partition
+    stop, model = threading.Event(), Held()
+    worker = Worker(world.settings, world.var, lambda: model, name="held")
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        world_waits(lambda: metrics.PAUSED._value.get() == 1)
+        guest = world.worker("guest")
+        world_waits(lambda: any(h.name == "guest" and h.partitions for h in read_heartbeats(world.var)))
+        assert end(guest) == 0
+        model.go.set()
+        world.produce((numbered(n) for n in range(1_000, 2_000)), rate=2_000)
+        world.settled()
+    finally:
+        model.go.set()
+        stop.set()
+        thread.join()
+    world.check(2_000)
 
 
 @of("transactions", transactions=True)
