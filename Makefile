@@ -36,8 +36,31 @@ $(UV):
 setup: $(STAMP) ## Make .venv with everything the lock names (UV_TORCH_BACKEND=cpu takes the smaller torch)
 	@mkdir -p var/dagster/storage var/mlflow
 
+DASHBOARD := serving/dashboard
+PAGES := $(DASHBOARD)/out/index.html
+NPM := npm --prefix $(DASHBOARD)
+
+$(DASHBOARD)/node_modules/.installed: $(DASHBOARD)/package.json $(DASHBOARD)/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 is needed to build the dashboard, and only for that; the API runs without it."; exit 1; }
+	@echo "Fetching what the dashboard is built from ..."
+	@$(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGES): $(DASHBOARD)/node_modules/.installed $(shell git ls-files -co --exclude-standard $(DASHBOARD))
+	@echo "Building the dashboard (about 20 s) ..."
+	@NEXT_TELEMETRY_DISABLED=1 $(NPM) run --silent build >$(DASHBOARD)/build.log 2>&1 || { cat $(DASHBOARD)/build.log; exit 1; }
+	@touch $@
+
+.PHONY: dashboard
+dashboard: $(PAGES) ## Build the dashboard that the service shows at / (Node 20)
+
+.PHONY: dashboard-types
+dashboard-types: setup $(DASHBOARD)/node_modules/.installed ## Make the dashboard's types from the API's contracts
+	@$(BIN)/python -m serving.service.openapi >$(DASHBOARD)/openapi.json
+	@$(NPM) run --silent types
+
 .PHONY: demo
-demo: setup ## The main job in ten minutes: data to a model that answers (ONCE=1 exits at the end)
+demo: setup dashboard ## The main job in ten minutes: data to a model that answers (ONCE=1 exits at the end)
 	@$(BIN)/groundswell demo $(if $(ONCE),--once)
 
 .PHONY: train
@@ -62,10 +85,12 @@ mlflow: setup ## The comparison of runs on http://127.0.0.1:5000
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db
 
 .PHONY: check
-check: setup ## Style, types, and the order of imports
+check: setup $(DASHBOARD)/node_modules/.installed ## Style, types, and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	@$(BIN)/python -m serving.service.openapi >$(DASHBOARD)/openapi.json
+	$(NPM) run --silent check
 
 .PHONY: test-fast
 test-fast: setup ## Tests without servers or training, under three minutes
@@ -76,11 +101,11 @@ lacking = $$(command -v $(1) >/dev/null || echo $(2))
 # What tests need of the system; a machine without apt has to bring it.
 .PHONY: system
 system:
-	@missing="$(call lacking,redis-server,redis-server) $(call lacking,promtool,prometheus) $(call lacking,mvn,maven) $(call lacking,wrk,wrk)"; \
+	@missing="$(call lacking,redis-server,redis-server) $(call lacking,promtool,prometheus) $(call lacking,mvn,maven) $(call lacking,wrk,wrk) $(call lacking,chromium,chromium)"; \
 	test -z "$${missing// }" || (apt-get update -q && apt-get install -y -q --no-install-recommends $$missing) >/dev/null
 
 .PHONY: test
-test: system check ## Everything: style, types, fast tests, real components
+test: system check dashboard ## Everything: style, types, fast tests, real components
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: soak
@@ -99,6 +124,15 @@ bench-api: setup ## The API under load beside FastAPI, BentoML's batcher and Lit
 .PHONY: bench-stream
 bench-stream: setup ## The stream on a real Kafka: against a naive worker and bulk classify, latency, a burst, alerts beside ADWIN and Page-Hinkley
 	@$(BIN)/python -m orchestration.bench_stream $(ARGS)
+
+.PHONY: bench-dashboard
+bench-dashboard: setup dashboard ## The page under 1,000 messages a second, 200 viewers, panels over 100 million rows
+	@$(BIN)/python -m orchestration.bench_dashboard $(ARGS)
+
+.PHONY: screens
+screens: setup dashboard ## Pictures of every view into docs/screens
+	@mkdir -p docs/screens
+	@SCREENS=$(CURDIR)/docs/screens $(BIN)/python -m pytest -q tests/serving/test_dashboard.py -k seen
 
 .PHONY: lock
 lock: $(UV) ## Resolve requirements.lock anew

@@ -41,6 +41,10 @@ class Row:
     cost: Cost | None = None
     slices: tuple[SliceRow, ...] = ()
     behaviour: tuple[BehaviourRow, ...] = ()
+    confusion: list[list[int]] | None = None
+    """Rows of the frozen split: true class by predicted class."""
+    reliability: list[dict[str, float]] | None = None
+    """Confidence, accuracy and rows of each bin that holds any."""
     against: dict[str, Estimate] = field(default_factory=dict)
     """Macro-recall minus that of each other candidate, paired."""
 
@@ -59,6 +63,8 @@ class Row:
             "temperature": round(self.temperature, 4),
             "cost": self.cost.to_dict() if self.cost else None,
             "against": {name: estimate.to_dict() for name, estimate in self.against.items()},
+            "confusion": self.confusion,
+            "reliability": self.reliability,
             "slices": [row.to_dict() for row in self.slices],
             "behaviour": [row.to_dict() for row in self.behaviour],
         }
@@ -74,6 +80,7 @@ class Row:
             cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
             slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
             behaviour=tuple(BehaviourRow.from_dict(row) for row in raw.get("behaviour", ())),
+            confusion=raw.get("confusion"), reliability=raw.get("reliability"),
             against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},
         )  # fmt: skip
 

@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -25,10 +28,11 @@ STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
 """On 150 rows: fewer leave a model that has not moved."""
 DAGSTER_PORT, MLFLOW_PORT = 3001, 5000
+DEMO_TOPIC = "demo-"
 
 
 def run_demo(console: Console, *, once: bool) -> None:
-    """Fetch, validate, train, benchmark, export, gate, register, build, deploy, ask, stream.
+    """Fetch, validate, train, benchmark, export, gate, register, build, deploy, ask, stream; then the dashboard, fed.
 
     Args:
         console: Where it is watched.
@@ -38,7 +42,10 @@ def run_demo(console: Console, *, once: bool) -> None:
     _use_demo_settings()
     layout = Layout.load()
     pages: list[subprocess.Popen[bytes]] = []
+    held = ExitStack()
     try:
+        if not once:
+            held.enter_context(_broker())  # before the service starts, which shows how the stream on it stands
         with TerminalProgress(console) as terminal:
             console.rule("[bold]Groundswell: labelled text in, a model that answers out", align="left")
             run_assets("data", terminal=terminal)
@@ -53,15 +60,19 @@ def run_demo(console: Console, *, once: bool) -> None:
             console.print("[yellow]The gate let no version through, so nothing answers yet. The reasons stand above.[/]")
         else:
             show_api(console, layout)
-            _stream(console)
+            if once:
+                _stream(console)
         if not once:
+            _forget_earlier(layout)
             pages = _open_pages(layout)
+            held.enter_context(_fed(layout))
         _what_next(console, layout, time.monotonic() - started, once)
         if not once:
             _wait(pages)
     except KeyboardInterrupt:
         console.print("Stopping what the demo started …")
     finally:
+        held.close()
         _stop(layout, pages)
 
 
@@ -79,12 +90,53 @@ def _stream(console: Console) -> None:
     show_summary(console, replay(file=None, count=STREAM_MESSAGES, bundle=None, console=console))
 
 
+@contextmanager
+def _broker() -> Iterator[None]:
+    """A broker in this process, and the settings by which those that are started find it."""
+    from serving.streaming.broker import MESSAGES, in_process_broker
+
+    with in_process_broker() as bootstrap:
+        # It counts from zero each time, so each run has a topic of its own.
+        os.environ[f"{ENV_PREFIX}STREAM__BOOTSTRAP"] = bootstrap
+        os.environ[f"{ENV_PREFIX}STREAM__TOPIC"] = f"{MESSAGES}.{DEMO_TOPIC}{int(time.time())}"
+        yield
+
+
+def _forget_earlier(layout: Layout) -> None:
+    """Earlier runs told of the same minutes."""
+    from serving.streaming.broker import MESSAGES
+    from serving.warehouse.connect import connect
+    from serving.warehouse.forget import forget_topic
+
+    query = "SELECT DISTINCT topic FROM rollup_hour WHERE startsWith(topic, {start:String})"
+    with connect(layout.var) as client:
+        for (topic,) in client.query(query, parameters={"start": f"{MESSAGES}.{DEMO_TOPIC}"}).result_rows:
+            forget_topic(client, topic)
+
+
+@contextmanager
+def _fed(layout: Layout) -> Iterator[None]:
+    """Messages on the stream while the block lasts."""
+    from orchestration.demo_stream import feed, test_texts
+    from serving.settings import StreamSettings
+
+    stop = threading.Event()
+    feeding = threading.Thread(target=feed, args=(StreamSettings.load(), test_texts(layout), stop), name="feed")
+    feeding.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        feeding.join()
+
+
 def _open_pages(layout: Layout) -> list[subprocess.Popen[bytes]]:
     logs = layout.var / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     binary = Path(sys.executable).parent
     store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
     commands = {
+        "stream": [sys.executable, "-m", "orchestration.cli", "stream", "up", "--max-workers", "1"],
         "dagster": [str(binary / "dagster"), "dev", "--host", "127.0.0.1", "--port", str(DAGSTER_PORT)],
         "mlflow": [
             str(binary / "mlflow"), "ui", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--backend-store-uri", store,
@@ -111,6 +163,7 @@ def _what_next(console: Console, layout: Layout, seconds: float, once: bool) -> 
         lines += ["make demo          the same again in seconds, and then the pages stay open"]
     else:
         lines += [
+            f"[bold]Dashboard  {url}[/]   live: what is said now; within a minute something breaks, and it tells",
             f"API docs   {url}/docs",
             f"Dagster    http://127.0.0.1:{DAGSTER_PORT}   the graph, its runs and checks (about 15 s to come up)",
             f"MLflow     http://127.0.0.1:{MLFLOW_PORT}   the comparison of runs",

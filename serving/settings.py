@@ -100,6 +100,17 @@ class WarehouseSettings(Settings):
     """Of one statement."""
 
 
+class DashboardSettings(Settings):
+    """The pages that the service serves at `/`."""
+
+    section: ClassVar[str] = "dashboard"
+    model_config = section_config("dashboard")
+
+    mlflow_url: str = "http://127.0.0.1:5000"
+    """Where the dashboard's links to runs and models lead."""
+    dagster_url: str = "http://127.0.0.1:3001"
+
+
 class AlertSettings(Settings):
     """Anomaly alerts."""
 

@@ -116,7 +116,7 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
         },
     }  # fmt: skip
     write_json(target, found)
-    write_text(target.with_suffix(".md"), markdown(outcomes, {**machine, **about}))
+    write_text(target.with_suffix(".md"), markdown("The stream, measured", outcomes, {**machine, **about}))
 
 
 def _arguments() -> argparse.Namespace:

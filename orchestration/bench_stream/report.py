@@ -13,14 +13,15 @@ def figure(values: Sequence[float]) -> str:
     return median if len(values) == 1 else f"{median} [{low}, {high}]"
 
 
-def markdown(found: Mapping[str, Outcome], about: Mapping[str, Any]) -> str:
+def markdown(title: str, found: Mapping[str, Outcome], about: Mapping[str, Any]) -> str:
     """Every section's table, goals and notes.
 
     Args:
+        title: Of the whole.
         found: By section.
         about: Of the run, such as the machine: shown above.
     """
-    parts = ["# The stream, measured", "", *(f"- {name}: {value}" for name, value in about.items())]
+    parts = [f"# {title}", "", *(f"- {name}: {value}" for name, value in about.items())]
     for name, outcome in found.items():
         parts += ["", f"## {name}", "", *_table(outcome.columns, outcome.rows)]
         if outcome.goals:

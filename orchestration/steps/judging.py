@@ -18,6 +18,8 @@ from orchestration.steps.data import read_splits, read_texts, training_sets
 if TYPE_CHECKING:
     import pandas as pd
 
+REPORT_FORMAT = 2
+"""Of `report.json`: one of an older format is made anew."""
 _CHUNK = 1024  # texts between two lines of progress
 
 
@@ -81,7 +83,12 @@ def judge(
     """
     settings = EvaluationSettings.load()
     folder = layout.judged / name
-    wanted = {"predictor": key, "data": read_splits(layout).fingerprint, "settings": settings.model_dump(mode="json")}
+    wanted = {
+        "format": REPORT_FORMAT,
+        "predictor": key,
+        "data": read_splits(layout).fingerprint,
+        "settings": settings.model_dump(mode="json"),
+    }
     reuse_or_build(folder, wanted, lambda target: _judge(layout, name, load(), target, temperature))
     with np.load(folder / "probabilities.npz") as arrays:
         found = read_json(folder / "report.json")
@@ -91,7 +98,7 @@ def judge(
 def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:
     from data.settings import DataSettings
     from evaluation.behaviour import load_cases, run_behaviour
-    from evaluation.metrics import apply_temperature, fit_temperature, score
+    from evaluation.metrics import apply_temperature, confusion, fit_temperature, reliability, score
     from evaluation.slices import slice_report
 
     settings = EvaluationSettings.load()
@@ -102,6 +109,7 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
     proba_val, proba_test = apply_temperature(proba_val, fitted), apply_temperature(proba_test, fitted)
     main, main_val = primary_mask(test), primary_mask(val)
     metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
+    bins = zip(*reliability(label_ids(test)[main], proba_test[main]), strict=True)
     report(f"{name}: behaviour")
     cases = load_cases(DataSettings.load().dir, settings)
     behaviour = run_behaviour(predictor, cases, temperature=fitted if temperature is None else 1.0)
@@ -113,6 +121,12 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
             "rows": int(main.sum()),
             "temperature": fitted,
             "metrics": {key: value.to_dict() for key, value in metrics.items()},
+            "confusion": confusion(label_ids(test)[main], proba_test[main]).tolist(),
+            "reliability": [
+                {"confidence": round(float(sure), 4), "accuracy": round(float(right), 4), "rows": int(rows)}
+                for sure, right, rows in bins
+                if rows
+            ],
             "val_macro_recall": score(label_ids(val)[main_val], proba_val[main_val], resamples=100)["macro_recall"].value,
             "slices": [
                 row.to_dict()

@@ -1,7 +1,8 @@
 """Who may ask, and how much: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
 
-Without keys only this machine is answered. With keys each request shows one (`Authorization: Bearer gs_…`), which opens the
-routes of its scopes; `/livez`, `/readyz` and BentoML's `/healthz` stay open, since they say nothing.
+Without keys only this machine is answered. With keys each request shows one (`Authorization: Bearer gs_…`; a browser's WebSocket,
+which cannot set that, the subprotocol `bearer.gs_…`), which opens the routes of its scopes; `/livez`, `/readyz`, BentoML's
+`/healthz` and the dashboard's files stay open, since they say nothing. Pages of other sites open no WebSocket here.
 """
 
 import asyncio
@@ -10,23 +11,26 @@ import math
 import time
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
 from data.errors import SettingsError
-from serving.service import metrics
+from serving.service import metrics, pages
 from serving.service.keys import Key, Keys
 from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 SCOPE_OF = {
-    **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results", "/v1/live"), "classify"),
+    **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results"), "classify"),
+    **dict.fromkeys(("/v1/panels", "/v1/live"), "dashboard"),
     "/v1/feedback": "feedback",
     "/metrics": "admin",
 }
 """By the first two steps of a path. Other routes (the documentation) are open to any key."""
+BEARER = "bearer."
 KEY = "groundswell.key"
 """Where a request's scope carries its `Key`."""
 _POLICY_CLOSE = 1008
@@ -59,9 +63,10 @@ class Gate:
             if not _is_local(scope):
                 raise _shed(Refused(403, "This service runs without keys and answers its own machine only."), "foreign")
             return None
-        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        kind, _, token = header.partition(" ")
-        key = self._keys.find(token.strip()) if kind.lower() == "bearer" else None
+        if scope["type"] == "http" and pages.is_page(scope["path"]):
+            return None
+        token = _token(scope)
+        key = self._keys.find(token) if token else None
         if key is None:
             detail = "Send `Authorization: Bearer <key>`; keys come from `groundswell keys add`."
             raise _shed(Refused(401, detail, headers={"www-authenticate": "Bearer"}), "no_key")
@@ -114,6 +119,8 @@ class Admission:
             await self.app(scope, receive, send)
             return
         try:
+            if scope["type"] == "websocket" and not _same_site(scope):
+                raise _shed(Refused(403, "Pages of other sites may not listen here."), "foreign")
             scope[KEY] = self._gate().admit(scope)
             if not scope["path"].isprintable():  # a line feed is no part of any road, and ends the search for one
                 raise Refused(404, "There is no such road here; /docs shows what there is.")
@@ -160,6 +167,24 @@ def listening() -> list[str]:
     import psutil
 
     return [one.laddr.ip for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+
+
+def _token(scope: MutableMapping[str, Any]) -> str:
+    """What the caller shows as its key; empty: nothing."""
+    kind, _, token = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+    if kind.lower() == "bearer":
+        return token.strip()
+    offered = scope.get("subprotocols") or []  # of a WebSocket
+    return next((one.removeprefix(BEARER) for one in offered if one.startswith(BEARER)), "")
+
+
+def _same_site(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a browser opens this from a page that came from here. Browsers ask no server before they open a WebSocket, so
+    without this any page could listen to a service of its reader's machine. Who is no browser names no origin.
+    """
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin")
+    return origin is None or urlsplit(origin.decode("latin-1")).netloc == headers.get(b"host", b"").decode("latin-1")
 
 
 def _is_local(scope: MutableMapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
@@ -25,9 +25,12 @@ from serving.service.jobs import JobsUnavailable, work_forever
 from serving.service.keys import Key
 from serving.service.live import live_route
 from serving.service.openapi import openapi
+from serving.service.pages import page_routes
+from serving.service.panels import panel_routes
 from serving.service.problems import Refused
 from serving.service.reading import parse_body, read_body
 from serving.service.schemas import MAX_BODY_BYTES, MAX_WEIGHT, WEIGHT_CHARS, ClassifyRequest, all_refused, weight
+from serving.service.warehouse import Warehouse
 
 Found = TypeVar("Found")
 
@@ -39,7 +42,7 @@ _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Gro
 
 
 def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
-    """The app; `/` leads to `/docs`, since BentoML's own page there calls an analytics host.
+    """The app. `/` is the dashboard; BentoML's own page there calls an analytics host.
 
     Args:
         answering: What answers; called for each request, since the model is loaded after the app is made.
@@ -82,9 +85,6 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     async def show_docs(_: Request) -> HTMLResponse:
         return HTMLResponse(_DOCS)
 
-    async def to_docs(_: Request) -> RedirectResponse:
-        return RedirectResponse("/docs")
-
     async def unknown(request: Request) -> Response:
         for route in request.app.routes:
             if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
@@ -100,16 +100,19 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         worker.cancel()
         await asyncio.wait([worker])
 
+    var = PathSettings.load().var
+    warehouse = Warehouse(var)
     return Starlette(
         routes=[
             Route("/v1/classify", classify, methods=["POST"]),
             *job_routes(lambda: answering().jobs),
             feedback_route(answering),
             Route("/v1/model", show_model),
-            live_route(PathSettings.load().var),
+            *panel_routes(var, warehouse, answering),
+            live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
-            Route("/", to_docs),
+            *page_routes(),
             _AllElse("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={

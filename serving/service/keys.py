@@ -17,7 +17,7 @@ from pathlib import Path
 from data.errors import SettingsError
 from data.settings import nearest
 
-SCOPES = ("classify", "feedback", "admin")
+SCOPES = ("classify", "feedback", "dashboard", "admin")
 """admin may everything."""
 DEFAULT_RATE = "6000/minute"
 _FORM = re.compile(r"gs_([0-9a-f]{8})_[\w-]{32}")

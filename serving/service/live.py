@@ -1,131 +1,265 @@
-"""`WS /v1/live`: alerts as they open and close.
+"""`WS /v1/live`: what the stream says now, told to all viewers from one look at the warehouse.
 
-One reader asks the warehouse for all viewers, and only while there are any. A viewer gets a snapshot first (the alerts of the
-last day), then each alert that is new or has changed, and word when the warehouse goes away. One that does not keep up is closed,
-and may come again: it loses nothing, since the next snapshot holds it.
+While anybody watches, the last seconds of the rollups are read some ten times a second, the alerts twice, the newest messages
+once. Each part of what is known carries the tick at which it last changed; a viewer who has seen tick n is told what changed
+after n. So a frame is as large as what changed, viewers at the same tick share its encoding, one who is slow skips frames and is
+told the sum of them, and one who comes back gets a snapshot. Values are absolute: nothing is missed, nothing counted twice.
 """
 
 import asyncio
-import json
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from data.contracts import Alert
 from data.errors import GroundswellError
+from serving.service.panel_schemas import LiveFrame, Message, Normal
+from serving.service.problems import Refused
 
-POLL_S = 0.5
-BEHIND = 100
-"""Messages that may wait for a viewer."""
-_TRY_AGAIN_LATER = 1013
-_SHOWN = timedelta(days=1)
+TICK_S = 0.1
+BUSY = 0.2
+"""Largest share of the time that looking at the warehouse may take."""
+RECENT_S = 15
+"""Seconds that each look reads; all of the window is read every `WHOLE_S`, for messages that came late."""
+WINDOW_S = 600
+WHOLE_S = 5.0
+ALERTS_S, MESSAGES_S, NORMAL_S = 0.5, 1.0, 5.0
+SHOWN = 30
+"""Newest messages told."""
+SILENT_S = 5.0
+"""A viewer hears at least so often, and its key is looked at again."""
+SEND_S = 20.0
+"""A viewer that takes nothing for so long is let go."""
+SUBPROTOCOL = "groundswell"
+_DAY = timedelta(days=1)
+_POLICY, _TRY_AGAIN_LATER, _GOING = 1008, 1013, 1012
+_log = structlog.get_logger()
+
+Ask = Callable[..., Awaitable[list[dict[str, Any]]]]
+Cell = tuple[int, int, int, float]
+
+
+class State:
+    """What viewers see. Changes count from the next tick on, which `publish` makes the current one."""
+
+    def __init__(self) -> None:
+        self.tick = 0
+        self.since = 0
+        self.away: str | None = None
+        self._changed = asyncio.Event()
+        self._dirty = False
+        self._cells: dict[tuple[int, str], tuple[Cell, int]] = {}
+        self._alerts: dict[str, tuple[Alert, int]] = {}
+        self._messages: tuple[list[Message], int] = ([], 0)
+        self._normal: tuple[dict[str, Normal], int] = ({}, 0)
+        self._frames: dict[int, str] = {}
+
+    def put_cells(self, rows: list[dict[str, Any]], since: int) -> None:
+        """All cells from a second on; one that is no longer there has become empty."""
+        if self.tick == 0:
+            self._touch()  # that there is nothing is worth telling too
+        found = {(r["second"], r["source"]): (r["negative"], r["neutral"], r["positive"], r["score"]) for r in rows}
+        for key in self._cells.keys() - found.keys():
+            if key[0] >= since:
+                found[key] = (0, 0, 0, 0.0)
+        for key, cell in found.items():
+            if self._cells.get(key, (None,))[0] != cell:
+                self._cells[key] = cell, self._touch()
+
+    def forget_before(self, second: int) -> None:
+        """Let go of older seconds."""
+        self.since = second
+        for key in [key for key in self._cells if key[0] < second]:
+            del self._cells[key]
+
+    def put_alerts(self, rows: list[dict[str, Any]]) -> None:
+        """All alerts that are shown."""
+        found = {row["id"]: Alert.model_validate(row) for row in rows}
+        self._alerts = {key: held for key, held in self._alerts.items() if key in found}
+        for key, alert in found.items():
+            if self._alerts.get(key, (None,))[0] != alert:
+                self._alerts[key] = alert, self._touch()
+
+    def put_messages(self, rows: list[dict[str, Any]]) -> None:
+        """The newest messages, newest first."""
+        found = [Message.model_validate(row) for row in rows]
+        if found != self._messages[0]:
+            self._messages = found, self._touch()
+
+    def put_normal(self, normal: dict[str, Any]) -> None:
+        """What is normal, by source."""
+        found = {name: Normal.model_validate(values) for name, values in normal.items()}
+        if found != self._normal[0]:
+            self._normal = found, self._touch()
+
+    def put_away(self, reason: str | None) -> None:
+        """Why the warehouse does not answer; None: it does."""
+        if reason != self.away:
+            self.away = reason
+            self._touch()
+
+    def publish(self) -> None:
+        """Make the changes since the last time the next tick."""
+        if self._dirty:
+            self.tick, self._dirty = self.tick + 1, False
+            self._frames.clear()
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+
+    async def news(self, seen: int, within_s: float) -> None:
+        """Wait until there is a later tick than `seen`, for so long at most."""
+        if self.tick <= seen:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), within_s)
+
+    def frame(self, seen: int) -> str:
+        """What changed after tick `seen`, as JSON; 0: all there is."""
+        if seen >= self.tick > 0:
+            return self._encode(seen)  # nothing but the time
+        if seen not in self._frames:
+            self._frames[seen] = self._encode(seen)
+        return self._frames[seen]
+
+    def _encode(self, seen: int) -> str:
+        messages, messages_at = self._messages
+        normal, normal_at = self._normal
+        return LiveFrame(
+            type="changes" if seen else "snapshot", at=round(time.time(), 3), since=self.since, away=self.away,
+            cells=[(*key, *cell) for key, (cell, at) in self._cells.items() if at > seen],
+            messages=messages if messages_at > seen or not seen else None,
+            alerts=[alert for alert, at in self._alerts.values() if at > seen],
+            normal=normal if normal_at > seen or not seen else None,
+        ).model_dump_json()  # fmt: skip
+
+    def _touch(self) -> int:
+        self._dirty = True
+        return self.tick + 1
 
 
 class Live:
-    """Reads the alerts and tells the viewers."""
+    """Reads for all viewers, while there are any."""
 
-    def __init__(self, read: Callable[[], list[dict[str, Any]]]) -> None:
+    def __init__(self, ask: Ask, normal: Callable[[], dict[str, Any]], still_welcome: Callable[[Any], object]) -> None:
         """Make it.
 
         Args:
-            read: Gives the alerts of the last day; called in a thread; raises GroundswellError while the warehouse is away.
+            ask: Asks the warehouse a question; raises GroundswellError while it is away.
+            normal: Gives what is normal by source; called in a thread.
+            still_welcome: Given a connection's scope, raises Refused once its key is no longer good.
         """
-        self._read = read
-        self._viewers: set[asyncio.Queue[str | None]] = set()
-        self._alerts: dict[str, dict[str, Any]] | None = None
-        self._away: str | None = None
+        self._ask, self._read_normal, self._still_welcome = ask, normal, still_welcome
+        self._state = State()
+        self._viewers = 0
         self._reading: asyncio.Task[None] | None = None
+        self._whole_at = 0.0
 
     async def view(self, socket: WebSocket) -> None:
-        """Serve one viewer until it goes."""
-        await socket.accept()
-        waiting: asyncio.Queue[str | None] = asyncio.Queue(BEHIND)
-        if now := self._away or (self._snapshot() if self._alerts is not None else None):
-            waiting.put_nowait(now)
-        self._viewers.add(waiting)
+        """Serve one viewer until it goes, or its key is revoked."""
+        offered = socket.scope.get("subprotocols", [])
+        await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        self._viewers += 1
         if self._reading is None:
+            self._state = State()
             self._reading = asyncio.create_task(self._read_on())
-        sending = asyncio.create_task(_send(socket, waiting))
+        telling = asyncio.create_task(self._tell(socket))
         try:
             while True:
-                await socket.receive_text()  # nothing is expected; this ends when the viewer goes
-        except (WebSocketDisconnect, RuntimeError, KeyError):
+                await socket.receive()  # nothing is expected; this ends when the viewer goes
+        except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
-            sending.cancel()
-            self._viewers.discard(waiting)
+            telling.cancel()
+            self._viewers -= 1
+            if not self._viewers and self._reading:
+                self._reading.cancel()
+                self._reading = None
+
+    async def _tell(self, socket: WebSocket) -> None:
+        seen, welcome_at = 0, time.monotonic()
+        try:
+            while True:
+                await self._state.news(seen, SILENT_S)
+                if time.monotonic() - welcome_at >= SILENT_S:
+                    self._still_welcome(socket.scope)
+                    welcome_at = time.monotonic()
+                if self._state.tick == 0:
+                    continue  # nothing is known yet, not even that the warehouse is away
+                frame, seen = self._state.frame(seen), self._state.tick
+                async with asyncio.timeout(SEND_S):
+                    await socket.send_text(frame)
+        except Refused as refused:
+            await socket.close(_POLICY, refused.detail)
+        except TimeoutError:
+            await socket.close(_TRY_AGAIN_LATER)
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # gone; `view` knows
 
     async def _read_on(self) -> None:
-        try:
-            while self._viewers:
-                try:
-                    found = {alert["id"]: alert for alert in await asyncio.to_thread(self._read)}
-                except GroundswellError as error:
-                    away = json.dumps({"type": "away", "reason": error.message})
-                    if self._away != away:
-                        self._tell(away)
-                    self._alerts, self._away = None, away
-                else:
-                    self._away = None
-                    self._changed(found)
-                await asyncio.sleep(POLL_S)
-        finally:
-            self._alerts = self._away = self._reading = None
+        self._whole_at = 0.0
+        steps = ((TICK_S, self._read_cells), (ALERTS_S, self._read_alerts), (MESSAGES_S, self._read_messages),
+                 (NORMAL_S, self._read_normals))  # fmt: skip
+        async with asyncio.TaskGroup() as group:
+            for pace_s, step in steps:
+                group.create_task(self._repeat(pace_s, step))
+            group.create_task(self._publish())
 
-    def _changed(self, found: dict[str, dict[str, Any]]) -> None:
-        if self._alerts is None:
-            self._alerts = found
-            self._tell(self._snapshot())
-            return
-        news = [alert for key, alert in found.items() if self._alerts.get(key) != alert]
-        self._alerts = found
-        for alert in sorted(news, key=lambda alert: str(alert["detected_at"])):
-            self._tell(json.dumps({"type": "alert", "alert": alert}, default=_plain))
+    async def _publish(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._state.publish()
 
-    def _snapshot(self) -> str:
-        return json.dumps({"type": "snapshot", "alerts": list((self._alerts or {}).values())}, default=_plain)
-
-    def _tell(self, message: str) -> None:
-        for waiting in list(self._viewers):
+    async def _repeat(self, pace_s: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            began = time.monotonic()
             try:
-                waiting.put_nowait(message)
-            except asyncio.QueueFull:
-                self._viewers.discard(waiting)
-                waiting.get_nowait()
-                waiting.put_nowait(None)
+                await step()
+            except GroundswellError as error:
+                self._state.put_away(error.message)
+            except Exception:  # a look that fails must not end all others; the next one may not
+                _log.exception("a look at the stream failed")
+            took = time.monotonic() - began
+            await asyncio.sleep(max(pace_s - took, took * (1 / BUSY - 1)))
+
+    async def _read_cells(self) -> None:
+        now = time.time()
+        whole = now - self._whole_at >= WHOLE_S
+        since = int(now) - (WINDOW_S if whole else RECENT_S)
+        rows = await self._ask(
+            "live", since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(int(now) + 2, UTC), every="second"
+        )
+        self._state.put_cells(rows, since)
+        self._state.put_away(None)
+        if whole:
+            self._whole_at = now
+            self._state.forget_before(since)
+
+    async def _read_alerts(self) -> None:
+        self._state.put_alerts(await self._ask("alerts", since=datetime.now(UTC) - _DAY, limit=200))
+
+    async def _read_messages(self) -> None:
+        """Of the last minutes; where there are none, what was shown before stays."""
+        if rows := await self._ask(
+            "messages", since=datetime.now(UTC) - timedelta(seconds=WINDOW_S), limit=SHOWN, every="second"
+        ):
+            self._state.put_messages(rows)
+
+    async def _read_normals(self) -> None:
+        self._state.put_normal(await asyncio.to_thread(self._read_normal))
 
 
-async def _send(socket: WebSocket, waiting: asyncio.Queue[str | None]) -> None:
-    while (message := await waiting.get()) is not None:
-        await socket.send_text(message)
-    await socket.close(_TRY_AGAIN_LATER)
+def live_route(var: Path, ask: Ask, still_welcome: Callable[[Any], object]) -> WebSocketRoute:
+    """The route, reading the warehouse through `ask` and what is normal from `var`."""
 
+    def normal() -> dict[str, Any]:
+        from serving.streaming.alerts import read_normal
 
-def live_route(var: Path) -> WebSocketRoute:
-    """The route, reading the warehouse of `var`."""
-    held, clients = ExitStack(), []
+        return read_normal(var)
 
-    def read() -> list[dict[str, Any]]:
-        from serving.warehouse.connect import connect
-        from serving.warehouse.questions import ask
-
-        try:
-            if not clients:
-                clients.append(held.enter_context(connect(var, own=False)))
-            return ask(clients[0], "alerts", since=datetime.now(UTC) - _SHOWN, limit=1000)
-        except GroundswellError:
-            clients.clear()
-            held.close()
-            raise
-
-    return WebSocketRoute("/v1/live", Live(read).view)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=value.tzinfo or UTC).isoformat()
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    return WebSocketRoute("/v1/live", Live(ask, normal, still_welcome).view)

@@ -17,7 +17,9 @@ import structlog
 from serving.service import metrics
 from serving.service.admission import KEY
 
-ROUTES = frozenset({"/", "/docs", "/openapi.json", "/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback", "/v1/model"})
+ROUTES = frozenset(
+    {"/", "/docs", "/openapi.json", "/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback", "/v1/model", "/v1/panels"}
+)
 """By the first two steps of a path; all else is `other`, so that a stranger cannot make up new labels."""
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 """Asked every few seconds by machines: not logged, not counted."""

@@ -1,7 +1,10 @@
 """The OpenAPI 3.1 document of the API, made from its requests and responses."""
 
+import json
 from typing import Any
 
+from serving.service.panel_schemas import LiveFrame
+from serving.service.panels import OTHERS, QUESTIONS, PanelQuery
 from serving.service.schemas import (
     MAX_BODY_BYTES,
     MAX_JOB_TEXTS,
@@ -11,13 +14,14 @@ from serving.service.schemas import (
     FeedbackRequest,
     JobRequest,
     JobShown,
+    ModelShown,
     Problem,
 )
 
 _PROBLEMS = {
     "400": "The body is not JSON.",
     "401": "No key, or one that is not known or was revoked.",
-    "403": "The key has not the scope `classify`.",
+    "403": "The key has not the route's scope.",
     "413": f"The body is too large: over {MAX_BODY_BYTES:,} bytes for /v1/classify.",
     "422": "The body is not as described, or no text can be judged; names the field and the text.",
     "429": "The key's rate is used up; Retry-After says when to come back.",
@@ -29,13 +33,14 @@ def openapi() -> dict[str, Any]:
     """The document."""
     from pydantic.json_schema import models_json_schema
 
-    models: list[Any] = [(model, "serialization") for model in (ClassifyResponse, JobShown, Problem)]
+    answers = (ClassifyResponse, JobShown, Problem, ModelShown, LiveFrame, *QUESTIONS.values(), *OTHERS.values())
+    models: list[Any] = [(model, "serialization") for model in answers]
     models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest)]
     schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Groundswell sentiment", "version": "1"},
-        "paths": {**_judging(), **_looking()},
+        "paths": {**_judging(), **_looking(), **_panels()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`groundswell keys add`"}},
@@ -96,14 +101,35 @@ def _judging() -> dict[str, Any]:
     }
 
 
+def _panels() -> dict[str, Any]:
+    schema = PanelQuery.model_json_schema()["properties"]
+    parameters = [
+        {"name": name, "in": "query", "description": of.pop("description"), "schema": of} for name, of in schema.items()
+    ]
+    problem = _says("What is wrong.", "Problem", "application/problem+json")
+    roads = {}
+    for name, model in {**QUESTIONS, **OTHERS}.items():
+        what = "of the warehouse" if name in QUESTIONS else "of the service, the stream or the models"
+        answers = {"200": _says("What it shows.", model.__name__), **dict.fromkeys(("401", "403", "422", "503"), problem)}
+        roads[f"/v1/panels/{name}"] = {
+            "get": {
+                "summary": f"Panel {name} of the dashboard, {what}",
+                "parameters": parameters if name in QUESTIONS else [],
+                "responses": answers,
+            }
+        }
+    return roads
+
+
 def _looking() -> dict[str, Any]:
     roads = {
-        "/v1/model": "Which model answers",
         "/metrics": "Prometheus metrics",
         "/livez": "The process lives",
         "/readyz": "The model is loaded",
     }
-    return {road: {"get": {"summary": what, "responses": {"200": {"description": "OK"}}}} for road, what in roads.items()}
+    plain = {road: {"get": {"summary": what, "responses": {"200": {"description": "OK"}}}} for road, what in roads.items()}
+    shown = {"summary": "Which model answers", "responses": {"200": _says("What it is, and what it costs.", "ModelShown")}}
+    return {"/v1/model": {"get": shown}, **plain}
 
 
 def _content(schema: str, kind: str = "application/json") -> dict[str, Any]:
@@ -116,3 +142,7 @@ def _says(description: str, schema: str, kind: str = "application/json") -> dict
 
 def _header(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+
+
+if __name__ == "__main__":
+    print(json.dumps(openapi(), indent=1))

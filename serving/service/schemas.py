@@ -138,6 +138,44 @@ class ClassifyResponse(BaseModel):
     predictions: list[Answer | NotJudged]
 
 
+class ModelLimits(BaseModel):
+    """What the service takes."""
+
+    texts: int
+    characters: int
+    characters_together: int
+    body_bytes: int
+    job_texts: int
+    job_bytes: int
+    deadline_ms: int
+
+
+class ModelCost(BaseModel):
+    """What the model cost here since the service started."""
+
+    texts: int
+    cpu_us_per_text: float | None
+    cpu_hour_usd: float
+    usd_per_million_texts: float | None
+
+
+class ModelShown(BaseModel):
+    """Which model answers."""
+
+    name: str
+    version: str
+    labels: list[str]
+    max_length: int
+    quantization: str
+    data_fingerprint: str
+    temperature: float
+    metrics: dict[str, Any]
+    slices: dict[str, Any]
+    alias: str | None = Field(description="production, staging or previous, by the ledger.")
+    limits: ModelLimits
+    cost: ModelCost
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 

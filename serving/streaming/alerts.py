@@ -54,6 +54,11 @@ _log = logging.getLogger(__name__)
 _COLUMNS = list(Alert.model_fields)
 
 
+def state_file(var: Path) -> Path:
+    """What the alerts remember."""
+    return var / "stream" / "alerts-state.json"
+
+
 def alert_of(source: str, shift: Shift, texts: Iterable[str] = ()) -> Alert:
     """What is told of a shift."""
     return Alert(
@@ -87,6 +92,15 @@ def shift_of(alert: Alert) -> Shift:
         volume=alert.volume,
         window_s=alert.window_s,
     )
+
+
+def read_normal(var: Path) -> dict[str, dict[str, float]]:
+    """By source, what was normal when the alerts last wrote it (`Watch.normal`, the threshold); empty where they never ran."""
+    try:
+        found = read_json(state_file(var))["normal"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: normal for name, normal in found.items() if normal}
 
 
 def slack_message(alert: Alert) -> tuple[str, list[dict[str, Any]]]:
@@ -180,7 +194,7 @@ class Alerts:
         self._lateness = max(1, math.ceil(settings.lateness_s))
         self._sources: dict[str, _Source] = {}
         self._unwritten: list[tuple[str, Shift]] = []
-        self._state_file = var / "stream" / "alerts-state.json"
+        self._state_file = state_file(var)
         self._started = False
         self._first_start = True
         self._judged: dict[str, int] = {}
@@ -229,14 +243,23 @@ class Alerts:
         return told
 
     def save(self) -> None:
-        """Note up to where each source was judged and what was told."""
+        """Note up to where each source was judged, what was told, and what is normal, which the dashboard shows."""
         if not self._started or self._unwritten:
             return
         self._told = dict(list(self._told.items())[-_TOLD:])
         try:
-            write_json(self._state_file, {"written_at": self._clock(), "judged": self._judged, "told": self._told})
+            normal = {name: self._normal(found.watch) for name, found in self._sources.items()}
+            write_json(
+                self._state_file,
+                {"written_at": self._clock(), "judged": self._judged, "told": self._told, "normal": normal},
+            )
         except GroundswellError as error:  # a full disk is no reason to stop watching; after a restart more is judged again
             _log.warning("%s", str(error).splitlines()[0])
+
+    def _normal(self, watch: Watch) -> dict[str, float] | None:
+        if (found := watch.normal()) is None:
+            return None
+        return {**dict(zip(("mean", "variance", "drift"), found, strict=True)), "threshold": watch.rules.threshold}
 
     def _start(self, client: Any) -> None:
         with suppress(OSError, ValueError, KeyError, AttributeError):

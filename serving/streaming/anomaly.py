@@ -209,6 +209,15 @@ class Watch:
             z, length = np.where(better, found, z), np.where(better, window, length)
         return z, length
 
+    def normal(self) -> tuple[float, float, float] | None:
+        """Mean, variance of one message, drift of the baseline that the next second is judged by; None with too little history.
+
+        A window of n messages is normal while its mean lies within mean ± threshold · sqrt(variance / n + drift).
+        """
+        baseline = self._baselines(self.judged, self.judged + 1)
+        found = float(baseline.mean[0]), float(baseline.variance[0]), float(baseline.drift[0])
+        return found if np.isfinite(found).all() else None
+
     def _first_alarm(self, stop: int) -> Shift | None:
         first = self.judged
         z, length = self.scan(first, stop)

@@ -44,11 +44,16 @@ def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping
         return
     try:
         client.raw_insert("predictions", insert_block=block, fmt="JSONEachRow", settings=_SETTINGS)
-        client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
+        refresh_rollups(client, topic, offsets)
     except Exception as error:  # clickhouse-connect, urllib3 and chDB raise unrelated classes
         code = getattr(error, "code", None)
         kind = UnreadableRows if code in _UNREADABLE else WarehouseError
         raise kind("The warehouse refused a block.", found=first_line(error)) from error
+
+
+def refresh_rollups(client: Any, topic: str, offsets: Mapping[int, tuple[int, int]]) -> None:
+    """Count the chunks of these offsets (first and last of each partition) anew. Raises what the client raises."""
+    client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
 
 
 def _ranges(offsets: Mapping[int, tuple[int, int]]) -> str:

@@ -22,6 +22,8 @@ def ask(
     since: datetime | None = None,
     until: datetime | None = None,
     source: str = "",
+    label: str = "",
+    by: Literal["", "source"] = "",
     limit: int = 100,
     every: Every | None = None,
 ) -> list[dict[str, Any]]:
@@ -34,8 +36,13 @@ def ask(
             begin with the whole bucket that it falls in. Times without a zone are UTC.
         until: Before this time; none: no end. Questions to a rollup end with the bucket that it falls in.
         source: Only of this source; empty: of all.
-        limit: At most so many rows, for questions that list: sources, top_negative, versions, latency, lag, alerts.
+        label: Only of this label, for messages; empty: of all.
+        by: For trend: a line each of the busiest sources, or one of all together.
+        limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency, lag, alerts.
         every: The rollup that distribution, trend, volume and sources read; none: the one that `rollup_of` chooses.
+
+    Returns:
+        A dict a row; times are in UTC.
 
     Raises:
         WarehouseError: There is no such question, or ClickHouse refuses.
@@ -56,12 +63,14 @@ def ask(
         "first": datetime.fromtimestamp(since.timestamp() // step * step, UTC),
         "until": until,
         "source": source,
+        "label": label,
+        "by": by,
         "limit": limit,
         "rollup": f"rollup_{every}",
     }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
-        return list(client.query(sql, parameters=values).named_results())
+        return [_in_utc(row) for row in client.query(sql, parameters=values).named_results()]
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
         raise WarehouseError(f"The warehouse does not answer {question!r}.", found=first_line(error)) from error
 
@@ -72,6 +81,10 @@ def rollup_of(since: datetime, until: datetime, now: datetime) -> Every:
     if span <= timedelta(minutes=10) and age < timedelta(days=7):
         return "second"
     return "minute" if span <= timedelta(days=2) and age < timedelta(days=90) else "hour"
+
+
+def _in_utc(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _utc(value) if isinstance(value, datetime) else value for name, value in row.items()}
 
 
 def _utc(time: datetime) -> datetime:

@@ -98,7 +98,7 @@ def test_a_message_is_seen_by_the_first_answer_that_holds_it():
 def test_the_markdown_has_every_section_with_its_goals():
     goal = Goal("times the naive", [5.5, 6.0, 7.0], 5)
     outcome = Outcome(["", "messages/s"], [["ours | two", figure([300.0, 310.0, 305.0])]], [goal], ["A note."])
-    said = markdown({"sustained": outcome}, {"cores": 2})
+    said = markdown("The stream", {"sustained": outcome}, {"cores": 2})
     assert "## sustained" in said
     assert "| ours \\| two | 305 [300, 310] |" in said
     assert "| times the naive | 6 [5.5, 7] | ≥ 5 | reached |" in said

@@ -23,9 +23,11 @@ def spare_port() -> int:
 
 
 @contextmanager
-def serving(bundle, folder: Path, host: str = "127.0.0.1", **settings: str) -> Iterator[tuple[httpx.Client, subprocess.Popen]]:
+def serving(
+    bundle, folder: Path, host: str = "127.0.0.1", port: int | None = None, **settings: str
+) -> Iterator[tuple[httpx.Client, subprocess.Popen]]:
     """A client of it, and its process; it is stopped afterwards. Its `var/` is in the folder."""
-    port = spare_port()
+    port = port or spare_port()
     environment = {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
         "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1",

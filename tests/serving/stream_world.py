@@ -14,7 +14,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from data.errors import StreamError
+from data.errors import StreamError, WarehouseError
 from orchestration.kafka.server import LocalKafka
 from orchestration.stream_send import event_bytes
 from serving.settings import StreamSettings
@@ -83,15 +83,7 @@ class World:
 
     def ready(self, timeout_s: float = 60) -> None:
         """Wait until the warehouse answers."""
-        from data.errors import WarehouseError
-
-        def ask() -> None:
-            with connect(self.var, own=False) as client:
-                client.query("SELECT 1")
-
-        Retrying(
-            retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.2), reraise=True
-        )(ask)
+        until_it_answers(self.var, timeout_s)
 
     def logs(self) -> str:
         """What the processes said last, for a failing test to show."""
@@ -211,6 +203,18 @@ class World:
         """Of this topic, from the topic of predictions, readers of committed messages only."""
         found = (json.loads(message.value()) for message in self.read_topic(PREDICTIONS, committed_only=True))
         return [prediction for prediction in found if prediction["topic"] == self.topic]
+
+
+def until_it_answers(var: Path, timeout_s: float = 60) -> None:
+    """Wait for the warehouse's owner."""
+
+    def ask() -> None:
+        with connect(var, own=False) as client:
+            client.query("SELECT 1")
+
+    Retrying(retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.2), reraise=True)(
+        ask
+    )
 
 
 def topics(*names: str, partitions: int = 6) -> dict[str, int]:

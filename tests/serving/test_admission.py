@@ -70,7 +70,9 @@ def guarded(tmp_path_factory):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("road", ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/", "/v1/nothing"])
+@pytest.mark.parametrize(
+    "road", ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/v1/panels/trend", "/v1/nothing"]
+)
 def test_no_road_answers_without_a_key(road, guarded):
     client, _ = guarded
     for headers in ({}, bearer("gs_00000000_" + "a" * 32), {"authorization": "Basic eDp5"}):
@@ -79,6 +81,7 @@ def test_no_road_answers_without_a_key(road, guarded):
         assert "groundswell keys add" in response.json()["detail"]
     assert client.post("/v1/classify", json=TEXT).status_code == 401
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+    assert client.get("/").status_code != 401, "the dashboard's page holds no data, and has to ask for the key"
 
 
 @pytest.mark.integration

@@ -1,16 +1,26 @@
-"""`WS /v1/live`: a snapshot, then what changes; from the real warehouse, through the real service."""
+"""`WS /v1/live`: a snapshot, then what changes; whoever skips frames ends with the same; from the real warehouse too."""
 
+import asyncio
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect as dial
 
 from data.errors import WarehouseError
 from serving.service import live
+from serving.service.keys import id_of, keys_of
+from serving.service.problems import Refused
+from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from serving.warehouse.owner import serve_warehouse
 from tests.models import tiny_bundle
@@ -20,57 +30,268 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def alert(name, **changes):
-    return {"id": name, "detected_at": NOW, "closed_at": None, "source": "s", **changes}
+    return {
+        "id": name, "source": "s", "direction": "down", "started_at": NOW, "detected_at": NOW, "closed_at": None, "z": -6.0,
+        "moving_average": -0.4, "baseline_mean": 0.1, "baseline_std": 0.5, "volume": 300, "window_s": 3, "texts": ["oh no"],
+        "revision": 1, **changes,
+    }  # fmt: skip
 
 
-def test_a_snapshot_then_each_change_and_word_when_the_warehouse_goes(monkeypatch):
-    monkeypatch.setattr(live, "POLL_S", 0.01)
-    now = {"alerts": [alert("a")]}
+def cell(second, source, count):
+    return {"second": second, "source": source, "negative": count, "neutral": 0, "positive": 0, "score": -float(count)}
 
-    def read():
-        if now["alerts"] is None:
-            raise WarehouseError("gone for tea")
-        return now["alerts"]
 
-    app = Starlette(routes=[WebSocketRoute("/v1/live", live.Live(read).view)])
-    with TestClient(app) as client, client.websocket_connect("/v1/live") as viewer:
-        assert [found["id"] for found in viewer.receive_json()["alerts"]] == ["a"]
-        now["alerts"] = [alert("a", closed_at=NOW), alert("b")]
-        assert {(m["type"], m["alert"]["id"]) for m in (viewer.receive_json(), viewer.receive_json())} == {
-            ("alert", "a"),
-            ("alert", "b"),
-        }
+class Viewer:
+    """What a page makes of the frames."""
+
+    def __init__(self):
+        self.seen, self.cells, self.alerts = 0, {}, {}
+
+    def look(self, state):
+        frame = json.loads(state.frame(self.seen))
+        self.take(frame)
+        self.seen = state.tick
+        return frame
+
+    def take(self, frame):
+        if frame["type"] == "snapshot":
+            self.cells, self.alerts = {}, {}
+        for second, source, *values in frame["cells"]:
+            self.cells[second, source] = values
+        self.cells = {key: values for key, values in self.cells.items() if key[0] >= frame["since"] and any(values)}
+        self.alerts |= {each["id"]: each for each in frame["alerts"]}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", ""]), st.integers(1, 3)), max_size=6),
+            st.integers(0, 9),
+            st.sets(st.integers(0, 2)),
+        ),
+        max_size=25,
+    )
+)
+def test_whoever_skips_frames_ends_with_the_same(rounds):
+    state, viewers = live.State(), [Viewer() for _ in range(3)]
+    state.put_away("not yet")
+    state.publish()
+    for cells, since, looking in rounds:
+        rows = {(second, source): cell(second, source, count) for second, source, count in cells if second >= since}
+        state.put_cells(list(rows.values()), since)
+        state.publish()
+        for number in looking:
+            viewers[number].look(state)
+    late = Viewer()
+    late.look(state)
+    for viewer in viewers:
+        viewer.look(state)
+        assert viewer.cells == late.cells
+
+
+def test_a_frame_is_as_large_as_what_changed_and_shared_by_who_saw_the_same():
+    state = live.State()
+    state.put_cells([cell(second, "s", 1) for second in range(600)], 0)
+    state.publish()
+    whole = state.frame(0)
+    state.put_cells([cell(599, "s", 2)], 599)
+    state.publish()
+    small = state.frame(1)
+    assert len(json.loads(whole)["cells"]) == 600 and len(json.loads(small)["cells"]) == 1
+    assert state.frame(1) is small and len(small) < len(whole) / 20
+    state.publish()
+    assert state.tick == 2, "where nothing changed, nothing is told"
+
+
+class Asked:
+    """The warehouse's part of the answers; what it says can be changed."""
+
+    def __init__(self):
+        self.alerts, self.cells, self.away = [alert("a")], [], None
+
+    async def ask(self, question, **_):
+        if self.away:
+            raise WarehouseError(self.away)
+        return {"alerts": self.alerts, "live": self.cells, "messages": []}[question]
+
+
+def until(viewer, condition, frames=200):
+    seen = Viewer()
+    for _ in range(frames):
+        frame = viewer.receive_json()
+        seen.take(frame)
+        if condition(frame, seen):
+            return seen
+    raise AssertionError("it was never told")
+
+
+def app_of(asked, welcome=lambda _: None):
+    return Starlette(routes=[WebSocketRoute("/v1/live", live.Live(asked.ask, dict, welcome).view)])
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name in ("TICK_S", "ALERTS_S", "MESSAGES_S", "NORMAL_S", "SILENT_S"):
+        monkeypatch.setattr(live, name, 0.01)
+
+
+def test_a_snapshot_then_each_change_and_word_when_the_warehouse_goes(quick):
+    asked = Asked()
+    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+        until(viewer, lambda _, seen: "a" in seen.alerts)
+        asked.alerts = [alert("a", closed_at=NOW), alert("b")]
+        until(viewer, lambda _, seen: "b" in seen.alerts)
         with client.websocket_connect("/v1/live") as late:
-            assert len(late.receive_json()["alerts"]) == 2
-            now["alerts"] = None
-            assert viewer.receive_json() == late.receive_json() == {"type": "away", "reason": "gone for tea"}
-            now["alerts"] = [alert("c")]
-            assert viewer.receive_json()["type"] == late.receive_json()["type"] == "snapshot"
+            first = late.receive_json()
+            assert first["type"] == "snapshot" and {each["id"] for each in first["alerts"]} == {"a", "b"}
+            asked.away = "gone for tea"
+            until(viewer, lambda frame, _: frame["away"] == "gone for tea")
+            until(late, lambda frame, _: frame["away"] == "gone for tea")
+            asked.away, asked.cells = None, [cell(int(time.time()), "s", 7)]
+            seen = until(viewer, lambda frame, seen: frame["away"] is None and seen.cells)
+            assert [values[0] for values in seen.cells.values()] == [7]
 
 
-@pytest.mark.integration
-def test_an_alert_in_the_warehouse_reaches_a_viewer_of_the_service(tmp_path):
-    from websockets.sync.client import connect as dial
+def test_an_empty_warehouse_is_an_answer_too(quick):
+    asked = Asked()
+    asked.alerts = []
+    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+        first = viewer.receive_json()
+        assert first["type"] == "snapshot" and first["away"] is None and not first["cells"]
 
-    bundle = tiny_bundle(tmp_path / "tiny")
+
+def test_who_comes_while_the_warehouse_is_away_is_told_so(quick):
+    asked = Asked()
+    asked.away = "gone for tea"
+    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+        assert viewer.receive_json()["away"] == "gone for tea"
+
+
+def test_a_key_that_is_revoked_ends_the_connection(quick):
+    welcome = [True]
+
+    def check(_):
+        if not welcome[0]:
+            raise Refused(401, "revoked")
+
+    with TestClient(app_of(Asked(), check)) as client, client.websocket_connect("/v1/live") as viewer:
+        viewer.receive_json()
+        welcome[0] = False
+        with pytest.raises(WebSocketDisconnect) as gone:
+            for _ in range(200):
+                viewer.receive_json()
+        assert gone.value.code == 1008
+
+
+def test_a_viewer_who_takes_nothing_holds_up_nobody(monkeypatch):
+    """One whose connection is stuck is let go in the end, and meanwhile another is told everything."""
+    monkeypatch.setattr(live, "SEND_S", 0.5)
+
+    class Socket:
+        def __init__(self, stuck):
+            self.scope, self.stuck, self.told, self.closed = {}, stuck, [], asyncio.Event()
+
+        async def accept(self, subprotocol):
+            assert subprotocol is None
+
+        async def receive(self):
+            await self.closed.wait()
+            raise WebSocketDisconnect
+
+        async def send_text(self, frame):
+            if self.stuck:
+                await asyncio.Event().wait()
+            self.told.append(json.loads(frame))
+
+        async def close(self, code, reason=None):
+            self.code = code
+            self.closed.set()
+
+    async def play():
+        asked = Asked()
+        both = live.Live(asked.ask, dict, lambda _: None)
+        stuck, good = Socket(True), Socket(False)
+        async with asyncio.TaskGroup() as group:
+            viewing = [group.create_task(both.view(socket)) for socket in (stuck, good)]
+            for turn in range(8):
+                asked.cells = [cell(int(time.time()), "s", turn + 1)]
+                await asyncio.sleep(0.1)
+            await asyncio.wait_for(asyncio.shield(viewing[0]), 5)
+            good.closed.set()
+        assert stuck.code == 1013
+        assert len(good.told) >= 4
+
+    asyncio.run(play())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A service with keys and the warehouse's owner."""
+    folder = tmp_path_factory.mktemp("live")
     stop, ready = threading.Event(), threading.Event()
     owner = threading.Thread(
-        target=serve_warehouse, args=(tmp_path / "var", 0), kwargs={"stop": stop, "ready": lambda _: ready.set()}
+        target=serve_warehouse, args=(folder / "var", 0), kwargs={"stop": stop, "ready": lambda _: ready.set()}
     )
     owner.start()
     try:
         assert ready.wait(60)
-        with serving(bundle, tmp_path) as (client, _), connect(tmp_path / "var", own=False) as warehouse:
-            url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/live"
-            with dial(url, open_timeout=20) as viewer:
-                assert json.loads(viewer.recv(timeout=20)) == {"type": "snapshot", "alerts": []}
-                warehouse.command(
-                    "INSERT INTO alerts (id, source, direction, started_at, detected_at, z, moving_average, baseline_mean, "
-                    "baseline_std, volume, window_s, texts, revision) "
-                    "VALUES ('x', 's', 'down', now64(3), now64(3), -6, -0.4, 0.1, 0.02, 300, 3, ['oh no'], 1)"
-                )
-                told = json.loads(viewer.recv(timeout=20))
-                assert told["type"] == "alert" and told["alert"]["texts"] == ["oh no"] and told["alert"]["direction"] == "down"
+        with serving(tiny_bundle(folder / "tiny"), folder, keys="true") as (client, _):
+            keys = keys_of(folder / "var")
+            with connect(folder / "var", own=False) as warehouse:
+                yield f"ws://{client.base_url.host}:{client.base_url.port}/v1/live", keys, warehouse
     finally:
         stop.set()
         owner.join(30)
+
+
+@pytest.mark.integration
+def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(world):
+    url, keys, warehouse = world
+    token = keys.add("desk", ["dashboard"])
+    with dial(url, open_timeout=20, subprotocols=["groundswell", f"bearer.{token}"]) as viewer:
+        assert viewer.subprotocol == "groundswell"
+        seen, messages = Viewer(), []
+
+        def until_told(condition):
+            while not condition():
+                frame = json.loads(viewer.recv(timeout=20))
+                seen.take(frame)
+                if frame["messages"] is not None:
+                    messages[:] = frame["messages"]
+
+        now = datetime.now(UTC)
+        row = {
+            "topic": "t", "partition": 0, "id": "m", "text": "<b>bold</b>", "source": "shop", "created_at": None,
+            "predicted_at": now, "written_at": now, "label": "negative", "confidence": 0.9, "probabilities": [0.9, 0.05, 0.05],
+            "sarcasm": None, "tier": "model", "model_version": "v", "produced_at": now,
+        }  # fmt: skip
+        for count in (3, 5):  # the second time two more, and the three again
+            rows = [json.dumps(row | {"offset": n, "id": f"m{n}"}, default=datetime.isoformat).encode() for n in range(count)]
+            write_block(warehouse, "t", rows, {0: (0, count - 1)})
+            until_told(lambda count=count: sum(values[0] for values in seen.cells.values()) == count)
+        until_told(lambda: len(messages) == 5)
+        assert messages[0]["text"] == "<b>bold</b>"
+        columns = list(alert("x"))
+        warehouse.insert("alerts", [list(alert("x").values())], column_names=columns)
+        until_told(lambda: "x" in seen.alerts)
+        assert seen.alerts["x"]["texts"] == ["oh no"] and seen.alerts["x"]["closed_at"] is None
+
+
+@pytest.mark.integration
+def test_the_same_key_rules_as_http(world):
+    url, keys, _ = world
+    wrong = keys.add("robot", ["classify"])
+    for offered in (None, ["groundswell"], ["groundswell", "bearer.gs_made-up"], ["groundswell", f"bearer.{wrong}"]):
+        with pytest.raises(InvalidStatus) as refused:
+            dial(url, open_timeout=20, subprotocols=offered)
+        assert refused.value.response.status_code == 403  # a WebSocket that is refused before it opens
+    good = keys.add("desk", ["dashboard"])
+    with pytest.raises(InvalidStatus):
+        dial(url, origin="http://evil.example", subprotocols=["groundswell", f"bearer.{good}"])
+    with dial(url, additional_headers={"Authorization": f"Bearer {good}"}, open_timeout=20) as viewer:
+        viewer.recv(timeout=20)
+        keys.revoke(id_of(good))
+        with pytest.raises(ConnectionClosed) as gone:
+            while True:
+                viewer.recv(timeout=20)
+        assert gone.value.rcvd.code == 1008

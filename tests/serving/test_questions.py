@@ -113,10 +113,6 @@ def _grouped(rows, key):
     return groups
 
 
-def _zoned(time):
-    return time if time is None else time.replace(tzinfo=UTC)
-
-
 @pytest.mark.parametrize("every", ["second", "minute", "hour"])
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("source", ["", "shop", 'mail\'s \\ "own"'])
@@ -128,14 +124,15 @@ def test_what_rollups_answer_equals_a_count(world, every, window, source):
     given = {"since": since, "until": until, "source": source, "every": every}
     _same(ask(client, "distribution", **given)[0], rows)
 
-    trend = _grouped(rows, lambda row: (_floor(row["event_at"], every), row["source"]))
-    found = ask(client, "trend", **given)
-    assert [(_zoned(row["bucket"]), row["source"]) for row in found] == sorted(trend)
-    for row in found:
-        _same(row, trend[_zoned(row["bucket"]), row["source"]])
+    for by in ("", "source"):
+        trend = _grouped(rows, lambda row: (_floor(row["event_at"], every), row["source"] if by else ""))  # noqa: B023
+        found = ask(client, "trend", by=by, **given)
+        assert [(row["bucket"], row["source"]) for row in found] == sorted(trend)
+        for row in found:
+            _same(row, trend[row["bucket"], row["source"]])
 
     volume = Counter(_floor(row["event_at"], every) for row in rows)
-    assert {_zoned(row["bucket"]): row["messages"] for row in ask(client, "volume", **given)} == volume
+    assert {row["bucket"]: row["messages"] for row in ask(client, "volume", **given)} == volume
 
     sources = _grouped(rows, lambda row: row["source"])
     found = ask(client, "sources", **given)
@@ -155,12 +152,19 @@ def test_what_the_messages_themselves_answer(world, window):
     texts = {row["id"]: row["text"] for row in negative}
     assert all(texts[row["id"]] == row["text"] for row in found)
 
+    for label, source in (("", ""), ("positive", ""), ("neutral", "shop")):
+        newest = [row for row in inside if label in ("", row["label"]) and source in ("", row["source"])]
+        newest.sort(key=lambda row: (row["event_at"], -row["partition"], row["offset"]), reverse=True)
+        found = ask(client, "messages", since=since, until=until, label=label, source=source, limit=9)
+        assert [row["id"] for row in found] == [row["id"] for row in newest[:9]]
+        assert [row["event_at"] for row in found] == [row["event_at"] for row in newest[:9]]
+
     versions = Counter(row["model_version"] for row in inside)
     found = ask(client, "versions", since=since, until=until)
     assert {row["model_version"]: row["messages"] for row in found} == versions
     for row in found:
         times = [each["predicted_at"] for each in inside if each["model_version"] == row["model_version"]]
-        assert (_zoned(row["first_at"]), _zoned(row["last_at"])) == (min(times), max(times))
+        assert (row["first_at"], row["last_at"]) == (min(times), max(times))
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -204,8 +208,9 @@ def test_alerts_in_their_last_revision_newest_first(world):
     client.insert("alerts", [alert("a", 1, None, 1), alert("b", 2, None, 1)], column_names=columns)
     client.insert("alerts", [alert("a", 1, NOW, 2)], column_names=columns)
     found = ask(client, "alerts", since=BEGIN)
-    assert [(row["id"], _zoned(row["closed_at"])) for row in found] == [("b", None), ("a", NOW)]
+    assert [(row["id"], row["closed_at"]) for row in found] == [("b", None), ("a", NOW)]
     assert ask(client, "alerts", since=BEGIN, source="news") == []
+    assert [row["id"] for row in ask(client, "alerts", since=NOW)] == ["b"], "one that is open is told however old it is"
     assert [row["id"] for row in ask(client, "alerts", since=BEGIN, limit=1)] == ["b"]
 
 

@@ -1,0 +1,1 @@
+"""`make bench-dashboard`: the page under load, many viewers, and panels over a hundred million rows."""

@@ -1,0 +1,93 @@
+"""How soon many viewers of `WS /v1/live` hear of a row, and what that costs the service."""
+
+import asyncio
+import json
+import threading
+import time
+
+import numpy as np
+import psutil
+
+from orchestration.bench_api.bench import Outcome
+from orchestration.bench_api.figures import Goal
+from orchestration.bench_dashboard.load import Load
+from orchestration.bench_stream.programs import tree_cpu_s
+
+
+def measure(load: Load, service: psutil.Process, viewers: int, seconds: float, rounds: int) -> Outcome:
+    """Viewers in turns with one alone; a second's own count in each frame tells when its rows were written.
+
+    Args:
+        load: Writes rows and knows when.
+        service: Of which the processor time is counted, with all below it.
+        viewers: The many.
+        seconds: A measurement.
+        rounds: Each.
+    """
+    found: dict[int, list[dict[str, float]]] = {1: [], viewers: []}
+    for _ in range(rounds):
+        for count, rows in found.items():
+            load.tell(f"{count} viewers", None)
+            rows.append(_watch(load, service, count, seconds))
+    lines = [
+        [
+            str(count),
+            *(f"{np.median([row[name] for row in rows]):,.3g}" for name in ("p50_ms", "p99_ms", "cpu", "frames", "bytes")),
+        ]
+        for count, rows in found.items()
+    ]
+    goals = [
+        Goal("push delay, p99, many viewers", [row["p99_ms"] for row in found[viewers]], None, "≤", " ms"),
+        Goal("service's processor, many viewers", [100 * row["cpu"] for row in found[viewers]], None, "≤", " % of one"),
+    ]
+    columns = ["viewers", "p50 ms", "p99 ms", "service's processors", "frames a second and viewer", "bytes a frame"]
+    note = f"{load.rate:,.0f} messages a second, {load.blocks}; from a block written to a viewer who has it."
+    return Outcome(columns, lines, goals, [note], raw={str(count): rows for count, rows in found.items()})
+
+
+def _watch(load: Load, service: psutil.Process, count: int, seconds: float) -> dict[str, float]:
+    """In a thread of its own process time: what the viewers themselves cost is not counted."""
+    result: dict[str, float] = {}
+
+    def run() -> None:
+        result.update(asyncio.run(_viewers(load, service, count, seconds)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return result
+
+
+async def _viewers(load: Load, service: psutil.Process, count: int, seconds: float) -> dict[str, float]:
+    from websockets.asyncio.client import connect
+
+    delays: list[float] = []
+    frames = size = 0
+    stop = asyncio.Event()
+
+    async def view() -> None:
+        nonlocal frames, size
+        async with connect(load.live_url, max_size=None, open_timeout=60) as socket:
+            await socket.recv()
+            ready.release()
+            last: dict[int, int] = {}
+            while not stop.is_set():
+                text = await socket.recv()
+                now = time.monotonic()
+                frames, size = frames + 1, size + len(text)
+                delays.extend(load.delays(json.loads(text)["cells"], last, now))
+
+    ready = asyncio.Semaphore(0)
+    tasks = [asyncio.create_task(view()) for _ in range(count)]
+    for _ in range(count):
+        await ready.acquire()
+    delays.clear()
+    frames = size = 0
+    family = [service, *service.children(recursive=True)]
+    cpu, began = tree_cpu_s(family), time.monotonic()
+    await asyncio.sleep(seconds)
+    took, spent = time.monotonic() - began, tree_cpu_s(family) - cpu
+    stop.set()
+    await asyncio.gather(*tasks)
+    p50, p99 = (1000 * float(np.quantile(delays, share)) for share in (0.5, 0.99))
+    return {"p50_ms": p50, "p99_ms": p99, "cpu": spent / took, "frames": frames / count / took, "bytes": size / max(1, frames)}

@@ -1,0 +1,61 @@
+"""The warehouse's answers for the event loop: questions are asked in threads, each with a client of its own."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from data.errors import GroundswellError, WarehouseError
+
+THREADS = 2
+"""Questions asked at once: more would only wait for the same processors, and for the stream's writes."""
+WAITING = 64
+"""Questions that may wait for a thread."""
+
+
+class TooManyQuestions(WarehouseError):
+    """They would wait for too long."""
+
+
+class Warehouse:
+    """Asks questions. Made when the first one is asked, as nobody may ever look."""
+
+    def __init__(self, var: Path) -> None:
+        self._var = var
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="warehouse")
+        self._own = threading.local()
+        self._open = 0
+
+    async def ask(self, question: str, **given: Any) -> list[dict[str, Any]]:
+        """The rows that answer a question; see `questions.ask` for what may be given.
+
+        Raises:
+            TooManyQuestions: So many wait already.
+            GroundswellError: The warehouse is away, or refuses.
+        """
+        if self._open >= THREADS + WAITING:
+            raise TooManyQuestions("Too many questions wait for the warehouse; come back later.")
+        self._open += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._ask(question, given))
+        finally:
+            self._open -= 1
+
+    def _ask(self, question: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+        from serving.warehouse.connect import connect
+        from serving.warehouse.questions import ask
+
+        known = hasattr(self._own, "client")
+        try:
+            if not known:
+                self._own.held = ExitStack()
+                self._own.client = self._own.held.enter_context(connect(self._var, own=False))
+            return ask(self._own.client, question, **given)
+        except GroundswellError:
+            self._own.held.close()
+            self._own.__dict__.pop("client", None)
+            if not known:
+                raise
+        return self._ask(question, given)  # an owner that was started anew has another port and password

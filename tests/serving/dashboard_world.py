@@ -1,0 +1,123 @@
+"""What the dashboard's tests look at: a real service, the warehouse's owner, rows, and a real browser."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from orchestration.demo_stream import CRISIS, said
+from serving.warehouse.blocks import write_block
+from serving.warehouse.connect import connect
+from tests.models import tiny_bundle
+from tests.serving.running import ROOT, serving, spare_port
+from tests.serving.stream_world import PYTHON, end, until_it_answers
+
+TEXTS = {
+    "tweets": ["Coffee, sun, and a day off. Perfect.", "Meeting moved to three.", "Trains late again, of course."],
+    "support": ["How do I change my address?", "Thanks, that solved it!", "The export takes ages since Monday."],
+    "reviews": ["Does what it says.", "Broke after a week, very disappointed.", "Best purchase of the year!"],
+}
+SURE = {"negative": (0.9, 0.08, 0.02), "neutral": (0.1, 0.8, 0.1), "positive": (0.02, 0.08, 0.9)}
+FELT = {"Coffee": "positive", "Trains": "negative", "Thanks": "positive", "The export": "negative", "Broke": "negative",
+        "Best": "positive"}  # fmt: skip
+
+
+def label_of(text: str) -> str:
+    """Of the texts above."""
+    if text in CRISIS:
+        return "negative"
+    return next((label for start, label in FELT.items() if text.startswith(start)), "neutral")
+
+
+def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> dict[str, Any]:
+    """A row of the table of predictions."""
+    label = changes.get("label", label_of(text))
+    return {
+        "topic": "shown", "partition": 0, "offset": offset, "id": f"m{offset}", "text": text, "source": source,
+        "created_at": at, "produced_at": at, "predicted_at": at + timedelta(milliseconds=90), "written_at": at + timedelta(
+            milliseconds=240), "label": label, "confidence": max(SURE[label]), "probabilities": SURE[label], "sarcasm": None,
+        "tier": "model", "model_version": "minilm-1", **changes,
+    }  # fmt: skip
+
+
+def write(client: Any, rows: Iterable[dict[str, Any]]) -> None:
+    """Write them as a worker does."""
+    rows = list(rows)
+    offsets = [each["offset"] for each in rows]
+    block = [json.dumps(each, default=datetime.isoformat).encode() for each in rows]
+    write_block(client, "shown", block, {0: (min(offsets), max(offsets))})
+
+
+def story(began: float, until: float, first: int = 0) -> list[dict[str, Any]]:
+    """What the demo says, as rows."""
+    rows = []
+    for one in said(began, TEXTS):
+        if one.at >= until:
+            return rows
+        at = datetime.fromtimestamp(one.at, UTC)
+        rows.append(row(first + len(rows), at.replace(microsecond=at.microsecond // 1000 * 1000), one.source, one.text))
+    return rows
+
+
+def counted(client: Any, since: datetime) -> Counter[str]:
+    """Labels from that event time on, straight from the rows: no rollup, no FINAL."""
+    found = client.query(
+        "SELECT label, count() FROM (SELECT topic, partition, offset, argMax(label, predicted_at) AS label, "
+        "any(coalesce(created_at, produced_at)) AS at FROM predictions GROUP BY topic, partition, offset) "
+        "WHERE at >= {since:DateTime64(3, 'UTC')} GROUP BY label",
+        parameters={"since": since},
+    ).result_rows
+    return Counter({str(label): int(count) for label, count in found})
+
+
+class Shown:
+    """A service that shows a warehouse. Both can be ended and started again, at the same addresses."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder, self.var, self.port, self.settings = folder, folder / "var", spare_port(), settings
+        self.bundle = tiny_bundle(folder / "tiny")
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def service(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The service, on the same port each time."""
+        with serving(self.bundle, self.folder, port=self.port, **self.settings) as (_, process):
+            yield process
+
+    @contextmanager
+    def owner(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The process that holds the warehouse."""
+        environment = {"GROUNDSWELL_PATHS__VAR_DIR": str(self.var), "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port())}
+        with (self.folder / "owner.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*PYTHON, "warehouse", "serve"], cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        try:
+            until_it_answers(self.var)
+            yield process
+        finally:
+            end(process)
+
+    def client(self) -> Any:
+        """A context with a client of the warehouse."""
+        return connect(self.var, own=False)
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """Chromium, as the system has it."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "chromium is missing: make system installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
