@@ -90,6 +90,7 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Style, types, and the order
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	@$(BIN)/python -m serving.service.openapi >$(DASHBOARD)/openapi.json
+	@$(NPM) run --silent types -- --check >/dev/null || { echo "The dashboard's types are not those of the API: make dashboard-types"; exit 1; }
 	$(NPM) run --silent check
 
 .PHONY: test-fast
@@ -130,9 +131,9 @@ bench-dashboard: setup dashboard ## The page under 1,000 messages a second, 200 
 	@$(BIN)/python -m orchestration.bench_dashboard $(ARGS)
 
 .PHONY: screens
-screens: setup dashboard ## Pictures of every view into docs/screens
+screens: setup dashboard ## Pictures of every view into docs/screens, beside a running `make demo`
 	@mkdir -p docs/screens
-	@SCREENS=$(CURDIR)/docs/screens $(BIN)/python -m pytest -q tests/serving/test_dashboard.py -k seen
+	@SCREENS=$(CURDIR)/docs/screens SCREENS_URL=http://127.0.0.1:3000 $(BIN)/python -m pytest -q tests/serving/test_dashboard.py -k seen
 
 .PHONY: lock
 lock: $(UV) ## Resolve requirements.lock anew

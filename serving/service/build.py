@@ -1,5 +1,6 @@
 """A bundle to a Bento: the service, the two folders it imports, and the bundle itself, in BentoML's local store."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,41 +15,38 @@ from serving.bundle import read_bundle
 BENTO_NAME = "sentiment"
 PACKAGES = [
     "numpy", "onnxruntime", "tokenizers", "pydantic", "pydantic-settings", "pyyaml", "prometheus-client", "bentoml", "boto3",
-    "cachetools", "clickhouse-connect", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http", "redis", "structlog",
-    "tenacity",
+    "cachetools", "clickhouse-connect", "confluent-kafka", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http",
+    "psutil", "redis", "structlog", "tenacity",
 ]  # fmt: skip
 """What the service's image holds, in the versions that are installed here; no torch, no transformers."""
 _TIMEOUT_S = 300
 
 
 def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
-    """Build the Bento of a bundle; one that was built before is kept.
+    """Build the Bento of a bundle; one that was built before, of the same bundle and code, is kept.
 
     Args:
         bundle_dir: A bundle; it is verified.
         bentoml_home: BentoML's store.
 
     Returns:
-        The tag, `sentiment:<bundle version>`.
+        The tag, `sentiment:<bundle version>-<code>`.
 
     Raises:
         BundleError: The bundle is damaged.
         DeploymentFailed: BentoML could not build; carries the end of what it said.
     """
     bundle = read_bundle(bundle_dir)
-    version = bundle.manifest.version.lower()
+    files = _code()
+    version = f"{bundle.manifest.version.lower()}-{_digest(files)}"
     tag = f"{BENTO_NAME}:{version}"
     if (bentoml_home / "bentos" / BENTO_NAME / version / "bento.yaml").is_file():
         return tag
     with tempfile.TemporaryDirectory(prefix="groundswell-bento-") as scratch:
         context = Path(scratch)
-        for folder in ("data", "serving"):
-            shutil.copytree(
-                project_root() / folder,
-                context / folder,
-                ignore=shutil.ignore_patterns("__pycache__", "samples", "node_modules", "dashboard"),
-            )
-        shutil.copytree(project_root() / "configs", context / "configs")
+        for file in files:
+            (context / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(project_root() / file, context / file)
         shutil.copytree(bundle_dir, context / "bundle")
         (context / "bentofile.yaml").write_text(_bentofile(), encoding="utf-8")
         run = subprocess.run(
@@ -63,6 +61,30 @@ def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
     if run.returncode:
         raise DeploymentFailed("The Bento could not be built.", found=(run.stderr or run.stdout).strip()[-1500:])
     return tag
+
+
+def _code() -> list[Path]:
+    """What of the checkout the service needs, by path below its root: code, settings, the dashboard's pages if they are built."""
+    folders = ["data", "configs", "serving"]
+    found = []
+    while folders:
+        for path in (project_root() / folders.pop()).iterdir():
+            place = path.relative_to(project_root())
+            if path.is_file():
+                found.append(place)
+            elif path.name == "dashboard" and (path / "out").is_dir():
+                folders.append(str(place / "out"))
+            elif path.name not in {"__pycache__", "samples", "dashboard"}:
+                folders.append(str(place))
+    return sorted(found)
+
+
+def _digest(files: list[Path]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256((project_root() / file).read_bytes()).hexdigest()
+        whole.update(f"{file.as_posix()} {content}\n".encode())
+    return whole.hexdigest()[:8]
 
 
 def bento_environment(bentoml_home: Path) -> dict[str, str]:

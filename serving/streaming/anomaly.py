@@ -214,7 +214,8 @@ class Watch:
 
         A window of n messages is normal while its mean lies within mean ± threshold · sqrt(variance / n + drift).
         """
-        baseline = self._baselines(self.judged, self.judged + 1)
+        at = self.open.detected if self.open else self.judged  # it stands still while an alert is open
+        baseline = self._baselines(at, at + 1)
         found = float(baseline.mean[0]), float(baseline.variance[0]), float(baseline.drift[0])
         return found if np.isfinite(found).all() else None
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -65,6 +67,28 @@ def story(began: float, until: float, first: int = 0) -> list[dict[str, Any]]:
         at = datetime.fromtimestamp(one.at, UTC)
         rows.append(row(first + len(rows), at.replace(microsecond=at.microsecond // 1000 * 1000), one.source, one.text))
     return rows
+
+
+@contextmanager
+def going_on(world: "Shown", rows_before: int, began: float) -> Iterator[None]:
+    """The story goes on while the block lasts, each message when it is said."""
+    stop = threading.Event()
+
+    def feed() -> None:
+        with world.client() as client:
+            for offset, one in enumerate(said(began, TEXTS)):
+                if offset >= rows_before:
+                    if stop.wait(max(0.0, one.at - time.time())):
+                        return
+                    write(client, [row(offset, datetime.fromtimestamp(one.at, UTC), one.source, one.text)])
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def counted(client: Any, since: datetime) -> Counter[str]:

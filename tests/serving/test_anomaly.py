@@ -156,6 +156,19 @@ def test_the_same_rows_again_change_nothing():
     assert watch(Seconds.of([*table, *table[500:2500], *table[2100:2150]])).advance(seconds.end) == whole
 
 
+def test_what_is_normal_is_what_verdicts_go_by():
+    quiet = watch(stream(1_000, mean=0.2))
+    assert quiet.normal() is None, "nothing is judged yet, and nothing known"
+    quiet.advance(START + 1_000)
+    mean, variance, drift = quiet.normal() or (0, 0, 0)
+    assert mean == pytest.approx(0.2, abs=0.02) and variance == pytest.approx(0.36, rel=0.1) and 0 < drift < 0.01
+    shifted = watch(stream(1_400, mean=0.2, shift=[(1_000, 1_400, -0.4)]))
+    (shift,) = shifted.advance(START + 1_400)
+    z = (shift.moving_average - shift.mean) / (shift.std**2 / shift.volume + (shifted.normal() or (0, 0, 0))[2]) ** 0.5
+    assert shift.closed is None and shifted.normal()[0] == pytest.approx(shift.mean), "while an alert is open it stands still"
+    assert z == pytest.approx(shift.z, rel=0.01)
+
+
 def test_the_way_back_is_no_second_alert_and_two_ways_are_two():
     seconds = stream(4000, shift=[(1500, 1800, -0.4)])
     assert len(opened(watch(seconds).advance(seconds.end))) == 1

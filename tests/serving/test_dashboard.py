@@ -1,6 +1,7 @@
 """The dashboard in a real browser, against a real service and warehouse: it shows what the rows say, and says what is missing.
 
-`SCREENS=<folder>` keeps the pictures of every view, as `make screens` does for docs/screens.
+`SCREENS=<folder>` keeps the pictures of every view, as `make screens` does for docs/screens: of a running service
+(`SCREENS_URL`, the demo's) but for the live view, whose messages are somebody's.
 """
 
 import csv
@@ -17,9 +18,9 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE
+from orchestration.demo_stream import CRISIS, CRISIS_AFTER_S, CRISIS_SOURCE
 from serving.service.keys import keys_of
-from tests.serving.dashboard_world import Shown, browsing, counted, row, story, write
+from tests.serving.dashboard_world import Shown, browsing, counted, going_on, row, story, write
 from tests.serving.running import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -238,21 +239,39 @@ def test_no_page_loads_more_script_than_it_should(shown, browser):
             assert 0 < size <= 300 * 1024, f"{view}: {size / 1024:.0f} KiB"
 
 
+@pytest.fixture(scope="module")
+def living(tmp_path_factory):
+    """The same story, which goes on: its crisis began half a minute ago."""
+    world = Shown(tmp_path_factory.mktemp("living"))
+    with world.owner(), world.service(), world.client() as client:
+        began = time.time() - CRISIS_AFTER_S - 30
+        rows = story(began, time.time() - 1)
+        write(client, rows)
+        tell(client, "crisis", datetime.fromtimestamp(began + CRISIS_AFTER_S, UTC), texts=list(CRISIS[:3]))
+        with going_on(world, len(rows), began):
+            yield world
+
+
 @pytest.mark.parametrize("view", list(VIEWS))
-def test_every_view_can_be_seen_read_and_reached(shown, browser, view, tmp_path):
+def test_every_view_can_be_seen_read_and_reached(living, browser, view, tmp_path):
     """Pictures in both sizes and both lights; no serious violation by axe-core; no sideways scrolling; the keyboard gets in."""
     folder = Path(os.environ.get("SCREENS", tmp_path))
+    url = living.url if view == "live" else os.environ.get("SCREENS_URL", living.url)
     for light in ("light", "dark"):
         for size, viewport in SIZES.items():
             with browser.new_context(viewport=viewport, color_scheme=light, reduced_motion="reduce") as context:
                 page = context.new_page()
-                page.goto(f"{shown.url}{VIEWS[view]}")
+                page.goto(f"{url}{VIEWS[view]}")
                 expect(page.get_by_role("heading", level=1)).to_be_visible()
                 expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True)
                 if view == "live":
                     expect(page.get_by_test_id("alert-card").first).to_be_visible()
                     expect(page.get_by_test_id("message-row").first).to_be_visible()
-                page.wait_for_timeout(1_000)  # charts draw on the next frames
+                if view == "try":
+                    page.get_by_role("textbox").first.fill("Oh great, another outage. Thank you so much.")
+                    page.keyboard.press("Control+Enter")
+                    expect(page.get_by_text("neutral").first).to_be_visible()
+                page.wait_for_timeout(4_000 if "SCREENS_URL" in os.environ else 1_000)  # charts draw on the next frames
                 picture = page.screenshot(path=folder / f"{view}-{size}-{light}.png", full_page=True)
                 assert len(picture) > 10_000
                 assert page.evaluate("document.scrollingElement.scrollWidth") <= viewport["width"]

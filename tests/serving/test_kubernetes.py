@@ -136,6 +136,28 @@ def test_the_recipe_copies_what_a_bento_holds(tmp_path):
     sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", RECIPE, flags=re.MULTILINE)
     assert len(sources) == 3 and all((bento / source).exists() for source in sources)
     assert (bento / "src" / "bundle" / "bundle.json").is_file(), "the image answers with the model inside it"
+    pages = bento / "src" / "serving" / "dashboard"
+    assert (pages / "out" / "index.html").is_file() == (ROOT / "serving" / "dashboard" / "out" / "index.html").is_file()
+    assert not (pages / "node_modules").exists() and not (pages / "src").exists()
+
+
+def test_other_code_is_another_bento(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "project_root", lambda: tmp_path)
+    for folder in ("data", "configs", "serving/dashboard/out", "serving/dashboard/node_modules", "serving/__pycache__"):
+        (tmp_path / folder).mkdir(parents=True)
+    written = {name: tmp_path / name for name in ("serving/a.py", "serving/dashboard/out/index.html", "configs/a.yaml")}
+    for file in written.values():
+        file.write_text("one")
+    (tmp_path / "serving/dashboard/package.json").write_text("is not served")
+    (tmp_path / "serving/__pycache__/a.pyc").write_text("is not code")
+    assert [str(file) for file in build._code()] == sorted(written)
+    before = build._digest(build._code())
+    assert before == build._digest(build._code())
+    for file in written.values():
+        file.write_text("two")
+        now = build._digest(build._code())
+        assert now != before
+        before = now
 
 
 _IMPORT_WITH = """
@@ -163,6 +185,8 @@ class OnlyHeld:
 
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.stores, redis
+# What the dashboard asks for is imported when somebody looks.
+import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts, serving.warehouse.questions, confluent_kafka
 """
 
 

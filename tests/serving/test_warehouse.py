@@ -20,7 +20,7 @@ from serving.warehouse.migrate import migrate, pending, roll_back
 LABELS = ("negative", "neutral", "positive")
 ROLLUPS = {"second": 1, "minute": 60, "hour": 3600}
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics"]
+ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics", "0005_times"]
 
 pytestmark = pytest.mark.integration
 

@@ -11,3 +11,4 @@ WHERE produced_at >= {since:DateTime64(3, 'UTC')} AND produced_at < {until:DateT
 GROUP BY topic, partition
 ORDER BY topic, partition
 LIMIT {limit:UInt32}
+SETTINGS use_skip_indexes_if_final_exact_mode = 0

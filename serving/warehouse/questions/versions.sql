@@ -7,3 +7,4 @@ WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(
 GROUP BY model_version, tier
 ORDER BY last_at DESC, model_version, tier
 LIMIT {limit:UInt32}
+SETTINGS use_skip_indexes_if_final_exact_mode = 0

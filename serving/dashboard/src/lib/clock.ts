@@ -1,0 +1,25 @@
+import { useSyncExternalStore } from "react";
+
+let ahead = 0;
+
+/** Take the server's clock over: all times shown are of it. */
+export function setServerClock(epochSeconds: number): void {
+  ahead = epochSeconds - Date.now() / 1000;
+}
+
+/** Epoch seconds by the server's clock. */
+export function serverNow(): number {
+  return Date.now() / 1000 + ahead;
+}
+
+const wholeSecond = () => Math.floor(serverNow());
+
+function eachSecond(listener: () => void): () => void {
+  const timer = setInterval(listener, 500);
+  return () => clearInterval(timer);
+}
+
+/** The server's current second; the component is drawn anew with each. */
+export function useNow(): number {
+  return useSyncExternalStore(eachSecond, wholeSecond, wholeSecond);
+}

@@ -1,0 +1,25 @@
+"use client";
+
+import { useEffect, useRef, useState } from "react";
+import { liveStore } from "@/api/live";
+import { useStore } from "@/lib/store";
+import { shiftOf } from "./alertWords";
+
+/** Tells a screen reader of alerts that open while the page is looked at. */
+export function AlertAnnouncer() {
+  const { alerts, begun } = useStore(liveStore);
+  const known = useRef<Set<string>>(null);
+  const [words, setWords] = useState("");
+  useEffect(() => {
+    if (!begun) return;
+    const news = known.current && [...alerts.values()].filter(({ id }) => !known.current?.has(id));
+    known.current = new Set([...(known.current ?? []), ...alerts.keys()]);
+    if (news?.length)
+      setWords(news.map((alert) => `New alert: ${alert.source}, ${shiftOf(alert)}.`).join(" "));
+  }, [alerts, begun]);
+  return (
+    <div className="unseen" aria-live="assertive" data-testid="announcer">
+      {words}
+    </div>
+  );
+}

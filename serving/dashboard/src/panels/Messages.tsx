@@ -1,0 +1,120 @@
+"use client";
+
+import { useRef, useState } from "react";
+import { wordsOf } from "@/api/client";
+import type { Message } from "@/api/live";
+import { usePanel } from "@/api/panels";
+import { useFilters } from "@/lib/filters";
+import { epoch, percent, timeOf } from "@/lib/formats";
+import { SPAN_WORDS } from "@/lib/spans";
+import { LabelMark } from "@/ui/LabelMark";
+import { Panel } from "@/ui/Panel";
+import { type Column, rowsOfTable, Table } from "@/ui/Table";
+import { useWindow } from "./useWindow";
+
+const MOST = 30;
+
+const COLUMNS: readonly Column<Message>[] = [
+  {
+    head: "time",
+    value: ({ event_at }) => event_at,
+    show: ({ event_at }) => <time>{timeOf(epoch(event_at))}</time>,
+  },
+  {
+    head: "source",
+    value: ({ source }) => source,
+    show: ({ source }) => <span className="source">{source}</span>,
+  },
+  { head: "label", value: ({ label }) => label, show: ({ label }) => <LabelMark label={label} /> },
+  {
+    head: "confidence",
+    value: ({ confidence }) => confidence,
+    show: ({ confidence }) => percent(confidence),
+    number: true,
+  },
+  { head: "sarcasm", value: ({ sarcasm }) => sarcasm, show: ({ sarcasm }) => percent(sarcasm), number: true },
+  { head: "tier", value: ({ tier }) => tier },
+  {
+    head: "text",
+    value: ({ text }) => text,
+    show: ({ text }) => <span className="text">{text}</span>,
+    wide: true,
+  },
+];
+
+/** Examples as they come. They stand still while someone reads them. */
+export function Messages() {
+  const { messages, query, words, isKnown } = useNewest();
+  const [paused, setPaused] = useState(false);
+  const [reading, setReading] = useState(false);
+  const shown = useRef<readonly Message[]>(messages);
+  const held = (paused || reading) && shown.current.length > 0;
+  if (!held) shown.current = messages;
+  const rows = shown.current;
+  const newer = held ? messages.findIndex((message) => keyOf(message) === keyOf(rows[0] as Message)) : 0;
+  const waiting = newer < 0 ? `${MOST} or more` : newer;
+  const pause = (
+    <button type="button" className="small" aria-pressed={paused} onClick={() => setPaused(!paused)}>
+      {paused ? "Go on" : "Pause"}
+    </button>
+  );
+  return (
+    <Panel
+      name="messages"
+      title="Messages as they come"
+      note={held ? `Held still; newer ones waiting: ${waiting}.` : words}
+      actions={pause}
+      csv={{ file: "messages", rows: () => rowsOfTable(COLUMNS, rows) }}
+    >
+      {query.error && !rows.length ? <p className="plain">Nothing to show: {wordsOf(query.error)}</p> : null}
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms */}
+      <div
+        role="group"
+        onPointerEnter={(event) => event.pointerType === "mouse" && setReading(true)}
+        onPointerLeave={() => setReading(false)}
+        onFocus={() => setReading(true)}
+        onBlur={() => setReading(false)}
+      >
+        <Table
+          name="messages"
+          caption="The newest messages"
+          columns={COLUMNS}
+          rows={rows}
+          keyOf={keyOf}
+          rowName="message-row"
+          tall
+          flows
+          empty={query.error ? "" : isKnown ? "No such message in this time." : "Not known yet."}
+        />
+      </div>
+    </Panel>
+  );
+}
+
+/** The newest of the live socket; with filters also those of the warehouse, since few of the newest may be such. */
+function useNewest() {
+  const { live, source, span, seconds, isKnown } = useWindow();
+  const [{ label }] = useFilters();
+  const filtered = Boolean(source || label);
+  const query = usePanel(
+    "messages",
+    { source, label, limit: MOST },
+    { seconds, every: 2000, enabled: filtered },
+  );
+  const found = new Map<string, Message>();
+  for (const message of [...live.messages, ...(filtered ? (query.data?.rows ?? []) : [])]) {
+    if ((!source || message.source === source) && (!label || message.label === label))
+      found.set(keyOf(message), message);
+  }
+  const messages = [...found.values()]
+    .sort((a, b) => Date.parse(b.event_at) - Date.parse(a.event_at))
+    .slice(0, MOST);
+  const words = filtered
+    ? `The newest ${MOST} ${label} messages${source && ` of ${source}`}, ${SPAN_WORDS[span]}.`
+    : `The newest ${MOST} of all.`;
+  return { messages, query, words, isKnown };
+}
+
+function keyOf({ topic, partition, offset }: Message): string {
+  return `${topic}/${partition}/${offset}`;
+}

@@ -1,0 +1,161 @@
+"use client";
+
+import { useCallback, useMemo } from "react";
+import type uPlot from "uplot";
+import type { Schemas } from "@/api/client";
+import { fixed, lean, rounded } from "@/lib/formats";
+import { numberAxis, valueAxis } from "@/ui/axes";
+import { Chart } from "@/ui/Chart";
+import { Panel } from "@/ui/Panel";
+import type { Theme } from "@/ui/theme";
+
+const HEIGHT = 340;
+
+interface Point {
+  name: string;
+  cost: number;
+  value: number;
+  low: number | null;
+  high: number | null;
+  front: boolean;
+  production: boolean;
+}
+
+/** What accuracy costs: each candidate by its CPU time and its macro-recall. */
+export function Pareto({ rows }: { rows: readonly Schemas["Candidate"][] }) {
+  const points = useMemo(() => rows.flatMap(pointOf).sort((a, b) => a.cost - b.cost), [rows]);
+  const data = useMemo((): uPlot.AlignedData => {
+    const only = (keep: (point: Point) => boolean) =>
+      points.map((point) => (keep(point) ? point.value : null));
+    return [
+      points.map(({ cost }) => cost),
+      only(({ front }) => front),
+      only(() => true),
+      only(({ production }) => production),
+    ];
+  }, [points]);
+  const over = useCallback((chart: uPlot, theme: Theme) => annotate(chart, theme, points), [points]);
+  return (
+    <Panel
+      name="pareto"
+      title="Accuracy against cost"
+      note="Macro-recall by CPU time a text. The line joins those that no other beats in both; the ring is production."
+      csv={{
+        file: "pareto",
+        rows: () =>
+          points.map((point) => ({ ...point, front: `${point.front}`, production: `${point.production}` })),
+      }}
+    >
+      {points.length ? (
+        <Chart
+          name="pareto"
+          label={wordsOf(points)}
+          data={data}
+          options={options}
+          height={HEIGHT}
+          under={over}
+        />
+      ) : (
+        <p className="plain">No candidate has both an accuracy and a measured cost here.</p>
+      )}
+    </Panel>
+  );
+}
+
+function pointOf(row: Schemas["Candidate"]): Point[] {
+  const { value, low, high } = row.macro_recall;
+  if (value === null || row.cpu_us_per_text === null) return [];
+  return [
+    {
+      name: row.name,
+      cost: row.cpu_us_per_text,
+      value,
+      low,
+      high,
+      front: row.on_front,
+      production: row.in_production,
+    },
+  ];
+}
+
+function wordsOf(points: readonly Point[]): string {
+  const each = points.map(
+    ({ name, cost, value, front, production }) =>
+      `${name}${production ? ", in production" : ""}${front ? ", on the front" : ""}: ${fixed(value, 3)} at ${rounded(cost)} µs`,
+  );
+  return `Macro-recall by CPU time a text. ${each.join("; ")}.`;
+}
+
+function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
+  const value = (_: uPlot, found: number | null) => fixed(found, 3);
+  const dots = (size: number, color: string, fill: string) => ({
+    show: true,
+    size,
+    width: 2,
+    stroke: color,
+    fill,
+  });
+  return {
+    legend: { show: false },
+    series: [
+      {},
+      {
+        label: "front",
+        stroke: theme.accent,
+        width: 2,
+        spanGaps: true,
+        dash: [6, 4],
+        points: { show: false },
+        value,
+      },
+      {
+        label: "candidates",
+        stroke: theme.ink,
+        paths: () => null,
+        points: dots(8, theme.ink, theme.ink),
+        value,
+      },
+      {
+        label: "production",
+        stroke: theme.accent,
+        paths: () => null,
+        points: dots(18, theme.accent, "transparent"),
+        value,
+      },
+    ],
+    axes: [valueAxis(theme, lean, "CPU µs a text (logarithmic)"), numberAxis(theme, (at) => fixed(at, 2))],
+    scales: {
+      x: { time: false, distr: 3, range: (_, low, high) => [low / 2.5, high * 2.5] },
+      y: {
+        range: (_, low, high) => [Math.floor((low - 0.03) * 20) / 20, Math.ceil((high + 0.03) * 20) / 20],
+      },
+    },
+    cursor: { show: false },
+  };
+}
+
+/** The interval and the name of each. */
+function annotate(chart: uPlot, theme: Theme, points: readonly Point[]): void {
+  const { ctx, bbox } = chart;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = theme.quiet;
+  ctx.fillStyle = theme.ink;
+  ctx.lineWidth = ratio;
+  ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+  ctx.textBaseline = "bottom";
+  for (const { name, cost, value, low, high, production } of points) {
+    const x = chart.valToPos(cost, "x", true);
+    const y = chart.valToPos(value, "y", true);
+    if (low !== null && high !== null) {
+      ctx.beginPath();
+      ctx.moveTo(x, chart.valToPos(low, "y", true));
+      ctx.lineTo(x, chart.valToPos(high, "y", true));
+      ctx.stroke();
+    }
+    const right = x + 14 * ratio + ctx.measureText(name).width < bbox.left + bbox.width;
+    ctx.textAlign = right ? "left" : "right";
+    ctx.fillText(name, x + (right ? 1 : -1) * (production ? 10 : 6) * ratio, y - 5 * ratio);
+  }
+  ctx.restore();
+}

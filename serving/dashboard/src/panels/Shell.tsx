@@ -1,0 +1,63 @@
+"use client";
+
+import Link from "next/link";
+import { usePathname } from "next/navigation";
+import type { ReactNode } from "react";
+import { healthStore } from "@/api/health";
+import { forgetKey, keyStore } from "@/api/key";
+import { useFilters, withFilters } from "@/lib/filters";
+import { useStore } from "@/lib/store";
+import { KeyForm } from "@/ui/KeyForm";
+import { AlertAnnouncer } from "./AlertAnnouncer";
+import { Banners } from "./Banners";
+import { Connection } from "./Connection";
+
+const VIEWS = [
+  { path: "/", words: "Live" },
+  { path: "/models/", words: "Models" },
+  { path: "/operations/", words: "Operations" },
+  { path: "/try/", words: "Try it" },
+];
+
+/** What is around every view: the ways to the others, how the connection stands, what keeps numbers from us. */
+export function Shell({ children }: { children: ReactNode }) {
+  const path = usePathname();
+  const [filters] = useFilters();
+  const key = useStore(keyStore);
+  const { keyWanted } = useStore(healthStore);
+  return (
+    <>
+      <header className="top">
+        <span className="brand">Groundswell</span>
+        <nav aria-label="Views">
+          {VIEWS.map((view) => (
+            <Link
+              key={view.path}
+              href={withFilters(view.path, filters)}
+              aria-current={sameView(path, view.path) ? "page" : undefined}
+            >
+              {view.words}
+            </Link>
+          ))}
+        </nav>
+        <div className="standing">
+          <Connection />
+          {key && (
+            <button type="button" className="small" onClick={forgetKey}>
+              Forget the key
+            </button>
+          )}
+        </div>
+      </header>
+      <main id="main" tabIndex={-1}>
+        <Banners />
+        {keyWanted === null ? children : <KeyForm />}
+      </main>
+      <AlertAnnouncer />
+    </>
+  );
+}
+
+function sameView(path: string, view: string): boolean {
+  return path.replace(/\/$/, "") === view.replace(/\/$/, "");
+}

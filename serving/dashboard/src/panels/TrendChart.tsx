@@ -1,0 +1,152 @@
+"use client";
+
+import { useCallback, useMemo } from "react";
+import type uPlot from "uplot";
+import type { Alert } from "@/api/live";
+import { epoch, fixed } from "@/lib/formats";
+import type { Label } from "@/lib/labels";
+import { type By, extent, type Lines } from "@/lib/lines";
+import { pointsRange } from "@/lib/points";
+import { numberAxis, timeAxis } from "@/ui/axes";
+import { Chart } from "@/ui/Chart";
+import { timeCursor } from "@/ui/cursor";
+import type { Theme } from "@/ui/theme";
+
+// A dash of its own a line, so that colour is not the only sign.
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
+const SOURCES = ["s1", "s2", "s3", "s4", "s5"] as const;
+const HEIGHT = 300;
+
+interface Props {
+  lines: Lines;
+  by: By;
+  range: [number, number];
+  alerts: readonly Alert[];
+  label: string;
+}
+
+export function TrendChart({ lines, by, range, alerts, label }: Props) {
+  const names = lines.lines.map(({ name }) => name).join("\n");
+  const hasRaw = Boolean(lines.raw);
+  const hasBand = Boolean(lines.band);
+  const options = useCallback(
+    (theme: Theme) => make(theme, by, names.split("\n"), hasRaw, hasBand),
+    [by, names, hasRaw, hasBand],
+  );
+  const data = useMemo(() => columns(lines), [lines]);
+  const to = range[1];
+  const under = useCallback((chart: uPlot, theme: Theme) => shade(chart, theme, alerts, to), [alerts, to]);
+  return (
+    <Chart
+      name="trend"
+      label={label}
+      data={data}
+      options={options}
+      height={HEIGHT}
+      range={range}
+      under={under}
+    />
+  );
+}
+
+/** What lies under comes first. */
+function columns({ times, lines, raw, band }: Lines): uPlot.AlignedData {
+  const drawn = lines.length ? lines.map(({ values }) => values) : [times.map(() => null)];
+  return [times, ...(band ? [band.low, band.high] : []), ...(raw ? [raw] : []), ...drawn];
+}
+
+function make(
+  theme: Theme,
+  by: By,
+  names: string[],
+  hasRaw: boolean,
+  hasBand: boolean,
+): Omit<uPlot.Options, "width" | "height"> {
+  const value = (_: uPlot, found: number | null) =>
+    found == null ? "–" : `${fixed(found, 1)}${by === "label" ? " %" : ""}`;
+  const lines = names.map((name, at) => ({
+    label: name || "points",
+    stroke: by === "label" ? theme[name as Label] : by === "source" ? theme[SOURCES[at] ?? "s1"] : theme.ink,
+    width: 2,
+    dash: DASHES[at],
+    points: { show: true, size: 5, filter: alone },
+    value,
+  }));
+  const raw = {
+    class: "later",
+    label: "each second",
+    stroke: theme.dot,
+    width: 0,
+    value,
+    paths: () => null,
+    points: { show: true, size: 3, width: 0, fill: theme.dot },
+  };
+  const edge = (label: string) => ({
+    class: "later",
+    label,
+    stroke: theme.band,
+    width: 1,
+    value,
+    points: { show: false },
+  });
+  return {
+    series: [
+      {
+        value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")),
+        label: "time",
+      },
+      ...(hasBand ? [edge("normal from"), edge("normal to")] : []),
+      ...(hasRaw ? [raw] : []),
+      ...lines,
+    ],
+    bands: hasBand ? [{ series: [2, 1], fill: theme.band }] : [],
+    axes: [timeAxis(theme), numberAxis(theme, (at) => (by === "label" ? `${at} %` : `${at}`))],
+    scales: {
+      x: { time: true },
+      y: { range: (chart) => (by === "label" ? [0, 100] : rangeOf(chart, names.length, hasBand)) },
+    },
+    cursor: timeCursor,
+  };
+}
+
+/** A value between two gaps has no line, and is drawn as a point. */
+function alone(chart: uPlot, at: number): number[] {
+  const values = chart.data[at] ?? [];
+  return Array.from(values.keys()).filter(
+    (i) => values[i] != null && values[i - 1] == null && values[i + 1] == null,
+  );
+}
+
+/** Of the lines and the band; single seconds may lie outside. */
+function rangeOf(chart: uPlot, lines: number, hasBand: boolean): [number, number] {
+  const lists = [...chart.data.slice(-lines), ...(hasBand ? chart.data.slice(1, 3) : [])] as (
+    | number
+    | null
+  )[][];
+  const [low, high] = extent(lists) ?? [null, null];
+  return pointsRange(low, high);
+}
+
+/** The time of each alert as a shaded region with a mark at its beginning. */
+function shade(chart: uPlot, theme: Theme, alerts: readonly Alert[], now: number): void {
+  const { ctx, bbox } = chart;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const { direction, started_at, closed_at } of alerts) {
+    const left = Math.max(bbox.left, chart.valToPos(epoch(started_at), "x", true));
+    const right = chart.valToPos(closed_at ? epoch(closed_at) : now, "x", true);
+    const tone = direction === "down" ? "negative" : "positive";
+    ctx.fillStyle = theme[`${tone}-soft`];
+    ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * ratio), bbox.height);
+    ctx.fillStyle = theme[tone];
+    ctx.fillRect(left, bbox.top, 2 * ratio, bbox.height);
+    ctx.font = `${13 * ratio}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    ctx.fillText(direction === "down" ? "▼" : "▲", left + 5 * ratio, bbox.top + 3 * ratio);
+  }
+  ctx.restore();
+}

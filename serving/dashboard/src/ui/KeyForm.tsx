@@ -1,0 +1,43 @@
+"use client";
+
+import { useState } from "react";
+import { healthStore, report } from "@/api/health";
+import { keepKey, keyStore } from "@/api/key";
+import { useStore } from "@/lib/store";
+
+/** Asks for the key that the service wants. */
+export function KeyForm() {
+  const [key, setKey] = useState("");
+  const { keyWanted } = useStore(healthStore);
+  return (
+    <form
+      className="panel key"
+      data-testid="state-key"
+      onSubmit={(event) => {
+        event.preventDefault();
+        keepKey(key.trim());
+        report({ keyWanted: null });
+      }}
+    >
+      <h2>This service wants a key</h2>
+      {keyStore.get() && <p>The key of this tab was refused.</p>}
+      <p>
+        Whoever runs the service makes one with <code>groundswell keys add</code>. It is kept in this tab
+        only, until you close it.
+      </p>
+      <label className="field">
+        <span>Key</span>
+        <input
+          type="password"
+          autoComplete="off"
+          placeholder="gs_…"
+          required
+          value={key}
+          onChange={(event) => setKey(event.target.value)}
+        />
+      </label>
+      {keyWanted && <p className="note">The service says: {keyWanted}</p>}
+      <button type="submit">Use this key</button>
+    </form>
+  );
+}

@@ -1,0 +1,77 @@
+import type { ReactNode } from "react";
+import type { CsvRow } from "./csv";
+import { ScrollBox } from "./ScrollBox";
+
+export interface Column<Row> {
+  head: string;
+  /** What the CSV holds, and what is shown where `show` says nothing else. */
+  value: (row: Row) => string | number | null;
+  show?: (row: Row) => ReactNode;
+  number?: boolean;
+  /** Where there is little room it takes a line of its own. */
+  wide?: boolean;
+}
+
+interface Props<Row> {
+  name: string;
+  /** For those who do not see it. */
+  caption: string;
+  columns: readonly Column<Row>[];
+  rows: readonly Row[];
+  keyOf: (row: Row) => string;
+  marked?: (row: Row) => boolean;
+  /** What tests know a row by. */
+  rowName?: string;
+  /** It scrolls where it is too high. */
+  tall?: boolean;
+  /** Where there is little room a row takes several lines. */
+  flows?: boolean;
+  empty: string;
+}
+
+/** A table in a box of its own, which scrolls where it is too wide. */
+export function Table<Row>({
+  name,
+  caption,
+  columns,
+  rows,
+  keyOf,
+  marked,
+  rowName,
+  tall,
+  flows,
+  empty,
+}: Props<Row>) {
+  if (!rows.length) return <p className="plain">{empty}</p>;
+  return (
+    <ScrollBox label={caption} tall={tall}>
+      <table data-testid={`table-${name}`} className={flows ? "flows" : undefined}>
+        <caption className="unseen">{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map(({ head, number }) => (
+              <th key={head} scope="col" className={number ? "number" : undefined}>
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={keyOf(row)} data-testid={rowName} className={marked?.(row) ? "marked" : undefined}>
+              {columns.map(({ head, value, show, number, wide }) => (
+                <td key={head} data-head={head} className={number ? "number" : wide ? "wide" : undefined}>
+                  {show ? show(row) : (value(row) ?? "–")}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </ScrollBox>
+  );
+}
+
+export function rowsOfTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): CsvRow[] {
+  return rows.map((row) => Object.fromEntries(columns.map(({ head, value }) => [head, value(row)])));
+}

@@ -1,0 +1,48 @@
+import { useMemo, useSyncExternalStore } from "react";
+
+const NAMES = [
+  "card",
+  "ink",
+  "quiet",
+  "line",
+  "accent",
+  "band",
+  "dot",
+  "negative",
+  "neutral",
+  "positive",
+  "negative-soft",
+  "positive-soft",
+  "s1",
+  "s2",
+  "s3",
+  "s4",
+  "s5",
+] as const;
+
+/** The colours of `styles/tokens.css` as a canvas wants them. */
+export type Theme = Record<(typeof NAMES)[number], string>;
+
+const DARK = "(prefers-color-scheme: dark)";
+
+function subscribe(listener: () => void): () => void {
+  const query = matchMedia(DARK);
+  query.addEventListener("change", listener);
+  return () => query.removeEventListener("change", listener);
+}
+
+/** The colours now; charts are drawn anew when the system goes from light to dark or back. */
+export function useTheme(): Theme {
+  const dark = useSyncExternalStore(
+    subscribe,
+    () => matchMedia(DARK).matches,
+    () => false,
+  );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the style sheet answers otherwise when the scheme changes
+  return useMemo(() => {
+    const style = typeof window === "undefined" ? null : getComputedStyle(document.documentElement);
+    return Object.fromEntries(
+      NAMES.map((name) => [name, style?.getPropertyValue(`--${name}`).trim() ?? ""]),
+    ) as Theme;
+  }, [dark]);
+}
