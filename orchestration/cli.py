@@ -186,7 +186,9 @@ app.add_typer(keys_app, name="keys")
 @keys_app.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scope: Annotated[list[str] | None, typer.Option(help="classify (the default), feedback, admin; may be given again.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="classify (default), feedback, dashboard, admin; several may be given.")
+    ] = None,
     rate: Annotated[str, typer.Option(help="Texts it may have judged, such as 10/second.")] = "6000/minute",
 ) -> None:
     """Make a key. It is printed once; only its hash is kept."""

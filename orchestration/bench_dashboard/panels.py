@@ -16,8 +16,8 @@ from serving.warehouse.owner import some_owner
 from serving.warehouse.questions import ask
 
 PARTITIONS, SOURCES, DAYS = 6, 12, 7
-STEP = 800 * CHUNK * PARTITIONS // 8
-"""Rows of one fill, whole chunks of every partition."""
+CHUNKS = 100
+"""Of every partition in one fill."""
 TOPIC = "synthetic"
 GOAL_MS = 50.0
 PANELS = ("distribution", "trend", "volume", "sources")
@@ -91,7 +91,8 @@ def _filled(folder: Path, rows: int, tell: Tell) -> datetime:
 def _fill(client: Any, rows: int, tell: Tell) -> None:
     begin = datetime.now(UTC) - timedelta(days=DAYS) + timedelta(hours=1)
     apart_ms = DAYS * 86_400_000 / rows
-    for first in range(0, rows, STEP):
+    step = min(CHUNKS, -(-rows // (CHUNK * PARTITIONS))) * CHUNK * PARTITIONS
+    for first in range(0, rows, step):
         tell(f"{first:,} rows", first / rows)
         client.command(
             "INSERT INTO predictions (topic, partition, offset, id, source, text, produced_at, predicted_at, label, confidence, "
@@ -104,9 +105,9 @@ def _fill(client: Any, rows: int, tell: Tell) -> None:
             "FROM (SELECT number AS n, (cityHash64(number, 7) % 1000) / 1000 AS dice "
             "FROM numbers({first:UInt64}, {count:UInt64})) "
             "SETTINGS max_partitions_per_insert_block = 0",
-            parameters={"topic": TOPIC, "begin": begin, "apart": apart_ms, "first": first, "count": STEP},
+            parameters={"topic": TOPIC, "begin": begin, "apart": apart_ms, "first": first, "count": step},
         )
-        offsets = first // PARTITIONS, (first + STEP) // PARTITIONS - 1
+        offsets = first // PARTITIONS, (first + step) // PARTITIONS - 1
         refresh_rollups(client, TOPIC, dict.fromkeys(range(PARTITIONS), offsets))
     tell("merging", None)
     for table in ("predictions", "rollup_second", "rollup_minute", "rollup_hour"):

@@ -1,4 +1,6 @@
-"""A crisis on the topic becomes an alert at a webhook: Kafka, worker, warehouse and the alerts' own process."""
+"""A crisis on the topic becomes an alert at a webhook and on the dashboard: Kafka, worker, warehouse, the alerts' own process,
+service and browser.
+"""
 
 import json
 import threading
@@ -7,10 +9,13 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from playwright.sync_api import expect
 
 from orchestration.kafka.server import LocalKafka
 from tests.make import text_of
 from tests.models import tiny_bundle
+from tests.serving.dashboard_world import browsing
+from tests.serving.running import serving
 from tests.serving.stream_world import LABELS, World, topics
 
 QUIET_S, RATE = 480, 50
@@ -49,12 +54,13 @@ def webhook():
 
 
 @pytest.mark.integration
-def test_a_crisis_is_told_at_the_webhook_with_its_texts_and_once(tmp_path, webhook):
+@pytest.mark.timeout(240)
+def test_a_crisis_is_told_at_the_webhook_and_on_the_page_with_its_texts_and_once(tmp_path, webhook):
     url, told, came = webhook
-    bundle = tiny_bundle(tmp_path / "tiny").directory
-    with LocalKafka(tmp_path / "kafka") as kafka:
+    bundle = tiny_bundle(tmp_path / "tiny")
+    with LocalKafka(tmp_path / "kafka") as kafka, serving(bundle, tmp_path) as (client, _), browsing() as browser:
         kafka.create_topics(topics("shop"))
-        world = World(kafka, tmp_path / "var", bundle, "shop")
+        world = World(kafka, tmp_path / "var", bundle.directory, "shop")
         try:
             world.owner()
             world.worker("w1")
@@ -63,12 +69,19 @@ def test_a_crisis_is_told_at_the_webhook_with_its_texts_and_once(tmp_path, webho
             world.produce(event(n, now - QUIET_S + n / RATE, LABELS[n * 7919 % 3]) for n in range(past))
             world.settled()
             world.start("stream", "alerts", GROUNDSWELL_ALERTS__WEBHOOK=url)
+            page = browser.new_page()
+            page.goto(str(client.base_url))
+            card = page.get_by_test_id("alert-card")
             world.produce(live(past, 12, LABELS), rate=RATE)
             assert not told, told
             began = time.time()
-            world.produce(live(past + 12 * RATE, 15, ("negative",)), rate=RATE)
-            assert came.wait(30), (world.var / "alerts.log").read_text()[-2000:]
-            print(f"told after {told[0][0] - began:.1f} s")
+            with world.producing(live(past + 12 * RATE, 15, ("negative",)), rate=RATE):
+                assert came.wait(30), (world.var / "alerts.log").read_text()[-2000:]
+                expect(card).to_be_visible(timeout=5_000)
+                print(f"told after {told[0][0] - began:.1f} s, on the page after {time.time() - began:.1f} s")
+            expect(card).to_have_count(1)
+            expect(card).to_contain_text("shop")
+            expect(card).to_have_attribute("data-open", "true")
             message = told[0][1]
             assert "shop" in message["text"] and message["blocks"]
             assert any(word in json.dumps(message) for word in ("awful", "terrible", "horrible", "dreadful", "rotten", "useless"))
