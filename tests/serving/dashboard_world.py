@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from orchestration.demo_stream import CRISIS, said
 from serving.warehouse.blocks import write_block
@@ -141,6 +141,7 @@ def browsing() -> Iterator[Browser]:
     """Chromium, as the system has it."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing: make system installs it"
+    expect.set_options(timeout=20_000)  # the suite shares two processors with brokers and other tests
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -89,7 +89,7 @@ def number(locator):
     return int("".join(filter(str.isdigit, locator.inner_text())))
 
 
-def shows(page, wanted, within_s=15.0):
+def shows(page, wanted, within_s=30.0):
     """Wait until the page shows these counts of the span."""
     until = time.monotonic() + within_s
     while (found := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:
@@ -215,7 +215,7 @@ def test_the_address_keeps_the_filters_and_a_chart_gives_its_numbers(shown, page
     with Path(download.value.path()).open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     shown_total = number(page.get_by_test_id("messages-total"))
-    assert abs(sum(int(list(each.values())[-1] or 0) for each in rows) - shown_total) <= 5, "the window moves on while we look"
+    assert abs(sum(int(list(each.values())[-1] or 0) for each in rows) - shown_total) <= 60, "the window moves on while we look"
 
 
 def test_a_text_is_judged_and_corrected(shown, page):
@@ -281,6 +281,8 @@ def test_every_view_can_be_seen_read_and_reached(living, browser, view, tmp_path
                     (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in {"serious", "critical"}
                 ]
                 assert not bad, bad
+                page.reload()
+                expect(page.get_by_role("heading", level=1)).to_be_visible()
                 page.keyboard.press("Tab")
                 assert page.evaluate("document.activeElement.textContent").lower().startswith("skip")
 
@@ -294,7 +296,9 @@ def test_the_page_recovers_when_the_service_was_killed(tmp_path, browser, page):
             page.goto(world.url)
             shows(page, {"negative": 0, "neutral": 40, "positive": 0})
             kill_all_of(process)
-            expect(page.get_by_test_id("connection")).not_to_contain_text("live", timeout=20_000, ignore_case=True)
+            expect(page.get_by_test_id("connection")).not_to_contain_text("live", timeout=30_000, ignore_case=True)
+            expect(page.get_by_test_id("state-service-away")).to_be_visible()
+            assert number(page.get_by_test_id("messages-total")) == 40, "old numbers stay"
             write(client, [row(n, now, "shop", "Trains late again, of course.") for n in range(40, 52)])
         with world.service():
             shows(page, {"negative": 12, "neutral": 40, "positive": 0}, within_s=30)
@@ -315,20 +319,20 @@ def test_what_is_missing_is_said(tmp_path, browser, page):
     with ExitStack() as held:
         held.enter_context(world.service())
         page.goto(world.url)
-        expect(page.get_by_test_id("state-warehouse-away")).to_be_visible(timeout=15_000)
+        expect(page.get_by_test_id("state-warehouse-away")).to_be_visible(timeout=30_000)
         with world.owner():
-            expect(page.get_by_test_id("state-no-data")).to_be_visible(timeout=15_000)
+            expect(page.get_by_test_id("state-no-data")).to_be_visible(timeout=30_000)
             with world.client() as client:
                 past = datetime.now(UTC) - timedelta(minutes=4)
                 write(client, [row(n, past, "shop", "Does what it says.") for n in range(5)])
-            expect(page.get_by_test_id("state-stopped")).to_be_visible(timeout=15_000)
-            expect(page.get_by_test_id("state-stopped")).to_contain_text("not supervised", timeout=15_000)
+            expect(page.get_by_test_id("state-stopped")).to_be_visible(timeout=30_000)
+            expect(page.get_by_test_id("state-stopped")).to_contain_text("not supervised", timeout=30_000)
             shows(page, {"negative": 0, "neutral": 5, "positive": 0})
-        expect(page.get_by_test_id("state-warehouse-away")).to_be_visible(timeout=15_000)
+        expect(page.get_by_test_id("state-warehouse-away")).to_be_visible(timeout=30_000)
         page.goto(f"{world.url}/models/")
         expect(page.get_by_test_id("state-model-unknown")).to_contain_text("make train")
         page.goto(f"{world.url}/operations/")
-        expect(page.get_by_text("not supervised").first).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("not supervised").first).to_be_visible(timeout=30_000)
 
 
 def test_a_service_with_keys_asks_for_one(tmp_path, browser, page):
@@ -337,10 +341,10 @@ def test_a_service_with_keys_asks_for_one(tmp_path, browser, page):
         token = keys_of(world.var).add("desk", ["dashboard", "classify"])
         page.goto(world.url)
         form = page.get_by_test_id("state-key")
-        expect(form).to_be_visible(timeout=15_000)
+        expect(form).to_be_visible(timeout=30_000)
         assert httpx.get(f"{world.url}/v1/panels/trend", timeout=10).status_code == 401
         form.get_by_role("textbox").or_(form.locator("input")).first.fill(token)
         page.keyboard.press("Enter")
-        expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True, timeout=15_000)
+        expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True, timeout=30_000)
         assert token not in page.url
     assert token not in (world.folder / "log").read_text()
