@@ -25,7 +25,7 @@ from serving.service.jobs import JobsUnavailable, work_forever
 from serving.service.keys import Key
 from serving.service.live import live_route
 from serving.service.openapi import openapi
-from serving.service.pages import page_routes
+from serving.service.pages import page_route
 from serving.service.panels import panel_routes
 from serving.service.problems import Refused
 from serving.service.reading import parse_body, read_body
@@ -112,7 +112,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
-            *page_routes(),
+            page_route(),
             _AllElse("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={

@@ -1,10 +1,11 @@
 """The dashboard's files at `/`, as `make dashboard` built them; without them `/` says so."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from starlette.responses import HTMLResponse
-from starlette.routing import Match, Mount, Route
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 
 FOLDER = Path(__file__).resolve().parent.parent / "dashboard" / "out"
@@ -26,13 +27,13 @@ def is_page(path: str) -> bool:
         return True
     if path.startswith("/v1/") or "\0" in path:
         return False
-    file = (FOLDER / path.removeprefix("/")).resolve()
-    return file.is_relative_to(FOLDER) and (file.is_file() or (path.endswith("/") and (file / "index.html").is_file()))
+    file = (FOLDER / path.removeprefix("/") / ("index.html" if path.endswith("/") else "")).resolve()
+    return file.is_relative_to(FOLDER) and os.path.isfile(file)  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 
-def page_routes() -> list[Route | Mount]:
-    """The routes; they take paths of pages only, so they may stand before a route for all else."""
-    return [_Pages("/", app=_Files(directory=FOLDER, html=True, check_dir=False))]
+def page_route() -> Mount:
+    """The route; it takes paths of pages only, so it may stand before a route for all else."""
+    return _Pages("/", app=_Files(directory=FOLDER, html=True, check_dir=False))
 
 
 class _Pages(Mount):

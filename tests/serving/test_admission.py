@@ -71,7 +71,8 @@ def guarded(tmp_path_factory):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    "road", ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/v1/panels/trend", "/v1/nothing"]
+    "road",
+    ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/v1/panels/trend", "/v1/nothing", "/" + "a" * 300],
 )
 def test_no_road_answers_without_a_key(road, guarded):
     client, _ = guarded

@@ -157,7 +157,6 @@ def test_a_question_that_is_none_is_refused_with_its_reason(shown, road, status,
 
 @pytest.mark.parametrize("span", ["10m", "1h"])
 def test_the_page_counts_as_the_rows_do_with_duplicates_and_late_ones(shown, page, span):
-    page.goto(f"{shown.url}/?span={span}")
     start = datetime.now(UTC) - timedelta(hours=1 if span == "1h" else 0)
     with shown.client() as client:
         # What leaves the ten minutes while we look is not compared: a source that only now begins to speak.

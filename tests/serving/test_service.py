@@ -54,6 +54,7 @@ def test_it_says_which_model_answers_and_describes_itself(service, bundle):
     document = client.get("/openapi.json").json()
     assert {"/v1/classify", "/v1/model", "/metrics", "/livez", "/readyz"} <= set(document["paths"])
     assert "Groundswell" in client.get("/docs").text
+    assert client.get("/" + "a" * 300).status_code == 404, "a name that no file can have is a road that is not there"
     page = client.get("/")
     assert page.status_code in {200, 503} and page.headers["content-type"].startswith(
         "text/html"
