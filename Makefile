@@ -24,7 +24,7 @@ help: ## List every target
 # Bytecode is compiled once here: where Python may not write it (PYTHONDONTWRITEBYTECODE), each import of torch would take twice as long.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@echo "Setting up .venv (one to two minutes the first time) ..."
-	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,aws]" --group test --group lint --constraint requirements.lock
+	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,lakehouse,aws]" --group test --group lint --constraint requirements.lock
 	@touch $@
 
 $(UV):

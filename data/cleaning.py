@@ -16,6 +16,7 @@ _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 # A mention starts a word: the @ of an e-mail address does not.
 _MENTION = re.compile(r"(?<![\w@])@\w+")
 # C0 and C1 controls, zero-width characters and direction marks. U+200D and U+FE0F stay: emoji are built with them.
+_HASHTAG = re.compile(r"(?<![\w#&])#(\w*[^\W\d]\w*)")  # with a letter in it; "&#39;" is none
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffd]")
 _SPACE = re.compile(r"\s+")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -67,3 +68,13 @@ def normalise(text: str) -> str:
     bare = cleaned.replace("@user", " ").replace("http", " ")
     words = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", bare).lower()).strip()
     return words or cleaned
+
+
+def mentions(text: str) -> list[str]:
+    """Who is addressed in a raw text, without the @, lower case, each once in the order of writing."""
+    return list(dict.fromkeys(name[1:].lower() for name in _MENTION.findall(_URL.sub(" ", text))))
+
+
+def hashtags(text: str) -> list[str]:
+    """The hashtags of a raw text, without the #, lower case, each once in the order of writing."""
+    return list(dict.fromkeys(tag.lower() for tag in _HASHTAG.findall(_URL.sub(" ", text))))

@@ -16,7 +16,8 @@ GroundswellError
 └── ServiceError
     ├── DeploymentFailed     the new deployment did not become healthy
     ├── StreamError          the stream cannot go on
-    └── WarehouseError       the warehouse refused
+    ├── WarehouseError       the warehouse refused
+    └── LakehouseError       Spark, or a table of the lakehouse, cannot go on
 """
 
 
@@ -106,3 +107,7 @@ class StreamError(ServiceError):
 
 class WarehouseError(ServiceError):
     """The warehouse refused."""
+
+
+class LakehouseError(ServiceError):
+    """Spark, or a table of the lakehouse, cannot go on."""

@@ -97,6 +97,11 @@ class SentimentClient:
         """
         return _predictions([self._ask("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
 
+    def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
+        """One request with up to 256 texts: the answers, and the version that gave them."""
+        response = self._ask("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        return ClassifyResponse.model_validate_json(response.content)
+
     def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
         """Have up to 10,000 texts judged later. With an idempotency key, asking twice makes one job."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
@@ -145,6 +150,11 @@ class AsyncSentimentClient:
     ) -> list[Answer | NotJudged]:
         """See `SentimentClient`."""
         return _predictions([await self._ask("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
+
+    async def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
+        """See `SentimentClient`."""
+        response = await self._ask("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        return ClassifyResponse.model_validate_json(response.content)
 
     async def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
         """See `SentimentClient`."""

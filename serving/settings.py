@@ -96,6 +96,8 @@ class WarehouseSettings(Settings):
     """A server, such as http://user:password@clickhouse:8123/sentiment; none: chDB in `var/warehouse`, held by one process."""
     port: int = Field(default=8124, ge=1, le=65535)
     """Where that process answers the others, on 127.0.0.1."""
+    reader: Literal["clickhouse", "lakehouse"] = "clickhouse"
+    """Who answers the dashboard's questions: ClickHouse, or Gold of the lakehouse, read with DuckDB."""
     timeout_s: float = Field(default=30.0, gt=0)
     """Of one statement."""
 
@@ -127,3 +129,32 @@ class AlertSettings(Settings):
     """How long a second waits for its late messages before it is judged."""
     webhook: SecretStr | None = None
     """Where alerts are posted, in the shape that Slack takes."""
+
+
+class LakehouseSettings(Settings):
+    """Spark and the Delta tables."""
+
+    section: ClassVar[str] = "lakehouse"
+    model_config = section_config("lakehouse")
+
+    root: str | None = None
+    """Where the tables and checkpoints are: a folder or s3a://bucket/path; none: `var/lakehouse`. One driver writes at a time."""
+    source: str | None = None
+    """Where records come from: a folder or s3a://bucket/path with files of JSON lines, or `kafka`: the topic of the stream."""
+    master: str | None = "local[*]"
+    """Spark's master; `spark-submit` names its own."""
+    spark: dict[str, str] = Field(default_factory=dict)
+    """More settings of Spark, such as {"spark.driver.memory": "4g"}; JSON in the environment."""
+    files_per_batch: int = Field(default=100, ge=1)
+    """Most files of one micro-batch."""
+    messages_per_batch: int = Field(default=100_000, ge=1)
+    """Most messages of one micro-batch from Kafka."""
+    judge: Literal["bundle", "api"] = "bundle"
+    """Who judges: the bundle, in Spark's own workers, or the HTTP API at `api_url`."""
+    api_url: str = "http://127.0.0.1:3000"
+    api_key: SecretStr | None = None
+    """From the environment only."""
+    keep_raw_days: int | None = Field(default=None, ge=1)
+    """How long Bronze keeps records; none: for ever."""
+    keep_versions_hours: int = Field(default=168, ge=1)
+    """How long old versions of the tables can be read; afterwards their files are removed."""

@@ -1,13 +1,16 @@
-"""The warehouse's answers for the event loop: questions are asked in threads, each with a client of its own."""
+"""The answers of the warehouse, or of Gold, for the event loop: questions are asked in threads, each with a client of its own."""
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.errors import GroundswellError, WarehouseError
+from serving.settings import WarehouseSettings
 
 THREADS = 2
 """Questions asked at once: more would only wait for the same processors, and for the stream's writes."""
@@ -44,18 +47,28 @@ class Warehouse:
             self._open -= 1
 
     def _ask(self, question: str, given: dict[str, Any]) -> list[dict[str, Any]]:
-        from serving.warehouse.connect import connect
-        from serving.warehouse.questions import ask
-
-        known = hasattr(self._own, "client")
+        known = hasattr(self._own, "ask")
         try:
             if not known:
                 self._own.held = ExitStack()
-                self._own.client = self._own.held.enter_context(connect(self._var, own=False))
-            return ask(self._own.client, question, **given)
+                self._own.ask = self._reader(self._own.held)
+            return self._own.ask(question, **given)
         except GroundswellError:
             self._own.held.close()
-            self._own.__dict__.pop("client", None)
+            self._own.__dict__.pop("ask", None)
             if not known:
                 raise
         return self._ask(question, given)  # an owner that was started anew has another port and password
+
+    def _reader(self, held: ExitStack) -> Callable[..., list[dict[str, Any]]]:
+        """Whoever the settings say, for this thread."""
+        if WarehouseSettings.load().reader == "lakehouse":
+            from serving.lakehouse.paths import root_of
+            from serving.lakehouse.questions import Gold
+            from serving.lakehouse.questions import ask as ask_gold
+
+            return partial(ask_gold, Gold(root_of(self._var)))
+        from serving.warehouse.connect import connect
+        from serving.warehouse.questions import ask
+
+        return partial(ask, held.enter_context(connect(self._var, own=False)))

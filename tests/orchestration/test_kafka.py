@@ -11,7 +11,7 @@ import pytest
 
 from data.errors import StreamError
 from orchestration.kafka import server
-from orchestration.kafka.jars import kafka_jars, need_java
+from orchestration.jars import kafka_jars, need_java
 from orchestration.kafka.server import LocalKafka, free_port, port_is_taken
 from orchestration.stream_send import numbered_events, send
 from tests.serving.running import ROOT
@@ -157,7 +157,7 @@ def test_java_has_to_be_new_enough(monkeypatch, tmp_path, said, fits):
 
 
 def test_without_maven_the_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr("orchestration.kafka.jars.project_root", lambda: tmp_path)
+    monkeypatch.setattr("orchestration.jars.project_root", lambda: tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StreamError, match=r"(?s)Maven is missing.*apt-get install maven"):
         kafka_jars()

@@ -1,6 +1,7 @@
-"""What the broker needs to start: Java, and the jars, which Maven fetches once."""
+"""What Kafka and Spark need to start: Java, and jars, which Maven fetches once."""
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -10,14 +11,18 @@ from data.errors import StreamError
 from data.settings import project_root
 
 JAVA = 17
-"""Kafka 4 needs at least this Java."""
+"""Kafka 4 and Spark 4 need at least this Java."""
 FETCH_S = 600
-POM = Path(__file__).parent / "pom.xml"
 
 
 def kafka_jars() -> Path:
     """The folder of Kafka's jars; see `fetched_jars`."""
-    return fetched_jars("kafka", POM)
+    return fetched_jars("kafka", project_root() / "orchestration" / "kafka" / "pom.xml")
+
+
+def spark_jars() -> Path:
+    """The folder of what Spark lacks: Delta, its Kafka source, S3; see `fetched_jars`."""
+    return fetched_jars("spark", project_root() / "serving" / "lakehouse" / "pom.xml")
 
 
 def fetched_jars(name: str, pom: Path) -> Path:
@@ -66,13 +71,17 @@ def need_java() -> str:
     Raises:
         StreamError: It is missing or too old.
     """
-    java = shutil.which("java")
+    home = os.environ.get("JAVA_HOME")  # Spark looks here first
+    java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     remedy = f"apt-get install openjdk-{JAVA}-jre-headless"
     if not java:
-        raise StreamError("Java is missing: Kafka runs in it.", expected=f"java {JAVA} or newer on the PATH", remedy=remedy)
+        raise StreamError(
+            "Java is missing: Kafka and Spark run in it.", found=f"JAVA_HOME={home}" if home else None,
+            expected=f"java {JAVA} or newer on the PATH", remedy=remedy,
+        )  # fmt: skip
     said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
     version = re.search(r'version "(\d+)', said)
     if not version or int(version[1]) < JAVA:
         found = said.splitlines()[0] if said else "no answer to java -version"
-        raise StreamError("This Java is too old for Kafka.", found=found, expected=f"{JAVA} or newer", remedy=remedy)
+        raise StreamError("This Java is too old for Kafka and Spark.", found=found, expected=f"{JAVA} or newer", remedy=remedy)
     return java

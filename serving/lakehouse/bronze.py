@@ -1,0 +1,119 @@
+"""Bronze: records as they come, none dropped, with where they came from."""
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from serving.settings import LakehouseSettings, StreamSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def read_files(spark: "SparkSession", folder: str, files_per_batch: int) -> "DataFrame":
+    """A stream of the lines of all files below a folder or s3a:// URI, the oldest files first.
+
+    A file is read once, when it appears, so it has to appear whole (written elsewhere and renamed, or put into a bucket); what is
+    appended later is not seen. Names that begin with "." or "_" are left alone. `.gz` is unpacked.
+    """
+    lines = (
+        spark.readStream.format("text")
+        .option("lineSep", "\n")
+        .option("recursiveFileLookup", "true")
+        .option("maxFilesPerTrigger", files_per_batch)
+        .option("maxFileAge", "36500d")  # by default a file a week older than the newest one is silently left out
+        .load(folder)
+    )
+    return lines.select(
+        F.col("value").cast("binary").alias("value"),
+        F.col("_metadata.file_path").alias("source_file"),
+        F.lit(None).cast("string").alias("topic"),
+        F.lit(None).cast("int").alias("partition"),
+        F.lit(None).cast("bigint").alias("offset"),
+        F.col("_metadata.file_modification_time").alias("arrived_at"),
+        F.col("_metadata.file_block_start").alias("block"),
+    )
+
+
+def read_kafka(spark: "SparkSession", stream: StreamSettings, messages_per_batch: int) -> "DataFrame":
+    """A stream of the messages of the topic, from its beginning. Offsets are kept in the checkpoint, no consumer group is used."""
+    reader = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", stream.bootstrap)
+        .option("subscribe", stream.topic)
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", messages_per_batch)
+        .option("failOnDataLoss", "true")
+        .option("fetchOffset.numRetries", "3")
+        .option("kafka.request.timeout.ms", "20000")
+        .option("kafka.default.api.timeout.ms", "20000")
+    )
+    for name, value in java_security({key: secret.get_secret_value() for key, secret in stream.security.items()}).items():
+        reader = reader.option(f"kafka.{name}", value)
+    return reader.load().select(
+        "value",
+        F.lit(None).cast("string").alias("source_file"),
+        "topic",
+        "partition",
+        "offset",
+        F.col("timestamp").alias("arrived_at"),
+        F.col("partition").cast("bigint").alias("block"),
+    )
+
+
+def java_security(librdkafka: dict[str, str]) -> dict[str, str]:
+    """The security settings of the stream, which are librdkafka's, as the Java client spells them."""
+    given = dict(librdkafka)
+    user, password = given.pop("sasl.username", None), given.pop("sasl.password", None)
+    given = {_JAVA_NAMES.get(name, name): value for name, value in given.items()}
+    if user is not None:
+        plain = given.get("sasl.mechanism", "PLAIN") == "PLAIN"
+        module = "plain.PlainLoginModule" if plain else "scram.ScramLoginModule"
+        quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in (user, password or ""))
+        login = 'username="{}" password="{}"'.format(*quoted)
+        given["sasl.jaas.config"] = f"org.apache.kafka.common.security.{module} required {login};"
+    if "ssl.truststore.location" in given:
+        given["ssl.truststore.type"] = "PEM"
+    return given
+
+
+_JAVA_NAMES = {"sasl.mechanisms": "sasl.mechanism", "ssl.ca.location": "ssl.truststore.location"}
+
+
+def as_bronze(lines: "DataFrame") -> "DataFrame":
+    """Rows of Bronze from lines of `read_files` or `read_kafka`, one for one.
+
+    What is one JSON object and nothing else becomes `raw` and `record`, every field as text; anything else is kept byte for byte in
+    `rescued`.
+    """
+    text = F.col("value").cast("string")
+    # Spark's reader forgives much: what follows the object, single quotes, a field that is there twice. Its strict parser forgives
+    # only the first, so the line is also read as the one element of a list, and as the one value of an object.
+    strict = (
+        F.is_valid_utf8(text)
+        & F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))).isNotNull()
+        & F.try_parse_json(F.concat(F.lit('{"r":'), text, F.lit("}"))).isNotNull()
+    )
+    record = F.from_json(F.when(strict, text), "map<string,string>")
+    read = lines.withColumn("record", record)
+    understood = F.col("record").isNotNull()
+    return read.select(
+        F.when(understood, text).alias("raw"),
+        F.when(~understood, F.col("value")).alias("rescued"),
+        "record",
+        "source_file",
+        "topic",
+        "partition",
+        "offset",
+        "arrived_at",
+        "block",
+        F.coalesce("offset", F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1))).alias("line"),
+        F.current_timestamp().alias("ingested_at"),
+    )
+
+
+def read_source(spark: "SparkSession", source: str, settings: LakehouseSettings) -> "DataFrame":
+    """The lines of a source: `kafka`, or a folder or s3a:// URI."""
+    if source == "kafka":
+        return read_kafka(spark, StreamSettings.load(), settings.messages_per_batch)
+    return read_files(spark, source, settings.files_per_batch)

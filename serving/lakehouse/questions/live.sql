@@ -1,0 +1,12 @@
+-- Each second's labels and sum of scores by source; those but the twenty that wrote most in the last hour go together as ''.
+WITH busiest AS (
+    SELECT b.source FROM gold AS b
+    WHERE b.event_at >= $hour
+    GROUP BY b.source ORDER BY count(*) DESC, b.source LIMIT 20)
+SELECT epoch_us(event_at) // 1000000 AS second, if(g.source IN (FROM busiest), g.source, '') AS source,
+       count(*) FILTER (label = 'negative') AS negative, count(*) FILTER (label = 'neutral') AS neutral,
+       count(*) FILTER (label = 'positive') AS positive, round_even(sum(g.positive - g.negative), 4) AS score
+FROM gold AS g
+WHERE event_at >= $first AND event_at < $last
+GROUP BY ALL
+ORDER BY 1, 2

@@ -1,0 +1,10 @@
+-- Which sources write most, and what they feel.
+SELECT source, count(*) FILTER (label = 'negative') AS negative, count(*) FILTER (label = 'neutral') AS neutral,
+       count(*) FILTER (label = 'positive') AS positive, count(*) AS messages,
+       round_even(50 + 50 * sum(g.positive - g.negative) / count(*), 2) AS points
+FROM gold AS g
+WHERE event_at >= $first AND event_at < $last
+  AND ($source = '' OR source = $source)
+GROUP BY source
+ORDER BY messages DESC, source
+LIMIT $limit

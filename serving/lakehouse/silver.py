@@ -1,0 +1,136 @@
+"""Silver: one clean row an id; what is no message, and every copy that lost, in a side table with the reason."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyspark.sql import Column, Window
+from pyspark.sql import functions as F
+
+from data.contracts import MAX_TEXT_CHARS
+from data.labels import LABELS
+from serving.lakehouse.times import utc
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+MAX_AHEAD_S = 300
+"""A record dated further than this after its arrival is misdated, as on the stream."""
+CONTENT = ("text", "source", "created_at", "lang", "user_id", "true_label")
+"""Two copies of one id with the same content are duplicates; otherwise the lesser one was corrected."""
+
+
+def conform(bronze: "DataFrame") -> "DataFrame":
+    """Rows of Bronze, one for one, as Silver has them, and `reason`: null, or why it is no message; with `raw` and `rescued`."""
+    field = lambda name: F.col("record").getItem(name)  # noqa: E731
+    identity = F.coalesce(_filled(field("id_str")), _filled(field("id")))
+    text = F.coalesce(field("full_text"), field("text"))
+    stated = field("created_at")
+    read = bronze.select(
+        "raw", "rescued",
+        F.col("record").isNotNull().alias("is_record"),
+        identity.alias("id"),
+        text.alias("text"),
+        F.coalesce(field("source"), F.col("topic"), F.lit("files")).alias("source"),
+        (_filled(stated).isNotNull()).alias("is_dated"),
+        utc(stated).alias("created_at"),
+        _filled(field("lang")).alias("lang"),
+        F.coalesce(
+            F.get_json_object(field("user"), "$.id_str"), F.get_json_object(field("user"), "$.id"),
+            field("user_id"), field("author_id"),
+        ).alias("user_id"),
+        F.when(field("label").isin(*LABELS), field("label")).alias("true_label"),
+        F.coalesce(utc(field("edited_at")), utc(field("updated_at")), utc(stated)).alias("stated_at"),
+        "arrived_at",
+        F.coalesce("source_file", "topic").alias("origin"),
+        "block", "line",
+        _reading_udf()(text).alias("reading"),
+    )  # fmt: skip
+    event_at = F.coalesce("created_at", "arrived_at")
+    return read.select(
+        "id", "text",
+        F.col("reading.cleaned").alias("cleaned"),
+        "source", "created_at",
+        event_at.alias("event_at"),
+        F.to_date(event_at).alias("event_date"),
+        "lang", "user_id",
+        F.col("reading.mentions").alias("mentions"),
+        F.col("reading.hashtags").alias("hashtags"),
+        "true_label",
+        F.struct("stated_at", "arrived_at", "origin", "block", "line").alias("copy"),
+        "raw", "rescued",
+        _reason().alias("reason"),
+    )  # fmt: skip
+
+
+def _reason() -> Column:
+    created = F.col("created_at")
+    return (
+        F.when(~F.col("is_record"), "not json")
+        .when(F.col("id").isNull(), "no id")
+        .when(F.col("text").isNull(), "no text")
+        .when(F.length("text") > MAX_TEXT_CHARS, "text too long")
+        .when(F.col("text").contains("\x00"), "null bytes")
+        .when(F.col("reading.cleaned") == "", "blank text")
+        .when(F.col("is_dated") & created.isNull(), "created_at unreadable")
+        .when(created < F.lit("1970-01-01T00:00:00Z").cast("timestamp"), "created_at before 1970")
+        .when(created > F.col("arrived_at") + F.expr(f"INTERVAL {MAX_AHEAD_S} SECONDS"), "created_at in the future")
+    )
+
+
+def _filled(value: Column) -> Column:
+    return F.when(F.trim(value) != "", value)
+
+
+def _reading_udf():  # noqa: ANN202
+    from pyspark.sql.functions import arrow_udf
+
+    @arrow_udf("cleaned string, mentions array<string>, hashtags array<string>")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    def reading(texts: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        from data.cleaning import clean, hashtags, mentions
+
+        for array in texts:
+            given = ["" if text is None else text for text in array.to_pylist()]
+            columns = [
+                pa.array([clean(text) for text in given], pa.string()),
+                pa.array([mentions(text) for text in given], pa.list_(pa.string())),
+                pa.array([hashtags(text) for text in given], pa.list_(pa.string())),
+            ]
+            yield pa.StructArray.from_arrays(columns, ["cleaned", "mentions", "hashtags"])
+
+    return reading
+
+
+def settle(conformed: "DataFrame", before: "DataFrame") -> tuple["DataFrame", "DataFrame"]:
+    """Which copy of each id wins, and which rows go aside.
+
+    Args:
+        conformed: From `conform`.
+        before: The rows of Silver whose ids are among them.
+
+    Returns:
+        Rows for Silver that are new or greater than the copy there; rows for the side table with their reason: those that are no
+        message, and each copy that lost, be it in `conformed` or in `before`. A copy that is in both counts once.
+    """
+    now = conformed.where(F.col("reason").isNull()).withColumn("known", F.lit(False))
+    known = before.select(
+        "*", F.lit(None).cast("string").alias("raw"), F.lit(None).cast("binary").alias("rescued"),
+        F.lit(None).cast("string").alias("reason"), F.lit(True).alias("known"),
+    )  # fmt: skip
+    order = Window.partitionBy("id").orderBy(F.col("copy").desc(), F.col("known").desc())
+    content = F.struct(*CONTENT)
+    ranked = now.unionByName(known).select(
+        "*",
+        F.row_number().over(order).alias("rank"),
+        F.lag("copy").over(order).alias("above"),
+        F.lag(content).over(order).alias("content_above"),
+    )
+    winners = ranked.where((F.col("rank") == 1) & ~F.col("known")).drop(*_HELP)
+    lost = ranked.where((F.col("rank") > 1) & (F.col("copy") != F.col("above"))).withColumn(
+        "reason", F.when(content.eqNullSafe(F.col("content_above")), "duplicate").otherwise("superseded")
+    )
+    aside = conformed.where(F.col("reason").isNotNull()).unionByName(lost.drop("rank", "above", "content_above", "known"))
+    return winners, aside.select("reason", "id", "raw", "rescued", "copy", F.current_timestamp().alias("rejected_at"))
+
+
+_HELP = ("rank", "above", "content_above", "known", "raw", "rescued", "reason")

@@ -1,0 +1,324 @@
+"""Gold's answers against the warehouse's, over the same messages; and what is said where there is no Gold."""
+
+import json
+import random
+import shutil
+import socket
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import httpx
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from data.errors import WarehouseError
+from serving.lakehouse import questions as gold_questions
+from serving.lakehouse.questions import FOLDER, QUESTIONS, Gold, ask
+from serving.service import build
+from serving.service.panel_schemas import LiveFrame
+from serving.service.panels import QUESTIONS as PANELS
+from serving.warehouse.blocks import write_block
+from serving.warehouse.connect import hold
+from serving.warehouse.questions import ask as ask_warehouse
+from tests.models import tiny_bundle
+from tests.serving.running import serving
+
+LABELS = ("negative", "neutral", "positive")
+NOW = datetime.now(UTC).replace(microsecond=0)
+BEGIN = NOW - timedelta(hours=50)
+"""Of the arrivals; they go on until now, across two midnights."""
+SPANS = [
+    (None, None),
+    (NOW - timedelta(days=9), None),
+    (BEGIN + timedelta(hours=20, minutes=31, seconds=7), BEGIN + timedelta(hours=31, minutes=2, seconds=20)),
+    (BEGIN + timedelta(hours=30, milliseconds=500), BEGIN + timedelta(hours=30, minutes=7, milliseconds=500)),
+    (BEGIN + timedelta(hours=11, microseconds=1_999), BEGIN + timedelta(hours=12, microseconds=70_001)),
+    (NOW + timedelta(days=1), None),
+]
+ODD = "a source of more than thirty-two characters, \"said\" the émigré's \\ 😀"
+SOURCES = ["shop", "shop", "shop", "news", "news", "blog", "forum", "mail's", ODD]
+
+_TIME = pa.timestamp("us", "UTC")
+_COPY = pa.struct({"stated_at": _TIME, "arrived_at": _TIME, "origin": pa.string(), "block": pa.int64(), "line": pa.int64()})
+_JUDGED = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys(LABELS, pa.float64())}
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(), "text": pa.string(), "source": pa.string(), "created_at": _TIME, "event_at": _TIME,
+        "event_date": pa.date32(), "lang": pa.string(), "user_id": pa.string(), "mentions": pa.list_(pa.string()),
+        "hashtags": pa.list_(pa.string()), "true_label": pa.string(), "copy": _COPY, **_JUDGED, "model_version": pa.string(),
+        "predicted_at": _TIME, "answers": pa.map_(pa.string(), pa.struct({**_JUDGED, "predicted_at": _TIME})),
+    }
+)  # fmt: skip
+
+
+def messages(count, begin=BEGIN, until=NOW, seed=5):
+    """Rows of the table of predictions; some at one moment, some with a created_at."""
+    rng, rows = random.Random(seed), []
+    for n in range(count):
+        arrived = begin + (until - begin) * ((n // 3 * 3) / count)
+        arrived = arrived.replace(microsecond=arrived.microsecond // 1000 * 1000)
+        created = None if n % 11 == 0 else arrived - timedelta(milliseconds=n // 3 % 7 * 1371)
+        low, high = sorted(rng.sample(range(1, 1024), 2))
+        shares = [low / 1024, (high - low) / 1024, (1024 - high) / 1024]  # the warehouse's 32 bits hold them
+        predicted = arrived + timedelta(milliseconds=rng.randrange(5000))
+        rows.append(
+            {
+                "topic": "asked" if n % 4 else "other", "partition": n % 3, "offset": n // 3, "id": f"m{n}", "text": f"Text {n} 😀",
+                "source": rng.choice(SOURCES), "created_at": created, "produced_at": arrived, "predicted_at": predicted,
+                "written_at": predicted, "label": LABELS[shares.index(max(shares))], "confidence": max(shares),
+                "probabilities": shares, "sarcasm": None, "tier": "model", "model_version": "old" if n < count / 3 else "new",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def in_gold(rows):
+    """The same as Gold has them."""
+    table = []
+    for row in rows:
+        judged = {"label": row["label"], "confidence": row["confidence"], **dict(zip(LABELS, row["probabilities"], strict=True))}
+        event_at = row["created_at"] or row["produced_at"]
+        table.append(
+            {
+                **{name: row[name] for name in ("id", "text", "source", "created_at", "model_version", "predicted_at")},
+                **judged, "event_at": event_at, "event_date": event_at.date(), "lang": None, "user_id": None, "mentions": ["a", "b"],
+                "hashtags": [], "true_label": None,
+                "copy": {"stated_at": row["created_at"], "arrived_at": row["produced_at"], "origin": row["topic"],
+                         "block": row["partition"], "line": row["offset"]},
+                "answers": [("older", {**judged, "label": "neutral"}), (row["model_version"], judged)],
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(table, schema=_SCHEMA)
+
+
+def write_gold(root, rows, **options):
+    write_deltalake(root / "gold", in_gold(rows), partition_by=["event_date"], **{"mode": "append", **options})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Gold in several commits, and in many files."""
+    root, rows = tmp_path_factory.mktemp("lakehouse"), messages(3000)
+    for part in range(6):
+        write_gold(root, rows[part * 500 : (part + 1) * 500])
+    return root
+
+
+@pytest.fixture(scope="module")
+def gold(root):
+    return Gold(str(root))
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    rows = messages(3000)
+    with hold(tmp_path_factory.mktemp("var")) as client:
+        for topic in ("asked", "other"):
+            mine = [row for row in rows if row["topic"] == topic]
+            block = [json.dumps(row, default=datetime.isoformat).encode() for row in mine]
+            write_block(client, topic, block, {partition: (0, 1000) for partition in range(3)})
+        yield client
+
+
+def same(found, wanted):
+    """Rows as the panels tell them; a confidence comes from the warehouse in 32 bits."""
+    assert len(found) == len(wanted)
+    near = {"confidence": 1e-6, "newest_s": 20}
+    for mine, other in zip(found, wanted, strict=True):
+        assert list(mine) == list(other)
+        for name, value in other.items():
+            assert type(mine[name]) is type(value), name
+            assert mine[name] == (pytest.approx(value, abs=near[name]) if name in near else value), name
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("every", ["second", "minute", "hour", None])
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("source", ["", "shop", ODD, "nobody"])
+def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, every):
+    given = {"since": span[0], "until": span[1], "source": source, "every": every}
+    for question, more in (("distribution", {}), ("volume", {}), ("sources", {}), ("sources", {"limit": 2}), ("trend", {}),
+                           ("trend", {"by": "source"})):  # fmt: skip
+        wanted = ask_warehouse(warehouse, question, **given, **more)
+        same(ask(gold, question, **given, **more), wanted)
+    assert ask(gold, "sources", **given) or source == "nobody" or span in (SPANS[-1], SPANS[0], SPANS[3])
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("source", ["", "shop", ODD, "nobody"])
+def test_what_is_listed_is_the_same(gold, warehouse, span, source):
+    given = {"since": span[0], "until": span[1], "source": source}
+    asked = [("messages", {"label": label, "limit": limit}) for label in ("", *LABELS) for limit in (7, 1000)]
+    for question, more in [*asked, ("top_negative", {"limit": 20}), ("versions", {}), ("versions", {"limit": 1}), ("latency", {}),
+                           ("latency", {"limit": 1}), ("alerts", {})]:  # fmt: skip
+        same(ask(gold, question, **given, **more), ask_warehouse(warehouse, question, **given, **more))
+
+
+@pytest.mark.integration
+def test_live_seconds_are_the_same_and_only_the_busiest_sources_have_a_name(tmp_path, warehouse):
+    since = NOW - timedelta(minutes=50)
+    rows = messages(400, since, NOW, seed=7)
+    for n, row in enumerate(rows):
+        row |= {"topic": "live", "offset": n, "partition": 0, "source": f"s{min(n % 23, n % 31)}"}
+    write_gold(tmp_path, rows)
+    warehouse.command("TRUNCATE TABLE rollup_minute")  # of the last hour's sources, these alone
+    write_block(warehouse, "live", [json.dumps(row, default=datetime.isoformat).encode() for row in rows], {0: (0, 500)})
+    window = {"since": since + timedelta(minutes=5, milliseconds=300), "until": NOW - timedelta(seconds=200)}
+    wanted = [row for row in ask_warehouse(warehouse, "live", **window) if row["source"][:1] in ("", "s")]
+    found = ask(str(tmp_path), "live", **window)
+    assert {row["source"] for row in found if row["source"] != "shop"} >= {"", "s1"}
+    own = {f"s{n}" for n in range(31)} | {""}
+    same([row for row in found if row["source"] in own and row["source"]], [row for row in wanted if row["source"] in own - {""}])
+
+
+def test_times_in_any_zone_and_without_one_are_the_same(gold):
+    since, until = SPANS[2]
+    assert since is not None and until is not None
+    east = timezone(timedelta(hours=5, minutes=30))
+    expected = ask(gold, "trend", since=since, until=until)
+    assert expected and ask(gold, "trend", since=since.astimezone(east), until=until.astimezone(east)) == expected
+    assert ask(gold, "trend", since=since.replace(tzinfo=None), until=until.replace(tzinfo=None)) == expected
+
+
+@pytest.mark.parametrize("source", ["' OR 1 = 1 --", "$limit", "shop'; DROP TABLE gold; --", "\\", "\t\n"])
+def test_a_source_is_a_value_and_never_sql(gold, source):
+    for question in set(QUESTIONS) - {"distribution", "live"}:
+        assert ask(gold, question, since=BEGIN, source=source) == []
+    assert ask(gold, "distribution", since=BEGIN, source=source)[0]["messages"] == 0
+
+
+def test_every_question_of_the_panels_and_of_live_has_an_answer(gold):
+    assert {*PANELS, "live"} == set(QUESTIONS)
+    for name in set(QUESTIONS) - {"live"}:
+        rows = ask(gold, name, since=BEGIN)
+        PANELS[name].model_validate({"since": BEGIN, "until": None, "every": "hour", "rows": rows})
+    cells = [tuple(row.values()) for row in ask(gold, "live", since=BEGIN)]
+    assert cells
+    LiveFrame(type="snapshot", at=0, since=0, away=None, cells=cells, messages=None, alerts=[], normal=None)  # pyright: ignore[reportArgumentType]
+    assert all((FOLDER / f"{name}.sql").read_text(encoding="utf-8").startswith("-- ") for name in set(QUESTIONS) - {"alerts"})
+
+
+def test_each_question_sees_the_newest_version(tmp_path):
+    rows = messages(40)
+    write_gold(tmp_path, rows[:20])
+    gold = Gold(str(tmp_path))
+
+    def count():
+        return ask(gold, "distribution", since=BEGIN)[0]["messages"]
+
+    assert count() == 20
+    write_gold(tmp_path, rows[20:])
+    assert count() == 40
+    DeltaTable(tmp_path / "gold").merge(
+        in_gold([row | {"label": "positive"} for row in rows[:5]]), "old.id = new.id", source_alias="new", target_alias="old"
+    ).when_matched_update_all().execute()
+    assert count() == 40 and ask(gold, "messages", since=BEGIN, label="positive")[-1]["id"] == "m0"
+    write_gold(tmp_path, rows[:3], mode="overwrite")
+    DeltaTable(tmp_path / "gold").vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    assert count() == 3
+
+
+def test_a_table_that_was_built_anew_is_seen(tmp_path, monkeypatch):
+    """Its versions begin again, so the next version of the old one never comes."""
+    for row in messages(5):
+        write_gold(tmp_path, [row])
+    gold = Gold(str(tmp_path))
+    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 5
+    shutil.rmtree(tmp_path / "gold")
+    write_gold(tmp_path, messages(2))
+    monkeypatch.setattr(gold_questions, "ANEW_S", 0)
+    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 2
+
+
+def test_files_of_other_days_are_not_read(tmp_path):
+    write_gold(tmp_path, messages(60))
+    for folder in (tmp_path / "gold").glob(f"event_date={BEGIN.date()}"):
+        shutil.rmtree(folder)
+    since = datetime.combine(BEGIN.date() + timedelta(days=1), datetime.min.time(), UTC)
+    for question in QUESTIONS:
+        ask(str(tmp_path), question, since=since)
+    with pytest.raises(WarehouseError, match="Gold does not answer 'trend'"):
+        ask(str(tmp_path), "trend", since=BEGIN - timedelta(days=1))
+
+
+def test_what_is_wrong_is_said(tmp_path, gold, monkeypatch):
+    with pytest.raises(WarehouseError, match=r"(?s)There is no Gold at .*groundswell lakehouse run --once"):
+        ask(str(tmp_path), "trend")
+    assert ask(str(tmp_path), "alerts") == []
+    with pytest.raises(WarehouseError, match=r"(?s)no question 'trends'.*Did you mean trend\?"):
+        ask(gold, "trends")
+    monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
+    with pytest.raises(WarehouseError, match=r"(?s)not installed.*extra `lakehouse`"):
+        ask(gold, "trend")
+
+
+def test_a_question_that_takes_too_long_is_given_up(root, monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__TIMEOUT_S", "0.3")
+    gold, began = Gold(str(root)), time.monotonic()
+    with pytest.raises(TimeoutError, match=r"longer than 0\.3 s"):
+        gold.rows("SELECT count(*) FROM range(1_000_000_000) AS a, gold AS g WHERE hash(a.range, g.id) = 1", {}, "true")
+    assert time.monotonic() - began < 10
+    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 3000, "the next question is answered"
+
+
+def test_a_bucket_that_is_away_is_given_up(monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            monkeypatch.setenv(name, "eu-west-1")
+        monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__TIMEOUT_S", "1")
+        began = time.monotonic()
+        with pytest.raises(WarehouseError, match="Gold does not answer 'trend'"):
+            ask("s3a://bucket/lakehouse", "trend")
+        assert time.monotonic() - began < 20
+
+
+@pytest.mark.integration
+def test_gold_in_a_bucket_is_read(monkeypatch):
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://{}:{}".format(*server.get_host_and_port()))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        import boto3
+
+        boto3.client("s3").create_bucket(Bucket="lake")
+        write_deltalake(
+            "s3://lake/house/gold", in_gold(messages(30)), partition_by=["event_date"],
+            storage_options=gold_questions.storage_options("s3://lake") | {"AWS_S3_ALLOW_UNSAFE_RENAME": "true"},
+        )  # fmt: skip
+        assert ask("s3a://lake/house", "distribution", since=BEGIN)[0]["messages"] == 30
+        with pytest.raises(WarehouseError, match="There is no Gold at s3a://lake/nothing/gold"):
+            ask("s3a://lake/nothing", "distribution")
+    finally:
+        server.stop()
+
+
+@pytest.mark.integration
+def test_a_service_shows_gold(tmp_path, monkeypatch):
+    """With no ClickHouse; without Gold it says so, and shows it once it is there."""
+    monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__READER", "lakehouse")
+    with serving(tiny_bundle(tmp_path / "tiny"), tmp_path) as (client, _):
+        away = client.get("/v1/panels/trend")
+        assert away.status_code == 503 and "groundswell lakehouse run --once" in away.json()["detail"]
+        write_gold(tmp_path / "var" / "lakehouse", messages(100))
+        for name in PANELS:
+            found = client.get(f"/v1/panels/{name}", params={"since": BEGIN.isoformat()})
+            assert found.status_code == 200, found.text
+            assert found.json()["rows"] or name == "alerts"
+        rows = client.get("/v1/panels/trend", params={"since": BEGIN.isoformat(), "every": "hour"}).json()["rows"]
+        assert sum(row["messages"] for row in rows) == 100
+        assert httpx.get(f"{client.base_url}/v1/panels/messages?limit=3&since=2020-01-01T00:00:00Z").json()["rows"][0]["text"]
+
+
+def test_a_bento_that_is_to_read_gold_brings_what_reads_it(monkeypatch):
+    assert {"serving/lakehouse/questions/trend.sql", "serving/lakehouse/questions.py"} <= {str(file) for file in build._code()}
+    assert build._digest([]) != build._digest([], build.GOLD_PACKAGES)
+    assert "duckdb==" in build._bentofile(build.PACKAGES + build.GOLD_PACKAGES) and "duckdb" not in build._bentofile(build.PACKAGES)
