@@ -28,7 +28,8 @@ _LINES = 15
 """Of a table in the terminal, and of a picture with a line a name."""
 _BUCKETS = 240
 """Most points in time that are collected, the newest."""
-_BAR = 24
+_BAR = 12
+_LINE = 72
 _STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _TREND = {"minute": "15_minutes", "hour": "hour", "day": "day"}
 
@@ -138,13 +139,13 @@ def _volume(name: str, rows: "list[Row]") -> Table:
     """A line of blocks: empty buckets, which the view leaves out, are gaps."""
     step, last = _STEPS[name.rpartition("_")[2]], _utc(rows[-1].bucket)
     counts = {_utc(row.bucket): row.messages for row in rows}
-    first = max(_utc(rows[0].bucket), last - (3 * _BAR - 1) * step)
+    first = max(_utc(rows[0].bucket), last - (_LINE - 1) * step)
     shown = [counts.get(first + n * step, 0) for n in range((last - first) // step + 1)]
     most = max(shown)
     table = _table(_title(name), "")
     table.show_header = False
     table.add_row(Text("".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // most)] for count in shown), style=_INK["positive"]))
-    table.add_row(f"[dim]{_time(first, name)} to {_time(last, name)}: {sum(shown):,} messages, at most {most:,}[/]")
+    table.add_row(f"[dim]{_time(first, name)} to {_time(last, name)}: {sum(shown):,} in all, at most {most:,}[/]")
     return table
 
 
@@ -286,6 +287,7 @@ def _plot_sentiment(name: str, rows: "list[Row]", folder: Path) -> Path:
         under = [low + count for low, count in zip(under, counts, strict=True)]
     below.set_ylim(0, 1.3 * max(under))  # room for the legend
     below.set_ylabel("messages")
+    below.yaxis.get_major_locator().set_params(integer=True)
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     below.legend(loc="upper left", ncols=3, frameon=False, fontsize=9, handlelength=1)
     locator = AutoDateLocator(minticks=4, maxticks=9)
@@ -357,7 +359,7 @@ def _plot_mentions(views: "Views", folder: Path) -> Path:
         axes.yaxis.set_ticks_position("left" if outward else "right")
         axes.spines[["top", "bottom", "right" if outward else "left"]].set_visible(False)
         axes.set_xticks([])
-        axes.set_title(f"Messages that are {label}", loc="left" if outward else "right", fontweight="bold", fontsize=11)
+        axes.set_title(f"Mentioned in {label} messages", loc="left" if outward else "right", fontweight="bold", fontsize=11)
     return _save(figure, folder / "mentions.png")
 
 

@@ -53,9 +53,18 @@ def _explain(said: str, root: str, source: str | None) -> LakehouseError:
     said = said.split("=== Streaming Query ===")[0]
     if ours := re.search(r"data\.errors\.(\w+): (.*?)(?:\n\s*(?:at |File |SQLSTATE|\n)|$)", said, re.DOTALL):
         # Raised by our own code in a Python worker: its text is already for people.
-        return LakehouseError("Spark's workers cannot go on.", found=ours[2].strip(), remedy="Mend that; the same command goes on.")
+        return LakehouseError(
+            "Spark's workers cannot go on.", found=ours[2].strip(), remedy="Mend that; the same command goes on."
+        )
     for pattern, message, remedy in _REASONS:
         if found := re.search(f"[^\n]*{pattern}[^\n]*", said, re.IGNORECASE):
-            return LakehouseError(message, found=found[0].strip()[:400], expected=f"tables in {root}" + (f", records from {source}" if source else ""), remedy=remedy)
+            return LakehouseError(
+                message,
+                found=found[0].strip()[:400],
+                expected=f"tables in {root}" + (f", records from {source}" if source else ""),
+                remedy=remedy,
+            )
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "File "))]
-    return LakehouseError("Spark cannot go on.", found="\n".join(lines[:6])[:1000], remedy="The same command goes on from the last commit.")
+    return LakehouseError(
+        "Spark cannot go on.", found="\n".join(lines[:6])[:1000], remedy="The same command goes on from the last commit."
+    )

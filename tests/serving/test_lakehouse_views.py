@@ -240,7 +240,7 @@ def test_the_edges_of_the_windows_and_ties(spark):
 def test_an_empty_gold(empty, tmp_path):
     views = collect_views(empty)
     assert all(rows == [] for rows in views.values())
-    console = Console(record=True, width=100, file=(tmp_path / "out").open("w"))
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_views(console, views)
     assert console.export_text().count("nothing yet") == len(views) == 6
     assert plot_views(views, tmp_path / "plots") == []
@@ -290,7 +290,7 @@ def test_versions_that_share_no_row_and_versions_nobody_knows(gold, tmp_path):
     told = summarise(gold, "v0", "v1")
     assert (told.both, told.changed, told.score_a, told.largest) == (0, 0, None, ())
     assert told.only_a == 12 and told.only_b > 200
-    console = Console(record=True, width=100, file=(tmp_path / "out").open("w"))
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_comparison(console, told)
     assert "12 by v0" in console.export_text()
     with pytest.raises(LakehouseError, match="'v11'") as raised:
@@ -303,11 +303,11 @@ def test_what_people_are_shown(gold, rows, tmp_path):
     assert list(views) == [
         "sentiment_per_hour", "volume_per_hour", "languages", "positive_mentions", "negative_mentions", "hashtags_last_hour",
     ]  # fmt: skip
-    console = Console(record=True, width=100, file=(tmp_path / "out").open("w"))
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_views(console, views)
     show_comparison(console, summarise(gold, "v1", "v2"))
     shown = console.export_text()
-    assert "2026-03-01 02:00" in shown and "300 messages" in shown, "in UTC, whatever the zone of this machine"
+    assert "2026-03-01 02:00" in shown and "300 in all" in shown, "in UTC, whatever the zone of this machine"
     for name in ("@日本航空", "@cash$", "#[bold]", "#new", "v1 down, v2 across"):
         assert name in shown
     assert "\x1b" not in shown and "[bold]" in shown, "what people wrote is shown, not obeyed"

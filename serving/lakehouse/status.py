@@ -1,0 +1,102 @@
+"""How the tables stand, read without Spark."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from data.errors import LakehouseError
+from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table."""
+
+    layer: Layer
+    rows: int
+    files: int
+    bytes: int
+    version: int
+    """Of the Delta table: each commit counts one."""
+    written_at: datetime
+    """When its last version was written, UTC."""
+
+
+@dataclass(frozen=True)
+class LakehouseStatus:
+    """All tables, and whether they add up."""
+
+    root: str
+    tables: list[TableStatus]
+    reasons: dict[str, int]
+    """Rows of the side table by reason."""
+    versions: dict[str, int]
+    """Rows of Gold by the version that judged them."""
+    newest: datetime | None
+    """Event time of the newest row of Gold."""
+
+    def rows(self, layer: Layer) -> int:
+        """Rows of a table."""
+        return next(found.rows for found in self.tables if found.layer == layer)
+
+    @property
+    def behind_silver(self) -> int:
+        """Records of Bronze that are neither in Silver nor aside yet; 0 when Silver has caught up."""
+        return self.rows("bronze") - self.rows("silver") - self.rows("silver_rejected")
+
+    @property
+    def behind_gold(self) -> int:
+        """Rows of Silver that are not in Gold yet."""
+        return self.rows("silver") - self.rows("gold")
+
+
+def read_status(root: str) -> LakehouseStatus:
+    """Read the tables' logs and two small columns. The tables behind are read before those in front, so that while streams run a
+    record may be missing behind but is never counted twice.
+
+    Raises:
+        LakehouseError: There are no tables.
+    """
+    tables, columns = [], {}
+    for layer in reversed(LAYERS):
+        opened = open_table(root, layer)
+        actions = opened.get_add_actions(flatten=True).to_pydict() if opened.file_uris() else {}
+        written = opened.history(1)[0]["timestamp"]
+        tables.append(
+            TableStatus(
+                layer, sum(actions.get("num_records", [])), len(actions.get("size_bytes", [])), sum(actions.get("size_bytes", [])),
+                opened.version(), datetime.fromtimestamp(written / 1000, UTC),
+            )
+        )  # fmt: skip
+        if layer in {"gold", "silver_rejected"}:
+            names = ["model_version", "event_at"] if layer == "gold" else ["reason"]
+            columns[layer] = opened.to_pyarrow_table(columns=names)
+    gold = columns["gold"]
+    newest = max((time for time in gold["event_at"].to_pylist() if time), default=None) if gold.num_rows else None
+    return LakehouseStatus(
+        root, tables[::-1], _counts(columns["silver_rejected"]["reason"]), _counts(gold["model_version"]), newest
+    )
+
+
+def open_table(root: str, layer: Layer):  # noqa: ANN201
+    """The newest version of a table, a `deltalake.DeltaTable`.
+
+    Raises:
+        LakehouseError: It is not there.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    path = table(root, layer)
+    try:
+        return DeltaTable(for_deltalake(path), storage_options=storage_options(path))
+    except (TableNotFoundError, OSError) as error:
+        raise LakehouseError(
+            f"There is no table {path}.", found=str(error).splitlines()[0], expected="a lakehouse that has run once",
+            remedy="groundswell lakehouse run --once --source <folder, s3a:// URI, or kafka>; or set GROUNDSWELL_LAKEHOUSE__ROOT.",
+        ) from error  # fmt: skip
+
+
+def _counts(column) -> dict[str, int]:  # noqa: ANN001
+    return {
+        str(found["values"]): found["counts"] for found in sorted(column.value_counts().to_pylist(), key=lambda f: -f["counts"])
+    }
