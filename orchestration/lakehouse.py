@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,10 +112,8 @@ def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> Non
     if given.judge == "bundle":
         served_bundle()  # what is wrong with it is said before Spark starts
     root = root_of(Layout.load().var, given)
-    with alone(root), lakehouse(console, **settings) as lake:
-        from dataclasses import replace
-
-        lake = replace(lake, seen=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False))
+    with alone(root), lakehouse(console, **settings) as opened:
+        lake = replace(opened, seen=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False))
         if once:
             run_once(lake, source)
         else:
@@ -143,7 +142,7 @@ def backfill(console: Console, *, since: datetime, until: datetime, version: str
         begin(f"Judge with {bundle.manifest.version}")
         return rescore(
             lake.spark, lake.root, bundle, since=since, until=until, make_current=current,
-            seen=lambda day, share: report(day, share),
+            seen=report,
         )  # fmt: skip
 
 

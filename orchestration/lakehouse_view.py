@@ -56,7 +56,7 @@ def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Vie
     """
     from serving.lakehouse.views import VIEWS
 
-    if names is None:
+    if not names:
         every = _every(gold)
         names = [
             f"sentiment_per_{every}", f"volume_per_{every}", "languages", "positive_mentions", "negative_mentions",

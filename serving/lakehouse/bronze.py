@@ -36,7 +36,7 @@ def read_files(spark: "SparkSession", folder: str, files_per_batch: int) -> "Dat
 
 
 def read_kafka(spark: "SparkSession", stream: StreamSettings, messages_per_batch: int) -> "DataFrame":
-    """A stream of the messages of the topic, from its beginning. Offsets are kept in the checkpoint, no consumer group is used."""
+    """A stream of the messages of the topic, from its beginning. Offsets are in the checkpoint; no consumer group is used."""
     reader = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", stream.bootstrap)
@@ -83,12 +83,12 @@ _JAVA_NAMES = {"sasl.mechanisms": "sasl.mechanism", "ssl.ca.location": "ssl.trus
 def as_bronze(lines: "DataFrame") -> "DataFrame":
     """Rows of Bronze from lines of `read_files` or `read_kafka`, one for one.
 
-    What is one JSON object and nothing else becomes `raw` and `record`, every field as text; anything else is kept byte for byte in
-    `rescued`.
+    What is one JSON object and nothing else becomes `raw` and `record`, every field as text; anything else is kept byte for byte
+    in `rescued`.
     """
     text = F.col("value").cast("string")
-    # Spark's reader forgives much: what follows the object, single quotes, a field that is there twice. Its strict parser forgives
-    # only the first, so the line is also read as the one element of a list, and as the one value of an object.
+    # Spark's reader forgives much: what follows the object, single quotes, a field that is there twice. Its strict parser
+    # forgives only the first, so the line is also read as the one element of a list, and as the one value of an object.
     strict = (
         F.is_valid_utf8(text)
         & F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))).isNotNull()

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FROM_SILVER = (
-    "id", "text", "source", "created_at", "event_at", "event_date", "lang", "user_id", "mentions", "hashtags", "true_label", "copy",
+    "id", "text", "source", "created_at", "event_at", "event_date", "lang", "user_id", "mentions", "hashtags", "true_label",
+    "copy",
 )  # fmt: skip
 SCORES = ("label", "confidence", "negative", "neutral", "positive")
 
@@ -32,7 +33,8 @@ def judged(silver: "DataFrame", judge: Callable[..., Any], tasks: int) -> "DataF
     """
     answered = silver.repartition(tasks).withColumn("answer", judge(F.col("cleaned")))
     flat = answered.select(
-        *FROM_SILVER, *(F.col(f"answer.{name}").alias(name) for name in SCORES), F.col("answer.model_version").alias("model_version"),
+        *FROM_SILVER,
+        *(F.col(f"answer.{name}").alias(name) for name in (*SCORES, "model_version")),
         F.current_timestamp().alias("predicted_at"),
     )  # fmt: skip
     return flat.withColumn("answers", F.when(F.col("model_version").isNotNull(), F.create_map("model_version", as_answer())))

@@ -28,7 +28,7 @@ class Kept:
 
 
 def maintain(spark: "SparkSession", root: str, settings: LakehouseSettings) -> list[Kept]:
-    """OPTIMIZE, retention of Bronze, VACUUM of what no version within `keep_versions_hours` needs. Blocks for as long as that takes.
+    """OPTIMIZE, retention of Bronze, VACUUM of what no version within `keep_versions_hours` needs. Blocks meanwhile.
 
     Raises:
         LakehouseError: Spark cannot go on; what was done stays done.
@@ -64,6 +64,6 @@ def _one(spark: "SparkSession", root: str, layer: Layer, settings: LakehouseSett
     return Kept(layer, before, after["numFiles"], after["sizeInBytes"], forgotten)
 
 
-def _detail(at) -> dict:  # noqa: ANN001
+def _detail(at) -> dict:
     row = at.detail().select("numFiles", "sizeInBytes").first()
     return row.asDict() if row else {}

@@ -145,11 +145,11 @@ def ask(
     since, until = _to_ms(since or now - timedelta(hours=1)), _to_ms(until or _NO_END)
     step_s = _STEP_S["second" if question == "live" else every or rollup_of(since, min(until, now), now)]
     values: dict[str, Any] = {
-        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60), "since": since, "until": until, "source": source, "label": label,
-        "by": by, "limit": limit, "step_us": step_s * 1_000_000,
+        "since": since, "until": until, "source": source, "label": label, "by": by, "limit": limit, "step_us": step_s * 1_000_000,
         # Buckets that begin within the time, the first one whole. Seconds told live are not begun before they are asked for.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
         "last": _ceiling(_floor(until, 1) if question != "live" else until, step_s),
+        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60),
     }  # fmt: skip
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:

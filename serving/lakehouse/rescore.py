@@ -44,7 +44,8 @@ def rescore(
     version, path = bundle.manifest.version, table(root, "gold")
     in_range = (F.col("event_at") >= F.lit(since)) & (F.col("event_at") < F.lit(until))
     with explained(root):
-        days = [row[0] for row in spark.read.format("delta").load(path).where(in_range).select("event_date").distinct().orderBy("event_date").collect()]  # fmt: skip
+        rows = spark.read.format("delta").load(path).where(in_range)
+        days = [row[0] for row in rows.select("event_date").distinct().orderBy("event_date").collect()]
         added = 0
         for number, day in enumerate(days, 1):
             added += _judge_day(spark, path, bundle, in_range & (F.col("event_date") == F.lit(day)), day)
@@ -54,7 +55,7 @@ def rescore(
     return added
 
 
-def _judge_day(spark: "SparkSession", path: str, bundle: Bundle, rows_of_day, day: object) -> int:  # noqa: ANN001
+def _judge_day(spark: "SparkSession", path: str, bundle: Bundle, rows_of_day, day: object) -> int:
     from delta.tables import DeltaTable
     from pyspark import StorageLevel
 
@@ -82,7 +83,7 @@ def _judge_day(spark: "SparkSession", path: str, bundle: Bundle, rows_of_day, da
         judged.unpersist()
 
 
-def _make_current(spark: "SparkSession", path: str, version: str, rows_of_day) -> None:  # noqa: ANN001
+def _make_current(spark: "SparkSession", path: str, version: str, rows_of_day) -> None:
     from delta.tables import DeltaTable
 
     answer = F.col("answers").getItem(version)

@@ -1,4 +1,4 @@
-"""The three streams: source to Bronze, Bronze to Silver, Silver to Gold. Each has a checkpoint of its own and may stop at any point."""
+"""The three streams: source to Bronze, Bronze to Silver, Silver to Gold; each has its checkpoint and may stop at any point."""
 
 import threading
 import time
@@ -55,14 +55,14 @@ def run_once(lake: Lakehouse, source: str | None) -> None:
             continue
         query = _start(lake, stage, source, {"availableNow": True})
         try:
-            _until(lake, {stage: query}, lambda: not query.isActive)
+            _until(lake, {stage: query})
         finally:
             query.stop()
 
 
 def run_on(lake: Lakehouse, source: str, *, every_s: float, stop: threading.Event) -> None:
-    """Go on until `stop` is set: a micro-batch of Bronze every `every_s` seconds (0: as soon as the one before is done), Silver and Gold
-    as soon as there is something new. Blocks; then the running micro-batches are finished.
+    """Go on until `stop` is set: a micro-batch of Bronze every `every_s` seconds (0: as soon as the one before is done), Silver
+    and Gold as soon as there is something new. Blocks; then the running micro-batches are finished.
 
     Raises:
         LakehouseError: As `run_once`.
@@ -72,7 +72,7 @@ def run_on(lake: Lakehouse, source: str, *, every_s: float, stop: threading.Even
         for stage in STAGES:
             seconds = every_s if stage == "bronze" else FOLLOW_S
             queries[stage] = _start(lake, stage, source, {"processingTime": f"{seconds:g} seconds"})
-        _until(lake, queries, stop.is_set)
+        _until(lake, queries, stop)
     finally:
         for query in queries.values():
             _stop(query)
@@ -134,15 +134,15 @@ def judge_of(lake: Lakehouse) -> Callable[[], Callable[..., Any]]:
     return lambda: bundle_udf(lake.spark, lake.bundle())
 
 
-def _until(lake: Lakehouse, queries: "dict[Stage, StreamingQuery]", done: Callable[[], bool]) -> None:
-    """Wait, tell of each micro-batch, and raise what a stream raised."""
+def _until(lake: Lakehouse, queries: "dict[Stage, StreamingQuery]", stop: threading.Event | None = None) -> None:
+    """Wait until a stream ends or `stop` is set, tell of each micro-batch, and raise what a stream raised."""
     told: dict[Stage, int] = {}
     while True:
-        over = done()
+        over = not all(query.isActive for query in queries.values()) or (stop is not None and stop.wait(0.2))
         for stage, query in queries.items():
             with explained(lake.root):
-                if not over:
-                    query.awaitTermination(0.2)
+                if stop is None and not over:
+                    query.awaitTermination(1)
                 if failed := query.exception():
                     raise failed
             for progress in query.recentProgress:
@@ -157,7 +157,7 @@ def _stop(query: "StreamingQuery") -> None:
     """End a stream between two micro-batches, or in the middle of one that takes too long."""
     end = time.monotonic() + STOP_S
     while query.isActive and query.status["isTriggerActive"] and query.status["isDataAvailable"] and time.monotonic() < end:
-        query.awaitTermination(0.1)
+        query.awaitTermination(1)
     query.stop()
 
 

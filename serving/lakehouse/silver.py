@@ -1,7 +1,7 @@
 """Silver: one clean row an id; what is no message, and every copy that lost, in a side table with the reason."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql import Column, Window
@@ -82,7 +82,7 @@ def _filled(value: Column) -> Column:
     return F.when(F.trim(value) != "", value)
 
 
-def _reading_udf():  # noqa: ANN202
+def _reading_udf() -> Any:
     from pyspark.sql.functions import arrow_udf
 
     @arrow_udf("cleaned string, mentions array<string>, hashtags array<string>")  # pyright: ignore[reportCallIssue, reportArgumentType]

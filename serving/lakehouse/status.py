@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from data.errors import LakehouseError
 from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
 
@@ -59,12 +61,13 @@ def read_status(root: str) -> LakehouseStatus:
     tables, columns = [], {}
     for layer in reversed(LAYERS):
         opened = open_table(root, layer)
-        actions = opened.get_add_actions(flatten=True).to_pydict() if opened.file_uris() else {}
+        actions: dict[str, list[int]] = pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
+        sizes = actions.get("size_bytes", [])
         written = opened.history(1)[0]["timestamp"]
         tables.append(
             TableStatus(
-                layer, sum(actions.get("num_records", [])), len(actions.get("size_bytes", [])), sum(actions.get("size_bytes", [])),
-                opened.version(), datetime.fromtimestamp(written / 1000, UTC),
+                layer, sum(actions.get("num_records", [])), len(sizes), sum(sizes), opened.version(),
+                datetime.fromtimestamp(written / 1000, UTC),
             )
         )  # fmt: skip
         if layer in {"gold", "silver_rejected"}:
@@ -77,7 +80,7 @@ def read_status(root: str) -> LakehouseStatus:
     )
 
 
-def open_table(root: str, layer: Layer):  # noqa: ANN201
+def open_table(root: str, layer: Layer):
     """The newest version of a table, a `deltalake.DeltaTable`.
 
     Raises:
@@ -92,11 +95,11 @@ def open_table(root: str, layer: Layer):  # noqa: ANN201
     except (TableNotFoundError, OSError) as error:
         raise LakehouseError(
             f"There is no table {path}.", found=str(error).splitlines()[0], expected="a lakehouse that has run once",
-            remedy="groundswell lakehouse run --once --source <folder, s3a:// URI, or kafka>; or set GROUNDSWELL_LAKEHOUSE__ROOT.",
+            remedy="groundswell lakehouse run --once --source <...> makes it; another place: GROUNDSWELL_LAKEHOUSE__ROOT.",
         ) from error  # fmt: skip
 
 
-def _counts(column) -> dict[str, int]:  # noqa: ANN001
+def _counts(column) -> dict[str, int]:
     return {
         str(found["values"]): found["counts"] for found in sorted(column.value_counts().to_pylist(), key=lambda f: -f["counts"])
     }

@@ -1,6 +1,6 @@
 """The four tables: their columns, and the check that a table in that place is ours."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from data.errors import LakehouseError
 from serving.lakehouse.paths import Layer, table
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 COPY = "STRUCT<stated_at: TIMESTAMP, arrived_at: TIMESTAMP, origin: STRING, block: BIGINT, line: BIGINT>"
 """Which copy of a record a row is; of two copies the greater one wins, compared from left to right.
 
-`stated_at` is when its author last touched it (edited_at, updated_at, else created_at), `arrived_at` the file's modification time or
-the broker's timestamp, `origin` the file or topic, `block` and `line` the place in it: for Kafka partition and offset; for a file
-the first byte of the split, and a number that rises along the split.
+`stated_at` is when its author last touched it (edited_at, updated_at, else created_at), `arrived_at` the file's modification time
+or the broker's timestamp, `origin` the file or topic, `block` and `line` the place in it: for Kafka partition and offset; for a
+file the first byte of the split, and a number that rises along the split.
 """
 ANSWER = "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, predicted_at: TIMESTAMP>"
 _TWEET = (
@@ -21,13 +21,13 @@ _TWEET = (
     f"mentions ARRAY<STRING>, hashtags ARRAY<STRING>, true_label STRING, copy {COPY}"
 )
 COLUMNS: dict[Layer, str] = {
-    # `record` is a map: a field that nobody has seen before is readable from its first record on, and no stream has to start anew.
-    "bronze": "raw STRING, rescued BINARY, record MAP<STRING, STRING>, source_file STRING, topic STRING, partition INT, offset BIGINT, "
-    "arrived_at TIMESTAMP, block BIGINT, line BIGINT, ingested_at TIMESTAMP",
+    # `record` is a map: a field that nobody has seen before is readable from its first record on; no stream has to start anew.
+    "bronze": "raw STRING, rescued BINARY, record MAP<STRING, STRING>, source_file STRING, topic STRING, partition INT, "
+    "offset BIGINT, arrived_at TIMESTAMP, block BIGINT, line BIGINT, ingested_at TIMESTAMP",
     "silver": f"id STRING, text STRING, cleaned STRING, {_TWEET}",
     "silver_rejected": f"reason STRING, id STRING, raw STRING, rescued BINARY, copy {COPY}, rejected_at TIMESTAMP",
-    "gold": f"id STRING, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, positive DOUBLE, "
-    f"model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {ANSWER}>",
+    "gold": f"id STRING, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, "
+    f"positive DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {ANSWER}>",
 }
 _PARTITIONED: dict[Layer, str] = {"gold": "event_date"}
 _PROPERTIES = {
@@ -49,7 +49,7 @@ def ensure_tables(spark: "SparkSession", root: str) -> None:
 
     for layer, columns in COLUMNS.items():
         path = table(root, layer)
-        expected = StructType.fromDDL(columns)
+        expected = cast(StructType, StructType.fromDDL(columns))
         if not DeltaTable.isDeltaTable(spark, path):
             making = DeltaTable.createIfNotExists(spark).location(path).addColumns(expected)
             if layer in _PARTITIONED:

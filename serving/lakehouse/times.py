@@ -4,8 +4,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 MILLISECONDS_FROM = 20_000_000_000
-"""A number above it counts milliseconds (from August 1970 on), else seconds (to the year 2603): the rule of pydantic, which reads the
-stream's events."""
+"""A number above it counts milliseconds (from August 1970 on), else seconds (to the year 2603): the rule of pydantic, which reads
+the stream's events."""
 _NUMBER = r"^-?\d{1,16}(\.\d{1,9})?$"
 _TWITTER = r"^[A-Z][a-z]{2} [A-Z][a-z]{2} \d{1,2} \d{2}:\d{2}:\d{2} [+-]\d{4} \d{4}$"
 _ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)? ?([Zz]|[+-]\d{2}(:?\d{2})?)$"

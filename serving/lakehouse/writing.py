@@ -32,8 +32,10 @@ def write_bronze(root: str, lines: "DataFrame", app: str, batch: int) -> None:
 
 
 def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
-    """Settle rows of Bronze and merge the winners. The side table comes first: a crash between the two is healed when the batch runs
-    again, since the side table then skips it and the merge has not seen it.
+    """Settle rows of Bronze and merge the winners.
+
+    The side table comes first: a crash between the two is healed when the batch runs again, since the side table then skips it
+    and the merge has not seen it.
     """
     spark = bronze.sparkSession
     from pyspark import StorageLevel
@@ -43,7 +45,7 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
         low, high = conformed.where(F.col("reason").isNull()).agg(F.min("id"), F.max("id")).first() or (None, None)
         there = spark.read.format("delta").load(table(root, "silver"))
         ids = conformed.where(F.col("reason").isNull()).select("id").distinct()
-        before = there.where(F.col("id").between(low, high)).join(ids, "id", "left_semi")
+        before = there.where(F.col("id").between(F.lit(low), F.lit(high))).join(ids, "id", "left_semi")
         winners, aside = silver.settle(conformed, before)
         winners = winners.persist(StorageLevel.MEMORY_AND_DISK)
         try:
@@ -93,8 +95,8 @@ def again() -> "Iterator[Any]":
     """Attempts at a commit that another one may have overtaken."""
     return iter(
         Retrying(
-            stop=stop_after_attempt(ATTEMPTS), wait=wait_random_exponential(multiplier=0.2, max=5), retry=retry_if_exception(_overtaken),
-            reraise=True,
+            stop=stop_after_attempt(ATTEMPTS), wait=wait_random_exponential(multiplier=0.2, max=5),
+            retry=retry_if_exception(_overtaken), reraise=True,
         )
     )  # fmt: skip
 

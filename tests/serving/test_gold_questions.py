@@ -7,10 +7,10 @@ import socket
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
-import httpx
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from websockets.sync.client import connect as dial
 
 from data.errors import WarehouseError
 from serving.lakehouse import questions as gold_questions
@@ -64,7 +64,7 @@ def messages(count, begin=BEGIN, until=NOW, seed=5):
         predicted = arrived + timedelta(milliseconds=rng.randrange(5000))
         rows.append(
             {
-                "topic": "asked" if n % 4 else "other", "partition": n % 3, "offset": n // 3, "id": f"m{n}", "text": f"Text {n} 😀",
+                "topic": "asked" if n % 4 else "other", "partition": n % 3, "offset": n // 3, "id": f"m{n}", "text": f"{n} 😀",
                 "source": rng.choice(SOURCES), "created_at": created, "produced_at": arrived, "predicted_at": predicted,
                 "written_at": predicted, "label": LABELS[shares.index(max(shares))], "confidence": max(shares),
                 "probabilities": shares, "sarcasm": None, "tier": "model", "model_version": "old" if n < count / 3 else "new",
@@ -82,8 +82,9 @@ def in_gold(rows):
         table.append(
             {
                 **{name: row[name] for name in ("id", "text", "source", "created_at", "model_version", "predicted_at")},
-                **judged, "event_at": event_at, "event_date": event_at.date(), "lang": None, "user_id": None, "mentions": ["a", "b"],
-                "hashtags": [], "true_label": None,
+                **judged, "event_at": event_at, "event_date": event_at.date(), "lang": None, "user_id": None,
+                "mentions": ["a", "b"], "hashtags": [],
+                "true_label": None,
                 "copy": {"stated_at": row["created_at"], "arrived_at": row["produced_at"], "origin": row["topic"],
                          "block": row["partition"], "line": row["offset"]},
                 "answers": [("older", {**judged, "label": "neutral"}), (row["model_version"], judged)],
@@ -96,12 +97,18 @@ def write_gold(root, rows, **options):
     write_deltalake(root / "gold", in_gold(rows), partition_by=["event_date"], **{"mode": "append", **options})
 
 
+def everything():
+    """Two days, and an hour in which there are more sources than `live` gives a name."""
+    hour = messages(400, NOW - timedelta(minutes=50), seed=7)
+    return messages(3000) + [row | {"topic": "hour", "source": f"s{min(n % 23, n % 31)}"} for n, row in enumerate(hour)]
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Gold in several commits, and in many files."""
-    root, rows = tmp_path_factory.mktemp("lakehouse"), messages(3000)
-    for part in range(6):
-        write_gold(root, rows[part * 500 : (part + 1) * 500])
+    root, rows = tmp_path_factory.mktemp("lakehouse"), everything()
+    for begin in range(0, len(rows), 500):
+        write_gold(root, rows[begin : begin + 500])
     return root
 
 
@@ -112,12 +119,11 @@ def gold(root):
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory):
-    rows = messages(3000)
     with hold(tmp_path_factory.mktemp("var")) as client:
-        for topic in ("asked", "other"):
-            mine = [row for row in rows if row["topic"] == topic]
+        for topic in ("asked", "other", "hour"):
+            mine = [row for row in everything() if row["topic"] == topic]
             block = [json.dumps(row, default=datetime.isoformat).encode() for row in mine]
-            write_block(client, topic, block, {partition: (0, 1000) for partition in range(3)})
+            write_block(client, topic, block, dict.fromkeys(range(3), (0, 1000)))
         yield client
 
 
@@ -133,44 +139,39 @@ def same(found, wanted):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("every", ["second", "minute", "hour", None])
+@pytest.mark.parametrize("every", ["second", "minute", "hour"])
 @pytest.mark.parametrize("span", SPANS)
-@pytest.mark.parametrize("source", ["", "shop", ODD, "nobody"])
+@pytest.mark.parametrize("source", ["", "shop", ODD])
 def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, every):
     given = {"since": span[0], "until": span[1], "source": source, "every": every}
     for question, more in (("distribution", {}), ("volume", {}), ("sources", {}), ("sources", {"limit": 2}), ("trend", {}),
                            ("trend", {"by": "source"})):  # fmt: skip
-        wanted = ask_warehouse(warehouse, question, **given, **more)
-        same(ask(gold, question, **given, **more), wanted)
-    assert ask(gold, "sources", **given) or source == "nobody" or span in (SPANS[-1], SPANS[0], SPANS[3])
+        same(ask(gold, question, **given, **more), ask_warehouse(warehouse, question, **given, **more))
+    assert source or span == SPANS[-1] or ask(gold, "sources", **given), "there is something to compare"
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("span", SPANS)
-@pytest.mark.parametrize("source", ["", "shop", ODD, "nobody"])
+@pytest.mark.parametrize("source", ["", "shop", ODD])
 def test_what_is_listed_is_the_same(gold, warehouse, span, source):
     given = {"since": span[0], "until": span[1], "source": source}
-    asked = [("messages", {"label": label, "limit": limit}) for label in ("", *LABELS) for limit in (7, 1000)]
+    asked = [("messages", {"label": label, "limit": 7}) for label in LABELS] + [("messages", {"limit": 1000}), ("trend", {})]
     for question, more in [*asked, ("top_negative", {"limit": 20}), ("versions", {}), ("versions", {"limit": 1}), ("latency", {}),
                            ("latency", {"limit": 1}), ("alerts", {})]:  # fmt: skip
         same(ask(gold, question, **given, **more), ask_warehouse(warehouse, question, **given, **more))
 
 
 @pytest.mark.integration
-def test_live_seconds_are_the_same_and_only_the_busiest_sources_have_a_name(tmp_path, warehouse):
-    since = NOW - timedelta(minutes=50)
-    rows = messages(400, since, NOW, seed=7)
-    for n, row in enumerate(rows):
-        row |= {"topic": "live", "offset": n, "partition": 0, "source": f"s{min(n % 23, n % 31)}"}
-    write_gold(tmp_path, rows)
-    warehouse.command("TRUNCATE TABLE rollup_minute")  # of the last hour's sources, these alone
-    write_block(warehouse, "live", [json.dumps(row, default=datetime.isoformat).encode() for row in rows], {0: (0, 500)})
-    window = {"since": since + timedelta(minutes=5, milliseconds=300), "until": NOW - timedelta(seconds=200)}
-    wanted = [row for row in ask_warehouse(warehouse, "live", **window) if row["source"][:1] in ("", "s")]
-    found = ask(str(tmp_path), "live", **window)
-    assert {row["source"] for row in found if row["source"] != "shop"} >= {"", "s1"}
-    own = {f"s{n}" for n in range(31)} | {""}
-    same([row for row in found if row["source"] in own and row["source"]], [row for row in wanted if row["source"] in own - {""}])
+def test_live_seconds_are_the_same(gold, warehouse):
+    for since, until in (
+        (NOW - timedelta(minutes=45, milliseconds=700), NOW - timedelta(seconds=200)),
+        (NOW - timedelta(minutes=30), NOW - timedelta(minutes=20, milliseconds=300)),
+        (NOW - timedelta(minutes=50), None),
+    ):
+        found = ask(gold, "live", since=since, until=until)
+        same(found, ask_warehouse(warehouse, "live", since=since, until=until))
+        sources = {row["source"] for row in found}
+        assert {"", "s1", "shop"} <= sources and len(sources) == 21, "the busiest twenty, and the others together"
 
 
 def test_times_in_any_zone_and_without_one_are_the_same(gold):
@@ -196,7 +197,7 @@ def test_every_question_of_the_panels_and_of_live_has_an_answer(gold):
         PANELS[name].model_validate({"since": BEGIN, "until": None, "every": "hour", "rows": rows})
     cells = [tuple(row.values()) for row in ask(gold, "live", since=BEGIN)]
     assert cells
-    LiveFrame(type="snapshot", at=0, since=0, away=None, cells=cells, messages=None, alerts=[], normal=None)  # pyright: ignore[reportArgumentType]
+    LiveFrame(type="snapshot", at=0, since=0, away=None, cells=cells, messages=None, alerts=[], normal=None)
     assert all((FOLDER / f"{name}.sql").read_text(encoding="utf-8").startswith("-- ") for name in set(QUESTIONS) - {"alerts"})
 
 
@@ -259,7 +260,7 @@ def test_a_question_that_takes_too_long_is_given_up(root, monkeypatch):
     with pytest.raises(TimeoutError, match=r"longer than 0\.3 s"):
         gold.rows("SELECT count(*) FROM range(1_000_000_000) AS a, gold AS g WHERE hash(a.range, g.id) = 1", {}, "true")
     assert time.monotonic() - began < 10
-    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 3000, "the next question is answered"
+    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 3400, "the next question is answered"
 
 
 def test_a_bucket_that_is_away_is_given_up(monkeypatch):
@@ -304,17 +305,29 @@ def test_gold_in_a_bucket_is_read(monkeypatch):
 def test_a_service_shows_gold(tmp_path, monkeypatch):
     """With no ClickHouse; without Gold it says so, and shows it once it is there."""
     monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__READER", "lakehouse")
-    with serving(tiny_bundle(tmp_path / "tiny"), tmp_path) as (client, _):
+    with (
+        serving(tiny_bundle(tmp_path / "tiny"), tmp_path) as (client, _),
+        dial(f"ws://{client.base_url.host}:{client.base_url.port}/v1/live", open_timeout=20) as viewer,
+    ):
         away = client.get("/v1/panels/trend")
         assert away.status_code == 503 and "groundswell lakehouse run --once" in away.json()["detail"]
-        write_gold(tmp_path / "var" / "lakehouse", messages(100))
+        assert "There is no Gold" in json.loads(viewer.recv(timeout=20))["away"]
+
+        now = datetime.now(UTC)
+        write_gold(tmp_path / "var" / "lakehouse", messages(60, now - timedelta(minutes=4), now))
         for name in PANELS:
-            found = client.get(f"/v1/panels/{name}", params={"since": BEGIN.isoformat()})
+            found = client.get(f"/v1/panels/{name}")
             assert found.status_code == 200, found.text
             assert found.json()["rows"] or name == "alerts"
-        rows = client.get("/v1/panels/trend", params={"since": BEGIN.isoformat(), "every": "hour"}).json()["rows"]
-        assert sum(row["messages"] for row in rows) == 100
-        assert httpx.get(f"{client.base_url}/v1/panels/messages?limit=3&since=2020-01-01T00:00:00Z").json()["rows"][0]["text"]
+        rows = client.get("/v1/panels/trend", params={"every": "second"}).json()["rows"]
+        assert sum(row["messages"] for row in rows) == 60
+
+        cells, newest = {}, []
+        while sum(cells.values()) < 60 or not newest:
+            frame = json.loads(viewer.recv(timeout=20))
+            cells |= {(second, source): sum(counts) for second, source, *counts, _ in frame["cells"]}
+            newest = frame["messages"] or newest
+        assert len(newest) == 30 and frame["away"] is None
 
 
 def test_a_bento_that_is_to_read_gold_brings_what_reads_it(monkeypatch):

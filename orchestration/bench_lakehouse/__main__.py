@@ -1,0 +1,131 @@
+"""`make bench-lakehouse`: Gold beside its peers, the age of rows in it, the files an hour leaves.
+
+Everything shares the machine's first two processors. Numbers go to `var/bench/lakehouse.json`, what the documentation needs to
+`var/bench/lakehouse.md`, the plot beside them.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data.artifacts import write_json, write_text
+from data.errors import GroundswellError
+from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.texts import Texts, read_tweets
+from orchestration.bench_lakehouse.bench import Bench, Outcome
+from orchestration.bench_lakehouse.plots import plot
+from orchestration.bench_lakehouse.sections import age, files, gold
+from orchestration.bench_stream.programs import end_on_sigterm
+from orchestration.bench_stream.report import markdown
+from orchestration.jars import need_java
+from orchestration.layout import Layout
+from orchestration.progress import TerminalProgress, print_error, terminal_console
+from orchestration.runs import hush
+from serving.bundle import read_bundle, served_bundle
+
+SECTIONS: dict[str, Callable[[Bench], Outcome]] = {"gold": gold.measure, "age": age.measure, "files": files.measure}
+ROWS, ROUNDS, RATE, SECONDS, EVERY_S, BATCHES = 6_000, 3, 500, 240, 60.0, 60
+"""So that the whole takes about half an hour."""
+START_S, TURN_S, PIPELINE_PER_S, MODEL_PER_S, SIDES, TRIALS, BATCH_S = 90.0, 6.0, 100.0, 500.0, 3, 4, 5.0
+"""For the estimate: starting and warming; a turn without its rows; rows a second on two cores, of torch and of the bundle; the sides
+and trials with the bundle; a micro-batch in both lakehouses."""
+
+
+def main() -> None:
+    """Measure the sections that are asked for, print and write what was found."""
+    given = _arguments()
+    hush()
+    end_on_sigterm()
+    need_java()
+    layout, console = Layout.load(), terminal_console()
+    divide_processors()
+    bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
+    chosen = given.only or list(SECTIONS)
+    checkpoint = None
+    if "gold" in chosen:
+        from orchestration.bench_stream.__main__ import _checkpoint
+
+        checkpoint = _checkpoint(bundle, given.checkpoint)
+    console.print(f"{bundle.manifest.version}: {', '.join(chosen)}; about {minutes(chosen, given)} minutes")
+    target = given.json or layout.var / "bench" / "lakehouse.json"
+    outcomes: dict[str, Outcome] = {}
+    started = time.monotonic()
+    with TerminalProgress(console) as terminal:
+        terminal.begin("Texts")
+        bench = Bench(
+            bundle, checkpoint, Texts(read_tweets(layout)), layout.var / "bench", terminal, rounds=given.rounds, rows=given.rows,
+            rate=given.rate, seconds=given.seconds, every_s=given.every, batches=given.batches,
+        )  # fmt: skip
+        with bench:
+            for name in chosen:
+                terminal.begin(name)
+                outcomes[name] = SECTIONS[name](bench)
+                # After each, so that a run that is cut short leaves what it has.
+                _write(target, bench, outcomes, time.monotonic() - started)
+        terminal.finish()
+    _show(console, outcomes)
+    console.print(f"Numbers: {target}, {target.with_suffix('.md')}", highlight=False, soft_wrap=True)
+    if {"gold", "age"} & {*chosen}:
+        ages = outcomes["age"].raw["ages"] if "age" in outcomes else None
+        rates = outcomes["gold"].raw["rates"] if "gold" in outcomes else None
+        console.print(f"Plot: {plot(ages, rates, target.with_suffix('.png'))}", highlight=False, soft_wrap=True)
+
+
+def minutes(chosen: list[str], given: argparse.Namespace) -> int:
+    """An estimate."""
+    model, torch = TURN_S + given.rows / MODEL_PER_S, TURN_S + given.rows / PIPELINE_PER_S
+    took = {
+        "gold": START_S + TRIALS * model + given.rounds * (SIDES * model + torch + TURN_S),
+        "age": START_S + given.seconds + 2 * given.every,
+        "files": START_S + BATCH_S * given.batches,
+    }
+    return 1 + round(sum(took[name] for name in chosen) / 60)
+
+
+def _show(console: Any, outcomes: dict[str, Outcome]) -> None:
+    from orchestration.bench_api.__main__ import show
+
+    for name, outcome in outcomes.items():
+        show(console, name, outcome)
+
+
+def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> None:
+    from orchestration.bench import _machine
+
+    machine = _machine()
+    about = {
+        "bundle": bench.bundle.manifest.version, "rounds": bench.rounds, "rows": bench.rows, "rate": bench.rate,
+        "seconds": bench.seconds, "every_s": bench.every_s, "batches": bench.batches, "took_s": round(took_s),
+    }  # fmt: skip
+    sections = {
+        name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
+               "raw": one.raw}
+        for name, one in outcomes.items()
+    }  # fmt: skip
+    write_json(target, {"machine": machine, **about, "sections": sections})
+    write_text(target.with_suffix(".md"), markdown("The lakehouse, measured", outcomes, {**machine, **about}))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m orchestration.bench_lakehouse", description="The lakehouse on real Spark.")
+    parser.add_argument("--bundle", type=Path, help="what judges; default: the production model's bundle")
+    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of gold (default {ROUNDS})")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"of a round of gold (default {ROWS:,})")
+    parser.add_argument("--rate", type=int, default=RATE, help=f"rows a second of age (default {RATE})")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"how long they come (default {SECONDS})")
+    parser.add_argument("--every", type=float, default=EVERY_S, metavar="S", help=f"a micro-batch of age (default {EVERY_S:g} s)")
+    parser.add_argument("--batches", type=int, default=BATCHES, help=f"micro-batches of files (default {BATCHES}: an hour)")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/lakehouse.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GroundswellError as error:
+        sys.exit(print_error(terminal_console(), error))

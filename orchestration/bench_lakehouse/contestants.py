@@ -1,0 +1,193 @@
+"""Those who judge the rows of one Silver table: bulk classify, Groundswell's Gold, MLflow's function, a transformers function.
+
+All but the first write a Delta table partitioned by day from a Spark session with the same settings. The peers append what they
+judged; Groundswell takes Silver's changes, keeps the last of each id and merges.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from data.settings import project_root
+
+MODEL_OUTPUT = "label string, confidence double, negative double, neutral double, positive double"
+STAND_IN = "stand-in"
+PIPELINE_BATCH = 32
+
+
+class Bulk:
+    """The classifier over all texts at once, with the threads of all processors: nothing else is done."""
+
+    def __init__(self, bundle: str) -> None:
+        from serving.bundle import read_bundle
+        from serving.classifier import Classifier
+
+        self._classifier = Classifier(read_bundle(Path(bundle)))
+        self._found: dict[str, dict[str, str]] = {}
+
+    def judge(self, rows: str) -> None:
+        """Judge the texts of a Parquet file of Silver's rows."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(rows, columns=["id", "text"])
+        answers = self._classifier.classify(table["text"].to_pylist())
+        self._found[rows] = dict(zip(table["id"].to_pylist(), (answer.label for answer in answers), strict=True))
+
+    def labels(self, rows: str) -> dict[str, str]:
+        """Labels by id, of a file that was judged."""
+        return self._found[rows]
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Sparked:
+    """One Spark session with Groundswell's settings."""
+
+    def __init__(self, root: str) -> None:
+        from orchestration.jars import spark_jars
+        from serving.lakehouse.session import open_session
+        from serving.settings import LakehouseSettings
+
+        self.settings = LakehouseSettings.load(root=root)
+        self.spark = open_session(self.settings, spark_jars(), app="groundswell bench")
+
+    def close(self) -> None:
+        """End Spark."""
+        self.spark.stop()
+
+    def _append(self, silver: str, gold: str, tasks: int, judge: Callable[..., Any]) -> None:
+        from serving.lakehouse.gold import FROM_SILVER
+
+        rows = self.spark.read.format("delta").load(silver).repartition(tasks).withColumn("answer", judge("text"))
+        writer = rows.select(*FROM_SILVER, "answer.*").write.format("delta").mode("append")
+        writer.partitionBy("event_date").option("delta.autoOptimize.autoCompact", "true").save(gold)
+
+
+class Groundswell(Sparked):
+    """Gold as the stream writes it, with the bundle, or with a judge that costs nothing."""
+
+    def __init__(self, root: str, bundle: str) -> None:
+        super().__init__(root)
+        from serving.bundle import read_bundle
+
+        self._bundle = read_bundle(Path(bundle))
+        self._asked = 0
+
+    def tables(self, root: str) -> None:
+        """Empty tables."""
+        from serving.lakehouse.tables import ensure_tables
+
+        ensure_tables(self.spark, root)
+
+    def fill(self, root: str, rows: str) -> None:
+        """Tables with the rows of a Parquet file in Silver."""
+        from serving.lakehouse.paths import table
+
+        self.tables(root)
+        silver = self.spark.read.format("delta").load(table(root, "silver"))
+        given = self.spark.read.parquet(rows).select(*silver.columns)
+        given.write.format("delta").mode("append").save(table(root, "silver"))
+
+    def judge(self, silver: str, root: str) -> None:
+        """Bring Gold of `root` up to that Silver table, with the bundle."""
+        from serving.lakehouse.judge import bundle_udf
+
+        self._write(silver, root, bundle_udf(self.spark, self._bundle))
+
+    def stand_in(self, silver: str, root: str) -> None:
+        """The same with a judge that costs nothing: what is left is Spark's and Delta's."""
+        judge, asked = stand_in_udf(self.spark)
+        self._write(silver, root, judge)
+        self._asked = asked()
+
+    def asked(self) -> int:
+        """Texts that the judge that costs nothing was asked for the last time."""
+        return self._asked
+
+    def _write(self, silver: str, root: str, judge: Callable[..., Any]) -> None:
+        from serving.lakehouse.writing import write_gold
+
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
+        write_gold(root, reader.load(silver), judge)
+
+
+class MlflowUdf(Sparked):
+    """`mlflow.pyfunc.spark_udf` of the same bundle, logged as the registry logs it."""
+
+    def __init__(self, root: str, bundle: str, model: str) -> None:
+        """Save the bundle as an MLflow model in the new folder `model`, with `serving/pyfunc_model.py`."""
+        super().__init__(root)
+        from mlflow.models import ModelSignature
+        from mlflow.pyfunc import save_model, spark_udf
+        from mlflow.types import ColSpec, DataType, Schema
+
+        names = ("confidence", "negative", "neutral", "positive")
+        outputs = [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in names)]
+        save_model(
+            model, python_model=str(project_root() / "serving" / "pyfunc_model.py"), artifacts={"bundle": bundle},
+            code_paths=[str(project_root() / "data"), str(project_root() / "serving")], pip_requirements=["onnxruntime"],
+            signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), Schema(outputs)),
+        )  # fmt: skip
+        self._judge = spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
+
+    def judge(self, silver: str, gold: str, tasks: int, records: int) -> None:
+        """Judge a Silver table and append to `gold`, with so many tasks side by side and records in an Arrow batch."""
+        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(records))
+        self._append(silver, gold, tasks, self._judge)
+
+
+class PipelineUdf(Sparked):
+    """What one writes first: a pandas function around the transformers pipeline, float32 torch, one thread a worker."""
+
+    def __init__(self, root: str, checkpoint: str) -> None:
+        super().__init__(root)
+        from pyspark.sql.functions import pandas_udf
+
+        @pandas_udf("label string, score double")  # pyright: ignore[reportCallIssue, reportArgumentType]
+        def judge(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
+            classifier = classifier_of(checkpoint)
+            for texts in batches:
+                yield pd.DataFrame(classifier(texts.tolist(), batch_size=PIPELINE_BATCH, truncation=True))
+
+        self._judge = judge
+
+    def judge(self, silver: str, gold: str, tasks: int) -> None:
+        """Judge a Silver table and append to `gold`, with so many tasks side by side."""
+        self._append(silver, gold, tasks, self._judge)
+
+
+@functools.cache
+def classifier_of(checkpoint: str) -> Any:
+    """The pipeline of this worker: kept from task to task, so that loading it is paid once."""
+    import torch
+    from transformers import pipeline
+
+    torch.set_num_threads(1)
+    return pipeline("text-classification", model=checkpoint, device="cpu")
+
+
+def stand_in_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
+    """A judge that says neutral to everything, and a function that gives how many texts it was asked for."""
+    from pyspark.sql.functions import arrow_udf
+
+    from serving.lakehouse.judge import ANSWERED
+
+    asked = spark.sparkContext.accumulator(0)
+
+    @arrow_udf(ANSWERED)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    def judge(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for texts in batches:
+            count = len(texts)
+            asked.add(count)
+            columns = {
+                "label": ["neutral"], "confidence": [0.8], "negative": [0.1], "neutral": [0.8], "positive": [0.1],
+                "model_version": [STAND_IN],
+            }  # fmt: skip
+            yield pa.StructArray.from_arrays([pa.array(one * count) for one in columns.values()], list(columns))
+
+    return judge, lambda: asked.value

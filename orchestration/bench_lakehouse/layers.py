@@ -1,0 +1,131 @@
+"""All three layers, as the other two sections need them: the stream that goes on, and an hour's batches one after the other."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from orchestration.bench_lakehouse.contestants import Sparked, stand_in_udf
+from serving.lakehouse.paths import LAYERS, table
+
+
+class Stream(Sparked):
+    """`run_on` in a thread, as `groundswell lakehouse run` does it."""
+
+    def __init__(self, root: str, bundle: str) -> None:
+        super().__init__(root)
+        from serving.bundle import read_bundle
+        from serving.lakehouse.run import Lakehouse
+        from serving.lakehouse.tables import ensure_tables
+
+        self._bundle = read_bundle(Path(bundle))
+        self._seen: list[dict[str, Any]] = []
+        self._failed: list[BaseException] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lake = Lakehouse(self.spark, root, self.settings, lambda: self._bundle, self._remember)
+        ensure_tables(self.spark, root)
+
+    def start(self, source: str, every_s: float) -> None:
+        """Follow a folder from now on."""
+
+        def follow() -> None:
+            from serving.lakehouse.run import run_on
+
+            try:
+                run_on(self._lake, source, every_s=every_s, stop=self._stop)
+            except BaseException as error:
+                self._failed.append(error)
+
+        self._thread = threading.Thread(target=follow)
+        self._thread.start()
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Of each micro-batch so far its stage, the rows that Spark read for it, and what it took.
+
+        Raises:
+            LakehouseError: The stream could not go on.
+        """
+        if self._failed:
+            raise self._failed[0]
+        return self._seen
+
+    def close(self) -> None:
+        """Finish the running micro-batches, end Spark."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        super().close()
+
+    def _remember(self, stage: str, progress: dict[str, Any]) -> None:
+        took = progress["durationMs"].get("triggerExecution", 0) / 1000
+        self._seen.append({"stage": stage, "batch": progress["batchId"], "rows": progress["numInputRows"], "took_s": took})
+
+
+class Batches(Sparked):
+    """Micro-batches written by hand, each through the functions that the streams call; a judge that costs nothing."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._judge, _ = stand_in_udf(self.spark)
+        self._done: dict[str, int] = {}
+
+    def tables(self, root: str, compacted: bool) -> None:
+        """Empty tables, which Delta compacts after a commit or not."""
+        from delta.tables import DeltaTable
+
+        from serving.lakehouse.tables import ensure_tables
+
+        ensure_tables(self.spark, root)
+        for layer in LAYERS:
+            path = table(root, layer)
+            value = str(compacted).lower()
+            self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.autoOptimize.autoCompact' = '{value}')")
+        self._done[root] = self._version(root)
+        assert DeltaTable.isDeltaTable(self.spark, table(root, "gold"))
+
+    def batch(self, root: str, file: str, number: int) -> None:
+        """One micro-batch through all layers: the lines of a file."""
+        from pyspark.sql import functions as F
+
+        from serving.lakehouse.bronze import as_bronze
+        from serving.lakehouse.writing import write_bronze, write_gold, write_silver
+
+        lines = self.spark.read.text(file).select(
+            F.col("value").cast("binary").alias("value"),
+            F.col("_metadata.file_path").alias("source_file"),
+            F.lit(None).cast("string").alias("topic"),
+            F.lit(None).cast("int").alias("partition"),
+            F.lit(None).cast("bigint").alias("offset"),
+            F.col("_metadata.file_modification_time").alias("arrived_at"),
+            F.col("_metadata.file_block_start").alias("block"),
+        )
+        write_bronze(root, lines, "bench", number)
+        # What the stream would read from Bronze, without looking for it there.
+        write_silver(root, as_bronze(lines), "bench", number)
+        newest = self._version(root)
+        changes = self.spark.read.format("delta").option("readChangeFeed", "true")
+        changes = changes.option("startingVersion", self._done[root] + 1).option("endingVersion", newest)
+        write_gold(root, changes.load(table(root, "silver")), self._judge)
+        self._done[root] = newest
+
+    def optimize(self, root: str) -> None:
+        """Compact all tables."""
+        from delta.tables import DeltaTable
+
+        for layer in LAYERS:
+            DeltaTable.forPath(self.spark, table(root, layer)).optimize().executeCompaction()
+
+    def read(self, root: str, times: int) -> list[float]:
+        """Seconds of so many full reads of Gold, the first left out: it warms."""
+        took = []
+        for _ in range(times + 1):
+            began = time.perf_counter()
+            self.spark.read.format("delta").load(table(root, "gold")).write.format("noop").mode("overwrite").save()
+            took.append(time.perf_counter() - began)
+        return took[1:]
+
+    def _version(self, root: str) -> int:
+        from deltalake import DeltaTable
+
+        return DeltaTable(table(root, "silver")).version()
