@@ -63,6 +63,10 @@ dashboard-types: setup $(DASHBOARD)/node_modules/.installed ## Make the dashboar
 demo: setup dashboard ## The main job in ten minutes: data to a model that answers (ONCE=1 exits at the end)
 	@$(BIN)/groundswell demo $(if $(ONCE),--once)
 
+.PHONY: demo-lakehouse
+demo-lakehouse: setup ## Raw tweets through Bronze, Silver and Gold, and what they say, in three minutes (Java 17, Maven)
+	@$(BIN)/groundswell lakehouse demo
+
 .PHONY: train
 train: setup ## Train, benchmark, export, gate and register on all rows (about an hour on two cores)
 	@$(BIN)/groundswell train
@@ -129,6 +133,10 @@ bench-stream: setup ## The stream on a real Kafka: against a naive worker and bu
 .PHONY: bench-dashboard
 bench-dashboard: setup dashboard ## The page under 1,000 messages a second, 200 viewers, panels over 100 million rows
 	@$(BIN)/python -m orchestration.bench_dashboard $(ARGS)
+
+.PHONY: bench-lakehouse
+bench-lakehouse: setup ## Gold beside bulk classify, MLflow's Spark UDF and a transformers UDF; age of a row; small files
+	@$(BIN)/python -m orchestration.bench_lakehouse $(ARGS)
 
 .PHONY: screens
 screens: setup dashboard ## Pictures of every view into docs/screens, beside a running `make demo`

@@ -1,4 +1,4 @@
-"""What raw and split texts must hold, as Great Expectations suites; plain results come back.
+"""What raw and split texts and the lakehouse's rows must hold, as Great Expectations suites; plain results come back.
 
 Importing this module is cheap; the first validation imports Great Expectations (about ten seconds).
 """
@@ -23,6 +23,8 @@ RARE_CLASS_SHARE = 0.01
 COMMON_CLASS_SHARE = 0.95
 ROWS_TOLERANCE = 0.01
 MAX_NULL_LABELS = 0.001
+SUM_TOLERANCE = 0.001
+"""How far three probabilities, each kept to 4 decimals, may be from 1 together."""
 _SAMPLE = 5
 _BOUNDS = ("min_value", "max_value", "value_set", "column_set", "mostly")
 
@@ -116,8 +118,44 @@ def validate_splits(frame: "pd.DataFrame") -> ValidationReport:
     return _run(frame, "splits", asked)
 
 
+def validate_messages(frame: "pd.DataFrame", *, judged: bool) -> ValidationReport:
+    """Check rows of the lakehouse, at least one.
+
+    Args:
+        frame: Rows of Silver, with its columns.
+        judged: They are of Gold, and so have answers.
+    """
+    gx = _great_expectations()
+    x = gx.expectations
+    asked = [
+        x.ExpectTableRowCountToBeBetween(min_value=1),
+        *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "event_at", "event_date", "source")),
+        x.ExpectColumnValuesToBeUnique(column="id"),
+        x.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1, max_value=MAX_TEXT_CHARS),
+        x.ExpectColumnValuesToNotMatchRegex(column="text", regex=r"\x00"),
+        x.ExpectColumnValuesToBeInSet(column="true_label", value_set=list(LABELS)),
+        x.ExpectColumnValuesToNotMatchRegex(column="hashtags_joined", regex="#"),
+        x.ExpectColumnValuesToNotMatchRegex(column="mentions_joined", regex="@"),
+    ]
+    if not judged:
+        asked += [
+            x.ExpectColumnValuesToNotBeNull(column="cleaned"),
+            x.ExpectColumnValueLengthsToBeBetween(column="cleaned", min_value=1),
+        ]
+        return _run(frame, "silver", asked)
+    asked += [
+        # A row that the model fails on has no answer; more than a few of them are the model's fault, not the texts'.
+        *(x.ExpectColumnValuesToNotBeNull(column=name, mostly=1 - MAX_NULL_LABELS) for name in ("label", "model_version")),
+        x.ExpectColumnValuesToNotBeNull(column="predicted_at"),
+        x.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS)),
+        *(x.ExpectColumnValuesToBeBetween(column=name, min_value=0, max_value=1) for name in ("confidence", *LABELS)),
+        x.ExpectColumnValuesToBeBetween(column="probabilities_sum", min_value=1 - SUM_TOLERANCE, max_value=1 + SUM_TOLERANCE),
+    ]
+    return _run(frame, "gold", asked)
+
+
 def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
-    """The frame with the columns that expectations ask for and rows do not have: class and split indicators, leaks."""
+    """The frame with the columns that expectations ask for and rows do not have: class and split indicators, leaks, sums."""
     frame = frame.copy()
     for name in ("id", "text", "label", "split", "domain", "source"):
         if name in frame:
@@ -133,6 +171,10 @@ def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
         elif column == "leaks" and {"split", "text"} <= set(frame.columns):
             keys = frame["text"].fillna("").map(normalise)
             frame[column] = frame["split"].groupby(keys).transform("nunique") > 1
+        elif value == "joined" and kind in frame:
+            frame[column] = [" ".join(names) or None if names is not None else None for names in frame[kind]]
+        elif column == "probabilities_sum" and set(LABELS) <= set(frame.columns):
+            frame[column] = frame[list(LABELS)].sum(axis=1, skipna=False)
     return frame
 
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from orchestration.assets.data import data_assets
 from orchestration.assets.evaluation import evaluation_assets
+from orchestration.assets.lakehouse import lakehouse_assets
 from orchestration.assets.serving import serving_assets
 from orchestration.assets.training import training_assets
 from orchestration.jobs import jobs
@@ -23,9 +24,10 @@ def build_defs(*, workplace: Workplace | None = None) -> dg.Definitions:
     raw, raw_checks = data_assets()
     judged, judged_checks = evaluation_assets([candidate.name for candidate in candidates])
     served, served_checks = serving_assets()
+    lake, lake_checks = lakehouse_assets()
     return dg.Definitions(
-        assets=[*raw, *training_assets(candidates), *judged, *served],
-        asset_checks=[*raw_checks, *judged_checks, *served_checks],
+        assets=[*raw, *training_assets(candidates), *judged, *served, *lake],
+        asset_checks=[*raw_checks, *judged_checks, *served_checks, *lake_checks],
         jobs=jobs([candidate.name for candidate in candidates]),
         schedules=schedules(),
         sensors=sensors(),

@@ -3,17 +3,23 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from rich.table import Table
 
-from data.errors import GroundswellError
+from data.errors import GroundswellError, StreamError
+from data.settings import project_root
+from orchestration.jars import need_java
 from orchestration.layout import Layout
+from serving.lakehouse.paths import for_deltalake, root_of, storage_options, table
 
 State = Literal["ok", "optional", "missing"]
 
@@ -21,11 +27,11 @@ CAPABILITIES = {
     "train": ["torch", "transformers", "datasets", "evaluate", "optimum-onnx", "mlflow", "dagster", "great-expectations"],
     "serve": ["onnxruntime", "tokenizers", "bentoml"],
     "stream": ["confluent-kafka", "clickhouse-connect", "chdb"],
-    "lakehouse": ["pyspark", "delta-spark"],
+    "lakehouse": ["pyspark", "delta-spark", "deltalake", "duckdb"],
     "aws": ["boto3"],
 }  # fmt: skip
 LATER = {"lakehouse", "aws"}
-"""Capabilities that nothing in this version needs."""
+"""Capabilities that one can do without: of the lakehouse only its own commands need them."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,54 @@ def _packages() -> list[Finding]:
     return findings
 
 
-def _programs() -> list[Finding]:
-    needed_for = {"java": "the lakehouse and a local Kafka", "node": "building the dashboard"}
-    return [
-        Finding(name, "ok", path)
-        if (path := shutil.which(name))
-        else Finding(name, "optional", "not on the path", f"needed for {purpose} only")
-        for name, purpose in needed_for.items()
-    ]
+def _node() -> Finding:
+    if path := shutil.which("node"):
+        return Finding("node", "ok", path)
+    return Finding("node", "optional", "not on the path", "needed for building the dashboard only")
+
+
+def _java() -> Finding:
+    try:
+        path = need_java()
+    except StreamError as error:
+        return Finding(
+            "java", "optional", error.message + (f" {error.found}" if error.found else ""),
+            f"needed for the lakehouse and a local Kafka only: {error.remedy}",
+        )  # fmt: skip
+    said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    return Finding("java", "ok", f"{path}, {said.splitlines()[0]}")
+
+
+def _spark_jars() -> Finding:
+    """Whether they lie there, of the versions that are wanted; nothing is fetched."""
+    pom = (project_root() / "serving" / "lakehouse" / "pom.xml").read_text(encoding="utf-8")
+    folder = project_root() / "var" / "components" / "spark"
+    done = folder / "done"
+    if done.is_file() and done.read_text(encoding="utf-8") == pom:
+        return Finding("Spark's jars", "ok", f"{folder}, {len(list(folder.glob('*.jar')))} files")
+    remedy = "the first lakehouse command fetches them" if shutil.which("mvn") else "apt-get install maven: it fetches them"
+    return Finding("Spark's jars", "optional", "of other versions" if done.is_file() else "not fetched yet", remedy)
+
+
+def _lakehouse() -> Finding:
+    root = root_of(Layout.load().var)
+    try:
+        from deltalake import DeltaTable
+    except ImportError:
+        return Finding("lakehouse", "optional", "deltalake is not installed", "see packages: lakehouse")
+    gold = for_deltalake(table(root, "gold"))
+    # A bucket that does not answer is asked twice for some seconds, not for the minutes that a long read may take.
+    options = storage_options(root) | ({"timeout": "5s", "connect_timeout": "3s", "max_retries": "1"} if "://" in root else {})
+    try:
+        if not DeltaTable.is_deltatable(gold, storage_options=options):
+            return Finding("lakehouse", "optional", f"none yet in {root}", "groundswell lakehouse run --once --source <folder>")
+        opened = DeltaTable(gold, storage_options=options)
+    except Exception as error:  # deltalake raises whatever its storage said
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        said = [line.strip(" ↳") for line in plain.splitlines() if line.strip()][-1][:200]  # the cause of all the others
+        return Finding("lakehouse", "missing", f"{root} cannot be read: {said}", "look at GROUNDSWELL_LAKEHOUSE__ROOT and AWS_*")
+    written = datetime.fromtimestamp(opened.history(1)[0]["timestamp"] / 1000, UTC)
+    return Finding("lakehouse", "ok", f"{root}, Gold's version {opened.version()} of {written:%Y-%m-%d %H:%M} UTC")
 
 
 def _guarded(thing: str, look: Callable[[], Finding]) -> Finding:
@@ -134,11 +180,14 @@ def examine() -> list[Finding]:
     """Look at everything; never raises for what it looks at."""
     return [
         *_packages(),
-        *_programs(),
+        _java(),
+        _node(),
+        _guarded("Spark's jars", _spark_jars),
         _guarded("MiniLM encoder", _encoder),
         _guarded("labelled texts", _data),
         _guarded("var folder", _var),
         _guarded("production model", _production),
+        _guarded("lakehouse", _lakehouse),
         _port("API", 3000, "groundswell serve"),
         _port("Dagster", 3001, "make dagster"),
         _port("MLflow", 5000, "make mlflow"),

@@ -1,9 +1,12 @@
-"""What is started as one: the two jobs a person or a sensor asks for, and the part of the graph behind each command."""
+"""What is started as one: the jobs a person, a sensor or the clock asks for, and the part of the graph behind each command."""
 
 import dagster as dg
 
 TRAIN_AND_DEPLOY = "train_and_deploy"
 RETRAIN = "retrain"
+LAKEHOUSE = "lakehouse"
+LAKEHOUSE_REPORTS = "lakehouse_reports"
+LAKEHOUSE_MAINTENANCE = "lakehouse_maintenance"
 
 TARGETS = {
     "data": ["core_sentiment__splits"],
@@ -32,6 +35,18 @@ def jobs(candidates: list[str]) -> list:
             RETRAIN, everything,
             description="The same way again; 'trained, not better, not promoted' is a normal end.",
             tags={"dagster/max_retries": "2"},
+        ),
+        dg.define_asset_job(
+            LAKEHOUSE, dg.AssetSelection.assets("lake_bronze__records", "lake_silver__messages", "lake_gold__predictions"),
+            description="Bronze, Silver and Gold brought up to what the source has now, and checked.",
+        ),
+        dg.define_asset_job(
+            LAKEHOUSE_REPORTS, dg.AssetSelection.assets("report_lake__quality", "report_lake__reconciliation"),
+            description="What the lakehouse says of the model, and of the stream's answers.",
+        ),
+        dg.define_asset_job(
+            LAKEHOUSE_MAINTENANCE, dg.AssetSelection.assets("lake_tables__maintenance"),
+            description="Small files merged, old versions removed.",
         ),
         *(dg.define_asset_job(f"command_{target}", selection(target, candidates)) for target in TARGETS),
     ]  # fmt: skip

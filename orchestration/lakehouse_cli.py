@@ -43,6 +43,14 @@ def run(
 
 
 @lakehouse_app.command()
+def demo() -> None:
+    """Watch raw tweets with the faults of real dumps go through all layers, in a folder of their own (var/demo-lakehouse)."""
+    from orchestration.demo_lakehouse import run_demo
+
+    run_demo(console)
+
+
+@lakehouse_app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the tables, whether they add up, and why records went aside. Without Spark, also while it runs."""
     from orchestration.layout import Layout

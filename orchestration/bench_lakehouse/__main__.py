@@ -30,8 +30,8 @@ SECTIONS: dict[str, Callable[[Bench], Outcome]] = {"gold": gold.measure, "age": 
 ROWS, ROUNDS, RATE, SECONDS, EVERY_S, BATCHES = 6_000, 3, 500, 240, 60.0, 60
 """So that the whole takes about half an hour."""
 START_S, TURN_S, PIPELINE_PER_S, MODEL_PER_S, SIDES, TRIALS, BATCH_S = 90.0, 6.0, 100.0, 500.0, 3, 4, 5.0
-"""For the estimate: starting and warming; a turn without its rows; rows a second on two cores, of torch and of the bundle; the sides
-and trials with the bundle; a micro-batch in both lakehouses."""
+"""For the estimate: starting and warming; a turn without its rows; rows a second on two cores, of torch and of the bundle; the
+sides and the trials with the bundle; a micro-batch in both lakehouses."""
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ class Bench:
     """One run. Its tables are gone and its children ended when the `with` block is left, however it is left."""
 
     def __init__(
-        self, bundle: Bundle, checkpoint: Path | None, texts: Texts, folder: Path, tell: Tell, *, rounds: int, rows: int, rate: int,
-        seconds: int, every_s: float, batches: int,
+        self, bundle: Bundle, checkpoint: Path | None, texts: Texts, folder: Path, tell: Tell, *, rounds: int, rows: int,
+        rate: int, seconds: int, every_s: float, batches: int,
     ) -> None:  # fmt: skip
         """Make it.
 
@@ -60,10 +60,18 @@ class Bench:
         assert self._checkpoint is not None
         return self._checkpoint
 
-    def child(self, kind: str, **given: Any) -> Child:
-        """Start a program under measurement; its log is kept after the run."""
-        self.tell(f"starting {kind}", None)
-        return Child(kind, given, self.folder / "lakehouse-logs")
+    def children(self, stack: ExitStack, kinds: Mapping[str, Mapping[str, Any]]) -> dict[str, Child]:
+        """Start programs under measurement side by side; the stack ends them. Their logs are kept after the run.
+
+        Args:
+            stack: Of whoever needs them.
+            kinds: What each of `program.KINDS` is made with.
+        """
+        self.tell(f"starting {', '.join(kinds)}", None)
+        started = {kind: stack.enter_context(Child(kind, given, self.folder / "lakehouse-logs")) for kind, given in kinds.items()}
+        for child in started.values():
+            child.wait()
+        return started
 
     def in_turns(self, sides: Mapping[str, Callable[[int], Found]]) -> dict[str, list[Found]]:
         """Every side once a round, in an order that turns; each is told the number of the round."""

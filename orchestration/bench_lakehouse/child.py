@@ -41,33 +41,32 @@ class Spent:
 
 
 class Child:
-    """`orchestration.bench_lakehouse.program` in a process of its own, ended by `stop`.
+    """`orchestration.bench_lakehouse.program` in a process of its own, ended by `stop`; after `wait` it can be asked.
 
     Args:
         kind: Of `program.KINDS`.
         given: What that kind is made with.
         logs: The folder for its log.
-        name: Of its log; default: the kind.
     """
 
-    def __init__(self, kind: str, given: Mapping[str, Any], logs: Path, *, name: str | None = None) -> None:
+    def __init__(self, kind: str, given: Mapping[str, Any], logs: Path) -> None:
         self.kind = kind
         logs.mkdir(parents=True, exist_ok=True)
-        self.log = logs / f"lakehouse-{name or kind}.log"
-        began = time.monotonic()
+        self.log = logs / f"lakehouse-{kind}.log"
         with self.log.open("wb") as log:
             # Standard input is a pipe that ends with this process, and then so does the program.
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestration.bench_lakehouse.program", kind, json.dumps(given)], cwd=project_root(),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
-        try:
-            self._answer()
-        except BaseException:
-            self.stop()
-            raise
-        self.started_s = time.monotonic() - began
-        """Until it could be told something: Python, Java, Spark."""
+
+    def wait(self) -> None:
+        """Block until it can be told something: Python, Java and Spark have started.
+
+        Raises:
+            LakehouseError: It cannot start.
+        """
+        self._answer()
 
     def __enter__(self) -> "Child":
         return self
@@ -132,7 +131,9 @@ class Child:
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait(STOP_S)
-            raise LakehouseError(f"{self.kind} ended with status {status}.", found=_last_words(self.log), remedy=f"See {self.log}.")
+            raise LakehouseError(
+                f"{self.kind} ended with status {status}.", found=_last_words(self.log), remedy=f"See {self.log}."
+            )
         answer = json.loads(line)
         if "error" in answer:
             raise LakehouseError(f"{self.kind} cannot go on.", found=answer["error"], remedy=f"See {self.log}.")

@@ -29,17 +29,17 @@ class Bulk:
         self._classifier = Classifier(read_bundle(Path(bundle)))
         self._found: dict[str, dict[str, str]] = {}
 
-    def judge(self, rows: str) -> None:
+    def judge(self, parquet: str) -> None:
         """Judge the texts of a Parquet file of Silver's rows."""
         import pyarrow.parquet as pq
 
-        table = pq.read_table(rows, columns=["id", "text"])
+        table = pq.read_table(parquet, columns=["id", "text"])
         answers = self._classifier.classify(table["text"].to_pylist())
-        self._found[rows] = dict(zip(table["id"].to_pylist(), (answer.label for answer in answers), strict=True))
+        self._found[parquet] = dict(zip(table["id"].to_pylist(), (answer.label for answer in answers), strict=True))
 
-    def labels(self, rows: str) -> dict[str, str]:
+    def labels(self, parquet: str) -> dict[str, str]:
         """Labels by id, of a file that was judged."""
-        return self._found[rows]
+        return self._found[parquet]
 
     def close(self) -> None:
         """Nothing to end."""
@@ -84,13 +84,12 @@ class Groundswell(Sparked):
 
         ensure_tables(self.spark, root)
 
-    def fill(self, root: str, rows: str) -> None:
-        """Tables with the rows of a Parquet file in Silver."""
+    def fill(self, root: str, parquet: str) -> None:
+        """Put the rows of a Parquet file into Silver."""
         from serving.lakehouse.paths import table
 
-        self.tables(root)
         silver = self.spark.read.format("delta").load(table(root, "silver"))
-        given = self.spark.read.parquet(rows).select(*silver.columns)
+        given = self.spark.read.parquet(parquet).select(*silver.columns)
         given.write.format("delta").mode("append").save(table(root, "silver"))
 
     def judge(self, silver: str, root: str) -> None:
@@ -117,21 +116,27 @@ class Groundswell(Sparked):
 
 
 class MlflowUdf(Sparked):
-    """`mlflow.pyfunc.spark_udf` of the same bundle, logged as the registry logs it."""
+    """`mlflow.pyfunc.spark_udf` of the same bundle, as an MLflow model with `serving/pyfunc_model.py`."""
 
     def __init__(self, root: str, bundle: str, model: str) -> None:
-        """Save the bundle as an MLflow model in the new folder `model`, with `serving/pyfunc_model.py`."""
+        """Save the bundle as that model in the new folder `model`."""
         super().__init__(root)
+        from training.tracking import _hush
+
+        _hush()  # before MLflow is imported: it would send usage statistics
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model, spark_udf
         from mlflow.types import ColSpec, DataType, Schema
 
-        names = ("confidence", "negative", "neutral", "positive")
-        outputs = [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in names)]
+        numbers = ("confidence", "negative", "neutral", "positive")
+        signature = ModelSignature(
+            Schema([ColSpec(DataType.string, "text")]),
+            Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
+        )
         save_model(
             model, python_model=str(project_root() / "serving" / "pyfunc_model.py"), artifacts={"bundle": bundle},
-            code_paths=[str(project_root() / "data"), str(project_root() / "serving")], pip_requirements=["onnxruntime"],
-            signature=ModelSignature(Schema([ColSpec(DataType.string, "text")]), Schema(outputs)),
+            # Without the code: Spark's Python has it, and so MLflow need not copy and import it again in each task.
+            pip_requirements=["onnxruntime"], signature=signature,
         )  # fmt: skip
         self._judge = spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from data.errors import GroundswellError
@@ -76,14 +77,15 @@ def main(kind: str, given: dict[str, Any]) -> None:
         say(error=_words(error))
         return
     try:
-        say(done=None)
-        for line in sys.stdin:
-            asked = json.loads(line)
-            try:
-                answer = {"done": getattr(side, asked.pop("do"))(**asked)}
-            except Exception as error:
-                answer = {"error": _words(error)}
-            say(**answer)
+        with suppress(BrokenPipeError):  # nobody waits for the answer any more
+            say(done=None)
+            for line in sys.stdin:
+                asked = json.loads(line)
+                try:
+                    answer = {"done": getattr(side, asked.pop("do"))(**asked)}
+                except Exception as error:
+                    answer = {"error": _words(error)}
+                say(**answer)
     finally:
         side.close()
 

@@ -74,10 +74,9 @@ def _do(asked: argparse.Namespace) -> None:
         raise SettingsError("Where should the tables be?", expected="--root, or GROUNDSWELL_LAKEHOUSE__ROOT")
     if asked.command == "run" and not given.source:
         raise SettingsError("Where should records come from?", expected="--source, or GROUNDSWELL_LAKEHOUSE__SOURCE")
-    given = given.model_copy(update={"master": None})
     root = root_of(Path(), given)
-    # Databricks has a session already, which serves whatever comes after this job.
-    lent = SparkSession.getActiveSession() is not None
+    lent = SparkSession.getActiveSession()
+    given = given.model_copy(update={"master": None, "spark": (_kept(lent) if lent else {}) | given.spark})
     with tempfile.TemporaryDirectory(prefix="groundswell-") as folder, explained(root, given.source):
         spark = open_session(given, app=f"groundswell {asked.command}")
         try:
@@ -85,8 +84,14 @@ def _do(asked: argparse.Namespace) -> None:
             lake = Lakehouse(spark, root, given, seen=_tell)
             _COMMANDS[asked.command](lake, asked, Path(folder))
         finally:
-            if not lent:
+            if lent is None:
                 spark.stop()
+
+
+def _kept(lent: "SparkSession") -> dict[str, str]:
+    """What a session that was there before, as on Databricks, knows better: its own Delta and its own catalog."""
+    names = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
+    return {name: value for name in names if (value := lent.conf.get(name, None))}
 
 
 def _run(lake: "Lakehouse", asked: argparse.Namespace, folder: Path) -> None:
@@ -102,8 +107,10 @@ def _run(lake: "Lakehouse", asked: argparse.Namespace, folder: Path) -> None:
         run_once(lake, source)
         return
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Python takes signals in its main thread only, and Databricks may call from another.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
     _say(f"Reading {source}; SIGTERM to this process stops after the running batch.")
     run_on(lake, source, every_s=asked.every, stop=stop)
     _say("Stopped; the same job goes on from here.")
@@ -124,9 +131,8 @@ def _maintain(lake: "Lakehouse", asked: argparse.Namespace, folder: Path) -> Non
     from serving.lakehouse.maintain import maintain
 
     for kept in maintain(lake.spark, lake.root, lake.settings):
-        _say(
-            f"{kept.layer}: {kept.files_before} files, now {kept.files_after} of {kept.bytes:,} bytes; {kept.forgotten:,} forgotten"
-        )
+        files = f"{kept.files_before} files, now {kept.files_after}"
+        _say(f"{kept.layer}: {files}, {kept.bytes:,} bytes; {kept.forgotten:,} records forgotten")
 
 
 _COMMANDS = {"run": _run, "backfill": _backfill, "maintain": _maintain}

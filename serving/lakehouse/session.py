@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ _COMMON = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     "spark.sql.streaming.stopTimeout": "60s",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # As every other reader expects, with statistics by which files are left out; Spark's own form has none.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 
 
@@ -65,6 +68,9 @@ def _local() -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": "2g",
+        "spark.driver.defaultJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
+        # Nothing is kept there; by default an empty folder appears wherever one stands.
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "spark-warehouse"),
         # 200, the default, is made for clusters.
         "spark.sql.shuffle.partitions": str(max(2, cpu_quota())),
     }

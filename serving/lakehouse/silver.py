@@ -1,6 +1,7 @@
 """Silver: one clean row an id; what is no message, and every copy that lost, in a side table with the reason."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -130,7 +131,7 @@ def settle(conformed: "DataFrame", before: "DataFrame") -> tuple["DataFrame", "D
         "reason", F.when(content.eqNullSafe(F.col("content_above")), "duplicate").otherwise("superseded")
     )
     aside = conformed.where(F.col("reason").isNotNull()).unionByName(lost.drop("rank", "above", "content_above", "known"))
-    return winners, aside.select("reason", "id", "raw", "rescued", "copy", F.current_timestamp().alias("rejected_at"))
+    return winners, aside.select("reason", "id", "raw", "rescued", "copy", F.lit(datetime.now(UTC)).alias("rejected_at"))
 
 
 _HELP = ("rank", "above", "content_above", "known", "raw", "rescued", "reason")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,9 @@ def measure(bench: Bench) -> Outcome:
     source, root = bench.home / "age-source", f"{bench.home}/age"
     source.mkdir()
     total = bench.rate * bench.seconds
-    with bench.child("stream", root=root, bundle=str(bench.bundle.directory.resolve())) as stream:
+    with ExitStack() as stack:
+        given = {"root": root, "bundle": str(bench.bundle.directory.resolve())}
+        stream = bench.children(stack, {"stream": given})["stream"]
         stream.ask("start", source=str(source), every_s=bench.every_s)
         before, began, wall = stream.cpu_s(), time.monotonic(), time.time()
         for second in range(bench.seconds):
@@ -97,7 +100,7 @@ def _readable(root: str) -> int:
     from deltalake import DeltaTable
 
     table = DeltaTable(f"{root}/gold")
-    return sum(table.get_add_actions(flatten=True).to_pydict()["num_records"]) if table.file_uris() else 0
+    return sum(table.get_add_actions(flatten=True).column("num_records").to_pylist()) if table.file_uris() else 0
 
 
 def _drain(bench: Bench, stream: Child, root: str, total: int, end: float) -> bool:
@@ -121,17 +124,16 @@ def _outcome(
         for one in found
     ]  # fmt: skip
     total = bench.rate * bench.seconds
-    goals = [Goal(f"age, p{which}", [float(np.percentile(ages, which))], sense="≤", unit=" s") for which in PERCENTILES if len(ages)]
-    took = {
-        stage: [batch["took_s"] for batch in batches if batch["stage"] == stage] for stage in ("bronze", "silver", "gold")
-    }
+    old = dict(zip(PERCENTILES, np.percentile(ages, PERCENTILES).tolist(), strict=True)) if len(ages) else {}
+    goals = [Goal(f"age, p{which}", [seconds], sense="≤", unit=" s") for which, seconds in old.items()]
+    took = {stage: [batch["took_s"] for batch in batches if batch["stage"] == stage] for stage in ("bronze", "silver", "gold")}
     longest = {stage: max(times, default=0.0) for stage, times in took.items()}
     keeps_up = drained and all(value < bench.every_s for value in longest.values())
     notes = [
-        f"{bench.rate:,} rows a second for {bench.seconds} s, a file each second, all texts different; a micro-batch of Bronze every "
-        f"{bench.every_s:g} s, Silver and Gold as soon as there is something new; {cpu_quota()} cores. The age is from created_at to "
-        "when the version of Gold that has the row was written; up to a second of it is waiting for the file. From a cold start: "
-        "the first micro-batches load the model.",
+        f"{bench.rate:,} rows a second for {bench.seconds} s, a file each second, all texts different; a micro-batch of Bronze "
+        f"every {bench.every_s:g} s, Silver and Gold as soon as there is something new; {cpu_quota()} cores. The age is from "
+        "created_at to when the version of Gold that has the row was written; up to a second of it is waiting for the file. From "
+        "a cold start: the first micro-batches load the model.",
         "Longest micro-batch: " + ", ".join(f"{stage} {value:.1f} s" for stage, value in longest.items())
         + f"; {1000 * spent.cpu_s / max(1, spent.rows):.2f} CPU s per 1,000 rows, all layers.",
         f"{late:,} rows were on their way when the last came"

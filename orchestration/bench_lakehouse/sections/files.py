@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean, median
@@ -23,7 +24,8 @@ def measure(bench: Bench) -> Outcome:
     """The same files into two lakehouses, a micro-batch of each in turns."""
     roots = {WITHOUT: f"{bench.home}/without", WITH: f"{bench.home}/with"}
     spent: dict[str, list[Spent]] = {name: [] for name in roots}
-    with bench.child("batches", root=f"{bench.home}/batches") as child:
+    with ExitStack() as stack:
+        child = bench.children(stack, {"batches": {"root": f"{bench.home}/batches"}})["batches"]
         for name, root in roots.items():
             child.ask("tables", root=root, compacted=name == WITH)
         for number in range(bench.batches):
@@ -36,8 +38,8 @@ def measure(bench: Bench) -> Outcome:
         optimizing = child.spend(ROWS * bench.batches, "optimize", root=roots[WITHOUT])
         found[AFTER] = _state(child, roots[WITHOUT])
     notes = [
-        f"{bench.batches} micro-batches of {ROWS} rows of one day, written by write_bronze, write_silver and write_gold; the judge costs "
-        "nothing. Files are those of the newest version. A read takes all columns of Gold: median of "
+        f"{bench.batches} micro-batches of {ROWS} rows of one day, written by write_bronze, write_silver and write_gold; the "
+        "judge costs nothing. Files are those of the newest version. A read takes all columns of Gold: median of "
         f"{READS} after one that warms, deltalake into Arrow (as the dashboard does), Spark into nothing.",
         f"OPTIMIZE of the four tables took {optimizing.wall_s:.1f} s ({optimizing.cpu_s:.1f} CPU s).",
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Rows a second from Silver to Gold, beside bulk classify, MLflow's function and a transformers function."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 from orchestration.bench_api.figures import Goal, ratios
 from orchestration.bench_lakehouse.bench import Bench, Outcome, write_silver_rows
 from orchestration.bench_lakehouse.child import Child, Spent
+from orchestration.bench_lakehouse.contestants import PIPELINE_BATCH
 from orchestration.bench_stream.report import figure
 from serving.threads import cpu_quota
 
@@ -47,14 +49,12 @@ class Setting:
 def measure(bench: Bench) -> Outcome:
     """Every side from the same Silver table of new texts, in turns; before that each judges another one twice."""
     with ExitStack() as stack:
-        contest = Contest(bench, {kind: stack.enter_context(bench.child(kind, **given)) for kind, given in _kinds(bench).items()})
+        contest = Contest(bench, bench.children(stack, _kinds(bench)))
         warm = contest.source("warm", min(bench.rows, WARM_ROWS))
         rounds = [contest.source(f"round-{k}", bench.rows) for k in range(bench.rounds)]
         first = contest.warm(warm)
         trials = contest.try_settings(rounds[0])
-        spent = bench.in_turns(
-            {name: lambda k, side=side: side(rounds[k], f"round-{k}") for name, side in contest.sides.items()}
-        )
+        spent = bench.in_turns({name: lambda k, side=side: side(rounds[k], f"round-{k}") for name, side in contest.sides.items()})
         return _outcome(bench, contest, spent, first, trials, rounds)
 
 
@@ -86,7 +86,8 @@ class Contest:
         self.bench.tell(f"filling Silver: {name}", None)
         root = f"{self.bench.home}/{name}"
         parquet = write_silver_rows(Path(f"{root}.parquet"), self.bench.texts.take(count))
-        self.children["groundswell"].ask("fill", root=root, rows=str(parquet))
+        self._empty(root)
+        self.children["groundswell"].ask("fill", root=root, parquet=str(parquet))
         return Source(count, parquet, f"{root}/silver")
 
     def warm(self, warm: Source) -> dict[str, float]:
@@ -111,7 +112,7 @@ class Contest:
 
     def bulk(self, source: Source, name: str) -> Spent:
         """The classifier alone."""
-        return self.children["bulk"].spend(source.count, "judge", rows=str(source.parquet))
+        return self.children["bulk"].spend(source.count, "judge", parquet=str(source.parquet))
 
     def ours(self, source: Source, name: str) -> Spent:
         """Gold as the stream writes it."""
@@ -141,7 +142,7 @@ class Contest:
 
         same = 0
         for number, source in enumerate(rounds):
-            bulk = self.children["bulk"].ask("labels", rows=str(source.parquet))
+            bulk = self.children["bulk"].ask("labels", parquet=str(source.parquet))
             gold = DeltaTable(f"{self.root(side, f'round-{number}')}/gold").to_pyarrow_table(columns=["id", "label"])
             found = dict(zip(gold["id"].to_pylist(), gold["label"].to_pylist(), strict=True))
             if gold.num_rows != source.count or found.keys() != bulk.keys():
@@ -157,8 +158,15 @@ class Contest:
         return f"{self.bench.home}/{list(self.sides).index(side)}-{name}"
 
     def _merged(self, do: str, source: Source, root: str) -> Spent:
-        self.children["groundswell"].ask("tables", root=root)
+        self._empty(root)
         return self.children["groundswell"].spend(source.count, do, silver=source.silver, root=root)
+
+    def _empty(self, root: str) -> None:
+        """Empty tables. They are made once and copied, as Spark takes seconds to make them."""
+        empty = self.bench.home / "empty"
+        if not empty.exists():
+            self.children["groundswell"].ask("tables", root=str(empty))
+        shutil.copytree(empty, root)
 
     def _appended(self, kind: str, source: Source, root: str, **setting: int) -> Spent:
         return self.children[kind].spend(source.count, "judge", silver=source.silver, gold=f"{root}/gold", **setting)
@@ -175,35 +183,30 @@ def _outcome(
 
     def row(name: str) -> list[str]:
         costs = spent[name]
-        return [
-            name, figure(rates[name]), figure(cpu[name]), figure([1000 * one.jvm_s / one.rows for one in costs]),
-            figure([1000 * one.python_s / one.rows for one in costs]), figure([one.wall_s for one in costs]), f"{first[name]:.1f}",
-            f"{agreeing[name]:.2%}" if name in agreeing else "",
-        ]  # fmt: skip
+        parts = [[1000 * one.jvm_s / one.rows for one in costs], [1000 * one.python_s / one.rows for one in costs]]
+        figures = [figure(values) for values in (rates[name], cpu[name], *parts, [one.wall_s for one in costs])]
+        return [name, *figures, f"{first[name]:.1f}", f"{agreeing[name]:.2%}" if name in agreeing else ""]
 
     peers = {BULK: OF_BULK, MLFLOW: TIMES_MLFLOW, PIPELINE: TIMES_PIPELINE}
     goals = [Goal(f"{OURS} / {peer}, rows/s", ratios(rates[OURS], rates[peer]), goal) for peer, goal in peers.items()]
     goals += [Goal(f"{peer} / {OURS}, CPU s a row", ratios(cpu[peer], cpu[OURS])) for peer in peers]
+    tried = "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items())
     notes = [
-        f"{bench.rows:,} rows a round, texts of official test tweets with a number at the end, so that no text comes twice and no "
-        f"kept answer helps; {cpu_quota()} cores, all of them for whoever has its turn.",
-        f"From a Silver table to a new Gold table of one day. {OURS} takes the change feed, keeps the last of each id, judges and "
-        "merges; the peers read the table, judge and append, which is less. Models were loaded before "
-        f"({_started(contest)}); the first batch, of {min(bench.rows, WARM_ROWS):,} rows, loads model and classes, then another warms.",
-        f"{MLFLOW}: the bundle saved with serving/pyfunc_model.py, env_manager=\"local\", in which MLflow loads the model anew in each "
-        f"task; ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Kept: {contest.setting}. Tried (rows/s): "
-        + "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items()) + ".",
-        f"{PIPELINE}: float32 of the checkpoint that the bundle was made from, {cpu_quota()} workers of one thread, batches of 32, "
-        "kept by the worker from task to task.",
-        f"The judge that costs nothing was asked for {asked:,} texts of the last {bench.rows:,} rows.",
-    ]  # fmt: skip
+        f"{bench.rows:,} rows a round, texts of official test tweets with a number at the end, so that no text comes twice and "
+        f"no kept answer helps; {cpu_quota()} cores, all of them for whoever has its turn.",
+        f"From a Silver table to a new Gold table of one day. {OURS} takes the change feed, keeps the last of each id, judges "
+        "and merges; the peers read the table, judge and append, which is less.",
+        f"Before that each judged {min(bench.rows, WARM_ROWS):,} rows twice; the first time, which loads model and classes, is "
+        "shown.",
+        f'{MLFLOW}: the bundle with serving/pyfunc_model.py, env_manager="local"; on one machine MLflow loads the model anew in '
+        "each task. ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Fastest of what was tried: "
+        f"{contest.setting} (rows/s: {tried}).",
+        f"{PIPELINE}: float32 of the checkpoint that the bundle was made from, {cpu_quota()} workers of one thread, batches of "
+        f"{PIPELINE_BATCH}; the worker keeps it from task to task.",
+        f"The judge that costs nothing was asked for {asked:,} texts by the last {bench.rows:,} rows.",
+    ]
     raw = {
         "rates": rates, "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()}, "first_s": first,
         "trials": trials, "agreeing": agreeing, "asked": asked,
-        "started_s": {kind: child.started_s for kind, child in contest.children.items()},
     }  # fmt: skip
     return Outcome(COLUMNS, [row(name) for name in spent], goals, notes, raw)
-
-
-def _started(contest: Contest) -> str:
-    return "programs started in " + ", ".join(f"{child.started_s:.0f} s {kind}" for kind, child in contest.children.items())

@@ -1,0 +1,87 @@
+"""The lakehouse's benchmark: what it reckons, and Gold beside its peers once, small, on the real things."""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestration.bench_lakehouse.__main__ import BATCHES, EVERY_S, RATE, ROUNDS, ROWS, SECONDS, SECTIONS, minutes
+from orchestration.bench_lakehouse.bench import write_silver_rows
+from orchestration.bench_lakehouse.plots import plot
+from orchestration.bench_lakehouse.sections.age import commits
+from orchestration.bench_lakehouse.sections.gold import BULK, MLFLOW, OURS, PIPELINE, STAND_IN
+from tests.models import tiny_bundle, write_checkpoint
+from tests.serving.running import ROOT
+
+
+def test_a_row_is_as_old_as_when_the_first_version_with_it_was_written(tmp_path):
+    import pyarrow as pa
+    from deltalake import DeltaTable, write_deltalake
+
+    gold, born = tmp_path / "gold", datetime.now(UTC) - timedelta(minutes=2)
+
+    def write(ids):
+        created = pa.array([born + timedelta(seconds=int(one)) for one in ids], pa.timestamp("us", "UTC"))
+        rows = pa.table({"id": ids, "created_at": created, "event_date": [f"{born:%Y-%m-%d}"] * len(ids)})
+        write_deltalake(gold, rows, mode="append", partition_by=["event_date"])
+
+    write(["0", "30"])
+    write(["60"])
+    DeltaTable(gold).optimize.compact()  # moves rows, adds none
+    write(["30", "90"])  # as a merge does that rewrites the file a row is in
+    for version, at in enumerate((100, 101, 102, 103)):
+        log = gold / "_delta_log" / f"{version:020}.json"
+        os.utime(log, (born.timestamp() + at, born.timestamp() + at))
+    found = commits(gold)
+    assert [one.version for one in found] == [0, 1, 3]
+    assert [sorted(one.ages.tolist()) for one in found] == [pytest.approx([70, 100]), pytest.approx([41]), pytest.approx([13])]
+
+
+def test_rows_are_as_silver_has_them(tmp_path):
+    import pyarrow.parquet as pq
+
+    from serving.lakehouse.tables import COLUMNS
+
+    rows = pq.read_table(write_silver_rows(tmp_path / "rows.parquet", ["Thanks @Ada! #Rain", "https://x.y no"]))
+    assert all(f"{name} " in COLUMNS["silver"] for name in rows.column_names)
+    first, second = rows.to_pylist()
+    assert first["mentions"] == ["ada"] and first["hashtags"] == ["rain"] and first["cleaned"] == "Thanks @user! #Rain"
+    assert first["event_date"] == second["event_date"], "one day, one partition"
+    assert first["id"] != second["id"]
+
+
+def test_ages_and_rates_are_drawn(tmp_path):
+    ages = {"shares": [0, 0.25, 0.5, 0.75, 0.95, 0.99, 1], "seconds": [1, 20, 40, 60, 80, 90, 95]}
+    rates = {OURS: [200.0, 210.0, 190.0], BULK: [240.0, 245.0, 250.0]}
+    for number, (some_ages, some_rates) in enumerate([(ages, rates), (ages, None), (None, rates)]):
+        assert plot(some_ages, some_rates, tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_whole_takes_about_half_an_hour_by_default():
+    given = Namespace(rows=ROWS, rounds=ROUNDS, rate=RATE, seconds=SECONDS, every=EVERY_S, batches=BATCHES)
+    assert 10 < minutes(list(SECTIONS), given) < 35
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(280)
+def test_gold_is_measured_beside_its_peers(tmp_path):
+    """Every side writes each row once, and those with the bundle give bulk's labels."""
+    bundle = tiny_bundle(tmp_path / "tiny")
+    given = ["--bundle", str(bundle.directory), "--checkpoint", str(write_checkpoint(tmp_path / "checkpoint"))]
+    ran = subprocess.run(
+        [sys.executable, "-m", "orchestration.bench_lakehouse", *given, "--only", "gold", "--rounds", "1", "--rows", "50"],
+        cwd=ROOT, capture_output=True, text=True, timeout=270, check=False,
+        env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var")},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    gold = json.loads((tmp_path / "var" / "bench" / "lakehouse.json").read_text())["sections"]["gold"]["raw"]
+    assert set(gold["rates"]) == {BULK, OURS, STAND_IN, MLFLOW, PIPELINE}
+    assert gold["agreeing"][OURS] == gold["agreeing"][MLFLOW] == 1
+    assert gold["asked"] == 50, "each text is judged once, however often the merge reads it"
+    assert all(spent[0]["python_s"] > 0 for spent in gold["spent"].values())
+    assert all(gold["spent"][side][0]["jvm_s"] > 0 for side in (OURS, MLFLOW, PIPELINE))
+    assert not (tmp_path / "var" / "bench" / "lakehouse-run").exists()

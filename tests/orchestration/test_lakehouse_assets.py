@@ -1,0 +1,445 @@
+"""The lakehouse in Dagster: its tables and checks on real Spark, and the reports on tables made by hand."""
+
+import json
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from data.errors import SettingsError
+from data.expectations import validate_messages
+from data.labels import LABELS
+from orchestration.assets.lakehouse import TABLES, lakehouse_assets
+from orchestration.build import build_defs
+from orchestration.layout import Layout
+from orchestration.raw_tweets import write_raw_tweets
+from orchestration.resources import Workplace
+from orchestration.steps.lakehouse import read_sample, reconcile_answers, rows_came_at
+from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
+from serving.warehouse.blocks import write_block
+from serving.warehouse.connect import hold
+from tests.make import text_of
+from tests.models import tiny_bundle
+from training.tracking import Tracking
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+TIME = pa.timestamp("us", "UTC")
+ANSWER = pa.struct([("label", pa.string()), *((n, pa.float64()) for n in ("confidence", *LABELS)), ("predicted_at", TIME)])
+COPY = pa.struct(
+    [("stated_at", TIME), ("arrived_at", TIME), ("origin", pa.string()), ("block", pa.int64()), ("line", pa.int64())]
+)
+SILVER = pa.schema(
+    [("id", pa.string()), ("text", pa.string()), ("cleaned", pa.string()), ("source", pa.string()), ("event_at", TIME),
+     ("event_date", pa.date32()), ("mentions", pa.list_(pa.string())), ("hashtags", pa.list_(pa.string())),
+     ("true_label", pa.string()), ("copy", COPY)]
+)  # fmt: skip
+GOLD = pa.schema(
+    [*(field for field in SILVER if field.name != "cleaned"), *ANSWER, ("model_version", pa.string()),
+     ("answers", pa.map_(pa.string(), ANSWER))]
+)  # fmt: skip
+
+
+def run(job, **config):
+    with dg.DagsterInstance.ephemeral() as instance:
+        return build_defs().resolve_job_def(job).execute_in_process(
+            instance=instance, raise_on_error=False, run_config={**QUIET, **config}
+        )  # fmt: skip
+
+
+def run_checks():
+    """What the checks of the three tables say, without filling them."""
+    assets, checks = lakehouse_assets()
+    job = dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(*TABLES.values()))
+    defs = dg.Definitions(
+        assets=assets, asset_checks=checks, jobs=[job], resources={"workplace": Workplace()}, executor=dg.in_process_executor
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_job_def("checks").execute_in_process(instance=instance, raise_on_error=False, run_config=QUIET)
+    return said(result)
+
+
+def said(result):
+    return {(check.asset_key.to_user_string(), check.check_name): check for check in result.get_asset_check_evaluations()}
+
+
+def made(result):
+    """Metadata of what was materialised, by asset."""
+    return {
+        event.asset_key.to_user_string(): {
+            name: getattr(value, "value", value) for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+    }
+
+
+# Tables made by hand.
+
+
+def answer(label, sure=0.8, at=NOW):
+    """An answer that is `sure` of its label; what is left goes to the others."""
+    rest = (1 - sure) / 2
+    proba = {name: sure if name == label else rest for name in LABELS}
+    return {"label": label, "confidence": sure, **proba, "predicted_at": at}
+
+
+def message(number, called="neutral", **changes):
+    """A row as Silver and Gold have it together, which v1 called this ten seconds after it arrived."""
+    arrived = NOW - timedelta(hours=3)
+    given = answer(called, at=arrived + timedelta(seconds=10))
+    row = {
+        "id": f"m{number:04}", "text": f"text {number}", "cleaned": f"text {number}", "source": "shop", "event_at": arrived,
+        "mentions": ["ada"], "hashtags": [], "true_label": None, "copy": {"arrived_at": arrived, "origin": "f", "line": number},
+        **given, "model_version": "v1", "answers": {"v1": given}, **changes,
+    }  # fmt: skip
+    return row | {"event_date": row["event_at"].date()}
+
+
+def rows_as(schema, rows):
+    named = [{**row, "answers": list((row["answers"] or {}).items())} for row in rows]
+    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in named], schema)
+
+
+def write_tables(root, rows, *, aside=0, mode="overwrite"):
+    records = len(rows) + aside
+    bronze = {"raw": pa.array(["{}"] * records, pa.string()), "arrived_at": pa.array([NOW] * records, TIME)}
+    write_deltalake(f"{root}/bronze", pa.table(bronze), mode=mode)
+    write_deltalake(f"{root}/silver", rows_as(SILVER, rows), mode=mode)
+    write_deltalake(f"{root}/silver_rejected", pa.table({"reason": pa.array(["no id"] * aside, pa.string())}), mode=mode)
+    write_deltalake(f"{root}/gold", rows_as(GOLD, rows), mode=mode, partition_by=["event_date"])
+
+
+@pytest.fixture
+def layout():
+    made = Layout.load()
+    made.var.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def root(layout):
+    return layout.var / "lakehouse"
+
+
+# The tables on real Spark.
+
+
+@pytest.mark.integration
+def test_the_tables_are_filled_checked_and_kept_tidy_and_a_lost_row_turns_checks_red(tmp_path, monkeypatch, layout, root):
+    spark = {
+        # Compiling what runs once costs more than it gains, and so do a thousand tasks for one file.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1", "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.shuffle.partitions": "1", "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    }  # fmt: skip
+    bundle = tiny_bundle(tmp_path / "bundle")
+    texts = [(text_of(LABELS[n % 3], n), LABELS[n % 3]) for n in range(300)]
+    expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=2)
+    monkeypatch.setenv("GROUNDSWELL_BUNDLE_DIR", str(bundle.directory))
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__MASTER", "local[1]")
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__SPARK", json.dumps(spark))
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__SOURCE", str(tmp_path / "raw"))
+
+    result = run("lakehouse")
+    assert result.success
+    found = made(result)
+    rows = {name: facts["rows"] for name, facts in found.items()}
+    assert rows == {TABLES["bronze"]: 300, TABLES["silver"]: expected.silver, TABLES["gold"]: expected.silver}
+    for layer, name in TABLES.items():
+        assert found[name]["delta_version"] == DeltaTable(f"{root}/{layer}").version() and found[name]["files"] >= 1
+    newest = max(at for _, _, at in expected.truth.values()).timestamp()
+    assert found[TABLES["gold"]]["newest"] == pytest.approx(newest, abs=0.001)  # Delta's statistics are in milliseconds
+    checks = said(result)
+    assert {name for name, check in checks.items() if not check.passed} == set() and len(checks) == 7
+    assert checks[TABLES["silver"], "every_record_is_accounted_for"].metadata["reasons"].value == expected.rejected
+
+    quality = made(run("lakehouse_reports"))["report_lake__quality"]
+    assert (quality["rows"], quality["model_version"], quality["accuracy"]) == (expected.silver, bundle.manifest.version, 1)
+
+    tidy = made(run("lakehouse_maintenance"))["lake_tables__maintenance"]
+    assert {row.data["table"] for row in tidy["tables"].records} == {"bronze", "silver", "silver_rejected", "gold"}
+
+    DeltaTable(f"{root}/silver").delete(f"id = '{next(iter(expected.truth))}'")
+    checks = run_checks()
+    red = {name for name, check in checks.items() if not check.passed}
+    assert red == {(TABLES["silver"], "every_record_is_accounted_for"), (TABLES["gold"], "every_message_is_judged")}
+    assert [checks[name].severity for name in red] == [dg.AssetCheckSeverity.ERROR] * 2
+    assert sorted(checks[name].metadata["missing"].value for name in red) == [-1, 1]
+
+
+def test_without_tables_and_source_nothing_is_made_and_nothing_fails(caplog, layout):
+    for job in ("lakehouse", "lakehouse_maintenance"):
+        result = run(job)
+        assert result.success and made(result) == {} and said(result) == {}
+    assert not layout.var.joinpath("lakehouse").exists()
+
+
+# Checks, without Spark.
+
+
+def test_counts_that_do_not_add_up_are_told(monkeypatch, root):
+    rows = [message(n) for n in range(20)]
+    write_tables(root, rows, aside=2)
+    checks = run_checks()
+    assert all(check.passed for check in checks.values())
+    assert all(not check.blocking for (_, name), check in checks.items() if name != "sample_suite")
+
+    write_deltalake(f"{root}/gold", rows_as(GOLD, rows[:-3]), mode="overwrite", partition_by=["event_date"])
+    judged = run_checks()[TABLES["gold"], "every_message_is_judged"]
+    assert not judged.passed and judged.metadata["missing"].value == 3
+    DeltaTable(f"{root}/bronze").delete()
+    counted = (TABLES["silver"], "every_record_is_accounted_for")
+    assert not run_checks()[counted].passed
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__KEEP_RAW_DAYS", "30")
+    assert run_checks()[counted].passed, "what Bronze was told to forget is not missed"
+
+
+def test_housekeeping_makes_no_table_fresh(monkeypatch, layout, root):
+    rows = [message(n) for n in range(4)]
+    write_tables(root, rows[:2])
+    write_tables(root, rows[2:], mode="append")
+    opened = DeltaTable(f"{root}/gold")
+    opened.optimize.compact()
+    history = opened.history()
+    assert history[0]["operation"] == "OPTIMIZE"
+    assert rows_came_at(layout, "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
+    monkeypatch.setattr("orchestration.assets.lakehouse.FRESH_WITHIN", timedelta(0))
+    stale = run_checks()[TABLES["gold"], "is_fresh"]
+    assert not stale.passed and stale.severity == dg.AssetCheckSeverity.WARN
+
+
+def frame(rows, schema=GOLD):
+    return rows_as(schema, rows).to_pandas()
+
+
+def test_sound_rows_pass_their_suite():
+    rows = [message(n, LABELS[n % 3], hashtags=["rain", "日本"] if n % 2 else []) for n in range(50)]
+    assert validate_messages(frame(rows), judged=True).success
+    assert validate_messages(frame(rows, SILVER), judged=False).success
+
+
+SPOILT = [
+    ({"id": None}, "not_be_null", "id"),
+    ({"text": None}, "not_be_null", "text"),
+    ({"text": ""}, "lengths_to_be_between", "text"),
+    ({"text": "x" * 10_001}, "lengths_to_be_between", "text"),
+    ({"text": "a\x00b"}, "not_match_regex", "text"),
+    ({"true_label": "angry"}, "be_in_set", "true_label"),
+    ({"hashtags": ["rain", "#goal"]}, "not_match_regex", "hashtags_joined"),
+    ({"mentions": ["@ada"]}, "not_match_regex", "mentions_joined"),
+    ({"label": "angry"}, "be_in_set", "label"),
+    ({"label": None}, "not_be_null", "label"),
+    ({"confidence": 1.2}, "be_between", "confidence"),
+    ({"negative": -0.1, "positive": 0.3}, "be_between", "negative"),
+    ({"negative": 0.1012}, "be_between", "probabilities_sum"),
+    ({"predicted_at": None}, "not_be_null", "predicted_at"),
+]
+
+
+def test_each_spoilt_row_is_found():
+    rows = [message(n) for n in range(20)] + [message(20 + n, **changes) for n, (changes, _, _) in enumerate(SPOILT)]
+    rows += [message(50, negative=0.1002), message(60), message(60)]  # rounded; the same id twice
+    report = validate_messages(frame(rows), judged=True)
+    found = {(one.expectation.partition("values_to_")[2] or one.expectation, one.column): one for one in report.failures}
+    counted = Counter((expectation, column) for _, expectation, column in SPOILT) | Counter({("be_unique", "id"): 2})
+    names = {(next(e for e, c in counted if c == column and e in name), column): one for (name, column), one in found.items()}
+    assert {name: one.unexpected_count for name, one in names.items()} == counted
+    assert names["be_between", "confidence"].sample == ["m0030: 1.2"]
+
+
+def test_an_event_time_that_is_missing_and_a_text_that_was_not_cleaned_are_found():
+    rows = frame([message(n) for n in range(9)], SILVER)
+    rows["event_at"] = rows["event_at"].where(rows["id"] != "m0003")
+    rows.loc[4, "cleaned"] = ""
+    assert {outcome.column for outcome in validate_messages(rows, judged=False).failures} == {"event_at", "cleaned"}
+
+
+def test_the_newest_rows_are_looked_at_first(layout, root):
+    for day in range(3):
+        rows = [message(100 * day + n, event_at=NOW - timedelta(days=day)) for n in range(10)]
+        write_tables(root, rows, mode="append")
+    ids = [list(read_sample(layout, layer, 15)["id"]) for layer in ("silver", "gold")]
+    assert all(set(found[:10]) == {f"m{200 + n:04}" for n in range(10)} and len(set(found)) == 15 for found in ids)
+    write_deltalake(f"{root}/gold", rows_as(GOLD, [message(999, confidence=7.0)]), mode="append", partition_by=["event_date"])
+    checks = run_checks()
+    assert checks[TABLES["silver"], "sample_suite"].passed and not checks[TABLES["gold"], "sample_suite"].passed
+
+
+# Quality.
+
+
+def mlflow_runs(layout):
+    tracking = Tracking(layout.var)
+    return tracking, tracking.client.search_runs([tracking.experiment_id])
+
+
+def test_a_stream_without_labels_makes_no_run(layout, root):
+    write_tables(root, [message(n) for n in range(5)])
+    result = run("lakehouse_reports")
+    assert result.success and made(result) == {}
+    assert not (layout.var / "mlflow").exists()
+
+
+def test_a_labelled_stream_is_measured_in_a_run_that_names_what_it_read(layout, root):
+    # 4 of 6 negatives, 3 of 3 neutrals and 1 of 1 positives are right; two rows have no label, one no answer.
+    said_as = [("negative", "negative")] * 4 + [("negative", "positive")] * 2 + [("neutral",) * 2] * 3 + [("positive",) * 2]
+    rows = [message(n, given, true_label=truth) for n, (truth, given) in enumerate(said_as)]
+    rows += [message(20), message(21), message(22, true_label="neutral", label=None, model_version=None, answers=None)]
+    rows[0] |= {"model_version": "v2", "answers": rows[0]["answers"] | {"v2": answer("negative", at=NOW)}}  # judged anew, later
+    write_tables(root, [])
+    write_tables(root, rows)
+    facts = made(run("lakehouse_reports"))["report_lake__quality"]
+    tracking, (logged,) = mlflow_runs(layout)
+    assert logged.info.run_id == facts["mlflow_run"] and logged.info.status == "FINISHED"
+    found = logged.data.metrics
+    assert (found["accuracy"], found["rows"], found["rows_not_answered"]) == (pytest.approx(0.8), 10, 1)
+    assert found["macro_recall"] == pytest.approx((4 / 6 + 1 + 1) / 3)
+    assert found["macro_f1"] == pytest.approx((8 / 10 + 1 + 2 / 4) / 3)
+    assert (found["latency_p50_s"], found["latency_p95_s"]) == (10, 10), "the first answer counts"
+    assert (found["accuracy/v2"], found["accuracy/v1"]) == (1, pytest.approx(7 / 9))
+    assert logged.data.params["model_version"] == "v1, v2"
+    versions = {layer: DeltaTable(f"{root}/{layer}").version() for layer in ("silver", "gold")}
+    assert {layer: int(logged.data.params[f"delta.{layer}.version"]) for layer in versions} == versions
+    sources = {one.dataset.name: json.loads(one.dataset.source) for one in logged.inputs.dataset_inputs}
+    assert {layer: source["delta_table_version"] for layer, source in sources.items()} == versions
+    picture = Path(tracking.client.download_artifacts(logged.info.run_id, "confusion.png"))
+    assert picture.stat().st_size > 10_000
+
+    # The version that the run names still gives its numbers when the table has gone on.
+    write_tables(root, [message(30 + n, "neutral", true_label="positive") for n in range(10)], mode="append")
+    again = made(run("lakehouse_reports"))["report_lake__quality"]
+    assert (again["accuracy"], int(again["delta.gold.version"])) == (pytest.approx(0.4), versions["gold"] + 1)
+    as_then = DeltaTable(f"{root}/gold", version=versions["gold"]).to_pyarrow_table(columns=["label", "true_label"]).to_pandas()
+    as_then = as_then.dropna()
+    assert (as_then["label"] == as_then["true_label"]).mean() == pytest.approx(found["accuracy"])
+
+
+def test_a_label_chosen_before_rounding_wins_the_tie(layout, root):
+    tie = {"label": "positive", "confidence": 0.4, "negative": 0.4, "neutral": 0.2, "positive": 0.4}
+    write_tables(root, [message(n, true_label="positive", **tie) for n in range(5)])
+    assert made(run("lakehouse_reports"))["report_lake__quality"]["accuracy"] == 1
+
+
+# The two lists.
+
+STREAM = pa.schema([("id", pa.string()), ("event_at", TIME), ("text_md5", pa.string()), ("label", pa.string()),
+                    ("score", pa.float64()), ("model_version", pa.string())])  # fmt: skip
+THERE = pa.schema([*STREAM, ("answers", pa.map_(pa.string(), ANSWER))])
+
+
+def listed(number, label="neutral", score=0.0, version="v1", text="a", others=()):
+    answers = {version: answer(label) | {"negative": 0.0, "positive": score}} if version else {}
+    return {"id": f"m{number}", "event_at": NOW, "text_md5": text, "label": label, "score": score, "model_version": version,
+            "answers": list((answers | dict(others)).items())}  # fmt: skip
+
+
+def compare(stream, gold):
+    return reconcile(pa.Table.from_pylist(stream, STREAM), pa.Table.from_pylist(gold, THERE))
+
+
+def test_each_id_is_of_one_kind():
+    v2 = {"v2": answer("positive") | {"negative": 0.25, "positive": 0.75}}
+    pairs = {
+        "agree": (listed(0, score=0.5), listed(0, score=0.5)),
+        "other version": (listed(1, score=0.5, version="v0"), listed(1, score=0.1)),
+        "only in the stream": (listed(2), None),
+        "only in Gold": (None, listed(3)),
+        "text": (listed(4, "negative"), listed(4, text="b")),
+        "label": (listed(5, "negative"), listed(5)),
+        "score": (listed(6, score=0.5), listed(6, score=0.5011)),
+        "label, other version": (listed(7, "negative", version="v0"), listed(7)),
+    }
+    assert tuple(pairs) == KINDS
+    found = compare([s for s, _ in pairs.values() if s], [g for _, g in pairs.values() if g])
+    assert found.counts == dict.fromkeys(KINDS, 1)
+    assert {row["id"]: row["kind"] for row in found.examples} == {f"m{n}": kind for n, kind in enumerate(KINDS) if n > 1}
+    assert found.differences == len(DIFFERENCES) == 6
+    row = next(row for row in found.examples if row["kind"] == "score")
+    assert (row["score_stream"], row["score_gold"], row["version_gold"], row["event_at"]) == (0.5, 0.5011, "v1", NOW)
+    # Just within the tolerance; an answer of the stream's own version beside the one that readers see; no answer at all.
+    near = compare([listed(0, score=0.3)], [listed(0, score=0.3 + TOLERANCE)])
+    same = compare([listed(0, "positive", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
+    other = compare([listed(0, "negative", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
+    none = compare([listed(0)], [listed(0, label=None, score=None, version=None)])
+    kinds = [next(kind for kind, count in found.counts.items() if count) for found in (near, same, other, none)]
+    assert kinds == ["agree", "agree", "label", "label, other version"]
+
+
+def test_the_counts_are_those_of_a_reader_in_python():
+    chance = random.Random(5)
+
+    def drawn(number):
+        return listed(number, chance.choice(LABELS[:2]), round(chance.choice((0.1, 0.1004, 0.2)), 4),
+                      chance.choice(("v1", "v1", "v2")), chance.choice("aaab"))  # fmt: skip
+
+    stream, gold = ({n: drawn(n) for n in chance.sample(range(3000), 2400)} for _ in range(2))
+    kinds = Counter()
+    for n in stream.keys() | gold.keys():
+        s, g = stream.get(n), gold.get(n)
+        if not s or not g:
+            kinds["only in the stream" if s else "only in Gold"] += 1
+        elif s["text_md5"] != g["text_md5"]:
+            kinds["text"] += 1
+        elif s["model_version"] != g["model_version"]:
+            kinds["other version" if s["label"] == g["label"] else "label, other version"] += 1
+        elif s["label"] != g["label"]:
+            kinds["label"] += 1
+        else:
+            kinds["score" if abs(s["score"] - g["score"]) > TOLERANCE else "agree"] += 1
+    found = compare(list(stream.values()), list(gold.values()))
+    assert found.counts == {kind: kinds[kind] for kind in KINDS} and all(found.counts.values())
+    shown = Counter(row["kind"] for row in found.examples)
+    assert sum(shown.values()) == EXAMPLES and set(shown) == set(DIFFERENCES) and min(shown.values()) >= EXAMPLES // 6 - 1
+    assert compare([], []).counts == dict.fromkeys(KINDS, 0)
+
+
+def predicted(number, label="neutral", offset=None, **changes):
+    """A row as a worker writes it, of the same event and answer as `message`."""
+    found = answer(label)
+    at = NOW - timedelta(hours=3)
+    return {
+        "topic": "t", "partition": 0, "offset": number if offset is None else offset, "id": f"m{number:04}", "source": "shop",
+        "text": f"text {number}", "created_at": None, "produced_at": at, "predicted_at": at, "label": label,
+        "confidence": found["confidence"], "probabilities": [found[name] for name in LABELS], "sarcasm": None, "tier": "model",
+        "model_version": "v1", **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.integration
+def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
+    assert made(run("lakehouse_reports")) == {}, "there is neither"
+    old = NOW - timedelta(days=3)
+    rows = [message(n, LABELS[n % 3]) for n in range(40)] + [message(90, event_at=old), message(91)]
+    write_tables(root, rows)
+    stream = [predicted(n, LABELS[n % 3]) for n in range(40) if n != 5]
+    stream[0]["label"] = "positive"
+    stream[1]["text"] = "a text that was corrected – später"
+    # Written twice, and an older copy of an id that was sent again: the last one counts.
+    stream += [predicted(7, LABELS[7 % 3]), predicted(8, "negative", offset=1000, produced_at=NOW - timedelta(hours=4))]
+    stream += [predicted(92), predicted(93, produced_at=old), predicted(94, produced_at=NOW - timedelta(minutes=5))]
+    with hold(layout.var) as client:
+        offsets = {0: (min(row["offset"] for row in stream), max(row["offset"] for row in stream))}
+        write_block(client, "t", [json.dumps(row, default=datetime.isoformat).encode() for row in stream], offsets)
+    facts = made(run("lakehouse_reports"))["report_lake__reconciliation"]
+    assert {kind: facts[kind] for kind in KINDS if facts[kind]} == {
+        "agree": 37, "label": 1, "text": 1, "only in the stream": 1, "only in Gold": 2,
+    }  # fmt: skip
+    assert (facts["differences"], facts["gold_delta_version"]) == (5, 0)
+    examples = {row.data["id"]: row.data["kind"] for row in facts["examples"].records}
+    assert examples == dict.fromkeys(("m0005", "m0091"), "only in Gold") | {
+        "m0000": "label", "m0001": "text", "m0092": "only in the stream",
+    }  # fmt: skip
+    # Another range, in which the younger one lies too.
+    asked = {"since": (NOW - timedelta(minutes=10)).isoformat(), "until": NOW.isoformat()}
+    facts = made(run("lakehouse_reports", ops={"report_lake__reconciliation": {"config": asked}}))["report_lake__reconciliation"]
+    assert (facts["only in the stream"], facts["differences"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("since", "until"), [("yesterday", ""), ("2026-03-02", "2026-03-01T12:00:00Z")])
+def test_a_range_that_is_none_is_told(since, until, layout):
+    with pytest.raises(SettingsError):
+        reconcile_answers(layout, since, until)

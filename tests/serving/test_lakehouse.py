@@ -1,0 +1,395 @@
+"""The lakehouse on real Spark, Delta, S3 (a stand-in) and Kafka: what came in is accounted for, whatever happens."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from data.errors import LakehouseError
+from orchestration.raw_tweets import write_raw_tweets
+from serving.classifier import Classifier
+from serving.lakehouse.paths import table
+from serving.lakehouse.status import read_status
+from tests.models import tiny_bundle
+from tests.serving.lakehouse_world import Tables, environment, rows_of, s3, session, start, texts
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+# Not `copy.line`: it rises along a file, but where it begins depends on how files were dealt to tasks.
+SILVER = ("id", "text", "cleaned", "source", "created_at", "event_at", "lang", "user_id", "mentions", "hashtags", "true_label")
+GOLD = (
+    *(name for name in SILVER if name != "cleaned"),
+    "label",
+    "confidence",
+    "negative",
+    "neutral",
+    "positive",
+    "model_version",
+)
+_AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def spark():
+    with s3() as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in (_AWS | {"AWS_ENDPOINT_URL_S3": url}).items():
+            patch.setenv(name, value)
+        # A bucket at an address where nobody answers.
+        with session(**{"spark.hadoop.fs.s3a.bucket.gone.endpoint": "http://127.0.0.1:9"}) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="module")
+def big(spark, bundle, tmp_path_factory):
+    """20,000 raw tweets in all three layers, with what was expected of them."""
+    folder = tmp_path_factory.mktemp("big")
+    expected = write_raw_tweets(folder / "raw", texts(3_000), count=20_000)
+    tables = Tables(spark, str(folder / "lake"), bundle, files_per_batch=10).make()
+    tables.once(folder / "raw")
+    return tables, expected, folder / "raw"
+
+
+@pytest.fixture
+def tables(spark, bundle, tmp_path):
+    return Tables(spark, str(tmp_path / "lake"), bundle).make()
+
+
+def put(folder: Path, name: str, *records: dict | str | bytes) -> Path:
+    """A file of lines, there at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode() for line in records
+    ]
+    (folder / f".{name}").write_bytes(b"\n".join(lines) + b"\n")
+    return (folder / f".{name}").rename(folder / name)
+
+
+def tweet(identity: str, text: str = "the flight was great", **more) -> dict:
+    return {"id": identity, "text": text, "created_at": "2026-01-01T10:00:00Z", **more}
+
+
+def test_each_of_20_000_raw_tweets_is_accounted_for_by_reason(big):
+    tables, expected, _ = big
+    tables.holds(expected)
+    status = read_status(tables.root)
+    assert status.behind_silver == 0 and status.behind_gold == 0 and status.reasons == expected.rejected
+
+
+def test_a_field_that_appears_half_way_is_read_from_its_first_record_on(big):
+    tables, _, raw = big
+    places = tables.read("bronze").where("record['place'] IS NOT NULL")
+    files = {Path(row[0]).name for row in places.select("source_file").distinct().collect()}
+    halves = sorted(path.name for path in raw.iterdir())
+    assert files == set(halves[len(halves) // 2 :])
+
+
+def test_what_does_not_parse_is_kept_byte_for_byte(big):
+    tables, expected, raw = big
+    kept = {bytes(row[0]) for row in tables.read("bronze").where("rescued IS NOT NULL").select("rescued").collect()}
+    lines = {line for path in raw.iterdir() for line in path.read_bytes().split(b"\n")}
+    assert kept <= lines and b"\xe9" in b"".join(kept)
+    assert tables.read("bronze").where("rescued IS NOT NULL").count() == expected.rejected["not json"]
+
+
+def test_each_answer_is_the_classifiers_own(big):
+    tables, _, _ = big
+    rows = rows_of(tables.root, "gold", GOLD)[:5_000]
+    for row, answer in zip(rows, Classifier(tables.bundle, threads=1).classify([row["text"] for row in rows]), strict=True):
+        assert (row["label"], row["confidence"]) == (answer.label, answer.confidence)
+        assert (row["negative"], row["neutral"], row["positive"]) == answer.probabilities
+
+
+def test_each_python_worker_loads_the_model_once(big):
+    tables, _, _ = big
+
+    def loads(batches):
+        import os
+
+        import pyarrow as pa
+
+        from serving.lakehouse.judge import Remembering
+
+        for _ in batches:
+            pass
+        yield pa.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [Remembering.loads]})
+
+    found = tables.spark.range(0, 400, 1, 4).mapInArrow(loads, "pid long, loads long").distinct().collect()
+    assert found and all(row.loads <= 1 for row in found) and any(row.loads == 1 for row in found)
+
+
+def test_running_again_writes_nothing(big):
+    tables, _, raw = big
+    before = [read_status(tables.root).tables[k].version for k in range(4)]
+    tables.once(raw)
+    assert [read_status(tables.root).tables[k].version for k in range(4)] == before
+
+
+def test_the_same_micro_batch_twice_changes_nothing(big):
+    from serving.lakehouse.judge import bundle_udf
+    from serving.lakehouse.writing import write_bronze, write_gold, write_silver
+
+    tables, _, _ = big
+    before = {layer: sorted(map(repr, tables.read(layer).collect())) for layer in ("silver", "gold")}
+    counts = tables.counts()
+    changes = tables.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
+    write_gold(tables.root, changes.load(table(tables.root, "silver")), bundle_udf(tables.spark, tables.bundle))
+    # A crash before the checkpoint is written: the same stream, the same number. The second time is the repeat.
+    lines = tables.spark.createDataFrame([(bytearray(b"{}"), None, "t", 0, 7, datetime.now(UTC), 0)], _LINE)
+    for _ in range(2):
+        write_bronze(tables.root, lines, "again", 0)
+        write_silver(tables.root, tables.read("bronze").where("topic = 't'"), "again", 0)
+    assert tables.read("bronze").where("topic = 't'").count() == 1
+    assert tables.read("silver_rejected").where("copy.origin = 't'").count() == 1
+    tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'bronze')}` WHERE topic = 't'")
+    tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'silver_rejected')}` WHERE copy.origin = 't'")
+    assert tables.counts() == counts
+    assert {layer: sorted(map(repr, tables.read(layer).collect())) for layer in ("silver", "gold")} == before
+
+
+_LINE = "value binary, source_file string, topic string, partition int, offset long, arrived_at timestamp, block long"
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+def test_copies_of_a_record_settle_the_same_way_in_one_batch_or_in_many(tables, tmp_path, one_batch):
+    raw = tmp_path / "raw"
+    steps = [
+        [tweet("1"), tweet("1"), tweet("2", "the film was awful"), tweet("3", edited_at="2026-01-03T00:00:00Z")],
+        [tweet("2", "the film was great"), tweet("3", "too late: stated before", edited_at="2026-01-02T00:00:00Z")],
+        [tweet("2", "the film was great"), tweet("4", "   "), tweet("4"), "[1]", "", '{"id": "5", "text": "x"} {"id": "6"}'],
+    ]
+    for number, records in enumerate(steps):
+        path = put(raw, f"{number}.json", *records)
+        os.utime(path, (1_790_000_000 + number, 1_790_000_000 + number))
+        if not one_batch:
+            tables.once(raw)
+    tables.once(raw)
+    assert {row["id"]: row["text"] for row in rows_of(tables.root, "gold", ("id", "text"))} == {
+        "1": "the flight was great", "2": "the film was great", "3": "the flight was great", "4": "the flight was great",
+    }  # fmt: skip
+    assert tables.reasons() == {"duplicate": 2, "superseded": 2, "blank text": 1, "not json": 3}
+
+
+@pytest.mark.parametrize("made_by", ["append", "other columns"])
+def test_a_table_that_somebody_else_wrote_is_refused_and_left_alone(spark, bundle, tmp_path, made_by):
+    root = str(tmp_path / "lake")
+    spark.createDataFrame([("1", 2)], "id string, label int").write.format("delta").save(table(root, "gold"))
+    with pytest.raises(LakehouseError, match=r"(?s)gold is not Groundswell's.*label int.*label string.*LAKEHOUSE__ROOT"):
+        Tables(spark, root, bundle).make()
+    assert spark.read.format("delta").load(table(root, "gold")).count() == 1
+
+
+def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
+    import shutil
+
+    put(tmp_path / "raw", "1.json", tweet("1"))
+    tables.once(tmp_path / "raw")
+    shutil.rmtree(table(tables.root, "bronze"))
+    tables.make()
+    kept = sorted(path.name for path in Path(f"{tables.root}/checkpoints/silver").rglob("*"))
+    with pytest.raises(LakehouseError, match=r"(?s)checkpoint belongs to another table.*Move that layer's folder"):
+        tables.once(None)
+    assert sorted(path.name for path in Path(f"{tables.root}/checkpoints/silver").rglob("*")) == kept
+    assert tables.counts()["gold"] == 1
+
+
+def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tables, tmp_path):
+    broken = tiny_bundle(tmp_path / "broken", strength=3.0)
+    sound, model = tables.bundle, (broken.directory / "model.onnx").read_bytes()
+    (broken.directory / "model.onnx").write_bytes(model[:-10])
+    put(tmp_path / "raw", "1.json", tweet("1"))
+    tables.bundle = broken
+    with pytest.raises(LakehouseError, match=r"(?s)workers cannot go on.*model\.onnx is not the file that was written"):
+        tables.once(tmp_path / "raw")
+    assert tables.counts() == {"bronze": 1, "silver": 1, "silver_rejected": 0, "gold": 0}
+    tables.bundle = sound
+    tables.once(tmp_path / "raw")
+    assert tables.counts()["gold"] == 1
+
+
+def test_s3_holds_records_and_tables(spark, bundle):
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL_S3"])
+    client.create_bucket(Bucket="lake")
+    client.put_object(Bucket="lake", Key="raw/1.json", Body=b"\n".join(json.dumps(tweet(str(k))).encode() for k in range(50)))
+    tables = Tables(spark, "s3a://lake/tables", bundle).make()
+    tables.once("s3a://lake/raw")
+    status = read_status("s3a://lake/tables")
+    assert status.rows("gold") == 50 and status.behind_silver == 0
+    for key in client.list_objects_v2(Bucket="lake")["Contents"]:
+        client.delete_object(Bucket="lake", Key=key["Key"])
+    client.delete_bucket(Bucket="lake")
+    with pytest.raises(LakehouseError, match=r"(?s)(bucket is not there|not there).*remedy"):
+        tables.once("s3a://lake/raw")
+
+
+def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
+    began = time.monotonic()
+    with pytest.raises(LakehouseError, match=r"(?s)A server does not answer.*s3a://gone"):
+        Tables(spark, "s3a://gone/lake", bundle).make()
+    assert time.monotonic() - began < 60
+
+
+def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
+    from serving.lakehouse.compare import summarise
+    from serving.lakehouse.rescore import rescore
+    from serving.lakehouse.run import local_source, run_on
+
+    raw, stop, failed = tmp_path / "raw", threading.Event(), []
+    tables = Tables(spark, str(tmp_path / "lake"), bundle).make()
+    put(raw, "0.json", *(tweet(f"{k:03}", text) for k, (text, _) in enumerate(texts(150))))
+    tables.once(raw)
+    first = rows_of(tables.root, "gold", GOLD)
+    version = read_status(tables.root).tables[3].version
+    # Shy of what is positive: its labels differ.
+    shy = tiny_bundle(tmp_path / "shy", thresholds={"positive": 0.999, "negative": 0.0, "neutral": 0.0})
+
+    def stream() -> None:
+        try:
+            run_on(tables.lake, local_source(str(raw)), every_s=0, stop=stop)
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    since, until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    try:
+        for number in range(1, 4):
+            put(raw, f"{number}.json", *(tweet(f"{number}-{k}", text) for k, (text, _) in enumerate(texts(30))))
+        assert rescore(spark, tables.root, shy, since=since, until=until, make_current=True) >= 150
+        for attempt in Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(120), wait=wait_fixed(0.5)):
+            with attempt:
+                assert read_status(tables.root).rows("gold") == 240 or failed
+    finally:
+        stop.set()
+        thread.join(120)
+    assert not failed and not thread.is_alive()
+    current = {row["id"]: row for row in rows_of(tables.root, "gold", GOLD)}
+    assert all(current[row["id"]]["model_version"] == shy.manifest.version for row in first)
+    comparison = summarise(tables.read("gold"), bundle.manifest.version, shy.manifest.version)
+    positives = sum(row["label"] == "positive" for row in first)
+    assert comparison.both >= 150 and comparison.changed >= positives > 0
+    # Back to the version before: nothing is judged that it had judged, and its answers are what they were.
+    rescore(spark, tables.root, bundle, since=since, until=until, make_current=True)
+    ids = {row["id"] for row in first}
+    assert [row for row in rows_of(tables.root, "gold", GOLD) if row["id"] in ids] == first
+    # And the table as it was before any of it can still be read.
+    then = tables.read("gold", version=version)
+    assert then.count() == 150 and then.where("size(answers) > 1").count() == 0
+
+
+def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
+    from serving.lakehouse.maintain import maintain
+
+    for number in range(3):
+        put(tmp_path / "raw", f"{number}.json", tweet(str(number)))
+        tables.once(tmp_path / "raw")
+    before = rows_of(tables.root, "gold", GOLD)
+    kept = {row.layer: row for row in maintain(tables.spark, tables.root, tables.lake.settings)}
+    assert kept["bronze"].files_before == 3 and kept["bronze"].files_after == 1
+    assert rows_of(tables.root, "gold", GOLD) == before
+    put(tmp_path / "raw", "9.json", tweet("9"))
+    tables.once(tmp_path / "raw")
+    assert tables.counts()["gold"] == 4
+
+
+def test_killed_at_five_random_points_silver_and_gold_are_those_of_an_undisturbed_run(spark, bundle, tmp_path):
+    expected = write_raw_tweets(tmp_path / "raw", texts(900), count=1_500, files=20)
+    undisturbed = Tables(spark, str(tmp_path / "quiet"), bundle, files_per_batch=5).make()
+    undisturbed.once(tmp_path / "raw")
+    undisturbed.holds(expected)
+
+    root, log = str(tmp_path / "killed"), tmp_path / "log"
+    surroundings = environment(root, bundle, tmp_path / "var", GROUNDSWELL_LAKEHOUSE__FILES_PER_BATCH="5")
+    dice, killed = random.Random(), 0
+    for _ in range(5):
+        process = start(surroundings, "run", "--every", "0s", "--source", str(tmp_path / "raw"), log=log)
+        until(lambda: "Ctrl-C stops" in log.read_text(), process, log)
+        log.write_text("")
+        time.sleep(dice.uniform(0.5, 9))  # the random point
+        killed += process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    process = start(surroundings, "run", "--every", "0s", "--source", str(tmp_path / "raw"), log=log)
+    until(lambda: _settled(root, expected.silver), process, log)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(90) == 0 and "Stopped" in log.read_text(), log.read_text()
+    assert killed == 5
+    for layer, columns in (("silver", SILVER), ("gold", GOLD)):
+        assert rows_of(root, layer, columns) == rows_of(undisturbed.root, layer, columns)
+    Tables(spark, root, bundle).holds(expected)
+
+
+def _settled(root: str, rows: int) -> bool:
+    status = read_status(root)
+    return status.rows("gold") == rows and status.behind_silver == 0
+
+
+def until(holds, process, log: Path, timeout_s: float = 150) -> None:
+    """Wait for something that a process brings about."""
+
+    def look() -> None:
+        assert process.poll() is None, log.read_text()
+        assert holds(), log.read_text()
+
+    errors = retry_if_exception_type((AssertionError, LakehouseError, OSError))
+    Retrying(
+        retry=errors,
+        stop=stop_after_delay(timeout_s) | (lambda _: process.poll() is not None),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )(look)
+
+
+def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
+    from orchestration.kafka.server import LocalKafka
+    from orchestration.stream_send import event_bytes
+    from serving.warehouse.connect import connect
+    from tests.serving.stream_world import World, topics
+
+    with LocalKafka(tmp_path / "kafka") as kafka:
+        kafka.create_topics(topics("both"))
+        world = World(kafka, tmp_path / "var", bundle.directory, "both")
+        try:
+            world.produce(event_bytes(f"n-{n}", text, f"source-{n % 4}") for n, (text, _) in enumerate(texts(5_000)))
+            world.owner()
+            world.worker("one")
+            for name, value in world.environment.items():
+                monkeypatch.setenv(name, value)
+            tables = Tables(spark, str(tmp_path / "lake"), bundle).make()
+            tables.once("kafka")
+            world.settled()
+            with connect(world.var, own=False) as client:
+                query = "SELECT id, label, round(confidence, 4), topic, partition, offset FROM predictions FINAL ORDER BY id"
+                streamed = client.query(query).result_rows
+        finally:
+            world.end()
+        rows = rows_of(tables.root, "gold", ("id", "label", "confidence", "copy"))
+        lake = [(r["id"], r["label"], r["copy"]["origin"], r["copy"]["block"], r["copy"]["line"]) for r in rows]
+        assert len(lake) == 5_000
+        assert lake == [(identity, label, topic, part, offset) for identity, label, _, topic, part, offset in streamed]
+        far = max(abs(row["confidence"] - found[2]) for row, found in zip(rows, streamed, strict=True))
+        assert far <= 1e-4  # the warehouse keeps 32 bits
+    # The broker is away now.
+    with pytest.raises(LakehouseError, match=r"(?s)Kafka does not answer"):
+        tables.once("kafka")
+    assert tables.counts()["gold"] == 5_000
+
+
+def test_a_future_or_ancient_date_is_judged_by_the_time_of_arrival(tables, tmp_path):
+    path = put(tmp_path / "raw", "1.json", tweet("1", created_at=4_102_444_800), tweet("2", created_at="1969-12-31T23:59:59Z"))
+    os.utime(path, (1_790_000_000, 1_790_000_000))
+    tables.once(tmp_path / "raw")
+    assert tables.reasons() == {"created_at in the future": 1, "created_at before 1970": 1}
+    assert tables.counts()["gold"] == 0
