@@ -99,7 +99,7 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Style, types, and the order
 
 .PHONY: test-fast
 test-fast: setup ## Tests without servers or training, under three minutes
-	@$(BIN)/python -m pytest -m "not integration" -n 2
+	@$(BIN)/python -m pytest -m "not integration and not lakehouse" -n 2
 
 lacking = $$(command -v $(1) >/dev/null || echo $(2))
 
@@ -111,7 +111,11 @@ system:
 
 .PHONY: test
 test: system check dashboard ## Everything: style, types, fast tests, real components
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not lakehouse" -n 2 --dist loadfile
+
+.PHONY: test-lakehouse
+test-lakehouse: system setup ## The lakehouse's longer proofs on real Spark: killed drivers, Kafka, S3, re-scoring, a cluster, Dagster
+	@$(BIN)/python -m pytest -m lakehouse
 
 .PHONY: soak
 soak: setup ## The API at twice its capacity for a minute; then the stream, with something killed at random fifty times

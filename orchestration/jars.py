@@ -13,16 +13,17 @@ from data.settings import project_root
 JAVA = 17
 """Kafka 4 and Spark 4 need at least this Java."""
 FETCH_S = 600
+_HERE = Path(__file__).parent
 
 
 def kafka_jars() -> Path:
     """The folder of Kafka's jars; see `fetched_jars`."""
-    return fetched_jars("kafka", project_root() / "orchestration" / "kafka" / "pom.xml")
+    return fetched_jars("kafka", _HERE / "kafka" / "pom.xml")
 
 
 def spark_jars() -> Path:
     """The folder of what Spark lacks: Delta, its Kafka source, S3; see `fetched_jars`."""
-    return fetched_jars("spark", project_root() / "serving" / "lakehouse" / "pom.xml")
+    return fetched_jars("spark", _HERE.parent / "serving" / "lakehouse" / "pom.xml")
 
 
 def fetched_jars(name: str, pom: Path) -> Path:

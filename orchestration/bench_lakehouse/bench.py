@@ -22,7 +22,7 @@ class Bench:
 
     def __init__(
         self, bundle: Bundle, checkpoint: Path | None, texts: Texts, folder: Path, tell: Tell, *, rounds: int, rows: int,
-        rate: int, seconds: int, every_s: float, batches: int,
+        rate: int, seconds: int, every_s: float, batches: int, quick: bool = False,
     ) -> None:  # fmt: skip
         """Make it.
 
@@ -38,10 +38,11 @@ class Bench:
             seconds: How long they come.
             every_s: Seconds from one micro-batch of `age` to the next.
             batches: Micro-batches of `files`.
+            quick: Nothing is warmed: to see that it works, not to be quoted.
         """
         self.bundle, self._checkpoint, self.texts, self.folder, self.tell = bundle, checkpoint, texts, folder, tell
         self.rounds, self.rows, self.rate, self.seconds = rounds, rows, rate, seconds
-        self.every_s, self.batches = every_s, batches
+        self.every_s, self.batches, self.quick = every_s, batches, quick
         self.home = (folder / "lakehouse-run").absolute()
         self._stack = ExitStack()
 

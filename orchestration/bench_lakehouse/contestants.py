@@ -1,11 +1,12 @@
 """Those who judge the rows of one Silver table: bulk classify, Groundswell's Gold, MLflow's function, a transformers function.
 
-All but the first write a Delta table partitioned by day from a Spark session with the same settings. The peers append what they
-judged; Groundswell takes Silver's changes, keeps the last of each id and merges.
+All but the first write a Delta table partitioned by day, in one Spark session with Groundswell's settings, each with Python
+workers of its own. The peers append what they judged; Groundswell takes Silver's changes, keeps the last of each id and merges.
 """
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from data.settings import project_root
 MODEL_OUTPUT = "label string, confidence double, negative double, neutral double, positive double"
 STAND_IN = "stand-in"
 PIPELINE_BATCH = 32
+ARROW_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 class Bulk:
@@ -56,33 +58,26 @@ class Sparked:
         self.settings = LakehouseSettings.load(root=root)
         self.spark = open_session(self.settings, spark_jars(), app="groundswell bench")
 
-    def close(self) -> None:
-        """End Spark."""
-        self.spark.stop()
-
-    def _append(self, silver: str, gold: str, tasks: int, judge: Callable[..., Any]) -> None:
-        from serving.lakehouse.gold import FROM_SILVER
-
-        rows = self.spark.read.format("delta").load(silver).repartition(tasks).withColumn("answer", judge("text"))
-        writer = rows.select(*FROM_SILVER, "answer.*").write.format("delta").mode("append")
-        writer.partitionBy("event_date").option("delta.autoOptimize.autoCompact", "true").save(gold)
-
-
-class Groundswell(Sparked):
-    """Gold as the stream writes it, with the bundle, or with a judge that costs nothing."""
-
-    def __init__(self, root: str, bundle: str) -> None:
-        super().__init__(root)
-        from serving.bundle import read_bundle
-
-        self._bundle = read_bundle(Path(bundle))
-        self._asked = 0
-
     def tables(self, root: str) -> None:
         """Empty tables."""
         from serving.lakehouse.tables import ensure_tables
 
         ensure_tables(self.spark, root)
+
+    def close(self) -> None:
+        """End Spark."""
+        self.spark.stop()
+
+
+class Judges(Sparked):
+    """Everybody who needs Spark."""
+
+    def __init__(self, root: str, bundle: str, checkpoint: str) -> None:
+        super().__init__(root)
+        from serving.bundle import read_bundle
+
+        self._root, self._bundle, self._checkpoint, self._asked = root, read_bundle(Path(bundle)), checkpoint, 0
+        self._records = str(self.spark.conf.get(ARROW_RECORDS))
 
     def fill(self, root: str, parquet: str) -> None:
         """Put the rows of a Parquet file into Silver."""
@@ -92,35 +87,63 @@ class Groundswell(Sparked):
         given = self.spark.read.parquet(parquet).select(*silver.columns)
         given.write.format("delta").mode("append").save(table(root, "silver"))
 
-    def judge(self, silver: str, root: str) -> None:
+    def groundswell(self, silver: str, root: str) -> None:
         """Bring Gold of `root` up to that Silver table, with the bundle."""
         from serving.lakehouse.judge import bundle_udf
 
-        self._write(silver, root, bundle_udf(self.spark, self._bundle))
+        with self._workers("groundswell", self._records):
+            self._merge(silver, root, bundle_udf(self.spark, self._bundle))
 
     def stand_in(self, silver: str, root: str) -> None:
         """The same with a judge that costs nothing: what is left is Spark's and Delta's."""
         judge, asked = stand_in_udf(self.spark)
-        self._write(silver, root, judge)
+        with self._workers(STAND_IN, self._records):
+            self._merge(silver, root, judge)
         self._asked = asked()
 
     def asked(self) -> int:
         """Texts that the judge that costs nothing was asked for the last time."""
         return self._asked
 
-    def _write(self, silver: str, root: str, judge: Callable[..., Any]) -> None:
+    def mlflow(self, silver: str, root: str, tasks: int, records: int) -> None:
+        """`mlflow.pyfunc.spark_udf`, with so many tasks side by side and records in an Arrow batch."""
+        with self._workers("mlflow", str(records)):
+            self._append(silver, root, tasks, self._mlflow_udf)
+
+    def pipeline(self, silver: str, root: str, tasks: int) -> None:
+        """A pandas function around the transformers pipeline, with so many tasks side by side, one thread each."""
+        with self._workers("pipeline", self._records, OMP_NUM_THREADS="1"):
+            self._append(silver, root, tasks, self._pipeline_udf)
+
+    def _merge(self, silver: str, root: str, judge: Callable[..., Any]) -> None:
         from serving.lakehouse.writing import write_gold
 
         reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
         write_gold(root, reader.load(silver), judge)
 
+    def _append(self, silver: str, root: str, tasks: int, judge: Callable[..., Any]) -> None:
+        from serving.lakehouse.gold import FROM_SILVER
 
-class MlflowUdf(Sparked):
-    """`mlflow.pyfunc.spark_udf` of the same bundle, as an MLflow model with `serving/pyfunc_model.py`."""
+        rows = self.spark.read.format("delta").load(silver).repartition(tasks).withColumn("answer", judge("text"))
+        writer = rows.select(*FROM_SILVER, "answer.*").write.format("delta").mode("append")
+        writer.partitionBy("event_date").option("delta.autoOptimize.autoCompact", "true").save(f"{root}/gold")
 
-    def __init__(self, root: str, bundle: str, model: str) -> None:
-        """Save the bundle as that model in the new folder `model`."""
-        super().__init__(root)
+    @contextmanager
+    def _workers(self, side: str, records: str, **environment: str) -> Iterator[None]:
+        """Functions that are first called in the block run in workers of that side: Spark keeps workers by their environment."""
+        given = self.spark.sparkContext.environment
+        before = dict(given)
+        given.update({"BENCH_SIDE": side, **environment})
+        self.spark.conf.set(ARROW_RECORDS, records)
+        try:
+            yield
+        finally:
+            given.clear()
+            given.update(before)
+
+    @functools.cached_property
+    def _mlflow_udf(self) -> Callable[..., Any]:
+        """Of the bundle saved as an MLflow model with `serving/pyfunc_model.py`, as the registry has it."""
         from training.tracking import _hush
 
         _hush()  # before MLflow is imported: it would send usage statistics
@@ -133,25 +156,21 @@ class MlflowUdf(Sparked):
             Schema([ColSpec(DataType.string, "text")]),
             Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
         )
+        model = f"{self._root}-mlflow-model"
         save_model(
-            model, python_model=str(project_root() / "serving" / "pyfunc_model.py"), artifacts={"bundle": bundle},
+            model, python_model=str(project_root() / "serving" / "pyfunc_model.py"),
+            artifacts={"bundle": str(self._bundle.directory)}, signature=signature,
             # Without the code: Spark's Python has it, and so MLflow need not copy and import it again in each task.
-            pip_requirements=["onnxruntime"], signature=signature,
+            pip_requirements=["onnxruntime"],
         )  # fmt: skip
-        self._judge = spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
+        return spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
 
-    def judge(self, silver: str, gold: str, tasks: int, records: int) -> None:
-        """Judge a Silver table and append to `gold`, with so many tasks side by side and records in an Arrow batch."""
-        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(records))
-        self._append(silver, gold, tasks, self._judge)
-
-
-class PipelineUdf(Sparked):
-    """What one writes first: a pandas function around the transformers pipeline, float32 torch, one thread a worker."""
-
-    def __init__(self, root: str, checkpoint: str) -> None:
-        super().__init__(root)
+    @functools.cached_property
+    def _pipeline_udf(self) -> Callable[..., Any]:
+        """What one writes first."""
         from pyspark.sql.functions import pandas_udf
+
+        checkpoint = self._checkpoint
 
         @pandas_udf("label string, score double")  # pyright: ignore[reportCallIssue, reportArgumentType]
         def judge(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
@@ -159,11 +178,7 @@ class PipelineUdf(Sparked):
             for texts in batches:
                 yield pd.DataFrame(classifier(texts.tolist(), batch_size=PIPELINE_BATCH, truncation=True))
 
-        self._judge = judge
-
-    def judge(self, silver: str, gold: str, tasks: int) -> None:
-        """Judge a Silver table and append to `gold`, with so many tasks side by side."""
-        self._append(silver, gold, tasks, self._judge)
+        return judge
 
 
 @functools.cache

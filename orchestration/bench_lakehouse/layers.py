@@ -16,7 +16,6 @@ class Stream(Sparked):
         super().__init__(root)
         from serving.bundle import read_bundle
         from serving.lakehouse.run import Lakehouse
-        from serving.lakehouse.tables import ensure_tables
 
         self._bundle = read_bundle(Path(bundle))
         self._seen: list[dict[str, Any]] = []
@@ -24,7 +23,14 @@ class Stream(Sparked):
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lake = Lakehouse(self.spark, root, self.settings, lambda: self._bundle, self._remember)
-        ensure_tables(self.spark, root)
+        self.tables(root)
+
+    def warm(self, source: str) -> None:
+        """Bring all layers up to what is in the folder now."""
+        from serving.lakehouse.run import run_once
+
+        run_once(self._lake, source)
+        self._seen.clear()
 
     def start(self, source: str, every_s: float) -> None:
         """Follow a folder from now on."""
@@ -70,19 +76,13 @@ class Batches(Sparked):
         self._judge, _ = stand_in_udf(self.spark)
         self._done: dict[str, int] = {}
 
-    def tables(self, root: str, compacted: bool) -> None:
+    def start(self, root: str, compacted: bool) -> None:
         """Empty tables, which Delta compacts after a commit or not."""
-        from delta.tables import DeltaTable
-
-        from serving.lakehouse.tables import ensure_tables
-
-        ensure_tables(self.spark, root)
+        self.tables(root)
         for layer in LAYERS:
-            path = table(root, layer)
-            value = str(compacted).lower()
-            self.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.autoOptimize.autoCompact' = '{value}')")
+            property = f"'delta.autoOptimize.autoCompact' = '{str(compacted).lower()}'"
+            self.spark.sql(f"ALTER TABLE delta.`{table(root, layer)}` SET TBLPROPERTIES ({property})")
         self._done[root] = self._version(root)
-        assert DeltaTable.isDeltaTable(self.spark, table(root, "gold"))
 
     def batch(self, root: str, file: str, number: int) -> None:
         """One micro-batch through all layers: the lines of a file."""

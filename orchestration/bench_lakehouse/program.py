@@ -19,22 +19,10 @@ def _bulk(given: dict[str, Any]) -> Any:
     return Bulk(**given)
 
 
-def _groundswell(given: dict[str, Any]) -> Any:
-    from orchestration.bench_lakehouse.contestants import Groundswell
+def _judges(given: dict[str, Any]) -> Any:
+    from orchestration.bench_lakehouse.contestants import Judges
 
-    return Groundswell(**given)
-
-
-def _mlflow(given: dict[str, Any]) -> Any:
-    from orchestration.bench_lakehouse.contestants import MlflowUdf
-
-    return MlflowUdf(**given)
-
-
-def _pipeline(given: dict[str, Any]) -> Any:
-    from orchestration.bench_lakehouse.contestants import PipelineUdf
-
-    return PipelineUdf(**given)
+    return Judges(**given)
 
 
 def _stream(given: dict[str, Any]) -> Any:
@@ -51,9 +39,7 @@ def _batches(given: dict[str, Any]) -> Any:
 
 KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "bulk": _bulk,
-    "groundswell": _groundswell,
-    "mlflow": _mlflow,
-    "pipeline": _pipeline,
+    "judges": _judges,
     "stream": _stream,
     "batches": _batches,
 }

@@ -66,7 +66,10 @@ def is_there(layout: Layout) -> bool:
     try:
         return DeltaTable.is_deltatable(for_deltalake(path), storage_options(path))
     except Exception as error:  # deltalake raises unrelated classes
-        raise LakehouseError(f"The lakehouse {root(layout)} cannot be reached.", found=first_line(error)) from error
+        raise LakehouseError(
+            f"The lakehouse {root(layout)} cannot be reached.", found=first_line(error),
+            remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
+        ) from error  # fmt: skip
 
 
 def fill_tables(layout: Layout) -> list[Filled] | None:

@@ -62,7 +62,7 @@ _KNOWN = (
         "STREAMING_CHECKPOINT|checkpoint|OffsetSeqLog|offset log|SCHEMA_NOT_COMPATIBLE|Malformed log|Incomplete log|"
         "unknown version",
         "The checkpoint is of another source or another schema, or damaged.",
-        "It is left as it was. Use the root it belongs to, or move that folder away: what the tables have stays.",
+        "It is left as it was. Use the root it belongs to; docs/lakehouse.md says how tables are made anew.",
     ),
     _Known("PATH_NOT_FOUND|FileNotFoundException|does not exist", "That folder or file is not there.", "Look at the path."),
 )
@@ -94,9 +94,13 @@ def explanation(said: str, root: str, source: str | None = None) -> LakehouseErr
     if ours := re.search(r"data\.errors\.\w+: (.*?)(?:\n\s*(?:at |File |SQLSTATE|JVM stacktrace|\n)|\Z)", said, re.DOTALL):
         # Raised by our own code in a Python worker: the text is for people already.
         return LakehouseError("Spark's workers cannot go on.", found=ours[1].strip(), remedy="The same command goes on then.")
+    # A class in a trace may be called by any name; what was raised stands before its trace.
+    said = "\n".join(line for line in said.splitlines() if not line.lstrip().startswith("at "))
     where = f"tables in {root}" + (f", records from {source}" if source else "")
     for known in _KNOWN:
         if found := re.search(f"[^\n]*(?:{known.says})[^\n]*", said, re.IGNORECASE):
             return LakehouseError(known.message, found=found[0].strip()[:400], expected=where, remedy=known.remedy)
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "File ", "^"))]
-    return LakehouseError("Spark cannot go on.", found="\n".join(lines[:8])[:1500], remedy="The same command goes on from there.")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    raised = [line for line in lines[1:] if re.match(r"(Caused by: )?[\w.]+(Error|Exception)\b", line)]
+    found = "\n".join([lines[0], *raised[-1:]] if lines else [])[:1500]
+    return LakehouseError("Spark cannot go on.", found=found, remedy="The same command goes on from there.")

@@ -77,12 +77,13 @@ def remembering(folder: str, threads: int) -> Remembering:
 
 def ship(spark: "SparkSession", bundle: Bundle) -> str:
     """Send a bundle to every executor; gives the name by which `bundle_udf` finds it there. A second time costs nothing."""
-    # Spark knows a file by its name, and a version's name says what it answers.
+    # Spark knows an archive by its name, and a version's name says what it answers.
     name = f"{bundle.manifest.version}-{bundle.fingerprint[:12]}"
     context = spark.sparkContext
-    if name not in (Path(sent).name for sent in context.listFiles):
-        context.addFile(str(shutil.copytree(bundle.directory, _shipped() / name)), recursive=True)
-    return name
+    if not any(Path(sent).name.startswith(f"{name}.zip") for sent in context.listArchives):
+        # Not as a folder: a cluster takes none from the driver's own disk.
+        context.addArchive(shutil.make_archive(str(_shipped() / name), "zip", bundle.directory))
+    return f"{name}.zip"
 
 
 @cache

@@ -109,7 +109,8 @@ def _start(lake: Lakehouse, stage: Stage, source: str | None, trigger: dict[str,
 def _follow(lake: Lakehouse, stage: Stage) -> "DataFrame":
     reader = lake.spark.readStream.format("delta").option("maxFilesPerTrigger", FILES_OF_A_TABLE)
     if stage == "gold":
-        return reader.option("readChangeFeed", "true").option("startingVersion", 0).load(table(lake.root, "silver"))
+        # From what is there, as inserts, then its changes: version 0 may be long gone when Gold is made anew.
+        return reader.option("readChangeFeed", "true").load(table(lake.root, "silver"))
     # Old records may be removed from Bronze; what Silver made of them stays.
     return reader.option("skipChangeCommits", "true").load(table(lake.root, "bronze"))
 

@@ -54,6 +54,8 @@ _COMMON = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     "spark.sql.streaming.stopTimeout": "60s",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # VACUUM lists folders in so many tasks: by default 10,000 for each table, minutes on few cores.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
     # As every other reader expects, with statistics by which files are left out; Spark's own form has none.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }

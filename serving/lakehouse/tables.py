@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, cast
 
 from data.errors import LakehouseError
+from serving.lakehouse.errors import explained
 from serving.lakehouse.paths import Layer, table
 
 if TYPE_CHECKING:
@@ -42,29 +43,34 @@ def ensure_tables(spark: "SparkSession", root: str) -> None:
     """Make the tables that are missing, and check the others. Blocks for some seconds the first time.
 
     Raises:
-        LakehouseError: A table there has other columns: somebody else wrote it, or another version of Groundswell.
+        LakehouseError: A table there has other columns (somebody else wrote it, or another version of Groundswell), or the place
+            cannot be reached.
     """
+    with explained(root):
+        for layer, columns in COLUMNS.items():
+            _ensure(spark, table(root, layer), layer, columns)
+
+
+def _ensure(spark: "SparkSession", path: str, layer: Layer, columns: str) -> None:
     from delta.tables import DeltaTable
     from pyspark.sql.types import StructType
 
-    for layer, columns in COLUMNS.items():
-        path = table(root, layer)
-        expected = cast(StructType, StructType.fromDDL(columns))
-        if not DeltaTable.isDeltaTable(spark, path):
-            making = DeltaTable.createIfNotExists(spark).location(path).addColumns(expected)
-            if layer in _PARTITIONED:
-                making = making.partitionedBy(_PARTITIONED[layer])
-            for name, by_layer in _PROPERTIES.items():
-                if layer in by_layer:
-                    making = making.property(name, by_layer[layer])
-            making.execute()
-            continue
-        found = {field.name: field.dataType for field in spark.read.format("delta").load(path).schema}
-        wrong = [field.name for field in expected if found.get(field.name) != field.dataType]
-        if wrong:
-            raise LakehouseError(
-                f"The Delta table {path} is not Groundswell's {layer}.",
-                found=", ".join(f"{name} {found[name].simpleString() if name in found else 'missing'}" for name in wrong[:5]),
-                expected=", ".join(f"{name} {expected[name].dataType.simpleString()}" for name in wrong[:5]),
-                remedy="Choose another GROUNDSWELL_LAKEHOUSE__ROOT, or move that table away. Nothing was written to it.",
-            )
+    expected = cast(StructType, StructType.fromDDL(columns))
+    if not DeltaTable.isDeltaTable(spark, path):
+        making = DeltaTable.createIfNotExists(spark).location(path).addColumns(expected)
+        if layer in _PARTITIONED:
+            making = making.partitionedBy(_PARTITIONED[layer])
+        for name, by_layer in _PROPERTIES.items():
+            if layer in by_layer:
+                making = making.property(name, by_layer[layer])
+        making.execute()
+        return
+    found = {field.name: field.dataType for field in spark.read.format("delta").load(path).schema}
+    wrong = [field.name for field in expected if found.get(field.name) != field.dataType]
+    if wrong:
+        raise LakehouseError(
+            f"The Delta table {path} is not Groundswell's {layer}.",
+            found=", ".join(f"{name} {found[name].simpleString() if name in found else 'missing'}" for name in wrong[:5]),
+            expected=", ".join(f"{name} {expected[name].dataType.simpleString()}" for name in wrong[:5]),
+            remedy="Choose another GROUNDSWELL_LAKEHOUSE__ROOT, or move that table away. Nothing was written to it.",
+        )

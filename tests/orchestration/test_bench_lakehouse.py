@@ -4,18 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.bench_lakehouse.__main__ import BATCHES, EVERY_S, RATE, ROUNDS, ROWS, SECONDS, SECTIONS, minutes
+from orchestration.bench_lakehouse.__main__ import BATCHES, EVERY_S, QUICK, RATE, ROUNDS, ROWS, SECONDS, SECTIONS, minutes
 from orchestration.bench_lakehouse.bench import write_silver_rows
 from orchestration.bench_lakehouse.plots import plot
 from orchestration.bench_lakehouse.sections.age import commits
 from orchestration.bench_lakehouse.sections.gold import BULK, MLFLOW, OURS, PIPELINE, STAND_IN
 from tests.models import tiny_bundle, write_checkpoint
 from tests.serving.running import ROOT
+
+SPARK = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1", "spark.sql.codegen.wholeStage": "false"}
+"""Compiling what runs once costs more than it gains."""
 
 
 def test_a_row_is_as_old_as_when_the_first_version_with_it_was_written(tmp_path):
@@ -62,20 +64,21 @@ def test_ages_and_rates_are_drawn(tmp_path):
 
 
 def test_the_whole_takes_about_half_an_hour_by_default():
-    given = Namespace(rows=ROWS, rounds=ROUNDS, rate=RATE, seconds=SECONDS, every=EVERY_S, batches=BATCHES)
-    assert 10 < minutes(list(SECTIONS), given) < 35
+    sizes = {"rows": ROWS, "rounds": ROUNDS, "rate": RATE, "seconds": SECONDS, "every_s": EVERY_S, "batches": BATCHES}
+    assert 10 < minutes(list(SECTIONS), **sizes) < 35
+    assert minutes(list(SECTIONS), **QUICK) < 8
 
 
-@pytest.mark.integration
+@pytest.mark.lakehouse
 @pytest.mark.timeout(280)
 def test_gold_is_measured_beside_its_peers(tmp_path):
     """Every side writes each row once, and those with the bundle give bulk's labels."""
     bundle = tiny_bundle(tmp_path / "tiny")
     given = ["--bundle", str(bundle.directory), "--checkpoint", str(write_checkpoint(tmp_path / "checkpoint"))]
     ran = subprocess.run(
-        [sys.executable, "-m", "orchestration.bench_lakehouse", *given, "--only", "gold", "--rounds", "1", "--rows", "50"],
+        [sys.executable, "-m", "orchestration.bench_lakehouse", *given, "--only", "gold", "--quick"],
         cwd=ROOT, capture_output=True, text=True, timeout=270, check=False,
-        env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var")},
+        env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(SPARK)},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     gold = json.loads((tmp_path / "var" / "bench" / "lakehouse.json").read_text())["sections"]["gold"]["raw"]

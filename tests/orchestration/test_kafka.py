@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import StreamError
-from orchestration.kafka import server
 from orchestration.jars import kafka_jars, need_java
+from orchestration.kafka import server
 from orchestration.kafka.server import LocalKafka, free_port, port_is_taken
 from orchestration.stream_send import numbered_events, send
 from tests.serving.running import ROOT

@@ -189,6 +189,7 @@ def test_a_table_that_somebody_else_wrote_is_refused_and_left_alone(spark, bundl
     assert spark.read.format("delta").load(table(root, "gold")).count() == 1
 
 
+@pytest.mark.lakehouse
 def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
     import shutil
 
@@ -203,6 +204,7 @@ def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
     assert tables.counts()["gold"] == 1
 
 
+@pytest.mark.lakehouse
 def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tables, tmp_path):
     broken = tiny_bundle(tmp_path / "broken", strength=3.0)
     sound, model = tables.bundle, (broken.directory / "model.onnx").read_bytes()
@@ -217,6 +219,7 @@ def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tabl
     assert tables.counts()["gold"] == 1
 
 
+@pytest.mark.lakehouse
 def test_s3_holds_records_and_tables(spark, bundle):
     import boto3
 
@@ -234,6 +237,7 @@ def test_s3_holds_records_and_tables(spark, bundle):
         tables.once("s3a://lake/raw")
 
 
+@pytest.mark.lakehouse
 def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
     began = time.monotonic()
     with pytest.raises(LakehouseError, match=r"(?s)A server does not answer.*s3a://gone"):
@@ -241,6 +245,7 @@ def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.lakehouse
 def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
     from serving.lakehouse.compare import summarise
     from serving.lakehouse.rescore import rescore
@@ -289,6 +294,7 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     assert then.count() == 150 and then.where("size(answers) > 1").count() == 0
 
 
+@pytest.mark.lakehouse
 def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
@@ -304,6 +310,7 @@ def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     assert tables.counts()["gold"] == 4
 
 
+@pytest.mark.lakehouse
 def test_killed_at_five_random_points_silver_and_gold_are_those_of_an_undisturbed_run(spark, bundle, tmp_path):
     expected = write_raw_tweets(tmp_path / "raw", texts(900), count=1_500, files=20)
     undisturbed = Tables(spark, str(tmp_path / "quiet"), bundle, files_per_batch=5).make()
@@ -352,6 +359,7 @@ def until(holds, process, log: Path, timeout_s: float = 150) -> None:
     )(look)
 
 
+@pytest.mark.lakehouse
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
     from orchestration.kafka.server import LocalKafka
     from orchestration.stream_send import event_bytes
@@ -387,6 +395,7 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
     assert tables.counts()["gold"] == 5_000
 
 
+@pytest.mark.lakehouse
 def test_a_future_or_ancient_date_is_judged_by_the_time_of_arrival(tables, tmp_path):
     path = put(tmp_path / "raw", "1.json", tweet("1", created_at=4_102_444_800), tweet("2", created_at="1969-12-31T23:59:59Z"))
     os.utime(path, (1_790_000_000, 1_790_000_000))

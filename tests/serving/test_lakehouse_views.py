@@ -42,7 +42,7 @@ PEOPLE = ["ada", "bo", "cy", "dee", "日本航空", "cash$"]
 TAGS = ["rain", "goal", "launch$", "日本", "[bold]"]
 WINDOW = timedelta(hours=1)
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.lakehouse
 
 
 @pytest.fixture(scope="module")

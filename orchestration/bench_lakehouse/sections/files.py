@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Outcome:
     with ExitStack() as stack:
         child = bench.children(stack, {"batches": {"root": f"{bench.home}/batches"}})["batches"]
         for name, root in roots.items():
-            child.ask("tables", root=root, compacted=name == WITH)
+            child.ask("start", root=root, compacted=name == WITH)
         for number in range(bench.batches):
             bench.tell(f"micro-batch {number + 1} of {bench.batches}", number / bench.batches)
             file = str(_write(bench, number))

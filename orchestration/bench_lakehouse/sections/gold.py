@@ -16,6 +16,7 @@ from serving.threads import cpu_quota
 
 OURS, STAND_IN, BULK = "Groundswell", "Groundswell, a judge that costs nothing", "bulk classify, no Spark"
 MLFLOW, PIPELINE = "mlflow.pyfunc.spark_udf", "transformers in a pandas UDF"
+SHOWN = (BULK, OURS, STAND_IN, MLFLOW, PIPELINE)
 OF_BULK, TIMES_MLFLOW, TIMES_PIPELINE = 0.8, 3.0, 5.0
 COLUMNS = ["", "rows/s a core", "CPU s per 1,000 rows", "in Java", "in Python", "wall s", "first batch s", "bulk's label"]
 WARM_ROWS = 1_000
@@ -50,22 +51,16 @@ def measure(bench: Bench) -> Outcome:
     """Every side from the same Silver table of new texts, in turns; before that each judges another one twice."""
     with ExitStack() as stack:
         contest = Contest(bench, bench.children(stack, _kinds(bench)))
-        warm = contest.source("warm", min(bench.rows, WARM_ROWS))
         rounds = [contest.source(f"round-{k}", bench.rows) for k in range(bench.rounds)]
-        first = contest.warm(warm)
-        trials = contest.try_settings(rounds[0])
+        first = {} if bench.quick else contest.warm(contest.source("warm", min(bench.rows, WARM_ROWS)))
+        trials = {} if bench.quick else contest.try_settings(rounds[0])
         spent = bench.in_turns({name: lambda k, side=side: side(rounds[k], f"round-{k}") for name, side in contest.sides.items()})
         return _outcome(bench, contest, spent, first, trials, rounds)
 
 
 def _kinds(bench: Bench) -> dict[str, dict[str, Any]]:
-    bundle = {"bundle": str(bench.bundle.directory.resolve())}
-    return {
-        "bulk": bundle,
-        "groundswell": {"root": f"{bench.home}/groundswell", **bundle},
-        "mlflow": {"root": f"{bench.home}/mlflow", "model": f"{bench.home}/mlflow-model", **bundle},
-        "pipeline": {"root": f"{bench.home}/pipeline", "checkpoint": str(bench.checkpoint.resolve())},
-    }
+    bundle, checkpoint = str(bench.bundle.directory.resolve()), str(bench.checkpoint.resolve())
+    return {"bulk": {"bundle": bundle}, "judges": {"root": f"{bench.home}/judges", "bundle": bundle, "checkpoint": checkpoint}}
 
 
 @dataclass
@@ -78,8 +73,8 @@ class Contest:
 
     @property
     def sides(self) -> dict[str, Callable[[Source, str], Spent]]:
-        """In the order in which they are shown."""
-        return {BULK: self.bulk, OURS: self.ours, STAND_IN: self.stand_in, MLFLOW: self.mlflow, PIPELINE: self.pipeline}
+        """The first of them pays for what all need of Spark when nothing is warm."""
+        return {STAND_IN: self.stand_in, OURS: self.ours, BULK: self.bulk, MLFLOW: self.mlflow, PIPELINE: self.pipeline}
 
     def source(self, name: str, count: int) -> Source:
         """So many new texts in Silver."""
@@ -87,7 +82,7 @@ class Contest:
         root = f"{self.bench.home}/{name}"
         parquet = write_silver_rows(Path(f"{root}.parquet"), self.bench.texts.take(count))
         self._empty(root)
-        self.children["groundswell"].ask("fill", root=root, parquet=str(parquet))
+        self.children["judges"].ask("fill", root=root, parquet=str(parquet))
         return Source(count, parquet, f"{root}/silver")
 
     def warm(self, warm: Source) -> dict[str, float]:
@@ -116,7 +111,7 @@ class Contest:
 
     def ours(self, source: Source, name: str) -> Spent:
         """Gold as the stream writes it."""
-        return self._merged("judge", source, self.root(OURS, name))
+        return self._merged("groundswell", source, self.root(OURS, name))
 
     def stand_in(self, source: Source, name: str) -> Spent:
         """The same without a model."""
@@ -159,17 +154,17 @@ class Contest:
 
     def _merged(self, do: str, source: Source, root: str) -> Spent:
         self._empty(root)
-        return self.children["groundswell"].spend(source.count, do, silver=source.silver, root=root)
+        return self.children["judges"].spend(source.count, do, silver=source.silver, root=root)
 
     def _empty(self, root: str) -> None:
         """Empty tables. They are made once and copied, as Spark takes seconds to make them."""
         empty = self.bench.home / "empty"
         if not empty.exists():
-            self.children["groundswell"].ask("tables", root=str(empty))
+            self.children["judges"].ask("tables", root=str(empty))
         shutil.copytree(empty, root)
 
-    def _appended(self, kind: str, source: Source, root: str, **setting: int) -> Spent:
-        return self.children[kind].spend(source.count, "judge", silver=source.silver, gold=f"{root}/gold", **setting)
+    def _appended(self, do: str, source: Source, root: str, **setting: int) -> Spent:
+        return self.children["judges"].spend(source.count, do, silver=source.silver, root=root, **setting)
 
 
 def _outcome(
@@ -177,27 +172,28 @@ def _outcome(
     rounds: list[Source],
 ) -> Outcome:  # fmt: skip
     agreeing = {name: contest.agreeing(name, rounds) for name in (OURS, MLFLOW, PIPELINE)}
-    asked = contest.children["groundswell"].ask("asked")
-    rates = {name: [one.rows / one.wall_s / cpu_quota() for one in costs] for name, costs in spent.items()}
-    cpu = {name: [1000 * one.cpu_s / one.rows for one in costs] for name, costs in spent.items()}
+    asked = contest.children["judges"].ask("asked")
+    rates = {name: [one.rows / one.wall_s / cpu_quota() for one in spent[name]] for name in SHOWN}
+    cpu = {name: [1000 * one.cpu_s / one.rows for one in spent[name]] for name in SHOWN}
 
     def row(name: str) -> list[str]:
         costs = spent[name]
         parts = [[1000 * one.jvm_s / one.rows for one in costs], [1000 * one.python_s / one.rows for one in costs]]
         figures = [figure(values) for values in (rates[name], cpu[name], *parts, [one.wall_s for one in costs])]
-        return [name, *figures, f"{first[name]:.1f}", f"{agreeing[name]:.2%}" if name in agreeing else ""]
+        cold = f"{first[name]:.1f}" if name in first else ""
+        return [name, *figures, cold, f"{agreeing[name]:.2%}" if name in agreeing else ""]
 
     peers = {BULK: OF_BULK, MLFLOW: TIMES_MLFLOW, PIPELINE: TIMES_PIPELINE}
     goals = [Goal(f"{OURS} / {peer}, rows/s", ratios(rates[OURS], rates[peer]), goal) for peer, goal in peers.items()]
     goals += [Goal(f"{peer} / {OURS}, CPU s a row", ratios(cpu[peer], cpu[OURS])) for peer in peers]
-    tried = "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items())
+    tried = "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items()) or "no other was tried"
     notes = [
         f"{bench.rows:,} rows a round, texts of official test tweets with a number at the end, so that no text comes twice and "
         f"no kept answer helps; {cpu_quota()} cores, all of them for whoever has its turn.",
         f"From a Silver table to a new Gold table of one day. {OURS} takes the change feed, keeps the last of each id, judges "
-        "and merges; the peers read the table, judge and append, which is less.",
-        f"Before that each judged {min(bench.rows, WARM_ROWS):,} rows twice; the first time, which loads model and classes, is "
-        "shown.",
+        "and merges; the peers read the table, judge and append, which is less. One Spark session for all, workers for each.",
+        f"Before that each judged {min(bench.rows, WARM_ROWS):,} rows twice; the first time, which loads the model, is "
+        "shown. The judge that costs nothing is the first of all and pays for Spark's classes.",
         f'{MLFLOW}: the bundle with serving/pyfunc_model.py, env_manager="local"; on one machine MLflow loads the model anew in '
         "each task. ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Fastest of what was tried: "
         f"{contest.setting} (rows/s: {tried}).",
@@ -209,4 +205,4 @@ def _outcome(
         "rates": rates, "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()}, "first_s": first,
         "trials": trials, "agreeing": agreeing, "asked": asked,
     }  # fmt: skip
-    return Outcome(COLUMNS, [row(name) for name in spent], goals, notes, raw)
+    return Outcome(COLUMNS, [row(name) for name in SHOWN], goals, notes, raw)

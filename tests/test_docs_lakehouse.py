@@ -1,0 +1,124 @@
+"""docs/lakehouse.md: commands in `sh` blocks run in their order, all others are checked against what takes them."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+import typer
+
+from data.settings import CostSettings
+from orchestration.cli import app
+from orchestration.raw_tweets import REASONS, write_raw_tweets
+from serving import settings
+from serving.lakehouse import job
+from serving.lakehouse.tables import COLUMNS
+from tests.make import text_of
+from tests.models import tiny_bundle
+from tests.test_readme import BIN, ROOT
+
+PAGE = (ROOT / "docs" / "lakehouse.md").read_text(encoding="utf-8")
+RUN = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+SHOWN = re.findall(r"```\n(.*?)```", re.sub(r"```sh\n.*?```", "", PAGE, flags=re.DOTALL), flags=re.DOTALL)
+
+
+def commands(blocks: list[str]) -> list[list[str]]:
+    """The words of each command, without comments."""
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.mark.lakehouse
+@pytest.mark.timeout(400)
+def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path):
+    texts = [(text_of(label, n), label) for n in range(100) for label in ("negative", "neutral", "positive")]
+    start = datetime(2026, 1, 15, 6, tzinfo=UTC)
+    expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=3, start=start)
+    quick = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")} | {
+        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(quick),
+        "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory), "PATH": f"{BIN}:{os.environ['PATH']}",
+        "COLUMNS": "150",
+    }  # fmt: skip
+    said = {}
+    for words in commands(RUN):
+        found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert found.returncode == 0 and "Traceback" not in found.stderr, f"{words}\n{(found.stdout + found.stderr)[-3000:]}"
+        said[words[2]] = found.stdout
+    assert list(said) == ["run", "status", "views"]
+    assert "every record is accounted for" in said["status"] and f"{expected.silver:,}" in said["status"]
+    assert len(list((tmp_path / "plots").iterdir())) >= 3
+    assert (tmp_path / "var" / "lakehouse" / "gold" / "event_date=2026-01-15").is_dir()
+
+
+def options(*names: str) -> set[str]:
+    """What a command of `groundswell` takes, or what all commands of a group take."""
+    command = typer.main.get_command(app)
+    for name in names:
+        command = getattr(command, "commands", {}).get(name)
+        assert command is not None, names
+    ones = getattr(command, "commands", {"": command}).values()
+    return {option for one in ones for parameter in one.params for option in parameter.opts}
+
+
+def test_every_other_command_is_one_that_is_there_with_options_that_it_takes():
+    inline = commands([code for code in re.findall(r"`([^`\n]+)`", PAGE) if code.startswith("groundswell ")])
+    shown = [words for words in commands(SHOWN) if words[0] == "groundswell"]
+    assert len(shown) >= 8
+    for words in shown + inline:
+        name = words[1 : 3 if words[1] == "lakehouse" else 2]
+        assert {word for word in words if word.startswith("--")} <= options(*name), words
+
+
+def test_the_options_said_in_passing_are_the_lakehouse_s():
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split("## On a cluster")[0]
+    said = {word for code in re.findall(r"`([^`\n]+)`", prose) for word in code.split() if word.startswith("--")}
+    assert {"--once", "--every", "--judge", "--source"} <= said <= options("lakehouse")
+
+
+def test_the_submitted_job_takes_its_arguments_and_its_packages_are_those_of_the_pom():
+    (submit,) = [words for words in commands(SHOWN) if words[0] == "spark-submit"]
+    at = submit.index("serving/lakehouse/job.py")
+    asked = job.parser().parse_args(submit[at + 1 :])
+    assert asked.command == "run" and asked.every == 60 and asked.bundle.startswith("s3a://")
+    pom = (ROOT / "serving" / "lakehouse" / "pom.xml").read_text(encoding="utf-8")
+    for name, version in re.findall(r"<([\w.]+\.version)>([^<]+)<", pom):
+        pom = pom.replace(f"${{{name}}}", version)
+    pattern = r"<dependency><groupId>([^<]+)</groupId><artifactId>([^<]+)</artifactId><version>([^<]+)</version>"
+    wanted = {":".join(found) for found in re.findall(pattern, pom)}
+    packages = set(submit[submit.index("--packages") + 1].split(","))
+    assert packages <= wanted
+    assert {one.split(":")[1].split("_")[0] for one in packages} == {"delta-spark", "spark-sql-kafka-0-10", "hadoop-aws"}
+
+
+def test_tables_columns_and_reasons_are_named():
+    rows = dict(re.findall(r"^\| `(bronze|silver|silver_rejected|gold)` \| (.*) \|$", PAGE, flags=re.MULTILINE))
+    named = {layer: set(re.findall(r"`(\w+)`", row)) for layer, row in rows.items()}
+    named["gold"] |= named["silver"] - {"cleaned"}
+    for layer, columns in COLUMNS.items():
+        have = set(re.findall(r"(?:^|, )(\w+) (?:STRING|BINARY|MAP|INT|BIGINT|TIMESTAMP|DATE|ARRAY|STRUCT|DOUBLE)", columns))
+        assert named[layer] >= have, layer
+    reasons = set(re.findall(r"`([\w ]+)`", PAGE.split("| reason | |")[1].split("**Which copy wins")[0]))
+    assert set(REASONS.values()) | {"duplicate", "superseded"} <= reasons
+
+
+def test_settings_assets_and_files_it_names_are_there():
+    for section, field in re.findall(r"GROUNDSWELL_([A-Z]+)__([A-Z_]+)", PAGE):
+        assert field.lower() in getattr(settings, f"{section.title()}Settings").model_fields, field
+    assets = (ROOT / "orchestration" / "assets" / "lakehouse.py").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:lake|report)_\w+__\w+)`", PAGE)
+    assert len(set(names)) == 6 and all(name in assets for name in names)
+    for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
+        assert (ROOT / "docs" / link).exists(), link
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in targets for target in re.findall(r"`make ([\w-]+)`", PAGE))
+
+
+def test_the_price_of_a_year():
+    hours = 365e6 / 200 / 3600
+    price = CostSettings.model_fields["cpu_hour_usd"].default
+    for words in (f"{hours:.0f} hours", f"{hours / 32:.0f} hours", f"${price}", f"{hours:.0f} × ${price} = ${hours * price:.0f}"):
+        assert words in PAGE, words
