@@ -29,6 +29,13 @@ def _unescape(match: re.Match[str]) -> str:
     return '"' if match.group(0) == '\\"' else " "
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing readable is left of a text when it is cleaned: white space, control characters, zero width. Mostly 1 µs."""
+    if "&" not in text and "\\" not in text and any(map(str.isalnum, text)):
+        return False  # cleaning takes no letter away and no digit, but for what it decodes
+    return clean(text) == ""
+
+
 def clean(text: str) -> str:
     r"""Make a raw text ready for a tokenizer.
 

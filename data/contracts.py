@@ -7,6 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data.cleaning import is_blank
+
 MAX_TEXT_CHARS = 10_000
 """Of an event."""
 MAX_DOCUMENT_CHARS = 100_000
@@ -32,7 +34,7 @@ class Event(BaseModel):
     def _readable(cls, text: str) -> str:
         if "\x00" in text:
             raise ValueError("text holds null bytes")
-        if not text.strip():
+        if is_blank(text):
             raise ValueError("text is blank")
         return text
 

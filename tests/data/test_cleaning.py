@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.cleaning import clean, normalise
+from data.cleaning import clean, is_blank, normalise
 
 PIECES = st.sampled_from(
     ["&amp;", "&lt;", "&#39;", "&",
@@ -32,6 +32,11 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 )
 def test_what_cleaning_does(raw, cleaned):
     assert clean(raw) == cleaned
+
+
+@given(TEXTS)
+def test_a_text_is_blank_if_nothing_is_left_of_it(text):
+    assert is_blank(text) == (clean(text) == "")
 
 
 @given(TEXTS)

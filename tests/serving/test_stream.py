@@ -73,6 +73,7 @@ def test_what_is_wrong_with_a_message_is_named():
     assert decode(None) == "empty message"
     assert "id" in str(decode(b'{"text": "x"}'))
     assert "text" in str(decode(b'{"id": "1", "text": 5}'))
+    assert "blank" in str(decode(json.dumps({**event(1), "text": "\u200b\ufeff"}).encode()))
     assert "future" in str(decode(json.dumps({**event(1), "future": 1}).encode()))
     assert isinstance(decode(json.dumps(event(1)).encode()), Event)
 
