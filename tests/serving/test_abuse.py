@@ -165,6 +165,9 @@ def test_at_twice_its_capacity_some_are_refused_at_once_and_the_others_answered_
         ask_at(url, tmp_path, 2 * capacity, 3)  # buffers grow to their size once
         before = memory_mib(process)
         found = ask_at(url, tmp_path, 2 * capacity, seconds)
+        if not found["refused_ms"]:  # others used this machine while it was measured: it can do what it just did
+            capacity = len(found["ms"]) / seconds
+            found = ask_at(url, tmp_path, 2 * capacity, seconds)
         answered, refused = sorted(found["ms"]), sorted(found["refused_ms"])
         p99, grown = answered[int(0.99 * len(answered))], memory_mib(process) - before
         print(f"{capacity:.0f}/s; {len(answered)} answered, p99 {p99:.0f} ms; {len(refused)} refused; {grown:+.0f} MiB")

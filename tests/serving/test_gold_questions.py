@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from tenacity import Retrying, stop_after_attempt
 from websockets.sync.client import connect as dial
 
 from data.errors import WarehouseError
@@ -138,6 +139,14 @@ def same(found, wanted):
             assert mine[name] == (pytest.approx(value, abs=near[name]) if name in near else value), name
 
 
+def both_say(gold, warehouse, question, **given):
+    """The same; where a panel shows the last hour, a row may leave it between the two questions, so they are asked once more."""
+    moves = given["since"] is None
+    for attempt in Retrying(stop=stop_after_attempt(3 if moves else 1), reraise=True):
+        with attempt:
+            same(ask(gold, question, **given), ask_warehouse(warehouse, question, **given))
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("every", ["second", "minute", "hour"])
 @pytest.mark.parametrize("span", SPANS)
@@ -146,7 +155,7 @@ def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, e
     given = {"since": span[0], "until": span[1], "source": source, "every": every}
     for question, more in (("distribution", {}), ("volume", {}), ("sources", {}), ("sources", {"limit": 2}), ("trend", {}),
                            ("trend", {"by": "source"})):  # fmt: skip
-        same(ask(gold, question, **given, **more), ask_warehouse(warehouse, question, **given, **more))
+        both_say(gold, warehouse, question, **given, **more)
     assert source or span == SPANS[-1] or ask(gold, "sources", **given), "there is something to compare"
 
 
@@ -158,7 +167,7 @@ def test_what_is_listed_is_the_same(gold, warehouse, span, source):
     asked = [("messages", {"label": label, "limit": 7}) for label in LABELS] + [("messages", {"limit": 1000}), ("trend", {})]
     for question, more in [*asked, ("top_negative", {"limit": 20}), ("versions", {}), ("versions", {"limit": 1}), ("latency", {}),
                            ("latency", {"limit": 1}), ("alerts", {})]:  # fmt: skip
-        same(ask(gold, question, **given, **more), ask_warehouse(warehouse, question, **given, **more))
+        both_say(gold, warehouse, question, **given, **more)
 
 
 @pytest.mark.integration

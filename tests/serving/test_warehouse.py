@@ -301,7 +301,7 @@ def test_reads_of_two_million_rows_skip_what_they_do_not_need(large, topic):
 # Migrations
 
 
-def _old_rows(client, count=1000, days=150):
+def _old_rows(client, days, count=1000):
     """Rows in the table as it was before the stream, some of them twice."""
     old = (
         client.query(
@@ -363,15 +363,16 @@ def _tables(client):
     return {row[0] for row in client.query("SHOW TABLES").result_rows}
 
 
-def _upgrade_from_the_first(client, monkeypatch):
+def _upgrade_from_the_first(client, monkeypatch, days):
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "pending", lambda client: pending(client)[:1])
         assert migrate(client) == ALL[:1]
-    _old_rows(client)
+    _old_rows(client, days)
 
 
 def test_rows_of_the_first_schema_come_along_and_are_counted(empty, monkeypatch):
-    _upgrade_from_the_first(empty, monkeypatch)
+    # More days, each a partition, than ClickHouse takes in one block unless it is told to.
+    _upgrade_from_the_first(empty, monkeypatch, days=101)
     assert migrate(empty) == ALL[1:]
     _check_old(empty)
     assert _totals(empty, "rollup_hour") == _message_totals(empty)
@@ -396,7 +397,7 @@ class _Cut(Exception):
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, way):
     """Cut off before and after each statement in turn, then once more to the end: no row is lost or counted twice."""
-    _upgrade_from_the_first(empty, monkeypatch)
+    _upgrade_from_the_first(empty, monkeypatch, days=5)  # an index is built part by part, some tenth of a second each
     if way == "down":
         while _newest(empty) != name:
             roll_back(empty) if _newest(empty) > name else _next(empty, monkeypatch)

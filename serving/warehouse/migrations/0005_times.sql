@@ -6,6 +6,4 @@ ALTER TABLE predictions ADD INDEX IF NOT EXISTS produced_range produced_at TYPE 
 
 ALTER TABLE predictions ADD INDEX IF NOT EXISTS event_range event_at TYPE minmax GRANULARITY 1;
 
-ALTER TABLE predictions MATERIALIZE INDEX produced_range;
-
-ALTER TABLE predictions MATERIALIZE INDEX event_range;
+ALTER TABLE predictions MATERIALIZE INDEX produced_range, MATERIALIZE INDEX event_range;
