@@ -127,6 +127,7 @@ def _show_layers(console: Console, lake: "Lakehouse") -> None:
 def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     table = Table("", "", box=None, show_header=False, title=title, title_justify="left", title_style="bold")
     table.columns[0].style, table.columns[0].no_wrap = "dim", True
+    table.columns[0].min_width = max((len(left) for left, _ in rows), default=0)  # else the texts take its room
     table.columns[1].no_wrap, table.columns[1].overflow = True, "ellipsis"
     for left, right in rows:
         table.add_row(escape(left), escape(right.replace("\n", " ")))

@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from data.settings import project_root
 from orchestration.jars import need_java
 from orchestration.layout import Layout
 from serving.lakehouse.paths import for_deltalake, root_of, storage_options, table
+from serving.lakehouse.status import cause
 
 State = Literal["ok", "optional", "missing"]
 
@@ -105,9 +105,8 @@ def _lakehouse() -> Finding:
             return Finding("lakehouse", "optional", f"none yet in {root}", "groundswell lakehouse run --once --source <folder>")
         opened = DeltaTable(gold, storage_options=options)
     except Exception as error:  # deltalake raises whatever its storage said
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        said = [line.strip(" ↳") for line in plain.splitlines() if line.strip()][-1][:200]  # the cause of all the others
-        return Finding("lakehouse", "missing", f"{root} cannot be read: {said}", "look at GROUNDSWELL_LAKEHOUSE__ROOT and AWS_*")
+        found = f"{root} cannot be read: {cause(error)}"
+        return Finding("lakehouse", "missing", found, "look at GROUNDSWELL_LAKEHOUSE__ROOT and AWS_*")
     written = datetime.fromtimestamp(opened.history(1)[0]["timestamp"] / 1000, UTC)
     return Finding("lakehouse", "ok", f"{root}, Gold's version {opened.version()} of {written:%Y-%m-%d %H:%M} UTC")
 

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from data.errors import LakehouseError, SettingsError
+from data.errors import SettingsError
 from orchestration.jars import need_java, spark_jars
 from orchestration.layout import Layout
 from orchestration.progress import report
 from serving.bundle import Bundle, alias_bundle, read_bundle, served_bundle
+from serving.lakehouse.locks import alone
 from serving.lakehouse.paths import root_of
 from serving.settings import LakehouseSettings
 
 if TYPE_CHECKING:
     from serving.lakehouse.run import Lakehouse
-
-RUNNING = "driver.lock"
 
 
 @contextmanager
@@ -53,33 +52,6 @@ def lakehouse(console: Console | None = None, **settings: Any) -> Iterator["Lake
             yield Lakehouse(spark, root, given)
         finally:
             spark.stop()
-
-
-@contextmanager
-def alone(root: str) -> Iterator[None]:
-    """Let no other driver of this machine write to the tables in the block.
-
-    Raises:
-        LakehouseError: Another one does.
-    """
-    from filelock import FileLock, Timeout
-
-    if "://" in root:
-        yield  # a bucket has no locks: one driver is the job's own business
-        return
-    Path(root).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(Path(root) / RUNNING, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise LakehouseError(
-            f"Another `groundswell lakehouse run` writes to {root}.",
-            remedy="Stop it (Ctrl-C or SIGTERM) first, or use another root.",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def need_source(settings: LakehouseSettings) -> str:

@@ -76,7 +76,8 @@ def status(as_json: AsJson = False) -> None:
             f"Not settled yet: {found.behind_silver:,} records, {found.behind_gold:,} rows not judged.", highlight=False
         )
     else:
-        console.print("Bronze = Silver + aside, Gold = Silver: every record is accounted for.")
+        bronze = f"Bronze and {found.forgotten:,} old records that it forgot" if found.forgotten else "Bronze"
+        console.print(f"{bronze} = Silver + aside, Gold = Silver: every record is accounted for.", highlight=False)
 
 
 @lakehouse_app.command()

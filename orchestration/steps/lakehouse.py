@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from data.errors import LakehouseError, SettingsError
 from data.expectations import ValidationReport, validate_messages
 from data.labels import LABEL_IDS, LABELS
-from orchestration.lakehouse import alone, lakehouse, need_source
+from orchestration.lakehouse import lakehouse, need_source
 from orchestration.layout import Layout
 from orchestration.progress import report
 from serving.bundle import served_bundle
+from serving.lakehouse.locks import alone
 from serving.lakehouse.paths import Layer, for_deltalake, root_of, storage_options, table
 from serving.lakehouse.reconcile import Reconciliation, reconcile
 from serving.lakehouse.run import run_once
@@ -124,11 +125,6 @@ def keep_tidy(layout: Layout) -> "list[Kept] | None":
 def count_tables(layout: Layout) -> LakehouseStatus:
     """How the tables stand; see `read_status`."""
     return read_status(root(layout))
-
-
-def forgets() -> bool:
-    """Whether Bronze is told to forget what is old; then it holds fewer records than Silver was made of."""
-    return LakehouseSettings.load().keep_raw_days is not None
 
 
 def rows_came_at(layout: Layout, layer: Layer) -> datetime | None:

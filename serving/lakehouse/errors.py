@@ -39,12 +39,13 @@ _KNOWN = (
         "Look at GROUNDSWELL_STREAM__BOOTSTRAP and GROUNDSWELL_STREAM__TOPIC; the same command goes on.",
     ),
     _Known(
-        "UnknownHostException|Connect to .* failed|Connection refused|ConnectException|Unable to execute HTTP request",
+        "UnknownHostException|Connect to .* failed|Connection refused|ConnectException|Unable to execute HTTP request"
+        "|httpx\\.(Connect|Read|Write|Pool)(Error|Timeout)",
         "A server does not answer.",
         "Is it running, and its address right (AWS_ENDPOINT_URL_S3, GROUNDSWELL_LAKEHOUSE__API_URL)? The same command goes on.",
     ),
     _Known(
-        "DELTA_DIFFERENT_DELTA_TABLE|differentDeltaTable|DELTA_CHANGE_TABLE_FEED_DISABLED",
+        "DELTA_DIFFERENT_DELTA_TABLE|differentDeltaTable|used to read from another Delta table|DELTA_CHANGE_TABLE_FEED_DISABLED",
         "The checkpoint belongs to another table: the one it followed was removed and made anew.",
         "Move that layer's folder in checkpoints/ and the tables behind it away, and run again: they are made anew.",
     ),

@@ -97,22 +97,30 @@ def _kept(lent: "SparkSession") -> dict[str, str]:
 def _run(lake: "Lakehouse", asked: argparse.Namespace, folder: Path) -> None:
     from dataclasses import replace
 
-    from serving.lakehouse.run import local_source, run_on, run_once
+    from serving.lakehouse.locks import alone
+    from serving.lakehouse.run import local_source, run_once
 
     if lake.settings.judge == "bundle":
         bundle = open_bundle(lake.spark, asked.bundle, folder)
         lake = replace(lake, bundle=lambda: bundle)
     source = local_source(lake.settings.source or "")
-    if asked.once:
-        run_once(lake, source)
-        return
+    with alone(lake.root):
+        if asked.once:
+            run_once(lake, source)
+        else:
+            _run_on(lake, source, asked.every)
+
+
+def _run_on(lake: "Lakehouse", source: str, every_s: float) -> None:
+    from serving.lakehouse.run import run_on
+
     stop = threading.Event()
     # Python takes signals in its main thread only, and Databricks may call from another.
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     _say(f"Reading {source}; SIGTERM to this process stops after the running batch.")
-    run_on(lake, source, every_s=asked.every, stop=stop)
+    run_on(lake, source, every_s=every_s, stop=stop)
     _say("Stopped; the same job goes on from here.")
 
 

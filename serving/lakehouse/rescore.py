@@ -11,7 +11,7 @@ from serving.lakehouse import gold
 from serving.lakehouse.errors import explained
 from serving.lakehouse.judge import bundle_udf
 from serving.lakehouse.paths import table
-from serving.lakehouse.writing import again
+from serving.lakehouse.writing import commit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -66,18 +66,14 @@ def _judge_day(spark: "SparkSession", path: str, bundle: Bundle, rows_of_day, da
     judged = judged.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         if count := judged.count():
-            for attempt in again():
-                with attempt:
-                    same = (
-                        (F.col("t.id") == F.col("s.id"))
-                        & (F.col("t.copy") == F.col("s.copy"))
-                        & (F.col("t.event_date") == F.lit(day))
-                    )
-                    merging = DeltaTable.forPath(spark, path).alias("t").merge(judged.alias("s"), same)
-                    both = F.when(F.col("t.answers").isNull(), F.col("s.answers")).otherwise(
-                        F.map_concat("t.answers", "s.answers")
-                    )
-                    merging.whenMatchedUpdate(condition="s.answers IS NOT NULL", set={"answers": both}).execute()
+            same = (F.col("t.id") == F.col("s.id")) & (F.col("t.copy") == F.col("s.copy")) & (F.col("t.event_date") == F.lit(day))
+            both = F.when(F.col("t.answers").isNull(), F.col("s.answers")).otherwise(F.map_concat("t.answers", "s.answers"))
+
+            def merge() -> None:
+                merging = DeltaTable.forPath(spark, path).alias("t").merge(judged.alias("s"), same)
+                merging.whenMatchedUpdate(condition="s.answers IS NOT NULL", set={"answers": both}).execute()
+
+            commit(path, merge)
         return count
     finally:
         judged.unpersist()
@@ -89,8 +85,10 @@ def _make_current(spark: "SparkSession", path: str, version: str, rows_of_day) -
     answer = F.col("answers").getItem(version)
     given = {name: answer.getField(name) for name in (*gold.SCORES, "predicted_at")}
     other = ~F.col("model_version").eqNullSafe(F.lit(version))
-    for attempt in again():
-        with attempt:
-            DeltaTable.forPath(spark, path).update(
-                rows_of_day & answer.isNotNull() & other, {**given, "model_version": F.lit(version)}
-            )
+
+    def update() -> None:
+        DeltaTable.forPath(spark, path).update(
+            rows_of_day & answer.isNotNull() & other, {**given, "model_version": F.lit(version)}
+        )
+
+    commit(path, update)

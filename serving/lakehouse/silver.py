@@ -102,16 +102,12 @@ def _reading_udf() -> Any:
     return reading
 
 
-def settle(conformed: "DataFrame", before: "DataFrame") -> tuple["DataFrame", "DataFrame"]:
-    """Which copy of each id wins, and which rows go aside.
+def ranked(conformed: "DataFrame", before: "DataFrame") -> "DataFrame":
+    """Every copy of each id, the winner first: what `winners` and `aside` are taken from.
 
     Args:
         conformed: From `conform`.
         before: The rows of Silver whose ids are among them.
-
-    Returns:
-        Rows for Silver that are new or greater than the copy there; rows for the side table with their reason: those that are no
-        message, and each copy that lost, be it in `conformed` or in `before`. A copy that is in both counts once.
     """
     now = conformed.where(F.col("reason").isNull()).withColumn("known", F.lit(False))
     known = before.select(
@@ -119,19 +115,26 @@ def settle(conformed: "DataFrame", before: "DataFrame") -> tuple["DataFrame", "D
         F.lit(None).cast("string").alias("reason"), F.lit(True).alias("known"),
     )  # fmt: skip
     order = Window.partitionBy("id").orderBy(F.col("copy").desc(), F.col("known").desc())
-    content = F.struct(*CONTENT)
-    ranked = now.unionByName(known).select(
+    return now.unionByName(known).select(
         "*",
         F.row_number().over(order).alias("rank"),
         F.lag("copy").over(order).alias("above"),
-        F.lag(content).over(order).alias("content_above"),
+        F.lag(F.struct(*CONTENT)).over(order).alias("content_above"),
     )
-    winners = ranked.where((F.col("rank") == 1) & ~F.col("known")).drop(*_HELP)
+
+
+def winners(ranked: "DataFrame") -> "DataFrame":
+    """Rows for Silver that are new or greater than the copy there."""
+    return ranked.where((F.col("rank") == 1) & ~F.col("known")).drop(*_HELP)
+
+
+def aside(conformed: "DataFrame", ranked: "DataFrame") -> "DataFrame":
+    """Rows for the side table with their reason: what is no message, and each copy that lost, new or in Silver; once, if both."""
     lost = ranked.where((F.col("rank") > 1) & (F.col("copy") != F.col("above"))).withColumn(
-        "reason", F.when(content.eqNullSafe(F.col("content_above")), "duplicate").otherwise("superseded")
+        "reason", F.when(F.struct(*CONTENT).eqNullSafe(F.col("content_above")), "duplicate").otherwise("superseded")
     )
-    aside = conformed.where(F.col("reason").isNotNull()).unionByName(lost.drop("rank", "above", "content_above", "known"))
-    return winners, aside.select("reason", "id", "raw", "rescued", "copy", F.lit(datetime.now(UTC)).alias("rejected_at"))
+    rows = conformed.where(F.col("reason").isNotNull()).unionByName(lost.drop("rank", "above", "content_above", "known"))
+    return rows.select("reason", "id", "raw", "rescued", "copy", F.lit(datetime.now(UTC)).alias("rejected_at"))
 
 
 _HELP = ("rank", "above", "content_above", "known", "raw", "rescued", "reason")

@@ -1,5 +1,6 @@
 """How the tables stand, read without Spark."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,6 +8,9 @@ import pyarrow as pa
 
 from data.errors import LakehouseError
 from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
+
+FORGOTTEN = "groundswell-forgotten"
+"""The transaction in Bronze's log whose number is how many records housekeeping ever removed; Delta keeps it with the table."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class LakehouseStatus:
     """Rows of Gold by the version that judged them."""
     newest: datetime | None
     """Event time of the newest row of Gold."""
+    forgotten: int
+    """Records that Bronze no longer has, because they are older than `keep_raw_days`."""
 
     def rows(self, layer: Layer) -> int:
         """Rows of a table."""
@@ -43,7 +49,7 @@ class LakehouseStatus:
     @property
     def behind_silver(self) -> int:
         """Records of Bronze that are neither in Silver nor aside yet; 0 when Silver has caught up."""
-        return self.rows("bronze") - self.rows("silver") - self.rows("silver_rejected")
+        return self.rows("bronze") + self.forgotten - self.rows("silver") - self.rows("silver_rejected")
 
     @property
     def behind_gold(self) -> int:
@@ -58,7 +64,7 @@ def read_status(root: str) -> LakehouseStatus:
     Raises:
         LakehouseError: There are no tables.
     """
-    tables, columns = [], {}
+    tables, columns, forgotten = [], {}, 0
     for layer in reversed(LAYERS):
         opened = open_table(root, layer)
         actions: dict[str, list[int]] = pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
@@ -70,33 +76,55 @@ def read_status(root: str) -> LakehouseStatus:
                 datetime.fromtimestamp(written / 1000, UTC),
             )
         )  # fmt: skip
+        if layer == "bronze":
+            forgotten = forgotten_records(opened)
         if layer in {"gold", "silver_rejected"}:
             names = ["model_version", "event_at"] if layer == "gold" else ["reason"]
             columns[layer] = opened.to_pyarrow_table(columns=names)
     gold = columns["gold"]
     newest = max((time for time in gold["event_at"].to_pylist() if time), default=None) if gold.num_rows else None
     return LakehouseStatus(
-        root, tables[::-1], _counts(columns["silver_rejected"]["reason"]), _counts(gold["model_version"]), newest
+        root, tables[::-1], _counts(columns["silver_rejected"]["reason"]), _counts(gold["model_version"]), newest, forgotten
     )
+
+
+def forgotten_records(bronze) -> int:
+    """How many records housekeeping has ever removed from Bronze, a table of `open_table`."""
+    return bronze.transaction_version(FORGOTTEN) or 0
 
 
 def open_table(root: str, layer: Layer):
     """The newest version of a table, a `deltalake.DeltaTable`.
 
     Raises:
-        LakehouseError: It is not there.
+        LakehouseError: It is not there, or the place cannot be reached.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
     path = table(root, layer)
     try:
-        return DeltaTable(for_deltalake(path), storage_options=storage_options(path))
-    except (TableNotFoundError, OSError) as error:
+        return DeltaTable(for_deltalake(path), storage_options=storage_options(path) | (QUICK if "://" in path else {}))
+    except TableNotFoundError as error:
         raise LakehouseError(
-            f"There is no table {path}.", found=str(error).splitlines()[0], expected="a lakehouse that has run once",
+            f"There is no table {path}.", found=cause(error), expected="a lakehouse that has run once",
             remedy="groundswell lakehouse run --once --source <...> makes it; another place: GROUNDSWELL_LAKEHOUSE__ROOT.",
         ) from error  # fmt: skip
+    except Exception as error:  # deltalake raises whatever its storage said
+        raise LakehouseError(
+            f"The table {path} cannot be read.", found=cause(error),
+            remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
+        ) from error  # fmt: skip
+
+
+QUICK = {"connect_timeout": "3s", "max_retries": "2", "retry_timeout": "20s"}
+"""For deltalake: by default it asks a bucket that does not answer for minutes."""
+
+
+def cause(error: Exception) -> str:
+    """What was at the bottom of an error of deltalake, which tells the way up above it."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return ([line.strip(" ↳") for line in plain.splitlines() if line.strip()] or [type(error).__name__])[-1][:300]
 
 
 def _counts(column) -> dict[str, int]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 from data.errors import LakehouseError
 from serving.lakehouse.errors import explained
+from serving.lakehouse.locks import committing
 from serving.lakehouse.paths import Layer, table
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def _ensure(spark: "SparkSession", path: str, layer: Layer, columns: str) -> Non
         for name, by_layer in _PROPERTIES.items():
             if layer in by_layer:
                 making = making.property(name, by_layer[layer])
-        making.execute()
+        with committing(path):
+            making.execute()
         return
     found = {field.name: field.dataType for field in spark.read.format("delta").load(path).schema}
     wrong = [field.name for field in expected if found.get(field.name) != field.dataType]

@@ -7,10 +7,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from serving.lakehouse import gold, silver
 from serving.lakehouse.bronze import as_bronze
+from serving.lakehouse.locks import committing
 from serving.lakehouse.paths import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from pyspark.sql import DataFrame, SparkSession
@@ -32,10 +33,10 @@ def write_bronze(root: str, lines: "DataFrame", app: str, batch: int) -> None:
 
 
 def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
-    """Settle rows of Bronze and merge the winners.
+    """Settle rows of Bronze: merge the winners, or append them where none of their ids is there.
 
     The side table comes first: a crash between the two is healed when the batch runs again, since the side table then skips it
-    and the merge has not seen it.
+    and Silver has not seen it.
     """
     spark = bronze.sparkSession
     from pyspark import StorageLevel
@@ -46,13 +47,19 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
         there = spark.read.format("delta").load(table(root, "silver"))
         ids = conformed.where(F.col("reason").isNull()).select("id").distinct()
         before = there.where(F.col("id").between(F.lit(low), F.lit(high))).join(ids, "id", "left_semi")
-        winners, aside = silver.settle(conformed, before)
-        winners = winners.persist(StorageLevel.MEMORY_AND_DISK)
+        ranked = silver.ranked(conformed, before).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            _append(aside, table(root, "silver_rejected"), app, batch)
-            _merge(spark, table(root, "silver"), winners, low, high)
+            _append(silver.aside(conformed, ranked), table(root, "silver_rejected"), app, batch)
+            if low is None:
+                return  # no message among them: no empty version of Silver for Gold to read
+            winners = silver.winners(ranked)
+            if ranked.where("known").isEmpty():
+                # None of these ids is there: nothing to compare with. Twice the same batch finds them, and comes to the merge.
+                commit(table(root, "silver"), lambda: winners.write.format("delta").mode("append").save(table(root, "silver")))
+            else:
+                _merge(spark, table(root, "silver"), winners, low, high)
         finally:
-            winners.unpersist()
+            ranked.unpersist()
     finally:
         conformed.unpersist()
 
@@ -74,7 +81,7 @@ def write_gold(root: str, changes: "DataFrame", judge: "Callable[..., Any]") -> 
 
 def _append(rows: "DataFrame", path: str, app: str, batch: int) -> None:
     writer = rows.write.format("delta").mode("append").option("txnAppId", f"{app}").option("txnVersion", batch)
-    writer.save(path)
+    commit(path, lambda: writer.save(path))
 
 
 def _merge(spark: "SparkSession", path: str, rows: "DataFrame", low: str | None, high: str | None) -> None:
@@ -84,21 +91,28 @@ def _merge(spark: "SparkSession", path: str, rows: "DataFrame", low: str | None,
         return
     # The range lets Delta leave out files by their statistics, as ids rise with time in most sources.
     same = (F.col("t.id") == F.col("s.id")) & F.col("t.id").between(low, high)
-    for attempt in again():
-        with attempt:
-            merging = DeltaTable.forPath(spark, path).alias("t").merge(rows.alias("s"), same)
-            merging = merging.whenMatchedUpdateAll(condition="s.copy > t.copy")
-            merging.whenNotMatchedInsertAll().execute()
+
+    def merge() -> None:
+        merging = DeltaTable.forPath(spark, path).alias("t").merge(rows.alias("s"), same)
+        merging = merging.whenMatchedUpdateAll(condition="s.copy > t.copy")
+        merging.whenNotMatchedInsertAll().execute()
+
+    commit(path, merge)
 
 
-def again() -> "Iterator[Any]":
-    """Attempts at a commit that another one may have overtaken."""
-    return iter(
-        Retrying(
-            stop=stop_after_attempt(ATTEMPTS), wait=wait_random_exponential(multiplier=0.2, max=5),
-            retry=retry_if_exception(_overtaken), reraise=True,
-        )
+def commit(path: str, write: "Callable[[], object]") -> None:
+    """Let `write` commit to a table, alone on this machine; where storage is shared, again when another commit overtook it.
+
+    Raises:
+        LakehouseError: Others kept the table for `locks.WAIT_S`.
+    """
+    attempts = Retrying(
+        stop=stop_after_attempt(ATTEMPTS), wait=wait_random_exponential(multiplier=0.2, max=5),
+        retry=retry_if_exception(_overtaken), reraise=True,
     )  # fmt: skip
+    for attempt in attempts:
+        with attempt, committing(path):
+            write()
 
 
 def _overtaken(error: BaseException) -> bool:

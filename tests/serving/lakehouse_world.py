@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ QUICK = {
     # A short run is over before the better compiler and generated code pay for themselves.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.driver.memory": "1g",
 }
@@ -60,12 +62,14 @@ class Tables:
     root: str
     bundle: Bundle
     files_per_batch: int = 100
+    more: dict[str, Any] = field(default_factory=dict)
+    """Settings beside these."""
 
     @property
     def lake(self):
         from serving.lakehouse.run import Lakehouse
 
-        given = settings(root=self.root, files_per_batch=self.files_per_batch)
+        given = settings(root=self.root, files_per_batch=self.files_per_batch, **self.more)
         return Lakehouse(self.spark, self.root, given, lambda: self.bundle)
 
     def make(self) -> "Tables":
@@ -130,12 +134,12 @@ def start(environment: dict[str, str], *arguments: str, log: Path) -> subprocess
 
 
 @contextmanager
-def s3() -> Iterator[str]:
-    """The address of an S3 stand-in (moto) with any credentials; its buckets go with it."""
+def s3(**environment: str) -> Iterator[str]:
+    """The address of an S3 stand-in (moto), whose buckets go with it. Any credentials do, if its environment says no more."""
     port = spare_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:

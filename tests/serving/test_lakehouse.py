@@ -1,12 +1,14 @@
 """The lakehouse on real Spark, Delta, S3 (a stand-in) and Kafka: what came in is accounted for, whatever happens."""
 
+import contextlib
 import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from serving.lakehouse.paths import table
 from serving.lakehouse.status import read_status
 from tests.models import tiny_bundle
 from tests.serving.lakehouse_world import Tables, environment, rows_of, s3, session, start, texts
+from tests.serving.running import serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 # Not `copy.line`: it rises along a file, but where it begins depends on how files were dealt to tasks.
@@ -42,11 +45,13 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark():
-    with s3() as url, pytest.MonkeyPatch.context() as patch:
+    # The second one asks who we are, and knows nobody.
+    with s3() as url, s3(INITIAL_NO_AUTH_ACTION_COUNT="0") as closed, pytest.MonkeyPatch.context() as patch:
         for name, value in (_AWS | {"AWS_ENDPOINT_URL_S3": url}).items():
             patch.setenv(name, value)
-        # A bucket at an address where nobody answers.
-        with session(**{"spark.hadoop.fs.s3a.bucket.gone.endpoint": "http://127.0.0.1:9"}) as opened:
+        # A bucket at an address where nobody answers, and one that is not ours.
+        places = {"gone": "http://127.0.0.1:9", "closed": closed}
+        with session(**{f"spark.hadoop.fs.s3a.bucket.{name}.endpoint": at for name, at in places.items()}) as opened:
             yield opened
 
 
@@ -146,11 +151,13 @@ def test_the_same_micro_batch_twice_changes_nothing(big):
     write_gold(tables.root, changes.load(table(tables.root, "silver")), bundle_udf(tables.spark, tables.bundle))
     # A crash before the checkpoint is written: the same stream, the same number. The second time is the repeat.
     lines = tables.spark.createDataFrame([(bytearray(b"{}"), None, "t", 0, 7, datetime.now(UTC), 0)], _LINE)
+    version = read_status(tables.root).tables[1].version
     for _ in range(2):
         write_bronze(tables.root, lines, "again", 0)
         write_silver(tables.root, tables.read("bronze").where("topic = 't'"), "again", 0)
     assert tables.read("bronze").where("topic = 't'").count() == 1
     assert tables.read("silver_rejected").where("copy.origin = 't'").count() == 1
+    assert read_status(tables.root).tables[1].version == version, "nothing came for Silver, so it was not written"
     tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'bronze')}` WHERE topic = 't'")
     tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'silver_rejected')}` WHERE copy.origin = 't'")
     assert tables.counts() == counts
@@ -188,7 +195,6 @@ def test_a_table_that_somebody_else_wrote_is_refused_and_left_alone(spark, bundl
     assert spark.read.format("delta").load(table(root, "gold")).count() == 1
 
 
-@pytest.mark.lakehouse
 def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
     import shutil
 
@@ -203,7 +209,6 @@ def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
     assert tables.counts()["gold"] == 1
 
 
-@pytest.mark.lakehouse
 def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tables, tmp_path):
     broken = tiny_bundle(tmp_path / "broken", strength=3.0)
     sound, model = tables.bundle, (broken.directory / "model.onnx").read_bytes()
@@ -218,7 +223,6 @@ def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tabl
     assert tables.counts()["gold"] == 1
 
 
-@pytest.mark.lakehouse
 def test_s3_holds_records_and_tables(spark, bundle):
     import boto3
 
@@ -236,7 +240,6 @@ def test_s3_holds_records_and_tables(spark, bundle):
         tables.once("s3a://lake/raw")
 
 
-@pytest.mark.lakehouse
 def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
     began = time.monotonic()
     with pytest.raises(LakehouseError, match=r"(?s)A server does not answer.*s3a://gone"):
@@ -244,7 +247,53 @@ def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
     assert time.monotonic() - began < 60
 
 
+def test_a_bucket_that_is_not_ours_says_so(spark, bundle):
+    with pytest.raises(LakehouseError, match=r"(?s)S3 refuses us.*s3a://closed.*AWS_ACCESS_KEY_ID"):
+        Tables(spark, "s3a://closed/lake", bundle).make()
+
+
+def test_a_full_disk_stops_it_and_the_same_command_goes_on(spark, bundle, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    try:
+        tables = Tables(spark, str(disk / "lake"), bundle).make()
+        put(tmp_path / "raw", "1.json", *(tweet(str(number), text) for number, (text, _) in enumerate(texts(60))))
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        os.truncate(filler, filler.stat().st_size - 40_960)  # enough for a batch to begin
+        with pytest.raises(LakehouseError, match=r"(?s)The disk is full.*lakehouse maintain"):
+            tables.once(tmp_path / "raw")
+        filler.unlink()
+        tables.once(tmp_path / "raw")
+        assert tables.counts() == {"bronze": 60, "silver": 60, "silver_rejected": 0, "gold": 60}
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 @pytest.mark.lakehouse
+def test_the_api_judges_as_the_bundle_does(tables, tmp_path):
+    said = [text for text, _ in texts(300)]
+    put(tmp_path / "raw", "1.json", *(tweet(f"{number:03}", text) for number, text in enumerate(said)))
+    with serving(tables.bundle, tmp_path) as (client, _):
+        tables.more = {"judge": "api", "api_url": str(client.base_url)}
+        tables.once(tmp_path / "raw")
+    rows = rows_of(tables.root, "gold", GOLD)
+    assert [row["text"] for row in rows] == said
+    for row, answer in zip(rows, Classifier(tables.bundle, threads=1).classify(said), strict=True):
+        assert (row["label"], row["model_version"]) == (answer.label, tables.bundle.manifest.version)
+        found = [row[name] for name in ("confidence", "negative", "neutral", "positive")]
+        assert found == pytest.approx([answer.confidence, *answer.probabilities], abs=1e-5)
+    put(tmp_path / "raw", "2.json", tweet("late"))
+    with pytest.raises(LakehouseError, match="LAKEHOUSE__API_URL"):  # it is away now
+        tables.once(tmp_path / "raw")
+    assert tables.counts()["gold"] == len(said)
+
+
 def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
     from serving.lakehouse.compare import summarise
     from serving.lakehouse.rescore import rescore
@@ -297,19 +346,29 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
 def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
+    def age(identity: str) -> None:
+        bronze = table(tables.root, "bronze")
+        tables.spark.sql(f"UPDATE delta.`{bronze}` SET ingested_at = '2020-01-01' WHERE record['id'] = '{identity}'")
+
+    tables.files_per_batch = 1
     for number in range(3):
         put(tmp_path / "raw", f"{number}.json", tweet(str(number)))
-        tables.once(tmp_path / "raw")
+    tables.once(tmp_path / "raw")
     before = rows_of(tables.root, "gold", GOLD)
-    kept = {row.layer: row for row in maintain(tables.spark, tables.root, tables.lake.settings)}
-    assert kept["bronze"].files_before == 3 and kept["bronze"].files_after == 1
+    settings = tables.lake.settings.model_copy(update={"keep_raw_days": 30})
+    age("0")
+    kept = {row.layer: row for row in maintain(tables.spark, tables.root, settings)}
+    assert (kept["bronze"].files_before, kept["bronze"].files_after, kept["bronze"].forgotten) == (3, 1, 1)
     assert rows_of(tables.root, "gold", GOLD) == before
+    # What was forgotten is counted on, and what comes goes on from there.
     put(tmp_path / "raw", "9.json", tweet("9"))
     tables.once(tmp_path / "raw")
-    assert tables.counts()["gold"] == 4
+    age("1")
+    assert maintain(tables.spark, tables.root, settings)[0].forgotten == 1
+    status = read_status(tables.root)
+    assert (status.rows("bronze"), status.forgotten, status.behind_silver, status.rows("gold")) == (2, 2, 0, 4)
 
 
-@pytest.mark.lakehouse
 def test_killed_at_five_random_points_silver_and_gold_are_those_of_an_undisturbed_run(spark, bundle, tmp_path):
     expected = write_raw_tweets(tmp_path / "raw", texts(900), count=1_500, files=20)
     undisturbed = Tables(spark, str(tmp_path / "quiet"), bundle, files_per_batch=5).make()
@@ -358,10 +417,12 @@ def until(holds, process, log: Path, timeout_s: float = 150) -> None:
     )(look)
 
 
-@pytest.mark.lakehouse
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
     from orchestration.kafka.server import LocalKafka
+    from orchestration.layout import Layout
+    from orchestration.steps.lakehouse import reconcile_answers
     from orchestration.stream_send import event_bytes
+    from serving.lakehouse.reconcile import KINDS
     from serving.warehouse.connect import connect
     from tests.serving.stream_world import World, topics
 
@@ -380,6 +441,10 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
             with connect(world.var, own=False) as client:
                 query = "SELECT id, label, round(confidence, 4), topic, partition, offset FROM predictions FINAL ORDER BY id"
                 streamed = client.query(query).result_rows
+            # And as the asset that reconciles the two sees it.
+            monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", tables.root)
+            day, now = timedelta(days=1), datetime.now(UTC)
+            compared = reconcile_answers(Layout(world.var), (now - day).isoformat(), (now + day).isoformat())
         finally:
             world.end()
         rows = rows_of(tables.root, "gold", ("id", "label", "confidence", "copy"))
@@ -388,6 +453,7 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
         assert lake == [(identity, label, topic, part, offset) for identity, label, _, topic, part, offset in streamed]
         far = max(abs(row["confidence"] - found[2]) for row, found in zip(rows, streamed, strict=True))
         assert far <= 1e-4  # the warehouse keeps 32 bits
+        assert compared.found.counts == dict.fromkeys(KINDS, 0) | {"agree": 5_000}
     # The broker is away now.
     with pytest.raises(LakehouseError, match=r"(?s)Kafka does not answer"):
         tables.once("kafka")

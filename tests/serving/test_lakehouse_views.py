@@ -1,15 +1,12 @@
 """The views of Gold and the comparison of versions, on real Spark, against counts made in Python; and what people are shown."""
 
-import os
 import random
-import sys
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
 from typing import get_args
 
 import pytest
-from pyspark.sql import SparkSession
 from rich.console import Console
 
 from data.errors import LakehouseError
@@ -27,6 +24,7 @@ from serving.lakehouse.views import (
     trending_hashtags,
     volume,
 )
+from tests.serving.lakehouse_world import session
 
 GOLD = (
     "id string, text string, source string, created_at timestamp, event_at timestamp, event_date date, lang string, "
@@ -42,25 +40,13 @@ PEOPLE = ["ada", "bo", "cy", "dee", "日本航空", "cash$"]
 TAGS = ["rain", "goal", "launch$", "日本", "[bold]"]
 WINDOW = timedelta(hours=1)
 
-pytestmark = pytest.mark.lakehouse
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def spark():
-    os.environ.update(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
-    session = (
-        SparkSession.builder.master("local[1]")  # type: ignore[attr-defined]
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        # Compiling what runs once costs more than it gains.
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
-        .config("spark.sql.codegen.wholeStage", "false")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
+    with session() as opened:
+        yield opened
 
 
 def _row(n, at, label, *, lang: str | None = "en", mentions=(), hashtags=(), version="v1", others=None, score=None):
