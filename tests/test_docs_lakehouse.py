@@ -18,6 +18,7 @@ from serving.lakehouse import job
 from serving.lakehouse.tables import COLUMNS
 from tests.make import text_of
 from tests.models import tiny_bundle
+from tests.serving.lakehouse_world import QUICK
 from tests.test_readme import BIN, ROOT
 
 PAGE = (ROOT / "docs" / "lakehouse.md").read_text(encoding="utf-8")
@@ -37,9 +38,8 @@ def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path)
     texts = [(text_of(label, n), label) for n in range(100) for label in ("negative", "neutral", "positive")]
     start = datetime(2026, 1, 15, 6, tzinfo=UTC)
     expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=3, start=start)
-    quick = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")} | {
-        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(quick),
+        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(QUICK),
         "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory), "PATH": f"{BIN}:{os.environ['PATH']}",
         "COLUMNS": "150",
     }  # fmt: skip

@@ -51,6 +51,7 @@ class Child:
 
     def __init__(self, kind: str, given: Mapping[str, Any], logs: Path) -> None:
         self.kind = kind
+        self._seen: dict[psutil.Process, tuple[bool, float]] = {}
         logs.mkdir(parents=True, exist_ok=True)
         self.log = logs / f"lakehouse-{kind}.log"
         with self.log.open("wb") as log:
@@ -94,16 +95,15 @@ class Child:
         return Spent(rows, wall_s, *(late - early for late, early in zip(after, before, strict=True)))
 
     def cpu_s(self) -> tuple[float, float]:
-        """Processor time so far, user and system, of Java and of everything else; of processes that have ended too."""
-        jvm = rest = 0.0
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            for process in (root, *root.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    times, name = process.cpu_times(), process.name()
-                    spent = times.user + times.system + times.children_user + times.children_system
-                    jvm, rest = (jvm + spent, rest) if name == "java" else (jvm, rest + spent)
-        return jvm, rest
+        """Processor time so far, user and system, of Java and of everything else; of what has ended, as it was seen last."""
+        for process in self._tree():
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                self._seen[process] = process.name() == "java", times.user + times.system
+        return (
+            sum(spent for is_java, spent in self._seen.values() if is_java),
+            sum(spent for is_java, spent in self._seen.values() if not is_java),
+        )
 
     def stop(self) -> None:
         """Let it end Spark; kill what is left of it after `STOP_S`."""

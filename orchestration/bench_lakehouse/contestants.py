@@ -110,6 +110,11 @@ class Judges(Sparked):
         with self._workers("mlflow", str(records)):
             self._append(silver, root, tasks, self._mlflow_udf)
 
+    def mlflow_transformers(self, silver: str, root: str, tasks: int) -> None:
+        """The same for the checkpoint as `mlflow.transformers` saves it, one thread a task."""
+        with self._workers("mlflow transformers", self._records, OMP_NUM_THREADS="1"):
+            self._append(silver, root, tasks, self._mlflow_transformers_udf)
+
     def pipeline(self, silver: str, root: str, tasks: int) -> None:
         """A pandas function around the transformers pipeline, with so many tasks side by side, one thread each."""
         with self._workers("pipeline", self._records, OMP_NUM_THREADS="1"):
@@ -164,6 +169,22 @@ class Judges(Sparked):
             pip_requirements=["onnxruntime"],
         )  # fmt: skip
         return spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
+
+    @functools.cached_property
+    def _mlflow_transformers_udf(self) -> Callable[..., Any]:
+        """Of the checkpoint, as MLflow's documentation has it: its own flavour."""
+        from training.tracking import _hush
+
+        _hush()
+        from mlflow.pyfunc import spark_udf
+        from mlflow.transformers import save_model
+
+        model = f"{self._root}-mlflow-transformers-model"
+        save_model(
+            classifier_of(self._checkpoint), model, task="text-classification", pip_requirements=["transformers"],
+            model_config={"batch_size": PIPELINE_BATCH, "truncation": True},
+        )  # fmt: skip
+        return spark_udf(self.spark, model, result_type="label string, score double", env_manager="local")
 
     @functools.cached_property
     def _pipeline_udf(self) -> Callable[..., Any]:

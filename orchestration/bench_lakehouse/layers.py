@@ -75,6 +75,7 @@ class Batches(Sparked):
         super().__init__(root)
         self._judge, _ = stand_in_udf(self.spark)
         self._done: dict[str, int] = {}
+        self._took: dict[str, list[dict[str, float]]] = {}
 
     def start(self, root: str, compacted: bool) -> None:
         """Empty tables, which Delta compacts after a commit or not."""
@@ -100,14 +101,22 @@ class Batches(Sparked):
             F.col("_metadata.file_modification_time").alias("arrived_at"),
             F.col("_metadata.file_block_start").alias("block"),
         )
+        began = time.perf_counter()
         write_bronze(root, lines, "bench", number)
+        bronze = time.perf_counter()
         # What the stream would read from Bronze, without looking for it there.
         write_silver(root, as_bronze(lines), "bench", number)
-        newest = self._version(root)
+        silver, newest = time.perf_counter(), self._version(root)
         changes = self.spark.read.format("delta").option("readChangeFeed", "true")
         changes = changes.option("startingVersion", self._done[root] + 1).option("endingVersion", newest)
         write_gold(root, changes.load(table(root, "silver")), self._judge)
         self._done[root] = newest
+        took = {"bronze": bronze - began, "silver": silver - bronze, "gold": time.perf_counter() - silver}
+        self._took.setdefault(root, []).append(took)
+
+    def took(self, root: str) -> list[dict[str, float]]:
+        """Seconds of each micro-batch by layer."""
+        return self._took[root]
 
     def optimize(self, root: str) -> None:
         """Compact all tables."""

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import dagster as dg
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from data.errors import SettingsError
 from data.expectations import validate_messages
@@ -24,10 +24,12 @@ from orchestration.resources import Workplace
 from orchestration.steps.lakehouse import read_sample, reconcile_answers, rows_came_at
 from serving.lakehouse.maintain import Kept
 from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
+from serving.lakehouse.status import FORGOTTEN
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from tests.make import text_of
 from tests.models import tiny_bundle
+from tests.serving.lakehouse_world import QUICK
 from training.tracking import Tracking
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -134,18 +136,12 @@ def root(layout):
 
 @pytest.mark.lakehouse
 def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_path, monkeypatch, layout, root):
-    spark = {
-        # Compiling and merging what is used once costs more than it gains.
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.shuffle.partitions": "1", "spark.databricks.delta.snapshotPartitions": "1",
-        "spark.databricks.delta.autoCompact.enabled": "false",
-    }  # fmt: skip
     bundle = tiny_bundle(tmp_path / "bundle")
     texts = [(text_of(LABELS[n % 3], n), LABELS[n % 3]) for n in range(300)]
     expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=2)
     monkeypatch.setenv("GROUNDSWELL_BUNDLE_DIR", str(bundle.directory))
     monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__MASTER", "local[1]")
-    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__SPARK", json.dumps(spark))
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__SPARK", json.dumps(QUICK))
     monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__SOURCE", str(tmp_path / "raw"))
 
     result = run("lakehouse")
@@ -195,7 +191,7 @@ def test_what_housekeeping_did_is_shown(monkeypatch, root):
 # Checks, without Spark.
 
 
-def test_counts_that_do_not_add_up_are_told(monkeypatch, root):
+def test_counts_that_do_not_add_up_are_told(root):
     rows = [message(n) for n in range(20)]
     write_tables(root, rows, aside=2)
     checks = run_checks()
@@ -205,10 +201,12 @@ def test_counts_that_do_not_add_up_are_told(monkeypatch, root):
     write_deltalake(f"{root}/gold", rows_as(GOLD, rows[:-3]), mode="overwrite", partition_by=["event_date"])
     judged = run_checks()[TABLES["gold"], "every_message_is_judged"]
     assert not judged.passed and judged.metadata["missing"].value == 3
-    DeltaTable(f"{root}/bronze").delete()
+    bronze = DeltaTable(f"{root}/bronze")
+    gone = bronze.delete()["num_deleted_rows"]
     counted = (TABLES["silver"], "every_record_is_accounted_for")
     assert not run_checks()[counted].passed
-    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__KEEP_RAW_DAYS", "30")
+    forgotten = CommitProperties(app_transactions=[Transaction(FORGOTTEN, gone)])
+    write_deltalake(bronze, bronze.to_pyarrow_table(), mode="append", commit_properties=forgotten)
     assert run_checks()[counted].passed, "what Bronze was told to forget is not missed"
 
 
@@ -423,7 +421,7 @@ def predicted(number, label="neutral", offset=None, **changes):
     }  # fmt: skip
 
 
-@pytest.mark.lakehouse
+@pytest.mark.integration
 def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
     assert made(run("lakehouse_reports")) == {}, "there is neither"
     old = NOW - timedelta(days=3)

@@ -16,8 +16,10 @@ ROWS = 500
 """Of a micro-batch."""
 READS = 5
 WITHOUT, WITH, AFTER = "no compaction", "autoCompact (as set)", "no compaction, then OPTIMIZE"
-COLUMNS = ["", *(f"files of {layer}" for layer in LAYERS), "read of Gold ms: deltalake", "Spark", "s a micro-batch: first ten",
-           "last ten", "CPU s in all"]  # fmt: skip
+COLUMNS = [
+    "", "files: bronze", "silver", "rejected", "gold", "read Gold ms: deltalake", "Spark", "s a micro-batch: first 10", "last 10",
+    "CPU s",
+]  # fmt: skip
 
 
 def measure(bench: Bench) -> Outcome:
@@ -33,6 +35,7 @@ def measure(bench: Bench) -> Outcome:
             file = str(_write(bench, number))
             for name in sorted(roots, reverse=bool(number % 2)):
                 spent[name].append(child.spend(ROWS, "batch", root=roots[name], file=file, number=number))
+        took = {name: child.ask("took", root=root) for name, root in roots.items()}
         bench.tell("reading", None)
         found = {name: _state(child, root) for name, root in roots.items()}
         optimizing = child.spend(ROWS * bench.batches, "optimize", root=roots[WITHOUT])
@@ -41,11 +44,12 @@ def measure(bench: Bench) -> Outcome:
         f"{bench.batches} micro-batches of {ROWS} rows of one day, written by write_bronze, write_silver and write_gold; the "
         "judge costs nothing. Files are those of the newest version. A read takes all columns of Gold: median of "
         f"{READS} after one that warms, deltalake into Arrow (as the dashboard does), Spark into nothing.",
+        "Of the last ten micro-batches: " + "; ".join(f"{name}: {_by_layer(times[-10:])}" for name, times in took.items()) + ".",
         f"OPTIMIZE of the four tables took {optimizing.wall_s:.1f} s ({optimizing.cpu_s:.1f} CPU s).",
     ]  # fmt: skip
     raw = {
         "found": found, "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()},
-        "optimizing": optimizing.to_dict(),
+        "optimizing": optimizing.to_dict(), "took": took,
     }  # fmt: skip
     return Outcome(COLUMNS, [_row(name, state, spent.get(name)) for name, state in found.items()], [], notes, raw)
 
@@ -76,6 +80,10 @@ def _state(child: Child, root: str) -> dict[str, Any]:
         "files": {layer: len(one.file_uris()) for layer, one in opened.items()}, "deltalake_s": took[1:],
         "spark_s": child.ask("read", root=root, times=READS),
     }  # fmt: skip
+
+
+def _by_layer(took: list[dict[str, float]]) -> str:
+    return ", ".join(f"{layer} {fmean(one[layer] for one in took):.1f} s" for layer in took[0])
 
 
 def _row(name: str, state: dict[str, Any], spent: list[Spent] | None) -> list[str]:
