@@ -34,9 +34,12 @@ class Judged:
     """For the warehouse: the prediction with its text and its broker's timestamp."""
     letters: list[tuple[Any, str]] = field(default_factory=list)
     """Messages that are none or that no model can judge, with the reason."""
+    era: int = 0
+    """In which they were read: how often partitions had gone from the worker by then."""
 
     def add(self, other: "Judged") -> None:
-        """Append another batch."""
+        """Append another batch of the same era."""
+        self.era = other.era
         for name in ("messages", "origins", "predictions", "rows", "letters"):
             getattr(self, name).extend(getattr(other, name))
 

@@ -68,13 +68,14 @@ class Sink:
         if settings.transactions:
             self._producer.init_transactions(30)
 
-    def write(self, block: Judged, offsets: list[Any], group: Any) -> None:
+    def write(self, block: Judged, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
         """Write a block and produce what came of it. Blocks until warehouse and broker have it.
 
         Args:
             block: What was judged since the last one.
-            offsets: Where the group goes on after it; committed here with transactions, else by the caller, afterwards.
-            group: The consumer's group metadata, for transactions.
+            ours: Gives those of its partitions that are the worker's now. What came of others is not produced: whoever has them
+                reads them again.
+            group: Gives the consumer's group metadata, for transactions: those commit the offsets too. Without, the caller does.
 
         Raises:
             StreamError: Given up, or an error that another try cannot mend.
@@ -87,10 +88,11 @@ class Sink:
             metrics.BLOCK_ROWS.observe(len(block.rows))
         inserted = time.thread_time()
         if self._settings.transactions:
-            self._until_it_works("the broker", lambda: self._transact(block, offsets, group))
+            self._until_it_works("the broker", lambda: self._transact(block, ours, group))
         else:
-            self._produce(block)
+            self._produce(block, ours())
             self._until_it_works("the broker", self._flush)
+        metrics.DEAD.inc(len(block.letters))
         metrics.STAGE_CPU.labels("insert").inc(inserted - began)
         metrics.STAGE_CPU.labels("produce").inc(time.thread_time() - inserted)
 
@@ -143,16 +145,19 @@ class Sink:
             return self._insert_part(block, begin, middle) + self._insert_part(block, middle, end)
         return []
 
-    def _produce(self, block: Judged) -> None:
+    def _produce(self, block: Judged, ours: set[int]) -> None:
         self._failed.clear()
         for message, prediction in zip(block.origins, block.predictions, strict=True):
+            if message.partition() not in ours:
+                continue
             self._send(PREDICTIONS, message.key() or b"%d-%d" % (message.partition(), message.offset()), prediction)
         for message, reason in block.letters:
+            if message.partition() not in ours:
+                continue
             key, value = letter(message, reason)
             if len(value) + len(key) > MAX_MESSAGE_BYTES - 1024:  # it is still where it came from
                 value = letter(_WithoutValue(message), f"{reason} (too large to keep: {len(message.value()):,} bytes)")[1]
             self._send(DEAD_LETTERS, key, value)
-            metrics.DEAD.inc()
 
     def _send(self, topic: str, key: bytes, value: bytes) -> None:
         while True:
@@ -179,32 +184,39 @@ class Sink:
         if left:
             raise Undelivered(f"{left:,} messages did not arrive within {TIMEOUT_S:g} s.", remedy="Is the broker there?")
 
-    def _transact(self, block: Judged, offsets: list[Any], group: Any) -> None:
+    def _transact(self, block: Judged, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
         from confluent_kafka import KafkaException
 
+        # Asked for first: should a partition go between the two, the broker knows this metadata for outdated, and refuses.
+        metadata, held = group(), ours()
+        offsets = places(self._settings.topic, next_offsets(block, held))
+        if not offsets:
+            return
         try:
             self._producer.begin_transaction()
-            self._produce(block)
-            if offsets:
-                self._producer.send_offsets_to_transaction(offsets, group, TIMEOUT_S)
+            self._produce(block, held)
+            self._producer.send_offsets_to_transaction(
+                places(self._settings.topic, next_offsets(block, held)), metadata, TIMEOUT_S
+            )
             self._producer.commit_transaction(TIMEOUT_S)
         except KafkaException as error:
             reason = error.args[0]
             if reason.fatal():
                 raise StreamError("Another worker has this one's name.", found=reason.str()) from error
             self._producer.abort_transaction(TIMEOUT_S)
-            if not forgivable(reason):
-                raise Undelivered("The transaction was not committed.", found=reason.str()) from error
+            raise Undelivered("The transaction was not committed.", found=reason.str()) from error
 
 
-def forgivable(reason: Any) -> bool:
-    """Whether the group no longer takes these offsets from us: then whoever has the partition now reads the messages again."""
-    from confluent_kafka import KafkaError
+def next_offsets(block: Judged, ours: set[int]) -> dict[int, int]:
+    """Where the group goes on after a block, by partition, of these partitions."""
+    return {message.partition(): message.offset() + 1 for message in block.messages if message.partition() in ours}
 
-    if reason.code() not in {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID}:
-        return False
-    _log.warning("the group takes these offsets no longer; they will be read again", error=reason.str())
-    return True
+
+def places(topic: str, offsets: dict[int, int]) -> list[Any]:
+    """Offsets as the client takes them."""
+    from confluent_kafka import TopicPartition
+
+    return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
 
 
 class _WithoutValue:

@@ -1,8 +1,9 @@
 """Keeps the processes of the stream running, and as many workers as the backlog needs.
 
 What is promised: a process that ends comes back, with back-off; a worker that hangs is replaced; a partition that nobody gets on
-with is said loudly; while the broker is away everything stays as it is. Killed itself, its children end by themselves (they are
-started with a pipe that closes, see `Child`), and the next supervisor waits for them.
+with is said loudly, and a worker that is handed nothing of it is replaced, once; while the broker is away everything stays as it
+is. Killed itself, its children end by themselves (they are started with a pipe that closes, see `Child`), and the next supervisor
+waits for them.
 """
 
 import logging
@@ -21,11 +22,11 @@ import psutil
 
 from data.errors import GroundswellError
 from serving.settings import StreamSettings
+from serving.streaming import stall
 from serving.streaming.child import HUNG_GRACE_S, Child
 from serving.streaming.heartbeat import Heartbeat, read_heartbeats
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.scaling import WINDOW_S, Decision, Load, Scaler
-from serving.streaming.stall import Stalls
 from serving.streaming.supervisor_files import alone, end_leftovers, folder, write_state
 from serving.threads import cpu_quota
 
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 TICK_S, MEASURE_S = 0.2, 1.0
 BROKER_BACK_OFF_MOST_S = 10.0
+IDLE = {"running", "waiting for the broker"}
+"""States of a worker that may have nothing to do; the latter stays until a message comes."""
 HUNG_AFTER_S, FIRST_BEAT_S = 30.0, 60.0
 """A worker that has not written its heartbeat for so long hangs; a new one may load its model first."""
 
@@ -103,7 +106,9 @@ class _Supervisor:
         self.partitions: list[PartitionLag] = []
         self.recent: deque[tuple[float, int, int]] = deque()  # when, committed, ends
         self.decision = Decision(1, "the first")
-        self.stalls, self.stalled = Stalls(), []
+        self.stalls, self.stalled = stall.Stalls(), []
+        self.idle_since: dict[int, float] = {}  # by pid: when it was first seen with nothing in hand of what stands still
+        self.replaced_for: set[int] = set()  # partitions that stand still
         self.reader = LagReader(settings)
         self.asked: Future[list[PartitionLag]] | None = None
         self.ask_at, self.broker_failures, self.broker_error = 0.0, 0, ""
@@ -221,6 +226,29 @@ class _Supervisor:
             )
         elif before and not self.stalled:
             self._say("The stream moves again", False)
+        self._replace_idle(now)
+
+    def _replace_idle(self, now: float) -> None:
+        """Replace a worker that for long has had nothing in hand though messages wait in a partition of its own, or nobody's.
+
+        Once for each partition: where it does not help, as where nothing but aborted transactions is left, it would not later.
+        """
+        self.replaced_for &= set(self.stalled)
+        held = {partition for beat in self.beats.values() for partition in beat.partitions}
+        before, self.idle_since = self.idle_since, {}
+        for name, child in self.workers.items():
+            beat = self.beats.get(name)
+            if beat is None or beat.state not in IDLE or beat.in_flight or child.state(now)["state"] != "up":
+                continue
+            lacking = {each for each in self.stalled if each in beat.partitions or each not in held} - self.replaced_for
+            if not lacking:
+                continue
+            # The group needs seconds to give partitions to others: one that has just begun or lost its neighbour is not idle yet.
+            since = self.idle_since[beat.pid] = before.get(beat.pid, now)
+            if now - since >= stall.STALLED_AFTER_S:
+                self.replaced_for |= lacking
+                self._say(f"Worker {name} is handed nothing of partition {', '.join(map(str, sorted(lacking)))}: replaced", True)
+                child.leave(now, HUNG_GRACE_S)
 
     # -- workers that hang ----------------------------------------------------------------------------------------------------
 

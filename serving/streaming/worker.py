@@ -37,7 +37,7 @@ from serving.streaming.broker import BrokerAway, client_config, need_topic
 from serving.streaming.identity import need_same_topic
 from serving.streaming.judging import Judged, cut, judge
 from serving.streaming.model import Judge
-from serving.streaming.sink import Sink, forgivable
+from serving.streaming.sink import Sink, next_offsets, places
 from serving.streaming.vitals import Vitals
 from serving.threads import cpu_quota
 from serving.warehouse.connect import WarehouseAway
@@ -47,7 +47,7 @@ SESSION_MS = 6_000
 START_S = 60.0
 """Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
 LOOK_S = 0.1
-"""How soon the sink notices that it should hurry."""
+"""How soon the sink notices that it should hurry, and what is refused is tried again."""
 AHEAD = 4
 """Micro-batches read for each judge, so that none waits for the broker; more would only be finished when told to stop."""
 PATIENCE_S = 1.0
@@ -97,6 +97,12 @@ class Worker:
         self._in_flight: Counter[int] = Counter()
         self._unjudged = 0
         self._owned: set[int] = set()
+        self._era = 0
+        """How often partitions have gone; a batch carries the count of when it was read."""
+        self._went: dict[int, int] = {}
+        """By partition: the era that began when it last went. What was read of it before is somebody else's to commit."""
+        self._doing = "running"
+        """The state that is said where nothing is waited for."""
         self._hurry = threading.Event()
         """Write what is judged now, whatever its age."""
         self._give_up = threading.Event()
@@ -171,10 +177,11 @@ class Worker:
             sinking.start()
             try:
                 consumer.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
-                self._vitals.say("running")
+                self._vitals.say(self._doing)
                 self._poll(consumer, pool, stop)
                 if self._failure is None:
-                    self._vitals.say("draining")
+                    self._doing = "draining"
+                    self._vitals.say(self._doing)
                     self._drained(consumer, None)
             finally:
                 self._give_up.set()
@@ -211,16 +218,18 @@ class Worker:
             self._commit(consumer)
             found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
             if found and self._vitals.state == "waiting for the broker":
-                self._vitals.say("running")
-            for batch in cut(self._without_errors(found), self._settings.batch_tokens):
+                self._vitals.say(self._doing)
+            for batch in cut(self._messages(found), self._settings.batch_tokens):
                 self._in_flight.update(message.partition() for message in batch)
                 with self._changed:
                     self._unjudged += 1
-                self._judged.put(pool.submit(self._judge, batch))
+                self._judged.put(pool.submit(self._judge, batch, self._era))
 
-    def _judge(self, batch: list[Any]) -> Judged:
+    def _judge(self, batch: list[Any], era: int) -> Judged:
         try:
-            return judge(batch, self._model(), self._settings)
+            judged = judge(batch, self._model(), self._settings)
+            judged.era = era
+            return judged
         finally:
             with self._changed:
                 self._unjudged -= 1
@@ -247,13 +256,15 @@ class Worker:
         metrics.PAUSED.set(bool(self._paused))
         metrics.IN_FLIGHT.set(self._in_flight.total())
 
-    def _without_errors(self, found: list[Any]) -> Iterator[Any]:
+    def _messages(self, found: list[Any]) -> Iterator[Any]:
         from confluent_kafka import KafkaError
 
         for message in found:
             error = message.error()
             if error is None:
-                yield message
+                # What was fetched before a partition went may come after: it is no longer ours, and read again by who has it.
+                if message.partition() in self._owned:
+                    yield message
             elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}:
                 raise StreamError(
                     f"The broker lets this user not read {self._settings.topic} as group {self._settings.group}.",
@@ -280,19 +291,27 @@ class Worker:
         going = {partition.partition for partition in partitions}
         metrics.REBALANCES.inc()
         finished = self._drained(consumer, going)
-        self._owned -= going
-        self._paused -= going
+        self._gone(going)
         _log.info("partitions went", partitions=sorted(going), finished=finished)
 
     def _lost(self, _: Any, partitions: list[Any]) -> None:
         """Taken without asking, as this member was not heard of: its offsets would be refused."""
-        going = {partition.partition for partition in partitions}
-        self._owned -= going
-        self._paused -= going
+        self._gone({partition.partition for partition in partitions})
         metrics.REBALANCES.inc()
         _log.warning(
             "partitions were lost; what was read of them will be read again", partitions=[p.partition for p in partitions]
         )
+
+    def _gone(self, going: set[int]) -> None:
+        self._era += 1
+        self._went |= dict.fromkeys(going, self._era)
+        self._owned -= going
+        self._paused -= going
+
+    def _ours(self, block: Judged) -> set[int]:
+        """Partitions of a block that have not gone since it was read."""
+        found = {message.partition() for message in block.messages}
+        return {each for each in found if each in self._owned and block.era >= self._went.get(each, 0)}
 
     def _drained(self, consumer: Any, going: set[int] | None) -> bool:
         """Wait until what was read of these partitions, or of all, is committed; at most `drain_s`."""
@@ -304,43 +323,49 @@ class Worker:
         end = time.monotonic() + self._settings.drain_s
         self._hurry.set()
         while not through() and time.monotonic() < end:
-            with self._changed:
-                self._changed.wait_for(lambda: self._written or self._failure is not None, end - time.monotonic())
+            with self._changed:  # not for longer: a transaction in the sink may wait for the group's new generation
+                self._changed.wait_for(lambda: self._written or self._failure is not None, min(LOOK_S, end - time.monotonic()))
             self._commit(consumer)
         self._hurry.clear()
         return through()
 
     def _commit(self, consumer: Any) -> None:
-        """Commit what the sink has written, of partitions still ours; what the broker does not take now, at the next call."""
-        from confluent_kafka import KafkaException
+        """Commit what the sink has written, of partitions still ours; what the broker does not take now, at the next call.
 
+        So too where it says that our generation is over: the group may only be between two, and partitions that we keep are not
+        given to us anew. Those that have gone are told (`_revoked`, `_lost`), and are left out from then on.
+        """
         self._group = consumer.consumer_group_metadata() if self._settings.transactions else None
         with self._changed:
             blocks, self._written = self._written, []
         if not blocks:
             return
         began = time.thread_time()
-        offsets = self._next_offsets(blocks)
-        if offsets and not self._settings.transactions:
-            try:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            except KafkaException as error:
-                if not forgivable(error.args[0]):
-                    self._vitals.say("waiting for the broker", error.args[0].str())
-                    metrics.RETRIES.labels("the broker").inc()
-                    with self._changed:
-                        self._written = blocks + self._written
-                    self._give_up.wait(LOOK_S)
-                    return
+        offsets: dict[int, int] = {}
+        for block in blocks:
+            offsets |= next_offsets(block, self._ours(block))
+        if offsets and not self._settings.transactions and (error := self._refused(consumer, offsets)):
+            self._vitals.say("waiting for the broker", error.str())
+            metrics.RETRIES.labels("the broker").inc()
+            with self._changed:
+                self._written = blocks + self._written
+            self._give_up.wait(LOOK_S)
+            return
+        if self._vitals.state == "waiting for the broker":
+            self._vitals.say(self._doing)
         metrics.STAGE_CPU.labels("commit").inc(time.thread_time() - began)
         for block in blocks:
             self._count(block)
 
-    def _next_offsets(self, blocks: list[Judged]) -> list[Any]:
-        from confluent_kafka import TopicPartition
+    def _refused(self, consumer: Any, offsets: dict[int, int]) -> Any:
+        """Commit; gives why the broker does not take it, all or one."""
+        from confluent_kafka import KafkaException
 
-        last = {m.partition(): m.offset() for block in blocks for m in block.messages if m.partition() in self._owned}
-        return [TopicPartition(self._settings.topic, partition, offset + 1) for partition, offset in last.items()]
+        try:
+            taken = consumer.commit(offsets=places(self._settings.topic, offsets), asynchronous=False)
+        except KafkaException as error:
+            return error.args[0]
+        return next((place.error for place in taken if place.error), None)
 
     def _count(self, block: Judged) -> None:
         self._in_flight.subtract(message.partition() for message in block.messages)
@@ -366,6 +391,9 @@ class Worker:
             patience = LOOK_S if due is None else max(0.0, min(LOOK_S, due - time.monotonic()))
             batch = self._next_batch(patience)
             if batch is not None:
+                if block.messages and batch.era != block.era:
+                    yield block
+                    block, due = Judged(), None
                 block.add(batch)
                 due = due or time.monotonic() + self._settings.block_age_ms / 1000
             full = len(block.messages) >= self._settings.block_rows
@@ -391,7 +419,7 @@ class Worker:
 
     def _write(self, sink: Sink, block: Judged) -> None:
         self._watch_letters(block)
-        sink.write(block, self._next_offsets([block]), self._group)
+        sink.write(block, lambda: self._ours(block), lambda: self._group)
         self._vitals.wrote(message.timestamp()[1] / 1000 for message in block.origins)
         with self._changed:
             self._written.append(block)
@@ -417,7 +445,7 @@ class Worker:
         if what:
             self._vitals.say(f"waiting for {what}")
         elif self._vitals.state.startswith("waiting"):
-            self._vitals.say("running")
+            self._vitals.say(self._doing)
 
     def _broker_says(self, error: Any) -> None:
         from confluent_kafka import KafkaError

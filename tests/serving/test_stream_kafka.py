@@ -15,7 +15,10 @@ from tests.models import tiny_bundle
 from tests.serving.stream_world import World, end, numbered, topics
 
 pytestmark = pytest.mark.integration
-TOPICS = ("plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk", "paused")
+TOPICS = (
+    "plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk", "paused",
+    "between", "between-t",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,7 @@ def test_members_that_come_and_go_every_second_lose_and_double_nothing(world):
     world.settled()
     assert steady.poll() is None
     world.check(20_000)
+    assert {p["id"] for p in world.predictions()} == {f"n-{n}" for n in range(20_000)}
 
 
 def world_waits(condition, timeout_s=60):
@@ -121,7 +125,7 @@ def test_a_broker_that_is_away_is_waited_for(world, kafka):
     world.check(10_000)
 
 
-@of("paused", batch_messages=40, block_age_ms=100, drain_s=1)
+@of("paused", batch_messages=120, block_age_ms=100, drain_s=1)
 def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(world, bundle):
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
@@ -157,6 +161,8 @@ def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(world, bu
         stop.set()
         thread.join()
     world.check(2_000)
+    # What was in hand when its partition went is the guest's: it is neither committed again nor produced again.
+    assert sorted(int(p["id"][2:]) for p in world.predictions()) == list(range(2_000))
 
 
 @of("transactions", transactions=True)
@@ -173,6 +179,54 @@ def test_with_transactions_each_prediction_is_read_once_though_workers_are_kille
     world.settled()
     world.check(10_000)
     assert sorted(int(p["id"][2:]) for p in world.predictions()) == list(range(10_000))
+
+
+@pytest.mark.parametrize(
+    "world", [{"topic": "between"}, {"topic": "between-t", "transactions": True}], indirect=True, ids=["plain", "transactions"]
+)
+def test_what_the_group_refuses_between_two_generations_is_committed_after_all(world, bundle, monkeypatch):
+    """A worker that keeps its partitions is not given them anew, so what it forgave would stay behind for ever."""
+    import confluent_kafka
+    from confluent_kafka import KafkaError, KafkaException
+
+    from serving.bundle import read_bundle
+    from serving.classifier import Classifier
+    from serving.streaming.worker import Worker
+
+    refused = []
+
+    def refuse_twice():
+        if len(refused) < 2:
+            refused.append(True)
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+
+    class Consumer(confluent_kafka.Consumer):
+        def commit(self, *args, **options):
+            refuse_twice()
+            return super().commit(*args, **options)
+
+    class Producer(confluent_kafka.Producer):
+        def send_offsets_to_transaction(self, *args):
+            refuse_twice()
+            super().send_offsets_to_transaction(*args)
+
+    monkeypatch.setattr(confluent_kafka, "Consumer", Consumer)
+    monkeypatch.setattr(confluent_kafka, "Producer", Producer)
+    world.owner()
+    world.produce(numbered(n) for n in range(100))
+    stop, model = threading.Event(), Classifier(read_bundle(bundle), threads=1)
+    thread = threading.Thread(target=Worker(world.settings, world.var, lambda: model, name="between").run, args=(stop,))
+    thread.start()
+    try:
+        world_waits(lambda: len(refused) == 2)
+        world.settled(60)
+    finally:
+        stop.set()
+        thread.join(60)
+    world.check(100)
+    assert sorted(p["id"] for p in world.predictions()) == sorted(f"n-{n}" for n in range(100))
+    (heartbeat,) = read_heartbeats(world.var)
+    assert heartbeat.messages == 100 and heartbeat.in_flight == 0
 
 
 @of("share", dead_letter_limit=0.2)

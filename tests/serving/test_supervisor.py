@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from data.errors import StreamError
+from serving.processes import living
 from serving.settings import StreamSettings
 from serving.streaming import child, stall, supervisor, supervisor_files
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
@@ -46,6 +47,8 @@ signal.signal(signal.SIGTERM, leave)
 print(name, "starts", flush=True)
 while not ended.is_set():
     beat = {"name": name, "pid": os.getpid(), "started_at": started, "written_at": time.time(), "state": "running"}
+    if (var / ("beat-" + name)).exists():
+        beat |= json.loads((var / ("beat-" + name)).read_text())
     (beats / "x").with_name("." + name).write_text(json.dumps(beat))
     os.replace(beats / ("." + name), beats / (name + ".json"))
     word = behave.read_text() if behave.exists() else ""
@@ -276,11 +279,11 @@ def test_the_children_of_a_killed_supervisor_end_and_the_next_one_goes_on(tmp_pa
     finally:
         killed.kill()
         killed.wait()
-    before = {one["pid"] for one in (read_state(tmp_path) or {})["children"].values()}
+    before = {one["pid"]: one["created_at"] for one in (read_state(tmp_path) or {})["children"].values()}
     with supervised(tmp_path, broker, others={"owner": _command("owner")}) as running:
         until(lambda: running.state.get("alive") and running.child("w1")["state"] == "up")
-        assert not before & {one["pid"] for one in running.state["children"].values()}
-        assert not any(psutil.pid_exists(pid) for pid in before)
+        assert not before.keys() & {one["pid"] for one in running.state["children"].values()}
+        assert not any(living(pid, created_at) for pid, created_at in before.items())
 
 
 def test_a_stream_that_stands_still_is_said_loudly(tmp_path, broker, monkeypatch):
@@ -290,6 +293,38 @@ def test_a_stream_that_stands_still_is_said_loudly(tmp_path, broker, monkeypatch
         assert running.state["stalled"] == [each["partition"] for each in running.state["partitions"] if each["end"]]
         until(lambda: running.alarms)
         assert len(running.alarms) == 1 and "stands still" in running.alarms[0] and MESSAGES in running.alarms[0]
+
+
+def test_a_worker_that_is_handed_nothing_though_messages_wait_is_replaced_once(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(stall, "STALLED_AFTER_S", 2.0)
+    with supervised(tmp_path, broker, scaler=Target(2)) as running:
+        (tmp_path / "beat-w1").write_text('{"partitions": [0, 1, 2, 3]}')
+        (tmp_path / "beat-w2").write_text('{"partitions": [], "in_flight": 0}')
+        until(lambda: (tmp_path / "left").exists() and running.child("w1")["state"] == "up")
+        assert any("w1 is handed nothing of partition" in said for said in running.said)
+        running.stop.wait(3 * stall.STALLED_AFTER_S)
+        assert (tmp_path / "left").read_text() == "w1\n", "neither again, nor one that they are not for"
+
+
+def test_a_worker_whose_neighbour_died_is_given_time_to_be_handed_its_partitions(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(stall, "STALLED_AFTER_S", 4.0)
+    for name, partitions in (("w1", "[0, 1, 2, 3]"), ("w2", "[]")):
+        (tmp_path / f"beat-{name}").write_text(f'{{"partitions": {partitions}}}')
+    with supervised(tmp_path, broker, scaler=Target(2)) as running:
+        until(lambda: running.state["state"] == "stalled")
+        running.behave("w1", "3")  # from now on the partitions are nobody's
+        until(lambda: running.child("w1")["last_exit"])
+        running.stop.wait(2)
+        assert not (tmp_path / "left").exists(), "the group may still be giving them to w2"
+
+
+def test_a_worker_that_has_messages_in_hand_is_let_work(tmp_path, broker, monkeypatch):
+    monkeypatch.setattr(stall, "STALLED_AFTER_S", 1.0)
+    tmp_path.joinpath("beat-w1").write_text('{"partitions": [0, 1, 2, 3], "in_flight": 40}')
+    with supervised(tmp_path, broker) as running:
+        until(lambda: running.state["state"] == "stalled")
+        running.stop.wait(1)
+        assert not (tmp_path / "left").exists()
 
 
 def _look(stalls: Stalls, now: float, committed: int, end: int, *, idle: bool = False) -> list[int]:
