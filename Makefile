@@ -114,7 +114,7 @@ test: system check dashboard ## Everything: style, types, fast tests, real compo
 	@$(BIN)/python -m pytest -m "not lakehouse" -n 2 --dist loadfile
 
 .PHONY: test-lakehouse
-test-lakehouse: system setup ## More of Spark than `make test` has time for: a cluster, housekeeping, Dagster's tables, the API as judge, the page's commands
+test-lakehouse: system setup ## More of Spark than `make test` has time for: a cluster, the page's commands, the benchmark made small
 	@$(BIN)/python -m pytest -m lakehouse
 
 .PHONY: soak

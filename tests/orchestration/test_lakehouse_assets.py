@@ -134,7 +134,7 @@ def root(layout):
 # The tables on real Spark.
 
 
-@pytest.mark.lakehouse
+@pytest.mark.integration
 def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_path, monkeypatch, layout, root):
     bundle = tiny_bundle(tmp_path / "bundle")
     texts = [(text_of(LABELS[n % 3], n), LABELS[n % 3]) for n in range(300)]

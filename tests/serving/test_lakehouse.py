@@ -275,7 +275,6 @@ def test_a_full_disk_stops_it_and_the_same_command_goes_on(spark, bundle, tmp_pa
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.lakehouse
 def test_the_api_judges_as_the_bundle_does(tables, tmp_path):
     said = [text for text, _ in texts(300)]
     put(tmp_path / "raw", "1.json", *(tweet(f"{number:03}", text) for number, text in enumerate(said)))
@@ -342,7 +341,6 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     assert then.count() == 150 and then.where("size(answers) > 1").count() == 0
 
 
-@pytest.mark.lakehouse
 def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
@@ -460,7 +458,6 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
     assert tables.counts()["gold"] == 5_000
 
 
-@pytest.mark.lakehouse
 def test_a_future_or_ancient_date_is_judged_by_the_time_of_arrival(tables, tmp_path):
     path = put(tmp_path / "raw", "1.json", tweet("1", created_at=4_102_444_800), tweet("2", created_at="1969-12-31T23:59:59Z"))
     os.utime(path, (1_790_000_000, 1_790_000_000))
