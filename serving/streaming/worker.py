@@ -44,6 +44,11 @@ from serving.warehouse.connect import WarehouseAway
 
 SESSION_MS = 6_000
 """A worker that dies hands its partitions on after this; the least that brokers allow by default."""
+JOIN_S = 30.0
+"""Beyond `drain_s`: so long the group waits for a member that does not poll, and the member for the answer when it asks to join.
+
+librdkafka's default is five minutes, for which a member would wait for a broker that was frozen and forgot its request.
+"""
 START_S = 60.0
 """Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
 LOOK_S = 0.1
@@ -155,6 +160,7 @@ class Worker:
                 "enable.auto.commit": False,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": SESSION_MS,
+                "max.poll.interval.ms": int(1000 * (JOIN_S + self._settings.drain_s)),
                 "queued.max.messages.kbytes": 32_768,
                 "fetch.message.max.bytes": 8 * 1024 * 1024,
                 "error_cb": self._broker_says,

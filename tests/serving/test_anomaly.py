@@ -62,7 +62,8 @@ def test_one_shift_is_one_alert_with_a_start_and_an_end(seed, by, begin, length)
     assert np.sign(alert.z) == np.sign(by) == np.sign(alert.moving_average - alert.mean)
     assert 0 <= alert.detected - (START + begin) <= 20
     assert abs(alert.started - (START + begin)) <= 10
-    assert closed.closed is not None and CALM_S <= closed.closed - (START + begin + length) <= 30 + 2 * CALM_S
+    # Noise may break the calm, and the wait for it then begins anew; of a million seeds some break it several times.
+    assert closed.closed is not None and CALM_S <= closed.closed - (START + begin + length) <= 30 + 5 * CALM_S
     assert alert.volume >= RULES.min_volume and alert.std == pytest.approx(0.6, rel=0.1)
 
 
