@@ -49,6 +49,11 @@ JOIN_S = 30.0
 
 librdkafka's default is five minutes, for which a member would wait for a broker that was frozen and forgot its request.
 """
+BACK_S = 20.0
+"""A worker that lost all partitions and gets none for so long, though the broker answers, joins as a new member.
+
+After a broker that was frozen, librdkafka (2.16.0) now and then stays outside of the group.
+"""
 START_S = 60.0
 """Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
 LOOK_S = 0.1
@@ -98,6 +103,8 @@ class Worker:
         self._changed = threading.Condition()
         self._written: list[Judged] = []
         """In warehouse and topics, and not yet committed."""
+        self._member: Any = None
+        """The consumer."""
         self._group: Any = None
         self._in_flight: Counter[int] = Counter()
         self._unjudged = 0
@@ -106,6 +113,8 @@ class Worker:
         """How often partitions have gone; a batch carries the count of when it was read."""
         self._went: dict[int, int] = {}
         """By partition: the era that began when it last went. What was read of it before is somebody else's to commit."""
+        self._lost_at: float | None = None
+        """When all partitions were lost, until some come."""
         self._doing = "running"
         """The state that is said where nothing is waited for."""
         self._hurry = threading.Event()
@@ -150,22 +159,7 @@ class Worker:
             self._vitals.stop()
 
     def _run(self, stop: threading.Event) -> None:
-        from confluent_kafka import Consumer
-
-        consumer = Consumer(
-            {
-                **client_config(self._settings),
-                "group.id": self._settings.group,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": SESSION_MS,
-                "max.poll.interval.ms": int(1000 * (JOIN_S + self._settings.drain_s)),
-                "queued.max.messages.kbytes": 32_768,
-                "fetch.message.max.bytes": 8 * 1024 * 1024,
-                "error_cb": self._broker_says,
-            }
-        )
+        consumer = self._member = self._new_member()
         sink: Sink | None = None
         try:
             partitions = self._until_there(
@@ -182,13 +176,13 @@ class Worker:
             sinking = threading.Thread(target=self._sink_batches, args=(sink,), name="sink")
             sinking.start()
             try:
-                consumer.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+                self._subscribe()
                 self._vitals.say(self._doing)
-                self._poll(consumer, pool, stop)
+                self._poll(pool, stop)
                 if self._failure is None:
                     self._doing = "draining"
                     self._vitals.say(self._doing)
-                    self._drained(consumer, None)
+                    self._drained(self._member, None)
             finally:
                 self._give_up.set()
                 pool.shutdown(cancel_futures=True)
@@ -198,9 +192,44 @@ class Worker:
                 raise self._failure
         finally:
             self._owned.clear()
-            consumer.close()
+            self._member.close()
             if sink is not None:
                 sink.close()
+
+    def _new_member(self) -> Any:
+        from confluent_kafka import Consumer
+
+        return Consumer(
+            {
+                **client_config(self._settings),
+                "group.id": self._settings.group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_MS,
+                "max.poll.interval.ms": int(1000 * (JOIN_S + self._settings.drain_s)),
+                "queued.max.messages.kbytes": 32_768,
+                "fetch.message.max.bytes": 8 * 1024 * 1024,
+                "error_cb": self._broker_says,
+            }
+        )
+
+    def _subscribe(self) -> None:
+        self._member.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _forgotten(self) -> bool:
+        """Whether the group answers and yet has not taken this worker back since it lost everything. Told once for each loss."""
+        from confluent_kafka import KafkaException
+
+        if self._lost_at is None or time.monotonic() - self._lost_at < BACK_S:
+            return False
+        try:
+            self._member.list_topics(self._settings.topic, timeout=1.0)
+        except KafkaException:
+            self._lost_at = time.monotonic()  # the broker is away: the wait begins when it is there
+            return False
+        self._lost_at = None
+        return True
 
     def _until_there(self, stop: threading.Event, what: str, away: type[GroundswellError], ask: Callable[[], Any]) -> Any:
         """What `ask` gives, asked again while it is away, for at most `START_S`."""
@@ -218,8 +247,14 @@ class Worker:
             reraise=True,
         )(ask)
 
-    def _poll(self, consumer: Any, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
+    def _poll(self, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
         while not stop.is_set() and self._failure is None:
+            if self._forgotten():
+                _log.warning("the group has not taken this worker back: it joins anew")
+                self._member.close()
+                self._member = self._new_member()
+                self._subscribe()
+            consumer = self._member
             self._pace(consumer)
             self._commit(consumer)
             found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
@@ -290,6 +325,7 @@ class Worker:
         # librdkafka remembers a pause beyond a partition's going: unless resumed, one that comes back would never be read.
         consumer.resume(partitions)
         self._owned |= {partition.partition for partition in partitions}
+        self._lost_at = None
         metrics.REBALANCES.inc()
         _log.info("partitions came", partitions=sorted(p.partition for p in partitions), owned=len(self._owned))
 
@@ -303,6 +339,8 @@ class Worker:
     def _lost(self, _: Any, partitions: list[Any]) -> None:
         """Taken without asking, as this member was not heard of: its offsets would be refused."""
         self._gone({partition.partition for partition in partitions})
+        if not self._owned:
+            self._lost_at = time.monotonic()
         metrics.REBALANCES.inc()
         _log.warning(
             "partitions were lost; what was read of them will be read again", partitions=[p.partition for p in partitions]

@@ -17,7 +17,7 @@ from tests.serving.stream_world import World, end, numbered, topics
 pytestmark = pytest.mark.integration
 TOPICS = (
     "plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk", "paused",
-    "between", "between-t",
+    "between", "between-t", "forgotten",
 )  # fmt: skip
 
 
@@ -227,6 +227,32 @@ def test_what_the_group_refuses_between_two_generations_is_committed_after_all(w
     assert sorted(p["id"] for p in world.predictions()) == sorted(f"n-{n}" for n in range(100))
     (heartbeat,) = read_heartbeats(world.var)
     assert heartbeat.messages == 100 and heartbeat.in_flight == 0
+
+
+@of("forgotten")
+def test_a_worker_that_lost_its_partitions_and_is_not_taken_back_joins_anew(world, bundle, monkeypatch):
+    from confluent_kafka import TopicPartition
+
+    from serving.bundle import read_bundle
+    from serving.classifier import Classifier
+    from serving.streaming import worker as module
+
+    monkeypatch.setattr(module, "BACK_S", 1.0)
+    world.owner()
+    stop, model = threading.Event(), Classifier(read_bundle(bundle), threads=1)
+    worker = module.Worker(world.settings, world.var, lambda: model, name="forgotten")
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        world.produce(numbered(n) for n in range(100))
+        world.settled(60)
+        worker._lost(None, [TopicPartition(world.topic, partition) for partition in range(6)])  # as librdkafka says it
+        world.produce(numbered(n) for n in range(100, 200))
+        world.settled(60)
+    finally:
+        stop.set()
+        thread.join(60)
+    world.check(200)
 
 
 @of("share", dead_letter_limit=0.2)
