@@ -47,7 +47,7 @@ SESSION_MS = 6_000
 JOIN_S = 30.0
 """Beyond `drain_s`: so long the group waits for a member that does not poll, and the member for the answer when it asks to join.
 
-librdkafka's default is five minutes, for which a member would wait for a broker that was frozen and forgot its request.
+librdkafka's default is five minutes. It alone is no remedy for a worker that a group does not take back: see `BACK_S`.
 """
 BACK_S = 20.0
 """A worker that lost all partitions and gets none for so long, though the broker answers, joins as a new member.

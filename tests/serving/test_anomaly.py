@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.streaming.anomaly import (
@@ -53,6 +53,7 @@ def same(mine, others):
 
 @MANY
 @given(st.integers(0, 10**6), st.sampled_from([-0.2, 0.2, -0.4]), st.integers(1200, 1300), st.integers(60, 900))
+@example(0, 0.2, 1200, 181)  # closed after 95 s
 def test_one_shift_is_one_alert_with_a_start_and_an_end(seed, by, begin, length):
     seconds = stream(begin + length + 600, seed=seed, shift=[(begin, begin + length, by)])
     changes = watch(seconds).advance(seconds.end)
@@ -62,8 +63,8 @@ def test_one_shift_is_one_alert_with_a_start_and_an_end(seed, by, begin, length)
     assert np.sign(alert.z) == np.sign(by) == np.sign(alert.moving_average - alert.mean)
     assert 0 <= alert.detected - (START + begin) <= 20
     assert abs(alert.started - (START + begin)) <= 10
-    # Noise may break the calm, and the wait for it then begins anew; of a million seeds some break it several times.
-    assert closed.closed is not None and CALM_S <= closed.closed - (START + begin + length) <= 30 + 5 * CALM_S
+    # Noise may break the calm, and the wait for it begins anew: of 11,161 shifts half closed within 56 s, the last after 122.
+    assert closed.closed is not None and CALM_S <= closed.closed - (START + begin + length) <= 30 + 4 * CALM_S
     assert alert.volume >= RULES.min_volume and alert.std == pytest.approx(0.6, rel=0.1)
 
 

@@ -140,7 +140,7 @@ def same(found, wanted):
 
 
 def both_say(gold, warehouse, question, **given):
-    """The same; where a panel shows the last hour, a row may leave it between the two questions, so they are asked once more."""
+    """The same; where a panel shows the last hour, a row may leave it between the two questions, so they are asked again."""
     moves = given["since"] is None
     for attempt in Retrying(stop=stop_after_attempt(3 if moves else 1), reraise=True):
         with attempt:
