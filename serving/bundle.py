@@ -46,6 +46,9 @@ class Manifest(BaseModel):
     """MLflow run that made it."""
     data_fingerprint: str = ""
     metrics: dict[str, Any] = {}
+    """Of this bundle on the frozen test rows: quality with intervals, CPU, memory, size; `float32`: the model before export."""
+    training: dict[str, Any] = {}
+    """`rows` used of `rows_available`, `epochs`, `seed`, `trained_at`, and the same rows by dataset."""
     quantization: str = "fp32"
     files: dict[str, str] = {}
     """SHA-256 of each file but `bundle.json`."""
@@ -158,6 +161,11 @@ def read_bundle(directory: Path) -> Bundle:
                 remedy="Copy the bundle again, or export it again.",
             )
     return Bundle(directory, manifest)
+
+
+def read_card(bundle: Bundle) -> str:
+    """The model card, Markdown."""
+    return (bundle.directory / CARD).read_text(encoding="utf-8")
 
 
 def ledger_path(var: Path) -> Path:

@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration.assets.stepping import step
 from orchestration.assets.training import checkpoint_name
 from orchestration.resources import Workplace
-from orchestration.steps.evaluation import benchmark, log_leaderboard
+from orchestration.steps.evaluation import log_leaderboard, write_leaderboard
 from orchestration.steps.export import export_winner, parity_of, read_ladder
 from orchestration.steps.release import ask_gate, read_verdict
 
@@ -22,7 +22,7 @@ def _leaderboard(candidates: list[str]) -> dg.AssetsDefinition:
     def report_benchmark__leaderboard(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
         layout = workplace.layout()
         with step(context, "Benchmark all candidates"):
-            rows = benchmark(layout)
+            rows = write_leaderboard(layout)
             log_leaderboard(layout, context.run_id)
         return dg.MaterializeResult(
             metadata={

@@ -64,7 +64,7 @@ def service_sentiment__deployment(context: dg.AssetExecutionContext, workplace: 
 )
 def report_production__quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
     """Judge what answers now on what is known now; before the first promotion there is nothing to judge."""
-    from orchestration.steps.export import judge_bundle
+    from orchestration.steps.served import judge_bundle
 
     layout = workplace.layout()
     if not any(move["alias"] == "production" for move in read_ledger(layout.var)):

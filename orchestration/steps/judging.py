@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.artifacts import read_json, reuse_or_build, write_json
+from data.artifacts import is_current, read_json, reuse_or_build, write_json
 from data.contracts import Predictor
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
@@ -81,18 +81,26 @@ def judge(
         load: Called only when the answers are not there yet.
         temperature: None: fitted on the validation rows. A bundle brings its own, already applied: give 1.0.
     """
-    settings = EvaluationSettings.load()
     folder = layout.judged / name
-    wanted = {
-        "format": REPORT_FORMAT,
-        "predictor": key,
-        "data": read_splits(layout).fingerprint,
-        "settings": settings.model_dump(mode="json"),
-    }
-    reuse_or_build(folder, wanted, lambda target: _judge(layout, name, load(), target, temperature))
+    reuse_or_build(folder, evaluation_key(layout, key), lambda target: _judge(layout, name, load(), target, temperature))
     with np.load(folder / "probabilities.npz") as arrays:
         found = read_json(folder / "report.json")
         return Judged(name, found["temperature"], found, arrays["val"], arrays["test"])
+
+
+def is_evaluated(layout: Layout, name: str, key: dict[str, Any]) -> bool:
+    """Say whether `judge` would return at once."""
+    return is_current(layout.judged / name, evaluation_key(layout, key))
+
+
+def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation depends on: the predictor's own key, the rows, the settings."""
+    return {
+        "format": REPORT_FORMAT,
+        "predictor": key,
+        "data": read_splits(layout).fingerprint,
+        "settings": EvaluationSettings.load().model_dump(mode="json"),
+    }
 
 
 def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:

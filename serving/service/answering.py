@@ -12,7 +12,7 @@ from data.errors import SettingsError
 from data.feedback import feedback_of
 from data.labels import LABELS
 from data.settings import CostSettings, PathSettings
-from serving.bundle import CARD, Bundle, read_ledger
+from serving.bundle import Bundle, read_card, read_ledger
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
@@ -35,7 +35,7 @@ from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
 _HOLDERS = ("production", "staging", "previous")
-_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "temperature"}
+_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "training", "temperature"}
 
 
 class Answering:
@@ -60,7 +60,7 @@ class Answering:
             gauge.set(1)
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
         self.version = bundle.manifest.version
-        self.card = (bundle.directory / CARD).read_text(encoding="utf-8")
+        self.card = read_card(bundle)
         """Markdown."""
         self._about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
         self._cost, self._deadline_ms = CostSettings.load(), settings.deadline_ms

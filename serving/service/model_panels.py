@@ -24,10 +24,9 @@ def leaderboard(var: Path, version: str) -> schemas.Leaderboard:
         rows: list[dict[str, Any]] = read_json(path)
     except (OSError, ValueError):
         return schemas.Leaderboard(missing=f"There is no leaderboard in {path.parent}: make train makes one.", rows=[])
-    served = _served(var, version)
     front = _front([(_cpu(row), row["macro_recall"]["value"]) for row in rows])
     return schemas.Leaderboard(
-        missing=None, rows=[_candidate(row, index in front, row["candidate"] == served) for index, row in enumerate(rows)]
+        missing=None, rows=[_candidate(row, index in front, row.get("version") == version) for index, row in enumerate(rows)]
     )
 
 
@@ -76,12 +75,3 @@ def _front(points: list[tuple[float | None, float]]) -> set[int]:
             c is not None and c <= cpu and r >= recall and (c, r) != (cpu, recall) for c, r in points
         )
     }  # fmt: skip
-
-
-def _served(var: Path, version: str) -> str | None:
-    """The leaderboard's name of a bundle: the candidate and how it was quantized."""
-    try:
-        found = read_json(var / "bundles" / version / "bundle.json")
-    except (OSError, ValueError):
-        return None
-    return f"{found['name']} {found['quantization']}"

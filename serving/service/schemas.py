@@ -169,7 +169,10 @@ class ModelShown(BaseModel):
     quantization: str
     data_fingerprint: str
     temperature: float
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = Field(
+        description="Of this bundle on the frozen test rows; `float32` has those of the model before export."
+    )
+    training: dict[str, Any] = Field(description="Rows used of rows available, epochs, seed, date, datasets.")
     slices: dict[str, Any]
     alias: str | None = Field(description="production, staging or previous, by the ledger.")
     limits: ModelLimits
