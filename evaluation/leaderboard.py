@@ -227,6 +227,26 @@ def points(estimate: Estimate | None) -> str:
     return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
 
 
+def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
+    """The rows' JSON forms as CSV, best first: a line a candidate; shares are 0 to 1, CPU time in microseconds, memory in MiB."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    quality = ("macro_recall", "macro_f1", "accuracy", "ece")
+    head = ["candidate", "version", "role", "from_scratch", "rows", *quality, "macro_recall_low", "macro_recall_high",
+            "cpu_us_per_text", "latency_p50_ms", "latency_p99_ms", "peak_memory_mib", "file_bytes"]  # fmt: skip
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in map(Row.from_dict, rows):
+        ranked, cost = row.metrics[RANKED_BY], row.cost
+        costs = [cost.cpu_us_per_text.value, cost.latency_p50_ms.value, cost.latency_p99_ms.value, cost.peak_memory_mib,
+                 cost.file_bytes] if cost else [None] * 5  # fmt: skip
+        values = [row.metrics[name].value if name in row.metrics else None for name in quality]
+        writer.writerow([row.candidate, row.version, row.role, row.from_scratch, row.n, *values, ranked.low, ranked.high, *costs])
+    return text.getvalue()
+
+
 def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
     """The rows (or their JSON forms) for a terminal of 80 columns or more, best first; the page holds the rest."""
     from rich import box

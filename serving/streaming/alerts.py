@@ -103,6 +103,17 @@ def read_normal(var: Path) -> dict[str, dict[str, float]]:
     return {name: normal for name, normal in found.items() if normal}
 
 
+def forget_sources(var: Path, names: Iterable[str]) -> None:
+    """Forget what is remembered of these sources. Only while no alerts process runs, which would write it again."""
+    try:
+        state = read_json(state_file(var))
+    except (OSError, ValueError):
+        return
+    for part in ("judged", "normal"):
+        state[part] = {name: value for name, value in state.get(part, {}).items() if name not in set(names)}
+    write_json(state_file(var), state)
+
+
 def slack_message(alert: Alert) -> tuple[str, list[dict[str, Any]]]:
     """What a person reads: one line, and the same as Slack's blocks with the texts that moved it."""
     if alert.closed_at is None:

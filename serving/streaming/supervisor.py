@@ -289,6 +289,7 @@ class _Supervisor:
         written = {
             "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": time.time(), "state": state,
             "detail": self.broker_error, "stalled": self.stalled, "target": self.decision.target, "reason": self.decision.reason,
+            "bootstrap": self.settings.bootstrap, "topic": self.settings.topic, "group": self.settings.group,
             "lag": lag, "rate": rate, "arriving": arriving,
             "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
             "children": {name: child.state(now) for name, child in self._children().items()},

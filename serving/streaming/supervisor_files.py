@@ -14,6 +14,7 @@ import psutil
 from data.artifacts import read_json, write_json
 from data.errors import StreamError
 from serving.processes import living
+from serving.settings import StreamSettings
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,18 @@ def read_state(var: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state | {"alive": living(state.get("pid"), state.get("created_at")) is not None}
+
+
+def running_stream(var: Path, settings: StreamSettings) -> StreamSettings:
+    """The settings of the stream that runs in `var`: its supervisor's broker, topic and group, where the settings name none.
+
+    Without a running supervisor, the settings as they are.
+    """
+    state = read_state(var)
+    if not state or not state["alive"] or state["state"] == "stopped":
+        return settings
+    known = {name: state[name] for name in ("bootstrap", "topic", "group") if name in state}
+    return settings.model_copy(update={name: v for name, v in known.items() if name not in settings.model_fields_set})
 
 
 def read_history(var: Path) -> list[dict[str, Any]]:

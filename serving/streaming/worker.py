@@ -123,6 +123,8 @@ class Worker:
         self._failure: BaseException | None = None
         self._paused: set[int] = set()
         self._recent: deque[tuple[int, int]] = deque()
+        self.first_read_at: float | None = None
+        """When the first message came, on the monotonic clock."""
         self._vitals = Vitals(var, name, port, lambda: (getattr(model(), "name", ""), list(self._owned), self.waiting))
 
     @property
@@ -258,6 +260,8 @@ class Worker:
             self._pace(consumer)
             self._commit(consumer)
             found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+            if found and self.first_read_at is None:
+                self.first_read_at = time.monotonic()
             if found and self._vitals.state == "waiting for the broker":
                 self._vitals.say(self._doing)
             for batch in cut(self._messages(found), self._settings.batch_tokens):
