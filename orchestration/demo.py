@@ -15,7 +15,16 @@ from data.errors import StreamError
 from data.settings import ENV_PREFIX, DataSettings, project_root, read_yaml
 from data.sources import enabled
 from orchestration.demo_api import show_api
-from orchestration.demo_pages import DAGSTER, MLFLOW, Page, end_pages, start_page, start_stream, wait_for_pages, wait_for_stream
+from orchestration.demo_pages import (
+    Page,
+    dagster_page,
+    end_pages,
+    mlflow_page,
+    start_page,
+    start_stream,
+    wait_for_pages,
+    wait_for_stream,
+)
 from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
@@ -152,7 +161,7 @@ def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[P
         feed = held.enter_context(Feed(StreamSettings.load(), test_texts(layout)))
         wait_for_stream(layout, pages[0], feed, terminal)
         terminal.begin("Start Dagster and MLflow")
-        pages += [start_page(layout, DAGSTER), start_page(layout, MLFLOW)]
+        pages += [start_page(layout, spec) for spec in (dagster_page(), mlflow_page(layout))]
         wait_for_pages(pages[1:], terminal)
         terminal.finish()
     feed.watched()

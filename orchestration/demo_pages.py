@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -19,10 +20,10 @@ from data.settings import project_root
 from orchestration.demo_stream import CRISIS_SOURCE, Feed
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
+from serving.settings import DashboardSettings
 from serving.streaming.alerts import read_normal
 from serving.streaming.supervisor_files import read_state
 
-DAGSTER_PORT, MLFLOW_PORT = 3001, 5000
 READY_S = 120.0
 """A page or the stream that is not ready by then is reported, and the demo continues."""
 LOOK_S = 0.3
@@ -38,22 +39,24 @@ class Spec:
     health: str
     """Path that answers 200 once it is ready."""
     opens: str
-    """Path a person opens."""
+    """Address a person opens."""
     about: str
-    command: Callable[[Layout], list[str]]
+    command: list[str]
 
 
-def _dagster(_: Layout) -> list[str]:
-    return [_binary("dagster"), "dev", "--host", "127.0.0.1", "--port", str(DAGSTER_PORT)]
+def dagster_page() -> Spec:
+    """Dagster, on the port of the dashboard's link to it."""
+    port = urlsplit(DashboardSettings.load().dagster_url).port or 3001
+    command = [_binary("dagster"), "dev", "--host", "127.0.0.1", "--port", str(port)]
+    return Spec("Dagster", port, "/server_info", f"http://127.0.0.1:{port}", "the graph, its runs and checks", command)
 
 
-def _mlflow(layout: Layout) -> list[str]:
+def mlflow_page(layout: Layout) -> Spec:
+    """MLflow, on the port of the dashboard's link to it."""
+    port = urlsplit(DashboardSettings.load().mlflow_url).port or 5000
     store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
-    return [_binary("mlflow"), "ui", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--backend-store-uri", store]
-
-
-DAGSTER = Spec("dagster", DAGSTER_PORT, "/server_info", "", "the graph, its runs and checks", _dagster)
-MLFLOW = Spec("mlflow", MLFLOW_PORT, "/health", "", "the comparison of runs", _mlflow)
+    command = [_binary("mlflow"), "ui", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", store]
+    return Spec("MLflow", port, "/health", f"http://127.0.0.1:{port}", "the comparison of runs", command)
 
 
 @dataclass
@@ -86,10 +89,9 @@ class Page:
     def line(self) -> str:
         """What the closing panel says of it."""
         assert self.spec
-        title = {"dagster": "Dagster", "mlflow": "MLflow"}[self.spec.name]
         if self.problem:
-            return f"{title:<10} [yellow]{self.problem}[/]"
-        return f"{title:<10} http://127.0.0.1:{self.spec.port}{self.spec.opens}   {self.spec.about}"
+            return f"{self.spec.name:<10} [yellow]{self.problem}[/]"
+        return f"{self.spec.name:<10} {self.spec.opens}   {self.spec.about}"
 
 
 def start_stream(layout: Layout) -> Page:
@@ -101,12 +103,12 @@ def start_stream(layout: Layout) -> Page:
 
 def start_page(layout: Layout, spec: Spec) -> Page:
     """Start a page; where its port is taken, its `problem` says so."""
-    log = layout.var / "logs" / f"{spec.name}.log"
+    log = layout.var / "logs" / f"{spec.name.lower()}.log"
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", spec.port)) == 0
     if taken:
         return Page(spec, log, problem=f"not started: port {spec.port} is taken by another program")
-    return Page(spec, log, _start(spec.command(layout), log))
+    return Page(spec, log, _start(spec.command, log))
 
 
 def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
