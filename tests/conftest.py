@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from tests.trained import trained  # noqa: F401 - a fixture of all
+
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
 
 # Started in the background (`make test &`), a process ignores Ctrl-C and so do its children: tests of Ctrl-C need it heard.
