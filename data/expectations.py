@@ -68,8 +68,8 @@ class ValidationReport:
         return [one for one in self.outcomes if not one.success and one.severity == "warning"]
 
 
-def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec) -> ValidationReport:
-    """Check one fetched dataset: columns, types, labels, nulls, lengths, balance, ids, rows.
+def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec, *, origin: str = "local") -> ValidationReport:
+    """Check one fetched dataset: columns, types, labels, nulls, lengths, balance, ids, and the row counts of the local layout.
 
     Feedback comes without a label mapping that could be wrong, and people mostly correct what one class got wrong: its balance
     only ever warns. Its texts may be as long as the API takes them; the splits remove those that are too long to train on.
@@ -99,7 +99,7 @@ def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec) -> ValidationReport:
         ]
     else:
         asked.append(x.ExpectColumnValuesToNotBeNull(column="sarcasm"))
-    if spec.local and spec.rows and "split" in frame:
+    if origin == "local" and spec.rows and "split" in frame:
         for split, rows in spec.rows.items():
             asked.append(
                 x.ExpectColumnSumToBeBetween(

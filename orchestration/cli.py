@@ -39,6 +39,15 @@ def _set(**settings: Any) -> None:
             os.environ[f"GROUNDSWELL_{name.upper()}"] = str(value)
 
 
+@app.callback()
+def _start() -> None:
+    """Before every command: no setting may be misspelled, whatever sections the command loads."""
+    if "--help" not in sys.argv:
+        from data.settings_registry import check_settings
+
+        check_settings()
+
+
 @app.command()
 def data() -> None:
     """Fetch labelled texts, check them, and make splits without repeats and leaks."""

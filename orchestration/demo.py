@@ -14,19 +14,18 @@ import psutil
 from rich.console import Console
 from rich.panel import Panel
 
-from data.catalog import load_catalog
-from data.settings import ENV_PREFIX, DataSettings, project_root, read_yaml
-from data.sources import enabled
+from data.settings import ENV_PREFIX, project_root, read_yaml
 from orchestration.demo_api import show_api
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
-from orchestration.steps.data import read_splits
+from orchestration.steps.data import only_sample, read_splits
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
 """On 150 rows: fewer leave a model that has not moved."""
+EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DAGSTER_PORT, MLFLOW_PORT = 3001, 5000
 DEMO_TOPIC = "demo-"
 
@@ -39,6 +38,7 @@ def run_demo(console: Console, *, once: bool) -> None:
         once: Stop what was started and return; else show the pages until Ctrl-C.
     """
     started = time.monotonic()
+    epochs = os.environ.get(EPOCHS)
     _use_demo_settings()
     layout = Layout.load()
     pages: list[subprocess.Popen[bytes]] = []
@@ -50,6 +50,8 @@ def run_demo(console: Console, *, once: bool) -> None:
             console.rule("[bold]Groundswell: labelled text in, a model that answers out", align="left")
             run_assets("data", terminal=terminal)
             show_data(console)
+            if only_sample(layout):
+                os.environ[EPOCHS] = epochs or str(SAMPLE_EPOCHS)
             run_assets("benchmark", after="data", terminal=terminal)
             show_leaderboard(console)
             run_assets("export", after="benchmark", terminal=terminal)
@@ -77,8 +79,6 @@ def run_demo(console: Console, *, once: bool) -> None:
 
 
 def _use_demo_settings() -> None:
-    if all(spec.sample for spec in enabled(load_catalog(), DataSettings.load())):
-        os.environ.setdefault(f"{ENV_PREFIX}TRAINING__EPOCHS", str(SAMPLE_EPOCHS))
     for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
         for field, value in fields.items():
             os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))
