@@ -42,6 +42,15 @@ def _set(**settings: Any) -> None:
             os.environ[f"GROUNDSWELL_{name.upper()}"] = str(value)
 
 
+@app.callback()
+def _start() -> None:
+    """Before every command: no setting may be misspelled, whatever sections the command loads."""
+    if "--help" not in sys.argv:
+        from data.settings_registry import check_settings
+
+        check_settings()
+
+
 @app.command(rich_help_panel=START, epilog="Example: groundswell demo --once")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop everything and exit at the end.")] = False,

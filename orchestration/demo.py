@@ -10,10 +10,8 @@ import psutil
 from rich.console import Console
 from rich.panel import Panel
 
-from data.catalog import load_catalog
 from data.errors import StreamError
-from data.settings import ENV_PREFIX, DataSettings, project_root, read_yaml
-from data.sources import enabled
+from data.settings import ENV_PREFIX, project_root, read_yaml
 from orchestration.demo_api import show_api
 from orchestration.demo_pages import (
     Page,
@@ -29,11 +27,13 @@ from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
+from orchestration.steps.data import only_sample
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
 """On 150 rows: fewer leave a model that has not moved."""
+EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DEMO_TOPIC = "demo-"
 _EARLIER_TOPICS = (DEMO_TOPIC, "test-texts-")
 """Beginnings of the topics of earlier demos: their streams, and their replays of test texts."""
@@ -52,7 +52,7 @@ def run_demo(console: Console, *, once: bool) -> bool:
     Raises:
         StreamError: Another stream runs in the same var folder.
     """
-    started = time.monotonic()
+    started, epochs = time.monotonic(), os.environ.get(EPOCHS)
     _use_demo_settings()
     layout = Layout.load()
     pages: list[Page] = []
@@ -66,6 +66,8 @@ def run_demo(console: Console, *, once: bool) -> bool:
                 console.rule("[bold]Groundswell: labeled text in, a model that serves out", align="left")
                 run_assets("data", terminal=terminal)
                 show_data(console)
+                if only_sample(layout):
+                    os.environ[EPOCHS] = epochs or str(SAMPLE_EPOCHS)
                 run_assets("benchmark", after="data", terminal=terminal)
                 show_leaderboard(console)
                 run_assets("export", after="benchmark", terminal=terminal)
@@ -112,8 +114,6 @@ def _interruptible() -> Iterator[None]:
 
 
 def _use_demo_settings() -> None:
-    if all(spec.sample for spec in enabled(load_catalog(), DataSettings.load())):
-        os.environ.setdefault(f"{ENV_PREFIX}TRAINING__EPOCHS", str(SAMPLE_EPOCHS))
     for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
         for field, value in fields.items():
             os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))

@@ -89,8 +89,10 @@ def hush() -> None:
 
 
 def _raise_for(result: Any) -> None:
+    import dagster as dg
+
     for check in result.get_asset_check_evaluations():
-        if not check.passed and check.blocking:
+        if not check.passed and check.blocking and check.severity is dg.AssetCheckSeverity.ERROR:
             failures = check.metadata.get("failures")
             found = (
                 "; ".join(
@@ -118,7 +120,7 @@ def _raise_for(result: Any) -> None:
 
 def _original(error: Any) -> GroundswellError:
     """The step's own error: Dagster keeps what a person reads of it, not the object."""
-    while error.cause is not None:
+    while error.cause is not None and not error.message.startswith("data.errors."):
         error = error.cause
     text = error.message.strip()
     name, _, rest = text.partition(": ")

@@ -1,17 +1,44 @@
-"""Labelled text: one raw asset a data set, each behind a blocking check, then the splits."""
+"""Labeled text: which texts are used, one raw asset a dataset with its check, then the splits."""
 
 import dagster as dg
 
 from data.catalog import DatasetSpec, load_catalog
-from data.errors import SourceUnavailable
 from orchestration.assets.stepping import step
 from orchestration.checks import suite_check
 from orchestration.layout import Layout
-from orchestration.progress import note
+from orchestration.progress import ended, note
 from orchestration.resources import Workplace
-from orchestration.steps.data import build_splits, check_raw, check_splits, fetch_one, fetched_sets, is_asked_for, is_enabled
+from orchestration.steps.data import (
+    LeftOut,
+    build_splits,
+    check_splits,
+    choose_origin,
+    describe,
+    fetch_one,
+    is_enabled,
+    is_required,
+    raw_set,
+    raw_texts,
+    require_training_rows,
+    validate,
+)
 
 RAW = "raw_{}__texts"
+ORIGIN = "core_texts__origin"
+
+
+@dg.asset(
+    name=ORIGIN,
+    group_name="data",
+    kinds={"python"},
+    description="Which texts this run uses: a data folder, the hub when it answers, or the project's own small sample.",
+)
+def origin_asset(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    """Decide once a run; every dataset behind it reads the decision."""
+    with step(context, "Choose the texts"):
+        origin = choose_origin(workplace.layout())
+        note(origin.text, warning=origin.is_sample)
+    return dg.MaterializeResult(metadata={"texts": origin.text, "datasets": ", ".join(origin.sets)})
 
 
 def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
@@ -19,27 +46,25 @@ def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
         name=RAW.format(spec.name),
         group_name="data",
         kinds={"parquet"},
+        deps=[ORIGIN],
         description=f"{spec.name}: {spec.domain}, {spec.licence}",
         metadata={"domain": spec.domain, "licence": spec.licence, "hub_id": spec.hub_id or "none"},
     )
     def raw(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-        if not is_enabled(spec):
+        layout = workplace.layout()
+        if not is_enabled(layout, spec):
             return dg.MaterializeResult(metadata={"state": "not enabled"})
         with step(context, f"Fetch {spec.name}"):
-            try:
-                fetched_set = fetch_one(workplace.layout(), spec)
-            except SourceUnavailable as error:
-                if is_asked_for(spec):
-                    raise
-                note(f"skipped: {error.message}")  # the splits fail if no set is left
-                return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
+            fetched_set = fetch_one(layout, spec)
+            if isinstance(fetched_set, LeftOut):
+                ended("skipped" if fetched_set.absent else "left out", fetched_set.why)
+                return dg.MaterializeResult(metadata={"state": "skipped", "why": fetched_set.why})
         return dg.MaterializeResult(
             metadata={
                 "state": "fetched",
                 "rows": fetched_set.rows,
                 "origin": fetched_set.origin,
                 "fingerprint": fetched_set.fingerprint,
-                "notice": fetched_set.notice or "",
             },
             data_version=dg.DataVersion(fetched_set.fingerprint),
         )
@@ -48,11 +73,17 @@ def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
 
 
 def _raw_check(spec: DatasetSpec) -> dg.AssetChecksDefinition:
-    def validate(layout: Layout):
-        raw = next((raw for raw in fetched_sets(layout) if raw.name == spec.name), None)
-        return None if raw is None else check_raw(raw)
+    def run_suite(layout: Layout):
+        raw = raw_set(layout, spec) if is_enabled(layout, spec) else None
+        if raw is None or isinstance(raw, LeftOut):
+            return None
+        report = validate(raw)
+        if not report.success and not is_required(spec):
+            note(f"{spec.name} is left out: {describe(report)}")
+        return report
 
-    return suite_check(asset=RAW.format(spec.name), name="raw_suite", validate=validate)
+    name = RAW.format(spec.name)
+    return suite_check(asset=name, name="raw_suite", validate=run_suite, optional=lambda: not is_required(spec))
 
 
 def _splits_asset(names: list[str]) -> dg.AssetsDefinition:
@@ -60,13 +91,14 @@ def _splits_asset(names: list[str]) -> dg.AssetsDefinition:
         group_name="data",
         kinds={"parquet"},
         deps=[RAW.format(name) for name in names],
-        description="All checked sets without repeats, leaks and conflicting labels; what was removed lies beside it.",
+        description="The checked datasets without duplicates, leakage and label conflicts; removed rows have a reason.",
     )
     def core_sentiment__splits(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-        """Remove repeats and leaks, set conflicts aside, keep official splits."""
+        """Remove duplicates, leakage and label conflicts; keep official splits."""
         layout = workplace.layout()
-        with step(context, "Remove repeats and leaks, split"):
-            splits = build_splits(layout, fetched_sets(layout))
+        with step(context, "Remove duplicates and leakage, split"):
+            splits = build_splits(layout, raw_texts(layout))
+            require_training_rows(layout)
         return dg.MaterializeResult(
             metadata={
                 "rows": sum(splits.rows.values()),
@@ -85,7 +117,7 @@ def _splits_asset(names: list[str]) -> dg.AssetsDefinition:
 def data_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """The assets of this step, and their checks."""
     catalog = load_catalog()
-    assets = [*(_raw_asset(spec) for spec in catalog.values()), _splits_asset(list(catalog))]
+    assets = [origin_asset, *(_raw_asset(spec) for spec in catalog.values()), _splits_asset(list(catalog))]
     checks = [
         *(_raw_check(spec) for spec in catalog.values()),
         suite_check(asset="core_sentiment__splits", name="split_suite", validate=check_splits),

@@ -4,7 +4,7 @@ import dagster as dg
 
 from data.errors import CandidateUnavailable
 from orchestration.assets.stepping import step
-from orchestration.progress import note
+from orchestration.progress import ended
 from orchestration.resources import Workplace
 from orchestration.steps.training import train_candidate, trained_report
 from training.candidates import Candidate
@@ -25,11 +25,13 @@ def _checkpoint_asset(candidate: Candidate) -> dg.AssetsDefinition:
     )
     def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
         layout = workplace.layout()
-        with step(context, f"Train {candidate.title}"):
+        with step(context, f"{'Fetch' if candidate.kind == 'as_is' else 'Train'} {candidate.title}"):
             try:
                 reused = train_candidate(layout, candidate, run_name=context.run_id)
+                if reused:
+                    ended(*("unchanged",) if candidate.kind != "vader" else ("nothing to train", "a lexicon has no weights"))
             except CandidateUnavailable as error:
-                note(f"skipped: {error.message}")
+                ended("skipped", error.message)
                 return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
         report = trained_report(layout, candidate)
         return dg.MaterializeResult(

@@ -16,7 +16,7 @@ TRAINED_FILE = "trained.json"
 
 def labelled(layout: Layout) -> dict:
     """Fingerprint and number of rows of all labelled text there is now."""
-    sets = fetch_sets(layout)
+    sets = fetch_sets(layout).sets
     return {
         "fingerprint": digest({raw.name: raw.fingerprint for raw in sets}),
         "rows": sum(raw.rows for raw in sets),

@@ -13,6 +13,7 @@ from typing import Any
 
 from mangum import Mangum
 
+from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service.admission import Gate
 from serving.service.answering import Answering
@@ -83,6 +84,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 @cache
 def _answering() -> Answering:
     async def load() -> Answering:
+        check_settings()
         return Answering(served_bundle(), ServingSettings.load())
 
     return _loop().run_until_complete(load())

@@ -7,8 +7,9 @@ from functools import cache
 
 import bentoml
 
-from data.errors import GroundswellError
+from data.errors import GroundswellError, SettingsError
 from data.settings import PathSettings
+from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service.admission import Admission, Gate, listening, need_keys
 from serving.service.answering import Answering
@@ -19,7 +20,11 @@ from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
 
-_settings = ServingSettings.load()
+try:
+    check_settings()
+    _settings = ServingSettings.load()
+except SettingsError as error:
+    sys.exit(str(error))
 _answering: list[Answering] = []
 
 

@@ -3,11 +3,15 @@
 import httpx
 import pytest
 
+from data.artifacts import read_json
 from orchestration.jobs import TRAIN_AND_DEPLOY
+from orchestration.steps.data import read_splits
 from orchestration.steps.release import read_verdict, roll_back
 from serving.bundle import read_ledger
 from serving.deployment import status
 from tests.make import rows
+from tests.models import tiny_bundle
+from tests.serving.running import serving
 
 pytestmark = pytest.mark.integration
 NEXT = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
@@ -69,7 +73,7 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     ],
 )
 def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectation, place):
-    place.write([spoil(row) for row in rows()])
+    place.write([spoil(row) for row in rows(40)])  # from 100 rows on the balance of classes can fail
     result = place.run("command_train")
     assert not result.success
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
@@ -78,3 +82,20 @@ def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectatio
     assert any(expectation in failure["expectation"] for failure in failures), failures
     assert "model_minilm__checkpoint" not in materialised(result)
     assert not place.layout.candidates.exists()
+
+
+def test_a_label_corrected_on_the_service_is_trained_on_and_stops_nothing(place):
+    place.catalog(feedback={"domain": "support", "licence": "ours", "feedback": True, "train": True})
+    assert place.run("command_train").success
+    assert trained_rows(place) == 210
+    with serving(tiny_bundle(place.root / "bundle"), place.root) as (client, _):
+        correction = {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"}
+        assert client.post("/v1/feedback", json=correction).status_code == 201
+    for job in ("command_data", "command_train"):
+        assert place.run(job).success, job
+    assert trained_rows(place) == 211
+    assert read_splits(place.layout).rows["feedback/train"] == 1
+
+
+def trained_rows(place):
+    return read_json(place.layout.candidates / "minilm" / "report.json")["rows"]
