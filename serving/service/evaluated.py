@@ -44,7 +44,7 @@ class Predicted:
 
 
 def evaluated_list(var: Path, version: str) -> schemas.EvaluatedList:
-    """All that can be compared, the production bundle first.
+    """All that can be compared: the production bundle, other bundles, candidates; each with the best first.
 
     Args:
         var: Holds `judged/`.
@@ -55,9 +55,11 @@ def evaluated_list(var: Path, version: str) -> schemas.EvaluatedList:
         name = path.parent.name
         bundle = name.removeprefix("bundle-")
         title = f"{bundle}{_quantization(var, bundle)}" if name != bundle else name
-        rows.append(schemas.Evaluated(name=name, title=title, in_production=name == f"bundle-{version}"))
+        recall = read_json(path.with_name(REPORT))["metrics"]["macro_recall"]["value"]
+        row = schemas.Evaluated(name=name, title=title, in_production=name == f"bundle-{version}")
+        rows.append((not row.in_production, name == bundle, -recall, row))
     missing = None if rows else f"No predictions in {var / 'judged'}; `groundswell benchmark` writes them."
-    return schemas.EvaluatedList(missing=missing, rows=sorted(rows, key=lambda row: not row.in_production))
+    return schemas.EvaluatedList(missing=missing, rows=[row for *_, row in sorted(rows, key=lambda each: each[:3])])
 
 
 def comparison(var: Path, left: str, right: str) -> schemas.Comparison:

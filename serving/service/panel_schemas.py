@@ -221,6 +221,8 @@ class StreamStatus(BaseModel):
     drain_s: float | None = Field(description="The lag at the rate.")
     lag_limit: int = Field(description="With a higher lag, or `drain_s` over `drain_limit_s`, the stream is catching up.")
     drain_limit_s: float
+    cores: float | None = Field(description="Of the supervisor's machine.")
+    memory_bytes: int | None
     dead_letters: int | None
     open_alerts: int | None
     partitions: list[Partition]

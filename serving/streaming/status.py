@@ -49,6 +49,7 @@ class StatusReader:
             state, detail, target, reason: Of the supervisor; state is "not supervised" where none runs.
             lag: Messages; None where the broker does not tell. rate, arriving: Messages/s, None without a supervisor.
             drain_s: The lag at the rate, None where there is no rate.
+            cores, memory_bytes: Of the supervisor's machine; None without one.
             lag_limit, drain_limit_s: With more than these the backlog is high.
             partitions: partition, committed, end, lag, worker (a name or None), stalled.
             workers: What each says of itself (`Heartbeat`), with silent_s, restarts, last_exit, cpu (cores) and rss_bytes.
@@ -75,6 +76,7 @@ class StatusReader:
             "target": state.get("target") if alive else None, "reason": state.get("reason", "") if alive else "",
             "lag": lag, "rate": rate, "arriving": state.get("arriving") if alive else None,
             "drain_s": lag / rate if lag is not None and rate else None,
+            "cores": state.get("cores") if alive else None, "memory_bytes": state.get("memory_bytes") if alive else None,
             "lag_limit": self._settings.lag_limit, "drain_limit_s": self._settings.drain_limit_s,
             "partitions": [
                 {"partition": each.partition, "committed": each.committed, "end": each.end, "lag": each.lag,

@@ -119,6 +119,7 @@ class _Supervisor:
         self.restarts = 0  # that were counted
         self.unwritten = ""
         self.started_at = time.time()
+        self.cores, self.memory_bytes = cpu_quota(), psutil.virtual_memory().total
         self.process = os.getpid(), psutil.Process().create_time()
 
     def run(self) -> None:
@@ -297,7 +298,7 @@ class _Supervisor:
         written = {
             "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": at, "state": state,
             "detail": self.broker_error, "stalled": self.stalled, "target": self.decision.target, "reason": self.decision.reason,
-            "lag": lag, "rate": rate, "arriving": arriving,
+            "lag": lag, "rate": rate, "arriving": arriving, "cores": self.cores, "memory_bytes": self.memory_bytes,
             "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
             "children": {name: child.state(now) for name, child in children.items()},
         }  # fmt: skip

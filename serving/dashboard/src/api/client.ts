@@ -48,7 +48,9 @@ export async function answerOf<R extends Reply>(call: Promise<R>): Promise<NonNu
     return (reply.data ?? {}) as NonNullable<R["data"]>;
   }
   const refusal = refusalOf(status, reply.error);
-  report({ service: status === 502 || status === 504 ? `A proxy answers ${status} instead of the service` : null });
+  report({
+    service: status === 502 || status === 504 ? `A proxy answers ${status} instead of the service` : null,
+  });
   if (status === 401) report({ keyWanted: refusal.message });
   throw refusal;
 }

@@ -28,6 +28,8 @@ interface Asking {
   period?: Period;
   /** Seconds before its start that are asked for too. */
   before?: number;
+  /** Up to now, whatever the end of the time. */
+  open?: boolean;
   /** Between two requests, in ms. */
   every: number;
   enabled?: boolean;
@@ -37,21 +39,21 @@ interface Asking {
 export function usePanel<Name extends PanelName>(
   name: Name,
   query: Query<Name>,
-  { period, before = 0, every, enabled }: Asking,
+  { period, before = 0, open = false, every, enabled }: Asking,
 ) {
   return useQuery({
     queryKey: [name, query, period, before],
-    queryFn: () => ask(name, { ...query, ...(period && limitsOf(period, before)) }),
+    queryFn: () => ask(name, { ...query, ...(period && limitsOf(period, before, open)) }),
     refetchInterval: every,
     placeholderData: keepPreviousData,
     enabled,
   });
 }
 
-function limitsOf(period: Period, before: number): { since: string; until?: string } {
+function limitsOf(period: Period, before: number, open: boolean): { since: string; until?: string } {
   const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
   if ("span" in period) return { since: iso(serverNow() - SPAN_S[period.span] - before) };
-  return { since: iso(period.from - before), until: iso(period.to) };
+  return { since: iso(period.from - before), ...(!open && { until: iso(period.to) }) };
 }
 
 async function ask<Name extends PanelName>(name: Name, query: object): Promise<PanelAnswer<Name>> {

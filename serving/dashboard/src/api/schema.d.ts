@@ -3142,8 +3142,11 @@ export interface components {
          * @description Macro-recall of both on some of the rows.
          */
         SliceCompared: {
-            /** Name */
-            name: string;
+            /**
+             * Names
+             * @description What the rows have in common; two names of the same rows are one slice.
+             */
+            names: string[];
             /** Rows */
             rows: number;
             left: components["schemas"]["Interval"];
@@ -3261,6 +3264,13 @@ export interface components {
             lag_limit: number;
             /** Drain Limit S */
             drain_limit_s: number;
+            /**
+             * Cores
+             * @description Of the supervisor's machine.
+             */
+            cores: number | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
             /** Dead Letters */
             dead_letters: number | null;
             /** Open Alerts */

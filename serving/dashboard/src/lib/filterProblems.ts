@@ -16,7 +16,9 @@ export function filterProblems(given: Iterable<[string, string]>, now: number): 
   for (const [key, value] of values) {
     const choice = CHOICES[key];
     if (choice && value && !choice.values.includes(value))
-      problems.push(`${choice.name} "${value}" is not one of ${choice.values.join(", ")}; ${choice.instead}.`);
+      problems.push(
+        `${choice.name} "${value}" is not one of ${choice.values.join(", ")}; ${choice.instead}.`,
+      );
     if (!KNOWN.includes(key)) problems.push(`"${key}" is not a filter; known are ${KNOWN.join(", ")}.`);
   }
   const time = (key: string) => (values.has(key) ? Date.parse(values.get(key) ?? "") / 1000 : null);

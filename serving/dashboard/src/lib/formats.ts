@@ -8,8 +8,9 @@ const dayAndTime = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-/** What stands where there is no number. */
+/** Shown where there is no number. */
 export const NONE = "–";
 
 export function count(value: number | null | undefined): string {
@@ -50,6 +51,11 @@ export function plural(value: number, one: string, many = `${one}s`): string {
 /** At most one decimal, and none for its own sake. */
 export function lean(value: number | null | undefined): string {
   return value == null ? NONE : oneDecimal.format(value);
+}
+
+/** CPU time in µs. */
+export function microseconds(value: number | null | undefined): string {
+  return value == null ? NONE : `${rounded(value)} µs`;
 }
 
 export function usd(value: number | null | undefined): string {
@@ -110,6 +116,10 @@ export function timeOf(seconds: number): string {
 
 export function dateOf(seconds: number): string {
   return dayAndTime.format(seconds * 1000);
+}
+
+export function dayOf(seconds: number): string {
+  return day.format(seconds * 1000);
 }
 
 /** From one time to another, the day named once where it is the same. */

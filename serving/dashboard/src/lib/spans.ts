@@ -45,7 +45,8 @@ export function rangeProblem(from: number | null, to: number | null, now: number
   if (from === null || to === null) return "A range needs both a start and an end.";
   if (from >= to) return "The start of the range is not before its end.";
   if (from > now) return "The range begins in the future.";
-  if (now - from > KEPT_DAYS * DAY_S) return `The range begins over ${KEPT_DAYS} days ago; older counts are not kept.`;
+  if (now - from > KEPT_DAYS * DAY_S)
+    return `The range begins over ${KEPT_DAYS} days ago; older counts are not kept.`;
   return null;
 }
 

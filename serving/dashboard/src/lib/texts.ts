@@ -15,7 +15,8 @@ const ROUNDS = 3;
 /** HTML entities as the characters they stand for, also those that were escaped again on their way here. */
 export function decodeEntities(text: string): string {
   let found = text;
-  for (let round = 0; round < ROUNDS && found.includes("&"); round++) found = found.replace(REFERENCE, decoded);
+  for (let round = 0; round < ROUNDS && found.includes("&"); round++)
+    found = found.replace(REFERENCE, decoded);
   return found;
 }
 

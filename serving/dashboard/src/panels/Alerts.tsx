@@ -5,6 +5,7 @@ import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
 import { count, duration, epoch, fixed, when } from "@/lib/formats";
 import { pointsOf } from "@/lib/points";
+import { MessageText } from "@/ui/MessageText";
 import { Panel } from "@/ui/Panel";
 import { ScrollBox } from "@/ui/ScrollBox";
 import { type Column, rowsOfTable } from "@/ui/Table";
@@ -34,7 +35,7 @@ export function Alerts() {
       name="alerts"
       title="Alerts"
       note="Sudden shifts of a source in the last day, newest first."
-      csv={{ file: "alerts-24h", rows: () => rowsOfTable(COLUMNS, alerts) }}
+      csv={{ file: "alerts-24h", raw: true, rows: () => rowsOfTable(COLUMNS, alerts) }}
     >
       {alerts.length ? (
         <ScrollBox label="Alerts, newest first" tall>
@@ -45,7 +46,7 @@ export function Alerts() {
           </ul>
         </ScrollBox>
       ) : (
-        <p className="plain">{isKnown ? "No alert in the last day." : "Not known yet."}</p>
+        <p className="plain">{isKnown ? "No alert in the last day." : "Loading."}</p>
       )}
     </Panel>
   );
@@ -78,7 +79,9 @@ function AlertCard({ alert }: { alert: Alert }) {
       {alert.texts?.length ? (
         <ul className="texts">
           {[...new Set(alert.texts)].map((text) => (
-            <li key={text}>{text}</li>
+            <li key={text}>
+              <MessageText text={text} />
+            </li>
           ))}
         </ul>
       ) : null}
