@@ -14,6 +14,7 @@ from serving.streaming.heartbeat import Heartbeat, read_heartbeats
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.supervisor_files import read_state
 
+_ENDED = {"stopped", "failed", "gone"}
 ANSWER_S = 3.0
 """Who has not answered by then is shown as silent; its answer is taken the next time."""
 
@@ -110,7 +111,7 @@ def _is_worker(name: str) -> bool:
 
 def _is_past(beat: Heartbeat) -> bool:
     """Whether it ended more than a minute ago."""
-    return beat.state in {"stopped", "failed", "gone"} and time.time() - beat.written_at > 60
+    return beat.state in _ENDED and time.time() - beat.written_at > 60
 
 
 def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:
@@ -127,6 +128,8 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
         return row | {"detail": child.get("last_exit") or ""}
     said = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
     state = "draining" if child.get("state") == "leaving" and beat.state == "running" else beat.state
+    if state in _ENDED:  # what it said last was of then
+        said |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
     return row | said | {"partitions": list(beat.partitions), "state": state, "silent_s": max(0.0, time.time() - beat.written_at)}
 
 

@@ -17,11 +17,11 @@ export function moodOf(points: number): string {
 /** Where a fitted axis of points ends: in tens, at least thirty apart, so that the line neither jumps nor is flat. */
 export function pointsRange(low: number | null, high: number | null): [number, number] {
   if (low === null || high === null) return [20, 80];
-  let from = Math.floor((low - 2) / 10) * 10;
-  let to = Math.ceil((high + 2) / 10) * 10;
+  let from = Math.max(0, Math.floor((low - 2) / 10) * 10);
+  let to = Math.min(100, Math.ceil((high + 2) / 10) * 10);
   while (to - from < 30) {
     if (to < 100) to += 10;
     if (to - from < 30 && from > 0) from -= 10;
   }
-  return [Math.max(0, from), Math.min(100, to)];
+  return [from, to];
 }

@@ -31,7 +31,10 @@ const censor = new TextCensor().setStrategy(keepStartCensorStrategy(asteriskCens
 
 /** Swear words and slurs as their first letter and asterisks. English only, and by a list: some pass, some are masked in vain. */
 export function maskProfanity(text: string): string {
-  const found = matcher.getAllMatches(text);
+  // The matcher reads 455 as letters; a number is a number.
+  const found = matcher
+    .getAllMatches(text)
+    .filter(({ startIndex, endIndex }) => /\p{L}/u.test(text.slice(startIndex, endIndex + 1)));
   return found.length ? censor.applyTo(text, found) : text;
 }
 

@@ -22,7 +22,8 @@ export function against(value: number | null, limit: number, limitWords: string)
   return { tone: "good", words: `ok, limit ${limitWords}` };
 }
 
-export function lagMeaning({ lag, lag_limit }: Stream): Meaning | null {
+export function lagMeaning({ lag, lag_limit, state }: Stream): Meaning | null {
+  if (lag && state === "not supervised") return { tone: "warn", words: "no worker reads them" };
   return against(lag, lag_limit, count(lag_limit));
 }
 

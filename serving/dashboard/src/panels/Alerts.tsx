@@ -1,5 +1,6 @@
 "use client";
 
+import { useAbsent } from "@/api/freshness";
 import type { Alert } from "@/api/live";
 import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
@@ -29,12 +30,13 @@ const COLUMNS: readonly Column<Alert>[] = [
 /** Sudden shifts, newest first, as they open and close. */
 export function Alerts() {
   const { live, source, isKnown } = useWindow();
+  const absent = useAbsent();
   const alerts = newestAlerts(live.alerts, source);
   return (
     <Panel
       name="alerts"
       title="Alerts"
-      note="Sudden shifts of a source in the last day, newest first."
+      note="Sudden shifts of a source in the last 24 hours, newest first."
       csv={{ file: "alerts-24h", raw: true, rows: () => rowsOfTable(COLUMNS, alerts) }}
     >
       {alerts.length ? (
@@ -46,7 +48,7 @@ export function Alerts() {
           </ul>
         </ScrollBox>
       ) : (
-        <p className="plain">{isKnown ? "No alert in the last day." : "Loading."}</p>
+        <p className="plain">{isKnown ? "No alert in the last 24 hours." : absent}</p>
       )}
     </Panel>
   );

@@ -17,8 +17,10 @@ export function Connection() {
       title={cause}
     >
       <span className="pulse" aria-hidden="true" />
-      {wordsOf(fresh)}
-      {cause && <span className="cause">: {cause}</span>}
+      <span>
+        {wordsOf(fresh)}
+        {cause && <span className="cause">: {cause}</span>}
+      </span>
     </span>
   );
 }

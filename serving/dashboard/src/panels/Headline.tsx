@@ -1,6 +1,6 @@
 "use client";
 
-import { useFreshness } from "@/api/freshness";
+import { useAbsent, useFreshness } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
 import { useStream } from "@/api/stream";
 import { count, epoch, fixed, NONE, percent, plural, signed, timeOf, when } from "@/lib/formats";
@@ -18,7 +18,6 @@ import { useWindow } from "./useWindow";
 
 const RATE_S = 10;
 const NOT_YET_S = 2;
-const UNKNOWN = "Loading.";
 
 /** The whole in five seconds: how they feel, whether that changes, how many they are, whether something broke. */
 export function Headline() {
@@ -59,6 +58,7 @@ function PointsNow() {
   const points = recent.messages ? pointsOf(recent.score / recent.messages) : null;
   const change =
     points === null || !before.messages ? null : points - pointsOf(before.score / before.messages);
+  const absent = useAbsent();
   const normal = normalRange(live.cells, live.normal, source, last - AVERAGE_S + 1, last + 1);
   return (
     <div className="figure points">
@@ -66,7 +66,7 @@ function PointsNow() {
       <p className="big">
         <span data-testid="points-now">{fixed(points, 1)}</span> <span className="unit">of 100</span>{" "}
         <span className={`mood ${points === null ? "quiet" : toneOf(points)}`}>
-          {points === null ? (isKnown ? "no messages" : UNKNOWN) : moodOf(points)}
+          {points === null ? (isKnown ? "no messages" : absent) : moodOf(points)}
         </span>
       </p>
       <Gauge points={points} normal={normal} />
@@ -168,9 +168,10 @@ function OpenAlerts() {
 function Calm() {
   const { live, source, now } = useWindow();
   const fresh = useFreshness();
+  const absent = useAbsent();
   const alerts = useStream().data?.others.find(({ name }) => name === "alerts");
-  if (fresh.state === "stale") return <>Unknown since the data stopped</>;
-  if (fresh.state !== "live") return <>{UNKNOWN}</>;
+  if (fresh.state === "stale" && fresh.since !== null) return <>Unknown since the data stopped</>;
+  if (fresh.state !== "live") return <>{absent}</>;
   if (alerts && alerts.state !== "up") return <>Not watched: the alert process is {alerts.state}</>;
   const cells = source ? new Map([[source, live.cells.get(source) ?? new Map()]]) : live.cells;
   const { watched, active } = watchedSources(cells, live.normal, now - LIVE_S, now);

@@ -1,6 +1,7 @@
 "use client";
 
 import { liveStore } from "@/api/live";
+import { useNow } from "@/lib/clock";
 import { useStore } from "@/lib/store";
 import { Alerts } from "./Alerts";
 import { FilterBar } from "./FilterBar";
@@ -12,9 +13,14 @@ import { TopNegative } from "./TopNegative";
 import { Trend } from "./Trend";
 import { Volume } from "./Volume";
 
+const GATHERING_S = 1;
+
 /** How people feel now, how that changes, and whether something just broke. */
 export function LiveView() {
-  const { begunAt } = useStore(liveStore);
+  const { begunAt, messages } = useStore(liveStore);
+  const now = useNow();
+  // The parts of a snapshot come one after the other; drawn one by one they would push each other down.
+  const isReady = begunAt !== null && (messages.length > 0 || now - begunAt >= GATHERING_S);
   return (
     <>
       <div className="viewhead stacked">
@@ -24,7 +30,7 @@ export function LiveView() {
         </div>
         <FilterBar shown={["source", "time", "by", "label", "profanity"]} />
       </div>
-      {begunAt !== null ? (
+      {isReady ? (
         <div className="grid live">
           <Headline />
           <div className="column">

@@ -2,6 +2,7 @@
 
 import { useRef, useState } from "react";
 import { wordsOf } from "@/api/client";
+import { useAbsent } from "@/api/freshness";
 import type { Message } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
@@ -43,6 +44,7 @@ const COLUMNS: readonly Column<Message>[] = [
 /** The newest messages. They stand still while a person reads them. */
 export function Messages() {
   const { messages, query, words, isKnown } = useNewest();
+  const absent = useAbsent();
   const [paused, setPaused] = useState(false);
   const [reading, setReading] = useState(false);
   const shown = useRef<readonly Message[]>(messages);
@@ -82,7 +84,7 @@ export function Messages() {
           rowName="message-row"
           tall
           flows
-          empty={query.error ? "" : isKnown ? "No such message in this time." : "Loading."}
+          empty={query.error ? "" : isKnown ? "No such message in this time." : absent}
         />
       </div>
     </Panel>

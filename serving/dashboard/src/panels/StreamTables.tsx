@@ -3,7 +3,7 @@
 import type { UseQueryResult } from "@tanstack/react-query";
 import type { Schemas } from "@/api/client";
 import { bytes, count, duration, fixed, milliseconds, rounded } from "@/lib/formats";
-import { heartbeatMeaning } from "@/lib/thresholds";
+import { heartbeatMeaning, type Meaning } from "@/lib/thresholds";
 import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
@@ -64,13 +64,16 @@ const WORKERS: readonly Column<Schemas["Worker"]>[] = [
     head: "last heartbeat",
     unit: "s ago",
     value: (row) => row.silent_s,
-    show: (row) => <Heartbeat silent={row.silent_s} />,
+    show: (row) => <Heartbeat {...row} />,
   },
 ];
 
-function Heartbeat({ silent }: { silent: number | null }) {
+const ENDED = ["stopped", "failed", "gone"];
+
+function Heartbeat({ silent_s: silent, state }: Schemas["Worker"]) {
   const meaning = heartbeatMeaning(silent);
   if (silent === null || !meaning) return "–";
+  if (ENDED.includes(state)) return `${duration(silent)} ago`;
   // Beats come each second: below some seconds the exact age says nothing.
   return (
     <Tone
@@ -106,12 +109,15 @@ const PARTITIONS: readonly Column<Schemas["Partition"]>[] = [
   { head: "worker", value: (row) => row.worker },
   {
     head: "state",
-    value: (row) => (row.stalled ? "stalled" : "ok"),
-    show: (row) => (
-      <Tone of={row.stalled ? { tone: "bad", words: "stalled" } : { tone: "good", words: "ok" }} />
-    ),
+    value: (row) => partitionMeaning(row).words,
+    show: (row) => <Tone of={partitionMeaning(row)} />,
   },
 ];
+
+function partitionMeaning({ stalled, worker, lag }: Schemas["Partition"]): Meaning {
+  if (stalled) return { tone: "bad", words: "stalled" };
+  return lag && worker === null ? { tone: "warn", words: "no worker" } : { tone: "good", words: "ok" };
+}
 
 export function Partitions({ query }: Props) {
   return (

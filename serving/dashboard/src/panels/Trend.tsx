@@ -1,6 +1,7 @@
 "use client";
 
 import { useMemo } from "react";
+import { useAbsent } from "@/api/freshness";
 import type { Live, Normal } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
@@ -27,6 +28,7 @@ const LIVE_ALERTS_S = 86_400;
 /** How what is said changes. */
 export function Trend() {
   const { live, source, by, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
+  const absent = useAbsent();
   const [{ axis }, setFilters] = useFilters();
   const query = { source, ...(by === "source" && { by }) };
   // By the second a line is a moving average, so what comes before its first second is asked for too.
@@ -50,7 +52,7 @@ export function Trend() {
   const isEmpty = lines.lines.every(({ values }) => latest(values) === null);
   const fits = axis === "fit" && by !== "label";
   const chart = isEmpty ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : "Loading."} height={HEIGHT} />
+    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
   ) : (
     <TrendChart
       lines={lines}

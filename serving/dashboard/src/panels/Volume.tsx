@@ -2,6 +2,7 @@
 
 import { useCallback, useMemo } from "react";
 import uPlot from "uplot";
+import { useAbsent } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
 import { clipOf } from "@/lib/axes";
 import { compact, count, epoch, timeOf, when } from "@/lib/formats";
@@ -27,6 +28,7 @@ type Data = [number[], number[]];
 /** How much is said. */
 export function Volume() {
   const { live, source, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
+  const absent = useAbsent();
   const asked = usePanel("volume", { source }, { period, every: 5000, enabled: !isLive });
   const every = isLive ? "second" : (asked.data?.every ?? "minute");
   const data = useMemo((): Data => {
@@ -52,7 +54,7 @@ export function Volume() {
     ];
   };
   const chart = data[1].every((messages) => messages === 0) ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : "Loading."} height={HEIGHT} />
+    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
   ) : (
     <Chart
       name="volume"

@@ -16,9 +16,10 @@ interface Props<Data> {
 export function Answer<Data>({ query, children }: Props<Data>) {
   const { data, error, dataUpdatedAt, isPlaceholderData } = query;
   const { service, warehouse } = useStore(healthStore);
-  if (data === undefined)
-    return <p className="plain">{error ? `Nothing to show: ${wordsOf(error)}` : "Loading…"}</p>;
   const told = service !== null || warehouse !== null; // the notice says why, once for the whole page
+  if (data === undefined && error)
+    return <p className="plain">{told ? "Not available." : `Not available: ${wordsOf(error)}`}</p>;
+  if (data === undefined) return <p className="plain">Loading…</p>;
   return (
     <div className={error ? "dated" : isPlaceholderData ? "waiting" : undefined}>
       {error && (
