@@ -15,7 +15,7 @@ from data.settings import nearest
 from serving.lakehouse.paths import for_deltalake, storage_options, table
 from serving.settings import WarehouseSettings
 from serving.warehouse.connect import first_line
-from serving.warehouse.questions import Every, rollup_of
+from serving.warehouse.questions import Every, half_life_s, rollup_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -149,7 +149,7 @@ def ask(
         # Buckets that begin within the time, the first one whole. Seconds told live are not begun before they are asked for.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
         "last": _ceiling(_floor(until, 1) if question != "live" else until, step_s),
-        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60),
+        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60), "half_life_s": half_life_s(since, min(until, now)),
     }  # fmt: skip
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:

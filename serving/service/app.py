@@ -18,6 +18,7 @@ from data.settings import PathSettings
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
 from serving.service.answering import Answering
+from serving.service.api_use import ApiUse
 from serving.service.batching import Overloaded
 from serving.service.feedback_route import feedback_route
 from serving.service.job_routes import accept, job_routes
@@ -95,12 +96,16 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         """Jobs are judged from the start: a process before this one may have left some."""
-        worker = asyncio.create_task(work_forever(answering().jobs, answering().entries))
+        tasks = [
+            asyncio.create_task(work_forever(answering().jobs, answering().entries)),
+            asyncio.create_task(use.watch()),
+        ]
         yield
-        worker.cancel()
-        await asyncio.wait([worker])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
-    var = PathSettings.load().var
+    var, use = PathSettings.load().var, ApiUse()
     warehouse = Warehouse(var)
     return Starlette(
         routes=[
@@ -108,7 +113,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             *job_routes(lambda: answering().jobs),
             feedback_route(answering),
             Route("/v1/model", show_model),
-            *panel_routes(var, warehouse, answering),
+            *panel_routes(var, warehouse, answering, use),
             live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from serving.service.panel_schemas import LiveFrame
-from serving.service.panels import OTHERS, QUESTIONS, PanelQuery
+from serving.service.panels import OTHERS, QUERIES, QUESTIONS
 from serving.service.schemas import (
     MAX_BODY_BYTES,
     MAX_JOB_TEXTS,
@@ -102,10 +102,6 @@ def _judging() -> dict[str, Any]:
 
 
 def _panels() -> dict[str, Any]:
-    schema = PanelQuery.model_json_schema()["properties"]
-    parameters = [
-        {"name": name, "in": "query", "description": of.pop("description"), "schema": of} for name, of in schema.items()
-    ]
     problem = _says("What is wrong.", "Problem", "application/problem+json")
     roads = {}
     for name, model in {**QUESTIONS, **OTHERS}.items():
@@ -114,11 +110,28 @@ def _panels() -> dict[str, Any]:
         roads[f"/v1/panels/{name}"] = {
             "get": {
                 "summary": f"Panel {name} of the dashboard, {what}",
-                "parameters": parameters if name in QUESTIONS else [],
+                "parameters": _parameters(name),
                 "responses": answers,
             }
         }
     return roads
+
+
+def _parameters(panel: str) -> list[dict[str, Any]]:
+    """What a panel may be asked, as OpenAPI parameters."""
+    if panel not in QUERIES:
+        return []
+    schema = QUERIES[panel].model_json_schema()
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", []),
+            "description": of.pop("description"),
+            "schema": of,
+        }
+        for name, of in schema["properties"].items()
+    ]
 
 
 def _looking() -> dict[str, Any]:

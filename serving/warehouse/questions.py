@@ -67,12 +67,18 @@ def ask(
         "by": by,
         "limit": limit,
         "rollup": f"rollup_{every}",
+        "half_life_s": half_life_s(since, min(until, now)),
     }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
         return [_in_utc(row) for row in client.query(sql, parameters=values).named_results()]
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
         raise WarehouseError(f"The warehouse does not answer {question!r}.", found=first_line(error)) from error
+
+
+def half_life_s(since: datetime, until: datetime) -> float:
+    """After how many seconds a negative message counts half as much: a quarter of the time, at least 30 s."""
+    return max(30.0, round((until - since).total_seconds() / 4))
 
 
 def rollup_of(since: datetime, until: datetime, now: datetime) -> Every:

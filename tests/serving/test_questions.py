@@ -11,7 +11,8 @@ import pytest
 from data.errors import WarehouseError
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
-from serving.warehouse.questions import FOLDER, QUESTIONS, ask, rollup_of
+from serving.warehouse.forget import forget_topic
+from serving.warehouse.questions import FOLDER, QUESTIONS, ask, half_life_s, rollup_of
 
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -146,9 +147,14 @@ def test_what_the_messages_themselves_answer(world, window):
     client, rows = world
     since, until = window
     inside = _inside(rows, since, until)
-    negative = sorted((row for row in inside if row["label"] == "negative"), key=lambda row: -row["confidence"])
+    half_life = half_life_s(since, until or NOW)
+
+    def weight(row):
+        return round(row["confidence"] * 2 ** ((row["event_at"] - since).total_seconds() / half_life), 6)
+
+    negative = sorted((row for row in inside if row["label"] == "negative"), key=lambda row: -weight(row))
     found = ask(client, "top_negative", since=since, until=until, limit=7)
-    assert [row["confidence"] for row in found] == pytest.approx([row["confidence"] for row in negative[:7]])
+    assert [row["id"] for row in found] == [row["id"] for row in negative[:7]]
     texts = {row["id"]: row["text"] for row in negative}
     assert all(texts[row["id"]] == row["text"] for row in found)
 
@@ -165,6 +171,42 @@ def test_what_the_messages_themselves_answer(world, window):
     for row in found:
         times = [each["predicted_at"] for each in inside if each["model_version"] == row["model_version"]]
         assert (row["first_at"], row["last_at"]) == (min(times), max(times))
+
+
+def test_most_negative_are_of_now_and_each_text_once(world):
+    """Of an hour: surer ones of long ago, and a crisis of the last minute that says the same five texts again and again."""
+    client, _ = world
+    rows = []
+    for n in range(200):
+        crisis = n >= 150
+        at = NOW - timedelta(seconds=200 - n) if crisis else NOW - timedelta(minutes=55, seconds=-n)
+        sure = 0.8 if crisis else 0.99
+        text = f"the outage {n % 5}" if crisis else f"old {n}"
+        row = {
+            "topic": "crisis",
+            "partition": 0,
+            "offset": n,
+            "id": f"m{n}",
+            "source": "crisis",
+            "text": text,
+            "label": "negative",
+        }
+        row |= dict.fromkeys(("created_at", "produced_at", "predicted_at", "written_at"), at)
+        row |= {
+            "confidence": sure,
+            "probabilities": [sure, 1 - sure, 0],
+            "sarcasm": None,
+            "tier": "model",
+            "model_version": "new",
+        }
+        rows.append(row)
+    try:
+        write_block(client, "crisis", [json.dumps(row, default=datetime.isoformat).encode() for row in rows], _spans(rows))
+        found = ask(client, "top_negative", since=NOW - timedelta(hours=1), source="crisis", limit=8)
+    finally:
+        forget_topic(client, "crisis")
+    assert [row["text"] for row in found[:5]] == [f"the outage {n % 5}" for n in range(199, 194, -1)]
+    assert [row["text"] for row in found[5:]] == [f"old {n}" for n in range(149, 146, -1)]
 
 
 @pytest.mark.parametrize("window", WINDOWS)

@@ -1469,6 +1469,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/panels/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Panel history of the dashboard, of the service, the stream or the models */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description From this time on; without it the last ten minutes. */
+                    since?: string | null;
+                    /** @description Before this time; without it now. */
+                    until?: string | null;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What it shows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StreamHistory"];
+                    };
+                };
+                /** @description What is wrong. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/panels/api": {
         parameters: {
             query?: never;
@@ -1479,7 +1556,10 @@ export interface paths {
         /** Panel api of the dashboard, of the service, the stream or the models */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description From this time on; without it the last minute. */
+                    since?: string | null;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -1685,6 +1765,306 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/panels/gate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Panel gate of the dashboard, of the service, the stream or the models */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What it shows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Gate"];
+                    };
+                };
+                /** @description What is wrong. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/evaluated": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Panel evaluated of the dashboard, of the service, the stream or the models */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What it shows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EvaluatedList"];
+                    };
+                };
+                /** @description What is wrong. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Panel comparison of the dashboard, of the service, the stream or the models */
+        get: {
+            parameters: {
+                query: {
+                    /** @description As `evaluated` names it. */
+                    left: string;
+                    /** @description As `evaluated` names it. */
+                    right: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What it shows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Comparison"];
+                    };
+                };
+                /** @description What is wrong. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Panel errors of the dashboard, of the service, the stream or the models */
+        get: {
+            parameters: {
+                query: {
+                    /** @description As `evaluated` names it. */
+                    name: string;
+                    /** @description True label. */
+                    label: "negative" | "neutral" | "positive";
+                    /** @description Predicted label. */
+                    predicted: "negative" | "neutral" | "positive";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What it shows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Errors"];
+                    };
+                };
+                /** @description What is wrong. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1793,7 +2173,7 @@ export interface components {
         };
         /**
          * ApiUse
-         * @description What this service did within the last minute, or since its start where that is less.
+         * @description What this service did within a time, or since its start where that is later.
          */
         ApiUse: {
             /**
@@ -1809,33 +2189,50 @@ export interface components {
              */
             failed: number;
             /**
-             * Shed
-             * @description Refused: too busy, no key, over the rate.
+             * Rejected
+             * @description Overload, missing key, rate limit.
              */
-            shed: number;
+            rejected: number;
             /**
              * Texts
-             * @description Judged.
+             * @description Classified.
              */
             texts: number;
             /**
              * Cached
-             * @description Answered without judging.
+             * @description Answered from the cache.
              */
             cached: number;
             /** Batches */
             batches: number;
             /** Texts Per Batch */
             texts_per_batch: number | null;
-            /**
-             * P50 Ms
-             * @description Of requests to /v1/classify; the upper edge of the histogram's bucket.
-             */
-            p50_ms: number | null;
-            /** P99 Ms */
-            p99_ms: number | null;
+            /** @description Of requests to /v1/classify. */
+            p50: components["schemas"]["BucketEdge"] | null;
+            p99: components["schemas"]["BucketEdge"] | null;
             /** Cpu Us Per Text */
             cpu_us_per_text: number | null;
+            /** Rows */
+            rows: components["schemas"]["ApiUseRow"][];
+        };
+        /**
+         * ApiUseRow
+         * @description A step of the API's use, up to a time.
+         */
+        ApiUseRow: {
+            /**
+             * At
+             * @description Epoch seconds, when the step ends.
+             */
+            at: number;
+            /** Requests Per S */
+            requests_per_s: number;
+            /** Texts Per S */
+            texts_per_s: number;
+            /** Failed */
+            failed: number;
+            /** Rejected */
+            rejected: number;
         };
         /**
          * Bin
@@ -1850,12 +2247,27 @@ export interface components {
             rows: number;
         };
         /**
+         * BucketEdge
+         * @description A quantile as a histogram knows it: the upper edge of its bucket, or the last edge if it lies `beyond` that.
+         */
+        BucketEdge: {
+            /** Ms */
+            ms: number;
+            /** Beyond */
+            beyond: boolean;
+        };
+        /**
          * Candidate
          * @description A line of the leaderboard.
          */
         Candidate: {
             /** Name */
             name: string;
+            /**
+             * Evaluated
+             * @description Its name for the panels `comparison` and `errors`.
+             */
+            evaluated: string;
             /** From Scratch */
             from_scratch: boolean;
             /** Rows */
@@ -1873,7 +2285,7 @@ export interface components {
             p99_ms: number | null;
             /**
              * On Front
-             * @description No other is both more accurate and cheaper.
+             * @description Pareto-optimal: no other is both more accurate and cheaper.
              */
             on_front: boolean;
             /** In Production */
@@ -1887,6 +2299,38 @@ export interface components {
             confusion: number[][] | null;
             /** Reliability */
             reliability: components["schemas"]["Bin"][] | null;
+        };
+        /**
+         * ChangedPrediction
+         * @description A text that both predicted differently.
+         */
+        ChangedPrediction: {
+            /** Text */
+            text: string;
+            /** Source */
+            source: string;
+            /**
+             * Label
+             * @enum {string}
+             */
+            label: "negative" | "neutral" | "positive";
+            /**
+             * Left
+             * @enum {string}
+             */
+            left: "negative" | "neutral" | "positive";
+            /**
+             * Right
+             * @enum {string}
+             */
+            right: "negative" | "neutral" | "positive";
+            /** Right Confidence */
+            right_confidence: number;
+            /**
+             * Change
+             * @enum {string}
+             */
+            change: "corrected" | "broken" | "wrong both times";
         };
         /**
          * ClassifyRequest
@@ -1925,6 +2369,42 @@ export interface components {
             model_version: string;
             /** Predictions */
             predictions: (components["schemas"]["Answer"] | components["schemas"]["NotJudged"])[];
+        };
+        /**
+         * Comparison
+         * @description Two evaluated models on the same test rows of the primary dataset.
+         */
+        Comparison: {
+            /** Left */
+            left: string;
+            /** Right */
+            right: string;
+            /**
+             * Rows
+             * @description That both predicted.
+             */
+            rows: number;
+            /** Changed */
+            changed: number;
+            /**
+             * Corrected
+             * @description Wrong on the left, right on the right.
+             */
+            corrected: number;
+            /**
+             * Broken
+             * @description The other way round.
+             */
+            broken: number;
+            /** Measures */
+            measures: components["schemas"]["MeasureCompared"][];
+            /** Slices */
+            slices: components["schemas"]["SliceCompared"][];
+            /**
+             * Examples
+             * @description At most twenty of each change, the surest first.
+             */
+            examples: components["schemas"]["ChangedPrediction"][];
         };
         /**
          * Counts
@@ -1967,6 +2447,56 @@ export interface components {
             rows: components["schemas"]["Counts"][];
         };
         /**
+         * Errors
+         * @description Texts of a cell of the confusion matrix, the surest first.
+         */
+        Errors: {
+            /** Name */
+            name: string;
+            /**
+             * Label
+             * @enum {string}
+             */
+            label: "negative" | "neutral" | "positive";
+            /**
+             * Predicted
+             * @enum {string}
+             */
+            predicted: "negative" | "neutral" | "positive";
+            /**
+             * Rows
+             * @description In the cell; the texts shown may be fewer.
+             */
+            rows: number;
+            /** Examples */
+            examples: components["schemas"]["WrongPrediction"][];
+        };
+        /**
+         * Evaluated
+         * @description Something with predictions on the frozen test rows: a candidate, or a bundle of one.
+         */
+        Evaluated: {
+            /**
+             * Name
+             * @description For the panels `comparison` and `errors`.
+             */
+            name: string;
+            /** Title */
+            title: string;
+            /** In Production */
+            in_production: boolean;
+        };
+        /**
+         * EvaluatedList
+         * @description All that can be compared; empty where the pipeline kept no predictions.
+         */
+        EvaluatedList: {
+            /** Missing */
+            missing: string | null;
+            /** Rows */
+            rows: components["schemas"]["Evaluated"][];
+        };
+        /**
          * FeedbackRequest
          * @description `POST /v1/feedback`.
          * @example {
@@ -2004,6 +2534,78 @@ export interface components {
              * @default null
              */
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
+        };
+        /**
+         * Gate
+         * @description The last gate decision; `missing` says what to do where there is none.
+         */
+        Gate: {
+            /** Missing */
+            missing: string | null;
+            /** Passed */
+            passed: boolean | null;
+            /**
+             * Bundle
+             * @description Version that was decided about.
+             */
+            bundle: string | null;
+            /**
+             * Unchanged
+             * @description It was in production already, so the rules are those of the decision that promoted it.
+             */
+            unchanged: boolean;
+            /** Decided At */
+            decided_at: string | null;
+            /** Rules */
+            rules: components["schemas"]["Rule"][];
+        };
+        /**
+         * HistoryRow
+         * @description A step of the stream's history.
+         */
+        HistoryRow: {
+            /**
+             * At
+             * @description Epoch seconds, when the step begins.
+             */
+            at: number;
+            /**
+             * Lag
+             * @description The highest; null while the broker did not answer.
+             */
+            lag: number | null;
+            /**
+             * Rate
+             * @description Messages a second, mean.
+             */
+            rate: number | null;
+            /** Arriving */
+            arriving: number | null;
+            /** Workers */
+            workers: number | null;
+            /** Target */
+            target: number | null;
+            /**
+             * Cpu
+             * @description Cores, mean, by process.
+             */
+            cpu: {
+                [key: string]: number;
+            };
+            /**
+             * Rss Bytes
+             * @description Memory, the highest, by process.
+             */
+            rss_bytes: {
+                [key: string]: number;
+            };
+            /**
+             * Dead Letters
+             * @description Written in this step.
+             */
+            dead_letters: number;
+            /** Restarts */
+            restarts: number;
         };
         /**
          * Interval
@@ -2184,6 +2786,18 @@ export interface components {
             normal: {
                 [key: string]: components["schemas"]["Normal"];
             } | null;
+        };
+        /**
+         * MeasureCompared
+         * @description A measure of both; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted.
+         */
+        MeasureCompared: {
+            /** Name */
+            name: string;
+            left: components["schemas"]["Interval"];
+            right: components["schemas"]["Interval"];
+            /** @description Right minus left. */
+            difference: components["schemas"]["Interval"] | null;
         };
         /**
          * Message
@@ -2449,6 +3063,16 @@ export interface components {
             restarts: number;
             /** Last Exit */
             last_exit: string | null;
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu?: number | null;
+            /**
+             * Rss Bytes
+             * @default null
+             */
+            rss_bytes?: number | null;
         };
         /**
          * Production
@@ -2476,15 +3100,57 @@ export interface components {
             dagster_url: string;
         };
         /**
+         * Rule
+         * @description A rule of the promotion gate.
+         */
+        Rule: {
+            /** Rule */
+            rule: string;
+            /** Passed */
+            passed: boolean;
+            /**
+             * Found
+             * @description Null where there was nothing to compare with.
+             */
+            found: number | string | null;
+            /** Limit */
+            limit: number | string | null;
+            /** Text */
+            text: string;
+        };
+        /**
          * Slice
          * @description How well the model does on some of the rows.
          */
         Slice: {
-            /** Name */
-            name: string;
+            /**
+             * Names
+             * @description What the rows have in common; two names of the same rows are one slice.
+             */
+            names: string[];
             /** Rows */
             rows: number;
             macro_recall: components["schemas"]["Interval"];
+            /**
+             * Weak
+             * @description The whole interval lies below that of all rows.
+             */
+            weak: boolean;
+        };
+        /**
+         * SliceCompared
+         * @description Macro-recall of both on some of the rows.
+         */
+        SliceCompared: {
+            /**
+             * Names
+             * @description What the rows have in common; two names of the same rows are one slice.
+             */
+            names: string[];
+            /** Rows */
+            rows: number;
+            left: components["schemas"]["Interval"];
+            right: components["schemas"]["Interval"];
         };
         /**
          * SourceRow
@@ -2529,6 +3195,26 @@ export interface components {
             rows: components["schemas"]["SourceRow"][];
         };
         /**
+         * StreamHistory
+         * @description What the supervisor measured; a time in which none ran has no rows.
+         */
+        StreamHistory: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Step S */
+            step_s: number;
+            /** Rows */
+            rows: components["schemas"]["HistoryRow"][];
+        };
+        /**
          * StreamStatus
          * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
          */
@@ -2566,8 +3252,25 @@ export interface components {
             rate: number | null;
             /** Arriving */
             arriving: number | null;
-            /** Drain S */
+            /**
+             * Drain S
+             * @description The lag at the rate.
+             */
             drain_s: number | null;
+            /**
+             * Lag Limit
+             * @description With a higher lag, or `drain_s` over `drain_limit_s`, the stream is catching up.
+             */
+            lag_limit: number;
+            /** Drain Limit S */
+            drain_limit_s: number;
+            /**
+             * Cores
+             * @description Of the supervisor's machine.
+             */
+            cores: number | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
             /** Dead Letters */
             dead_letters: number | null;
             /** Open Alerts */
@@ -2756,16 +3459,38 @@ export interface components {
             messages_per_s: number;
             /** In Flight */
             in_flight: number;
-            /** P50 Ms */
-            p50_ms: number;
+            /**
+             * P50 Ms
+             * @description From the broker's timestamp to written, of the last 60 s; null: no message.
+             */
+            p50_ms: number | null;
             /** P99 Ms */
-            p99_ms: number;
+            p99_ms: number | null;
             /** Restarts */
             restarts: number;
             /** Last Exit */
             last_exit: string | null;
             /** Silent S */
             silent_s: number | null;
+            /**
+             * Cpu
+             * @description Cores, over the last second.
+             */
+            cpu: number | null;
+            /** Rss Bytes */
+            rss_bytes: number | null;
+        };
+        /**
+         * WrongPrediction
+         * @description A text with its true label in the cell that was asked for.
+         */
+        WrongPrediction: {
+            /** Text */
+            text: string;
+            /** Source */
+            source: string;
+            /** Confidence */
+            confidence: number;
         };
     };
     responses: never;

@@ -1,7 +1,7 @@
 import { type Live, liveStore } from "@/api/live";
 import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
-import { LIVE_S, SPAN_S } from "@/lib/spans";
+import { LIVE_S, type Period, periodOf, periodWords, secondsOf } from "@/lib/spans";
 import { useStore } from "@/lib/store";
 
 /**
@@ -9,24 +9,37 @@ import { useStore } from "@/lib/store";
  * While nothing new can be had it stands still, so that what is shown grows old but not empty.
  */
 export function useWindow() {
-  const [{ source, span, by }] = useFilters();
+  const [filters, setFilters] = useFilters();
+  const { source, by } = filters;
   const live = useStore(liveStore);
   const clock = useNow();
   const fresh = live.connection === "live" && live.away === null;
   const now = fresh || live.knownTo === null ? clock : Math.floor(live.knownTo);
-  const seconds = SPAN_S[span];
-  const isLive = seconds <= LIVE_S && holds(live, source);
+  const period = usePeriod(clock);
+  const seconds = secondsOf(period);
+  const [first, last] = "span" in period ? [now - seconds + 1, now] : [period.from, period.to - 1];
+  const isHeld = "span" in period ? seconds <= LIVE_S : period.from >= live.since && period.to <= now;
   return {
     live,
     source,
-    span,
     by,
-    seconds,
+    period,
+    words: periodWords(period),
+    /** The last second that is known. */
     now,
-    first: now - seconds + 1,
-    isLive,
+    /** The first and the last second of the window. */
+    first,
+    last,
+    isLive: isHeld && holds(live, source),
     isKnown: live.knownTo !== null,
+    zoom: (from: number, to: number) => void setFilters({ from, to }),
   };
+}
+
+/** The chosen time. */
+export function usePeriod(now: number): Period {
+  const [{ span, from, to }] = useFilters();
+  return periodOf({ span, from, to }, now);
 }
 
 function holds({ cells }: Live, source: string): boolean {
