@@ -186,7 +186,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _answer(self, kind: Kind, detail: str) -> None:
         if self.transport.is_closing():
             return
-        body = Refused(kind, detail).body().encode()
+        body = Refused(kind, detail).body()
         head = [STATUS_LINE[kind.status], b"content-type: application/problem+json\r\nconnection: close\r\n"]
         if kind.status == 503:
             head.append(b"retry-after: 1\r\n")

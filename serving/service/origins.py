@@ -6,6 +6,7 @@ that name. Programs send none of these headers, and an IP address or localhost f
 """
 
 import ipaddress
+import re
 from collections.abc import Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from serving.service.problems import Refused
 ANY = "*"
 _OURS = frozenset({b"same-origin", b"none"})
 """Of `Sec-Fetch-Site`: our own pages; what a person typed."""
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
 
 
 def refuse_foreign(scope: MutableMapping[str, Any], hosts: Collection[str]) -> None:
@@ -55,10 +57,9 @@ def _is_ours(host: str, hosts: Collection[str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name or address of a `Host` header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
+    """The name or address of a `Host` header, without its port; empty where it is neither."""
+    found = _HOST.fullmatch(host)
+    return (found["address"] or found["name"]).lower().removesuffix(".") if found else ""
 
 
 def _follows_a_link(scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> bool:

@@ -1,7 +1,9 @@
 """Errors as problem details (RFC 9457): every kind there is, by name. `/docs` prints this catalog."""
 
+import json
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 
@@ -20,8 +22,8 @@ class Kind:
     """For the caller: what it means and what to do."""
 
 
-INVALID_JSON = Kind("invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail says where it ends to be.")
 BAD_REQUEST = Kind("bad-request", 400, "Bad request", "The bytes are not an HTTP request, or name their host twice.")
+INVALID_JSON = Kind("invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail says where it goes wrong.")
 NO_KEY = Kind("no-key", 401, "API key missing or unknown", "Send `Authorization: Bearer <key>` with a key that is not revoked.")
 NOT_LOCAL = Kind(
     "not-local", 403, "Keys are off", "Without API keys the service answers requests from its own machine only. Turn keys on."
@@ -54,6 +56,7 @@ OVERLOADED = Kind(
     "overloaded", 503, "Overloaded", "The request would wait longer than the deadline. `Retry-After` says when to come back."
 )
 NO_MODEL = Kind("no-model", 503, "Model not loaded", "The service is starting or stopping.")
+NOT_READY = Kind("not-ready", 503, "Not ready", "`/readyz` found that requests would not be answered. The detail says why.")
 JOB_QUEUE_FULL = Kind("job-queue-full", 503, "Job queue full", "As many texts wait in jobs as may. Come back later.")
 NO_JOBS = Kind("no-jobs", 503, "Job store unavailable", "Jobs cannot be read or written now; nothing was accepted.")
 NO_FEEDBACK = Kind("no-feedback", 503, "Feedback store unavailable", "The correction was not saved. Send it again later.")
@@ -80,7 +83,7 @@ CATALOG: tuple[Kind, ...] = tuple(value for value in list(globals().values()) if
 
 
 def kind_of(status: int) -> Kind:
-    """The first kind of a status; one without a name for a status that the catalog does not hold."""
+    """The first kind of a status, its most general one; one without a name for a status that the catalog does not hold."""
     known = next((kind for kind in CATALOG if kind.status == status), None)
     return known or Kind("other", status, HTTPStatus(status).phrase, "")
 
@@ -109,11 +112,12 @@ class Refused(Exception):
         """Of the response."""
         return self.kind.status
 
-    def body(self) -> str:
-        """The problem as JSON."""
+    def body(self, **more: Any) -> bytes:
+        """The problem as JSON, with more members than the standard ones."""
         kind = self.kind
-        return Problem(type=f"/docs#{kind.name}", title=kind.title, status=kind.status, detail=self.detail).model_dump_json()
+        problem = Problem(type=f"/docs#{kind.name}", title=kind.title, status=kind.status, detail=self.detail)
+        return json.dumps(problem.model_dump() | more, separators=(",", ":")).encode()
 
-    def response(self) -> Response:
+    def response(self, **more: Any) -> Response:
         """The problem as it is sent."""
-        return Response(self.body(), self.status, self.headers, "application/problem+json")
+        return Response(self.body(**more), self.status, self.headers, "application/problem+json")

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from serving.service import problems
 from serving.service.admission import Gate
 from serving.service.answering import Answering
 from serving.service.logs import log
@@ -43,4 +44,5 @@ class Readiness:
             log().warning("not ready: classification", error=repr(error))
             reasons.append("no text can be classified")
         body = {"ready": not reasons, "reasons": reasons, "stores": {}, "disk": {}} | found
-        await JSONResponse(body, 503 if reasons else 200)(scope, receive, send)
+        refused = Refused(problems.NOT_READY, "; ".join(reasons), retry_after_s=1)
+        await (refused.response(**body) if reasons else JSONResponse(body))(scope, receive, send)

@@ -256,6 +256,24 @@ def test_traces_go_to_the_endpoint_that_is_configured(bundle, tmp_path, monkeypa
     assert "great film" not in str(spans)
 
 
+def test_urls_that_are_made_up_add_no_metric(service):
+    """BentoML's own family has a label for each; it is off."""
+    client, _ = service
+
+    def ask(n):
+        for route in (f"/nope-{n}", f"/v1/jobs/{n}", f"/static_content/{n}", f"/v1/panels/{n}", f"/v1/{n}/x?y={n}"):
+            for method in ("GET", "POST", "DELETE"):
+                client.request(method, route, json={})
+
+    ask(0)
+    before = counters(client)
+    for n in range(1, 20):
+        ask(n)
+    after = counters(client)
+    assert set(after) == set(before) and after['groundswell_requests_total{route="other",status="404"}'] > 100
+    assert not any(name.startswith("bentoml") for name in after)
+
+
 def counters(client) -> dict[str, float]:
     lines = (line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line and line[0] != "#")
     return {name: float(value) for name, value in lines}
