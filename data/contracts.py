@@ -7,12 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from data.cleaning import is_blank
+from data.readable import MAX_TEXT_CHARS, explain, unreadable
 
-MAX_TEXT_CHARS = 10_000
-"""Of an event."""
-MAX_DOCUMENT_CHARS = 100_000
-"""Of a text over HTTP or in a file: longer ones than the model reads are judged by windows."""
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
 
@@ -23,7 +19,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(min_length=1, max_length=256)
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
+    text: str
     source: str = Field(min_length=1, max_length=256)
     created_at: datetime | None = None
     lang: str | None = None
@@ -32,10 +28,8 @@ class Event(BaseModel):
     @field_validator("text")
     @classmethod
     def _readable(cls, text: str) -> str:
-        if "\x00" in text:
-            raise ValueError("text holds null bytes")
-        if is_blank(text):
-            raise ValueError("text is blank")
+        if reason := unreadable(text, MAX_TEXT_CHARS):
+            raise ValueError(f"text {explain(reason, text, MAX_TEXT_CHARS)}")
         return text
 
     @field_validator("created_at")

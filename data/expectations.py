@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data.catalog import DatasetSpec
 from data.cleaning import normalise
-from data.contracts import DOMAINS, MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS, SPLITS
+from data.contracts import DOMAINS, SPLITS
 from data.labelled_text import LABELLED_TEXT
 from data.labels import LABELS
+from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
     import pandas as pd

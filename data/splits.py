@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data.cleaning import clean, normalise
-from data.contracts import MAX_TEXT_CHARS
 from data.near_repeats import near_pairs
+from data.readable import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
     import pandas as pd

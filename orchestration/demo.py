@@ -96,8 +96,8 @@ def run_demo(console: Console, *, once: bool) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt, also where whoever started this process had them ignored, as a script's
-    `&` does.
+    """Let SIGINT, SIGTERM and the end of the terminal raise KeyboardInterrupt, also where they were ignored at the start: a
+    script's `&` and `nohup` do that.
     """
 
     def interrupt(*_: object) -> None:
@@ -105,7 +105,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

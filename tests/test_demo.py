@@ -52,5 +52,6 @@ def test_a_demo_in_the_background_of_a_script_ends_with_all_it_started(trained: 
         assert "Stopping" in list(until(process, "Stopping"))[-1]
         assert process.wait(120) == 130, "it was not done"
     finally:
-        process.kill()
+        process.terminate()
+        process.wait(120)
     assert psutil.wait_procs(family, timeout=10)[1] == []

@@ -21,7 +21,8 @@ from serving.service.app import create_app
 from serving.service.job_routes import JSON_LINES, OWNER
 from serving.service.jobs import judge_part
 from serving.service.jobs_sqs import SQSJobs
-from serving.service.observing import Observing, log
+from serving.service.logs import log
+from serving.service.observing import Observing
 from serving.settings import ServingSettings
 
 _TEXTUAL = ["text/", "application/json", "application/problem+json", JSON_LINES]

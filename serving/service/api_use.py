@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Metric
 from prometheus_client.registry import REGISTRY
 
 from serving.service import panel_schemas as schemas
@@ -117,17 +116,7 @@ def quantile(buckets: list[tuple[float, float]], share: float) -> schemas.Bucket
 
 
 def _now() -> Counts:
-    return counts_of(_families())
-
-
-def _families() -> Iterable[Metric]:
-    """Of all processes of the service where BentoML runs several, else of this one."""
-    try:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        return registry.collect()
-    except ValueError:  # PROMETHEUS_MULTIPROC_DIR is not set
-        return REGISTRY.collect()
+    return counts_of(REGISTRY.collect())
 
 
 def counts_of(families: Iterable[Metric]) -> Counts:

@@ -18,7 +18,7 @@ BENTO_NAME = "sentiment"
 PACKAGES = [
     "numpy", "onnxruntime", "tokenizers", "pydantic", "pydantic-settings", "pyyaml", "prometheus-client", "bentoml", "boto3",
     "cachetools", "clickhouse-connect", "confluent-kafka", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http",
-    "psutil", "redis", "structlog", "tenacity",
+    "httptools", "psutil", "redis", "starlette", "structlog", "tenacity", "uvicorn",
 ]  # fmt: skip
 """What the service's image holds, in the versions that are installed here; no torch, no transformers."""
 GOLD_PACKAGES = ["deltalake", "duckdb", "pyarrow"]

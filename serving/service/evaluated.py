@@ -14,6 +14,7 @@ import numpy as np
 from data.artifacts import read_json
 from data.labels import LABELS
 from serving.service import model_panel_schemas as schemas
+from serving.service import problems
 from serving.service.model_panels import same_rows
 from serving.service.problems import Refused
 
@@ -115,7 +116,7 @@ def _folder(var: Path, name: str) -> Path:
     found = next((folder for folder in known if folder.name == name), None)
     if found is None:
         names = ", ".join(sorted(folder.name for folder in known)) or "none; `groundswell benchmark` writes them"
-        raise Refused(404, f"Predictions of {name[:100]!r} not found; there are: {names}.")
+        raise Refused(problems.NOT_FOUND, f"Predictions of {name[:100]!r} not found; there are: {names}.")
     return found
 
 

@@ -14,13 +14,14 @@ from starlette.routing import Route
 from data.errors import GroundswellError
 from serving.service import model_panel_schemas as models
 from serving.service import panel_schemas as schemas
+from serving.service import problems
 from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
 from serving.service.evaluated import comparison, errors, evaluated_list
 from serving.service.model_panels import gate, leaderboard, production
 from serving.service.problems import Refused
 from serving.service.stream_panel import StreamPanel
-from serving.service.warehouse import Warehouse
+from serving.service.warehouse import TooManyQuestions, Warehouse
 
 QUESTIONS: dict[str, type[schemas.Panel]] = {
     "distribution": schemas.Distribution, "trend": schemas.Trend, "volume": schemas.Volume, "sources": schemas.Sources,
@@ -182,23 +183,33 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
-            raise Refused(422, f"every: {every}s of {span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets; use a coarser one.")
+            raise Refused(
+                problems.INVALID, f"every: {every}s of {span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets; use a coarser one."
+            )
         try:
             rows = await warehouse.ask(
                 name, since=since, until=asked.until, source=asked.source, label=asked.label, by=asked.by, limit=asked.limit,
                 every=every,
             )  # fmt: skip
         except GroundswellError as error:
-            raise Refused(503, f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
+            raise Refused(_kind_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
         return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))
 
     return show
 
 
+def _kind_of(error: GroundswellError) -> problems.Kind:
+    if isinstance(error, TooManyQuestions):
+        return problems.OVERLOADED
+    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
+
+    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
+
+
 def _plain(show: "Show", takes_parameters: bool) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         if request.query_params and not takes_parameters:
-            raise Refused(422, f"{next(iter(request.query_params))}: this panel takes no parameters")
+            raise Refused(problems.INVALID, f"{next(iter(request.query_params))}: this panel takes no parameters")
         return _json(await show(request))
 
     return answer
@@ -209,7 +220,7 @@ def _query(request: Request, model: type[Query]) -> Query:
         return model.model_validate(dict(request.query_params))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:

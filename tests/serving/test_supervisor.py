@@ -446,7 +446,7 @@ def test_status_shows_who_does_what_and_who_does_not_answer(tmp_path, broker, mo
             "40 messages",
             "w1",
             "the reason for 78",
-            "No process holds the warehouse",
+            "The message database is not running",
         ):
             assert words in shown
     monkeypatch.setattr("serving.streaming.status.ANSWER_S", 0.2)
