@@ -5,7 +5,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import pairwise
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY
 
 from serving.service import panel_schemas as schemas
@@ -25,7 +26,7 @@ class ApiUse:
 
     def read(self) -> schemas.ApiUse:
         """Of the last minute: between now and the oldest look that is not older, or the youngest that is."""
-        now, totals = time.monotonic(), _totals(REGISTRY.collect())
+        now, totals = time.monotonic(), _totals(_families())
         if now - self._looks[-1][0] >= _EVERY_S:
             self._looks.append((now, totals))
         while len(self._looks) > 1 and now - self._looks[1][0] >= WINDOW_S:
@@ -57,6 +58,16 @@ def use_between(before: Totals, after: Totals, seconds: float) -> schemas.ApiUse
         p50_ms=_quantile_ms(waits, 0.5), p99_ms=_quantile_ms(waits, 0.99),
         cpu_us_per_text=round(1e6 * cpu_s / texts, 1) if texts else None,
     )  # fmt: skip
+
+
+def _families() -> Iterable[Metric]:
+    """Of all processes of the service where BentoML runs several, else of this one."""
+    try:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return registry.collect()
+    except ValueError:  # PROMETHEUS_MULTIPROC_DIR is not set
+        return REGISTRY.collect()
 
 
 def _totals(families: Iterable[Metric]) -> Totals:

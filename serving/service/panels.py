@@ -88,7 +88,7 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
-            raise Refused(problems.INVALID, f"every: more than {MOST_BUCKETS:,} {every}s lie in this time")
+            raise Refused(422, f"every: {every}s of so long a time would be more than {MOST_BUCKETS:,} buckets")
         try:
             rows = await warehouse.ask(
                 name, since=since, until=asked.until, source=asked.source, label=asked.label, by=asked.by, limit=asked.limit,
@@ -101,18 +101,10 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
     return show
 
 
-def _kind_of(error: GroundswellError) -> problems.Kind:
-    if isinstance(error, TooManyQuestions):
-        return problems.OVERLOADED
-    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
-
-    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
-
-
 def _plain(read: Callable[[], Awaitable[BaseModel]]) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
         if request.query_params:
-            raise Refused(problems.INVALID, f"{next(iter(request.query_params))}: this panel takes no parameters")
+            raise Refused(422, f"{next(iter(request.query_params))}: this panel takes no parameters")
         return _json(await read())
 
     return show
@@ -123,7 +115,15 @@ def _query(request: Request) -> PanelQuery:
         return PanelQuery.model_validate(dict(request.query_params))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Refused(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _kind_of(error: GroundswellError) -> problems.Kind:
+    if isinstance(error, TooManyQuestions):
+        return problems.OVERLOADED
+    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
+
+    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:
