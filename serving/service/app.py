@@ -135,7 +135,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             JobsUnavailable: _answer(problems.NO_JOBS, "Jobs cannot be read or written now.", 5),
             sqlite3.Error: _answer(problems.NO_FEEDBACK, "Feedback cannot be saved now.", 5),
             Exception: _answer(problems.FAILED, "The service's log has the error under this response's X-Request-Id."),
-            NoSpace: lambda _, error: Refused(problems.NO_DISK, str(error), retry_after_s=60).response(),
+            NoSpace: _no_space,
             StreamError: _stream_unknown,
         },
         lifespan=lifespan,
@@ -151,6 +151,11 @@ def _parse(body: bytes) -> ClassifyRequest:
 
 def _answer(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
     return lambda *_: Refused(kind, detail, retry_after_s=retry_after_s).response()
+
+
+def _no_space(_: Request, error: Exception) -> Response:
+    metrics.SHED.labels(cause="disk").inc()
+    return Refused(problems.NO_DISK, str(error), retry_after_s=60).response()
 
 
 def _stream_unknown(_: Request, error: Exception) -> Response:
