@@ -81,7 +81,7 @@ class Gate:
         if key is None:
             detail = "Send `Authorization: Bearer <key>`; make a key with `groundswell keys add`."
             raise _shed(Refused(problems.NO_KEY, detail, headers={"www-authenticate": "Bearer"}), "no_key")
-        if (wanted := SCOPE_OF.get("/".join(scope["path"].split("/")[:3]))) and not key.may(wanted):
+        if (wanted := scope_of(scope["path"])) and not key.may(wanted):
             detail = f"API key {key.id} lacks the scope {wanted!r} (it has {', '.join(key.scopes)})."
             raise _shed(Refused(problems.NO_SCOPE, detail), "scope")
         return key
@@ -161,6 +161,11 @@ async def _refuse(refused: Refused, code: int, scope: MutableMapping[str, Any], 
         await send({"type": "websocket.close", "code": code, "reason": refused.detail})
     else:
         await refused.response()(scope, receive, send)
+
+
+def scope_of(path: str) -> str | None:
+    """The scope that opens a path; None: any key does."""
+    return SCOPE_OF.get("/".join(path.split("/")[:3]))
 
 
 def _is_classify(scope: MutableMapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY
 
 from serving.service import panel_schemas as schemas
@@ -92,6 +93,16 @@ def _thinned(looks: list[tuple[float, Counts]]) -> list[tuple[float, Counts]]:
     return [*looks[: -1 : max(1, step)], looks[-1]]
 
 
+def _families() -> Iterable[Metric]:
+    """Of all processes of the service where BentoML runs several, else of this one."""
+    try:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return registry.collect()
+    except ValueError:  # PROMETHEUS_MULTIPROC_DIR is not set
+        return REGISTRY.collect()
+
+
 def _row(first: tuple[float, Counts], last: tuple[float, Counts]) -> schemas.ApiUseRow:
     (begun, before), (ended, after) = first, last
     seconds = max(1e-3, ended - begun)
@@ -116,7 +127,7 @@ def quantile(buckets: list[tuple[float, float]], share: float) -> schemas.Bucket
 
 
 def _now() -> Counts:
-    return counts_of(REGISTRY.collect())
+    return counts_of(_families())
 
 
 def counts_of(families: Iterable[Metric]) -> Counts:

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
 
+from data.errors import StreamError
 from data.settings import PathSettings
 from serving.service import metrics, problems
 from serving.service.admission import Gate
@@ -22,6 +22,7 @@ from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
 from serving.service.batching import Overloaded
 from serving.service.disk import NoSpace
+from serving.service.docs_page import POLICY, docs_page
 from serving.service.feedback_route import feedback_route
 from serving.service.job_routes import accept, job_routes
 from serving.service.jobs import JobsUnavailable, work_forever
@@ -46,12 +47,6 @@ from serving.service.schemas import (
 from serving.service.warehouse import Warehouse
 
 Found = TypeVar("Found")
-
-# The page's script and style come from BentoML's own package: nothing is fetched from elsewhere.
-_DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Groundswell API</title>
-<link rel="stylesheet" href="/static_content/swagger-ui.css"></head><body><div id="docs"></div>
-<script src="/static_content/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs"})</script></body></html>"""
 
 
 def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
@@ -96,10 +91,11 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
     async def show_openapi(_: Request) -> JSONResponse:
-        return JSONResponse(openapi())
+        return JSONResponse(openapi(gate().asks_for_keys))
 
-    async def show_docs(_: Request) -> HTMLResponse:
-        return HTMLResponse(_DOCS)
+    async def show_docs(request: Request) -> HTMLResponse:
+        page = docs_page(str(request.base_url).rstrip("/"), keys=gate().asks_for_keys)
+        return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def unknown(request: Request) -> Response:
         for route in request.app.routes:
@@ -135,7 +131,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             page_route(),
-            _AllElse("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+            Route("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={
             Refused: _refused,
@@ -144,17 +140,11 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             JobsUnavailable: _answer(problems.NO_JOBS, "Jobs cannot be read or written now.", 5),
             sqlite3.Error: _answer(problems.NO_FEEDBACK, "Feedback cannot be saved now.", 5),
             Exception: _answer(problems.FAILED, "The service's log has the error under this response's X-Request-Id."),
-            NoSpace: lambda _, error: Refused(problems.NO_DISK, str(error), retry_after_s=60).response(),
+            NoSpace: _no_space,
+            StreamError: _stream_unknown,
         },
         lifespan=lifespan,
     )
-
-
-class _AllElse(Route):
-    """Every road that is not ours, but the files of the documentation page, which BentoML serves behind our app."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return (Match.NONE, {}) if scope["path"].startswith("/static_content/") else super().matches(scope)
 
 
 def _parse(body: bytes) -> ClassifyRequest:
@@ -166,6 +156,16 @@ def _parse(body: bytes) -> ClassifyRequest:
 
 def _answer(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
     return lambda *_: Refused(kind, detail, retry_after_s=retry_after_s).response()
+
+
+def _no_space(_: Request, error: Exception) -> Response:
+    metrics.SHED.labels(cause="disk").inc()
+    return Refused(problems.NO_DISK, str(error), retry_after_s=60).response()
+
+
+def _stream_unknown(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamError)
+    return Refused(problems.STREAM_UNKNOWN, f"{error.message} {error.remedy or ''}".strip(), retry_after_s=5).response()
 
 
 async def _refused(_: Request, error: Exception) -> Response:

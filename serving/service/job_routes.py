@@ -70,7 +70,7 @@ async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
 async def _mine(jobs: Jobs, request: Request) -> Job:
     job = await jobs.get(request.path_params["id"], owner_of(request))
     if job is None:
-        detail = f"This key has no job {request.path_params['id']!r}; jobs are kept for a day."
+        detail = f"There is no job {request.path_params['id']!r} of this caller; jobs are kept for a day."
         raise Refused(problems.NOT_FOUND, detail)
     return job
 

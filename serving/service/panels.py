@@ -183,9 +183,8 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
-            raise Refused(
-                problems.INVALID, f"every: {every}s of {span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets; use a coarser one."
-            )
+            few = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
+            raise Refused(problems.INVALID, f"every: {few}")
         try:
             rows = await warehouse.ask(
                 name, since=since, until=asked.until, source=asked.source, label=asked.label, by=asked.by, limit=asked.limit,
@@ -196,14 +195,6 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))
 
     return show
-
-
-def _kind_of(error: GroundswellError) -> problems.Kind:
-    if isinstance(error, TooManyQuestions):
-        return problems.OVERLOADED
-    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
-
-    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
 
 
 def _plain(show: "Show", takes_parameters: bool) -> Callable[[Request], Awaitable[Response]]:
@@ -221,6 +212,14 @@ def _query(request: Request, model: type[Query]) -> Query:
     except ValidationError as error:
         first = error.errors()[0]
         raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _kind_of(error: GroundswellError) -> problems.Kind:
+    if isinstance(error, TooManyQuestions):
+        return problems.OVERLOADED
+    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
+
+    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:

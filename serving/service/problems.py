@@ -22,7 +22,7 @@ class Kind:
     """For the caller: what it means and what to do."""
 
 
-BAD_REQUEST = Kind("bad-request", 400, "Bad request", "The bytes are not an HTTP request, or name their host twice.")
+BAD_REQUEST = Kind("bad-request", 400, "Bad request", "The bytes are not an HTTP request, or have two `Host` headers.")
 INVALID_JSON = Kind("invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail says where it goes wrong.")
 NO_KEY = Kind("no-key", 401, "API key missing or unknown", "Send `Authorization: Bearer <key>` with a key that is not revoked.")
 NOT_LOCAL = Kind(
@@ -34,7 +34,9 @@ HOST_NOT_ALLOWED = Kind(
     "Host not allowed",
     "The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.",
 )
-CROSS_SITE = Kind("cross-site", 403, "Cross-site request", "A page of another site sent the request. Only its own pages may.")
+CROSS_SITE = Kind(
+    "cross-site", 403, "Cross-site request", "A web page of another site sent the request; only the service's own pages may."
+)
 NO_SCOPE = Kind("no-scope", 403, "Scope missing", "The key has no scope that opens this route. The detail names both.")
 NOT_FOUND = Kind("not-found", 404, "Not found", "There is no such route, job or text. Jobs and results are kept for a day.")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The header `Allow` names the methods of the route.")

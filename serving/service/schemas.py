@@ -91,6 +91,12 @@ class FeedbackRequest(BaseModel):
         return self
 
 
+class FeedbackSaved(BaseModel):
+    """A correction that is on disk."""
+
+    number: int = Field(description="Of the correction, counted from 1.")
+
+
 class JobShown(BaseModel):
     """The state of a job."""
 
@@ -182,6 +188,22 @@ class ModelShown(BaseModel):
     alias: str | None = Field(description="production, staging or previous, from the ledger.")
     limits: ModelLimits
     cost: ModelCost
+
+
+class FreeDisk(BaseModel):
+    """The disk of jobs and feedback."""
+
+    free: float | None = Field(description="Share that is free, 0 to 1; null: not known.")
+    accepts_jobs: bool = Field(description="Whether jobs and feedback are accepted.")
+
+
+class Readiness(BaseModel):
+    """Whether a request would be answered now."""
+
+    ready: bool
+    reasons: list[str] = Field(description="Why it would not; empty when ready.")
+    stores: dict[str, Literal["up", "down"]] = Field(description="By name; texts are classified without them too.")
+    disk: FreeDisk
 
 
 class Problem(BaseModel):

@@ -18,8 +18,27 @@ from serving.service.json_reader import read_fields
 from serving.service.schemas import refusal
 from serving.streaming.decode import decode
 
-BLANK = st.sampled_from([" ", "\n", "\t", "\u200b", "\u200c", "\ufeff", "\u2060", "\u202e", "\xa0", "\x01", "&#8203;", "&nbsp;", "&#32;",
-                         "\\u200b", "\\n", "&amp;nbsp;", "\ufffd"])  # fmt: skip
+BLANK = st.sampled_from(
+    [
+        " ",
+        "\n",
+        "\t",
+        "\u200b",
+        "\u200c",
+        "\ufeff",
+        "\u2060",
+        "\u202e",
+        "\xa0",
+        "\x01",
+        "&#8203;",
+        "&nbsp;",
+        "&#32;",
+        "\\u200b",
+        "\\n",
+        "&amp;nbsp;",
+        "\ufffd",
+    ]
+)
 PIECES = BLANK | st.sampled_from(["\x00", "a", "é", "😀", "&amp;", "\\u0041", "&#65;", "\u200d", "@", "."])
 TEXTS = st.lists(BLANK, max_size=6).map("".join) | st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=8)
 LONG = [10_000, 10_001, 100_000, 100_001]

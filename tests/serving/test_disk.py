@@ -29,7 +29,7 @@ def test_space_is_asked_of_the_disk_that_holds_the_folder_or_would(tmp_path):
 
     disk = Disk(tmp_path / "not" / "there" / "yet", 0.1, usage)
     assert disk.free_share() == 0.095 and set(asked) == {tmp_path} and not disk.has_space()
-    with pytest.raises(NoSpace, match="10% of the disk is free.*from 10% on.*Free disk space"):
+    with pytest.raises(NoSpace, match=r"10% of the disk is free.*from 10% on.*Free disk space"):
         disk.require_space()
     Disk(tmp_path, 0.09, usage).require_space()
 

@@ -267,8 +267,11 @@ def test_what_is_no_http_gets_a_problem(data, server):
     connection = server.connect()
     connection.data_received(data)
     assert problem(connection) | {"detail": ""} == {
-        "type": "/docs#bad-request", "title": "Bad request", "status": 400, "detail": ""
-    }  # fmt: skip
+        "type": "/docs#bad-request",
+        "title": "Bad request",
+        "status": 400,
+        "detail": "",
+    }
 
 
 @pytest.mark.parametrize(

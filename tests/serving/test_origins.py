@@ -20,11 +20,34 @@ def scope(method="GET", kind="http", **headers):
     return {"type": kind, "headers": pairs} | ({"method": method} if kind == "http" else {})
 
 
-OURS = ["127.0.0.1:3000", "localhost:3000", "LocalHost", "localhost.", "[::1]:3000", "10.1.2.3:3000", "127.9.9.9", "[2001:db8::1]",
-        "groundswell.example", "Groundswell.Example:8443"]  # fmt: skip
-FOREIGN = ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example",
-           "evil.example.", "xn--9-2fa.example", "localhost:3000@evil.example", "0x7f000001", "2130706433.example", "[::1].evil.example",
-           "[evil.example]", " ", "\x7f"]  # fmt: skip
+OURS = [
+    "127.0.0.1:3000",
+    "localhost:3000",
+    "LocalHost",
+    "localhost.",
+    "[::1]:3000",
+    "10.1.2.3:3000",
+    "127.9.9.9",
+    "[2001:db8::1]",
+    "groundswell.example",
+    "Groundswell.Example:8443",
+]
+FOREIGN = [
+    "evil.example",
+    "evil.example:3000",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "127.0.0.1@evil.example",
+    "evil.example.",
+    "xn--9-2fa.example",
+    "localhost:3000@evil.example",
+    "0x7f000001",
+    "2130706433.example",
+    "[::1].evil.example",
+    "[evil.example]",
+    " ",
+    "\x7f",
+]
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -47,9 +70,18 @@ def test_a_request_names_its_host_once_or_not_at_all():
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 @pytest.mark.parametrize(
     ("origin", "refused"),
-    [("http://127.0.0.1:3000", False), ("https://127.0.0.1:3000", False), ("http://127.0.0.1:8080", True), ("http://127.0.0.1", True),
-     (EVIL, True), ("null", True), ("", True), ("http://127.0.0.1:3000.evil.example", True), ("file://", True)],
-)  # fmt: skip
+    [
+        ("http://127.0.0.1:3000", False),
+        ("https://127.0.0.1:3000", False),
+        ("http://127.0.0.1:8080", True),
+        ("http://127.0.0.1", True),
+        (EVIL, True),
+        ("null", True),
+        ("", True),
+        ("http://127.0.0.1:3000.evil.example", True),
+        ("file://", True),
+    ],
+)
 def test_the_origin_is_the_host(origin, refused, kind):
     with pytest.raises(Refused, match="other sites") if refused else nullcontext():
         refuse_foreign(scope(method="POST", kind=kind, host="127.0.0.1:3000", origin=origin), [])
@@ -90,9 +122,21 @@ def service(tmp_path_factory):
         yield client
 
 
-ROUTES = [("POST", "/v1/classify"), ("POST", "/v1/jobs"), ("POST", "/v1/feedback"), ("GET", "/v1/model"), ("GET", "/v1/panels/api"),
-          ("DELETE", "/v1/jobs/x"), ("GET", "/"), ("GET", "/docs"), ("GET", "/metrics"), ("OPTIONS", "/v1/classify"), ("PUT", "/none"),
-          ("GET", "/static_content/swagger-ui.css"), ("GET", "/schema.json")]  # fmt: skip
+ROUTES = [
+    ("POST", "/v1/classify"),
+    ("POST", "/v1/jobs"),
+    ("POST", "/v1/feedback"),
+    ("GET", "/v1/model"),
+    ("GET", "/v1/panels/api"),
+    ("DELETE", "/v1/jobs/x"),
+    ("GET", "/"),
+    ("GET", "/docs"),
+    ("GET", "/metrics"),
+    ("OPTIONS", "/v1/classify"),
+    ("PUT", "/none"),
+    ("GET", "/static_content/swagger-ui.css"),
+    ("GET", "/schema.json"),
+]
 
 
 @pytest.mark.integration
@@ -127,8 +171,12 @@ def test_a_form_of_another_page_cannot_post_even_where_no_header_tells(service):
 @pytest.mark.integration
 def test_our_own_page_and_programs_are_answered(service):
     body, here = {"texts": ["a great film"]}, str(service.base_url).rstrip("/")
-    for headers in ({}, {"origin": here, "sec-fetch-site": "same-origin"}, {"host": "groundswell.example"},
-                    {"host": "groundswell.example", "origin": "https://groundswell.example"}):  # fmt: skip
+    for headers in (
+        {},
+        {"origin": here, "sec-fetch-site": "same-origin"},
+        {"host": "groundswell.example"},
+        {"host": "groundswell.example", "origin": "https://groundswell.example"},
+    ):
         assert service.post("/v1/classify", json=body, headers=headers).status_code == 200
     assert service.get("/docs", headers={"sec-fetch-site": "cross-site"} | LINK).status_code == 200, "a link to it is followed"
 

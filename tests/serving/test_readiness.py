@@ -48,8 +48,9 @@ def ask(answering, gate=lambda: Gate(None)):
 
 def test_it_is_ready_when_a_text_is_classified_and_the_keys_can_be_read():
     assert ask(Here) == (
-        200, {"ready": True, "reasons": [], "stores": {"jobs": "up"}, "disk": {"free": 0.5, "accepts_jobs": True}}
-    )  # fmt: skip
+        200,
+        {"ready": True, "reasons": [], "stores": {"jobs": "up"}, "disk": {"free": 0.5, "accepts_jobs": True}},
+    )
 
 
 @pytest.mark.parametrize("fails", [RuntimeError("the model is broken"), Overloaded(1, "queue"), TimeoutError()])
@@ -64,9 +65,18 @@ def test_it_is_not_ready_before_the_model_is_loaded():
         raise Refused(NO_MODEL, "not loaded")
 
     assert ask(not_loaded) == (
-        503, {"type": "/docs#not-ready", "title": "Not ready", "status": 503, "detail": "the model is not loaded", "ready": False,
-              "reasons": ["the model is not loaded"], "stores": {}, "disk": {}}
-    )  # fmt: skip
+        503,
+        {
+            "type": "/docs#not-ready",
+            "title": "Not ready",
+            "status": 503,
+            "detail": "the model is not loaded",
+            "ready": False,
+            "reasons": ["the model is not loaded"],
+            "stores": {},
+            "disk": {},
+        },
+    )
 
 
 def test_it_is_not_ready_while_the_keys_cannot_be_read(tmp_path):

@@ -241,9 +241,7 @@ def test_a_port_that_is_taken_is_named(var, tmp_path):
 
 
 def test_nobody_holds_it(tmp_path):
-    with pytest.raises(
-        WarehouseError, match=r"(?s)message database is not running.*groundswell warehouse serve.*GROUNDSWELL_WAREHOUSE__URL"
-    ):
+    with pytest.raises(WarehouseError, match=r"(?s)is not running.*groundswell warehouse serve.*GROUNDSWELL_WAREHOUSE__URL"):
         connect(tmp_path, own=False).__enter__()
 
 
