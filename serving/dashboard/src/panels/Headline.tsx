@@ -175,7 +175,7 @@ function Calm() {
   if (alerts && alerts.state !== "up") return <>Not watched: the alert process is {alerts.state}</>;
   const cells = source ? new Map([[source, live.cells.get(source) ?? new Map()]]) : live.cells;
   const { watched, active } = watchedSources(cells, live.normal, now - LIVE_S, now);
-  if (!watched) return <>Not enough history to know what is normal</>;
+  if (!watched) return <>Not enough history</>;
   if (source) return <>{source} is normal</>;
   if (watched === active) return <>All sources normal</>;
   return (

@@ -1,6 +1,6 @@
 "use client";
 
-import { useSearchParams } from "next/navigation";
+import { usePathname, useRouter, useSearchParams } from "next/navigation";
 import { useFreshness } from "@/api/freshness";
 import { healthStore } from "@/api/health";
 import { liveStore } from "@/api/live";
@@ -8,7 +8,6 @@ import { usePanel } from "@/api/panels";
 import { catchingUp, stateWords, useStream } from "@/api/stream";
 import { useNow } from "@/lib/clock";
 import { filterProblems } from "@/lib/filterProblems";
-import { useFilters } from "@/lib/filters";
 import { count, duration, epoch, timeOf, when } from "@/lib/formats";
 import { newestOf } from "@/lib/freshness";
 import { useStore } from "@/lib/store";
@@ -112,13 +111,14 @@ function CatchingUp() {
 /** Filters in the address that are none. */
 function AddressProblems() {
   const now = useNow();
-  const [, setFilters] = useFilters();
+  const router = useRouter();
+  const path = usePathname();
   const problems = filterProblems(useSearchParams(), now);
   if (!problems.length) return null;
   return (
     <Plain state="filters" title="Check the address." tone="bad">
       {problems.join(" ")}{" "}
-      <button type="button" className="small" onClick={() => setFilters(null)}>
+      <button type="button" className="small" onClick={() => router.replace(path)}>
         Reset the filters
       </button>
     </Plain>
