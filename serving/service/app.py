@@ -17,6 +17,7 @@ from starlette.types import Scope
 from data.settings import PathSettings
 from serving.service import metrics
 from serving.service.admission import KEY, Gate
+from serving.service.alert_routes import alert_routes
 from serving.service.answering import Answering
 from serving.service.batching import Overloaded
 from serving.service.feedback_route import feedback_route
@@ -109,7 +110,8 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             feedback_route(answering),
             Route("/v1/model", show_model),
             *panel_routes(var, warehouse, answering),
-            live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
+            *alert_routes(var, warehouse),
+            live_route(warehouse.ask, lambda scope: gate().admit(scope)),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             page_route(),

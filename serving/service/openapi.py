@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from serving.service.alert_routes import Acknowledgement, Mute, alert_paths
 from serving.service.panel_schemas import LiveFrame
 from serving.service.panels import OTHERS, QUESTIONS, PanelQuery
 from serving.service.schemas import (
@@ -35,12 +36,12 @@ def openapi() -> dict[str, Any]:
 
     answers = (ClassifyResponse, JobShown, Problem, ModelShown, LiveFrame, *QUESTIONS.values(), *OTHERS.values())
     models: list[Any] = [(model, "serialization") for model in answers]
-    models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest)]
+    models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest, Acknowledgement, Mute)]
     schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Groundswell sentiment", "version": "1"},
-        "paths": {**_judging(), **_looking(), **_panels()},
+        "paths": {**_judging(), **_looking(), **_panels(), **alert_paths(_says)},
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`groundswell keys add`"}},

@@ -186,7 +186,7 @@ class OnlyHeld:
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.stores, redis
 # What the dashboard asks for is imported when somebody looks.
-import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts, serving.warehouse.questions, confluent_kafka
+import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process, serving.warehouse.questions, confluent_kafka
 """
 
 
