@@ -62,8 +62,20 @@ class Prediction(BaseModel):
     offset: int
 
 
+class AlertWord(BaseModel):
+    """A word that is over-represented in the messages of a shift."""
+
+    model_config = ConfigDict(frozen=True)
+
+    word: str
+    messages: int  # of the shift that contain it
+    share: float  # of the shift's messages that contain it, 0 to 1
+    usual_share: float  # of the source's messages in the hour before
+    z: float  # of the log-odds ratio, Monroe et al. 2008
+
+
 class Alert(BaseModel):
-    """A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
+    """A shift of a source's sentiment. `id` is its identity: published when it opens (revision 1) and closes (revision 2).
 
     Scores are p(positive) - p(negative), -1 to 1; times are event time.
     """
@@ -84,6 +96,9 @@ class Alert(BaseModel):
     window_s: int
     texts: tuple[str, ...] = ()  # of the window, those that moved it most
     revision: int = 1
+    words: tuple[AlertWord, ...] = ()  # strongest first
+    usual_volume: float | None = None  # messages that such a window usually holds; null where not known
+    muted: bool = False  # its source was muted when this revision was published: no webhook was notified
 
 
 @runtime_checkable

@@ -21,7 +21,6 @@ from orchestration.demo_stream import CRISIS_SOURCE, Feed
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from serving.settings import DashboardSettings
-from serving.streaming.alerts import read_normal
 from serving.streaming.supervisor_files import read_state
 
 READY_S = 120.0
@@ -143,7 +142,15 @@ def wait_for_stream(layout: Layout, page: Page, feed: Feed, terminal: TerminalPr
 
     _until(loaded, page, "The stream has not read the demo's history.")
     terminal.begin("Learn what is normal")
-    _until(lambda: CRISIS_SOURCE in read_normal(layout.var), page, "The alerts have no baseline.")
+    _until(lambda: _normal_is_known(layout), page, "The alerts have no baseline.")
+
+
+def _normal_is_known(layout: Layout) -> bool:
+    from serving.warehouse.connect import connect
+    from serving.warehouse.questions import ask
+
+    with connect(layout.var, own=False) as client:
+        return any(row["source"] == CRISIS_SOURCE for row in ask(client, "normal"))
 
 
 def _until(done: Callable[[], bool], page: Page, failure: str) -> None:

@@ -87,7 +87,7 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stand_
 
 def run_alert_loop(*, with_parent: bool) -> None:
     """The alerts, until told to stop."""
-    from serving.streaming.alerts import run_alerts
+    from serving.streaming.alert_process import run_alerts
 
     stop = stop_on_signals(with_parent=with_parent)
     log_json()

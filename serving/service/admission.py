@@ -27,7 +27,7 @@ from serving.service.problems import Refused
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 SCOPE_OF = {
     **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results"), "classify"),
-    **dict.fromkeys(("/v1/panels", "/v1/live"), "dashboard"),
+    **dict.fromkeys(("/v1/panels", "/v1/live", "/v1/alerts"), "dashboard"),
     "/v1/feedback": "feedback",
     "/metrics": "admin",
 }

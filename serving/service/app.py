@@ -18,6 +18,7 @@ from data.errors import StreamError
 from data.settings import PathSettings
 from serving.service import metrics, problems
 from serving.service.admission import Gate
+from serving.service.alert_routes import alert_routes
 from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
 from serving.service.batching import Overloaded
@@ -126,7 +127,8 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             feedback_route(answering),
             Route("/v1/model", show_model),
             *panel_routes(var, warehouse, answering, use),
-            live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
+            *alert_routes(var, warehouse),
+            live_route(warehouse.ask, lambda scope: gate().admit(scope)),
             Route("/metrics", show_metrics),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),

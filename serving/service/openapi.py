@@ -7,7 +7,8 @@ from typing import Any
 
 from serving.service import problems
 from serving.service.admission import OPEN, scope_of
-from serving.service.panel_schemas import LiveFrame
+from serving.service.alert_routes import Acknowledgement, Mute
+from serving.service.panel_schemas import AlertShown, LiveFrame
 from serving.service.panels import OTHERS, QUERIES, QUESTIONS
 from serving.service.problems import CATALOG, Kind
 from serving.service.prose import ABOUT, KEYS, PANELS, TAGS
@@ -45,11 +46,11 @@ def openapi(keys: bool = False) -> dict[str, Any]:
     """
     from pydantic.json_schema import models_json_schema
 
-    answers = (ClassifyResponse, JobShown, FeedbackSaved, Problem, Readiness, ModelShown, LiveFrame)
+    answers = (ClassifyResponse, JobShown, FeedbackSaved, Problem, Readiness, ModelShown, LiveFrame, AlertShown)
     models: list[Any] = [(model, "serialization") for model in (*answers, *QUESTIONS.values(), *OTHERS.values())]
-    models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest)]
+    models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest, Acknowledgement, Mute)]
     schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
-    paths = {**_classification(), **_jobs(), **_feedback(), **_panels(), **_operations()}
+    paths = {**_classification(), **_jobs(), **_feedback(), **_panels(), **_alerts(), **_operations()}
     for path, methods in paths.items():
         for method, operation in methods.items():
             if method != "parameters":
@@ -210,6 +211,37 @@ def _panels() -> dict[str, Any]:
             }
         }
     return paths
+
+
+def _alerts() -> dict[str, Any]:
+    kinds = (problems.NOT_FOUND, problems.INVALID, problems.NO_DATABASE, problems.DATABASE_FAILED)
+    identity = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+
+    def operation(identifier: str, summary: str, description: str, schema: str | None = None) -> dict[str, Any]:
+        body = {"requestBody": {"required": True, "content": _content(schema)}} if schema else {}
+        return {
+            "tags": ["Alerts"],
+            "operationId": identifier,
+            "summary": summary,
+            "description": description,
+            **body,
+            "responses": {"200": _answer("The alert as it is now.", "AlertShown")},
+            "problems": (*_BODY, *kinds) if schema else kinds,
+        }
+
+    acknowledge = "Records who saw it and when; the first one counts."
+    mute = "Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted."
+    return {
+        "/v1/alerts/{id}": {"parameters": identity, "get": operation("alert", "Get an alert", "One alert, by its id.")},
+        "/v1/alerts/{id}/acknowledge": {
+            "parameters": identity,
+            "post": operation("acknowledge_alert", "Acknowledge an alert", acknowledge, "Acknowledgement"),
+        },
+        "/v1/alerts/{id}/mute": {
+            "parameters": identity,
+            "post": operation("mute_alert", "Mute the source of an alert", mute, "Mute"),
+        },
+    }
 
 
 def _parameters(panel: str) -> list[dict[str, Any]]:

@@ -29,6 +29,11 @@ class TrendRow(Counts):
 
     bucket: datetime
     source: str
+    normal_low: float | None = Field(
+        default=None,
+        description="Where points were normal then, for so many messages of the one source asked for; null: not known.",
+    )
+    normal_high: float | None = None
 
 
 class VolumeRow(BaseModel):
@@ -140,10 +145,19 @@ class TopNegative(Panel):
     rows: list[NegativeRow]
 
 
-class Alerts(Panel):
-    """Alerts, newest first; one that is open is told however old it is."""
+class AlertShown(Alert):
+    """An alert, and what was done about it."""
 
-    rows: list[Alert]
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    muted_until: datetime | None = Field(default=None, description="Of its source; null: it is not muted.")
+    muted_by: str | None = None
+
+
+class Alerts(Panel):
+    """Alerts, newest first; one that is open is returned however old it is."""
+
+    rows: list[AlertShown]
 
 
 class Versions(Panel):
@@ -289,11 +303,12 @@ class ApiUse(BaseModel):
 
 
 class Normal(BaseModel):
-    """What is normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+    """What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
 
     Scores are p(positive) - p(negative), -1 to 1.
     """
 
+    at: int = Field(description="Epoch second from which it holds, up to the next.")
     mean: float
     variance: float = Field(description="Of one message.")
     drift: float = Field(description="Variance of the mean itself.")
@@ -311,5 +326,5 @@ class LiveFrame(BaseModel):
         description="Epoch second, source (empty: all but the busiest), negative, neutral, positive, sum of scores."
     )
     messages: list[Message] | None = Field(description="The newest, newest first; null: as before.")
-    alerts: list[Alert] = Field(description="New or changed, by `id`.")
-    normal: dict[str, Normal] | None = Field(description="By source; null: as before.")
+    alerts: list[AlertShown] = Field(description="New or changed, by `id`.")
+    normal: dict[str, list[Normal]] | None = Field(description="By source, oldest first; null: as before.")

@@ -21,7 +21,7 @@ from serving.service.evaluated import comparison, errors, evaluated_list
 from serving.service.model_panels import gate, leaderboard, production
 from serving.service.problems import Refused
 from serving.service.stream_panel import StreamPanel
-from serving.service.warehouse import TooManyQuestions, Warehouse
+from serving.service.warehouse import Warehouse, problem_of
 
 QUESTIONS: dict[str, type[schemas.Panel]] = {
     "distribution": schemas.Distribution, "trend": schemas.Trend, "volume": schemas.Volume, "sources": schemas.Sources,
@@ -191,7 +191,7 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
                 every=every,
             )  # fmt: skip
         except GroundswellError as error:
-            raise Refused(_kind_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
+            raise Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
         return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))
 
     return show
@@ -212,14 +212,6 @@ def _query(request: Request, model: type[Query]) -> Query:
     except ValidationError as error:
         first = error.errors()[0]
         raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def _kind_of(error: GroundswellError) -> problems.Kind:
-    if isinstance(error, TooManyQuestions):
-        return problems.OVERLOADED
-    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
-
-    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:

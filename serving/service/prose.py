@@ -28,6 +28,7 @@ TAGS = {
     "Feedback": "Corrections, for the next training run.",
     "Model": "The model that is served.",
     "Panels": "What the dashboard shows, as JSON: messages from the stream, the stream itself, the service, and models.",
+    "Alerts": "What a person does about an alert: read it, acknowledge it, mute its source.",
     "Operations": "For monitoring and probes.",
 }
 PANELS = {

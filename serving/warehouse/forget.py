@@ -31,8 +31,10 @@ def forget_topics(client: Any, beginnings: Sequence[str]) -> list[str]:
     )
     for topic in topics:
         forget_topic(client, topic)
+    theirs = "has({sources:Array(String)}, source)"
     if sources:
-        _delete(client, "alerts", "has({sources:Array(String)}, source)", {"sources": sources})
+        for table in ("alerts", "alert_mutes", "normal_minute"):
+            _delete(client, table, theirs, {"sources": sources})
     return sources
 
 

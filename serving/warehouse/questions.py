@@ -26,6 +26,7 @@ def ask(
     by: Literal["", "source"] = "",
     limit: int = 100,
     every: Every | None = None,
+    id: str = "",
 ) -> list[dict[str, Any]]:
     """The rows that answer a question. Blocks until they are there.
 
@@ -40,6 +41,7 @@ def ask(
         by: For trend: a line each of the busiest sources, or one of all together.
         limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency, lag, alerts.
         every: The rollup that distribution, trend, volume and sources read; none: the one that `rollup_of` chooses.
+        id: Only this one, for alerts; empty: all.
 
     Returns:
         A dict a row; times are in UTC.
@@ -66,6 +68,8 @@ def ask(
         "label": label,
         "by": by,
         "limit": limit,
+        "id": id,
+        "normal_s": max(60, step),
         "rollup": f"rollup_{every}",
         "half_life_s": half_life_s(since, min(until, now)),
     }

@@ -202,7 +202,8 @@ class OnlyHeld:
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.stores, redis
 # What the dashboard asks for is imported when somebody looks.
-import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts, serving.warehouse.questions, confluent_kafka
+import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process
+import serving.warehouse.questions, confluent_kafka
 """
 
 

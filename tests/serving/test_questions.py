@@ -256,6 +256,77 @@ def test_alerts_in_their_last_revision_newest_first(world):
     assert [row["id"] for row in ask(client, "alerts", since=BEGIN, limit=1)] == ["b"]
 
 
+def test_alert_of_before_has_no_words_and_one_that_was_handled_says_by_whom(world):
+    client, _ = world
+    (old,) = ask(client, "alerts", since=BEGIN, id="a")
+    assert (old["words"], old["usual_volume"], old["muted"]) == ([], None, False)
+    assert (old["acknowledged_by"], old["acknowledged_at"], old["muted_until"], old["muted_by"]) == (None, None, None, None)
+    soon = NOW + timedelta(hours=1)
+    client.insert(
+        "alert_acknowledgements", [["a", "desk 4", NOW]], column_names=["alert_id", "acknowledged_by", "acknowledged_at"]
+    )
+    mutes = ["source", "muted_until", "muted_by", "muted_at"]
+    client.insert("alert_mutes", [["shop", soon, "desk 5", NOW]], column_names=mutes)
+    (found,) = ask(client, "alerts", since=BEGIN, id="a")
+    assert (found["acknowledged_by"], found["acknowledged_at"]) == ("desk 4", NOW)
+    assert (found["muted_until"], found["muted_by"]) == (soon, "desk 5")
+    client.insert("alert_mutes", [["shop", NOW - timedelta(seconds=9), "desk 5", NOW + timedelta(seconds=1)]], column_names=mutes)
+    assert {row["muted_until"] for row in ask(client, "alerts", since=BEGIN)} == {None}
+    assert ask(client, "alerts", since=BEGIN, id="c") == []
+
+
+def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(world):
+    client, _ = world
+    minute = BEGIN.replace(second=0) + timedelta(minutes=60)
+    columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
+    normal = [["shop", minute + timedelta(minutes=n), 0.1 + n / 10, 0.25, 0.0001, 5.0] for n in range(3)]
+    client.insert(
+        "normal_minute", [["shop", minute, 0.9, 0.2, 0.1, 5.0], ["news", minute, 0.5, 0.2, 0.1, 5.0]], column_names=columns
+    )
+    client.insert("normal_minute", normal, column_names=columns)  # the later row of a minute holds
+    span = {"since": minute, "until": minute + timedelta(minutes=4)}
+    rows = ask(client, "trend", **span, source="shop", every="minute")
+    for row, (_, bucket, mean, variance, drift, threshold) in zip(rows, normal, strict=False):
+        assert row["bucket"] == bucket
+        reach = threshold * (variance / row["messages"] + drift) ** 0.5
+        assert row["normal_low"] == pytest.approx(max(0, 50 + 50 * (mean - reach)), abs=0.01)
+        assert row["normal_high"] == pytest.approx(min(100, 50 + 50 * (mean + reach)), abs=0.01)
+    assert (rows[3]["normal_low"], rows[3]["normal_high"]) == (None, None), "not known for that minute"
+    seconds = ask(client, "trend", **span, source="shop", every="second")
+    assert {row["bucket"].replace(second=0) for row in seconds if row["normal_low"] is not None} == {row[1] for row in normal}
+    (hour,) = [row for row in ask(client, "trend", **span, source="shop", every="hour") if row["normal_low"] is not None]
+    assert hour["normal_low"] == pytest.approx(50 + 50 * (0.3 - 5 * (0.25 / hour["messages"] + 0.0001) ** 0.5), abs=0.01)
+    assert {row["normal_low"] for row in ask(client, "trend", **span, every="minute")} == {None}, "of several sources none"
+    assert {row["normal_low"] for row in ask(client, "trend", **span, by="source", every="minute")} == {None}
+
+
+def test_normal_of_the_busiest_sources_minute_by_minute(world):
+    client, _ = world
+    at = datetime.now(UTC).replace(second=0, microsecond=0)
+    columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
+    client.insert("normal_minute", [["silent", at, 0.5, 0.2, 0.1, 5.0]], column_names=columns)
+    client.insert(
+        "normal_minute", [["busy", at - timedelta(minutes=n), 0.5, 0.2, 0.1, 5.0] for n in range(3)], column_names=columns
+    )
+    rollup = [
+        "bucket",
+        "source",
+        "topic",
+        "partition",
+        "chunk",
+        "negative",
+        "neutral",
+        "positive",
+        "messages",
+        "score",
+        "score_squared",
+    ]
+    client.insert("rollup_minute", [[at, "busy", "other", 0, 0, 1, 0, 0, 1, -1.0, 1.0]], column_names=rollup)
+    found = ask(client, "normal", since=at - timedelta(minutes=1))
+    assert [(row["source"], row["at"]) for row in found] == [("busy", at.timestamp() - 60), ("busy", at.timestamp())]
+    client.command("ALTER TABLE rollup_minute DELETE WHERE topic = 'other' SETTINGS mutations_sync = 1")
+
+
 def test_times_in_any_zone_and_without_one_are_the_same(world):
     client, _ = world
     since, until = WINDOWS[1]

@@ -263,7 +263,7 @@ export interface paths {
         };
         /**
          * List alerts
-         * @description Alerts, newest first; one that is open is told however old it is.
+         * @description Alerts, newest first; one that is open is returned however old it is.
          */
         get: operations["panel_alerts"];
         put?: never;
@@ -494,6 +494,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Get an alert
+         * @description One alert, by its id.
+         */
+        get: operations["alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge an alert
+         * @description Records who saw it and when; the first one counts.
+         */
+        post: operations["acknowledge_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/mute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mute the source of an alert
+         * @description Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted.
+         */
+        post: operations["mute_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -559,12 +625,25 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Alert
-         * @description A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
-         *
-         *     Scores are p(positive) - p(negative), -1 to 1; times are event time.
+         * Acknowledgement
+         * @description `POST /v1/alerts/<id>/acknowledge`.
+         * @example {
+         *       "by": "desk 4"
+         *     }
          */
-        Alert: {
+        Acknowledgement: {
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
+         * AlertShown
+         * @description An alert, and what was done about it.
+         */
+        AlertShown: {
             /** Id */
             id: string;
             /** Source */
@@ -608,10 +687,62 @@ export interface components {
              * @default 1
              */
             revision?: number;
+            /**
+             * Words
+             * @default []
+             */
+            words?: components["schemas"]["AlertWord"][];
+            /**
+             * Usual Volume
+             * @default null
+             */
+            usual_volume?: number | null;
+            /**
+             * Muted
+             * @default false
+             */
+            muted?: boolean;
+            /**
+             * Acknowledged By
+             * @default null
+             */
+            acknowledged_by?: string | null;
+            /**
+             * Acknowledged At
+             * @default null
+             */
+            acknowledged_at?: string | null;
+            /**
+             * Muted Until
+             * @description Of its source; null: it is not muted.
+             * @default null
+             */
+            muted_until?: string | null;
+            /**
+             * Muted By
+             * @default null
+             */
+            muted_by?: string | null;
+        };
+        /**
+         * AlertWord
+         * @description A word that is over-represented in the messages of a shift.
+         */
+        AlertWord: {
+            /** Word */
+            word: string;
+            /** Messages */
+            messages: number;
+            /** Share */
+            share: number;
+            /** Usual Share */
+            usual_share: number;
+            /** Z */
+            z: number;
         };
         /**
          * Alerts
-         * @description Alerts, newest first; one that is open is told however old it is.
+         * @description Alerts, newest first; one that is open is returned however old it is.
          */
         Alerts: {
             /**
@@ -631,7 +762,7 @@ export interface components {
              */
             every: "second" | "minute" | "hour";
             /** Rows */
-            rows: components["schemas"]["Alert"][];
+            rows: components["schemas"]["AlertShown"][];
         };
         /**
          * Answer
@@ -1297,13 +1428,13 @@ export interface components {
              * Alerts
              * @description New or changed, by `id`.
              */
-            alerts: components["schemas"]["Alert"][];
+            alerts: components["schemas"]["AlertShown"][];
             /**
              * Normal
-             * @description By source; null: as before.
+             * @description By source, oldest first; null: as before.
              */
             normal: {
-                [key: string]: components["schemas"]["Normal"];
+                [key: string]: components["schemas"]["Normal"][];
             } | null;
         };
         /**
@@ -1484,6 +1615,27 @@ export interface components {
             gate: string | null;
         };
         /**
+         * Mute
+         * @description `POST /v1/alerts/<id>/mute`.
+         * @example {
+         *       "by": "desk 4",
+         *       "minutes": 30
+         *     }
+         */
+        Mute: {
+            /**
+             * Minutes
+             * @description From now on; 0: the source is no longer muted.
+             */
+            minutes: number;
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
          * NegativeRow
          * @description A message that is surely negative.
          */
@@ -1504,11 +1656,16 @@ export interface components {
         };
         /**
          * Normal
-         * @description What is normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+         * @description What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
          *
          *     Scores are p(positive) - p(negative), -1 to 1.
          */
         Normal: {
+            /**
+             * At
+             * @description Epoch second from which it holds, up to the next.
+             */
+            at: number;
             /** Mean */
             mean: number;
             /**
@@ -1909,6 +2066,17 @@ export interface components {
             bucket: string;
             /** Source */
             source: string;
+            /**
+             * Normal Low
+             * @description Where points were normal then, for so many messages of the one source asked for; null: not known.
+             * @default null
+             */
+            normal_low?: number | null;
+            /**
+             * Normal High
+             * @default null
+             */
+            normal_high?: number | null;
         };
         /**
          * VersionRow
@@ -4213,6 +4381,336 @@ export interface operations {
                 };
             };
             /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acknowledgement"];
+            };
+        };
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mute_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Mute"];
+            };
+        };
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
             503: {
                 headers: {
                     [name: string]: unknown;
