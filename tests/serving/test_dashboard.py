@@ -252,7 +252,8 @@ def test_the_page_recovers_when_the_service_was_killed(tmp_path, browser, page):
             write(client, [row(n, now, "shop", "Trains late again, of course.") for n in range(40, 52)])
         with world.service():
             shows(page, {"negative": 12, "neutral": 40, "positive": 0}, within_s=30)
-            expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True)
+            expect(page.get_by_test_id("state-service-away")).to_be_hidden()
+            expect(page.get_by_test_id("connection")).not_to_contain_text("cannot reach")
 
 
 def kill_all_of(process):
