@@ -106,7 +106,7 @@ def _panels() -> dict[str, Any]:
     roads = {}
     for name, model in {**QUESTIONS, **OTHERS}.items():
         what = "of the warehouse" if name in QUESTIONS else "of the service, the stream or the models"
-        answers = {"200": _says("What it shows.", model.__name__), **dict.fromkeys(("401", "403", "422", "503"), problem)}
+        answers = {"200": _says("What it shows.", model.__name__), **dict.fromkeys(("401", "403", "404", "422", "503"), problem)}
         roads[f"/v1/panels/{name}"] = {
             "get": {
                 "summary": f"Panel {name} of the dashboard, {what}",

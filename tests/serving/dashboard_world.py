@@ -185,3 +185,10 @@ def shows(page, wanted, within_s=30.0):
 def total(client, since):
     found = counted(client, since)
     return {label: found[label] for label in LABELS}
+
+
+def has_no_violation(page):
+    """What axe-core says of the page as it is now."""
+    page.add_script_tag(path=ROOT / "serving" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js")
+    found = page.evaluate("axe.run()")["violations"]
+    assert not found, [(each["id"], each["nodes"][0]["html"][:200]) for each in found]

@@ -674,6 +674,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -753,6 +762,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -848,6 +866,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -927,6 +954,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1022,6 +1058,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1101,6 +1146,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1196,6 +1250,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1275,6 +1338,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1370,6 +1442,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1434,6 +1515,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1519,6 +1609,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1586,6 +1685,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1666,6 +1774,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1730,6 +1847,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1810,6 +1936,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -1874,6 +2009,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1959,6 +2103,15 @@ export interface paths {
                     };
                 };
                 /** @description What is wrong. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -2030,6 +2183,15 @@ export interface paths {
                 };
                 /** @description What is wrong. */
                 403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description What is wrong. */
+                404: {
                     headers: {
                         [name: string]: unknown;
                     };
