@@ -199,6 +199,7 @@ def _panels() -> dict[str, Any]:
     paths = {}
     for name, model in {**QUESTIONS, **OTHERS}.items():
         asks = (problems.NO_DATABASE, problems.DATABASE_FAILED, problems.OVERLOADED) if name in QUESTIONS else ()
+        asks = (problems.NOT_FOUND,) if name in {"comparison", "errors"} else asks
         paths[f"/v1/panels/{name}"] = {
             "get": {
                 "tags": ["Panels"],

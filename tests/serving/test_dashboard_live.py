@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.streaming.alerts import state_file
-from tests.serving.dashboard_world import SIZES, Shown, number, row, shows, write
+from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, row, shows, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 NORMAL = {"mean": 0.0, "variance": 0.5, "drift": 0.001, "threshold": 4.0}
@@ -135,6 +135,7 @@ def test_filters_that_are_none_are_named_and_can_be_reset(shown, page):
     expect(notice).to_contain_text('"colour" is not a filter')
     expect(page.get_by_test_id("state-source-unknown")).to_contain_text('No messages from source "nosuch" are known.')
     expect(page.get_by_test_id("alerts-words").or_(page.locator(".figure.alerts.bad"))).not_to_contain_text("normal")
+    has_no_violation(page)
     page.get_by_role("button", name="Show all sources").click()
     expect(page.get_by_test_id("state-source-unknown")).to_be_hidden()
     page.goto(f"{shown.url}/?span=7x&colour=red")
@@ -187,6 +188,7 @@ def test_a_range_is_typed_with_the_keyboard_and_a_wrong_one_is_refused(shown, pa
         field.fill(later)
         page.get_by_label("To", exact=True).fill(local)
         expect(page.get_by_text("The start of the range is not before its end.")).to_be_visible()
+        has_no_violation(page)
         field.fill(local)
         page.get_by_label("To", exact=True).fill(later)
         page.keyboard.press("Enter")
@@ -238,6 +240,7 @@ def test_data_that_stops_looks_stale_with_its_cause_and_recovers(tmp_path, brows
         is_stale(page, "message database not running")
         notice = page.get_by_test_id("state-warehouse-away")
         expect(notice).to_contain_text("The message database is not running. Data as of")
+        has_no_violation(page)
         told = {notice.inner_text() for _ in range(8) if not page.wait_for_timeout(400)}
         assert len({re.sub(r"\d\d:\d\d:\d\d", "", each) for each in told}) == 1, "the remedy stays"
     is_stale(page, "cannot reach the service")

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_world import LABELS, Shown
+from tests.serving.dashboard_world import LABELS, Shown, has_no_violation
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 TEXTS = {"t1": "It&#039;s fine", "t2": "a piece of shit", "t3": "nothing to say", "t4": "so good", "t5": "bad bad"}
@@ -85,6 +85,7 @@ def test_two_models_are_compared_by_measures_slices_and_changed_predictions(kept
     expect(changed.locator("tr", has_text="nothing to say")).to_contain_text("broken")
     expect(page.get_by_test_id("table-measures").locator("tr", has_text="accuracy")).to_contain_text("0.600")
     expect(page.get_by_test_id("table-compared-slices")).to_contain_text("dataset airline · domain support")
+    has_no_violation(page)
     page.get_by_role("combobox", name="Left").select_option(label=f"{kept.bundle.manifest.version} (fp32), production")
     expect(page.get_by_test_id("comparison-words")).to_contain_text("0 predictions of 5 changed")
 
@@ -94,7 +95,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_texts(kept, page):
     examples = page.get_by_test_id("examples")
     expect(examples).to_contain_text("True neutral, predicted negative")
     expect(examples).to_contain_text("It's fine")
-    page.get_by_role("button", name="2 negative texts predicted as negative: show them").click()
+    page.get_by_role("button", name="100 % 2: negative texts predicted as negative, show them").click()
     expect(examples).to_contain_text("a piece of s***")
     page.get_by_label("Mask profanity").uncheck()
     expect(examples).to_contain_text("a piece of shit")

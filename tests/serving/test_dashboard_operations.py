@@ -14,7 +14,7 @@ from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
 from serving.streaming.heartbeat import Heartbeat, beat
 from serving.streaming.history import History
-from tests.serving.dashboard_world import Shown, number
+from tests.serving.dashboard_world import Shown, has_no_violation, number
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 WAITING = 1_500
@@ -115,6 +115,7 @@ def test_a_high_lag_is_catching_up_in_words_and_against_its_limit(measured, page
     expect(stream).to_contain_text("50 % of 2 cores")
     expect(stream).to_contain_text("22 % of 4.0 GiB")
     expect(stream).to_contain_text("in the dead-letter queue")
+    has_no_violation(page)
 
 
 def test_times_have_the_unit_that_reads_best(measured, page):

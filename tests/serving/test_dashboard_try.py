@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from tests.serving.dashboard_world import has_no_violation
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 
@@ -50,6 +52,7 @@ def test_a_prediction_of_another_text_is_visibly_outdated(shown, page):
     expect(prediction(page)).to_contain_text("Prediction for the text before")
     expect(prediction(page)).to_contain_text("“bad awful terrible”")
     expect(page.get_by_test_id("feedback-said")).to_have_text("Classify the new text first.")
+    has_no_violation(page)
     page.keyboard.press("Control+Enter")
     expect(prediction(page)).to_have_attribute("data-outdated", "false")
 

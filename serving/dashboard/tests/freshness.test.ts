@@ -23,7 +23,6 @@ test("each way to have no fresh data is stale, since then and with its cause", (
     [{ away: "No process", knownTo: NOW - 7 }, null, NOW - 7, "message database not running"],
     [{ knownTo: NOW - 5 }, "503", NOW - 5, "message database not running"],
     [{ messages: [at(NOW - 61)] }, null, NOW - 61, "no new messages"],
-    [{ messages: [] }, null, null, "no messages"],
   ];
   for (const [changes, warehouse, since, cause] of cases)
     assert.deepEqual(freshnessOf({ ...live, ...changes }, warehouse, NOW), { state: "stale", since, cause });
@@ -33,6 +32,10 @@ test("a source that still counts is live though its newest message is not shown 
   const tally = { negative: 1, neutral: 0, positive: 0, messages: 1, score: -1 };
   const cells = new Map([["shop", new Map([[NOW - 3, tally]])]]);
   assert.equal(freshnessOf({ ...live, cells, messages: [at(NOW - 300)] }, null, NOW).state, "live");
+});
+
+test("a warehouse without a message is empty and not stale", () => {
+  assert.deepEqual(freshnessOf({ ...live, messages: [] }, null, NOW), { state: "empty" });
 });
 
 test("before anything is known nothing is stale", () => {

@@ -4284,6 +4284,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
             422: {
                 headers: {
@@ -4355,6 +4364,15 @@ export interface operations {
              *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
              */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,7 +6,8 @@ import { newestSecond } from "./windows";
 export const SILENT_S = 60;
 
 export type Freshness =
-  | { state: "connecting" | "live" | "locked" }
+  /** `empty`: connected, and without a message in the time that the socket holds. */
+  | { state: "connecting" | "live" | "locked" | "empty" }
   /** `since`: up to when all is known, in epoch seconds; null where nothing ever was. */
   | { state: "stale"; since: number | null; cause: string };
 
@@ -27,7 +28,7 @@ export function freshnessOf(live: Known, warehouse: string | null, now: number):
     return { state: "stale", since: live.knownTo, cause: "message database not running" };
   const at = newestOf(live);
   if (at === null && now - live.begunAt < GATHERING_S) return { state: "connecting" };
-  if (at === null) return { state: "stale", since: null, cause: "no messages" };
+  if (at === null) return { state: "empty" };
   return now - at > SILENT_S ? { state: "stale", since: at, cause: "no new messages" } : { state: "live" };
 }
 

@@ -24,7 +24,7 @@ const LONG = [
 export const SAMPLES: readonly Sample[] = [
   { name: "praise", text: "The new release is fantastic, setup took two minutes. Thank you!" },
   { name: "complaint", text: "Nothing loads, nobody answers, and I am still being charged." },
-  { name: "neutral", text: "The meeting was moved to Thursday at three." },
+  { name: "plain fact", text: "The meeting was moved to Thursday at three." },
   { name: "emoji", text: "My flight is delayed again 😡😡", limit: "Most emoji are unknown to the model." },
   {
     name: "sarcasm",

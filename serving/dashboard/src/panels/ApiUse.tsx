@@ -11,11 +11,11 @@ import { Answer } from "@/ui/Answer";
 import { Figures } from "@/ui/Figures";
 import { Panel } from "@/ui/Panel";
 import { TimeChart } from "@/ui/TimeChart";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 /** What this service did for its callers. */
 export function ApiUse() {
-  const { period, words } = useWindow();
+  const { period, words } = useTimes();
   const query = usePanel("api", {}, { period, open: true, every: 2000 });
   const model = useModel().data;
   const cost = model?.cost.usd_per_million_texts ?? null;
@@ -53,7 +53,7 @@ function coverage(seconds: number, period: Period, words: string): string {
 }
 
 function Requests({ use }: { use: Schemas["ApiUse"] | undefined }) {
-  const { words, first, last, zoom } = useWindow();
+  const { words, first, last, zoom } = useTimes();
   const times = useMemo(() => (use?.rows ?? []).map(({ at }) => at), [use]);
   const lines = useMemo(
     () => [

@@ -68,7 +68,7 @@ export function Confusion({
                           type="button"
                           className="cell"
                           aria-pressed={chosen.label === label && chosen.predicted === predicted}
-                          aria-label={`${count(row[at])} ${label} texts predicted as ${predicted}: show them`}
+                          aria-label={`${percent((row[at] ?? 0) / (all || 1))} ${count(row[at])}: ${label} texts predicted as ${predicted}, show them`}
                           onClick={() => choose({ label, predicted })}
                         >
                           <strong>{percent((row[at] ?? 0) / (all || 1))}</strong>{" "}

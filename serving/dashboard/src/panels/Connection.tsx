@@ -27,5 +27,7 @@ export function Connection() {
 
 function wordsOf(fresh: Freshness): string {
   if (fresh.state === "stale") return fresh.since === null ? "stale" : `stale since ${timeOf(fresh.since)}`;
-  return { connecting: "connecting…", live: "live", locked: "key required" }[fresh.state];
+  return { connecting: "connecting…", live: "live", locked: "key required", empty: "live, no messages" }[
+    fresh.state
+  ];
 }

@@ -2,14 +2,13 @@
 
 import { liveStore } from "@/api/live";
 import { usePanel } from "@/api/panels";
-import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
 import { LABELS } from "@/lib/labels";
 import { maskProfanityIn, maskStore } from "@/lib/preferences";
 import { useStore } from "@/lib/store";
 import { Select } from "@/ui/Select";
 import { TimeRange } from "./TimeRange";
-import { usePeriod } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 const BY = [
   { value: "", words: "points" },
@@ -72,7 +71,7 @@ export function MaskSwitch() {
 function useSources(enabled: boolean): string[] {
   const [{ source }] = useFilters();
   const { cells } = useStore(liveStore);
-  const period = usePeriod(useNow());
+  const { period } = useTimes();
   const rows = usePanel("sources", { limit: 100 }, { period, every: 5000, enabled }).data?.rows ?? [];
   const names = new Set([...rows.map((row) => row.source), ...cells.keys(), source]);
   names.delete("");

@@ -171,6 +171,7 @@ function Calm() {
   const absent = useAbsent();
   const alerts = useStream().data?.others.find(({ name }) => name === "alerts");
   if (fresh.state === "stale" && fresh.since !== null) return <>Unknown since the data stopped</>;
+  if (fresh.state === "empty") return <>No messages in the last 10 minutes</>;
   if (fresh.state !== "live") return <>{absent}</>;
   if (alerts && alerts.state !== "up") return <>Not watched: the alert process is {alerts.state}</>;
   const cells = source ? new Map([[source, live.cells.get(source) ?? new Map()]]) : live.cells;

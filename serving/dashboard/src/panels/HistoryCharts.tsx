@@ -6,7 +6,7 @@ import type { Schemas } from "@/api/client";
 import { bytes, compact, count, duration, fixed } from "@/lib/formats";
 import { processLines, stepsOf } from "@/lib/history";
 import { TimeChart } from "@/ui/TimeChart";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 interface Props {
   history: UseQueryResult<Schemas["StreamHistory"]>;
@@ -19,7 +19,7 @@ const cores = (value: number | null | undefined) => fixed(value, 2);
 
 /** Lag, rates, CPU and memory over the chosen time, as the supervisor measured them. */
 export function HistoryCharts({ history, stream }: Props) {
-  const { words, first, last, zoom } = useWindow();
+  const { words, first, last, zoom } = useTimes();
   const data = history.data ?? NONE;
   const { times, rows } = useMemo(() => stepsOf(data), [data]);
   const lines = useMemo(

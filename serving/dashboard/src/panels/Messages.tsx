@@ -112,7 +112,7 @@ function useNewest() {
     .slice(0, MOST);
   const note = filtered
     ? `The newest ${MOST}${label && ` ${label}`} messages${source && ` of ${source}`}, ${words}.`
-    : `The newest ${MOST} messages.`;
+    : `The newest ${MOST} messages. Confidence: calibrated probability of the label.`;
   return { messages, query, words: note, isKnown };
 }
 

@@ -54,9 +54,9 @@ function State() {
     );
   }
   if (fresh.state === "live") return <CatchingUp />;
-  if (fresh.state !== "stale") return null;
+  if (fresh.state === "empty") return <NoneLately />;
   const at = newestOf(live);
-  return at === null ? <NoneLately /> : <Stopped at={at} />;
+  return fresh.state === "stale" && at !== null ? <Stopped at={at} /> : null;
 }
 
 function AsOf() {

@@ -9,11 +9,11 @@ import { Latency } from "./Latency";
 import { Stream } from "./Stream";
 import { StreamErrors } from "./StreamErrors";
 import { Partitions, Processes, Workers } from "./StreamTables";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 /** How fast, how far behind, what it costs, what is broken. */
 export function OperationsView() {
-  const { period } = useWindow();
+  const { period } = useTimes();
   const stream = useStream(1000);
   const every = "span" in period && period.span.endsWith("m") ? 2000 : 10_000;
   const history = usePanel("history", {}, { period, every });

@@ -1,6 +1,7 @@
 "use client";
 
 import type { Schemas } from "@/api/client";
+import { liveStore } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
 import { count, fixed } from "@/lib/formats";
@@ -12,14 +13,14 @@ import { QueryTable } from "@/ui/QueryTable";
 import { ShareBar } from "@/ui/ShareBar";
 import { Sparkline } from "@/ui/Sparkline";
 import type { Column } from "@/ui/Table";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 type Row = Schemas["SourceRow"];
 
 /** Who says most, and what they feel. */
 export function Sources() {
-  const [, setFilters] = useFilters();
-  const { live, source, period, words, now } = useWindow();
+  const [{ source }, setFilters] = useFilters();
+  const { period, words } = useTimes();
   const query = usePanel("sources", { limit: 100 }, { period, every: 5000 });
   const columns: readonly Column<Row>[] = [
     {
@@ -38,19 +39,7 @@ export function Sources() {
     },
     { head: "messages", value: (row) => row.messages, show: (row) => count(row.messages), number: true },
     { head: "points", value: (row) => row.points, show: (row) => fixed(row.points, 1), number: true },
-    {
-      head: "last 10 min",
-      value: (row) => (live.cells.has(row.source) ? "live" : ""),
-      show: (row) =>
-        live.cells.has(row.source) ? (
-          <Sparkline
-            values={sparkOf(live.cells, row.source, now - LIVE_S + 1, now)}
-            label={`Points of ${row.source} over the last 10 minutes, from 0 to 100`}
-          />
-        ) : (
-          <span className="quiet">none</span>
-        ),
-    },
+    { head: "last 10 min", value: () => null, show: (row) => <Recent source={row.source} /> },
     {
       head: "labels",
       value: (row) => LABELS.map((label) => `${row[label]} ${label}`).join(", "),
@@ -71,6 +60,19 @@ export function Sources() {
       marked={(row) => row.source === source}
       tall
       empty="No messages in this time."
+    />
+  );
+}
+
+/** Its points over the last ten minutes, drawn once a second. */
+function Recent({ source }: { source: string }) {
+  const { now } = useTimes();
+  const { cells } = liveStore.get();
+  if (!cells.has(source)) return <span className="quiet">none</span>;
+  return (
+    <Sparkline
+      values={sparkOf(cells, source, now - LIVE_S + 1, now)}
+      label={`Points of ${source} over the last 10 minutes, from 0 to 100`}
     />
   );
 }

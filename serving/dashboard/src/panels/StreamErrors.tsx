@@ -6,11 +6,11 @@ import type { Schemas } from "@/api/client";
 import { count, plural } from "@/lib/formats";
 import { stepsOf } from "@/lib/history";
 import { TimeChart } from "@/ui/TimeChart";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 /** Dead letters and restarts over the chosen time. */
 export function StreamErrors({ history }: { history: UseQueryResult<Schemas["StreamHistory"]> }) {
-  const { words, first, last, zoom } = useWindow();
+  const { words, first, last, zoom } = useTimes();
   const { times, rows } = useMemo(
     () => (history.data ? stepsOf(history.data) : { times: [], rows: [] }),
     [history.data],

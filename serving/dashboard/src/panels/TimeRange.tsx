@@ -1,20 +1,18 @@
 "use client";
 
 import { type FormEvent, useState } from "react";
-import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
 import { inputOf, parseInput } from "@/lib/inputs";
 import { rangeProblem, SPAN_S, SPAN_WORDS, SPANS, type Span } from "@/lib/spans";
 import { Select } from "@/ui/Select";
-import { usePeriod } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 const CUSTOM = "custom";
 
 /** Up to now, or between two times. */
 export function TimeRange() {
-  const now = useNow();
   const [{ span }, setFilters] = useFilters();
-  const period = usePeriod(now);
+  const { now, period } = useTimes();
   const isCustom = !("span" in period);
   const choose = (value: Span | typeof CUSTOM) =>
     value === CUSTOM

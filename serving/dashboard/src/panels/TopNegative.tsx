@@ -3,13 +3,14 @@
 import type { Schemas } from "@/api/client";
 import { usePanel } from "@/api/panels";
 import { serverNow } from "@/lib/clock";
+import { useFilters } from "@/lib/filters";
 import { duration, epoch, percent, when } from "@/lib/formats";
 import { periodName, secondsOf } from "@/lib/spans";
 import { MessageText } from "@/ui/MessageText";
 import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 const SHOWN = 10;
 const LEAST_HALF_LIFE_S = 30;
@@ -32,7 +33,8 @@ const COLUMNS: readonly Column<Schemas["NegativeRow"]>[] = [
 
 /** The most negative messages, newer ones first. */
 export function TopNegative() {
-  const { source, period, words } = useWindow();
+  const [{ source }] = useFilters();
+  const { period, words } = useTimes();
   const query = usePanel("top_negative", { source, limit: SHOWN }, { period, every: 5000 });
   const half = Math.max(LEAST_HALF_LIFE_S, secondsOf(period) / 4);
   return (

@@ -1,16 +1,17 @@
 "use client";
 
+import { liveStore } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
 import { KEPT_DAYS } from "@/lib/spans";
 import { Plain } from "@/ui/Plain";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 /** The chosen source, where no message of it is kept. */
 export function UnknownSource() {
-  const { live, source, now } = useWindow();
-  const [, setFilters] = useFilters();
-  const seen = !source || live.cells.has(source);
+  const { now } = useTimes();
+  const [{ source }, setFilters] = useFilters();
+  const seen = !source || liveStore.get().cells.has(source); // looked at each second
   const period = { from: now - KEPT_DAYS * 86_400 + 3600, to: now + 60 };
   const known = usePanel(
     "sources",

@@ -3,13 +3,14 @@
 import type { Schemas } from "@/api/client";
 import { usePanel } from "@/api/panels";
 import { serverNow } from "@/lib/clock";
+import { useFilters } from "@/lib/filters";
 import { count, epoch, when } from "@/lib/formats";
 import { periodName } from "@/lib/spans";
 import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
 import { FilterBar } from "./FilterBar";
-import { useWindow } from "./useWindow";
+import { useTimes } from "./useWindow";
 
 const time = (iso: string) => <time>{when(epoch(iso), serverNow())}</time>;
 
@@ -31,7 +32,8 @@ const COLUMNS: readonly Column<Schemas["VersionRow"]>[] = [
 
 /** Which model versions classified the messages of the stream. */
 export function Versions() {
-  const { source, period, words } = useWindow();
+  const [{ source }] = useFilters();
+  const { period, words } = useTimes();
   const query = usePanel("versions", { source }, { period, every: 5000 });
   return (
     <QueryTable

@@ -32,7 +32,7 @@ export function Panel({ name, title, note, actions, csv, children }: Props) {
               type="button"
               className="small"
               data-testid={`csv-${name}`}
-              aria-label={`Download ${title} as CSV${csv.raw ? ", texts as they were sent" : ""}`}
+              aria-label={`Download ${title} as CSV${csv.raw ? ", unmasked" : ""}`}
               title={csv.raw ? "Texts in the CSV are as they were sent: nothing is masked." : undefined}
               onClick={() => downloadCsv(csv.file, csv.rows())}
             >
