@@ -29,6 +29,9 @@ console = terminal_console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
+WithUpstream = Annotated[
+    bool, typer.Option("--with-upstream", help="Fetch, validate and train first what is missing or has changed: about an hour.")
+]
 BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")]
 
 
@@ -73,12 +76,27 @@ def train(
         show_verdict(console)
 
 
-@app.command()
-def benchmark() -> None:
-    """Judge all candidates on the frozen test split: quality with intervals, slices, behaviour, cost."""
-    from orchestration.runs import run_assets, show_leaderboard
+def _run_trained(target: str, with_upstream: bool) -> None:
+    """Run what comes after the training; training itself only where it was asked for."""
+    from orchestration.runs import run_assets
 
-    run_assets("benchmark")
+    if with_upstream:
+        run_assets(target)
+        return
+    from orchestration.layout import Layout
+    from orchestration.steps.training import require_trained
+
+    if note := require_trained(Layout.load()):
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+    run_assets(target, after="train")
+
+
+@app.command()
+def benchmark(with_upstream: WithUpstream = False) -> None:
+    """Evaluate the trained candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
+    from orchestration.runs import show_leaderboard
+
+    _run_trained("benchmark", with_upstream)
     show_leaderboard(console)
 
 
@@ -87,21 +105,22 @@ def export(
     quantization: Annotated[
         str | None, typer.Option(help="exact: passes parity, else fp32. fast: recall passes, flips are stated.")
     ] = None,
+    with_upstream: WithUpstream = False,
 ) -> None:
-    """Export the winner to ONNX, quantize it, check that it still answers the same, and write the bundle."""
-    from orchestration.runs import run_assets, show_ladder
+    """Export the best trained candidate to ONNX, quantize it, check that it predicts the same, and write the bundle."""
+    from orchestration.runs import show_ladder
 
     _set(training__quantization=quantization)
-    run_assets("export")
+    _run_trained("export", with_upstream)
     show_ladder(console)
 
 
 @app.command()
-def promote() -> None:
-    """Ask the gate; if it says yes, register the bundle, deploy it, and let it be `production`."""
-    from orchestration.runs import run_assets, show_verdict
+def promote(with_upstream: WithUpstream = False) -> None:
+    """Run the promotion gate; if it passes, register the bundle, deploy it, and set `production`."""
+    from orchestration.runs import show_verdict
 
-    run_assets("deploy")
+    _run_trained("deploy", with_upstream)
     show_verdict(console)
 
 

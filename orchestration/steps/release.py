@@ -7,11 +7,11 @@ from data.errors import BundleError, GateRefused, ModelError
 from data.settings import project_root
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import only_sample, read_splits
+from orchestration.steps.data import only_sample, read_splits, require_real_texts
 from orchestration.steps.evaluation import read_leaderboard, trained
 from orchestration.steps.export import bundle_row, current_bundle, judge_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
-from orchestration.steps.world import TRAINED_FILE, labelled
+from orchestration.steps.retraining_state import TRAINED_FILE, labelled
 from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
 from serving.settings import ServingSettings
@@ -27,6 +27,7 @@ def ask_gate(layout: Layout) -> dict[str, Any]:
     Returns:
         The verdict as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is what answers already).
     """
+    require_real_texts(layout)
     bundle = current_bundle(layout)
     current = _production(layout)
     if current is not None and current.fingerprint == bundle.fingerprint:
