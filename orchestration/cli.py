@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
+from orchestration.automation_cli import automation_app
 from orchestration.lakehouse_cli import lakehouse_app
 from orchestration.progress import print_error, terminal_console
 from orchestration.stream_cli import stream_app, warehouse_app
@@ -290,6 +291,7 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
+app.add_typer(automation_app, name="automation")
 app.add_typer(stream_app, name="stream")
 app.add_typer(warehouse_app, name="warehouse")
 app.add_typer(lakehouse_app, name="lakehouse")

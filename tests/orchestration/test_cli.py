@@ -13,7 +13,7 @@ from tests.models import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "leaderboard", "classify", "score", "serve", "stream",
-            "demo", "doctor", "stop", "keys")  # fmt: skip
+            "demo", "doctor", "stop", "keys", "automation")  # fmt: skip
 
 
 def groundswell(*arguments, **environment):
