@@ -117,7 +117,7 @@ class Settings(BaseSettings):
                 f"The setting {cls.section}.{name} cannot be used.",
                 found=repr(first["input"]) if "secret" not in name else "(not shown)",
                 expected=first["msg"],
-                remedy=f"Mend configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
+                remedy=f"Correct configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
             ) from None
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
+from orchestration.automation_cli import automation_app
 from orchestration.lakehouse_cli import lakehouse_app
 from orchestration.progress import print_error, terminal_console
 from orchestration.stream_cli import stream_app, warehouse_app
@@ -32,6 +33,9 @@ console = terminal_console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
+WithUpstream = Annotated[
+    bool, typer.Option("--with-upstream", help="Fetch, validate and train first what is missing or has changed: about an hour.")
+]
 BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")]
 
 
@@ -99,12 +103,27 @@ def train(
         show_verdict(console)
 
 
-@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
-def benchmark() -> None:
-    """Evaluate all candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
-    from orchestration.runs import run_assets, show_leaderboard
+def _run_trained(target: str, with_upstream: bool) -> None:
+    """Run what comes after the training; training itself only where it was asked for."""
+    from orchestration.runs import run_assets
 
-    run_assets("benchmark")
+    if with_upstream:
+        run_assets(target)
+        return
+    from orchestration.layout import Layout
+    from orchestration.steps.training import require_trained
+
+    if note := require_trained(Layout.load()):
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+    run_assets(target, after="train")
+
+
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
+def benchmark(with_upstream: WithUpstream = False) -> None:
+    """Evaluate the trained candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
+    from orchestration.runs import show_leaderboard
+
+    _run_trained("benchmark", with_upstream)
     show_leaderboard(console)
 
 
@@ -113,21 +132,22 @@ def export(
     quantization: Annotated[
         str | None, typer.Option(help="exact: passes parity, else fp32. fast: recall passes, flips are stated.")
     ] = None,
+    with_upstream: WithUpstream = False,
 ) -> None:
     """Export the winner to ONNX, quantize it, check that its predictions stay the same, and write the bundle."""
-    from orchestration.runs import run_assets, show_ladder
+    from orchestration.runs import show_ladder
 
     _set(training__quantization=quantization)
-    run_assets("export")
+    _run_trained("export", with_upstream)
     show_ladder(console)
 
 
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell promote")
-def promote() -> None:
+def promote(with_upstream: WithUpstream = False) -> None:
     """Run the promotion gate; if it passes, register the bundle, deploy it and set `production`."""
-    from orchestration.runs import run_assets, show_verdict
+    from orchestration.runs import show_verdict
 
-    run_assets("deploy")
+    _run_trained("deploy", with_upstream)
     show_verdict(console)
 
 
@@ -285,6 +305,7 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
+app.add_typer(automation_app, name="automation", rich_help_panel=OPERATE)
 app.add_typer(stream_app, name="stream", rich_help_panel=OPERATE)
 app.add_typer(warehouse_app, name="warehouse", rich_help_panel=OPERATE)
 app.add_typer(lakehouse_app, name="lakehouse", rich_help_panel=OPERATE)

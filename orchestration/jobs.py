@@ -33,8 +33,10 @@ def jobs(candidates: list[str]) -> list:
         dg.define_asset_job(TRAIN_AND_DEPLOY, everything, description="Labelled text in, a model that answers out."),
         dg.define_asset_job(
             RETRAIN, everything,
-            description="The same way again; 'trained, not better, not promoted' is a normal end.",
-            tags={"dagster/max_retries": "2"},
+            description=(
+                "The same again, started by sensors and the clock; trained, not better and so not promoted is a normal end. A "
+                "failed run is tried again by the sensors, after a pause."
+            ),
         ),
         dg.define_asset_job(
             LAKEHOUSE, dg.AssetSelection.assets("lake_bronze__records", "lake_silver__messages", "lake_gold__predictions"),

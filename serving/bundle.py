@@ -35,7 +35,7 @@ class Manifest(BaseModel):
     version: str
     labels: tuple[str, ...] = LABELS
     max_length: int = Field(ge=3, le=8192)
-    """Most tokens of a text, special tokens included; the rest is cut off."""
+    """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it."""
     thresholds: dict[str, float] | None = None

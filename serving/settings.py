@@ -1,4 +1,4 @@
-"""Settings of serving and of the stream."""
+"""Settings of what this folder runs: the HTTP service, the stream, the warehouse, the dashboard, alerts and the lakehouse."""
 
 from typing import ClassVar, Literal
 

@@ -29,6 +29,8 @@ class RawSet:
     """Parquet in the schema `LABELLED_TEXT`."""
     origin: str
     """local, hub, file, feedback or sample."""
+    identity: str
+    """Of its source when it was fetched: a checksum, or a revision."""
     fingerprint: str
     rows: int
 
@@ -83,7 +85,7 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
         write_json(folder / "source.json", found)
 
     reuse_or_build(out_dir / spec.name, _key(spec, source), build)
-    return _read(out_dir, spec.name)
+    return _read(out_dir, spec, source)
 
 
 def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
@@ -93,16 +95,17 @@ def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet 
         SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
     """
     source = find(spec, settings)
-    return _read(out_dir, spec.name) if is_current(out_dir / spec.name, _key(spec, source)) else None
+    return _read(out_dir, spec, source) if is_current(out_dir / spec.name, _key(spec, source)) else None
 
 
 def _key(spec: DatasetSpec, source: Source) -> dict[str, Any]:
     return {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
 
 
-def _read(out_dir: Path, name: str) -> RawSet:
-    known = read_json(out_dir / name / "source.json")
-    return RawSet(name, out_dir / name / "texts.parquet", known["origin"], known["fingerprint"], known["rows"])
+def _read(out_dir: Path, spec: DatasetSpec, source: Source) -> RawSet:
+    folder = out_dir / spec.name
+    known = read_json(folder / "source.json")
+    return RawSet(spec.name, folder / "texts.parquet", source.origin, source.identity, known["fingerprint"], known["rows"])
 
 
 def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":

@@ -1,17 +1,15 @@
 """The gate's yes becomes a registered version, a Bento, and the process that answers."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import dagster as dg
 
-from data.artifacts import write_json
 from data.errors import GateRefused
 from orchestration.assets.stepping import step
-from orchestration.progress import note
+from orchestration.progress import ended, note
 from orchestration.resources import Workplace
+from orchestration.steps.quality import measure_production
 from orchestration.steps.release import build_staged, deploy_staged, register
-from serving.bundle import production_bundle, read_ledger
 
 
 @dg.asset(
@@ -58,25 +56,31 @@ def service_sentiment__deployment(context: dg.AssetExecutionContext, workplace: 
 @dg.asset(
     group_name="serving",
     kinds={"python"},
-    deps=["core_sentiment__splits"],
     output_required=False,
-    description="Macro-recall of the production bundle on the newest test rows; the sensor `production_quality` reads it.",
+    description=(
+        "Macro-recall of the production model, with its interval, on the newest rows of what it really saw and that were labeled "
+        "since it was promoted: feedback and labeled rows of the lakehouse. The sensor `production_quality` reads it."
+    ),
 )
 def report_production__quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Judge what answers now on what is known now; before the first promotion there is nothing to judge."""
-    from orchestration.steps.served import judge_bundle
-
-    layout = workplace.layout()
-    if not any(move["alias"] == "production" for move in read_ledger(layout.var)):
-        context.log.info("No model is 'production' yet: there is nothing to measure.")
-        return
-    with step(context, "Judge the production model"):
-        bundle = production_bundle(layout.var)
-        found = judge_bundle(layout, bundle).report["metrics"]["macro_recall"]
-    write_json(
-        layout.quality, {"macro_recall": found["value"], "version": bundle.manifest.version, "at": datetime.now(UTC).isoformat()}
+    """Measure what classifies now by what is labeled now."""
+    with step(context, "Measure the production model"):
+        found = measure_production(workplace.layout())
+        if found is None or found.skipped:
+            ended("skipped", "no model is in production yet" if found is None else found.skipped)
+            return
+    recall = found.metadata["macro_recall"]
+    yield dg.MaterializeResult(
+        metadata={
+            "version": found.version,
+            "macro_recall": float(recall["value"]),
+            "macro_recall_low": float(recall["low"]),
+            "macro_recall_high": float(recall["high"]),
+            "rows": found.metadata["rows"],
+            "rows_by_origin": dg.MetadataValue.json(found.metadata["rows_by_origin"]),
+            "labeled_since": found.metadata["since"],
+        }
     )
-    yield dg.MaterializeResult(metadata={"macro_recall": found["value"], "version": bundle.manifest.version})
 
 
 def serving_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:

@@ -1,6 +1,6 @@
 """Labeled text arrives, is checked, and becomes splits."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import read_json, reuse_or_build, write_json, write_text
@@ -8,7 +8,7 @@ from data.catalog import DatasetSpec, load_catalog
 from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
-from data.settings import DataSettings
+from data.settings import DataSettings, profile_name
 from data.sources import RawSet, fetch, fetched, find, local
 from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
 from evaluation.settings import EvaluationSettings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data.expectations import ValidationReport
+    from data.splits import SplitResult
 
 SPLITS_VERSION = "2"
 """Raise it when the rules of `data/splits.py` change."""
@@ -33,7 +34,10 @@ class Splits:
     fingerprint: str
     counts: dict[str, int]
     rows: dict[str, int]
+    """By `dataset/split`."""
     notices: list[str]
+    sources: dict[str, str] = field(default_factory=dict)
+    """Each dataset's source as it was read: a checksum, or a revision."""
 
 
 @dataclass(frozen=True)
@@ -232,21 +236,14 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
             remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml.",
         )
 
-    def build(folder: Any) -> None:
-        import pandas as pd
+    sources = {one.name: one.identity for one in raw.sets}
 
+    def build(folder: Any) -> None:
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labelled
-        from data.splits import make_splits
 
         report("removing duplicates and leakage")
-        catalog = load_catalog()
-        rows = pd.concat([read_raw(one) for one in raw.sets], ignore_index=True)
-        result = make_splits(
-            rows,
-            frozen_sets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
-            guest_sets=frozenset(name for name, spec in catalog.items() if spec.feedback),
-        )
+        result = split_rows([read_raw(one) for one in raw.sets])
         write_labelled(folder / "texts.parquet", result.kept)
         write_labelled(folder / "removed.parquet", result.removed)
         rows = result.kept.groupby(["source", "split"]).size()
@@ -257,17 +254,38 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
                 "counts": result.counts,
                 "rows": {f"{source}/{split}": int(n) for (source, split), n in rows.items()},  # type: ignore[misc]
                 "notices": [f"{name} is left out: {why}" for name, why in raw.left_out.items()],
+                "sources": sources,
             },
         )
 
     key = {
         "sets": {one.name: one.fingerprint for one in raw.sets},
+        "sources": sources,
         "left_out": raw.left_out,
         "cleaning": CLEANING_VERSION,
         "splits": SPLITS_VERSION,
     }
     reuse_or_build(layout.splits, key, build)
     return read_splits(layout)
+
+
+def split_rows(frames: "list[pd.DataFrame]") -> "SplitResult":
+    """Split the rows of several datasets by the rules of the catalog."""
+    import pandas as pd
+
+    from data.splits import make_splits
+
+    catalog = load_catalog()
+    return make_splits(
+        pd.concat(frames, ignore_index=True),
+        frozen_sets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
+        guest_sets=frozenset(name for name, spec in catalog.items() if spec.feedback),
+    )
+
+
+def training_rows(rows: dict[str, int]) -> dict[str, int]:
+    """Of `Splits.rows`, those that models are trained on, by dataset."""
+    return {name: rows[f"{name}/train"] for name in training_sets() if f"{name}/train" in rows}
 
 
 def require_training_rows(layout: Layout) -> None:
@@ -327,6 +345,20 @@ def only_sample(layout: Layout) -> bool:
     """Whether the project's own sample is all there is, with or without feedback."""
     specs = [load_catalog()[name.split("/")[0]] for name in read_splits(layout).rows]
     return all(spec.sample or spec.feedback for spec in specs)
+
+
+def require_real_texts(layout: Layout) -> None:
+    """Keep what was trained on the sample, under another profile, out of production.
+
+    Raises:
+        SourceUnavailable: The profile is `production`, and the splits hold nothing but the sample.
+    """
+    if profile_name() == "production" and only_sample(layout):
+        raise SourceUnavailable(
+            "The production profile does not promote a model trained on the sample.",
+            found=f"{layout.splits} holds the project's own sample only",
+            remedy="Run `groundswell train` under this profile.",
+        )
 
 
 def training_sets() -> list[str]:

@@ -9,12 +9,12 @@ from data.errors import BundleError, GateRefused, ModelError
 from data.settings import project_root
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import only_sample, read_splits
+from orchestration.steps.data import only_sample, read_splits, require_real_texts
 from orchestration.steps.evaluation import judge_candidate, refresh_leaderboard, trained
 from orchestration.steps.export import current_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.retraining_state import TRAINED_FILE, labelled
 from orchestration.steps.served import bundle_row, judge_bundle
-from orchestration.steps.world import TRAINED_FILE, labelled
 from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
 from serving.settings import ServingSettings
@@ -32,6 +32,7 @@ def ask_gate(layout: Layout) -> dict[str, Any]:
     Returns:
         The decision as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is in production already).
     """
+    require_real_texts(layout)
     bundle = current_bundle(layout)
     current = _production(layout)
     unchanged = current is not None and current.fingerprint == bundle.fingerprint

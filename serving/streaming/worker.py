@@ -6,8 +6,9 @@ each counts exactly once, in rows and rollups, however often it was delivered, s
 On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see it once.
 
 **Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
-model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one
-thread XX
+model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool classifies micro-batches, one
+thread for each CPU (`stream.threads`). One thread is the sink; it takes the batches in the order in which they were read. Between
+them are at most `stream.max_in_flight` messages: with more, reading is paused.
 """
 
 import queue

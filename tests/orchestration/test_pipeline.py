@@ -4,12 +4,14 @@ import httpx
 import pytest
 
 from data.artifacts import read_json
+from data.feedback import Verdict, feedback_of
+from data.labels import LABELS
 from orchestration.jobs import TRAIN_AND_DEPLOY
 from orchestration.steps.data import read_splits
 from orchestration.steps.release import read_verdict, roll_back
 from serving.bundle import read_ledger
 from serving.deployment import status
-from tests.make import rows
+from tests.make import rows, text_of
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -41,7 +43,14 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
+    assert "report_production__quality" not in materialised(place.run("command_quality")), "nothing has been labeled since"
+    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_QUALITY_ROWS", "30")
+    for number in range(30):
+        label = LABELS[number % 3]
+        feedback_of(place.layout.var).add(Verdict(text_of(label, 500 + number), label, "ann"))
     assert "report_production__quality" in materialised(place.run("command_quality"))
+    measured = read_json(place.layout.quality)
+    assert measured["version"] == version and measured["rows"] == 30 and measured["macro_recall"]["value"] > 0.9
 
     # Learnt from wrong labels, judged on right ones.
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
