@@ -57,6 +57,11 @@ class ValidationReport:
         """The outcomes that say no."""
         return [outcome for outcome in self.outcomes if not outcome.success]
 
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> "ValidationReport":
+        """The report whose `dataclasses.asdict` this is."""
+        return cls(found["success"], found["suite"], [Outcome(**outcome) for outcome in found["outcomes"]])
+
 
 def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec) -> ValidationReport:
     """Check one fetched set: columns, types, labels, nulls, lengths, balance, ids, rows."""

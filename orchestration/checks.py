@@ -1,10 +1,11 @@
-"""The bridge from a Great Expectations result to a blocking asset check."""
+"""The bridge from a Great Expectations result to Dagster: an asset check, its metadata, and the error that ends a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from data.errors import ValidationFailed
 from orchestration.layout import Layout
 from orchestration.resources import Workplace
 
@@ -12,45 +13,69 @@ if TYPE_CHECKING:
     from data.expectations import ValidationReport
 
 
-def suite_check(*, asset: str, name: str, validate: "Callable[[Layout], ValidationReport | None]") -> dg.AssetChecksDefinition:
-    """A check that stops everything behind `asset` when its suite says no.
+def suite_check(
+    *, asset: dg.AssetKey, name: str, description: str, validate: "Callable[[Layout], ValidationReport | None]"
+) -> dg.AssetChecksDefinition:
+    """Make a check that stops everything after `asset` when its suite fails.
 
     Args:
-        asset: Name of the asset.
+        asset: Which asset.
         name: Name of the check.
-        validate: Runs the suite; None when there is nothing to check because the set was skipped.
+        description: What it looks at.
+        validate: Runs the suite; None when there are no rows to check: the check is then shown as skipped.
     """
 
-    @dg.asset_check(asset=dg.AssetKey(asset), name=name, blocking=True, description="Great Expectations suite")
-    def check(context: dg.AssetCheckExecutionContext, workplace: Workplace) -> dg.AssetCheckResult:
+    @dg.multi_asset_check(
+        name=f"{asset.to_python_identifier()}__{name}",
+        specs=[dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)],
+        can_subset=True,  # so that it may end without a result
+    )
+    def check(workplace: Workplace) -> Iterator[dg.AssetCheckResult]:
         report = validate(workplace.layout())
-        if report is None:
-            return dg.AssetCheckResult(passed=True, metadata={"state": "nothing to check: the set was skipped"})
-        return dg.AssetCheckResult(passed=report.success, metadata=_metadata(report))
+        if report is not None:
+            yield suite_result(report, name, asset=asset)
 
     return check
 
 
-def _metadata(report: "ValidationReport") -> dict[str, dg.MetadataValue]:
-    failed = [outcome for outcome in report.outcomes if not outcome.success]
-    rows = [
-        dg.TableRecord(
-            {
-                "expectation": outcome.expectation,
-                "column": str(outcome.column or ""),
-                "unexpected": int(outcome.unexpected_count or 0),
-                "observed": str(outcome.observed)[:200],
-                "expected": outcome.expected[:200],
-                "sample": str(outcome.sample)[:500],
-            }
-        )
-        for outcome in failed
-    ]
+def suite_result(
+    report: "ValidationReport", name: str, *, asset: dg.AssetKey, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """The report as the result of an asset check."""
     metadata: dict[str, dg.MetadataValue] = {
         "suite": dg.MetadataValue.text(report.suite),
         "expectations": dg.MetadataValue.int(len(report.outcomes)),
-        "failed": dg.MetadataValue.int(len(failed)),
+        "failed": dg.MetadataValue.int(len(report.failures)),
     }
-    if rows:
-        metadata["failures"] = dg.MetadataValue.table(rows)
-    return metadata
+    if report.failures:
+        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in failure_rows(report)])
+    return dg.AssetCheckResult(passed=report.success, check_name=name, asset_key=asset, severity=severity, metadata=metadata)
+
+
+def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
+    """What failed, one row an expectation."""
+    return [
+        {
+            "expectation": outcome.expectation,
+            "column": str(outcome.column or ""),
+            "unexpected": int(outcome.unexpected_count or 0),
+            "observed": str(outcome.observed)[:200],
+            "expected": outcome.expected[:200],
+            "sample": str(outcome.sample)[:500],
+        }
+        for outcome in report.failures
+    ]
+
+
+def check_failed(asset: dg.AssetKey, name: str, rows: list[dict[str, str | int]]) -> ValidationFailed:
+    """The error of a failed suite, made of its `failure_rows`."""
+    found = "; ".join(
+        f"{row['expectation']}({row['column']}): {row['unexpected']} rows, observed {row['observed']}, "
+        f"expected {row['expected'] or 'none'}, such as {row['sample']}"
+        for row in rows
+    )
+    return ValidationFailed(
+        f"Check {name!r} of {asset.to_user_string()} failed; nothing after it ran.",
+        found=found,
+        remedy="Fix the data, or the mapping of the dataset in configs/datasets.yaml.",
+    )

@@ -1,93 +1,162 @@
-"""Labelled text: one raw asset a data set, each behind a blocking check, then the splits."""
+"""Labeled text: one asset for each dataset that is fetched and validated, then the splits."""
+
+import os
+from collections.abc import Iterator
 
 import dagster as dg
 
 from data.catalog import DatasetSpec, load_catalog
 from data.errors import SourceUnavailable
-from orchestration.assets.stepping import step
-from orchestration.checks import suite_check
-from orchestration.layout import Layout
+from evaluation.settings import EvaluationSettings
+from orchestration import keys
+from orchestration.assets.schema import labeled_text_columns, stored, table
+from orchestration.assets.stepping import OWNERS, RETRIES, asset_after, step
+from orchestration.checks import check_failed, failure_rows, suite_check, suite_result
 from orchestration.progress import note
 from orchestration.resources import Workplace
-from orchestration.steps.data import build_splits, check_raw, check_splits, fetch_one, fetched_sets, is_asked_for, is_enabled
+from orchestration.steps.data import (
+    build_splits,
+    check_splits,
+    fetch_one,
+    is_asked_for,
+    is_enabled,
+    validate,
+    validated_sets,
+)
 
-RAW = "raw_{}__texts"
+_GROUP = "data"
+SUITE = "raw_suite"
 
 
-def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
-    @dg.asset(
-        name=RAW.format(spec.name),
-        group_name="data",
-        kinds={"parquet"},
-        description=f"{spec.name}: {spec.domain}, {spec.licence}",
-        metadata={"domain": spec.domain, "licence": spec.licence, "hub_id": spec.hub_id or "none"},
+def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
+    key = keys.dataset(spec.name)
+    source = "callers' feedback" if spec.feedback else "shipped sample" if spec.sample else "for training" if spec.train else ""
+
+    @dg.multi_asset(
+        name=key.to_python_identifier(),
+        specs=[
+            dg.AssetSpec(
+                key,
+                skippable=True,
+                group_name=_GROUP,
+                kinds={"parquet", "huggingface"} if spec.hub else {"parquet"},
+                owners=OWNERS,
+                tags={"domain": spec.domain, "use": "training" if spec.train else "evaluation"},
+                description=(
+                    f"Rows of the dataset `{spec.name}`{f' ({source})' if source else ''}, fetched and validated. License: "
+                    f"{spec.licence}. Not materialized while the dataset is not enabled, not available or not valid; the log "
+                    "says why. See configs/datasets.yaml."
+                ),
+                metadata={**labeled_text_columns(), "license": spec.licence, "hub_id": spec.hub_id or "none"},
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                SUITE,
+                asset=key,
+                description=(
+                    "Great Expectations suite: columns, types, labels, nulls, lengths, class balance, ids, row counts. A dataset "
+                    "that fails is left out; the primary dataset, or one asked for by name, stops the run."
+                ),
+            )
+        ],
+        can_subset=True,  # so that it may end without a check result
     )
-    def raw(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    def fetch_and_validate(
+        context: dg.AssetExecutionContext, workplace: Workplace
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        layout = workplace.layout()
         if not is_enabled(spec):
-            return dg.MaterializeResult(metadata={"state": "not enabled"})
-        with step(context, f"Fetch {spec.name}"):
+            context.log.info(f"{spec.name} is not enabled: see GROUNDSWELL_DATA__DATASETS and configs/datasets.yaml.")
+            return
+        must_have = is_asked_for(spec) or spec.name == EvaluationSettings.load().primary
+        with step(context, f"Fetch {spec.name}", retry=_may_pass, wait_s=5):
             try:
-                fetched_set = fetch_one(workplace.layout(), spec)
+                raw = fetch_one(layout, spec)
             except SourceUnavailable as error:
-                if is_asked_for(spec):
+                if is_asked_for(spec) or (_may_pass(error) and context.retry_number < RETRIES):
                     raise
-                note(f"skipped: {error.message}")  # the splits fail if no set is left
-                return dg.MaterializeResult(metadata={"state": "skipped", "why": str(error)})
-        return dg.MaterializeResult(
+                note(f"skipped: {error.message}")  # the splits fail if no dataset is left
+                return
+            report = validate(raw)
+            severity = dg.AssetCheckSeverity.ERROR if must_have else dg.AssetCheckSeverity.WARN
+            yield suite_result(report, SUITE, asset=key, severity=severity)
+            if not report.success:
+                error = check_failed(key, SUITE, failure_rows(report))
+                if must_have:
+                    raise error
+                note(f"{spec.name} is left out, its rows are not valid: {error.found}")
+                return
+        yield dg.MaterializeResult(
+            asset_key=key,
             metadata={
-                "state": "fetched",
-                "rows": fetched_set.rows,
-                "origin": fetched_set.origin,
-                "fingerprint": fetched_set.fingerprint,
-                "notice": fetched_set.notice or "",
+                **stored(raw.path, raw.rows),
+                "rows": float(raw.rows),
+                "origin": raw.origin,
+                "fingerprint": raw.fingerprint,
             },
-            data_version=dg.DataVersion(fetched_set.fingerprint),
+            data_version=dg.DataVersion(raw.fingerprint),
         )
 
-    return raw
+    return fetch_and_validate
 
 
-def _raw_check(spec: DatasetSpec) -> dg.AssetChecksDefinition:
-    def validate(layout: Layout):
-        raw = next((raw for raw in fetched_sets(layout) if raw.name == spec.name), None)
-        return None if raw is None else check_raw(raw)
-
-    return suite_check(asset=RAW.format(spec.name), name="raw_suite", validate=validate)
+def _may_pass(error: Exception) -> bool:
+    """A hub that does not answer may do so seconds later; a dataset that is not there, or a wrong checksum, stays so."""
+    return isinstance(error.__cause__, OSError) and not os.environ.get("HF_HUB_OFFLINE")
 
 
-def _splits_asset(names: list[str]) -> dg.AssetsDefinition:
-    @dg.asset(
-        group_name="data",
+def _splits(names: list[str]) -> dg.AssetsDefinition:
+    @asset_after(
+        key=keys.SPLITS,
+        deps=[keys.dataset(name) for name in names],
+        group_name=_GROUP,
         kinds={"parquet"},
-        deps=[RAW.format(name) for name in names],
-        description="All checked sets without repeats, leaks and conflicting labels; what was removed lies beside it.",
+        owners=OWNERS,
+        tags={"use": "training"},
+        description=(
+            "The rows of all validated datasets without duplicates, leakage and label conflicts, split into train, val and test. "
+            "Published test splits are never changed. Removed rows are stored beside it, each with its reason."
+        ),
+        metadata=labeled_text_columns(),
     )
-    def core_sentiment__splits(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-        """Remove repeats and leaks, set conflicts aside, keep official splits."""
+    def split(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
         with step(context, "Remove repeats and leaks, split"):
-            splits = build_splits(layout, fetched_sets(layout))
-        return dg.MaterializeResult(
+            splits = build_splits(layout, validated_sets(layout))
+        by_dataset = [
+            {"dataset": name, **{part: splits.rows.get(f"{name}/{part}", 0) for part in ("train", "val", "test")}}
+            for name in sorted({key.split("/")[0] for key in splits.rows})
+        ]
+        removed = {reason: count for reason, count in splits.counts.items() if not reason.endswith("_kept")}
+        rows = sum(splits.rows.values())
+        yield dg.Output(
+            None,
             metadata={
-                "rows": sum(splits.rows.values()),
-                "rows_by_set": dg.MetadataValue.json(splits.rows),
-                "removed_by_reason": dg.MetadataValue.json(splits.counts),
+                **stored(layout.splits / "texts.parquet", rows),
+                "rows": float(rows),
+                "removed_rows": float(sum(removed.values())),
+                "rows_by_dataset": table(by_dataset),
+                "removed_by_reason": table([{"reason": reason, "rows": count} for reason, count in removed.items()]),
+                "removed": dg.MetadataValue.path(str(layout.splits / "removed.parquet")),
                 "notices": "\n".join(splits.notices),
-                "removed_rows": dg.MetadataValue.path(str(layout.splits / "removed.parquet")),
                 "fingerprint": splits.fingerprint,
             },
             data_version=dg.DataVersion(splits.fingerprint),
         )
 
-    return core_sentiment__splits
+    return split
 
 
 def data_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """The assets of this step, and their checks."""
     catalog = load_catalog()
-    assets = [*(_raw_asset(spec) for spec in catalog.values()), _splits_asset(list(catalog))]
     checks = [
-        *(_raw_check(spec) for spec in catalog.values()),
-        suite_check(asset="core_sentiment__splits", name="split_suite", validate=check_splits),
+        suite_check(
+            asset=keys.SPLITS,
+            name="split_suite",
+            description="Great Expectations suite: no id, text or group of near-duplicates in two splits; classes in each split.",
+            validate=check_splits,
+        )
     ]
-    return assets, checks
+    return [*(_dataset(spec) for spec in catalog.values()), _splits(list(catalog))], checks

@@ -1,9 +1,11 @@
 """Labelled text arrives, is checked, and becomes splits."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import read_json, reuse_or_build, write_json
+from data.artifacts import read_json, reuse_or_build, sha256_file, write_json
 from data.catalog import DatasetSpec, load_catalog
 from data.cleaning import CLEANING_VERSION
 from data.errors import SourceUnavailable
@@ -13,12 +15,15 @@ from orchestration.layout import Layout
 from orchestration.progress import report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from data.expectations import ValidationReport
 
 SPLITS_VERSION = "1"
 """Raise it when the rules of `data/splits.py` change."""
+VALIDATION_FILE = "validation.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ def fetched_sets(layout: Layout) -> list[RawSet]:
     return [raw for spec in wanted if (raw := read_fetched(layout.raw, spec.name)) is not None]
 
 
+def validated_sets(layout: Layout) -> list[RawSet]:
+    """The enabled datasets that were fetched and passed their suite."""
+    return [raw for raw in fetched_sets(layout) if validate(raw).success]
+
+
 def read_raw(raw: RawSet) -> "pd.DataFrame":
     """The rows of one fetched set."""
     import pandas as pd
@@ -65,11 +75,28 @@ def read_raw(raw: RawSet) -> "pd.DataFrame":
     return pd.read_parquet(raw.path)
 
 
-def check_raw(raw: RawSet) -> "ValidationReport":
-    """Run the suite for raw sets."""
+def validate(raw: RawSet) -> "ValidationReport":
+    """Run the suite for one fetched dataset."""
     from data.expectations import validate_raw
 
-    return validate_raw(read_raw(raw), load_catalog()[raw.name])
+    return _kept_report(raw.path.parent, lambda: validate_raw(read_raw(raw), load_catalog()[raw.name]))
+
+
+def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "ValidationReport":
+    """The report on the rows of a folder, kept beside them; it goes with them when they are written again.
+
+    Great Expectations takes ten seconds to import: unchanged rows do not pay for it again.
+    """
+    from data import expectations
+
+    kept, suite = folder / VALIDATION_FILE, sha256_file(Path(expectations.__file__))
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = read_json(kept)
+        if known["suite"] == suite:
+            return expectations.ValidationReport.from_dict(known["report"])
+    report = run()
+    write_json(kept, {"suite": suite, "report": asdict(report)})
+    return report
 
 
 def build_splits(layout: Layout, raw_sets: list[RawSet]) -> Splits:
@@ -128,7 +155,7 @@ def check_splits(layout: Layout) -> "ValidationReport":
     """Run the suite for split data."""
     from data.expectations import validate_splits
 
-    return validate_splits(read_texts(layout))
+    return _kept_report(layout.splits, lambda: validate_splits(read_texts(layout)))
 
 
 def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | None = None) -> "pd.DataFrame":

@@ -55,6 +55,12 @@ def root(layout: Layout) -> str:
     return root_of(layout.var)
 
 
+def table_uri(layout: Layout, layer: Layer) -> str:
+    """Where a table is, as a URI."""
+    path = table(root(layout), layer)
+    return path if "://" in path else Path(path).resolve().as_uri()
+
+
 def is_there(layout: Layout) -> bool:
     """Whether a lakehouse has been made.
 

@@ -1,5 +1,6 @@
 """The whole job through Dagster on a small set: what is deployed, what is refused, what stops."""
 
+import dagster as dg
 import httpx
 import pytest
 
@@ -25,11 +26,11 @@ def answering(place):
 
 
 def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled_back(place, monkeypatch):
-    before = place.run("command_quality")
-    assert before.success and "report_production__quality" not in materialised(before), "there is nothing to measure yet"
+    before = place.run("measure_production")
+    assert before.success and "evaluation/production_quality" not in materialised(before), "there is nothing to measure yet"
     first = place.run(TRAIN_AND_DEPLOY)
     assert first.success
-    assert {"raw_mine__texts", "report_benchmark__leaderboard", "service_sentiment__deployment"} <= materialised(first)
+    assert {"data/mine/validated", "evaluation/leaderboard", "serving/deployment"} <= materialised(first)
     assert all(check.passed for check in first.get_asset_check_evaluations())
     version, labels = answering(place)
     assert labels == ["positive", "negative"]
@@ -37,13 +38,13 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
-    assert "report_production__quality" in materialised(place.run("command_quality"))
+    assert "evaluation/production_quality" in materialised(place.run("measure_production"))
 
     # Learnt from wrong labels, judged on right ones.
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
     worse = place.run(TRAIN_AND_DEPLOY)
     assert worse.success, "trained, not better, not promoted: a normal end"
-    assert "registry_sentiment__version" not in materialised(worse)
+    assert "training/registered_version" not in materialised(worse)
     gate = next(check for check in worse.get_asset_check_evaluations() if check.check_name == "gate")
     assert not gate.passed
     refused = {reason["rule"]: reason["text"] for reason in read_verdict(place.layout)["reasons"] if not reason["passed"]}
@@ -70,11 +71,11 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
 )
 def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectation, place):
     place.write([spoil(row) for row in rows()])
-    result = place.run("command_train")
+    result = place.run("train_candidates")
     assert not result.success
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    assert red and red[0].blocking
+    assert red and red[0].severity == dg.AssetCheckSeverity.ERROR
     failures = [row.data for row in red[0].metadata["failures"].records]
     assert any(expectation in failure["expectation"] for failure in failures), failures
-    assert "model_minilm__checkpoint" not in materialised(result)
+    assert "training/minilm/checkpoint" not in materialised(result)
     assert not place.layout.candidates.exists()
