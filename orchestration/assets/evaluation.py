@@ -35,7 +35,7 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
         layout = workplace.layout()
         with step(context, "Benchmark all candidates"):
             rows = benchmark(layout)
-            log_leaderboard(layout, context.run_id)
+            log_leaderboard(layout, context.run.run_id)
         best, folder = rows[0], layout.leaderboard
         yield dg.Output(
             None,

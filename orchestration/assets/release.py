@@ -34,7 +34,7 @@ def registered_version(context: dg.AssetExecutionContext, workplace: Workplace) 
     """Register, and stage what passed."""
     with step(context, "Register the bundle"):
         try:
-            version = register(workplace.layout(), context.run_id)
+            version = register(workplace.layout(), context.run.run_id)
         except GateRefused as error:
             note(f"Trained, not promoted: {error.found}")
             return

@@ -38,7 +38,7 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
         layout = workplace.layout()
         with step(context, f"Train {candidate.title}"):
             try:
-                reused = train_candidate(layout, candidate, run_name=context.run_id)
+                reused = train_candidate(layout, candidate, run_name=context.run.run_id)
             except CandidateUnavailable as error:
                 note(f"skipped: {error.message}")  # the benchmark fails if no candidate is left
                 return

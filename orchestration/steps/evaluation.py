@@ -3,15 +3,26 @@
 from functools import partial
 from typing import Any
 
+from data.artifacts import KEY_FILE, digest, mark_current, read_json
 from data.artifacts import is_current as _is_current
-from data.artifacts import mark_current, read_json
 from data.errors import CandidateUnavailable, ModelError
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
 from orchestration.steps.judging import Judged, frozen_rows, judge, label_ids, primary_mask
-from orchestration.steps.training import candidate_folder, predictor_key
+from orchestration.steps.tracking import (
+    log_candidate,
+    log_pictures,
+    log_row,
+    log_test_rows,
+    logged_benchmark,
+    mark_logged,
+    open_tracking,
+    parent_of,
+    row_metrics,
+)
+from orchestration.steps.training import candidate_folder, predictor_key, trained_report
 from training.candidates import Candidate, load_candidates
 from training.predictors import load_predictor
 
@@ -105,17 +116,57 @@ def _bytes(layout: Layout, candidate: Candidate) -> int:
     return sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
 
 
-def log_leaderboard(layout: Layout, run_name: str) -> None:
-    """Metrics and cost of each candidate to its nested run, tables and plots to the parent run."""
-    from training.tracking import Tracking
+def log_leaderboard(layout: Layout, dagster_run: str) -> None:
+    """Write the benchmark to MLflow, once: one that was reused is there already.
 
-    tracking = Tracking(layout.var)
-    parent = tracking.parent_run(run_name)
-    for row in read_leaderboard(layout):
-        with tracking.nested_run(parent, row["candidate"]) as run:
-            numbers = {name: value["value"] for name, value in row.items() if isinstance(value, dict) and "low" in value}
-            cost = {name: value["value"] for name, value in (row["cost"] or {}).items() if isinstance(value, dict)}
-            tracking.log_metrics(run, {f"test_{name}": value for name, value in numbers.items()} | cost)
+    A nested run for each candidate with its numbers, slices and plots; the winner's numbers and the leaderboard on the parent.
+    """
+    board = digest(read_json(layout.leaderboard / KEY_FILE))
+    if logged_benchmark(layout).get("board") == board:
+        return
+    report("logging to MLflow")
+    tracking = open_tracking(layout)
+    parent = parent_of(layout, tracking, dagster_run, "benchmark")
+    test = frozen_rows(layout, "test")
+    main = primary_mask(test)
+    test_rows, labels = test[main], label_ids(test)[main]
+    rows = {row["candidate"]: row for row in read_leaderboard(layout)}
+    for candidate in trained(layout):
+        with tracking.nested_run(parent, candidate.name) as run:
+            if "groundswell.state" not in tracking.client.get_run(run).data.tags:
+                state = "reused" if candidate.exportable else "not trained"
+                trained_rows = trained_report(layout, candidate).get("rows")
+                log_candidate(layout, tracking, run, candidate, rows=trained_rows, state=state)
+            log_row(tracking, run, rows[candidate.name])
+            log_pictures(tracking, run, candidate.title, labels, judge_candidate(layout, candidate).proba_test[main])
+            log_test_rows(layout, tracking, run, test_rows)
+    best = winner(layout)
+    tracking.log_params(
+        parent,
+        {
+            "winner": best.name,
+            "candidates": ", ".join(rows),
+            "test_rows": len(test_rows),
+            "checked_rows": sum(read_splits(layout).rows.values()),
+            "data_fingerprint": read_splits(layout).fingerprint,
+        },
+    )
+    log_row(tracking, parent, rows[best.name])
+    log_test_rows(layout, tracking, parent, test_rows)
+    tracking.log_pictures(parent, {path.stem: path for path in layout.leaderboard.glob("*.png")})
+    tracking.client.log_table(parent, _as_columns(list(rows.values())), "leaderboard.json")
     for path in sorted(layout.leaderboard.iterdir()):
-        if path.suffix in {".png", ".md", ".html", ".json"} and path.name != "key.json":
+        if path.suffix in {".png", ".md", ".html", ".json"} and path.name != KEY_FILE:
             tracking.client.log_artifact(parent, str(path), "leaderboard")
+    tracking.end(parent, "FINISHED")
+    mark_logged(layout, board, parent)
+
+
+def _as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = ("macro_recall", "accuracy", "macro_f1", "ece")
+    numbers = {f"{name}{end}": [row[name][part] for row in rows] for name in names for end, part in _PARTS.items()}
+    cpu = [row_metrics(row).get("cpu_us_per_text") for row in rows]
+    return {"candidate": [row["candidate"] for row in rows], **numbers, "cpu_us_per_text": cpu}
+
+
+_PARTS = {"": "value", " low": "low", " high": "high"}

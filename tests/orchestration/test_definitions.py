@@ -82,9 +82,7 @@ def test_steps_that_fill_every_core_share_a_pool():
 
 def test_the_lakehouse_has_its_tables_reports_and_checks():
     lake = {key.to_user_string() for key in ASSETS if GRAPH.get(key).group_name == "lakehouse"}
-    assert lake == {
-        f"lakehouse/{name}" for name in ("bronze", "silver", "gold", "maintenance", "quality", "reconciliation")
-    }
+    assert lake == {f"lakehouse/{name}" for name in ("bronze", "silver", "gold", "maintenance", "quality", "reconciliation")}
     checks = {
         (key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys if key.asset_key.to_user_string() in lake
     }

@@ -18,9 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 def start(*arguments, **settings):
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", *arguments], cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "orchestration.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for(process, line):

@@ -24,7 +24,7 @@ def registry(var):
 
 def staged(registry, strength):
     bundle = tiny_bundle(registry.var / "bundles" / f"s{strength}", strength=strength)
-    version = registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "passed"})
+    version = registry.register(bundle, parent_run=lambda: registry.tracking.parent_run("run"), tags={"gate": "passed"})
     registry.move("staging", version, str(bundle.directory.relative_to(registry.var)), reason="passed the gate", gate="passed")
     return bundle, version
 
@@ -56,7 +56,7 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     import pandas as pd
 
     bundle, version = staged(registry, 2.0)
-    assert registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "refused"}) == version
+    assert registry.register(bundle, parent_run=lambda: registry.tracking.parent_run("run"), tags={"gate": "refused"}) == version
     found = registry.client.get_model_version(MODEL_NAME, version)
     assert found.tags["gate"] == "refused" and found.tags["fingerprint"] == bundle.fingerprint
     assert found.description.startswith("# tiny")
@@ -128,6 +128,6 @@ def test_parent_and_nested_runs(registry):
         tracking.log_curves(run, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}])
     data = registry.client.get_run(run).data
     assert data.params["learning_rate"] == "0.1"
-    assert data.metrics == {"macro_recall": 0.7, "loss": 1.0, "eval_loss": 1.5}
+    assert data.metrics == {"macro_recall": 0.7, "training/loss": 1.0, "validation/loss": 1.5}
     assert data.tags["mlflow.parentRunId"] == parent
-    assert len(registry.client.get_metric_history(run, "loss")) == 2
+    assert len(registry.client.get_metric_history(run, "training/loss")) == 2
