@@ -241,6 +241,14 @@ def demo(
 
 
 @app.command()
+def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 3001) -> None:
+    """Show the graph, its runs and checks in Dagster, guarded against other sites' pages. Ctrl-C stops it."""
+    from orchestration.dagster_ui import serve_dagster
+
+    serve_dagster(port)
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, reachable and missing, with the remedy."""
     from orchestration.doctor import as_table, examine

@@ -137,7 +137,7 @@ def _open_pages(layout: Layout) -> list[subprocess.Popen[bytes]]:
     store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
     commands = {
         "stream": [sys.executable, "-m", "orchestration.cli", "stream", "up", "--max-workers", "1"],
-        "dagster": [str(binary / "dagster"), "dev", "--host", "127.0.0.1", "--port", str(DAGSTER_PORT)],
+        "dagster": [sys.executable, "-m", "orchestration.cli", "dagster", "--port", str(DAGSTER_PORT)],
         "mlflow": [
             str(binary / "mlflow"), "ui", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--backend-store-uri", store,
         ],

@@ -2,8 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -82,7 +86,8 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
     # and prints when it is executed again from the UI.
     quiet = copy(run, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
     try:
-        execute_run(job, quiet, instance, raise_on_error=True)
+        with _own_signals():
+            execute_run(job, quiet, instance, raise_on_error=True)
     except DagsterExecutionInterruptedError:
         ended = instance.get_run_by_id(run.run_id)
         if ended is not None and ended.status != DagsterRunStatus.CANCELED:  # it was between two steps
@@ -95,6 +100,18 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
             raise
         remedy = "`groundswell dagster` shows the run with its log."
         raise GroundswellError(f"{type(error).__name__}: {error}", remedy=remedy) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Dagster listens to SIGINT and SIGTERM while it runs, and leaves SIGTERM with the handler of SIGINT: put both back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFailed:

@@ -99,3 +99,17 @@ def test_only_runs_whose_process_is_gone_are_ended():
         end_dead_runs(instance)
         ended = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))}
         assert ended == {dead, of_old} and not {mine, of_the_ui, again} & ended
+
+
+@pytest.mark.integration
+def test_a_run_leaves_the_handlers_of_its_caller():
+    code = """
+import signal
+from orchestration.runs import run_assets
+mine = lambda *_: None
+signal.signal(signal.SIGTERM, mine)
+run_assets("data")
+assert signal.getsignal(signal.SIGTERM) is mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -61,9 +61,15 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     assert found.tags["gate"] == "refused" and found.tags["fingerprint"] == bundle.fingerprint
     assert found.description.startswith("# tiny")
     model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
-    assert model.metadata.signature is not None
+    assert model.metadata.signature is not None and model.input_example is not None
     answers = model.predict(pd.DataFrame({"text": ["a great film", "an awful soup"]}))
     assert answers["label"].tolist() == ["positive", "negative"]
+    # As the description of the model and docs/runs.md say.
+    registry.move("production", version, "bundles/s2.0", reason="a test")
+    served = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@production")
+    assert served.predict([{"text": "a great film"}])["label"].tolist() == ["positive"]
+    described = registry.client.get_registered_model(MODEL_NAME)
+    assert "models:/sentiment@production" in described.description and described.tags["task"] == "text-classification"
 
 
 def test_a_crash_between_ledger_and_mlflow_is_mended(registry, monkeypatch):
