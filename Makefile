@@ -81,7 +81,7 @@ kafka: setup ## A real Kafka on 127.0.0.1:9092 with the topics, until Ctrl-C (Ja
 
 .PHONY: dagster
 dagster: setup ## The graph, its runs and checks on http://127.0.0.1:3001
-	@$(BIN)/dagster dev --host 127.0.0.1 --port 3001
+	@$(BIN)/groundswell dagster
 
 .PHONY: mlflow
 mlflow: setup ## The comparison of runs on http://127.0.0.1:5000

@@ -68,6 +68,11 @@ class ValidationReport:
         """What a person should look at, though it does not fail the suite."""
         return [one for one in self.outcomes if not one.success and one.severity == "warning"]
 
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> "ValidationReport":
+        """The report whose `dataclasses.asdict` this is."""
+        return cls(found["success"], found["suite"], [Outcome(**outcome) for outcome in found["outcomes"]])
+
 
 def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec, *, origin: str = "local") -> ValidationReport:
     """Check one fetched dataset: columns, types, labels, nulls, lengths, balance, ids, and the row counts of the local layout.

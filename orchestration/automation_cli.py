@@ -26,7 +26,8 @@ Name = Annotated[str, typer.Argument(help="As `groundswell automation status` sh
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")] = False) -> None:
     """Show each schedule and sensor: on or off, next tick, last tick and what came of it."""
     from orchestration.automation import daemon_runs, daemon_seen_at, read_automations
-    from orchestration.runs import dagster_instance, hush
+    from orchestration.instance import dagster_instance
+    from orchestration.runs import hush
 
     hush()
     with dagster_instance() as instance:
@@ -62,7 +63,8 @@ def turn_off(name: Name) -> None:
 
 def _switch(name: str, *, on: bool) -> None:
     from orchestration.automation import daemon_runs, daemon_seen_at, switch
-    from orchestration.runs import dagster_instance, hush
+    from orchestration.instance import dagster_instance
+    from orchestration.runs import hush
 
     hush()
     with dagster_instance() as instance:

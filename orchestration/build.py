@@ -1,11 +1,16 @@
 """The one place that puts the code location together. Tests call it with their own resources."""
 
+import warnings
+
 import dagster as dg
 
 from orchestration.assets.data import data_assets
 from orchestration.assets.evaluation import evaluation_assets
+from orchestration.assets.export import export_assets
 from orchestration.assets.lakehouse import lakehouse_assets
-from orchestration.assets.serving import serving_assets
+from orchestration.assets.quality import quality_assets
+from orchestration.assets.release import release_assets
+from orchestration.assets.stepping import with_code_references
 from orchestration.assets.training import training_assets
 from orchestration.jobs import jobs
 from orchestration.resources import Workplace
@@ -15,23 +20,31 @@ from training.candidates import load_candidates
 
 
 def build_defs(*, workplace: Workplace | None = None) -> dg.Definitions:
-    """Everything `dagster dev` shows.
+    """Everything that Dagster's web UI shows.
 
     Args:
         workplace: The folder to work in; none: the one of the settings.
     """
-    candidates = list(load_candidates().values())
-    raw, raw_checks = data_assets()
-    judged, judged_checks = evaluation_assets([candidate.name for candidate in candidates])
-    served, served_checks = serving_assets()
-    lake, lake_checks = lakehouse_assets()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # code references; the version of Dagster is pinned
+        return _build(workplace or Workplace())
+
+
+def _build(workplace: Workplace) -> dg.Definitions:
+    # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
+    candidates = [candidate for candidate in load_candidates().values() if candidate.exportable]
+    data, data_checks = data_assets()
+    evaluation, evaluation_checks = evaluation_assets(candidates)
+    export, export_checks = export_assets()
+    lakehouse, lakehouse_checks = lakehouse_assets()
+    assets = [*data, *training_assets(candidates), *evaluation, *export, *release_assets(), *quality_assets(), *lakehouse]
     return dg.Definitions(
-        assets=[*raw, *training_assets(candidates), *judged, *served, *lake],
-        asset_checks=[*raw_checks, *judged_checks, *served_checks, *lake_checks],
+        assets=with_code_references(assets),
+        asset_checks=[*data_checks, *evaluation_checks, *export_checks, *lakehouse_checks],
         jobs=jobs([candidate.name for candidate in candidates]),
         schedules=schedules(),
         sensors=sensors(),
-        resources={"workplace": workplace or Workplace()},
+        resources={"workplace": workplace},
         # Two cores: steps side by side would only take turns, and each would load torch again.
         executor=dg.in_process_executor,
     )

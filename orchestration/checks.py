@@ -1,10 +1,11 @@
-"""The bridge from a Great Expectations result to a blocking asset check."""
+"""The bridge from a Great Expectations result to Dagster: an asset check, its metadata, and the error that ends a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from data.errors import ValidationFailed
 from orchestration.layout import Layout
 from orchestration.resources import Workplace
 
@@ -13,64 +14,76 @@ if TYPE_CHECKING:
 
 
 def suite_check(
-    *,
-    asset: str,
-    name: str,
-    validate: "Callable[[Layout], ValidationReport | None]",
-    optional: Callable[[], bool] = lambda: False,
+    *, asset: dg.AssetKey, name: str, description: str, validate: "Callable[[Layout], ValidationReport | None]"
 ) -> dg.AssetChecksDefinition:
-    """A check that stops everything downstream of `asset` when its suite fails.
+    """Make a check that stops everything after `asset` when its suite fails.
 
     Args:
-        asset: Name of the asset.
+        asset: Which asset.
         name: Name of the check.
-        validate: Runs the suite; None when there is nothing to check because the dataset was skipped.
-        optional: Whether the run goes on without the dataset; the check then fails with severity WARN, which stops nothing.
+        description: What it looks at.
+        validate: Runs the suite; None when there are no rows to check: the check is then shown as skipped.
     """
 
-    @dg.asset_check(asset=dg.AssetKey(asset), name=name, blocking=True, description="Great Expectations suite")
-    def check(context: dg.AssetCheckExecutionContext, workplace: Workplace) -> dg.AssetCheckResult:
+    @dg.multi_asset_check(
+        name=f"{asset.to_python_identifier()}__{name}",
+        specs=[dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)],
+        can_subset=True,  # so that it may end without a result
+    )
+    def check(workplace: Workplace) -> Iterator[dg.AssetCheckResult]:
         report = validate(workplace.layout())
-        if report is None:
-            return dg.AssetCheckResult(passed=True, metadata={"state": "nothing to check: the set was skipped"})
-        stops = not report.success and not optional()
-        return dg.AssetCheckResult(
-            passed=report.success and not report.warnings,
-            severity=dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN,
-            metadata={"state": _state(report, stops=stops), **_metadata(report)},
-        )
+        if report is not None:
+            yield suite_result(report, name, asset=asset)
 
     return check
 
 
-def _state(report: "ValidationReport", *, stops: bool) -> str:
-    if report.success:
-        return "used, with warnings" if report.warnings else "passed"
-    return "stops the run" if stops else "left out of the splits"
-
-
-def _metadata(report: "ValidationReport") -> dict[str, dg.MetadataValue]:
-    failed = [*report.failures, *report.warnings]
-    rows = [
-        dg.TableRecord(
-            {
-                "expectation": outcome.expectation,
-                "column": str(outcome.column or ""),
-                "unexpected": int(outcome.unexpected_count or 0),
-                "observed": str(outcome.observed)[:200],
-                "expected": outcome.expected[:200],
-                "sample": str(outcome.sample)[:500],
-                "severity": outcome.severity,
-            }
-        )
-        for outcome in failed
-    ]
+def suite_result(
+    report: "ValidationReport", name: str, *, asset: dg.AssetKey, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """The report as the result of an asset check."""
     metadata: dict[str, dg.MetadataValue] = {
         "suite": dg.MetadataValue.text(report.suite),
         "expectations": dg.MetadataValue.int(len(report.outcomes)),
         "failed": dg.MetadataValue.int(len(report.failures)),
         "warnings": dg.MetadataValue.int(len(report.warnings)),
     }
-    if rows:
-        metadata["failures"] = dg.MetadataValue.table(rows)
-    return metadata
+    if rows := failure_rows(report):
+        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
+    return dg.AssetCheckResult(
+        passed=report.success and not report.warnings,
+        check_name=name,
+        asset_key=asset,
+        severity=dg.AssetCheckSeverity.WARN if report.success else severity,
+        metadata=metadata,
+    )
+
+
+def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
+    """What failed or warns, one row an expectation."""
+    return [
+        {
+            "expectation": outcome.expectation,
+            "column": str(outcome.column or ""),
+            "unexpected": int(outcome.unexpected_count or 0),
+            "observed": str(outcome.observed)[:200],
+            "expected": outcome.expected[:200],
+            "sample": str(outcome.sample)[:500],
+            "severity": outcome.severity,
+        }
+        for outcome in (*report.failures, *report.warnings)
+    ]
+
+
+def check_failed(asset: dg.AssetKey, name: str, rows: list[dict[str, str | int]]) -> ValidationFailed:
+    """The error of a failed suite, made of its `failure_rows`."""
+    found = "; ".join(
+        f"{row['expectation']}({row['column']}): {row['unexpected']} rows, observed {row['observed']}, "
+        f"expected {row['expected'] or 'none'}, such as {row['sample']}"
+        for row in rows
+    )
+    return ValidationFailed(
+        f"Check {name!r} of {asset.to_user_string()} failed; nothing after it ran.",
+        found=found,
+        remedy="Fix the data, or the mapping of the dataset in configs/datasets.yaml.",
+    )

@@ -293,6 +293,14 @@ def _keys() -> Any:
     return keys_of(PathSettings.load().var)
 
 
+@app.command(rich_help_panel=OPERATE, epilog="Example: groundswell dagster --port 3001")
+def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 3001) -> None:
+    """Show the graph, its runs and checks in Dagster, guarded against other sites' pages. Ctrl-C stops it."""
+    from orchestration.dagster_ui import serve_dagster
+
+    serve_dagster(port)
+
+
 def _plain(value: Any) -> dict[str, Any]:
     import dataclasses
 

@@ -46,7 +46,7 @@ class Spec:
 def dagster_page() -> Spec:
     """Dagster, on the port of the dashboard's link to it."""
     port = urlsplit(DashboardSettings.load().dagster_url).port or 3001
-    command = [_binary("dagster"), "dev", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli", "dagster", "--port", str(port)]
     return Spec("Dagster", port, "/server_info", f"http://127.0.0.1:{port}", "the graph, its runs and checks", command)
 
 

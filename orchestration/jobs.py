@@ -1,54 +1,95 @@
-"""What is started as one: the jobs a person, a sensor or the clock asks for, and the part of the graph behind each command."""
+"""What runs as one: the job behind each `groundswell` command, and the jobs that schedules and sensors start."""
+
+from dataclasses import dataclass
 
 import dagster as dg
 
+from orchestration import keys
+
 TRAIN_AND_DEPLOY = "train_and_deploy"
 RETRAIN = "retrain"
+MEASURE_PRODUCTION = "measure_production"
 LAKEHOUSE = "lakehouse"
 LAKEHOUSE_REPORTS = "lakehouse_reports"
 LAKEHOUSE_MAINTENANCE = "lakehouse_maintenance"
 
+
+@dataclass(frozen=True)
+class Target:
+    """What a command asks for; every asset before it is in the job too, and is reused when unchanged."""
+
+    job: str
+    asset: dg.AssetKey | None
+    """None: the checkpoint of every candidate."""
+    description: str
+
+
 TARGETS = {
-    "data": ["core_sentiment__splits"],
-    "train": ["model_{candidate}__checkpoint"],
-    "benchmark": ["report_benchmark__leaderboard"],
-    "export": ["model_sentiment__bundle"],
-    "release": ["registry_sentiment__version"],
-    "deploy": ["service_sentiment__deployment"],
-    "quality": ["report_production__quality"],
-}
-"""The assets a command asks for; everything before them comes along, and is reused when unchanged."""
+    "data": Target(
+        "prepare_data", keys.SPLITS,
+        "Fetch the enabled datasets, validate each, and split them without duplicates and leakage: `groundswell data`.",
+    ),
+    "train": Target("train_candidates", None, "Fine-tune every candidate, nothing more: `groundswell train --only`."),
+    "benchmark": Target(
+        "benchmark_candidates", keys.LEADERBOARD,
+        "Train what is missing, then compare all candidates on the frozen test split: `groundswell benchmark`.",
+    ),
+    "export": Target(
+        "export_winner", keys.BUNDLE,
+        "Export the best candidate to ONNX, quantize it, check parity, write the bundle: `groundswell export`.",
+    ),
+    "release": Target(
+        "register_winner", keys.REGISTERED,
+        "From labeled text to a registered version, staged if the promotion gate passes: `groundswell train`.",
+    ),
+    "deploy": Target(
+        TRAIN_AND_DEPLOY, keys.DEPLOYMENT,
+        "From labeled text to a deployment that serves the new model: `groundswell promote`. If the promotion gate refuses, the "
+        "current model stays and the run still succeeds.",
+    ),
+    "quality": Target(
+        MEASURE_PRODUCTION, keys.QUALITY,
+        "Measure the production model on labeled text. Daily by the schedule `daily_quality`, when that is on.",
+    ),
+}  # fmt: skip
+"""By the name that `orchestration.runs.run_assets` takes."""
 
 
 def selection(target: str, candidates: list[str]) -> dg.AssetSelection:
-    """The assets behind a command, with all that lies before them and all their checks."""
-    names = [name.format(candidate=c) for name in TARGETS[target] for c in (candidates if "{" in name else [""])]
-    return dg.AssetSelection.assets(*[name.replace("-", "_") for name in names]).upstream()
+    """The assets behind a command, with everything before them and all their checks."""
+    asset = TARGETS[target].asset
+    wanted = [asset] if asset else [keys.checkpoint(name) for name in candidates]
+    return dg.AssetSelection.assets(*wanted).upstream()
 
 
 def jobs(candidates: list[str]) -> list:
     """Every job."""
-    everything = selection("deploy", candidates)
     return [
-        dg.define_asset_job(TRAIN_AND_DEPLOY, everything, description="Labelled text in, a model that answers out."),
+        *(
+            dg.define_asset_job(target.job, selection(name, candidates), description=target.description)
+            for name, target in TARGETS.items()
+        ),
         dg.define_asset_job(
-            RETRAIN, everything,
+            RETRAIN,
+            selection("deploy", candidates),
             description=(
-                "The same again, started by sensors and the clock; trained, not better and so not promoted is a normal end. A "
-                "failed run is tried again by the sensors, after a pause."
+                "The same as train_and_deploy, started by the sensors `new_labels` and `production_quality` or the schedule "
+                "`weekly_retraining`. A failed run is tried again by the sensors, after a pause."
             ),
         ),
         dg.define_asset_job(
-            LAKEHOUSE, dg.AssetSelection.assets("lake_bronze__records", "lake_silver__messages", "lake_gold__predictions"),
-            description="Bronze, Silver and Gold brought up to what the source has now, and checked.",
+            LAKEHOUSE,
+            dg.AssetSelection.assets(*(keys.table(layer) for layer in ("bronze", "silver", "gold"))),
+            description="Bring Bronze, Silver and Gold up to date with the source, and check them.",
         ),
         dg.define_asset_job(
-            LAKEHOUSE_REPORTS, dg.AssetSelection.assets("report_lake__quality", "report_lake__reconciliation"),
-            description="What the lakehouse says of the model, and of the stream's answers.",
+            LAKEHOUSE_REPORTS,
+            dg.AssetSelection.assets(keys.LAKEHOUSE_QUALITY, keys.RECONCILIATION),
+            description="Measure the model on labeled rows of Gold, and compare Gold with the predictions of the stream.",
         ),
         dg.define_asset_job(
-            LAKEHOUSE_MAINTENANCE, dg.AssetSelection.assets("lake_tables__maintenance"),
-            description="Small files merged, old versions removed.",
+            LAKEHOUSE_MAINTENANCE,
+            dg.AssetSelection.assets(keys.LAKEHOUSE_MAINTENANCE),
+            description="Merge small files and remove old versions of all lakehouse tables.",
         ),
-        *(dg.define_asset_job(f"command_{target}", selection(target, candidates)) for target in TARGETS),
-    ]  # fmt: skip
+    ]

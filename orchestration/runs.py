@@ -1,79 +1,134 @@
-"""A command runs a part of the graph in this process, with the store of `dagster dev`, and draws what it does."""
+"""A command runs a part of the graph in this process, with the store of the web UI, and draws what it does."""
 
 import logging
 import os
+import signal
+import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from rich.console import Console
 
 from data.errors import GroundswellError, ValidationFailed
-from data.settings import project_root
+from orchestration.instance import dagster_instance, end_dead_runs, job_in_code_location, process_tag
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, listening, terminal_console
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.definitions.reconstruct import ReconstructableJob
 
 console = terminal_console()
 
 
-def dagster_instance() -> "dg.DagsterInstance":
-    """The store that a bare `dagster dev` at the root uses too; `DAGSTER_HOME` names another."""
-    import dagster as dg
-    from dagster._core.instance.ref import InstanceRef
-
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    folder = Layout.load().dagster
-    try:
-        (folder / "storage").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GroundswellError(
-            f"{folder} cannot be written.", found=error, remedy="Mend its rights, or set GROUNDSWELL_PATHS__VAR_DIR."
-        ) from error
-    local = {"module": "dagster._core.storage.root", "class": "LocalArtifactStorage"}
-    overrides = {  # dagster.yaml names these folders relative to the root; a command may run from anywhere
-        "storage": {"sqlite": {"base_dir": str(folder / "storage")}},
-        "local_artifact_storage": {**local, "config": {"base_dir": str(folder)}},
-        # What steps print belongs to this terminal; a manager that keeps it would start two processes a step.
-        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
-    }
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), config_dir=str(project_root()), overrides=overrides))
-
-
-def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> Any:
-    """Bring the assets behind a command up to date.
+def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> None:
+    """Bring the assets behind a command up to date, in this process, as a run of the code location that the web UI shows.
 
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
-        after: Another key: what lies behind it has just been run, and is left out.
+        after: Another key: what is behind it has just been run, and is left out.
         terminal: Draws the progress; none: one of its own.
 
     Raises:
         GroundswellError: A step failed; the error is the step's own.
-        ValidationFailed: A blocking check said no.
+        ValidationFailed: A check that must pass did not.
+        KeyboardInterrupt: Ctrl-C; the run ends as canceled.
     """
     if terminal is None:
         with TerminalProgress(console) as own:
-            return run_assets(target, after=after, terminal=own)
-    terminal.begin("Load the graph")
+            run_assets(target, after=after, terminal=own)
+        return
+    if "orchestration.definitions" not in sys.modules:
+        terminal.begin("Load the graph")
     hush()
-    from orchestration.definitions import defs
-
     with dagster_instance() as instance, listening(terminal):
-        job = defs.resolve_job_def(f"command_{target}")
-        before = defs.resolve_job_def(f"command_{after}").asset_layer.executable_asset_keys if after else []
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=sorted(set(job.asset_layer.executable_asset_keys) - set(before)),
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
-        _raise_for(result)
+        end_dead_runs(instance)
+        job, run = _create_run(instance, target, after)
+        _execute(instance, job, run)
     terminal.finish()
-    return result
+
+
+def _create_run(instance: "dg.DagsterInstance", target: str, after: str | None) -> "tuple[ReconstructableJob, dg.DagsterRun]":
+    from orchestration.jobs import TARGETS
+
+    job, origin = job_in_code_location(TARGETS[target].job)
+    definition = job.get_definition()
+    wanted = set(definition.asset_layer.executable_asset_keys)
+    if after:
+        before, _ = job_in_code_location(TARGETS[after].job)
+        wanted -= set(before.get_definition().asset_layer.executable_asset_keys)
+    run_id = str(uuid4())
+    run = instance.create_run_for_job(
+        run_id=run_id,
+        job_def=definition,
+        asset_selection=frozenset(wanted) if after else None,
+        tags={**definition.run_tags, **process_tag(run_id)},
+        remote_job_origin=origin,
+        job_code_origin=job.get_python_origin(),
+    )
+    # In the log and not as a tag: run again from the UI, a run keeps its tags.
+    instance.report_engine_event(f"Executed by the command: {' '.join([Path(sys.argv[0]).stem, *sys.argv[1:]])}", run)
+    return job, run
+
+
+def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg.DagsterRun") -> None:
+    from dagster import DagsterExecutionInterruptedError, DagsterRunStatus
+    from dagster._core.errors import DagsterAssetCheckFailedError
+    from dagster._core.execution.api import execute_run
+    from dagster_shared.record import copy
+
+    # Only here: the terminal draws the progress, so Dagster's console stays quiet. The run as it is stored has no such setting,
+    # and prints when it is executed again from the UI.
+    quiet = copy(run, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    try:
+        with _own_signals():
+            execute_run(job, quiet, instance, raise_on_error=True)
+    except DagsterExecutionInterruptedError:
+        ended = instance.get_run_by_id(run.run_id)
+        if ended is not None and ended.status != DagsterRunStatus.CANCELED:  # it was between two steps
+            instance.report_run_canceled(ended, "Interrupted by Ctrl-C.")
+        raise KeyboardInterrupt from None
+    except DagsterAssetCheckFailedError:
+        raise _failed_check(instance, run.run_id) from None
+    except Exception as error:  # a step raises whatever its libraries do
+        if isinstance(error, GroundswellError):
+            raise
+        remedy = "`groundswell dagster` shows the run with its log."
+        raise GroundswellError(f"{type(error).__name__}: {error}", remedy=remedy) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Dagster listens to SIGINT and SIGTERM while it runs, and leaves SIGTERM with the handler of SIGINT: put both back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFailed:
+    """The blocking check that ended a run, with what it found."""
+    from dagster import DagsterEventType, TableMetadataValue
+
+    from orchestration.checks import check_failed
+
+    events = instance.all_logs(run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+    evaluations = [event.asset_check_evaluation for event in events]
+    check = next(one for one in reversed(evaluations) if one is not None and one.blocking and not one.passed)
+    failures = check.metadata.get("failures")
+    if isinstance(failures, TableMetadataValue):
+        return check_failed(check.asset_key, check.check_name, [dict(row.data) for row in failures.records])  # type: ignore[misc]
+    found = "; ".join(f"{key}: {value.value}" for key, value in check.metadata.items())
+    asset = check.asset_key.to_user_string()
+    return ValidationFailed(f"Check {check.check_name!r} of {asset} failed; nothing after it ran.", found=found)
 
 
 def hush() -> None:
@@ -86,49 +141,6 @@ def hush() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # A connection that Ctrl-C catches while it is being closed is told with a traceback, and is closed all the same.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-
-
-def _raise_for(result: Any) -> None:
-    import dagster as dg
-
-    for check in result.get_asset_check_evaluations():
-        if not check.passed and check.blocking and check.severity is dg.AssetCheckSeverity.ERROR:
-            failures = check.metadata.get("failures")
-            found = (
-                "; ".join(
-                    f"{row.data['expectation']}({row.data['column']}): {row.data['unexpected']} rows, "
-                    f"observed {row.data['observed']}, expected {row.data['expected'] or 'none'}, such as {row.data['sample']}"
-                    for row in failures.records
-                )
-                if failures
-                else {key: value.value for key, value in check.metadata.items()}
-            )
-            raise ValidationFailed(
-                f"The check {check.check_name!r} of {check.asset_key.to_user_string()} says no; nothing behind it ran.",
-                found=found,
-                remedy="Mend the data, or the mapping of the set in configs/datasets.yaml.",
-            )
-    if result.success:
-        return
-    for event in result.all_events:
-        if event.is_step_failure and (error := event.step_failure_data.error) is not None:
-            if error.cls_name == "DagsterExecutionInterruptedError":
-                raise KeyboardInterrupt
-            raise _original(error)
-    raise GroundswellError("The run failed.", remedy="`make dagster` shows its log.")
-
-
-def _original(error: Any) -> GroundswellError:
-    """The step's own error: Dagster keeps what a person reads of it, not the object."""
-    while error.cause is not None and not error.message.startswith("data.errors."):
-        error = error.cause
-    text = error.message.strip()
-    name, _, rest = text.partition(": ")
-    lines = (rest or text).split("\n")
-    parts = dict(line.strip().split(": ", 1) for line in lines[1:] if ": " in line)
-    known = {key: parts.get(key) for key in ("found", "expected", "remedy")}
-    kind = name.rsplit(".", 1)[-1]
-    return GroundswellError(lines[0] if "data.errors" in name else f"{kind}: {rest}", **known)  # type: ignore[arg-type]
 
 
 def show_data(console: Console) -> None:

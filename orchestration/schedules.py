@@ -1,41 +1,54 @@
-"""When jobs start by the clock."""
+"""When jobs start by the clock. All are off until a person turns them on."""
 
 import dagster as dg
 
-from orchestration.jobs import LAKEHOUSE, LAKEHOUSE_MAINTENANCE, LAKEHOUSE_REPORTS, RETRAIN
+from orchestration.jobs import LAKEHOUSE, LAKEHOUSE_MAINTENANCE, LAKEHOUSE_REPORTS, MEASURE_PRODUCTION, RETRAIN
 
 
-def daily_quality() -> dg.ScheduleDefinition:
-    """Every day at 02:00 UTC the production model is judged on what is labelled by then. Off until a person turns it on."""
+def _schedule(name: str, job: str, cron: str, description: str) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
-        name="daily_quality", job_name="command_quality", cron_schedule="0 2 * * *", execution_timezone="UTC"
+        name=name,
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        description=f"{description} Off by default: turn it on with `groundswell automation on {name}`, or with its switch here.",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
     )
 
 
-def weekly_retraining() -> dg.ScheduleDefinition:
-    """Every Monday at 03:00 UTC, data or not: a week is how long drift may go unseen. Off until a person turns it on."""
-    return dg.ScheduleDefinition(name="weekly_retraining", job_name=RETRAIN, cron_schedule="0 3 * * 1", execution_timezone="UTC")
-
-
-def hourly_lakehouse() -> dg.ScheduleDefinition:
-    """Every hour all three tables. Not beside `groundswell lakehouse run`, which goes on by itself."""
-    return dg.ScheduleDefinition(name="hourly_lakehouse", job_name=LAKEHOUSE, cron_schedule="0 * * * *", execution_timezone="UTC")
-
-
-def daily_lakehouse_reports() -> dg.ScheduleDefinition:
-    """Every day at 05:00 UTC: the day that has settled."""
-    return dg.ScheduleDefinition(
-        name="daily_lakehouse_reports", job_name=LAKEHOUSE_REPORTS, cron_schedule="0 5 * * *", execution_timezone="UTC"
-    )
-
-
-def weekly_lakehouse_maintenance() -> dg.ScheduleDefinition:
-    """Every Sunday at 04:30 UTC, between two hourly runs. Off until a person turns it on, as all are."""
-    return dg.ScheduleDefinition(
-        name="weekly_lakehouse_maintenance", job_name=LAKEHOUSE_MAINTENANCE, cron_schedule="30 4 * * 0", execution_timezone="UTC"
-    )
-
-
-def schedules() -> list:
-    """Every schedule; none runs until a person turns it on."""
-    return [daily_quality(), weekly_retraining(), hourly_lakehouse(), daily_lakehouse_reports(), weekly_lakehouse_maintenance()]
+def schedules() -> list[dg.ScheduleDefinition]:
+    """Every schedule; times are UTC."""
+    return [
+        _schedule(
+            "daily_quality",
+            MEASURE_PRODUCTION,
+            "0 2 * * *",
+            "Every day at 02:00 UTC, measures the production model on labeled text, for the sensor `production_quality`.",
+        ),
+        _schedule(
+            "weekly_retraining",
+            RETRAIN,
+            "0 3 * * 1",
+            "Every Monday at 03:00 UTC, trains all candidates and deploys the best if the promotion gate passes, whether or not "
+            "there is new data.",
+        ),
+        _schedule(
+            "hourly_lakehouse",
+            LAKEHOUSE,
+            "0 * * * *",
+            "Every hour, brings Bronze, Silver and Gold up to date. Not together with `groundswell lakehouse run`, which does so "
+            "without pause.",
+        ),
+        _schedule(
+            "daily_lakehouse_reports",
+            LAKEHOUSE_REPORTS,
+            "0 5 * * *",
+            "Every day at 05:00 UTC, measures the model on labeled rows of Gold and compares Gold with the stream.",
+        ),
+        _schedule(
+            "weekly_lakehouse_maintenance",
+            LAKEHOUSE_MAINTENANCE,
+            "30 4 * * 0",
+            "Every Sunday at 04:30 UTC, between two hourly runs, merges small files and removes old versions.",
+        ),
+    ]

@@ -1,5 +1,7 @@
 """Whether a process that was written down still lives."""
 
+import os
+
 import psutil
 
 
@@ -19,3 +21,17 @@ def living(pid: int | None, created_at: float | None) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def process_mark() -> str:
+    """This process as one word, to be kept where another process can find it: `pid@start`."""
+    return f"{os.getpid()}@{psutil.Process().create_time():.2f}"
+
+
+def mark_lives(mark: str) -> bool:
+    """Whether the process that wrote this mark, on this machine, still lives; False for what is no mark."""
+    pid, _, started = mark.partition("@")
+    try:
+        return living(int(pid), float(started)) is not None
+    except ValueError:
+        return False

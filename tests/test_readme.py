@@ -70,7 +70,7 @@ def test_the_pages_open(trained):
     """What `make dagster`, `make mlflow` and `make serve` start, on ports that are free here."""
     port, environment = spare_port(), trained.environment
     quiet = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    page = answers(f"dagster dev --host 127.0.0.1 --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
+    page = answers(f"groundswell dagster --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
     assert "dagster_version" in page.text
     store = f"sqlite:///{environment['GROUNDSWELL_PATHS__VAR_DIR']}/mlflow/mlflow.db"
     page = answers(

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[str, float | None], None]
+Recorded = Callable[["pd.DataFrame", "pd.DataFrame"], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class TrainedCandidate:
 
 def finetune(
     candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", out_dir: Path, settings: TrainingSettings,
-    *, progress: Progress | None = None,
+    *, progress: Progress | None = None, recorded: Recorded | None = None,
 ) -> TrainedCandidate:  # fmt: skip
     """Fine-tune a candidate; an `as_is` one is only fetched, its labels checked, and saved.
 
@@ -68,6 +70,7 @@ def finetune(
         out_dir: Gets `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
         settings: How to train.
         progress: Told `message, share done`.
+        recorded: Given the rows that are used; what it returns is entered while the model is trained, not before there is one.
 
     Raises:
         CandidateUnavailable: The base model cannot be had.
@@ -87,7 +90,8 @@ def finetune(
     trainer = make_trainer(model, tokenizer_file, candidate, train, val, work, settings, bf16=bf16, progress=progress)
     if resume := _last_whole_checkpoint(work):
         _log.info("%s goes on from %s", candidate.name, resume.name)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with recorded(train, val) if recorded else nullcontext():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     state = trainer.state
     result = TrainedCandidate(
         name=candidate.name,

@@ -6,6 +6,7 @@ falls between the two, `reconcile` brings MLflow to what the ledger says.
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ from training.tracking import MODEL_NAME, Tracking
 ALIASES = ("staging", "production", "previous")
 _PYFUNC = Path(__file__).resolve().parent.parent / "serving" / "pyfunc_model.py"
 _ROOT = _PYFUNC.parent.parent
+_EXAMPLE = ["The new update is great, well done!", "My parcel is three weeks late and nobody answers.", "The shop opens at nine."]
+_MODEL_TAGS = {"task": "text-classification", "language": "en", "labels": "negative, neutral, positive"}
+_DESCRIPTION = """Sentiment of short English texts: negative, neutral or positive.
+
+Alias `production` is what the API, the stream and the lakehouse serve, `staging` has passed the promotion gate and is deployed
+next, `previous` is what `groundswell rollback` returns to. Each version is one bundle; its description is the model card.
+
+    import mlflow
+    model = mlflow.pyfunc.load_model("models:/sentiment@production")
+    model.predict([{"text": "The new update is great, well done!"}])
+"""
 
 
 class Registry:
@@ -25,13 +37,21 @@ class Registry:
     def __init__(self, var: Path, tracking: Tracking) -> None:
         self.var, self.tracking, self.client = var, tracking, tracking.client
 
-    def register(self, bundle: Bundle, *, parent_run: str, tags: dict[str, str] | None = None) -> str:
+    def register(
+        self,
+        bundle: Bundle,
+        *,
+        parent_run: Callable[[], str],
+        tags: dict[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> str:
         """Register a bundle; the same bundle keeps the version it has.
 
         Args:
             bundle: What is registered; its card becomes the version's description.
-            parent_run: The MLflow run it came from; a nested run `bundle` holds the artefact.
+            parent_run: Gives the MLflow run it came from; a nested run holds the artifact. Called for a new version only.
             tags: More tags of the version.
+            metrics: The bundle's own numbers, kept with the model.
 
         Returns:
             The version, such as "3".
@@ -39,55 +59,69 @@ class Registry:
         if (known := self.version_of(bundle)) is not None:
             self._tag(known, tags or {})
             return known
-        import mlflow.pyfunc
-        from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, DataType, Schema
-
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(DataType.string, "text")]),
-            outputs=Schema(
-                [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in
-                 ("confidence", "negative", "neutral", "positive"))]
-            ),
-        )  # fmt: skip
-        with self.tracking.nested_run(parent_run, f"bundle {bundle.manifest.version}"):
-            info = mlflow.pyfunc.log_model(
-                name="bundle",
-                python_model=str(_PYFUNC),
-                artifacts={"bundle": str(bundle.directory)},
-                code_paths=[str(_ROOT / "data"), str(_ROOT / "serving")],
-                # Written out: inferring them would import everything, which takes ten seconds.
-                pip_requirements=[
-                    "onnxruntime",
-                    "tokenizers",
-                    "numpy",
-                    "pandas",
-                    "pydantic",
-                    "pydantic-settings",
-                    "pyyaml",
-                ],
-                signature=signature,
+        manifest = bundle.manifest
+        with self.tracking.nested_run(parent_run(), f"bundle {manifest.version}") as run:
+            info = self._log_model(bundle)
+            self.tracking.log_params(
+                run,
+                {
+                    "bundle": manifest.version,
+                    "quantization": manifest.quantization,
+                    "max_length": manifest.max_length,
+                    "temperature": manifest.temperature,
+                    "data_fingerprint": manifest.data_fingerprint,
+                },
             )
-        try:
-            self.client.get_registered_model(MODEL_NAME)
-        except Exception:  # mlflow raises one class for everything; the create below says what is wrong
-            self.client.create_registered_model(MODEL_NAME, description="Sentiment of short texts; see the model card.")
+            self.tracking.log_metrics(run, metrics or {}, model_id=info.model_id)
+        self._ensure_model()
         made = self.client.create_model_version(
             MODEL_NAME, info.model_uri, run_id=info.run_id, model_id=info.model_id,
             description=(bundle.directory / "card.md").read_text(encoding="utf-8"),
         )  # fmt: skip
         version = str(made.version)
+        # As `mlflow.register_model` does, which prints: the page of the logged model links to the version by it.
+        self.client.set_logged_model_tags(
+            info.model_id, {"mlflow.modelVersions": json.dumps([{"name": MODEL_NAME, "version": version}])}
+        )
         self._tag(
             version,
             {
-                "bundle": bundle.manifest.version,
+                "bundle": manifest.version,
                 "fingerprint": bundle.fingerprint,
-                "quantization": bundle.manifest.quantization,
-                "data_fingerprint": bundle.manifest.data_fingerprint,
+                "quantization": manifest.quantization,
+                "data_fingerprint": manifest.data_fingerprint,
                 **(tags or {}),
             },
         )
         return version
+
+    def _log_model(self, bundle: Bundle) -> Any:
+        import mlflow.pyfunc
+        import pandas as pd
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+
+        numbers = ("confidence", "negative", "neutral", "positive")
+        signature = ModelSignature(
+            inputs=Schema([ColSpec(DataType.string, "text")]),
+            outputs=Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
+        )
+        return mlflow.pyfunc.log_model(
+            name="bundle",
+            python_model=str(_PYFUNC),
+            artifacts={"bundle": str(bundle.directory)},
+            code_paths=[str(_ROOT / "data"), str(_ROOT / "serving")],
+            # Written out: inferring them would import everything, which takes ten seconds.
+            pip_requirements=["onnxruntime", "tokenizers", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml"],
+            signature=signature,
+            input_example=pd.DataFrame({"text": _EXAMPLE}),
+        )
+
+    def _ensure_model(self) -> None:
+        try:
+            self.client.get_registered_model(MODEL_NAME)
+        except Exception:  # mlflow raises one class for everything; the create below says what is wrong
+            self.client.create_registered_model(MODEL_NAME, tags=_MODEL_TAGS, description=_DESCRIPTION)
 
     def version_of(self, bundle: Bundle) -> str | None:
         """The version under which a bundle is registered, or None."""

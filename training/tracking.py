@@ -1,23 +1,41 @@
-"""Runs in MLflow: one parent run for each Dagster run, one nested run for each candidate."""
+"""Runs in MLflow: a parent run for each benchmark, one nested run for each candidate, one for the exported bundle."""
 
 import logging
 import math
 import os
 import platform
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from data.settings import Settings, section_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from mlflow import MlflowClient
 
 EXPERIMENT = "sentiment"
 MODEL_NAME = "sentiment"
+PARENT_TAG = "groundswell.parent"
+PROCESS_TAG = "groundswell.process"
+"""Of a parent run: the machine and process that work on it."""
+EXPERIMENT_TAGS = {
+    # Without it MLflow opens on traces of language models.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "macro_recall",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+    "mlflow.note.content": (
+        "Sentiment of short texts. One parent run per benchmark, with the numbers of the best candidate; a nested run per "
+        "candidate, and one for the exported bundle. `macro_recall` and the other numbers without a prefix are of the frozen "
+        "test split; `training/` and `validation/` are curves of the training."
+    ),
+}
+Ended = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class TrackingSettings(Settings):
@@ -49,31 +67,49 @@ class Tracking:
         mlflow.set_registry_uri(self.uri)
         self.mlflow: Any = mlflow
         self.client: MlflowClient = mlflow.MlflowClient(self.uri, self.uri)
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        self.experiment_id = (
-            found.experiment_id
-            if found
-            else self.client.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").resolve().as_uri())
-        )
+        self.experiment_id = self._experiment(folder)
 
-    def parent_run(self, name: str, tags: Mapping[str, str] | None = None) -> str:
-        """The id of the parent run called `name`; made when there is none, so that a resumed run goes on in its own."""
-        found = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`groundswell.parent` = '{name}'",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-        if found:
-            return found[0].info.run_id
+    def _experiment(self, folder: Path) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            place = (folder / "artifacts").resolve().as_uri()
+            return self.client.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
+        for name, value in EXPERIMENT_TAGS.items():  # a store of an older version lacks them; a person may have changed them
+            if name not in found.tags:
+                self.client.set_experiment_tag(found.experiment_id, name, value)
+        return found.experiment_id
+
+    def page(self, port: int = 5000) -> str:
+        """The address of the runs in `make mlflow`, in MLflow's view for models rather than the one for language models."""
+        return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+
+    def find_parent(self, key: str) -> str | None:
+        """The id of the parent run of this key, if there is one."""
+        found = self.client.search_runs([self.experiment_id], f"tags.`{PARENT_TAG}` = '{key}'", max_results=1)
+        return found[0].info.run_id if found else None
+
+    def parent_run(self, key: str, name: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        """The id of the parent run of this key; made when there is none.
+
+        Args:
+            key: What the run is about, such as the id of a Dagster run.
+            name: What people call it; none: the key.
+            tags: More tags of a run that is made.
+        """
+        from mlflow.tracking.context.registry import resolve_tags
+
+        if found := self.find_parent(key):
+            return found
         made = self.client.create_run(
-            self.experiment_id, run_name=name, tags={"groundswell.parent": name, **environment(), **(tags or {})}
+            self.experiment_id,
+            run_name=name or key,
+            tags={**resolve_tags(), PARENT_TAG: key, **environment(), **(tags or {})},
         )
         return made.info.run_id
 
     @contextmanager
     def nested_run(self, parent: str, name: str) -> Iterator[str]:
-        """The run `name` below `parent`, made or gone on with; gives its id. It ends as FAILED when the block raises."""
+        """The run `name` below `parent`, made or continued; gives its id. It ends as FAILED when the block raises."""
         found = self.client.search_runs(
             [self.experiment_id],
             f"tags.`mlflow.parentRunId` = '{parent}' and tags.`groundswell.candidate` = '{name}'",
@@ -88,17 +124,44 @@ class Tracking:
         ) as run:
             yield run.info.run_id
 
-    def end_parent(self, parent: str, *, failed: bool = False) -> None:
-        """Close a parent run."""
-        self.client.set_terminated(parent, "FAILED" if failed else "FINISHED")
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is there and not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id).info.lifecycle_stage == "active"
+        except MlflowException:
+            return False
+
+    def end(self, run_id: str, status: Ended) -> None:
+        """End a run that is still running, and those below it."""
+        below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([self.experiment_id], below):
+            self.client.set_terminated(run.info.run_id, status)
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id, status)
+
+    def end_left_behind(self, is_left: "Callable[[str | None], bool]") -> None:
+        """End the parent runs that no process works on any more, so that none is shown as running for ever.
+
+        Args:
+            is_left: Says so of a run's `PROCESS_TAG`; None: an older version, which ended no parent run, made it.
+        """
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            process = run.data.tags.get(PROCESS_TAG)
+            if PARENT_TAG not in run.data.tags or not is_left(process):
+                continue
+            nested = self.client.search_runs([self.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+            complete = process is None and nested and all(one.info.status == "FINISHED" for one in nested)
+            self.end(run.info.run_id, "FINISHED" if complete else "FAILED")
 
     def log_curves(self, run_id: str, history: list[dict[str, float]]) -> None:
-        """Every number of a training history at its step."""
+        """Every number of a training history at its step, as `training/…` or `validation/…`."""
         from mlflow.entities import Metric
 
-        now = 0
+        now = _now_ms()
         metrics = [
-            Metric(name, float(value), now, int(row.get("step", 0)))
+            Metric(_curve(name), float(value), now, int(row.get("step", 0)))
             for row in history
             for name, value in row.items()
             if name not in {"step"} and not math.isnan(value)
@@ -112,23 +175,54 @@ class Tracking:
 
         self.client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float | None]) -> None:
-        """Numbers; what is not defined is left out."""
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float | None], *, model_id: str | None = None) -> None:
+        """Numbers; what is not defined is left out.
+
+        Args:
+            run_id: Of which run.
+            metrics: By name.
+            model_id: A model that was logged, whose numbers they are too.
+        """
         from mlflow.entities import Metric
 
-        found = [Metric(key, float(v), 0, 0) for key, v in metrics.items() if v is not None and not math.isnan(v)]
+        now = _now_ms()
+        found = [
+            Metric(key, float(value), now, 0, model_id=model_id)
+            for key, value in metrics.items()
+            if value is not None and not math.isnan(value)
+        ]
         self.client.log_batch(run_id, metrics=found)
 
-    def log_dataset(self, frame: "pd.DataFrame", *, source: Path, name: str, fingerprint: str, context: str) -> None:
-        """The rows as a dataset input of the active run: where they lie, name, fingerprint and schema, not the texts."""
+    def log_dataset(self, run_id: str, frame: "pd.DataFrame", *, source: Path, name: str, context: str) -> None:
+        """The rows as a dataset input of a run: where they are stored, name, fingerprint, schema and number, not the texts."""
         import mlflow.data
+        from mlflow.entities import DatasetInput, InputTag
+
+        from data.fingerprint import fingerprint
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
-                frame[["text", "label"]].head(1), source=str(source), name=name, digest=fingerprint[:32],
-            )  # fmt: skip
-            self.mlflow.log_input(dataset, context=context)
+                frame[["text", "label"]], source=str(source), targets="label", name=name, digest=fingerprint(frame)[:32]
+            )
+        tags = [InputTag(key="mlflow.data.context", value=context)]
+        self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+
+    def log_pictures(self, run_id: str, pictures: Mapping[str, Path]) -> None:
+        """PNG files, shown side by side where runs are compared."""
+        import mlflow
+
+        for key, path in pictures.items():
+            self.client.log_image(run_id, mlflow.Image(str(path)), key=key, step=0)
+
+
+def _curve(name: str) -> str:
+    kind, bare = ("validation", name.removeprefix("eval_")) if name.startswith("eval_") else ("training", name)
+    return f"{kind}/{bare.removeprefix('train_')}"
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def environment() -> dict[str, str]:
@@ -137,7 +231,7 @@ def environment() -> dict[str, str]:
 
     found = {
         "env.python": platform.python_version(),
-        "env.machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "env.machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     for package in ("torch", "transformers", "onnxruntime", "groundswell"):
         try:

@@ -1,11 +1,15 @@
-"""Labeled text: which texts are used, one raw asset a dataset with its check, then the splits."""
+"""Labeled text: one asset for each dataset that is fetched and validated, then the splits."""
+
+import os
+from collections.abc import Iterator
 
 import dagster as dg
 
 from data.catalog import DatasetSpec, load_catalog
-from orchestration.assets.stepping import step
-from orchestration.checks import suite_check
-from orchestration.layout import Layout
+from orchestration import keys
+from orchestration.assets.schema import labeled_text_columns, stored, table
+from orchestration.assets.stepping import OWNERS, asset_after, step
+from orchestration.checks import check_failed, failure_rows, suite_check, suite_result
 from orchestration.progress import ended, note
 from orchestration.resources import Workplace
 from orchestration.steps.data import (
@@ -17,109 +21,161 @@ from orchestration.steps.data import (
     fetch_one,
     is_enabled,
     is_required,
-    raw_set,
     raw_texts,
     require_training_rows,
     validate,
 )
 
-RAW = "raw_{}__texts"
-ORIGIN = "core_texts__origin"
+_GROUP = "data"
+SUITE = "raw_suite"
 
 
 @dg.asset(
-    name=ORIGIN,
-    group_name="data",
+    key=keys.ORIGIN,
+    group_name=_GROUP,
     kinds={"python"},
-    description="Which texts this run uses: a data folder, the hub when it answers, or the project's own small sample.",
+    owners=OWNERS,
+    tags={"use": "training"},
+    description=(
+        "Which texts a run uses: a data folder, else the hub when it answers, else the project's own small sample. Every dataset "
+        "after it reads this decision."
+    ),
 )
-def origin_asset(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Decide once a run; every dataset behind it reads the decision."""
+def origin(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    """Decide once a run."""
     with step(context, "Choose the texts"):
-        origin = choose_origin(workplace.layout())
-        note(origin.text, warning=origin.is_sample)
-    return dg.MaterializeResult(metadata={"texts": origin.text, "datasets": ", ".join(origin.sets)})
+        chosen = choose_origin(workplace.layout())
+        note(chosen.text, warning=chosen.is_sample)
+    return dg.MaterializeResult(metadata={"texts": chosen.text, "datasets": ", ".join(chosen.sets)})
 
 
-def _raw_asset(spec: DatasetSpec) -> dg.AssetsDefinition:
-    @dg.asset(
-        name=RAW.format(spec.name),
-        group_name="data",
-        kinds={"parquet"},
-        deps=[ORIGIN],
-        description=f"{spec.name}: {spec.domain}, {spec.licence}",
-        metadata={"domain": spec.domain, "licence": spec.licence, "hub_id": spec.hub_id or "none"},
+def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
+    key = keys.dataset(spec.name)
+    source = "callers' feedback" if spec.feedback else "shipped sample" if spec.sample else "for training" if spec.train else ""
+
+    @dg.multi_asset(
+        name=key.to_python_identifier(),
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[keys.ORIGIN],
+                skippable=True,
+                group_name=_GROUP,
+                kinds={"parquet", "huggingface"} if spec.hub else {"parquet"},
+                owners=OWNERS,
+                tags={"domain": spec.domain, "use": "training" if spec.train else "evaluation"},
+                description=(
+                    f"Rows of the dataset `{spec.name}`{f' ({source})' if source else ''}, fetched and validated. License: "
+                    f"{spec.licence}. Not materialized while the dataset is not enabled, not available or not valid; the log "
+                    "says why. See configs/datasets.yaml."
+                ),
+                metadata={**labeled_text_columns(), "license": spec.licence, "hub_id": spec.hub_id or "none"},
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                SUITE,
+                asset=key,
+                description=(
+                    "Great Expectations suite: columns, types, labels, nulls, lengths, class balance, ids, row counts. A dataset "
+                    "that fails is left out; the primary dataset, or one asked for by name, stops the run."
+                ),
+            )
+        ],
+        can_subset=True,  # so that it may end without a check result
     )
-    def raw(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    def fetch_and_validate(
+        context: dg.AssetExecutionContext, workplace: Workplace
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         layout = workplace.layout()
         if not is_enabled(layout, spec):
-            return dg.MaterializeResult(metadata={"state": "not enabled"})
-        with step(context, f"Fetch {spec.name}"):
-            fetched_set = fetch_one(layout, spec)
-            if isinstance(fetched_set, LeftOut):
-                ended("skipped" if fetched_set.absent else "left out", fetched_set.why)
-                return dg.MaterializeResult(metadata={"state": "skipped", "why": fetched_set.why})
-        return dg.MaterializeResult(
+            context.log.info(f"{spec.name} is not enabled: see GROUNDSWELL_DATA__DATASETS and configs/datasets.yaml.")
+            return
+        must_have = is_required(spec)
+        with step(context, f"Fetch {spec.name}", retry=_may_pass, wait_s=5):
+            raw = fetch_one(layout, spec)
+            if isinstance(raw, LeftOut):
+                ended("skipped" if raw.absent else "left out", raw.why)  # the splits fail if no dataset is left
+                return
+            report = validate(raw)
+            severity = dg.AssetCheckSeverity.ERROR if must_have else dg.AssetCheckSeverity.WARN
+            yield suite_result(report, SUITE, asset=key, severity=severity)
+            if not report.success:
+                if must_have:
+                    raise check_failed(key, SUITE, failure_rows(report))
+                ended("left out", describe(report))
+                return
+        yield dg.MaterializeResult(
+            asset_key=key,
             metadata={
-                "state": "fetched",
-                "rows": fetched_set.rows,
-                "origin": fetched_set.origin,
-                "fingerprint": fetched_set.fingerprint,
+                **stored(raw.path, raw.rows),
+                "rows": float(raw.rows),
+                "origin": raw.origin,
+                "fingerprint": raw.fingerprint,
             },
-            data_version=dg.DataVersion(fetched_set.fingerprint),
+            data_version=dg.DataVersion(raw.fingerprint),
         )
 
-    return raw
+    return fetch_and_validate
 
 
-def _raw_check(spec: DatasetSpec) -> dg.AssetChecksDefinition:
-    def run_suite(layout: Layout):
-        raw = raw_set(layout, spec) if is_enabled(layout, spec) else None
-        if raw is None or isinstance(raw, LeftOut):
-            return None
-        report = validate(raw)
-        if not report.success and not is_required(spec):
-            note(f"{spec.name} is left out: {describe(report)}")
-        return report
-
-    name = RAW.format(spec.name)
-    return suite_check(asset=name, name="raw_suite", validate=run_suite, optional=lambda: not is_required(spec))
+def _may_pass(error: Exception) -> bool:
+    """A hub that does not answer may do so seconds later; a dataset that is not there, or a wrong checksum, stays so."""
+    return isinstance(error.__cause__, OSError) and not os.environ.get("HF_HUB_OFFLINE")
 
 
-def _splits_asset(names: list[str]) -> dg.AssetsDefinition:
-    @dg.asset(
-        group_name="data",
+def _splits(names: list[str]) -> dg.AssetsDefinition:
+    @asset_after(
+        key=keys.SPLITS,
+        deps=[keys.dataset(name) for name in names],
+        group_name=_GROUP,
         kinds={"parquet"},
-        deps=[RAW.format(name) for name in names],
-        description="The checked datasets without duplicates, leakage and label conflicts; removed rows have a reason.",
+        owners=OWNERS,
+        tags={"use": "training"},
+        description=(
+            "The rows of all validated datasets without duplicates, leakage and label conflicts, split into train, val and test. "
+            "Published test splits are never changed. Removed rows are stored beside it, each with its reason."
+        ),
+        metadata=labeled_text_columns(),
     )
-    def core_sentiment__splits(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-        """Remove duplicates, leakage and label conflicts; keep official splits."""
+    def split(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
         with step(context, "Remove duplicates and leakage, split"):
             splits = build_splits(layout, raw_texts(layout))
             require_training_rows(layout)
-        return dg.MaterializeResult(
+        by_dataset = [
+            {"dataset": name, **{part: splits.rows.get(f"{name}/{part}", 0) for part in ("train", "val", "test")}}
+            for name in sorted({key.split("/")[0] for key in splits.rows})
+        ]
+        removed = {reason: count for reason, count in splits.counts.items() if not reason.endswith("_kept")}
+        rows = sum(splits.rows.values())
+        yield dg.Output(
+            None,
             metadata={
-                "rows": sum(splits.rows.values()),
-                "rows_by_set": dg.MetadataValue.json(splits.rows),
-                "removed_by_reason": dg.MetadataValue.json(splits.counts),
+                **stored(layout.splits / "texts.parquet", rows),
+                "rows": float(rows),
+                "removed_rows": float(sum(removed.values())),
+                "rows_by_dataset": table(by_dataset),
+                "removed_by_reason": table([{"reason": reason, "rows": count} for reason, count in removed.items()]),
+                "removed": dg.MetadataValue.path(str(layout.splits / "removed.parquet")),
                 "notices": "\n".join(splits.notices),
-                "removed_rows": dg.MetadataValue.path(str(layout.splits / "removed.parquet")),
                 "fingerprint": splits.fingerprint,
             },
             data_version=dg.DataVersion(splits.fingerprint),
         )
 
-    return core_sentiment__splits
+    return split
 
 
 def data_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """The assets of this step, and their checks."""
     catalog = load_catalog()
-    assets = [origin_asset, *(_raw_asset(spec) for spec in catalog.values()), _splits_asset(list(catalog))]
     checks = [
-        *(_raw_check(spec) for spec in catalog.values()),
-        suite_check(asset="core_sentiment__splits", name="split_suite", validate=check_splits),
+        suite_check(
+            asset=keys.SPLITS,
+            name="split_suite",
+            description="Great Expectations suite: no id, text or group of near-duplicates in two splits; classes in each split.",
+            validate=check_splits,
+        )
     ]
-    return assets, checks
+    return [origin, *(_dataset(spec) for spec in catalog.values()), _splits(list(catalog))], checks

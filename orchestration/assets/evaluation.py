@@ -1,94 +1,88 @@
-"""The leaderboard of all candidates, the ladder of the winner, and the gate."""
+"""The leaderboard of all candidates, and the promotion gate."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.stepping import step
-from orchestration.assets.training import checkpoint_name
+from orchestration import keys
+from orchestration.assets.schema import file_uri, markdown, picture, table
+from orchestration.assets.stepping import CPU_POOL, OWNERS, asset_after, step
 from orchestration.resources import Workplace
-from orchestration.steps.evaluation import log_leaderboard, write_leaderboard
-from orchestration.steps.export import export_winner, parity_of, read_ladder
+from orchestration.steps.benchmark_log import log_leaderboard
+from orchestration.steps.evaluation import write_leaderboard
 from orchestration.steps.release import ask_gate, read_verdict
+from training.candidates import Candidate
+
+_METRICS = ("macro_recall", "accuracy", "macro_f1", "ece")
+_LOWER_IS_BETTER = ("ceiling", "behaviour", "CPU budget")
 
 
-def _leaderboard(candidates: list[str]) -> dg.AssetsDefinition:
-    @dg.asset(
+def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
+    @asset_after(
+        key=keys.LEADERBOARD,
+        deps=[keys.checkpoint(candidate.name) for candidate in candidates],
+        pool=CPU_POOL,
         group_name="evaluation",
-        kinds={"html"},
-        deps=[checkpoint_name(name) for name in candidates],
-        description="Every candidate on the frozen test split: quality with 95 % intervals, slices, behaviour, cost.",
+        kinds={"scikitlearn"},
+        owners=OWNERS,
+        tags={"report": "leaderboard"},
+        description=(
+            "Every available candidate and the VADER lexicon on the frozen test split: quality with 95 % intervals, slices, "
+            "behavior and CPU cost. The numbers below are those of the best row."
+        ),
     )
-    def report_benchmark__leaderboard(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    def compare_candidates(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
         with step(context, "Benchmark all candidates"):
             rows = write_leaderboard(layout)
-            log_leaderboard(layout, context.run_id)
-        return dg.MaterializeResult(
+            log_leaderboard(layout, context.run.run_id)
+        best, folder = rows[0], layout.leaderboard
+        yield dg.Output(
+            None,
             metadata={
-                "best": rows[0]["candidate"],
-                "macro_recall": rows[0]["macro_recall"]["value"],
-                "leaderboard": _markdown(layout.leaderboard / "leaderboard.md"),
-                "page": dg.MetadataValue.path(str(layout.leaderboard / "leaderboard.html")),
-                **{path.stem: _picture(path) for path in sorted(layout.leaderboard.glob("*.png"))},
-            }
+                "best": best["candidate"],
+                **{name: float(best[name]["value"]) for name in _METRICS},
+                **_cpu_us(best),
+                "leaderboard": markdown(_summary(rows)),
+                "full_leaderboard": markdown((folder / "leaderboard.md").read_text(encoding="utf-8")),
+                **{path.stem: picture(path) for path in sorted(folder.glob("*.png"))},
+                "page": dg.MetadataValue.path(str(folder / "leaderboard.html")),
+                "dagster/uri": file_uri(folder),
+            },
         )
 
-    return report_benchmark__leaderboard
+    return compare_candidates
+
+
+def _cpu_us(row: dict[str, Any]) -> dict[str, float]:
+    measured = (row["cost"] or {}).get("cpu_us_per_text")
+    return {"cpu_us_per_text": float(measured["value"])} if measured else {}
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    """Short, as Dagster shows a table of under 1,000 characters in place, and a longer one behind a click."""
+    lines = ["| candidate | macro-recall | CPU µs |", "|---|---|---|"]
+    for row in rows[:8]:
+        cpu = "".join(f"{us:,.0f}" for us in _cpu_us(row).values()) or "–"
+        lines.append(f"| {row['candidate']} | {100 * row['macro_recall']['value']:.1f} | {cpu} |")
+    return "\n".join(lines)
 
 
 @dg.asset(
-    group_name="evaluation",
-    kinds={"onnx"},
-    deps=["report_benchmark__leaderboard"],
-    description="The winner as ONNX: every step of the ladder measured against torch, one of them as the bundle that is served.",
+    key=keys.GATE,
+    group_name="release",
+    kinds={"scikitlearn"},
+    owners=OWNERS,
+    tags={"report": "gate"},
+    deps=[keys.BUNDLE],
+    pool=CPU_POOL,
+    description=(
+        "The promotion gate: may this bundle replace the production model? Every rule of configs/gates.yaml with its limit, what "
+        "was found, and the margin between the two (negative: the rule failed)."
+    ),
 )
-def model_sentiment__bundle(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Export, optimise, quantize, compare, choose."""
-    layout = workplace.layout()
-    with step(context, "Export to ONNX, quantize, check parity"):
-        bundle = export_winner(layout)
-    ladder = read_ladder(layout)
-    records = [
-        dg.TableRecord(
-            {
-                "step": row["name"],
-                "cpu_us": row["cpu_us"],
-                "speed_up": row["speed_up"],
-                "flips_per_10000": row["flips_per_10000"],
-                "batch_flips": row["batch"]["flips"] if row["batch"] else 0.0,
-                "parity": "; ".join(row["reasons"]) or "passed",
-            }
-        )
-        for row in ladder["rows"]
-    ]
-    return dg.MaterializeResult(
-        metadata={
-            "version": bundle.manifest.version,
-            "quantization": bundle.manifest.quantization,
-            "ladder": dg.MetadataValue.table(records),
-            "pareto": ", ".join(ladder["pareto"]),
-            "card": dg.MetadataValue.md((bundle.directory / "card.md").read_text(encoding="utf-8")),
-            "ladder_plot": _picture(layout.export / "ladder.png"),
-        },
-        data_version=dg.DataVersion(bundle.fingerprint),
-    )
-
-
-@dg.asset_check(asset=model_sentiment__bundle, blocking=True, description="The exported model answers as the trained one.")
-def parity(workplace: Workplace) -> dg.AssetCheckResult:
-    """Flips, macro-recall and batch invariance within their limits."""
-    found = parity_of(workplace.layout())
-    return dg.AssetCheckResult(passed=found["passed"], metadata={"why": found["text"]})
-
-
-@dg.asset(
-    group_name="evaluation",
-    kinds={"python"},
-    deps=[model_sentiment__bundle],
-    description="May this bundle answer? Every rule of configs/gates.yaml with its reason.",
-)
-def report_sentiment__gate(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+def promotion_gate(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
     """Ask the gate; a no is a normal result."""
     layout = workplace.layout()
     with step(context, "Ask the gate"):
@@ -97,35 +91,46 @@ def report_sentiment__gate(context: dg.AssetExecutionContext, workplace: Workpla
         metadata={
             "passed": verdict["passed"],
             "bundle": verdict["bundle"],
-            "verdict": _markdown(layout.gate / "verdict.md"),
+            "rules_failed": float(sum(not reason["passed"] for reason in verdict["reasons"])),
+            **{f"margin: {reason['rule']}": margin for reason in verdict["reasons"] if (margin := _margin(reason)) is not None},
+            "rules": table(_rules(verdict)),
+            "verdict": markdown((layout.gate / "verdict.md").read_text(encoding="utf-8")),
         }
     )
 
 
-@dg.asset_check(asset=report_sentiment__gate, description="The gate's verdict; no keeps the old model, and ends well.")
+def _margin(reason: dict[str, Any]) -> float | None:
+    found, limit = reason["found"], reason["limit"]
+    if not isinstance(found, int | float) or not isinstance(limit, int | float):
+        return None
+    return float(limit - found if reason["rule"].startswith(_LOWER_IS_BETTER) else found - limit)
+
+
+def _rules(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": reason["rule"],
+            "passed": bool(reason["passed"]),
+            "found": "" if reason["found"] is None else str(reason["found"]),
+            "limit": "" if reason["limit"] is None else str(reason["limit"]),
+            "reason": reason["text"],
+        }
+        for reason in verdict["reasons"]
+    ]
+
+
+@dg.asset_check(
+    asset=promotion_gate,
+    description="Whether the promotion gate passed. A failed gate keeps the current model; the run still succeeds.",
+)
 def gate(workplace: Workplace) -> dg.AssetCheckResult:
     """The verdict with every reason."""
     verdict = read_verdict(workplace.layout())
-    reasons = [
-        dg.TableRecord({"rule": reason["rule"], "passed": reason["passed"], "why": reason["text"]})
-        for reason in verdict["reasons"]
-    ]
     return dg.AssetCheckResult(
-        passed=verdict["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": dg.MetadataValue.table(reasons)}
+        passed=verdict["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": table(_rules(verdict))}
     )
 
 
-def evaluation_assets(candidates: list[str]) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
+def evaluation_assets(candidates: list[Candidate]) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """The assets of this step, and their checks."""
-    return [_leaderboard(candidates), model_sentiment__bundle, report_sentiment__gate], [parity, gate]
-
-
-def _markdown(path: Path) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(path.read_text(encoding="utf-8"))
-
-
-def _picture(path: Path) -> dg.MarkdownMetadataValue:
-    import base64
-
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
+    return [_leaderboard(candidates), promotion_gate], [gate]

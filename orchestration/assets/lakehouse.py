@@ -1,11 +1,14 @@
-"""The lakehouse: its three tables, their housekeeping, and what they say of the model and of the stream."""
+"""The lakehouse: its three tables, their maintenance, and what they say about the model and the stream."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from orchestration.assets.stepping import step
+from data.errors import LakehouseError
+from orchestration import keys
+from orchestration.assets.schema import ddl_columns, table
+from orchestration.assets.stepping import OWNERS, step
 from orchestration.checks import suite_check
 from orchestration.progress import note
 from orchestration.resources import Workplace
@@ -18,57 +21,73 @@ from orchestration.steps.lakehouse import (
     measure_quality,
     reconcile_answers,
     rows_came_at,
+    table_uri,
 )
 from serving.lakehouse.paths import Layer
+from serving.lakehouse.tables import COLUMNS
 
-TABLES: dict[Layer, str] = {
-    "bronze": "lake_bronze__records",
-    "silver": "lake_silver__messages",
-    "gold": "lake_gold__predictions",
-}
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 FRESH_WITHIN = timedelta(hours=24)
-"""A table to which nothing has been written for longer is worth a look: its source may have dried up."""
+"""A table to which nothing has been written for longer needs attention: its source may have stopped."""
+RETRY_AFTER_S = 60
+"""Object stores, brokers and other writers of a table are unavailable for minutes, and these runs start unattended."""
+POOL = "spark"
+"""Two Spark sessions on one machine would share its memory, and the second writer of a table waits for the first anyway."""
 _GROUP = "lakehouse"
-_NONE = "There is no lakehouse yet. Name a source with GROUNDSWELL_LAKEHOUSE__SOURCE: a folder, an s3a:// URI, or kafka."
+_NONE = "There is no lakehouse yet. Set GROUNDSWELL_LAKEHOUSE__SOURCE to a folder, an s3a:// URI, or kafka."
 
 
-def _spec(layer: Layer, description: str, *deps: str) -> dg.AssetSpec:
+def _spec(layer: Layer, description: str, *deps: dg.AssetKey) -> dg.AssetSpec:
     return dg.AssetSpec(
-        TABLES[layer],
+        keys.table(layer),
         deps=deps,
         group_name=_GROUP,
         kinds={"deltalake", "spark"},
+        owners=OWNERS,
+        tags={"layer": layer},
         skippable=True,
-        description=description,
-        metadata={"fresh_within_hours": FRESH_WITHIN / timedelta(hours=1)},
+        description=f"{description} Skipped while no source is set.",
+        metadata={"dagster/column_schema": ddl_columns(COLUMNS[layer]), "fresh_within_hours": FRESH_WITHIN / timedelta(hours=1)},
     )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, LakehouseError)
 
 
 @dg.multi_asset(
     name="lakehouse_tables",
+    pool=POOL,
     specs=[
-        _spec("bronze", "Records as they came, none dropped: from files or from the stream's topic."),
-        _spec("silver", "One clean row an id; what is no message, and copies that lost, go aside.", TABLES["bronze"]),
-        _spec("gold", "Silver's rows, judged by the production bundle.", TABLES["silver"], "service_sentiment__deployment"),
+        _spec("bronze", "Records as they arrive, none dropped: from files or from the stream's topic."),
+        _spec(
+            "silver",
+            "One clean row per id; invalid records go to the rejects table with the reason.",
+            keys.table("bronze"),
+        ),
+        _spec("gold", "Silver's rows, classified by the production bundle.", keys.table("silver"), keys.DEPLOYMENT),
     ],
 )
 def lakehouse_tables(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """One Spark session brings all three up to what is there now."""
-    with step(context, "Fill the lakehouse"):
-        filled = fill_tables(workplace.layout())
+    """One Spark session brings all three up to date with the source."""
+    layout = workplace.layout()
+    with step(context, "Fill the lakehouse", retry=_may_pass, wait_s=RETRY_AFTER_S):
+        filled = fill_tables(layout)
         if filled is None:
             note(_NONE)
             return
     for found in filled:
-        yield _result(found)
+        yield _result(found, table_uri(layout, found.layer))
 
 
-def _result(found: Filled) -> dg.MaterializeResult:
+def _result(found: Filled, uri: str) -> dg.MaterializeResult:
     return dg.MaterializeResult(
-        asset_key=TABLES[found.layer],
+        asset_key=keys.table(found.layer),
         metadata={
-            "rows": found.rows,
-            "files": found.files,
+            "dagster/uri": uri,
+            "dagster/row_count": found.rows,
+            "rows": float(found.rows),
+            "files": float(found.files),
             "MiB": round(found.bytes / 2**20, 2),
             "delta_version": found.version,
             "newest": dg.MetadataValue.timestamp(found.newest) if found.newest else "no rows",
@@ -77,9 +96,12 @@ def _result(found: Filled) -> dg.MaterializeResult:
     )
 
 
-@dg.asset_check(asset=TABLES["silver"], description="Bronze = Silver + aside: no record is lost, none counted twice.")
+@dg.asset_check(
+    asset=keys.table("silver"),
+    description="Records of Bronze = rows of Silver + rejected records: no record is lost, none is counted twice.",
+)
 def every_record_is_accounted_for(workplace: Workplace) -> dg.AssetCheckResult:
-    """Counts of the newest versions and of what Bronze was told to forget."""
+    """Counts of the newest versions, and of the records that Bronze no longer keeps."""
     status = count_tables(workplace.layout())
     behind = status.behind_silver
     return dg.AssetCheckResult(
@@ -87,7 +109,7 @@ def every_record_is_accounted_for(workplace: Workplace) -> dg.AssetCheckResult:
         metadata={
             "bronze": status.rows("bronze"),
             "silver": status.rows("silver"),
-            "aside": status.rows("silver_rejected"),
+            "rejected": status.rows("silver_rejected"),
             "forgotten": status.forgotten,
             "missing": behind,
             "reasons": dg.MetadataValue.json(status.reasons),
@@ -95,8 +117,8 @@ def every_record_is_accounted_for(workplace: Workplace) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=TABLES["gold"], description="Gold = Silver: every message is judged, once.")
-def every_message_is_judged(workplace: Workplace) -> dg.AssetCheckResult:
+@dg.asset_check(asset=keys.table("gold"), description="Rows of Gold = rows of Silver: every message is classified, once.")
+def every_message_is_classified(workplace: Workplace) -> dg.AssetCheckResult:
     """Counts of the newest versions."""
     status = count_tables(workplace.layout())
     return dg.AssetCheckResult(
@@ -105,21 +127,25 @@ def every_message_is_judged(workplace: Workplace) -> dg.AssetCheckResult:
             "silver": status.rows("silver"),
             "gold": status.rows("gold"),
             "missing": status.behind_gold,
-            "judged_by": dg.MetadataValue.json(status.versions),
+            "classified_by": dg.MetadataValue.json(status.versions),
         },
     )
 
 
 def _freshness(layer: Layer) -> dg.AssetChecksDefinition:
-    # Dagster's own freshness checks know only of what Dagster wrote; `groundswell lakehouse run` writes too.
-    @dg.asset_check(asset=TABLES[layer], name="is_fresh", description="Rows were written to it within fresh_within_hours.")
+    # Not a freshness policy: Dagster knows only of what Dagster wrote, and `groundswell lakehouse run` writes too.
+    @dg.asset_check(
+        asset=keys.table(layer),
+        name="is_fresh",
+        description="Rows were written to the table within `fresh_within_hours`, by Dagster or by `groundswell lakehouse run`.",
+    )
     def is_fresh(workplace: Workplace) -> dg.AssetCheckResult:
         written = rows_came_at(workplace.layout(), layer)
         return dg.AssetCheckResult(
             passed=written is not None and datetime.now(UTC) - written <= FRESH_WITHIN,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "written": dg.MetadataValue.timestamp(written) if written else "longer ago than the log tells",
+                "written": dg.MetadataValue.timestamp(written) if written else "longer ago than the table's log goes back",
                 "fresh_within_hours": FRESH_WITHIN / timedelta(hours=1),
             },
         )
@@ -128,109 +154,123 @@ def _freshness(layer: Layer) -> dg.AssetChecksDefinition:
 
 
 def _suite(layer: Layer) -> dg.AssetChecksDefinition:
-    return suite_check(asset=TABLES[layer], name="sample_suite", validate=lambda layout: check_sample(layout, layer))
+    return suite_check(
+        asset=keys.table(layer),
+        name="sample_suite",
+        description="Great Expectations suite on the rows written last: ids, texts, labels, times. Skipped while there are none.",
+        validate=lambda layout: check_sample(layout, layer),
+    )
 
 
 @dg.asset(
+    key=keys.LAKEHOUSE_MAINTENANCE,
     group_name=_GROUP,
     kinds={"deltalake", "spark"},
-    deps=list(TABLES.values()),
+    owners=OWNERS,
+    deps=[keys.table(layer) for layer in LAYERS],
+    pool=POOL,
     output_required=False,
-    description="Small files merged, old versions removed, and from Bronze what is older than it is kept. Streams may go on.",
+    description=(
+        "Merges small files, removes old versions, and deletes Bronze records past their retention. Streams may continue."
+    ),
 )
-def lake_tables__maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Look after all four tables."""
-    with step(context, "Tidy the lakehouse"):
+def maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
+    """Maintain all four tables."""
+    with step(context, "Tidy the lakehouse", retry=_may_pass, wait_s=RETRY_AFTER_S):
         kept = keep_tidy(workplace.layout())
         if kept is None:
             note(_NONE)
             return
     records = [
-        dg.TableRecord(
-            {
-                "table": row.layer,
-                "files_before": row.files_before,
-                "files_after": row.files_after,
-                "MiB": round(row.bytes / 2**20, 2),
-                "forgotten": row.forgotten,
-            }
-        )
+        {
+            "table": row.layer,
+            "files_before": row.files_before,
+            "files_after": row.files_after,
+            "MiB": round(row.bytes / 2**20, 2),
+            "forgotten": row.forgotten,
+        }
         for row in kept
     ]
     yield dg.MaterializeResult(
         metadata={
-            "files_before": sum(row.files_before for row in kept),
-            "files_after": sum(row.files_after for row in kept),
-            "forgotten": sum(row.forgotten for row in kept),
-            "tables": dg.MetadataValue.table(records),
+            "files_before": float(sum(row.files_before for row in kept)),
+            "files_after": float(sum(row.files_after for row in kept)),
+            "forgotten": float(sum(row.forgotten for row in kept)),
+            "tables": table(records),
         }
     )
 
 
 @dg.asset(
+    key=keys.LAKEHOUSE_QUALITY,
     group_name=_GROUP,
     kinds={"mlflow", "deltalake"},
-    deps=[TABLES["silver"], TABLES["gold"]],
+    owners=OWNERS,
+    deps=[keys.table("silver"), keys.table("gold")],
     output_required=False,
-    description="Gold's answers against the labels that records came with, as an MLflow run that names the Delta versions read.",
+    description=(
+        "Gold's predictions compared with the labels that records arrived with, as an MLflow run that names the Delta versions "
+        "it read. Skipped while no record has a label."
+    ),
 )
-def report_lake__quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Measure; a stream without labels has nothing to measure."""
-    with step(context, "Judge the labelled stream"):
+def quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
+    """Measure, or say why there is nothing to measure."""
+    with step(context, "Judge the labelled stream", retry=_may_pass, wait_s=RETRY_AFTER_S):
         found = measure_quality(workplace.layout(), f"lakehouse-{context.run.run_id}")
         if found is None:
-            note("No record of Gold came with a label: there is nothing to measure, and no run was made.")
+            note("No record of Gold arrived with a label: there is nothing to measure, and no MLflow run was made.")
             return
-    yield dg.MaterializeResult(metadata={**found.params, **found.metrics, "mlflow_run": found.run})
+    numbers = {name: float(value) for name, value in found.metrics.items()}
+    yield dg.MaterializeResult(metadata={**found.params, **numbers, "mlflow_run": found.run})
 
 
 class TimeRange(dg.Config):
-    """Of event times, ISO 8601; by default the day that ended two hours ago, which both lists have settled."""
+    """Of event times, ISO 8601; by default the day that ended two hours ago, which both have settled."""
 
     since: str = ""
     until: str = ""
 
 
 @dg.asset(
+    key=keys.RECONCILIATION,
     group_name=_GROUP,
     kinds={"clickhouse", "deltalake"},
-    deps=[TABLES["gold"]],
+    owners=OWNERS,
+    deps=[keys.table("gold")],
     output_required=False,
-    description="The stream's answers in the warehouse against Gold's, id by id: what only one has, and where they disagree.",
+    description=(
+        "The stream's predictions in the warehouse compared with Gold's, id by id: missing rows, and rows that differ. The time "
+        "range is a setting of the run, so any past day can be compared again."
+    ),
 )
-def report_lake__reconciliation(
-    context: dg.AssetExecutionContext, config: TimeRange, workplace: Workplace
-) -> Iterator[dg.MaterializeResult]:
-    """Compare both lists in a time range."""
-    with step(context, "Reconcile the stream with Gold"):
+def reconciliation(context: dg.AssetExecutionContext, config: TimeRange, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
+    """Compare both in a time range."""
+    with step(context, "Reconcile the stream with Gold", retry=_may_pass, wait_s=RETRY_AFTER_S):
         result = reconcile_answers(workplace.layout(), config.since, config.until)
         if isinstance(result, str):
             note(result)
             return
     found = result.found
-    examples = [
-        dg.TableRecord({name: "" if value is None else str(value) for name, value in example.items()})
-        for example in found.examples
-    ]
+    examples = [{name: "" if value is None else str(value) for name, value in example.items()} for example in found.examples]
     yield dg.MaterializeResult(
         metadata={
             "since": dg.MetadataValue.timestamp(result.since),
             "until": dg.MetadataValue.timestamp(result.until),
             "gold_delta_version": result.gold_version,
-            "differences": found.differences,
-            **found.counts,
-            **({"examples": dg.MetadataValue.table(examples)} if examples else {}),
+            "differences": float(found.differences),
+            **{kind: float(count) for kind, count in found.counts.items()},
+            **({"examples": table(examples)} if examples else {}),
         }
     )
 
 
 def lakehouse_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """The assets of the lakehouse, and their checks."""
-    assets = [lakehouse_tables, lake_tables__maintenance, report_lake__quality, report_lake__reconciliation]
+    assets = [lakehouse_tables, maintenance, quality, reconciliation]
     checks = [
         every_record_is_accounted_for,
-        every_message_is_judged,
-        *(_freshness(layer) for layer in TABLES),
-        *(_suite(layer) for layer in TABLES if layer != "bronze"),
+        every_message_is_classified,
+        *(_freshness(layer) for layer in LAYERS),
+        *(_suite(layer) for layer in LAYERS if layer != "bronze"),
     ]
     return assets, checks

@@ -1,15 +1,97 @@
-"""How an asset says what it does: to Dagster's log, and to the terminal when the command line started it."""
+"""How an asset runs: it logs and reports its step, and it may run though something it depends on was skipped."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import dagster as dg
 
 from orchestration.progress import LogProgress, begin, listening
 
+OWNERS = ["team:ml-platform"]
+"""Of every asset. Teams put their own name here; Dagster shows it and filters by it."""
+CPU_POOL = "cpu"
+"""Steps that fill every core: two at a time would each take twice as long, and measured CPU times would be wrong."""
+
+
+RETRIES = 2
+"""Times a step is tried again after an error that may pass by itself."""
+
 
 @contextmanager
-def step(context: Any, title: str) -> Iterator[None]:
-    """Name the step; what it reports in the block goes to the run's log too."""
+def step(context: Any, title: str, *, retry: Callable[[Exception], bool] | None = None, wait_s: float = 0) -> Iterator[None]:
+    """Name the step; what it reports in the block goes to the run's log too. Ctrl-C in the block ends the run as canceled.
+
+    Args:
+        context: Of the asset or op.
+        title: What people see of it.
+        retry: Whether an error may pass by itself; then the step is tried again, at most `RETRIES` times.
+        wait_s: Seconds before it is.
+    """
     with listening(LogProgress(context.log)):
-        begin(title)
-        yield
+        try:
+            begin(title)
+            yield
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            context.instance.report_run_canceling(context.run, "Interrupted by Ctrl-C.")
+            raise
+        except Exception as error:
+            # Not Dagster's retry policy, which would try again whatever the error, a wrong checksum too.
+            if retry is not None and context.retry_number < RETRIES and retry(error):
+                raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=wait_s) from error
+            raise
+
+
+def asset_after(
+    *, key: dg.AssetKey, deps: Iterable[dg.AssetKey], pool: str | None = None, metadata: dict[str, Any] | None = None, **spec: Any
+) -> Callable[[Callable], dg.AssetsDefinition]:
+    """Make an asset that runs when all `deps` are done, whether they were materialized or skipped.
+
+    Dagster skips an asset as soon as one of its dependencies was skipped, unless all of them meet in one input of an op. So they
+    do here, beside a step that is never skipped: with everything before it skipped, the asset says what is missing.
+
+    Args:
+        key: Of the asset.
+        deps: Assets without blocking checks, which cannot meet in one input.
+        pool: Of the op.
+        metadata: Of the asset.
+        spec: Everything else that `dagster.graph_asset` takes.
+    """
+    names = {dep.to_python_identifier(): dep for dep in deps}
+
+    def wrap(compute: Callable) -> dg.AssetsDefinition:
+        run = dg.op(ins={"ready": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), pool=pool)(compute)
+
+        @dg.graph_asset(
+            key=key,
+            ins={name: dg.AssetIn(dep, dagster_type=dg.Nothing) for name, dep in names.items()},
+            metadata={**(metadata or {}), "dagster/code_references": _reference(compute)},
+            **spec,
+        )
+        def asset(**done: Any) -> Any:
+            return run([start(), *done.values()])
+
+        return asset
+
+    return wrap
+
+
+@dg.op(out=dg.Out(dg.Nothing), description="Never skipped, so that what follows runs though all else before it was skipped.")
+def start() -> None:
+    """Nothing to do."""
+
+
+def with_code_references(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets, each with the file and line of the code that makes it."""
+    known = "dagster/code_references"
+    done = [asset for asset in assets if any(known in metadata for metadata in asset.metadata_by_key.values())]
+    referenced = dg.with_source_code_references([asset for asset in assets if asset not in done])
+    return [*done, *(asset for asset in referenced if isinstance(asset, dg.AssetsDefinition))]
+
+
+def _reference(function: Callable) -> dg.CodeReferencesMetadataValue:
+    file, line = Path(inspect.getsourcefile(function) or ""), inspect.getsourcelines(function)[1]
+    reference = dg.LocalFileCodeReference(file_path=str(file.resolve()), line_number=line, label=function.__name__)
+    return dg.CodeReferencesMetadataValue(code_references=[reference])

@@ -1,9 +1,11 @@
 """Labeled text arrives, is checked, and becomes splits."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import read_json, reuse_or_build, write_json, write_text
+from data.artifacts import read_json, reuse_or_build, sha256_file, write_json, write_text
 from data.catalog import DatasetSpec, load_catalog
 from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
@@ -16,6 +18,8 @@ from orchestration.layout import Layout
 from orchestration.progress import report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from data.expectations import ValidationReport
@@ -25,6 +29,7 @@ SPLITS_VERSION = "2"
 """Raise it when the rules of `data/splits.py` change."""
 HUB_TIMEOUT_S = 10.0
 """How long the hub has to answer where nothing can take its place."""
+VALIDATION_FILE = "validation.json"
 
 
 @dataclass(frozen=True)
@@ -209,10 +214,27 @@ def read_raw(raw: RawSet) -> "pd.DataFrame":
 
 
 def validate(raw: RawSet) -> "ValidationReport":
-    """Run the suite for raw datasets."""
+    """Run the suite for one fetched dataset."""
     from data.expectations import validate_raw
 
-    return validate_raw(read_raw(raw), load_catalog()[raw.name], origin=raw.origin)
+    return _kept_report(raw.path.parent, lambda: validate_raw(read_raw(raw), load_catalog()[raw.name], origin=raw.origin))
+
+
+def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "ValidationReport":
+    """The report on the rows of a folder, kept beside them; it goes with them when they are written again.
+
+    Great Expectations takes ten seconds to import: unchanged rows do not pay for it again.
+    """
+    from data import expectations
+
+    kept, suite = folder / VALIDATION_FILE, sha256_file(Path(expectations.__file__))
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = read_json(kept)
+        if known["suite"] == suite:
+            return expectations.ValidationReport.from_dict(known["report"])
+    report = run()
+    write_json(kept, {"suite": suite, "report": asdict(report)})
+    return report
 
 
 def describe(checked: "ValidationReport") -> str:
@@ -325,7 +347,7 @@ def check_splits(layout: Layout) -> "ValidationReport":
     """Run the suite for split data."""
     from data.expectations import validate_splits
 
-    return validate_splits(read_texts(layout))
+    return _kept_report(layout.splits, lambda: validate_splits(read_texts(layout)))
 
 
 def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | None = None) -> "pd.DataFrame":

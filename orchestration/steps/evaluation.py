@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from data.artifacts import KEY_FILE, is_current, mark_current, read_json, write_json
+from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json, write_json
 from data.errors import BundleError, CandidateUnavailable, ModelError
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -122,20 +122,9 @@ def winner(layout: Layout) -> Candidate:
     return max(candidates, key=lambda c: judge_candidate(layout, c).report["val_macro_recall"])
 
 
-def log_leaderboard(layout: Layout, run_name: str) -> None:
-    """Metrics and cost of each candidate to its nested run, tables and plots to the parent run."""
-    from training.tracking import Tracking
-
-    tracking = Tracking(layout.var)
-    parent = tracking.parent_run(run_name)
-    for row in read_leaderboard(layout):
-        with tracking.nested_run(parent, row["candidate"]) as run:
-            numbers = {name: value["value"] for name, value in row.items() if isinstance(value, dict) and "low" in value}
-            cost = {name: value["value"] for name, value in (row["cost"] or {}).items() if isinstance(value, dict)}
-            tracking.log_metrics(run, {f"test_{name}": value for name, value in numbers.items()} | cost)
-    for path in sorted(layout.leaderboard.iterdir()):
-        if path.suffix in {".png", ".md", ".html", ".json"} and path.name != "key.json":
-            tracking.client.log_artifact(parent, str(path), "leaderboard")
+def benchmark_digest(layout: Layout) -> str:
+    """Changes with the candidates, the rows and the settings of the benchmark."""
+    return digest(_key(layout, trained(layout)))
 
 
 def _key(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:

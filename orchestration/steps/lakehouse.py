@@ -55,6 +55,12 @@ def root(layout: Layout) -> str:
     return root_of(layout.var)
 
 
+def table_uri(layout: Layout, layer: Layer) -> str:
+    """Where a table is, as a URI."""
+    path = table(root(layout), layer)
+    return path if "://" in path else Path(path).resolve().as_uri()
+
+
 def is_there(layout: Layout) -> bool:
     """Whether a lakehouse has been made.
 
@@ -271,21 +277,21 @@ def _log_quality(
     layout: Layout, name: str, frame: "pd.DataFrame", metrics: dict[str, float], params: dict[str, str]
 ) -> str:  # fmt: skip
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
-    from mlflow.data.pandas_dataset import from_pandas
+    from mlflow.data.meta_dataset import MetaDataset
 
     from evaluation.plots import plot_confusion
-    from training.tracking import Tracking
+    from orchestration.steps.tracking import open_tracking
 
-    tracking = Tracking(layout.var)
-    run = tracking.parent_run(name, {"groundswell.report": "lakehouse"})
+    tracking = open_tracking(layout)
+    title = f"lakehouse quality {datetime.now(UTC):%Y-%m-%d %H:%M}, {len(frame):,} labeled rows"
+    run = tracking.parent_run(name, title, {"groundswell.report": "lakehouse"})
     with tracking.mlflow.start_run(run_id=run), tempfile.TemporaryDirectory() as folder:
         tracking.log_params(run, params)
         tracking.log_metrics(run, metrics)
         for layer in ("silver", "gold"):
             version = params[f"delta.{layer}.version"]
             source = DeltaDatasetSource(path=table(params["delta.root"], layer), delta_table_version=int(version))
-            shape = from_pandas(frame[["true_label"]].head(1), source=source, name=layer, digest=f"version {version}")
-            tracking.mlflow.log_input(shape, context="quality")
+            tracking.mlflow.log_input(MetaDataset(source, name=layer, digest=f"version {version}"), context="quality")
         truth = frame["true_label"].map(LABEL_IDS).to_numpy()
         picture = plot_confusion(truth, {params["model_version"]: _proba(frame)}, Path(folder) / "confusion.png")
         tracking.client.log_artifact(run, str(picture))

@@ -15,11 +15,11 @@ from orchestration.steps.export import current_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
 from orchestration.steps.retraining_state import TRAINED_FILE, labelled
 from orchestration.steps.served import bundle_row, judge_bundle
+from orchestration.steps.tracking import benchmark_parent, open_tracking, row_metrics
 from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
 from serving.settings import ServingSettings
 from training.registry import Registry
-from training.tracking import Tracking
 
 SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
@@ -129,8 +129,10 @@ def register(layout: Layout, run_name: str) -> str:
     report("registering")
     version = registry.register(
         bundle,
-        parent_run=registry.tracking.parent_run(run_name),
+        # The benchmark that chose the winner; a store that was moved away has it no more.
+        parent_run=lambda: benchmark_parent(layout, registry.tracking, run_name),
         tags={"gate": outcome, "gate_reasons": reasons[:4900] or "all rules passed"},
+        metrics=_bundle_metrics(layout, bundle),
     )
     if not verdict["passed"]:
         raise GateRefused(f"The gate refused {bundle.manifest.version}.", found=reasons, remedy="Production stays as it is.")
@@ -147,9 +149,14 @@ def register(layout: Layout, run_name: str) -> str:
     return version
 
 
+def _bundle_metrics(layout: Layout, bundle: Bundle) -> dict[str, float]:
+    """The bundle's own numbers, not those of the candidate before its export."""
+    return row_metrics(bundle_row(layout, bundle))
+
+
 def open_registry(layout: Layout) -> Registry:
     """The registry, its aliases brought to what the ledger says."""
-    registry = Registry(layout.var, Tracking(layout.var))
+    registry = Registry(layout.var, open_tracking(layout))
     registry.reconcile()
     return registry
 

@@ -1,5 +1,6 @@
 """Candidates are trained, each to its own folder."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,17 @@ from data.errors import CandidateUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_sets
+from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
 from training.candidates import Candidate, load_candidates
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from training.finetune import TrainedCandidate
+    from training.tracking import Tracking
 
 
 def candidate_folder(layout: Layout, candidate: Candidate) -> Path:
@@ -29,7 +34,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     Args:
         layout: Where.
         candidate: Which. VADER needs no training and is kept as it is.
-        run_name: The parent run in MLflow; none: nothing is logged.
+        run_name: The Dagster run, whose parent run in MLflow gets a nested run; none: nothing is logged.
 
     Returns:
         True when an unchanged one was reused.
@@ -39,18 +44,20 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if candidate.kind == "vader":
         return True
     settings = TrainingSettings.load()
-    splits = read_splits(layout)
     sets = training_sets()
     key = _key(layout, candidate)
     target = candidate_folder(layout, candidate)
     if is_current(target, key):
         return True
+    log = _TrainingLog(layout, candidate, run_name) if run_name else None
     # `finetune` replaces the folder whole by itself, since it keeps checkpoints beside it to resume from.
     train, val = (read_texts(layout, split, sets=sets) for split in ("train", "val"))
-    trained = finetune(candidate, train, val, target, settings, progress=report)
-    if run_name:
-        _log(layout, run_name, candidate, trained, settings, splits.fingerprint, train)
+    trained = finetune(
+        candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None
+    )  # fmt: skip
     mark_current(target, key)
+    if log:
+        log.finish(trained)
     return False
 
 
@@ -88,33 +95,36 @@ def require_trained(layout: Layout) -> str | None:
     return f"Used as trained, though data or settings have changed since: {', '.join(old)}. `groundswell train` updates them."
 
 
-def _log(
-    layout: Layout,
-    run_name: str,
-    candidate: Candidate,
-    trained: "TrainedCandidate",
-    settings: TrainingSettings,
-    fingerprint: str,
-    train: "pd.DataFrame",
-) -> None:
-    from training.tracking import Tracking
+class _TrainingLog:
+    """The nested run of one training in MLflow: there, and running, for as long as the model is trained."""
 
-    report("logging to MLflow")
-    tracking = Tracking(layout.var)
-    parent = tracking.parent_run(run_name, {"dagster.run_id": run_name})
-    with tracking.nested_run(parent, candidate.name) as run:
-        tracking.log_params(run, {**candidate.model_dump(mode="json"), **settings.of_the_run(), "rows": trained.rows})
-        tracking.log_dataset(
-            train,
-            source=layout.splits / "texts.parquet",
-            name="+".join(sorted(train["source"].unique())),
-            fingerprint=fingerprint,
-            context="training",
-        )
-        tracking.log_curves(run, trained.history)
-        tracking.log_metrics(
-            run, {"val_macro_recall": trained.best_macro_recall, "train_seconds": trained.seconds, "epochs": trained.epochs}
-        )
+    def __init__(self, layout: Layout, candidate: Candidate, dagster_run: str) -> None:
+        self.layout, self.candidate, self.dagster_run = layout, candidate, dagster_run
+
+    @contextmanager
+    def _run(self) -> "Iterator[tuple[Tracking, str]]":
+        tracking = open_tracking(self.layout)
+        parent = parent_of(self.layout, tracking, self.dagster_run, "training")
+        with tracking.nested_run(parent, self.candidate.name) as run:
+            yield tracking, run
+
+    @contextmanager
+    def recorded(self, train: "pd.DataFrame", val: "pd.DataFrame") -> "Iterator[None]":
+        """Entered with the rows that are used, once the base model is there."""
+        with self._run() as (tracking, run):
+            log_candidate(self.layout, tracking, run, self.candidate, rows=len(train), state="trained")
+            for frame, context in ((train, "training"), (val, "validation")):
+                name = "+".join(sorted(frame["source"].unique()))
+                tracking.log_dataset(run, frame, source=self.layout.splits / "texts.parquet", name=name, context=context)
+            yield
+
+    def finish(self, trained: "TrainedCandidate") -> None:
+        """Log what came out; a model that is used as published was not recorded before."""
+        report("logging to MLflow")
+        with self._run() as (tracking, run):
+            if self.candidate.kind == "as_is":
+                log_candidate(self.layout, tracking, run, self.candidate, rows=None, state="as published")
+            log_training(tracking, run, trained)
 
 
 def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:

@@ -45,7 +45,11 @@ class Place:
 
         with dg.DagsterInstance.ephemeral() as instance:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-            return build_defs().resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+            definition = build_defs().resolve_job_def(job)
+            result = definition.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+        for event in result.filter_events(lambda event: event.is_step_failure):
+            print(event.step_failure_data.error)  # pytest shows it beside a test that did not expect it
+        return result
 
 
 @pytest.fixture

@@ -3,56 +3,98 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
+import pytest
+
+from orchestration import keys
 from orchestration.definitions import defs
+from orchestration.jobs import TARGETS
+
+ROOT = Path(__file__).parents[2]
+GRAPH = defs.resolve_asset_graph()
+ASSETS = sorted(GRAPH.get_all_asset_keys(), key=lambda key: key.path)
+REPOSITORY = defs.get_repository_def()
 
 
-def test_names_say_group_thing_and_what_it_is():
-    names = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
-    assert len(names) >= 20
-    wrong = [
-        name for name in names if not re.fullmatch(r"(raw|core|model|report|registry|service|lake)_[a-z0-9_]+__[a-z]+", name)
-    ]
+def test_asset_keys_are_a_folder_and_a_thing():
+    assert len(ASSETS) >= 20
+    folders = {"data", "training", "evaluation", "serving", "lakehouse"}
+    wrong = [key for key in ASSETS if key.path[0] not in folders or not 2 <= len(key.path) <= 3]
+    wrong += [key for key in ASSETS if not all(re.fullmatch(r"[a-z0-9_]+", part) for part in key.path)]
     assert not wrong
 
 
-def test_every_raw_set_and_the_splits_have_a_blocking_check():
-    graph = defs.resolve_asset_graph()
-    checked = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
-    raw = {key.to_user_string() for key in graph.get_all_asset_keys() if key.to_user_string().startswith("raw_")}
-    assert raw | {"core_sentiment__splits", "model_sentiment__bundle"} <= checked
+@pytest.mark.parametrize("key", ASSETS, ids=dg.AssetKey.to_user_string)
+def test_assets_say_who_owns_them_what_they_are_and_where_their_code_is(key):
+    spec = GRAPH.get(key)
+    assert list(spec.owners) == ["team:ml-platform"]
+    assert spec.kinds and spec.group_name != "default"
+    assert re.match(r"[A-Z].{20,}\.", spec.description or ""), spec.description
+    [reference] = spec.metadata["dagster/code_references"].code_references
+    assert Path(reference.file_path).is_relative_to(ROOT / "orchestration" / "assets")
 
 
-def test_jobs_schedules_and_sensors_are_there():
-    repository = defs.get_repository_def()
-    jobs = {"train_and_deploy", "retrain", "lakehouse", "lakehouse_reports", "lakehouse_maintenance"}
-    assert jobs <= set(repository.job_names)
-    assert {schedule.name: schedule.default_status.value for schedule in repository.schedule_defs} == dict.fromkeys(
+@pytest.mark.parametrize("key", ASSETS, ids=dg.AssetKey.to_user_string)
+def test_tables_say_their_columns(key):
+    is_table = key.path[0] == "data" or key.path[-1] in {"bronze", "silver", "gold"}
+    columns = GRAPH.get(key).metadata.get("dagster/column_schema")
+    assert (columns is not None) == is_table
+    if key == keys.table("gold"):
+        assert {column.name: column.type for column in columns.columns}["mentions"] == "ARRAY<STRING>"
+
+
+def test_jobs_schedules_sensors_and_checks_are_described_and_automation_says_that_it_is_off():
+    assert {target.job for target in TARGETS.values()} <= set(REPOSITORY.job_names)
+    jobs = [REPOSITORY.get_job(name) for name in REPOSITORY.job_names if not name.startswith("__")]
+    for described in [*jobs, *REPOSITORY.schedule_defs, *REPOSITORY.sensor_defs]:
+        assert described.description, described.name
+    for schedule in REPOSITORY.schedule_defs:
+        assert f"`groundswell automation on {schedule.name}`" in (schedule.description or "")
+    for check in GRAPH.asset_check_keys:
+        assert GRAPH.get(check).description, check
+    assert not [name for name in REPOSITORY.job_names if name.startswith("command_")]
+
+
+def test_every_dataset_has_a_suite_and_what_decides_about_training_and_serving_blocks():
+    checked = {check.asset_key: check for check in GRAPH.asset_check_keys if check.name == "raw_suite"}
+    assert set(checked) == {key for key in ASSETS if key.path[-1] == "validated"}
+    blocking = {check.asset_key for check in GRAPH.asset_check_keys if GRAPH.get(check).blocking}
+    assert {keys.SPLITS, keys.BUNDLE, keys.table("silver"), keys.table("gold")} <= blocking
+
+
+def test_schedules_and_sensors_are_there_and_off():
+    assert {schedule.name: schedule.default_status.value for schedule in REPOSITORY.schedule_defs} == dict.fromkeys(
         ("weekly_retraining", "daily_quality", "hourly_lakehouse", "daily_lakehouse_reports", "weekly_lakehouse_maintenance"),
         "STOPPED",
     )
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_labels", "production_quality", "run_failed"}
+    assert {sensor.name: sensor.default_status.value for sensor in REPOSITORY.sensor_defs} == dict.fromkeys(
+        ("new_labels", "production_quality", "run_failed"), "STOPPED"
+    )
+
+
+def test_steps_that_fill_every_core_share_a_pool():
+    pools = {key.to_user_string(): GRAPH.get(key).pools for key in ASSETS}
+    assert {name for name, found in pools.items() if "cpu" in found} >= {
+        "training/minilm/checkpoint", "evaluation/leaderboard", "training/bundle"
+    }  # fmt: skip
+    assert {name for name, found in pools.items() if "spark" in found} >= {"lakehouse/bronze", "lakehouse/maintenance"}
 
 
 def test_the_lakehouse_has_its_tables_reports_and_checks():
-    graph = defs.resolve_asset_graph()
-    lake = {key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).group_name == "lakehouse"}
-    assert lake == {
-        "lake_bronze__records", "lake_silver__messages", "lake_gold__predictions", "lake_tables__maintenance",
-        "report_lake__quality", "report_lake__reconciliation",
-    }  # fmt: skip
+    lake = {key.to_user_string() for key in ASSETS if GRAPH.get(key).group_name == "lakehouse"}
+    assert lake == {f"lakehouse/{name}" for name in ("bronze", "silver", "gold", "maintenance", "quality", "reconciliation")}
     checks = {
-        (key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys if key.asset_key.to_user_string() in lake
+        (key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys if key.asset_key.to_user_string() in lake
     }
     assert checks == {
-        ("lake_silver__messages", "every_record_is_accounted_for"), ("lake_gold__predictions", "every_message_is_judged"),
-        ("lake_silver__messages", "sample_suite"), ("lake_gold__predictions", "sample_suite"),
-        ("lake_bronze__records", "is_fresh"), ("lake_silver__messages", "is_fresh"), ("lake_gold__predictions", "is_fresh"),
+        ("lakehouse/silver", "every_record_is_accounted_for"), ("lakehouse/gold", "every_message_is_classified"),
+        ("lakehouse/silver", "sample_suite"), ("lakehouse/gold", "sample_suite"),
+        ("lakehouse/bronze", "is_fresh"), ("lakehouse/silver", "is_fresh"), ("lakehouse/gold", "is_fresh"),
     }  # fmt: skip
 
 
 def test_loading_the_graph_loads_nothing_that_its_steps_load():
     heavy = ("pyspark", "deltalake", "duckdb", "mlflow", "great_expectations", "torch", "chdb", "matplotlib")
     code = f"import sys, orchestration.definitions; print([m for m in {heavy} if m in sys.modules])"
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -16,7 +16,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from data.errors import SettingsError
 from data.expectations import validate_messages
 from data.labels import LABELS
-from orchestration.assets.lakehouse import TABLES, lakehouse_assets
+from orchestration import keys
+from orchestration.assets.lakehouse import LAYERS, lakehouse_assets
 from orchestration.build import build_defs
 from orchestration.layout import Layout
 from orchestration.raw_tweets import write_raw_tweets
@@ -60,7 +61,7 @@ def run(job, **config):
 def run_checks():
     """What the checks of the three tables say, without filling them."""
     assets, checks = lakehouse_assets()
-    job = dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(*TABLES.values()))
+    job = dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(*map(keys.table, LAYERS)))
     defs = dg.Definitions(
         assets=assets, asset_checks=checks, jobs=[job], resources={"workplace": Workplace()}, executor=dg.in_process_executor
     )
@@ -148,22 +149,22 @@ def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_p
     assert result.success
     found = made(result)
     rows = {name: facts["rows"] for name, facts in found.items()}
-    assert rows == {TABLES["bronze"]: 300, TABLES["silver"]: expected.silver, TABLES["gold"]: expected.silver}
-    for layer, name in TABLES.items():
+    assert rows == {"lakehouse/bronze": 300, "lakehouse/silver": expected.silver, "lakehouse/gold": expected.silver}
+    for layer, name in ((layer, keys.table(layer).to_user_string()) for layer in LAYERS):
         assert found[name]["delta_version"] == DeltaTable(f"{root}/{layer}").version() and found[name]["files"] >= 1
     newest = max(at for _, _, at in expected.truth.values()).timestamp()
-    assert found[TABLES["gold"]]["newest"] == pytest.approx(newest, abs=0.001)  # Delta's statistics are in milliseconds
+    assert found["lakehouse/gold"]["newest"] == pytest.approx(newest, abs=0.001)  # Delta's statistics are in milliseconds
     checks = said(result)
     assert {name for name, check in checks.items() if not check.passed} == set() and len(checks) == 7
-    assert checks[TABLES["silver"], "every_record_is_accounted_for"].metadata["reasons"].value == expected.rejected
+    assert checks["lakehouse/silver", "every_record_is_accounted_for"].metadata["reasons"].value == expected.rejected
 
-    quality = made(run("lakehouse_reports"))["report_lake__quality"]
+    quality = made(run("lakehouse_reports"))["lakehouse/quality"]
     assert (quality["rows"], quality["model_version"], quality["accuracy"]) == (expected.silver, bundle.manifest.version, 1)
 
     DeltaTable(f"{root}/silver").delete(f"id = '{next(iter(expected.truth))}'")
     checks = run_checks()
     red = {name for name, check in checks.items() if not check.passed}
-    assert red == {(TABLES["silver"], "every_record_is_accounted_for"), (TABLES["gold"], "every_message_is_judged")}
+    assert red == {("lakehouse/silver", "every_record_is_accounted_for"), ("lakehouse/gold", "every_message_is_classified")}
     assert [checks[name].severity for name in red] == [dg.AssetCheckSeverity.ERROR] * 2
     assert sorted(checks[name].metadata["missing"].value for name in red) == [-1, 1]
 
@@ -181,7 +182,7 @@ def test_what_housekeeping_did_is_shown(monkeypatch, root):
     # The housekeeping itself is tested where it is written; it takes Spark half a minute.
     monkeypatch.setattr("orchestration.steps.lakehouse.lakehouse", lambda **given: nullcontext(Mock(root=given["root"])))
     monkeypatch.setattr("serving.lakehouse.maintain.maintain", lambda spark, where, settings: kept if where == str(root) else [])
-    tidy = made(run("lakehouse_maintenance"))["lake_tables__maintenance"]
+    tidy = made(run("lakehouse_maintenance"))["lakehouse/maintenance"]
     assert (tidy["files_before"], tidy["files_after"], tidy["forgotten"]) == (12, 3, 7)
     assert [row.data for row in tidy["tables"].records][1] == {
         "table": "gold", "files_before": 3, "files_after": 2, "MiB": 0.5, "forgotten": 0,
@@ -199,11 +200,11 @@ def test_counts_that_do_not_add_up_are_told(root):
     assert all(not check.blocking for (_, name), check in checks.items() if name != "sample_suite")
 
     write_deltalake(f"{root}/gold", rows_as(GOLD, rows[:-3]), mode="overwrite", partition_by=["event_date"])
-    judged = run_checks()[TABLES["gold"], "every_message_is_judged"]
+    judged = run_checks()["lakehouse/gold", "every_message_is_classified"]
     assert not judged.passed and judged.metadata["missing"].value == 3
     bronze = DeltaTable(f"{root}/bronze")
     gone = bronze.delete()["num_deleted_rows"]
-    counted = (TABLES["silver"], "every_record_is_accounted_for")
+    counted = ("lakehouse/silver", "every_record_is_accounted_for")
     assert not run_checks()[counted].passed
     forgotten = CommitProperties(app_transactions=[Transaction(FORGOTTEN, gone)])
     write_deltalake(bronze, bronze.to_pyarrow_table(), mode="append", commit_properties=forgotten)
@@ -220,7 +221,7 @@ def test_housekeeping_makes_no_table_fresh(monkeypatch, layout, root):
     assert history[0]["operation"] == "OPTIMIZE"
     assert rows_came_at(layout, "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
     monkeypatch.setattr("orchestration.assets.lakehouse.FRESH_WITHIN", timedelta(0))
-    stale = run_checks()[TABLES["gold"], "is_fresh"]
+    stale = run_checks()["lakehouse/gold", "is_fresh"]
     assert not stale.passed and stale.severity == dg.AssetCheckSeverity.WARN
 
 
@@ -278,7 +279,7 @@ def test_the_newest_rows_are_looked_at_first(layout, root):
     assert all(set(found[:10]) == {f"m{200 + n:04}" for n in range(10)} and len(set(found)) == 15 for found in ids)
     write_deltalake(f"{root}/gold", rows_as(GOLD, [message(999, confidence=7.0)]), mode="append", partition_by=["event_date"])
     checks = run_checks()
-    assert checks[TABLES["silver"], "sample_suite"].passed and not checks[TABLES["gold"], "sample_suite"].passed
+    assert checks["lakehouse/silver", "sample_suite"].passed and not checks["lakehouse/gold", "sample_suite"].passed
 
 
 # Quality.
@@ -304,7 +305,7 @@ def test_a_labelled_stream_is_measured_in_a_run_that_names_what_it_read(layout, 
     rows[0] |= {"model_version": "v2", "answers": rows[0]["answers"] | {"v2": answer("negative", at=NOW)}}  # judged anew, later
     write_tables(root, [])
     write_tables(root, rows)
-    facts = made(run("lakehouse_reports"))["report_lake__quality"]
+    facts = made(run("lakehouse_reports"))["lakehouse/quality"]
     tracking, (logged,) = mlflow_runs(layout)
     assert logged.info.run_id == facts["mlflow_run"] and logged.info.status == "FINISHED"
     found = logged.data.metrics
@@ -323,7 +324,7 @@ def test_a_labelled_stream_is_measured_in_a_run_that_names_what_it_read(layout, 
 
     # The version that the run names still gives its numbers when the table has gone on.
     write_tables(root, [message(30 + n, "neutral", true_label="positive") for n in range(10)], mode="append")
-    again = made(run("lakehouse_reports"))["report_lake__quality"]
+    again = made(run("lakehouse_reports"))["lakehouse/quality"]
     assert (again["accuracy"], int(again["delta.gold.version"])) == (pytest.approx(0.4), versions["gold"] + 1)
     as_then = DeltaTable(f"{root}/gold", version=versions["gold"]).to_pyarrow_table(columns=["label", "true_label"]).to_pandas()
     as_then = as_then.dropna()
@@ -333,7 +334,7 @@ def test_a_labelled_stream_is_measured_in_a_run_that_names_what_it_read(layout, 
 def test_a_label_chosen_before_rounding_wins_the_tie(layout, root):
     tie = {"label": "positive", "confidence": 0.4, "negative": 0.4, "neutral": 0.2, "positive": 0.4}
     write_tables(root, [message(n, true_label="positive", **tie) for n in range(5)])
-    assert made(run("lakehouse_reports"))["report_lake__quality"]["accuracy"] == 1
+    assert made(run("lakehouse_reports"))["lakehouse/quality"]["accuracy"] == 1
 
 
 # The two lists.
@@ -436,7 +437,7 @@ def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
     with hold(layout.var) as client:
         offsets = {0: (min(row["offset"] for row in stream), max(row["offset"] for row in stream))}
         write_block(client, "t", [json.dumps(row, default=datetime.isoformat).encode() for row in stream], offsets)
-    facts = made(run("lakehouse_reports"))["report_lake__reconciliation"]
+    facts = made(run("lakehouse_reports"))["lakehouse/reconciliation"]
     assert {kind: facts[kind] for kind in KINDS if facts[kind]} == {
         "agree": 37, "label": 1, "text": 1, "only in the stream": 1, "only in Gold": 2,
     }  # fmt: skip
@@ -447,7 +448,7 @@ def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
     }  # fmt: skip
     # Another range, in which the younger one lies too.
     asked = {"since": (NOW - timedelta(minutes=10)).isoformat(), "until": NOW.isoformat()}
-    facts = made(run("lakehouse_reports", ops={"report_lake__reconciliation": {"config": asked}}))["report_lake__reconciliation"]
+    facts = made(run("lakehouse_reports", ops={"lakehouse__reconciliation": {"config": asked}}))["lakehouse/reconciliation"]
     assert (facts["only in the stream"], facts["differences"]) == (1, 1)
 
 

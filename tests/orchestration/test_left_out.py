@@ -113,7 +113,7 @@ def test_a_damaged_dataset_that_the_settings_name_or_rank_by_stops_the_run(place
         with monkeypatch.context() as patch:
             patch.setenv(f"GROUNDSWELL_{name}", value)
             assert is_required(load_catalog()["other"])
-            result = place.run("command_data")
+            result = place.run("prepare_data")
             assert not result.success and not place.layout.splits.exists()
 
 
@@ -163,7 +163,7 @@ def test_dagster_shows_what_is_left_out_as_a_check_that_warns_and_goes_on(place)
     place.catalog(other=OTHER, feedback=FEEDBACK)
     duplicate_ids(write_set(place.root / "texts", rows(40), "other"))
     correct(place, ("a flight of its own", "negative", "ann"))
-    result = place.run("command_data")
+    result = place.run("prepare_data")
     assert result.success
     checks = {check.asset_key.to_user_string(): check for check in result.get_asset_check_evaluations()}
     assert checks["raw_mine__texts"].passed
@@ -198,7 +198,7 @@ def test_datasets_that_are_for_evaluation_only_stop_the_run_before_a_candidate_i
     with pytest.raises(SourceUnavailable, match="nothing to train on") as caught:
         used(place)
     assert says in str(caught.value) and "`train: true` for mine" in caught.value.remedy
-    result = place.run("command_train")
+    result = place.run("train_candidates")
     trained = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
     assert not result.success and "model_minilm__checkpoint" not in trained
 

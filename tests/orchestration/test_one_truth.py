@@ -63,7 +63,7 @@ def test_every_page_describes_the_bundle_that_is_served_also_after_a_repeated_ru
 
 def test_rows_that_the_settings_leave_out_are_not_claimed(place, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_TRAINING__MAX_TRAIN_ROWS", "150")
-    assert place.run("command_export").success
+    assert place.run("export_winner").success
     folder = next(place.layout.bundles.iterdir())
     training = read_json(folder / "bundle.json")["training"]
     assert training["rows"] <= 150 < training["rows_available"]

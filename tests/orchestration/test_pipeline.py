@@ -1,5 +1,6 @@
 """The whole job through Dagster on a small set: what is deployed, what is refused, what stops."""
 
+import dagster as dg
 import httpx
 import pytest
 
@@ -31,11 +32,11 @@ def answering(place):
 
 
 def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled_back(place, monkeypatch):
-    before = place.run("command_quality")
-    assert before.success and "report_production__quality" not in materialised(before), "there is nothing to measure yet"
+    before = place.run("measure_production")
+    assert before.success and "evaluation/production_quality" not in materialised(before), "there is nothing to measure yet"
     first = place.run(TRAIN_AND_DEPLOY)
     assert first.success
-    assert {"raw_mine__texts", "report_benchmark__leaderboard", "service_sentiment__deployment"} <= materialised(first)
+    assert {"data/mine/validated", "evaluation/leaderboard", "serving/deployment"} <= materialised(first)
     assert all(check.passed for check in first.get_asset_check_evaluations())
     version, labels = answering(place)
     assert labels == ["positive", "negative"]
@@ -43,12 +44,12 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
-    assert "report_production__quality" not in materialised(place.run("command_quality")), "nothing has been labeled since"
+    assert "evaluation/production_quality" not in materialised(place.run("measure_production")), "nothing has been labeled since"
     monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_QUALITY_ROWS", "30")
     for number in range(30):
         label = LABELS[number % 3]
         feedback_of(place.layout.var).add(Verdict(text_of(label, 500 + number), label, "ann"))
-    assert "report_production__quality" in materialised(place.run("command_quality"))
+    assert "evaluation/production_quality" in materialised(place.run("measure_production"))
     measured = read_json(place.layout.quality)
     assert measured["version"] == version and measured["rows"] == 30 and measured["macro_recall"]["value"] > 0.9
 
@@ -56,7 +57,7 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
     worse = place.run(TRAIN_AND_DEPLOY)
     assert worse.success, "trained, not better, not promoted: a normal end"
-    assert "registry_sentiment__version" not in materialised(worse)
+    assert "training/registered_version" not in materialised(worse)
     gate = next(check for check in worse.get_asset_check_evaluations() if check.check_name == "gate")
     assert not gate.passed
     refused = {reason["rule"]: reason["text"] for reason in read_verdict(place.layout)["reasons"] if not reason["passed"]}
@@ -83,24 +84,24 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
 )
 def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectation, place):
     place.write([spoil(row) for row in rows(40)])  # from 100 rows on the balance of classes can fail
-    result = place.run("command_train")
+    result = place.run("train_candidates")
     assert not result.success
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    assert red and red[0].blocking
+    assert red and red[0].severity == dg.AssetCheckSeverity.ERROR
     failures = [row.data for row in red[0].metadata["failures"].records]
     assert any(expectation in failure["expectation"] for failure in failures), failures
-    assert "model_minilm__checkpoint" not in materialised(result)
+    assert "training/minilm/checkpoint" not in materialised(result)
     assert not place.layout.candidates.exists()
 
 
 def test_a_label_corrected_on_the_service_is_trained_on_and_stops_nothing(place):
     place.catalog(feedback={"domain": "support", "licence": "ours", "feedback": True, "train": True})
-    assert place.run("command_train").success
+    assert place.run("train_candidates").success
     assert trained_rows(place) == 210
     with serving(tiny_bundle(place.root / "bundle"), place.root) as (client, _):
         correction = {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"}
         assert client.post("/v1/feedback", json=correction).status_code == 201
-    for job in ("command_data", "command_train"):
+    for job in ("prepare_data", "train_candidates"):
         assert place.run(job).success, job
     assert trained_rows(place) == 211
     assert read_splits(place.layout).rows["feedback/train"] == 1

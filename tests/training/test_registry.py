@@ -24,7 +24,7 @@ def registry(var):
 
 def staged(registry, strength):
     bundle = tiny_bundle(registry.var / "bundles" / f"s{strength}", strength=strength)
-    version = registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "passed"})
+    version = registry.register(bundle, parent_run=lambda: registry.tracking.parent_run("run"), tags={"gate": "passed"})
     registry.move("staging", version, str(bundle.directory.relative_to(registry.var)), reason="passed the gate", gate="passed")
     return bundle, version
 
@@ -56,14 +56,20 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     import pandas as pd
 
     bundle, version = staged(registry, 2.0)
-    assert registry.register(bundle, parent_run=registry.tracking.parent_run("run"), tags={"gate": "refused"}) == version
+    assert registry.register(bundle, parent_run=lambda: registry.tracking.parent_run("run"), tags={"gate": "refused"}) == version
     found = registry.client.get_model_version(MODEL_NAME, version)
     assert found.tags["gate"] == "refused" and found.tags["fingerprint"] == bundle.fingerprint
     assert found.description.startswith("# tiny")
     model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
-    assert model.metadata.signature is not None
+    assert model.metadata.signature is not None and model.input_example is not None
     answers = model.predict(pd.DataFrame({"text": ["a great film", "an awful soup"]}))
     assert answers["label"].tolist() == ["positive", "negative"]
+    # As the description of the model and docs/runs.md say.
+    registry.move("production", version, "bundles/s2.0", reason="a test")
+    served = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@production")
+    assert served.predict([{"text": "a great film"}])["label"].tolist() == ["positive"]
+    described = registry.client.get_registered_model(MODEL_NAME)
+    assert "models:/sentiment@production" in described.description and described.tags["task"] == "text-classification"
 
 
 def test_a_crash_between_ledger_and_mlflow_is_mended(registry, monkeypatch):
@@ -128,6 +134,6 @@ def test_parent_and_nested_runs(registry):
         tracking.log_curves(run, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "eval_loss": 1.5}])
     data = registry.client.get_run(run).data
     assert data.params["learning_rate"] == "0.1"
-    assert data.metrics == {"macro_recall": 0.7, "loss": 1.0, "eval_loss": 1.5}
+    assert data.metrics == {"macro_recall": 0.7, "training/loss": 1.0, "validation/loss": 1.5}
     assert data.tags["mlflow.parentRunId"] == parent
-    assert len(registry.client.get_metric_history(run, "loss")) == 2
+    assert len(registry.client.get_metric_history(run, "training/loss")) == 2

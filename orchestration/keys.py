@@ -1,0 +1,35 @@
+"""The key of every asset: the folder whose code makes it, then the thing. The only module that spells them."""
+
+from dagster import AssetKey
+
+ORIGIN = AssetKey(["data", "origin"])
+SPLITS = AssetKey(["data", "splits"])
+LEADERBOARD = AssetKey(["evaluation", "leaderboard"])
+BUNDLE = AssetKey(["training", "bundle"])
+GATE = AssetKey(["evaluation", "gate"])
+REGISTERED = AssetKey(["training", "registered_version"])
+BENTO = AssetKey(["serving", "bento"])
+DEPLOYMENT = AssetKey(["serving", "deployment"])
+QUALITY = AssetKey(["evaluation", "production_quality"])
+LAKEHOUSE_MAINTENANCE = AssetKey(["lakehouse", "maintenance"])
+LAKEHOUSE_QUALITY = AssetKey(["lakehouse", "quality"])
+RECONCILIATION = AssetKey(["lakehouse", "reconciliation"])
+
+
+def dataset(name: str) -> AssetKey:
+    """The validated rows of a dataset of configs/datasets.yaml."""
+    return AssetKey(["data", _part(name), "validated"])
+
+
+def checkpoint(name: str) -> AssetKey:
+    """The checkpoint of a candidate of configs/candidates.yaml."""
+    return AssetKey(["training", _part(name), "checkpoint"])
+
+
+def table(layer: str) -> AssetKey:
+    """A table of the lakehouse: bronze, silver or gold."""
+    return AssetKey(["lakehouse", layer])
+
+
+def _part(name: str) -> str:
+    return name.replace("-", "_")  # step names, which Dagster makes of keys, may hold no hyphen

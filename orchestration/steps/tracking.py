@@ -1,0 +1,145 @@
+"""What is written to MLflow about a benchmark: a parent run, a nested run for each candidate and for the exported bundle."""
+
+import platform
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts import read_json, write_json
+from orchestration.layout import Layout
+from orchestration.steps.data import read_splits, training_sets
+from serving.processes import mark_lives, process_mark
+from training.candidates import Candidate
+from training.settings import TrainingSettings
+from training.tracking import PROCESS_TAG, Tracking
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.finetune import TrainedCandidate
+    from training.tracking import Ended
+
+_QUALITY = ("macro_recall", "accuracy", "macro_f1", "ece", "recall_negative", "recall_neutral", "recall_positive")
+
+
+_begun: dict[str, str] = {}
+"""Parent runs that this process works on, by Dagster run."""
+
+
+def open_tracking(layout: Layout) -> Tracking:
+    """The MLflow store; runs whose process was killed are ended as FAILED first."""
+    tracking = Tracking(layout.var)
+    here = platform.node()
+
+    def is_left(process: str | None) -> bool:
+        machine, _, mark = (process or "").rpartition(" ")
+        return process is None or (machine == here and not mark_lives(mark))
+
+    tracking.end_left_behind(is_left)
+    return tracking
+
+
+def parent_of(layout: Layout, tracking: Tracking, dagster_run: str, what: str) -> str:
+    """The parent run of a Dagster run, made when there is none: "training 2026-11-28 04:26, 123,232 rows"."""
+    name = f"{what} {datetime.now(UTC):%Y-%m-%d %H:%M}, {sum(read_splits(layout).rows.values()):,} rows"
+    tags = {"dagster.run_id": dagster_run, PROCESS_TAG: f"{platform.node()} {process_mark()}"}
+    known = tracking.find_parent(dagster_run)
+    if known and what == "benchmark":  # the training of the same Dagster run made it
+        tracking.client.update_run(known, name=name)
+    _begun[dagster_run] = known or tracking.parent_run(dagster_run, name, tags)
+    return _begun[dagster_run]
+
+
+def logged_benchmark(layout: Layout) -> dict[str, str]:
+    """`board` and `parent` of the benchmark that was logged last: which leaderboard, and its parent run; empty: none was."""
+    try:
+        return read_json(_logged_file(layout))
+    except OSError:
+        return {}
+
+
+def mark_logged(layout: Layout, board: str, parent: str) -> None:
+    """Remember that a leaderboard is in MLflow, and under which parent run."""
+    write_json(_logged_file(layout), {"board": board, "parent": parent})
+
+
+def benchmark_parent(layout: Layout, tracking: Tracking, dagster_run: str) -> str:
+    """The parent run of the benchmark that was logged last; of a store that has none, one of this Dagster run."""
+    known = logged_benchmark(layout).get("parent")
+    if known and tracking.has_run(known):
+        return known
+    return parent_of(layout, tracking, dagster_run, "release")
+
+
+def _logged_file(layout: Layout) -> Path:
+    return layout.var / "mlflow" / "benchmark.json"
+
+
+def end_parent(layout: Layout, dagster_run: str, status: "Ended") -> None:
+    """End the parent run that this process began for a Dagster run, if it has not ended yet."""
+    if parent := _begun.pop(dagster_run, None):
+        Tracking(layout.var).end(parent, status)
+
+
+def log_candidate(layout: Layout, tracking: Tracking, run: str, candidate: Candidate, *, rows: int | None, state: str) -> None:
+    """What a candidate's run depends on: every parameter, the data, and how its checkpoint came about."""
+    settings = TrainingSettings.load()
+    given = {**candidate.model_dump(mode="json"), **settings.of_the_run()}
+    if candidate.exportable:
+        given["epochs"] = settings.epochs or candidate.epochs
+    fingerprint, datasets = read_splits(layout).fingerprint, ", ".join(training_sets())
+    tracking.log_params(run, {**given, "rows_used": rows, "data_fingerprint": fingerprint, "datasets": datasets})
+    tracking.client.set_tag(run, "groundswell.state", state)
+
+
+def log_training(tracking: Tracking, run: str, trained: "TrainedCandidate") -> None:
+    """Curves and the end of a training."""
+    tracking.log_curves(run, trained.history)
+    numbers = {
+        "val_macro_recall": trained.best_macro_recall,
+        "cost/train_seconds": trained.seconds,
+        "epochs_done": trained.epochs,
+    }
+    tracking.log_metrics(run, numbers)
+
+
+def row_metrics(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a leaderboard row as metrics: quality and CPU cost by their own names, the rest of the cost as `cost/…`."""
+    found = {name: float(row[name]["value"]) for name in _QUALITY if name in row and row[name]["value"] is not None}
+    for name, value in (row["cost"] or {}).items():
+        number = value["value"] if isinstance(value, dict) else value
+        if isinstance(number, int | float) and name not in {"rounds", "bulk_texts", "single_texts"}:
+            found["cpu_us_per_text" if name == "cpu_us_per_text" else f"cost/{name}"] = float(number)
+    return found
+
+
+def log_row(tracking: Tracking, run: str, row: dict[str, Any], *, model_id: str | None = None) -> None:
+    """A leaderboard row: its metrics, and its slices and behavioral tests as tables."""
+    tracking.log_metrics(run, row_metrics(row), model_id=model_id)
+    slices = {
+        "slice": [part["slice"] for part in row["slices"]],
+        "rows": [part["n"] for part in row["slices"]],
+        **{
+            name: [part["metrics"].get(name, {}).get("value") for part in row["slices"]]
+            for name in ("macro_recall", "accuracy", "macro_f1")
+        },
+    }
+    tracking.client.log_table(run, slices, "slices.json")
+
+
+def log_pictures(tracking: Tracking, run: str, name: str, labels: "np.ndarray", proba: "np.ndarray") -> None:
+    """Confusion and reliability of one candidate on the test rows."""
+    from evaluation.plots import plot_confusion, plot_reliability
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        confusion = plot_confusion(labels, {name: proba}, place / "confusion.png")
+        reliability = plot_reliability(labels, {name: proba}, place / "reliability.png")
+        tracking.log_pictures(run, {"confusion": confusion, "reliability": reliability})
+
+
+def log_test_rows(layout: Layout, tracking: Tracking, run: str, frame: Any) -> None:
+    """The rows that numbers without a prefix are about."""
+    name = "+".join(sorted(frame["source"].unique()))
+    tracking.log_dataset(run, frame, source=layout.splits / "texts.parquet", name=name, context="test")

@@ -1,0 +1,54 @@
+"""Which requests a browser may send to a service on this machine: a page of another site reaches it as easily as its user does.
+
+Two ways are closed. A page sends a request to http://127.0.0.1: its browser says so in `Origin` and `Sec-Fetch-Site`. Or the
+page's own name is made to lead to this machine (DNS rebinding), so that the browser takes the service for a part of the page:
+then `Host` is that name. Programs send none of these headers, and name an address or localhost.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
+_OWN_PAGES = {b"same-origin", b"none"}
+"""Of `Sec-Fetch-Site`; `none`: a person typed the address."""
+
+
+def refusal(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> str | None:
+    """Say why a request or WebSocket is refused; None: it may pass.
+
+    Args:
+        scope: The ASGI scope of the connection, `http` or `websocket`.
+        hosts: Names under which the service is reached, besides localhost and IP addresses.
+    """
+    named = [value for name, value in scope["headers"] if name == b"host"]
+    headers = dict(scope["headers"])
+    host = named[0].decode("latin-1") if named else ""
+    if len(named) > 1 or (host and not _is_ours(host, hosts)):
+        return f"Host {host[:100]!r} is not allowed; use the service's address or localhost."
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site is not None and site not in _OWN_PAGES and not _follows_a_link(scope, headers):
+        return "Pages of other sites may not send requests to this service."
+    if origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower():
+        return "Pages of other sites may not send requests to this service."
+    return None
+
+
+def _is_ours(host: str, hosts: Collection[str]) -> bool:
+    found = _HOST.fullmatch(host)
+    name = (found["address"] or found["name"]).lower().removesuffix(".") if found else ""
+    if name == "localhost" or name in {known.lower() for known in hosts}:
+        return True
+    try:
+        ipaddress.ip_address(name)  # no name was looked up, so none was made to lead here
+    except ValueError:
+        return False
+    return True
+
+
+def _follows_a_link(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a person follows a link to a page here: the site with the link sees nothing of the answer."""
+    navigates = headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
+    return scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and navigates
