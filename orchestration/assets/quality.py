@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration import keys
-from orchestration.assets.stepping import CPU_POOL, OWNERS, step
+from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.progress import note
 from orchestration.resources import Workplace
 from orchestration.steps.quality import measure_production
@@ -22,7 +22,6 @@ _STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_wind
     owners=OWNERS,
     tags={"model": "sentiment"},
     deps=[keys.SPLITS],
-    pool=CPU_POOL,
     freshness_policy=_STALE,
     output_required=False,
     description=(
@@ -32,7 +31,7 @@ _STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_wind
 )
 def production_quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
     """Measure, or say why there is nothing to measure."""
-    with step(context, "Measure the production model"):
+    with step(context, "Measure the production model"), every_core(workplace.layout()):
         found = measure_production(workplace.layout())
         if isinstance(found, str):
             note(found)
