@@ -99,7 +99,7 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Style, types, and the order
 
 .PHONY: test-fast
 test-fast: setup ## Tests without servers or training, under three minutes
-	@$(BIN)/python -m pytest -m "not integration and not lakehouse" -n 2
+	@$(BIN)/python -m pytest -m "not integration and not lakehouse and not soak" -n 2
 
 lacking = $$(command -v $(1) >/dev/null || echo $(2))
 
@@ -111,15 +111,15 @@ system:
 
 .PHONY: test
 test: system check dashboard ## Everything: style, types, fast tests, real components
-	@$(BIN)/python -m pytest -m "not lakehouse" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not lakehouse and not soak" -n 2 --dist loadfile --durations=30
 
 .PHONY: test-lakehouse
 test-lakehouse: system setup ## More of Spark than `make test` has time for: a cluster, the page's commands, the benchmark made small
 	@$(BIN)/python -m pytest -m lakehouse
 
 .PHONY: soak
-soak: setup ## The API at twice its capacity for a minute; then the stream, with something killed at random fifty times
-	@SOAK_S=60 $(BIN)/python -m pytest tests/serving/test_abuse.py -k twice -s
+soak: setup ## Bounds on time and memory; the API at twice its capacity for a minute; the stream with fifty random kills
+	@SOAK_S=60 $(BIN)/python -m pytest -m soak -s
 	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
 
 .PHONY: bench

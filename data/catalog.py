@@ -11,7 +11,7 @@ from data.settings import nearest, project_root, read_yaml
 
 
 class HubMapping(BaseModel):
-    """Where a set lies on the Hugging Face hub."""
+    """Where a dataset is on the Hugging Face hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +22,10 @@ class HubMapping(BaseModel):
     label: str = "label"
     splits: dict[str, str] = {"train": "train", "validation": "val", "test": "test"}
     """Their split to ours; a split that is not named is not read."""
+    files: dict[str, str] | None = None
+    """Their split to the only file that is fetched of it; none: every file of the repository."""
+    max_rows: int | None = Field(default=None, ge=1)
+    """At most this many rows of each split, a seeded choice; none: all."""
 
 
 class OwnFile(BaseModel):
@@ -53,13 +57,15 @@ class DatasetSpec(BaseModel):
     domain: Literal["tweets", "reviews", "support", "finance", "news"]
     licence: str
     hub: HubMapping | None = None
+    no_hub: str | None = None
+    """Why it is not fetched from the hub."""
     local: str | None = None
     """Folder in the local data folder, holding `data.csv` or `data.csv.gz`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the local file; another sum is refused."""
     file: OwnFile | None = None
     feedback: bool = False
-    """What callers of the service said (`data/feedback.py`); each row may name a domain of its own."""
+    """What callers of the service corrected (`data/feedback.py`); each row may name a domain of its own."""
     sample: str | None = None
     """File in data/samples/; serves only where no other set can be had."""
     label_mapping: dict[str, str | None] = {label: label for label in LABELS}
@@ -72,7 +78,7 @@ class DatasetSpec(BaseModel):
     rows: dict[str, int] = {}
     """Expected rows of each split in the local layout."""
     train: bool = False
-    """Whether models learn from it; a set that lacks a class is for judging only."""
+    """Whether models learn from it; a dataset that lacks a class is for evaluation only."""
     official_splits: bool = False
     """Whether its test split is the published one, which is never touched."""
 

@@ -7,12 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from data.cleaning import is_blank
+from data.readable import MAX_TEXT_CHARS, explain, unreadable
 
-MAX_TEXT_CHARS = 10_000
-"""Of an event."""
-MAX_DOCUMENT_CHARS = 100_000
-"""Of a text over HTTP or in a file: longer ones than the model reads are judged by windows."""
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
 
@@ -23,7 +19,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(min_length=1, max_length=256)
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
+    text: str
     source: str = Field(min_length=1, max_length=256)
     created_at: datetime | None = None
     lang: str | None = None
@@ -32,10 +28,8 @@ class Event(BaseModel):
     @field_validator("text")
     @classmethod
     def _readable(cls, text: str) -> str:
-        if "\x00" in text:
-            raise ValueError("text holds null bytes")
-        if is_blank(text):
-            raise ValueError("text is blank")
+        if reason := unreadable(text, MAX_TEXT_CHARS):
+            raise ValueError(f"text {explain(reason, text, MAX_TEXT_CHARS)}")
         return text
 
     @field_validator("created_at")
@@ -68,8 +62,20 @@ class Prediction(BaseModel):
     offset: int
 
 
+class AlertWord(BaseModel):
+    """A word that is over-represented in the messages of a shift."""
+
+    model_config = ConfigDict(frozen=True)
+
+    word: str
+    messages: int  # of the shift that contain it
+    share: float  # of the shift's messages that contain it, 0 to 1
+    usual_share: float  # of the source's messages in the hour before
+    z: float  # of the log-odds ratio, Monroe et al. 2008
+
+
 class Alert(BaseModel):
-    """A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
+    """A shift of a source's sentiment. `id` is its identity: published when it opens (revision 1) and closes (revision 2).
 
     Scores are p(positive) - p(negative), -1 to 1; times are event time.
     """
@@ -90,6 +96,9 @@ class Alert(BaseModel):
     window_s: int
     texts: tuple[str, ...] = ()  # of the window, those that moved it most
     revision: int = 1
+    words: tuple[AlertWord, ...] = ()  # strongest first
+    usual_volume: float | None = None  # messages that such a window usually holds; null where not known
+    muted: bool = False  # its source was muted when this revision was published: no webhook was notified
 
 
 @runtime_checkable

@@ -1,23 +1,26 @@
-"""Every error Groundswell raises on purpose.
+"""The errors that a person can act on: commands print them without a traceback, the service and Dagster show them as they are.
 
 GroundswellError
 ├── SettingsError            a setting or configuration file that cannot be used
 ├── DataError
-│   ├── SourceUnavailable    a data set cannot be had from where it should come
+│   ├── SourceUnavailable    a dataset cannot be had from where it should come
 │   ├── ChecksumMismatch     a file is not the one that was recorded
-│   ├── MalformedData        a file or row that breaks the contract of labelled text
-│   └── ValidationFailed     an expectation suite said no
+│   ├── MalformedData        a file or row that breaks the contract of labeled text
+│   └── ValidationFailed     an expectation suite failed
 ├── ModelError
 │   ├── CandidateUnavailable a base model cannot be had
-│   ├── TrainingFailed       a run that cannot go on
+│   ├── TrainingFailed       a training run that cannot continue
 │   └── BundleError          a bundle that is corrupt, unknown or missing
 ├── RegistryError            an alias or version that is not there
-├── GateRefused              the gate said no
+├── GateRefused              the promotion gate refused
 └── ServiceError
     ├── DeploymentFailed     the new deployment did not become healthy
-    ├── StreamError          the stream cannot go on
+    ├── StreamError          the stream cannot continue
     ├── WarehouseError       the warehouse refused
-    └── LakehouseError       Spark, or a table of the lakehouse, cannot go on
+    └── LakehouseError       Spark, or a table of the lakehouse, cannot continue
+
+`serving` has kinds of its own below these (`WarehouseAway`, `UnreadableRows` and the like), beside the code that raises them, and
+exceptions outside the tree (`service.problems.Refused`, for one) that become an HTTP answer and never reach a command.
 """
 
 

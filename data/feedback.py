@@ -61,11 +61,22 @@ class FeedbackStore:
             )
             return int(added.lastrowid or 0)
 
+    def is_empty(self) -> bool:
+        """Whether there is no feedback; also where there is no file, or one that was made and never written to.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        return next(iter(self._all("LIMIT 1")), None) is None
+
     def rows(self) -> "pd.DataFrame":
         """What training reads: a row a text, `id, text, label, label_confidence, created_at, domain`.
 
-        Of each person the last word counts, and of all persons the most frequent label; `label_confidence` is its share. Where
-        two labels are equally frequent both are given, and the splits set the text aside as a conflict.
+        Of each person the latest label counts, and of all persons the most frequent one; `label_confidence` is its share. Where
+        two labels are equally frequent both are given, and the splits remove the text as a label conflict.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
         """
         import pandas as pd
 
@@ -83,11 +94,13 @@ class FeedbackStore:
         frame.insert(0, "id", [f"feedback-{number}" for number in range(len(frame))])
         return frame
 
-    def _all(self) -> list[tuple[str, str, str, str, str | None]]:
+    def _all(self, limit: str = "") -> list[tuple[str, str, str, str, str | None]]:
         if not self.path.is_file():
             return []
         with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
-            return database.execute("SELECT at, text, label, said_by, domain FROM verdicts ORDER BY number").fetchall()
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
+                return []  # killed between making the file and the table
+            return database.execute(f"SELECT at, text, label, said_by, domain FROM verdicts ORDER BY number {limit}").fetchall()
 
 
 def feedback_of(var: Path) -> FeedbackStore:

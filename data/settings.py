@@ -39,6 +39,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def profiles() -> list[str]:
+    """The names that `GROUNDSWELL_PROFILE` may have."""
+    return sorted(path.stem for path in (project_root() / "configs" / "profiles").glob("*.yaml"))
+
+
 def read_profile() -> dict[str, dict[str, Any]]:
     """The sections of the active profile."""
     folder = project_root() / "configs" / "profiles"
@@ -46,9 +51,13 @@ def read_profile() -> dict[str, dict[str, Any]]:
     if not path.is_file():
         if "GROUNDSWELL_PROFILE" not in os.environ and not folder.is_dir():
             return {}  # installed without the checkout, as where Spark runs: fields' defaults and the environment stand
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        known = profiles()
+        close = nearest(profile_name(), known)
         raise SettingsError(
-            f"There is no profile {profile_name()!r}.", expected=", ".join(known), remedy="Set GROUNDSWELL_PROFILE."
+            f"There is no profile {profile_name()!r}.",
+            found=f"GROUNDSWELL_PROFILE={profile_name()}",
+            expected=f"one of {', '.join(known)}",
+            remedy=f"Set GROUNDSWELL_PROFILE to one of them{f', such as {close}' if close else ''}; unset it is offline.",
         )
     return read_yaml(path)
 
@@ -108,7 +117,7 @@ class Settings(BaseSettings):
                 f"The setting {cls.section}.{name} cannot be used.",
                 found=repr(first["input"]) if "secret" not in name else "(not shown)",
                 expected=first["msg"],
-                remedy=f"Mend configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
+                remedy=f"Correct configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
             ) from None
 
 

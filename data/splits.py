@@ -1,4 +1,4 @@
-"""Checked rows to train, val and test, without repeats, leaks and conflicting labels; what is removed is kept beside."""
+"""Checked rows to train, val and test, without duplicates, leakage and label conflicts; removed rows are kept with the reason."""
 
 import hashlib
 from collections import defaultdict
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from data.cleaning import clean, normalise
 from data.near_repeats import near_pairs
+from data.readable import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ VAL_SHARE, TEST_SHARE = 0.1, 0.2
 
 REASONS = {
     "blank": "nothing is left of the text after cleaning",
+    "long": f"the text has more than {MAX_TEXT_CHARS:,} characters",
     "conflict": "the same text carries different labels",
     "repeat": "the same text stands in the same split already",
     "leak": "the same text stands in a split that is judged",
@@ -42,21 +44,29 @@ def split_of(normalised: str) -> str:
     return "test" if share < TEST_SHARE else "val" if share < TEST_SHARE + VAL_SHARE else "train"
 
 
-def make_splits(frame: "pd.DataFrame", *, frozen_sets: frozenset[str] = frozenset()) -> SplitResult:
-    """Assign splits and remove what would make the judging dishonest.
+def make_splits(
+    frame: "pd.DataFrame", *, frozen_sets: frozenset[str] = frozenset(), guest_sets: frozenset[str] = frozenset()
+) -> SplitResult:
+    """Assign splits and remove what would make the evaluation dishonest.
 
     Args:
-        frame: Rows of all sets, columns of `LABELLED_TEXT`; a blank `split` is filled by hash.
-        frozen_sets: Sets whose test split is the published one: no row of it is removed, its repeats are counted only.
+        frame: Rows of all datasets, columns of `LABELLED_TEXT`; a blank `split` is filled by hash.
+        frozen_sets: Datasets whose test split is the published one: no row of it is removed, its duplicates are counted only.
+        guest_sets: Datasets that anybody may write to (feedback). Their rows are for training only, and a guest row that
+            duplicates or contradicts another goes itself: the rows of the other datasets are split as if there were no guests.
 
     Returns:
         Every row of `frame` once, either kept or removed. The same rows in another order give the same result by id.
     """
     frame = frame.copy()
     keys = [normalise(text) for text in frame["text"].fillna("")]
-    frame["split"] = [split or split_of(key) for split, key in zip(frame["split"].fillna(""), keys, strict=True)]
-    rows = _Rows(frame, keys, frozen_sets)
-    rows.remove_blank()
+    guests = frame["source"].isin(guest_sets).tolist()
+    frame["split"] = [
+        "train" if guest else split or split_of(key)
+        for guest, split, key in zip(guests, frame["split"].fillna(""), keys, strict=True)
+    ]
+    rows = _Rows(frame, keys, frozen_sets, guests)
+    rows.remove_unfit()
     rows.remove_equal()
     rows.remove_near()
     gone = [position in rows.removed for position in range(len(frame))]
@@ -71,8 +81,9 @@ def make_splits(frame: "pd.DataFrame", *, frozen_sets: frozenset[str] = frozense
 
 
 class _Rows:
-    def __init__(self, frame: "pd.DataFrame", keys: list[str], frozen_sets: frozenset[str]) -> None:
+    def __init__(self, frame: "pd.DataFrame", keys: list[str], frozen_sets: frozenset[str], guests: list[bool]) -> None:
         self.keys = keys
+        self.guests = guests
         self.ids = frame["id"].astype(str).tolist()
         self.splits = frame["split"].tolist()
         self.texts = frame["text"].fillna("").tolist()
@@ -83,16 +94,20 @@ class _Rows:
         self.labels = [None if value is None else str(value) for value in _objects(frame["label"])]
         self.order = sorted(
             range(len(keys)),
-            key=lambda i: (not self.frozen[i], _RANK.get(self.splits[i], 3), self.labels[i] is None, self.ids[i]),
+            key=lambda i: (guests[i], not self.frozen[i], _RANK.get(self.splits[i], 3), self.labels[i] is None, self.ids[i]),
         )
-        """Frozen rows first, then what is judged, then what is learnt from; by id, so that the order of files does not matter."""
+        """Which copy stays: frozen rows first, then test, val, train, guests; by id, so that the order of files is irrelevant."""
         self.removed: dict[int, tuple[str, str]] = {}
         self.test_repeats_kept = 0
 
-    def remove_blank(self) -> None:
+    def remove_unfit(self) -> None:
         for row in self.order:
-            if not self.frozen[row] and not clean(self.texts[row]):
+            if self.frozen[row]:
+                continue
+            if not clean(self.texts[row]):
                 self.removed[row] = ("blank", "")
+            elif len(self.texts[row]) > MAX_TEXT_CHARS:
+                self.removed[row] = ("long", "")
 
     def remove_equal(self) -> None:
         groups: dict[str, list[int]] = defaultdict(list)
@@ -100,22 +115,32 @@ class _Rows:
             if row not in self.removed:
                 groups[self.keys[row]].append(row)
         for group in groups.values():
-            if len(group) == 1:
-                continue
-            labels = {self.labels[row] for row in group if self.labels[row] is not None}
-            first = group[0]
-            for row in group[1:]:
-                if self.frozen[row]:
-                    self.test_repeats_kept += 1
-                elif len(labels) > 1:
-                    self.removed[row] = ("conflict", self.ids[first])
-                else:
-                    self.removed[row] = (
-                        "repeat" if self.splits[row] == self.splits[first] else "leak",
-                        self.ids[first],
-                    )
-            if len(labels) > 1 and not self.frozen[first]:
-                self.removed[first] = ("conflict", self.ids[group[1]])
+            hosts = [row for row in group if not self.guests[row]]
+            guests = [row for row in group if self.guests[row]]
+            self._keep_one(hosts)
+            if kept := [row for row in hosts if row not in self.removed]:
+                for row in guests:
+                    self._remove_duplicate(row, of=kept[0], conflict=self._contradict([row, *kept]))
+            else:
+                self._keep_one(guests)
+
+    def _keep_one(self, group: list[int]) -> None:
+        """Of rows with equal texts keep the first, or none where their labels contradict each other; and the frozen ones."""
+        conflict = self._contradict(group)
+        for row in group[1:]:
+            if self.frozen[row]:
+                self.test_repeats_kept += 1
+            else:
+                self._remove_duplicate(row, of=group[0], conflict=conflict)
+        if conflict and not self.frozen[group[0]]:
+            self.removed[group[0]] = ("conflict", self.ids[group[1]])
+
+    def _contradict(self, rows: list[int]) -> bool:
+        return len({self.labels[row] for row in rows if self.labels[row] is not None}) > 1
+
+    def _remove_duplicate(self, row: int, *, of: int, conflict: bool) -> None:
+        same_split = self.splits[row] == self.splits[of]
+        self.removed[row] = ("conflict" if conflict else "repeat" if same_split else "leak", self.ids[of])
 
     def remove_near(self) -> None:
         left = [row for row in self.order if row not in self.removed and not self._repeated_frozen(row)]

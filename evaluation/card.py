@@ -9,6 +9,7 @@ from evaluation.leaderboard_page import markdown_table
 from evaluation.slices import weakest
 
 _UNKNOWN = "not stated"
+_METRICS = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
 _LIMITS = (
     "English short texts (tweets, support messages, reviews, financial news). Other languages were not measured.",
     "Three classes of the writer's sentiment. It does not find sarcasm, emotions or what the sentiment is about.",
@@ -22,10 +23,11 @@ def model_card(report: Mapping[str, Any]) -> str:
     """Write the card.
 
     Args:
-        report: `row` (a leaderboard row or its JSON form) and, where known: `name`, `version`, `dataset`, `base_model`,
-            `base_licence`, `data` (mappings with `name`, `licence`, and optionally `domain`, `rows`),
-            `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `verdict` (`Verdict.to_dict()`),
-            `limits` (more lines). What is missing is written as "not stated"; nothing is guessed.
+        report: `row` (a leaderboard row or its JSON form, of the bundle itself) and, where known: `name`, `version`, `dataset`,
+            `base_model`, `base_licence`, `training` (`rows`, `rows_available`, `epochs`, `seed`, `trained_at`, and `datasets`
+            with `name`, `domain`, `licence`, `rows`, `rows_available`), `float32` (the row of the model before export),
+            `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `verdict` (`Verdict.to_dict()`), `limits` (more
+            lines). What is missing is written as "not stated"; nothing is guessed.
 
     Returns:
         Markdown.
@@ -35,12 +37,44 @@ def model_card(report: Mapping[str, Any]) -> str:
     parts = [f"# Model card: {title}", _summary(report, row)]
     parts += ["## Quality", *_quality(report, row)]
     if row.cost:
-        parts += ["## Cost", _cost(row)]
+        parts += ["## Cost", _cost(report, row)]
     parts += ["## Data", *_data(report)]
     parts += ["## Limits", _limits(report, row)]
     if report.get("verdict"):
         parts += ["## The gate", _verdict(report["verdict"])]
     return "\n\n".join(parts) + "\n"
+
+
+def served_metrics(row: Mapping[str, Any], float32: Mapping[str, Any], *, dataset: str, flips: float) -> dict[str, Any]:
+    """What `bundle.json`, and with it `/v1/model` and MLflow, say of a bundle: the numbers of its leaderboard row.
+
+    Args:
+        row: The bundle's leaderboard row, JSON form.
+        float32: That of the model before export.
+        dataset: Of the test rows.
+        flips: Labels per 10,000 that differ from the float32 model.
+    """
+    return {
+        "dataset": dataset,
+        "rows": Row.from_dict(row).n,
+        **_numbers(row),
+        "flips_per_10000": flips,
+        "float32": _numbers(float32),
+        "slices": {
+            part["slice"]: {"n": part["n"], "macro_recall": part["metrics"]["macro_recall"]}
+            for part in row["slices"]
+            if "macro_recall" in part["metrics"]
+        },
+    }
+
+
+def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
+    row = Row.from_dict(raw)
+    quality = {name: row.metrics[name].to_dict() for name in _METRICS if name in row.metrics}
+    if row.cost is None:
+        return quality
+    cost = row.cost.to_dict()
+    return quality | {name: cost[name] for name in ("cpu_us_per_text", "latency_p50_ms", "peak_memory_mib", "file_bytes")}
 
 
 def _bullets(lines: list[str]) -> str:
@@ -50,9 +84,10 @@ def _bullets(lines: list[str]) -> str:
 def _summary(report: Mapping[str, Any], row: Row) -> str:
     lines = [
         "Task: sentiment of a short text: negative, neutral or positive.",
-        f"Base model: {report.get('base_model', _UNKNOWN)}; its licence: {report.get('base_licence', _UNKNOWN)}.",
+        f"Base model: {report.get('base_model', _UNKNOWN)}; its license: {report.get('base_licence', _UNKNOWN)}.",
         f"Quantization: {report.get('quantization', _UNKNOWN)}.",
         f"Longest input: {report.get('max_length', _UNKNOWN)} tokens.",
+        f"Trained: {_training(report.get('training') or {})}.",
         f"Calibration: temperature {row.temperature:.3f}, fitted on the validation rows.",
     ]
     if row.from_scratch:
@@ -62,9 +97,23 @@ def _summary(report: Mapping[str, Any], row: Row) -> str:
     return _bullets(lines)
 
 
+def _training(training: Mapping[str, Any]) -> str:
+    if not training.get("rows"):
+        return _UNKNOWN
+    available, epochs, seed, at = (training.get(name) for name in ("rows_available", "epochs", "seed", "trained_at"))
+    used = f"on {training['rows']:,} rows" if available is None else f"on {training['rows']:,} of {available:,} rows"
+    return ", ".join(
+        [
+            used,
+            _UNKNOWN if epochs is None else f"{epochs:g} epoch{'' if epochs == 1 else 's'}",
+            f"seed {_UNKNOWN if seed is None else seed}",
+            f"finished {_UNKNOWN if at is None else str(at)[:16].replace('T', ' ') + ' UTC'}",
+        ]
+    )
+
+
 def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
-    names = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
-    names |= {
+    names = _METRICS | {
         f"{kind}_{c}": f"{kind.capitalize()}, {c}" for kind in ("recall", "f1") for c in ("negative", "neutral", "positive")
     }
     cells = [[text, row.metrics[name].text()] for name, text in names.items() if name in row.metrics]
@@ -82,35 +131,47 @@ def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
     rates = fail_rate_by_kind(row.behaviour)
     if rates:
         cells = [[kind, f"{100 * rate:.1f} %"] for kind, rate in rates.items()]
-        parts += ["Behaviour, mean failure rate over tests:", markdown_table(["Suite and kind", "Fails"], cells)]
+        parts += ["Behavior, mean failure rate over tests:", markdown_table(["Suite and kind", "Fails"], cells)]
     return parts
 
 
-def _cost(row: Row) -> str:
+def _cost(report: Mapping[str, Any], row: Row) -> str:
     assert row.cost
     cost = row.cost
     p50, p95, p99 = (f"{spread.value:.1f}" for spread in cost.latencies_ms)
+    float32 = [_before_export(Row.from_dict(report["float32"]))] if report.get("float32") else []
     return _bullets([
         f"{format_us(cost.cpu_us_per_text.value)} of CPU per text in bulk (rounds from "
         f"{format_us(cost.cpu_us_per_text.low)} to {format_us(cost.cpu_us_per_text.high)}).",
         f"One text: p50 {p50}, p95 {p95}, p99 {p99} ms on the machine that measured it.",
         f"Peak memory {cost.peak_memory_mib:,.0f} MiB; loads in {cost.load_s:.1f} s; "
-        f"files: {format_bytes(cost.file_bytes)}.",
+        f"model file: {format_bytes(cost.file_bytes)}.",
+        *float32,
     ])  # fmt: skip
 
 
+def _before_export(float32: Row) -> str:
+    """The trained model beside the bundle made from it, in one line."""
+    line = f"For comparison, the float32 model before export: macro-recall {float32.metrics[RANKED_BY].text()}"
+    if float32.cost:
+        line += f", {format_us(float32.cost.cpu_us_per_text.value)} of CPU per text, {format_bytes(float32.cost.file_bytes)}"
+    return f"{line}."
+
+
 def _data(report: Mapping[str, Any]) -> list[str]:
-    sets = report.get("data") or []
+    datasets = (report.get("training") or {}).get("datasets") or []
     cells = [
         [
-            str(s["name"]),
-            str(s.get("domain", "–")),
-            f"{s['rows']:,}" if s.get("rows") else "–",
-            str(s.get("licence", _UNKNOWN)),
+            str(dataset["name"]),
+            str(dataset.get("domain", "–")),
+            f"{dataset['rows']:,}",
+            f"{dataset['rows_available']:,}",
+            str(dataset.get("licence", _UNKNOWN)),
         ]
-        for s in sets
+        for dataset in datasets
     ]
-    table = markdown_table(["Data set", "Domain", "Rows", "Licence or terms"], cells) if cells else f"Data sets: {_UNKNOWN}."
+    head = ["Dataset", "Domain", "Rows used", "Rows available", "License or terms"]
+    table = markdown_table(head, cells) if cells else f"Datasets: {_UNKNOWN}."
     return [table, f"Content fingerprint of the data: `{report.get('data_fingerprint', _UNKNOWN)}`."]
 
 

@@ -35,6 +35,10 @@ class Row:
     n: int
     """Rows of the frozen split it was ranked on."""
     metrics: dict[str, Estimate]
+    version: str | None = None
+    """Of a bundle; None for a candidate before export."""
+    role: str = ""
+    """Of a bundle: `in production`, or `exported` where the gate has not let it through."""
     from_scratch: bool = False
     """Trained from random weights: not what its family reaches from a pretrained checkpoint."""
     temperature: float = 1.0
@@ -50,13 +54,20 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The name, with `(from scratch)` where that holds."""
-        return f"{self.candidate} (from scratch)" if self.from_scratch else self.candidate
+        """The name, with its tags: `minilm int8_rowwise (in production)`, `roberta (from scratch)`."""
+        return " ".join([self.candidate, *(f"({tag})" for tag in self.tags)])
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What a reader must know beside the name."""
+        return tuple(tag for tag in (self.role, "from scratch" if self.from_scratch else "") if tag)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form: metrics lie beside `candidate`."""
         return {
             "candidate": self.candidate,
+            "version": self.version,
+            "role": self.role,
             "from_scratch": self.from_scratch,
             "n": self.n,
             **{name: estimate.to_dict() for name, estimate in self.metrics.items()},
@@ -76,6 +87,7 @@ class Row:
         return cls(
             candidate=raw["candidate"], n=int(raw["n"] if "n" in raw else raw["rows"]),
             metrics={name: Estimate.from_dict(metrics[name]) for name in METRICS if name in metrics},
+            version=raw.get("version"), role=raw.get("role", ""),
             from_scratch=bool(raw.get("from_scratch", False)), temperature=float(raw.get("temperature", 1.0)),
             cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
             slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
@@ -215,6 +227,26 @@ def points(estimate: Estimate | None) -> str:
     return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
 
 
+def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
+    """The rows' JSON forms as CSV, best first: a line a candidate; shares are 0 to 1, CPU time in microseconds, memory in MiB."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    quality = ("macro_recall", "macro_f1", "accuracy", "ece")
+    head = ["candidate", "version", "role", "from_scratch", "rows", *quality, "macro_recall_low", "macro_recall_high",
+            "cpu_us_per_text", "latency_p50_ms", "latency_p99_ms", "peak_memory_mib", "file_bytes"]  # fmt: skip
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in map(Row.from_dict, rows):
+        ranked, cost = row.metrics[RANKED_BY], row.cost
+        costs = [cost.cpu_us_per_text.value, cost.latency_p50_ms.value, cost.latency_p99_ms.value, cost.peak_memory_mib,
+                 cost.file_bytes] if cost else [None] * 5  # fmt: skip
+        values = [row.metrics[name].value if name in row.metrics else None for name in quality]
+        writer.writerow([row.candidate, row.version, row.role, row.from_scratch, row.n, *values, ranked.low, ranked.high, *costs])
+    return text.getvalue()
+
+
 def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
     """The rows (or their JSON forms) for a terminal of 80 columns or more, best first; the page holds the rest."""
     from rich import box
@@ -230,7 +262,7 @@ def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
     for row in sorted(typed, key=lambda row: -row.metrics[RANKED_BY].value):
         cost = row.cost
         table.add_row(
-            f"{row.candidate} [dim](from scratch)[/]" if row.from_scratch else row.candidate,
+            " ".join([row.candidate, *(f"[dim]({tag})[/]" for tag in row.tags)]),
             row.metrics[RANKED_BY].text().replace("[", r"\["),
             *(points(row.metrics.get(name)) for name in ("macro_f1", "ece")),
             *(

@@ -1,6 +1,7 @@
 """The leaderboard as a folder: JSON, Markdown, a page for a browser, and the plots beside it."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,24 +141,27 @@ th, td { padding: .45rem .7rem; text-align: right; white-space: nowrap; border-b
 th { font-weight: 600; background: var(--band); } tr:last-child td { border-bottom: 0; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem; }
 .ranked tbody tr:first-child { background: var(--best); } .ranked td:nth-child(2) { font-weight: 600; }
-.tag { font-size: .72rem; border: 1px solid var(--soft); color: var(--soft); border-radius: 999px; padding: 0 .45rem;
+.tag { font-size: .72rem; border: 1px solid var(--soft); color: var(--ink); border-radius: 999px; padding: 0 .45rem;
   margin-left: .4rem; white-space: nowrap; }
 .real { color: var(--blue); font-weight: 600; }
-figure { margin: 1.4rem 0; } figcaption { color: var(--soft); font-size: .86rem; }
-img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 8px; background: #fff; }
+.scroll:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
+figure { margin: 1.4rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .86rem; }
+img { max-width: 100%; min-width: 640px; height: auto; border: 1px solid var(--line); border-radius: 8px; background: #fff; }
+@media (prefers-color-scheme: dark) { img { filter: invert(.92) hue-rotate(180deg); } }
 summary { cursor: pointer; color: var(--blue); margin: 1.6rem 0 .5rem; font-weight: 600; }
 """
 
 
-def _html_table(head: Sequence[str], cells: Cells, kind: str = "") -> str:
+def _html_table(title: str, head: Sequence[str], cells: Cells, kind: str = "") -> str:
     def cell(text: str) -> str:
-        shown = html.escape(text).replace(" (from scratch)", '<span class="tag">from scratch</span>')
+        shown = re.sub(r" \((from scratch|in production|exported)\)", r'<span class="tag">\1</span>', html.escape(text))
         return f'<td class="real">{shown}</td>' if text.endswith(" *") else f"<td>{shown}</td>"
 
-    top = "".join(f"<th>{html.escape(title)}</th>" for title in head)
+    top = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "\n".join(f"<tr>{''.join(map(cell, line))}</tr>" for line in cells)
     table = f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
-    return f'<div class="scroll {kind}">{table}</div>'
+    # Focusable, so that a keyboard can scroll what is wider than the page.
+    return f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{html.escape(title)}">{table}</div>'
 
 
 def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
@@ -165,19 +169,20 @@ def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
     title = html.escape(f"Leaderboard: {board.dataset}")
     about = "".join(f"<span><b>{html.escape(k)}</b>{html.escape(str(v))}</span>" for k, v in board.about.items())
     parts = [f"<h1>{title}</h1>", f'<div class="about">{about}</div>', f"<p>{html.escape(_HOW_TO_READ)}</p>"]
-    parts.append(_html_table(*summary_table(board.rows), kind="ranked"))
+    parts.append(_html_table("All candidates", *summary_table(board.rows), kind="ranked"))
     for name in plots:
         caption = html.escape(_PLOTS[name])
-        parts.append(f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+        picture = f'<a href="{name}"><img src="{name}" alt="{caption}"></a>'
+        parts.append(f'<figure tabindex="0">{picture}<figcaption>{caption}</figcaption></figure>')
     for heading, explanation, head, cells in _sections(board.rows):
-        table = f"<p>{html.escape(explanation)}</p>{_html_table(head, cells)}"
+        table = f"<p>{html.escape(explanation)}</p>{_html_table(heading, head, cells)}"
         long = heading.endswith("test by test")
         parts.append(f"<details><summary>{heading}</summary>{table}</details>" if long else f"<h2>{heading}</h2>{table}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body><main>\n'
         + "\n".join(parts)
-        + "\n</body></html>\n"
+        + "\n</main></body></html>\n"
     )
 
 

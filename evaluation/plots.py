@@ -52,6 +52,11 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
+def decades(values: Sequence[float]) -> tuple[float, float]:
+    """The decades that hold positive values, with a little room, so that a logarithmic axis is labeled at 100 and 1,000."""
+    return 10.0 ** np.floor(np.log10(min(values) / 1.1)), 10.0 ** np.ceil(np.log10(max(values) * 1.1))
+
+
 def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
     """Write each name beside its point where it covers neither another name nor a point."""
     from matplotlib.transforms import Bbox
@@ -83,6 +88,8 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
     Returns:
         The file, or None where no row has a cost.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     shown = [row for row in rows if row.cost]
     if not shown:
         return None
@@ -104,9 +111,11 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
         axes.plot(*zip(*front, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label="Pareto front", zorder=2)
         axes.legend(loc="upper left", frameon=False)
     axes.set_xscale("log")
-    axes.set_xlim(min(p[0] for p in places) / 2, max(p[0] for p in places) * 3)
+    axes.set_xlim(decades([place[0] for place in places]))
     axes.margins(y=0.15)
+    axes.xaxis.set_major_locator(LogLocator(base=10))
     axes.xaxis.set_major_formatter(lambda value, _: format_us(value))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("CPU time per text in bulk (log scale; bar: lowest and highest round)")
     axes.set_ylabel("Macro-recall, points (bar: 95 % interval)")
     axes.set_title("Quality against cost", loc="left", fontweight="bold")

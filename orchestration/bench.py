@@ -20,6 +20,7 @@ import numpy as np
 from data.artifacts import read_json, write_json
 from data.errors import GroundswellError
 from data.settings import project_root
+from data.settings_registry import check_settings
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
 from orchestration.runs import hush
@@ -328,6 +329,7 @@ def _machine() -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
+        check_settings()
         main()
     except GroundswellError as error:
         sys.exit(print_error(terminal_console(), error))

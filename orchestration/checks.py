@@ -46,14 +46,21 @@ def suite_result(
         "suite": dg.MetadataValue.text(report.suite),
         "expectations": dg.MetadataValue.int(len(report.outcomes)),
         "failed": dg.MetadataValue.int(len(report.failures)),
+        "warnings": dg.MetadataValue.int(len(report.warnings)),
     }
-    if report.failures:
-        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in failure_rows(report)])
-    return dg.AssetCheckResult(passed=report.success, check_name=name, asset_key=asset, severity=severity, metadata=metadata)
+    if rows := failure_rows(report):
+        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
+    return dg.AssetCheckResult(
+        passed=report.success and not report.warnings,
+        check_name=name,
+        asset_key=asset,
+        severity=dg.AssetCheckSeverity.WARN if report.success else severity,
+        metadata=metadata,
+    )
 
 
 def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
-    """What failed, one row an expectation."""
+    """What failed or warns, one row an expectation."""
     return [
         {
             "expectation": outcome.expectation,
@@ -62,8 +69,9 @@ def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
             "observed": str(outcome.observed)[:200],
             "expected": outcome.expected[:200],
             "sample": str(outcome.sample)[:500],
+            "severity": outcome.severity,
         }
-        for outcome in report.failures
+        for outcome in (*report.failures, *report.warnings)
     ]
 
 

@@ -3,16 +3,20 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
+from orchestration.automation_cli import automation_app
 from orchestration.lakehouse_cli import lakehouse_app
 from orchestration.progress import print_error, terminal_console
 from orchestration.stream_cli import stream_app, warehouse_app
+
+START, PIPELINE, SERVE, OPERATE = "Start", "Pipeline", "Serve", "Stream and lakehouse"
+"""Groups of commands in `groundswell --help`."""
 
 app = typer.Typer(
     name="groundswell",
@@ -29,6 +33,9 @@ console = terminal_console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
+WithUpstream = Annotated[
+    bool, typer.Option("--with-upstream", help="Fetch, validate and train first what is missing or has changed: about an hour.")
+]
 BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")]
 
 
@@ -39,22 +46,54 @@ def _set(**settings: Any) -> None:
             os.environ[f"GROUNDSWELL_{name.upper()}"] = str(value)
 
 
-@app.command()
+@app.callback()
+def _start() -> None:
+    """Before every command: no setting may be misspelled, whatever sections the command loads."""
+    if "--help" not in sys.argv:
+        from data.settings_registry import check_settings
+
+        check_settings()
+
+
+@app.command(rich_help_panel=START, epilog="Example: groundswell demo --once")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop everything and exit at the end.")] = False,
+    rows: Annotated[int | None, typer.Option(help="Rows to train on.", min=100)] = None,
+) -> None:
+    """Watch Groundswell do its whole job on real tweets, from labeled text to a served model and a live dashboard."""
+    from orchestration.demo import run_demo
+
+    _set(training__max_train_rows=rows)
+    if not run_demo(console, once=once):
+        raise typer.Exit(130)
+
+
+@app.command(rich_help_panel=START, epilog="Example: groundswell doctor")
+def doctor() -> None:
+    """Report what is installed, reachable and missing, with the remedy."""
+    from orchestration.doctor import as_table, examine
+
+    findings = examine()
+    console.print(as_table(findings))
+    raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
+
+
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell data")
 def data() -> None:
-    """Fetch labelled texts, check them, and make splits without repeats and leaks."""
+    """Fetch labeled texts, validate them, and make splits without duplicates and leakage."""
     from orchestration.runs import run_assets, show_data
 
     run_assets("data")
     show_data(console)
 
 
-@app.command()
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell train --rows 6000 --epochs 1")
 def train(
     rows: Annotated[int | None, typer.Option(help="Train on at most this many rows (default: all).", min=100)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.", min=1)] = None,
     only: Annotated[bool, typer.Option("--only", help="Stop after training: no benchmark, export or gate.")] = False,
 ) -> None:
-    """Train every candidate; then benchmark, export, gate and register the best. Killed, it goes on where it stopped."""
+    """Train every candidate; then benchmark, export, gate and register the best. Resumes after an interruption."""
     from orchestration.runs import run_assets, show_leaderboard, show_verdict
 
     _set(training__max_train_rows=rows, training__epochs=epochs)
@@ -64,41 +103,57 @@ def train(
         show_verdict(console)
 
 
-@app.command()
-def benchmark() -> None:
-    """Judge all candidates on the frozen test split: quality with intervals, slices, behaviour, cost."""
-    from orchestration.runs import run_assets, show_leaderboard
+def _run_trained(target: str, with_upstream: bool) -> None:
+    """Run what comes after the training; training itself only where it was asked for."""
+    from orchestration.runs import run_assets
 
-    run_assets("benchmark")
+    if with_upstream:
+        run_assets(target)
+        return
+    from orchestration.layout import Layout
+    from orchestration.steps.training import require_trained
+
+    if note := require_trained(Layout.load()):
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+    run_assets(target, after="train")
+
+
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
+def benchmark(with_upstream: WithUpstream = False) -> None:
+    """Evaluate the trained candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
+    from orchestration.runs import show_leaderboard
+
+    _run_trained("benchmark", with_upstream)
     show_leaderboard(console)
 
 
-@app.command()
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell export --quantization exact")
 def export(
     quantization: Annotated[
         str | None, typer.Option(help="exact: passes parity, else fp32. fast: recall passes, flips are stated.")
     ] = None,
+    with_upstream: WithUpstream = False,
 ) -> None:
-    """Export the winner to ONNX, quantize it, check that it still answers the same, and write the bundle."""
-    from orchestration.runs import run_assets, show_ladder
+    """Export the winner to ONNX, quantize it, check that its predictions stay the same, and write the bundle."""
+    from orchestration.runs import show_ladder
 
     _set(training__quantization=quantization)
-    run_assets("export")
+    _run_trained("export", with_upstream)
     show_ladder(console)
 
 
-@app.command()
-def promote() -> None:
-    """Ask the gate; if it says yes, register the bundle, deploy it, and let it be `production`."""
-    from orchestration.runs import run_assets, show_verdict
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell promote")
+def promote(with_upstream: WithUpstream = False) -> None:
+    """Run the promotion gate; if it passes, register the bundle, deploy it and set `production`."""
+    from orchestration.runs import show_verdict
 
-    run_assets("deploy")
+    _run_trained("deploy", with_upstream)
     show_verdict(console)
 
 
-@app.command()
-def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "asked for by hand") -> None:
-    """Go back to the version before: one move of the alias, and the deployment follows."""
+@app.command(rich_help_panel=PIPELINE, epilog='Example: groundswell rollback --reason "complaints about refunds"')
+def rollback(reason: Annotated[str, typer.Option(help="Kept in the ledger.")] = "requested on the command line") -> None:
+    """Return to the previous version: one move of the alias, and the deployment follows."""
     from orchestration.layout import Layout
     from orchestration.steps.release import roll_back
 
@@ -106,22 +161,32 @@ def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger."
     console.print(f"production is version [bold]{version}[/] again.")
 
 
-@app.command()
-def leaderboard(as_json: AsJson = False) -> None:
-    """Show the last benchmark: every candidate, quality with 95 % intervals beside what an answer costs."""
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell leaderboard --format csv")
+def leaderboard(
+    format: Annotated[
+        Literal["table", "csv", "json"], typer.Option(help="table: for people; csv: its columns; json: everything.")
+    ] = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Show the last benchmark: every candidate, quality with 95 % intervals compared with its cost."""
     from orchestration.layout import Layout
     from orchestration.steps.evaluation import read_leaderboard
 
     rows = read_leaderboard(Layout.load())
-    if as_json:
+    if as_json or format == "json":
         _print_json(rows)
+        return
+    if format == "csv":
+        from evaluation.leaderboard import as_csv
+
+        sys.stdout.write(as_csv(rows))
         return
     from orchestration.runs import show_leaderboard
 
     show_leaderboard(console)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, epilog='Example: groundswell classify "Three hours on hold. Never again."')
 def classify(texts: Annotated[list[str], typer.Argument(help="One or more texts.")], bundle: BundleDir = None,
              as_json: AsJson = False) -> None:  # fmt: skip
     """Classify texts with the production bundle, here, without a server."""
@@ -141,7 +206,7 @@ def classify(texts: Annotated[list[str], typer.Argument(help="One or more texts.
     console.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, epilog="Example: groundswell score data/samples/support.csv --label-column label")
 def score(
     file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet, of any size.")],
     text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
@@ -162,7 +227,7 @@ def score(
         console.print(as_table(row))
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, epilog="Example: groundswell serve --port 3000")
 def serve(port: Annotated[int | None, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = None) -> None:
     """Serve the production bundle over HTTP in the foreground; API docs at /docs. Ctrl-C stops it."""
     from orchestration.serve import serve_production
@@ -171,7 +236,7 @@ def serve(port: Annotated[int | None, typer.Option(help="On 127.0.0.1.", min=1, 
     raise typer.Exit(serve_production(console))
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, epilog="Example: groundswell stop")
 def stop() -> None:
     """Stop the deployment that `promote` left running."""
     from orchestration.layout import Layout
@@ -181,10 +246,10 @@ def stop() -> None:
 
 
 keys_app = typer.Typer(help="API keys, for a service that asks for them (GROUNDSWELL_SERVING__KEYS=true).", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
 
 
-@keys_app.command("add")
+@keys_app.command("add", epilog='Example: groundswell keys add "support desk" --rate 10/second')
 def add_key(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     scope: Annotated[
@@ -197,7 +262,7 @@ def add_key(
     errors.print("Keep it: it cannot be shown again.")
 
 
-@keys_app.command("list")
+@keys_app.command("list", epilog="Example: groundswell keys list")
 def list_keys(as_json: AsJson = False) -> None:
     """Who has a key, for what, since when; revoked ones too."""
     import dataclasses
@@ -214,7 +279,7 @@ def list_keys(as_json: AsJson = False) -> None:
     console.print(table)
 
 
-@keys_app.command("revoke")
+@keys_app.command("revoke", epilog="Example: groundswell keys revoke 1a2b3c4d")
 def revoke_key(identity: Annotated[str, typer.Argument(metavar="ID", help="As `groundswell keys list` shows it.")]) -> None:
     """End a key; services that run refuse it at once."""
     _keys().revoke(identity)
@@ -228,34 +293,12 @@ def _keys() -> Any:
     return keys_of(PathSettings.load().var)
 
 
-@app.command()
-def demo(
-    once: Annotated[bool, typer.Option("--once", help="Stop everything and exit at the end.")] = False,
-    rows: Annotated[int | None, typer.Option(help="Rows to train on.", min=100)] = None,
-) -> None:
-    """Watch Groundswell do its whole job on real tweets: labelled text in, a model that answers out."""
-    from orchestration.demo import run_demo
-
-    _set(training__max_train_rows=rows)
-    run_demo(console, once=once)
-
-
-@app.command()
+@app.command(rich_help_panel=OPERATE, epilog="Example: groundswell dagster --port 3001")
 def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 3001) -> None:
     """Show the graph, its runs and checks in Dagster, guarded against other sites' pages. Ctrl-C stops it."""
     from orchestration.dagster_ui import serve_dagster
 
     serve_dagster(port)
-
-
-@app.command()
-def doctor() -> None:
-    """Say what is installed, reachable and missing, with the remedy."""
-    from orchestration.doctor import as_table, examine
-
-    findings = examine()
-    console.print(as_table(findings))
-    raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -270,9 +313,10 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
-app.add_typer(stream_app, name="stream")
-app.add_typer(warehouse_app, name="warehouse")
-app.add_typer(lakehouse_app, name="lakehouse")
+app.add_typer(automation_app, name="automation", rich_help_panel=OPERATE)
+app.add_typer(stream_app, name="stream", rich_help_panel=OPERATE)
+app.add_typer(warehouse_app, name="warehouse", rich_help_panel=OPERATE)
+app.add_typer(lakehouse_app, name="lakehouse", rich_help_panel=OPERATE)
 
 
 def main() -> None:

@@ -2,92 +2,139 @@
 
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.panel import Panel
 
-from data.catalog import load_catalog
-from data.settings import ENV_PREFIX, DataSettings, project_root, read_yaml
-from data.sources import enabled
+from data.errors import StreamError
+from data.settings import ENV_PREFIX, project_root, read_yaml
 from orchestration.demo_api import show_api
+from orchestration.demo_pages import (
+    Page,
+    dagster_page,
+    end_pages,
+    mlflow_page,
+    start_page,
+    start_stream,
+    wait_for_pages,
+    wait_for_stream,
+)
+from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
-from orchestration.steps.data import read_splits
+from orchestration.steps.data import only_sample
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
 """On 150 rows: fewer leave a model that has not moved."""
-DAGSTER_PORT, MLFLOW_PORT = 3001, 5000
+EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DEMO_TOPIC = "demo-"
+_EARLIER_TOPICS = (DEMO_TOPIC, "test-texts-")
+"""Beginnings of the topics of earlier demos: their streams, and their replays of test texts."""
 
 
-def run_demo(console: Console, *, once: bool) -> None:
-    """Fetch, validate, train, benchmark, export, gate, register, build, deploy, ask, stream; then the dashboard, fed.
+def run_demo(console: Console, *, once: bool) -> bool:
+    """Fetch, validate, train, benchmark, export, gate, register, build, deploy, classify, stream; then the dashboard, fed.
 
     Args:
         console: Where it is watched.
-        once: Stop what was started and return; else show the pages until Ctrl-C.
+        once: Stop what was started and return; else show the pages until Ctrl-C or SIGTERM.
+
+    Returns:
+        Whether the job was done; False where it was interrupted before.
+
+    Raises:
+        StreamError: Another stream runs in the same var folder.
     """
-    started = time.monotonic()
+    started, epochs = time.monotonic(), os.environ.get(EPOCHS)
     _use_demo_settings()
     layout = Layout.load()
-    pages: list[subprocess.Popen[bytes]] = []
-    held = ExitStack()
+    pages: list[Page] = []
+    done = False
+    with _interruptible(), ExitStack() as held:
+        try:
+            if not once:
+                _require_no_stream(layout)
+                held.enter_context(_broker())  # before the service starts, which shows how the stream on it stands
+            with TerminalProgress(console) as terminal:
+                console.rule("[bold]Groundswell: labeled text in, a model that serves out", align="left")
+                run_assets("data", terminal=terminal)
+                show_data(console)
+                if only_sample(layout):
+                    os.environ[EPOCHS] = epochs or str(SAMPLE_EPOCHS)
+                run_assets("benchmark", after="data", terminal=terminal)
+                show_leaderboard(console)
+                run_assets("export", after="benchmark", terminal=terminal)
+                show_ladder(console)
+                run_assets("deploy", after="export", terminal=terminal)
+                show_verdict(console)
+            if status(layout.deployment) is None:
+                console.print("[yellow]The gate let no version through, so nothing is served yet. The reasons are above.[/]")
+            else:
+                show_api(console, layout)
+                if once:
+                    _replay(console)
+            if not once:
+                _show_pages(console, layout, held, pages)
+            done = True
+            _what_next(console, layout, time.monotonic() - started, pages)
+            if pages:
+                _wait(pages)
+        except KeyboardInterrupt:
+            console.print("Stopping what the demo started …")
+        finally:
+            held.close()
+            _stop(layout, pages)
+    return done
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and the end of the terminal raise KeyboardInterrupt, also where they were ignored at the start: a
+    script's `&` and `nohup` do that.
+    """
+
+    def interrupt(*_: object) -> None:
+        for number in before:  # the clean-up that follows is bounded; a second signal must not cut it short
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        if not once:
-            held.enter_context(_broker())  # before the service starts, which shows how the stream on it stands
-        with TerminalProgress(console) as terminal:
-            console.rule("[bold]Groundswell: labelled text in, a model that answers out", align="left")
-            run_assets("data", terminal=terminal)
-            show_data(console)
-            run_assets("benchmark", after="data", terminal=terminal)
-            show_leaderboard(console)
-            run_assets("export", after="benchmark", terminal=terminal)
-            show_ladder(console)
-            run_assets("deploy", after="export", terminal=terminal)
-            show_verdict(console)
-        if status(layout.deployment) is None:
-            console.print("[yellow]The gate let no version through, so nothing answers yet. The reasons stand above.[/]")
-        else:
-            show_api(console, layout)
-            if once:
-                _stream(console)
-        if not once:
-            _forget_earlier(layout)
-            pages = _open_pages(layout)
-            held.enter_context(_fed(layout))
-        _what_next(console, layout, time.monotonic() - started, once)
-        if not once:
-            _wait(pages)
-    except KeyboardInterrupt:
-        console.print("Stopping what the demo started …")
+        yield
     finally:
-        held.close()
-        _stop(layout, pages)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _use_demo_settings() -> None:
-    if all(spec.sample for spec in enabled(load_catalog(), DataSettings.load())):
-        os.environ.setdefault(f"{ENV_PREFIX}TRAINING__EPOCHS", str(SAMPLE_EPOCHS))
     for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
         for field, value in fields.items():
             os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))
 
 
-def _stream(console: Console) -> None:
+def _replay(console: Console) -> None:
     from orchestration.streaming import replay, show_summary
 
     show_summary(console, replay(file=None, count=STREAM_MESSAGES, bundle=None, console=console))
+
+
+def _require_no_stream(layout: Layout) -> None:
+    from serving.streaming.supervisor_files import read_state
+
+    state = read_state(layout.var)
+    if state and state["alive"]:
+        raise StreamError(
+            "A stream runs here already, and the demo brings its own.",
+            found=f"a supervisor with pid {state['pid']} in {layout.var / 'stream'}",
+            remedy="Stop it first (Ctrl-C in its terminal), or name another folder: GROUNDSWELL_PATHS__VAR_DIR.",
+        )
 
 
 @contextmanager
@@ -102,101 +149,78 @@ def _broker() -> Iterator[None]:
         yield
 
 
-def _forget_earlier(layout: Layout) -> None:
-    """Earlier runs told of the same minutes."""
-    from serving.streaming.broker import MESSAGES
-    from serving.warehouse.connect import connect
-    from serving.warehouse.forget import forget_topic
-
-    query = "SELECT DISTINCT topic FROM rollup_hour WHERE startsWith(topic, {start:String})"
-    with connect(layout.var) as client:
-        for (topic,) in client.query(query, parameters={"start": f"{MESSAGES}.{DEMO_TOPIC}"}).result_rows:
-            forget_topic(client, topic)
-
-
-@contextmanager
-def _fed(layout: Layout) -> Iterator[None]:
-    """Messages on the stream while the block lasts."""
-    from orchestration.demo_stream import feed, test_texts
+def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page]) -> None:
+    """Start what a person looks at, and return when it can be looked at: a stream that has caught up, and the pages."""
     from serving.settings import StreamSettings
 
-    stop = threading.Event()
-    feeding = threading.Thread(target=feed, args=(StreamSettings.load(), test_texts(layout), stop), name="feed")
-    feeding.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        feeding.join()
+    with TerminalProgress(console) as terminal:
+        terminal.begin("Forget earlier demos")
+        _forget_earlier(layout)
+        terminal.begin("Start the stream")
+        pages.append(start_stream(layout))
+        feed = held.enter_context(Feed(StreamSettings.load(), test_texts(layout)))
+        wait_for_stream(layout, pages[0], feed, terminal)
+        terminal.begin("Start Dagster and MLflow")
+        pages += [start_page(layout, spec) for spec in (dagster_page(), mlflow_page(layout))]
+        wait_for_pages(pages[1:], terminal)
+        terminal.finish()
+    feed.watched()
 
 
-def _open_pages(layout: Layout) -> list[subprocess.Popen[bytes]]:
-    logs = layout.var / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    binary = Path(sys.executable).parent
-    store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
-    commands = {
-        "stream": [sys.executable, "-m", "orchestration.cli", "stream", "up", "--max-workers", "1"],
-        "dagster": [sys.executable, "-m", "orchestration.cli", "dagster", "--port", str(DAGSTER_PORT)],
-        "mlflow": [
-            str(binary / "mlflow"), "ui", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--backend-store-uri", store,
-        ],
-    }  # fmt: skip
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    opened = []
-    for name, command in commands.items():
-        with (logs / f"{name}.log").open("wb") as log:
-            opened.append(
-                subprocess.Popen(
-                    command, cwd=project_root(), env=environment, stdout=log, stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL, start_new_session=True,
-                )
-            )  # fmt: skip
-    return opened
+def _forget_earlier(layout: Layout) -> None:
+    """Delete what earlier demos left in the same minutes: their messages, and the alerts of sources that only they had."""
+    from serving.streaming.alerts import forget_sources
+    from serving.streaming.broker import MESSAGES
+    from serving.warehouse.connect import connect
+    from serving.warehouse.forget import forget_topics
+
+    with connect(layout.var) as client:
+        sources = forget_topics(client, [f"{MESSAGES}.{start}" for start in _EARLIER_TOPICS])
+    forget_sources(layout.var, sources)
 
 
-def _what_next(console: Console, layout: Layout, seconds: float, once: bool) -> None:
+def _what_next(console: Console, layout: Layout, seconds: float, pages: list[Page]) -> None:
     deployment = status(layout.deployment)
     url = deployment.url if deployment else "-"
-    lines = [f"Done in {seconds / 60:.1f} minutes, on {sum(read_splits(layout).rows.values()):,} checked texts.", ""]
-    if once:
-        lines += ["make demo          the same again in seconds, and then the pages stay open"]
+    lines = [f"Done in {seconds / 60:.1f} minutes{_trained_on(layout)}.", ""]
+    if pages:
+        crisis = f"in {CRISIS_AFTER_S} s the source {CRISIS_SOURCE!r} has a crisis; its alert follows within 15 s"
+        lines += [f"[bold]Dashboard  {url}[/]   {crisis}", f"API docs   {url}/docs"]
+        lines += [page.line() for page in pages[1:]]
     else:
-        lines += [
-            f"[bold]Dashboard  {url}[/]   live: what is said now; within a minute something breaks, and it tells",
-            f"API docs   {url}/docs",
-            f"Dagster    http://127.0.0.1:{DAGSTER_PORT}   the graph, its runs and checks (about 15 s to come up)",
-            f"MLflow     http://127.0.0.1:{MLFLOW_PORT}   the comparison of runs",
-        ]
+        lines += ["make demo          the same again in seconds, and then the pages stay open"]
     lines += [
         f"Leaderboard {layout.leaderboard / 'leaderboard.html'}",
         "",
-        'groundswell classify "your text"          ask the model here',
+        'groundswell classify "your text"          classify here, with the model in production',
         "groundswell score FILE --label-column …   measure it on your own file",
         "make train                                train on everything: better, and slower",
     ]
     console.print(Panel("\n".join(lines), title="What next", border_style="green"))
-    if not once:
+    if pages:
         console.print("[dim]Ctrl-C stops everything this demo started.[/]")
 
 
-def _wait(pages: list[subprocess.Popen[bytes]]) -> None:
-    """Until Ctrl-C, or until a page ends by itself."""
-    psutil.wait_procs([psutil.Process(page.pid) for page in pages])
+def _trained_on(layout: Layout) -> str:
+    from data.errors import BundleError
+    from serving.bundle import production_bundle
+
+    try:
+        training = production_bundle(layout.var).manifest.training
+    except BundleError:
+        return ""
+    if not training.get("rows"):
+        return ""
+    return f"; the model in production is trained on {training['rows']:,} of {training['rows_available']:,} rows"
 
 
-def _stop(layout: Layout, pages: list[subprocess.Popen[bytes]]) -> None:
+def _wait(pages: list[Page]) -> None:
+    """Until Ctrl-C, or until every page has ended by itself."""
+    psutil.wait_procs([psutil.Process(page.process.pid) for page in pages if page.process and page.alive])
+
+
+def _stop(layout: Layout, pages: list[Page]) -> None:
     from serving.deployment import stop
 
-    families = []
-    for page in pages:
-        try:
-            process = psutil.Process(page.pid)
-            families += [process, *process.children(recursive=True)]
-            os.killpg(page.pid, signal.SIGINT)
-        except (psutil.Error, ProcessLookupError):
-            continue
+    end_pages(pages)
     stop(layout.deployment)
-    _, alive = psutil.wait_procs(families, timeout=15)
-    for survivor in alive:
-        survivor.kill()

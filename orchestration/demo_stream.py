@@ -1,6 +1,7 @@
-"""What the demo's stream says: real texts at a human pace and, soon and then every ten minutes, a crisis nobody announced."""
+"""What the demo's stream carries: real texts at a human pace and, soon and then every ten minutes, a crisis nobody announced."""
 
 import json
+import math
 import random
 import threading
 import time
@@ -15,8 +16,8 @@ from serving.settings import StreamSettings
 RATES = {"tweets": 3.0, "support": 2.0, "reviews": 1.0}
 """Messages a second, by source."""
 HISTORY_S = 900
-"""So much of the past is told first: an alert needs five minutes to know what is normal."""
-CRISIS_AFTER_S, CRISIS_S, CRISIS_EVERY_S, CRISIS_RATE = 25, 45, 600, 6.0
+"""Seconds of the past that are sent first: an alert needs five minutes to know what is normal."""
+CRISIS_AFTER_S, CRISIS_S, CRISIS_EVERY_S, CRISIS_RATE = 25, 45, 600, 12.0
 CRISIS_SOURCE = "support"
 CRISIS = (
     "Oh great, another outage. Third one this week, well done.",
@@ -36,27 +37,31 @@ CRISIS = (
 
 @dataclass(frozen=True)
 class Said:
-    """One message. `at` is when it is said, in seconds since 1970."""
+    """One message. `at` is when it is written, in seconds since 1970."""
 
     at: float
     source: str
     text: str
 
 
-def said(began: float, texts: dict[str, list[str]], seed: int = 0) -> Iterator[Said]:
-    """Messages without end, from `HISTORY_S` before `began` on, in the order of their times.
+def said(
+    began: float, texts: dict[str, list[str]], seed: int = 0, crisis_from: Callable[[], float] | None = None
+) -> Iterator[Said]:
+    """Yield messages without end, from `HISTORY_S` before `began` on, in the order of their times.
 
     Args:
-        began: When somebody begins to watch, in seconds since 1970.
-        texts: By source, what it says over and over.
+        began: The end of the history, in seconds since 1970.
+        texts: By source, the texts it repeats.
         seed: Of the order and the pauses.
+        crisis_from: Returns when the first crisis starts, asked for each message; none: `CRISIS_AFTER_S` after `began`.
     """
     chance = random.Random(seed)
     usual = {name: cycle(chance.sample(found, len(found))) for name, found in texts.items()}
+    first = crisis_from or (lambda: began + CRISIS_AFTER_S)
     at = began - HISTORY_S
     while True:
-        since_crisis = (at - began - CRISIS_AFTER_S) % CRISIS_EVERY_S
-        crisis = CRISIS_RATE if at > began + CRISIS_AFTER_S and since_crisis < CRISIS_S else 0.0
+        since = at - first()
+        crisis = CRISIS_RATE if since > 0 and since % CRISIS_EVERY_S < CRISIS_S else 0.0
         rates = {**RATES, "": crisis}
         at += chance.expovariate(sum(rates.values()))
         (source,) = chance.choices(list(rates), list(rates.values()))
@@ -75,24 +80,55 @@ def test_texts(layout: Layout) -> dict[str, list[str]]:
 test_texts.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name
 
 
-def feed(
-    settings: StreamSettings, texts: dict[str, list[str]], stop: threading.Event, clock: Callable[[], float] = time.time
-) -> int:
-    """Send what is said when it is said, and the past at once, until `stop` is set; gives how many messages that were. Blocks."""
-    from confluent_kafka import Producer
+class Feed:
+    """Sends the demo's messages in a thread: the history at once, then each message when it is due.
 
-    from serving.streaming.broker import client_config, need_topic
+    The first crisis comes `CRISIS_AFTER_S` after `watched`, so that nobody misses it while pages still load.
+    """
 
-    producer = Producer({**client_config(settings), "linger.ms": 5})
-    need_topic(producer, settings.topic, settings.bootstrap)
-    began, sent = clock(), 0
-    for one in said(began, texts):
-        if stop.wait(max(0.0, one.at - clock())):
-            break
-        created = datetime.fromtimestamp(one.at, UTC).isoformat(timespec="milliseconds")
-        event = {"id": f"demo-{began:.0f}-{sent}", "text": one.text, "source": one.source, "created_at": created}
-        producer.produce(settings.topic, json.dumps(event, ensure_ascii=False).encode())
-        producer.poll(0)
-        sent += 1
-    producer.flush(5)
-    return sent
+    def __init__(self, settings: StreamSettings, texts: dict[str, list[str]], clock: Callable[[], float] = time.time) -> None:
+        self._settings, self._texts, self._clock = settings, texts, clock
+        self._stop = threading.Event()
+        self._crisis_from = math.inf
+        self._history = threading.Event()
+        self.history = 0
+        """Messages of the history, once `wait_for_history` has returned."""
+        self._thread = threading.Thread(target=self._run, name="feed")
+
+    def __enter__(self) -> "Feed":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_history(self, timeout_s: float) -> bool:
+        """Block until the history is on the topic; False where that took longer."""
+        return self._history.wait(timeout_s)
+
+    def watched(self) -> float:
+        """Say that somebody watches from now on; return when the first crisis starts, in seconds since 1970."""
+        self._crisis_from = self._clock() + CRISIS_AFTER_S
+        return self._crisis_from
+
+    def _run(self) -> None:
+        from confluent_kafka import Producer
+
+        from serving.streaming.broker import client_config, need_topic
+
+        producer = Producer({**client_config(self._settings), "linger.ms": 5})
+        need_topic(producer, self._settings.topic, self._settings.bootstrap)
+        began = self._clock()
+        for number, message in enumerate(said(began, self._texts, crisis_from=lambda: self._crisis_from)):
+            if message.at > began and not self._history.is_set():
+                producer.flush(10)
+                self.history = number
+                self._history.set()
+            if self._stop.wait(max(0.0, message.at - self._clock())):
+                break
+            created = datetime.fromtimestamp(message.at, UTC).isoformat(timespec="milliseconds")
+            event = {"id": f"demo-{began:.0f}-{number}", "text": message.text, "source": message.source, "created_at": created}
+            producer.produce(self._settings.topic, json.dumps(event, ensure_ascii=False).encode())
+            producer.poll(0)
+        producer.flush(5)

@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
+import httpx
+import psutil
 from rich.table import Table
 
+from data.catalog import load_catalog
 from data.errors import GroundswellError, StreamError
-from data.settings import project_root
+from data.settings import ENV_PREFIX, DataSettings, profile_name, profiles, project_root
+from data.settings_registry import settings_classes
+from data.sources.local import holds
+from data.sources.origin import configured, hub_refusal
+from evaluation.settings import EvaluationSettings
 from orchestration.jars import need_java
 from orchestration.layout import Layout
+from serving.bundle import production_bundle, read_ledger
+from serving.deployment import HOST
 from serving.lakehouse.paths import for_deltalake, root_of, storage_options, table
 from serving.lakehouse.status import cause
+from serving.settings import DashboardSettings, ServingSettings
 
 State = Literal["ok", "optional", "missing"]
 
@@ -118,20 +129,27 @@ def _guarded(thing: str, look: Callable[[], Finding]) -> Finding:
         return Finding(thing, "missing", f"{error.message} {error.found or ''}".strip(), error.remedy or "")
 
 
-def _data() -> Finding:
-    from data.settings import DataSettings
+def _profile() -> Finding:
+    others = [name for name in profiles() if name != profile_name()]
+    return Finding("profile", "ok", f"{profile_name()} (GROUNDSWELL_PROFILE; there are also {', '.join(others)})")
 
-    settings = DataSettings.load()
-    if settings.origin == "hub":
-        return Finding("labelled texts", "ok", f"the hub at {os.environ.get('HF_ENDPOINT', 'its usual address')}")
-    if settings.dir is None:
-        return Finding(
-            "labelled texts", "optional", "the project's own small sample", "set GROUNDSWELL_DATA__DIR to a local folder"
-        )  # fmt: skip
-    if not settings.dir.is_dir():
-        return Finding("labelled texts", "missing", f"no folder {settings.dir}", "mend GROUNDSWELL_DATA__DIR")
-    sets = sorted(path.parent.name for path in settings.dir.glob("*/data.csv*"))
-    return Finding("labelled texts", "ok" if sets else "missing", f"{settings.dir}: {len(sets)} sets")
+
+def _data() -> Finding:
+    catalog, settings = load_catalog(), DataSettings.load()
+    if origin := configured(catalog, settings):
+        found = origin.text.removeprefix("Texts: ")
+        if settings.origin == "local" and settings.dir and not settings.datasets:
+            here = [name for name in origin.sets if holds(catalog[name], settings.dir)]
+            return Finding(
+                "labeled texts", "ok" if here else "missing", f"{found} {len(here)} datasets", "see configs/datasets.yaml"
+            )
+        return Finding("labeled texts", "ok", found)
+    spec = catalog.get(EvaluationSettings.load().primary)
+    refusal = hub_refusal(spec) if spec else "the primary dataset is not in configs/datasets.yaml"
+    if spec and refusal is None:
+        return Finding("labeled texts", "ok", f"{spec.name} from the Hugging Face hub, which answers")
+    remedy = "set GROUNDSWELL_DATA__DIR to a local folder, or connect to the hub"
+    return Finding("labeled texts", "optional", f"the project's own small sample: {refusal}", remedy)
 
 
 def _encoder() -> Finding:
@@ -159,37 +177,86 @@ def _var() -> Finding:
 
 
 def _production() -> Finding:
-    from serving.bundle import production_bundle
-
-    try:
-        bundle = production_bundle(Layout.load().var)
-    except GroundswellError:
+    var = Layout.load().var
+    if not any(move["alias"] == "production" for move in read_ledger(var)):
         return Finding("production model", "optional", "none yet", "make demo, or make train")
-    return Finding("production model", "ok", f"{bundle.manifest.name} {bundle.manifest.version}")
+    return Finding("production model", "ok", production_bundle(var).manifest.version)
 
 
-def _port(name: str, port: int, remedy: str) -> Finding:
+def _api() -> Finding:
+    """Whether an API answers, which version it serves, and from which var folder: another installation's looks just like ours."""
+    port, var = ServingSettings.load().port, Layout.load().var
+    thing = f"API on {port}"
+    if not _answers(port):
+        return Finding(thing, "optional", "not running", "groundswell serve")
+    try:
+        reply = httpx.get(f"http://{HOST}:{port}/v1/model", timeout=3)
+        version = reply.json().get("version") if reply.status_code == 200 else None
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return Finding(thing, "missing", "another program answers there", "set GROUNDSWELL_SERVING__PORT to a free port")
+    if version is None and reply.status_code not in {401, 403}:
+        found = f"no Groundswell API: HTTP status {reply.status_code}"
+        return Finding(thing, "missing", found, "set GROUNDSWELL_SERVING__PORT to a free port")
+    served, owner = version or "a model (it asks for an API key)", _var_of_listener(port)
+    if owner is None:
+        return Finding(thing, "ok", f"serves {served}; its var folder cannot be seen")
+    if owner != var:
+        remedy = "stop that one, or set GROUNDSWELL_SERVING__PORT to use both"
+        return Finding(thing, "missing", f"another installation's: serves {served} from {owner}, this one's is {var}", remedy)
+    return Finding(thing, "ok", f"serves {served} from {owner}")
+
+
+def _var_of_listener(port: int) -> Path | None:
+    """The var folder of the process that listens there; None where the system does not let this user see it."""
+    try:
+        listeners = {
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid
+        }
+        for pid in sorted(listeners):
+            if named := psutil.Process(pid).environ().get(f"{ENV_PREFIX}PATHS__VAR_DIR"):
+                return Path(named)
+    except (psutil.Error, OSError):
+        pass
+    return None
+
+
+def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        answers = probe.connect_ex(("127.0.0.1", port)) == 0
-    return Finding(f"{name} on {port}", "ok" if answers else "optional", "answers" if answers else "not running", remedy)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _page(name: str, url: str, remedy: str) -> Finding:
+    port = urlsplit(url).port or 80
+    running = _answers(port)
+    return Finding(f"{name} on {port}", "ok" if running else "optional", "answers" if running else "not running", remedy)
 
 
 def examine() -> list[Finding]:
-    """Look at everything; never raises for what it looks at."""
+    """Look at everything; never raises for what it looks at.
+
+    Raises:
+        SettingsError: A setting cannot be used: whatever else was found would be about other settings than those meant.
+    """
+    for section in settings_classes():
+        section.load()
+    pages = DashboardSettings.load()
     return [
+        _profile(),
         *_packages(),
         _java(),
         _node(),
         _guarded("Spark's jars", _spark_jars),
         _guarded("MiniLM encoder", _encoder),
-        _guarded("labelled texts", _data),
+        _guarded("labeled texts", _data),
         _guarded("var folder", _var),
         _guarded("production model", _production),
         _guarded("lakehouse", _lakehouse),
-        _port("API", 3000, "groundswell serve"),
-        _port("Dagster", 3001, "make dagster"),
-        _port("MLflow", 5000, "make mlflow"),
+        _guarded("API", _api),
+        _page("Dagster", pages.dagster_url, "make dagster"),
+        _page("MLflow", pages.mlflow_url, "make mlflow"),
     ]
 
 

@@ -51,7 +51,7 @@ def fetched_jars(name: str, pom: Path) -> Path:
 def _fetch(name: str, pom: Path, folder: Path) -> None:
     maven = shutil.which("mvn")
     if not maven:
-        raise StreamError(f"Maven is missing: it fetches {name}.", remedy="apt-get install maven")
+        raise StreamError(f"Maven is missing: it fetches {name}.", remedy="apt-get install maven, or brew install maven")
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     try:
         run = subprocess.run(
@@ -74,7 +74,7 @@ def need_java() -> str:
     """
     home = os.environ.get("JAVA_HOME")  # Spark looks here first
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
-    remedy = f"apt-get install openjdk-{JAVA}-jre-headless"
+    remedy = f"apt-get install openjdk-{JAVA}-jre-headless, or brew install openjdk@{JAVA}"
     if not java:
         raise StreamError(
             "Java is missing: Kafka and Spark run in it.", found=f"JAVA_HOME={home}" if home else None,

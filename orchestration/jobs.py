@@ -74,9 +74,8 @@ def jobs(candidates: list[str]) -> list:
             selection("deploy", candidates),
             description=(
                 "The same as train_and_deploy, started by the sensors `new_labels` and `production_quality` or the schedule "
-                "`weekly_retraining`. A failed run is tried again twice."
+                "`weekly_retraining`. A failed run is tried again by the sensors, after a pause."
             ),
-            tags={"dagster/max_retries": "2"},
         ),
         dg.define_asset_job(
             LAKEHOUSE,

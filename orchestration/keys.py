@@ -2,6 +2,7 @@
 
 from dagster import AssetKey
 
+ORIGIN = AssetKey(["data", "origin"])
 SPLITS = AssetKey(["data", "splits"])
 LEADERBOARD = AssetKey(["evaluation", "leaderboard"])
 BUNDLE = AssetKey(["training", "bundle"])

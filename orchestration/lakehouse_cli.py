@@ -29,7 +29,7 @@ Since = Annotated[datetime, typer.Option(help="From this event time on, UTC.", f
 Until = Annotated[datetime, typer.Option(help="Before this event time, UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse run --once --source /your/tweets")
 def run(
     source: Source = None,
     once: Annotated[bool, typer.Option("--once", help="Read what is there now, and return.")] = False,
@@ -42,7 +42,7 @@ def run(
     run_lakehouse(console, once=once, every_s=seconds(every), source=source, judge=judge)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse demo")
 def demo() -> None:
     """Watch raw tweets with the faults of real dumps go through all layers, in a folder of their own (var/demo-lakehouse)."""
     from orchestration.demo_lakehouse import run_demo
@@ -50,7 +50,7 @@ def demo() -> None:
     run_demo(console)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse status")
 def status(as_json: AsJson = False) -> None:
     """Show the tables, whether they add up, and why records went aside. Without Spark, also while it runs."""
     from orchestration.layout import Layout
@@ -80,7 +80,7 @@ def status(as_json: AsJson = False) -> None:
         console.print(f"{bronze} = Silver + aside, Gold = Silver: every record is accounted for.", highlight=False)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse backfill --since 2026-11-01 --until 2026-11-08 --version staging")
 def backfill(
     since: Since,
     until: Until,
@@ -98,7 +98,7 @@ def backfill(
     console.print(f"{added:,} rows were judged; those that this version knew keep its answer.", highlight=False)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse compare --versions minilm-a minilm-b")
 def compare(
     versions: Annotated[tuple[str, str], typer.Option(help="Two versions that Gold holds answers of.")],
     limit: Annotated[int, typer.Option(help="Rows that changed most.", min=1)] = 20,
@@ -116,7 +116,7 @@ def compare(
     show_comparison(console, comparison)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse views --plots plots")
 def views(
     names: Annotated[list[str] | None, typer.Argument(help="Which; default: one of each kind.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw them into this folder.")] = None,
@@ -138,7 +138,7 @@ def views(
             console.print(f"drawn: {path}", highlight=False)
 
 
-@lakehouse_app.command()
+@lakehouse_app.command(epilog="Example: groundswell lakehouse maintain")
 def maintain() -> None:
     """Merge small files, remove what no recent version needs, and let Bronze forget what is older than it is kept."""
     from orchestration.lakehouse import lakehouse

@@ -23,6 +23,11 @@ class Layout:
         return self.var / "data" / "raw"
 
     @property
+    def origin(self) -> Path:
+        """Which texts the last run found where no setting says so: `sets`, `text`."""
+        return self.var / "data" / "origin.json"
+
+    @property
     def splits(self) -> Path:
         """`texts.parquet`, `removed.parquet`, `report.json`."""
         return self.var / "data" / "splits"

@@ -25,8 +25,11 @@ class Listener(Protocol):
     def __call__(self, message: str, fraction: float | None) -> None:
         """The running step says how far it is."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, warning: bool = True) -> None:
         """The running step says something that a person has to see."""
+
+    def ended(self, state: str, why: str | None) -> None:
+        """The running step did nothing: it was skipped, or found its result unchanged."""
 
 
 _listeners: list[Listener] = []
@@ -49,10 +52,21 @@ def report(message: str, fraction: float | None = None) -> None:
         listener(message, fraction)
 
 
-def note(text: str) -> None:
+def note(text: str, *, warning: bool = True) -> None:
     """Say something that a person has to see, such as what was left out and why."""
     for listener in list(_listeners):
-        listener.note(text)
+        listener.note(text, warning=warning)
+
+
+def ended(state: str, why: str | None = None) -> None:
+    """Report that the running step did nothing, so that it is not shown as work done.
+
+    Args:
+        state: One word or two, such as "skipped" or "unchanged".
+        why: The reason, where it is not plain.
+    """
+    for listener in list(_listeners):
+        listener.ended(state, why)
 
 
 @contextmanager
@@ -88,9 +102,13 @@ class LogProgress:
             self._last = state
             self.log.info(message if fraction is None else f"{message} ({fraction:.0%})")
 
-    def note(self, text: str) -> None:
-        """Log a warning."""
-        self.log.warning(text)
+    def note(self, text: str, *, warning: bool = True) -> None:
+        """Log it."""
+        (self.log.warning if warning else self.log.info)(text)
+
+    def ended(self, state: str, why: str | None) -> None:
+        """Log the state and its reason."""
+        self.log.info(f"{state}: {why}" if why else state)
 
 
 class TerminalProgress:
@@ -106,6 +124,7 @@ class TerminalProgress:
         self._title = ""
         self._started = 0.0
         self._last_tenth = -1
+        self._ended: tuple[str, str | None] | None = None
 
     def __enter__(self) -> "TerminalProgress":
         if self.console.is_terminal:
@@ -119,7 +138,7 @@ class TerminalProgress:
     def begin(self, title: str) -> None:
         """Start a step; the one before is done."""
         self.finish()
-        self._title, self._started, self._last_tenth = title, time.monotonic(), -1
+        self._title, self._started, self._last_tenth, self._ended = title, time.monotonic(), -1, None
         if self.console.is_terminal:
             self._task = self._bars.add_task(title, total=None)
         else:
@@ -132,13 +151,21 @@ class TerminalProgress:
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
-        mark = "[red]✗[/]" if failed else "[green]✓[/]"
-        self.console.print(f"{mark} {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
+        if failed or not self._ended:
+            mark = "[red]✗[/]" if failed else "[green]✓[/]"
+            self.console.print(f"{mark} {self._title} [dim]{time.monotonic() - self._started:.1f} s[/]")
+        else:
+            state, why = self._ended
+            self.console.print(f"[dim]– {self._title}:[/] {state}{f', {escape(why)}' if why else ''}", highlight=False)
         self._title = ""
 
-    def note(self, text: str) -> None:
+    def ended(self, state: str, why: str | None) -> None:
+        """The step's line will say so in place of ✓."""
+        self._ended = state, why
+
+    def note(self, text: str, *, warning: bool = True) -> None:
         """Leave a line."""
-        self.console.print(f"  [yellow]{escape(text)}[/]", highlight=False)
+        self.console.print(f"  [yellow]{escape(text)}[/]" if warning else f"  {escape(text)}", highlight=False)
 
     def __call__(self, message: str, fraction: float | None) -> None:
         """A listener for `report`."""

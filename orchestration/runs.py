@@ -183,6 +183,8 @@ def show_verdict(console: Console) -> None:
 
     verdict = read_verdict(Layout.load())
     console.print(f"gate: [bold]{'[green]passed' if verdict['passed'] else '[red]refused'}[/][/]")
+    if verdict["unchanged"]:
+        console.print(f"  {verdict['bundle']} is in production already; the decision that let it through:", highlight=False)
     for reason in verdict["reasons"]:
         console.print(f"  {'[green]✓[/]' if reason['passed'] else '[red]✗[/]'} {reason['text']}", highlight=False)
 

@@ -1,49 +1,74 @@
-"""What asks for a retraining by itself, and who is told when a run fails. The decisions are in `retraining.py`."""
+"""What asks for a retraining, and who is notified when a run fails. The decisions are in `retraining.py`."""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.jobs import RETRAIN
+from orchestration.jobs import RETRAIN, TRAIN_AND_DEPLOY
 from orchestration.layout import Layout
-from orchestration.retraining import Request, RetrainingSettings, new_rows_request, quality_request
-from orchestration.steps.world import look
+from orchestration.retraining import Attempt, Cause, RetrainingSettings, due_attempt, new_rows_cause, quality_cause
+from orchestration.steps.retraining_state import read_state
+
+CAUSE_TAG, REASON_TAG, TEXT_TAG = "groundswell/cause", "groundswell/reason", "groundswell/why"
+_RUNS = 50
+"""Newest runs of a job that are looked at."""
+_OUTCOMES = {
+    dg.DagsterRunStatus.SUCCESS: "succeeded",
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "canceled",
+}
+"""Every other status is that of a run that has not ended."""
 
 
-def _run_request(request: Request) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=request.run_key, tags={"groundswell/reason": request.reason, "groundswell/why": request.explanation}
+def attempts(instance: dg.DagsterInstance) -> list[Attempt]:
+    """The newest runs that train: those of the sensors, of the clock and of people."""
+    found = []
+    for job in (RETRAIN, TRAIN_AND_DEPLOY):
+        for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS):
+            run, outcome = record.dagster_run, _OUTCOMES.get(record.dagster_run.status, "running")
+            began = record.create_timestamp.timestamp()
+            at = datetime.fromtimestamp(began if outcome == "running" else record.end_time or began, UTC)
+            found.append(Attempt(run.tags.get(CAUSE_TAG), outcome, at))  # type: ignore[arg-type]
+    return found
+
+
+def _answer(
+    context: dg.SensorEvaluationContext, cause: Cause | str, settings: RetrainingSettings
+) -> dg.RunRequest | dg.SkipReason:
+    if isinstance(cause, str):
+        return dg.SkipReason(cause)
+    attempt = due_attempt(cause, attempts(context.instance), settings, datetime.now(UTC))
+    if isinstance(attempt, str):
+        return dg.SkipReason(f"{cause.text}. {attempt}")
+    tags = {CAUSE_TAG: cause.key, REASON_TAG: cause.reason, TEXT_TAG: cause.text}
+    return dg.RunRequest(run_key=f"{cause.key}-{attempt}", tags=tags)
+
+
+@dg.sensor(
+    job_name=RETRAIN,
+    minimum_interval_seconds=300,
+    description="Ask for a retraining when enough new labeled rows for training have come. Reads; fetches and writes nothing.",
+)
+def new_labels(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Compare the labeled rows there are now with those of the last training."""
+    settings = RetrainingSettings.load()
+    return _answer(context, new_rows_cause(read_state(Layout.load(), settings.min_new_rows), settings), settings)
+
+
+@dg.sensor(
+    job_name=RETRAIN,
+    minimum_interval_seconds=900,
+    description="Ask for a retraining when the production model measures badly on what it really saw, or is old.",
+)
+def production_quality(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Compare the last measurement and the age of the production model with the settings."""
+    settings = RetrainingSettings.load()
+    return _answer(
+        context, quality_cause(read_state(Layout.load(), settings.min_new_rows), settings, datetime.now(UTC)), settings
     )
 
 
-@dg.sensor(job_name=RETRAIN, minimum_interval_seconds=300, description="Enough new labelled rows have come.")
-def new_labels() -> dg.SensorResult | dg.SkipReason:
-    """Ask for a retraining when the labelled rows have grown by the number in the settings."""
-    settings = RetrainingSettings.load()
-    world = look(Layout.load())
-    request = new_rows_request(world, settings)
-    if request is None:
-        return dg.SkipReason(
-            f"{world.labelled_rows:,} labelled rows, {world.trained_rows:,} at the last training; "
-            f"{settings.min_new_rows:,} new ones are asked for"
-        )
-    # The cursor is for people who look at the page; no decision rests on it.
-    return dg.SensorResult(run_requests=[_run_request(request)], cursor=world.data_fingerprint)
-
-
-@dg.sensor(job_name=RETRAIN, minimum_interval_seconds=900, description="The production model measures badly or is stale.")
-def production_quality() -> dg.SensorResult | dg.SkipReason:
-    """Ask for a retraining when production's measured quality or its age leaves the bounds in the settings."""
-    settings = RetrainingSettings.load()
-    world = look(Layout.load())
-    request = quality_request(world, settings, datetime.now(UTC))
-    if request is None:
-        measured = "not measured" if world.production_quality is None else f"{world.production_quality:.4f}"
-        return dg.SkipReason(f"macro-recall {measured}, floor {settings.quality_floor:.4f}")
-    return dg.SensorResult(run_requests=[_run_request(request)], cursor=world.data_fingerprint)
-
-
-@dg.run_failure_sensor(description="Tells the webhook of the settings that a run failed.")
+@dg.run_failure_sensor(description="Notify the webhook of the settings when a run fails.")
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Post the job, the run and the error; a webhook that does not answer is logged, not fatal."""
     settings = RetrainingSettings.load()

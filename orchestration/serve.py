@@ -28,7 +28,11 @@ def serve_production(console: Console) -> int:
     console.print(
         f"[bold]{bundle.manifest.version}[/] on http://{HOST}:{port}  (docs at http://{HOST}:{port}/docs, Ctrl-C stops)"
     )
-    environment = bento_environment(layout.bentoml) | {"GROUNDSWELL_BUNDLE_DIR": str(bundle.directory)}
+    # Both folders by their whole names: the service runs elsewhere, and `groundswell doctor` tells by them whose it is.
+    environment = bento_environment(layout.bentoml) | {
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
+        "GROUNDSWELL_PATHS__VAR_DIR": str(layout.var),
+    }
     command = [sys.executable, "-m", "bentoml", "serve", str(project_root()), "--host", HOST, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, **environment})
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # else the service would outlive this command

@@ -5,13 +5,16 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from orchestration.progress import print_error, terminal_console
+
+if TYPE_CHECKING:
+    from serving.settings import StreamSettings
 
 stream_app = typer.Typer(
     help=(
@@ -34,7 +37,7 @@ WithParent = Annotated[
 Every = Literal["second", "minute", "hour"]
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream kafka")
 def kafka(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 9092) -> None:
     """Run a real Kafka broker on this machine, with the topics (Java 17 and Maven; the jars are fetched once)."""
     from orchestration.kafka.server import run_local_kafka
@@ -43,7 +46,7 @@ def kafka(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 9092) -> No
     run_local_kafka(Layout.load().var, port, console)
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream init --partitions 12")
 def init(
     partitions: Annotated[int, typer.Option(help="Of the messages; as many workers can share them.", min=1)] = 6,
     replication: Annotated[int, typer.Option(help="Copies; -1: the broker's default.")] = -1,
@@ -56,7 +59,7 @@ def init(
     console.print(f"Made {', '.join(made)}." if made else "All four topics are there.")
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream up --max-workers 2")
 def up(
     max_workers: Annotated[int | None, typer.Option(help="At most so many workers; default: one a processor.", min=1)] = None,
 ) -> None:
@@ -66,7 +69,7 @@ def up(
     run_up(console, max_workers=max_workers)
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream worker --name w1")
 def worker(
     name: Annotated[str, typer.Option(help="Unique among the workers of this group.")] = "worker",
     metrics_port: Annotated[int | None, typer.Option(help="Of /metrics on 127.0.0.1; default: that of the settings.")] = None,
@@ -86,7 +89,7 @@ def worker(
         raise typer.Exit(CONFIG_ERROR) from None
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream alerts")
 def alerts(with_parent: WithParent = False) -> None:
     """Watch the sentiment of each source, and tell when it shifts: table, topic, webhook."""
     from orchestration.streaming import run_alert_loop
@@ -94,7 +97,7 @@ def alerts(with_parent: WithParent = False) -> None:
     run_alert_loop(with_parent=with_parent)
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream calibrate")
 def calibrate() -> None:
     """Find the threshold that keeps to the budget of false alarms, by replaying the quiet history of the warehouse."""
     from orchestration.layout import Layout
@@ -109,7 +112,7 @@ def calibrate() -> None:
         )
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream status --watch")
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Draw it anew each second, until Ctrl-C.")] = False,
     as_json: AsJson = False,
@@ -117,10 +120,9 @@ def status(
     """Show the group: partitions, lag, rates, workers, versions, dead letters."""
     from orchestration.layout import Layout
     from orchestration.stream_view import show_status, watch_status
-    from serving.settings import StreamSettings
     from serving.streaming.status import read_status
 
-    var, settings = Layout.load().var, StreamSettings.load()
+    var, settings = Layout.load().var, _stream_settings()
     if as_json:
         print(json.dumps(read_status(var, settings), default=str))
     elif watch:
@@ -129,7 +131,7 @@ def status(
         show_status(console, read_status(var, settings))
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream send events.jsonl --rate 100")
 def send(
     file: Annotated[Path | None, typer.Argument(help="JSONL of events; without it, test texts.")] = None,
     count: Annotated[int, typer.Option(help="At most so many messages.", min=1)] = 10_000,
@@ -141,7 +143,7 @@ def send(
     run_send(console, file=file, count=count, rate=rate)
 
 
-@stream_app.command()
+@stream_app.command(epilog="Example: groundswell stream replay --count 50")
 def replay(
     file: Annotated[Path | None, typer.Option(help="JSONL of events; without it, test texts are replayed.")] = None,
     count: Annotated[int, typer.Option(help="Replay at most this many messages.", min=1)] = 5000,
@@ -159,7 +161,7 @@ def replay(
         show_summary(console, summary)
 
 
-@dlq_app.command("list")
+@dlq_app.command("list", epilog="Example: groundswell stream dlq list --limit 20")
 def list_letters(
     everything: Annotated[bool, typer.Option("--all", help="Also those that were replayed.")] = False,
     limit: Annotated[int, typer.Option(help="Show at most so many.", min=1)] = 50,
@@ -168,10 +170,9 @@ def list_letters(
     """Show dead letters: where they came from, why, and what they say."""
     from itertools import islice
 
-    from serving.settings import StreamSettings
     from serving.streaming.dead_letters import read_dead_letters
 
-    letters = read_dead_letters(StreamSettings.load(), everything=everything)
+    letters = read_dead_letters(_stream_settings(), everything=everything)
     rows = [
         {"origin": f"{x.topic}/{x.partition}/{x.offset}", "died_at": x.died_at, "reason": x.reason,
          "original": x.original[:120].decode("utf-8", errors="replace"), "bytes": len(x.original)}
@@ -180,16 +181,15 @@ def list_letters(
     _print_rows(rows, title=f"dead letters (at most {limit})", as_json=as_json)
 
 
-@dlq_app.command("replay")
+@dlq_app.command("replay", epilog="Example: groundswell stream dlq replay")
 def replay_letters() -> None:
     """Send each dead letter that was not replayed yet to its topic again, as it was: after a mended model, limit or contract."""
-    from serving.settings import StreamSettings
     from serving.streaming.dead_letters import replay_dead_letters
 
-    console.print(f"Sent {replay_dead_letters(StreamSettings.load()):,} messages again.")
+    console.print(f"Sent {replay_dead_letters(_stream_settings()):,} messages again.")
 
 
-@warehouse_app.command()
+@warehouse_app.command(epilog="Example: groundswell warehouse serve")
 def serve(with_parent: WithParent = False) -> None:
     """Hold the embedded ClickHouse and answer the other processes on 127.0.0.1, in ClickHouse's own protocol."""
     from orchestration.layout import Layout
@@ -206,7 +206,7 @@ def serve(with_parent: WithParent = False) -> None:
     serve_warehouse(layout.var, settings.port, stop=stop, ready=ready)
 
 
-@warehouse_app.command("ask")
+@warehouse_app.command("ask", epilog="Example: groundswell warehouse ask distribution --hours 24")
 def ask_question(
     question: Annotated[str, typer.Argument(help="Such as distribution or lag; a wrong one is answered with all.")],
     hours: Annotated[float, typer.Option(help="Of event time, back from now.", min=0)] = 1.0,
@@ -225,7 +225,7 @@ def ask_question(
     _print_rows(rows, title=question, as_json=as_json)
 
 
-@warehouse_app.command("migrate")
+@warehouse_app.command("migrate", epilog="Example: groundswell warehouse migrate")
 def migrate_warehouse() -> None:
     """Bring the schema up to date (every start does)."""
     from orchestration.layout import Layout
@@ -236,7 +236,7 @@ def migrate_warehouse() -> None:
         console.print("The schema is up to date." if not pending(client) else "Something is pending.")
 
 
-@warehouse_app.command("rollback")
+@warehouse_app.command("rollback", epilog="Example: groundswell warehouse rollback")
 def roll_back_warehouse() -> None:
     """Undo the newest migration, for the version of Groundswell before this one. Its tables' rows go with it."""
     from orchestration.layout import Layout
@@ -247,7 +247,7 @@ def roll_back_warehouse() -> None:
         console.print(f"Undone: {roll_back(client) or 'nothing, there is no migration'}.")
 
 
-@warehouse_app.command()
+@warehouse_app.command(epilog="Example: groundswell warehouse forget sentiment.messages")
 def forget(topic: Annotated[str, typer.Argument(help="Whose rows, rollups and identity are deleted.")]) -> None:
     """Delete all of a topic, such as one that was made anew and counts from zero."""
     from orchestration.layout import Layout
@@ -256,6 +256,15 @@ def forget(topic: Annotated[str, typer.Argument(help="Whose rows, rollups and id
 
     with connect(Layout.load().var) as client:
         console.print(f"Deleted {forget_topic(client, topic):,} messages of {topic}.")
+
+
+def _stream_settings() -> "StreamSettings":
+    """Of the stream that runs here, such as the demo's; else as they are set."""
+    from orchestration.layout import Layout
+    from serving.settings import StreamSettings
+    from serving.streaming.supervisor_files import running_stream
+
+    return running_stream(Layout.load().var, StreamSettings.load())
 
 
 def _print_rows(rows: list[dict[str, Any]], *, title: str, as_json: bool = False) -> None:

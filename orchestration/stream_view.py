@@ -97,7 +97,7 @@ def _processes(status: dict[str, Any]) -> Group:
         table.add_row(
             escape(row["name"]), _state(row["state"]), escape(row["version"]) or "–",
             ", ".join(map(str, row["partitions"])) or "–", _count(row["messages"]), f"{row['messages_per_s']:,.0f}",
-            _count(row["in_flight"]), _count(row["dead_letters"]), f"{row['p50_ms']:,.0f}", f"{row['p99_ms']:,.0f}",
+            _count(row["in_flight"]), _count(row["dead_letters"]), _count(row["p50_ms"]), _count(row["p99_ms"]),
             _restarts(row),
         )  # fmt: skip
     for row in status["others"]:

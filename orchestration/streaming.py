@@ -13,6 +13,7 @@ from rich.table import Table
 
 from data.artifacts import sha256_file
 from data.errors import SourceUnavailable
+from data.rates import rate_text
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.scoring import open_classifier
@@ -86,7 +87,7 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stand_
 
 def run_alert_loop(*, with_parent: bool) -> None:
     """The alerts, until told to stop."""
-    from serving.streaming.alerts import run_alerts
+    from serving.streaming.alert_process import run_alerts
 
     stop = stop_on_signals(with_parent=with_parent)
     log_json()
@@ -128,14 +129,17 @@ def run_send(console: Console, *, file: Path | None, count: int, rate: float | N
     """Send messages and say what became of them."""
     from serving.settings import StreamSettings
     from serving.streaming.broker import client_config
+    from serving.streaming.supervisor_files import running_stream
 
-    settings = StreamSettings.load()
+    settings = running_stream(Layout.load().var, StreamSettings.load())
     events = file_events(file, count) if file else test_text_events(Layout.load(), count)
     with TerminalProgress(console) as terminal:
         terminal.begin(f"Send to {settings.topic} at {settings.bootstrap}")
         summary = send(client_config(settings), settings.topic, events, rate=rate, progress=terminal, total=count)
     errors = "".join(f", {name} {number:,}" for name, number in summary.errors.items())
-    console.print(f"{summary.delivered:,} of {summary.sent:,} messages arrived, {summary.messages_per_s:,.0f} a second{errors}.")
+    console.print(
+        f"{summary.delivered:,} of {summary.sent:,} messages arrived, {rate_text(summary.delivered, summary.wall_s)}{errors}."
+    )
 
 
 def replay(*, file: Path | None, count: int, bundle: Path | None, console: Console | None) -> "StreamSummary":
@@ -173,6 +177,6 @@ def show_summary(console: Console, summary: "StreamSummary") -> None:
     table = Table("", "", box=None, show_header=False, title=f"stream, judged by {summary.version}", title_justify="left")
     table.add_row("messages in the warehouse", f"{summary.messages:,}")
     table.add_row("dead letters", f"{summary.dead_letters:,}")
-    table.add_row("messages a second", f"{summary.messages_per_s:,.0f}")
+    table.add_row("rate", rate_text(summary.messages, summary.seconds))
     table.add_row("labels", ", ".join(f"{label} {count:,}" for label, count in sorted(summary.labels.items())))
     console.print(table)

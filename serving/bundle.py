@@ -35,7 +35,7 @@ class Manifest(BaseModel):
     version: str
     labels: tuple[str, ...] = LABELS
     max_length: int = Field(ge=3, le=8192)
-    """Most tokens of a text, special tokens included; the rest is cut off."""
+    """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it."""
     thresholds: dict[str, float] | None = None
@@ -46,6 +46,9 @@ class Manifest(BaseModel):
     """MLflow run that made it."""
     data_fingerprint: str = ""
     metrics: dict[str, Any] = {}
+    """Of this bundle on the frozen test rows: quality with intervals, CPU, memory, size; `float32`: the model before export."""
+    training: dict[str, Any] = {}
+    """`rows` used of `rows_available`, `epochs`, `seed`, `trained_at`, and the same rows by dataset."""
     quantization: str = "fp32"
     files: dict[str, str] = {}
     """SHA-256 of each file but `bundle.json`."""
@@ -158,6 +161,11 @@ def read_bundle(directory: Path) -> Bundle:
                 remedy="Copy the bundle again, or export it again.",
             )
     return Bundle(directory, manifest)
+
+
+def read_card(bundle: Bundle) -> str:
+    """The model card, Markdown."""
+    return (bundle.directory / CARD).read_text(encoding="utf-8")
 
 
 def ledger_path(var: Path) -> Path:

@@ -105,7 +105,7 @@ def deploy(
     """
     tell = progress or (lambda message, fraction: None)
     old = status(state_dir)
-    if old and old.version == expected_version and old.port == settings.port and _answers(old, known):
+    if old and old.bento == bento and old.port == settings.port and _answers(old, known):
         return old
     need_port(settings.port, old)
     tell("starting on a spare port", None)

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from data.contracts import MAX_DOCUMENT_CHARS
 from data.errors import DataError, MalformedData, SourceUnavailable
 from data.labels import LABEL_IDS, LABELS
+from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.settings import nearest
 from serving.classifier import Classification, Classifier
 
@@ -86,9 +86,10 @@ def score_file(
         rows = sum(predicted.values())
         if not rows:
             raise MalformedData(
-                f"No row of {path} can be judged.",
+                f"No row of {path} can be classified.",
                 found=", ".join(f"{reason}: {count:,}" for reason, count in skipped.items()) or "no rows",
-                expected="texts of 1 to 10,000 characters" + (f" and labels {', '.join(LABELS)}" if label_column else ""),
+                expected=f"texts of 1 to {MAX_DOCUMENT_CHARS:,} characters"
+                + (f" and labels {', '.join(LABELS)}" if label_column else ""),
             )
     return ScoreResult(
         rows, dict(skipped), confusion, {label: predicted[label] for label in LABELS},
@@ -98,12 +99,8 @@ def score_file(
 
 def _unfit(row: dict[str, Any], text_column: str, label_column: str | None) -> str | None:
     text = row.get(text_column)
-    if not isinstance(text, str):
-        return "no text"
-    if not text.strip():
-        return "blank text"
-    if len(text) > MAX_DOCUMENT_CHARS:
-        return f"text over {MAX_DOCUMENT_CHARS:,} characters"
+    if reason := unreadable(text, MAX_DOCUMENT_CHARS):
+        return f"text over {MAX_DOCUMENT_CHARS:,} characters" if reason is Unreadable.TOO_LONG else reason.value
     if label_column and str(row.get(label_column) or "").strip().lower() not in LABEL_IDS:
         return "unknown label"
     return None

@@ -1,4 +1,4 @@
-"""Settings of serving and of the stream."""
+"""Settings of what this folder runs: the HTTP service, the stream, the warehouse, the dashboard, alerts and the lakehouse."""
 
 from typing import ClassVar, Literal
 
@@ -17,6 +17,12 @@ class ServingSettings(Settings):
     """On 127.0.0.1; `bentoml serve --host` opens it further, and then keys have to be on."""
     keys: bool = False
     """Whether each request has to show a key. Without them only this machine is answered."""
+    hosts: list[str] = Field(default_factory=list)
+    """Names under which the service is reached, beside localhost and IP addresses; JSON in the environment. `["*"]`: any."""
+    max_connections: int = Field(default=2_000, ge=1)
+    """Open at one time; the process raises its limit of open files to fit."""
+    min_free_disk: float = Field(default=0.1, ge=0, le=1)
+    """Share of the disk under `var/` below which jobs and feedback are refused; classification continues."""
     max_batch_texts: int = Field(default=32, ge=1, le=1024)
     """A batch is closed at this many texts; a request with more is cut into several."""
     window_ms: float = Field(default=3.0, ge=0, le=100)

@@ -1,4 +1,4 @@
-"""How many threads this process may use: the one place that asks, and the one that tells the libraries."""
+"""How many threads this process may use: the one place that asks, and the one that sets it for the libraries."""
 
 import math
 import os
@@ -8,8 +8,11 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
-    """Whole processors this process may keep busy, at least 1: its affinity, or the container's quota where that is less."""
-    allowed = len(os.sched_getaffinity(0))
+    """CPUs this process may keep busy, whole ones, at least 1: its affinity, or the container's quota where that is less.
+
+    Where the system keeps no affinity (macOS), all CPUs count.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = cpu_max.read_text().split()
         if quota != "max":

@@ -3,7 +3,13 @@
 import os
 import signal
 
+import hypothesis
 import pytest
+
+from tests.trained import trained  # noqa: F401 - a fixture of all
+
+hypothesis.settings.register_profile("no deadlines", deadline=None)  # how long an example takes is the machine's business
+hypothesis.settings.load_profile("no deadlines")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
 

@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -16,7 +15,6 @@ from tests.serving.running import spare_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -27,54 +25,17 @@ def commands(program: str) -> list[str]:
     return [line for line in lines if line.split(" ")[0] == program]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("readme")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
-    return clean | {
-        "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"), "BENTOML_HOME": str(folder / "bentoml"),
-        "GROUNDSWELL_SERVING__PORT": str(spare_port()), "PATH": f"{BIN}:{os.environ['PATH']}",
-    }  # fmt: skip
-
-
-def run(command, environment, timeout=600):
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False, shell=True
-    )
-
-
-def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(environment):
-    first = run("groundswell demo --once", environment)
-    assert first.returncode == 0, (first.stdout + first.stderr)[-3000:]
-    for words in (
-        "gate: passed",
-        "POST http://127.0.0.1:",
-        "messages in the warehouse  60",
-        "a job of 500 texts is done",
-        "64 callers at once",
-        "by its windows:",
-        "What next",
-        "own small sample serves",
-    ):
-        assert words in first.stdout
-    assert "Traceback" not in first.stderr
-    second = run("groundswell demo --once", environment)
-    assert second.returncode == 0 and "is what answers already" in second.stdout
-    seconds = [float(s) for s in re.findall(r"✓ (?:Train|Benchmark|Export)\b.*? ([\d.]+) s", second.stdout)]
-    assert seconds and max(seconds) < 10, "nothing is trained, judged or exported again"
-
-
-def test_every_command_of_the_readme(environment):
+def test_every_command_of_the_readme(trained):
     lines = commands("groundswell")
     assert len(lines) >= 8
     for line in lines:
-        found = run(line, environment)
+        found = trained.run(line)
         assert found.returncode == 0, f"{line}\n{(found.stdout + found.stderr)[-3000:]}"
         assert found.stdout.strip(), line
 
 
 def test_the_make_targets_it_names_are_there():
-    listed = run("make", dict(os.environ)).stdout
+    listed = subprocess.run("make", cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
     named = {word.rstrip("`.,") for word in re.findall(r"make ([a-z-]+)", README)} - {"lists"}
     assert {"demo", "test", "dagster", "mlflow", "serve"} <= named
     for target in named:
@@ -105,9 +66,9 @@ def answers(command, url, environment, cwd=ROOT):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_the_pages_open(environment):
+def test_the_pages_open(trained):
     """What `make dagster`, `make mlflow` and `make serve` start, on ports that are free here."""
-    port = spare_port()
+    port, environment = spare_port(), trained.environment
     quiet = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     page = answers(f"groundswell dagster --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
     assert "dagster_version" in page.text

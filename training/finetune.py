@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,16 @@ class TrainedCandidate:
     directory: Path
     from_scratch: bool
     rows: int
+    """Rows it was trained on."""
     epochs: float
     seconds: float
     best_macro_recall: float
     bf16: bool
+    seed: int | None = None
+    trained_at: str | None = None
+    """When training ended, ISO 8601 in UTC."""
+    datasets: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By dataset: `rows` it was trained on, of `rows_available` in the training split."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Rows of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
@@ -72,7 +79,8 @@ def finetune(
     started = time.monotonic()
     if candidate.kind == "as_is":
         return _keep_as_is(candidate, out_dir, started)
-    train = choose_rows(_labelled(train, "train"), settings.max_train_rows, settings.seed)
+    available = _labelled(train, "train")
+    train = choose_rows(available, settings.max_train_rows, settings.seed)
     val = choose_rows(_labelled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
     model, tokenizer_file = base_model(candidate)
@@ -94,6 +102,9 @@ def finetune(
         seconds=round(time.monotonic() - started, 1),
         best_macro_recall=float(state.best_metric or 0.0),
         bf16=bf16,
+        seed=settings.seed,
+        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        datasets=_rows_by_dataset(train, available),
         history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
     )
     _write(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
@@ -189,6 +200,16 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
     groups = ["source", "label"] if "source" in frame else ["label"]
     chosen = frame.groupby(groups, sort=True).sample(frac=limit / len(frame), random_state=seed)
     return chosen.sort_index()
+
+
+def _rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str, dict[str, int]]:
+    if "source" not in available:
+        return {}
+    counts = used["source"].value_counts()
+    return {
+        str(name): {"rows": int(counts.get(name, 0)), "rows_available": int(rows)}
+        for name, rows in available["source"].value_counts().sort_index().items()
+    }
 
 
 def _labelled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":

@@ -1,54 +1,71 @@
-"""One set of labelled text, from where it lies to `texts.parquet`.
+"""One dataset of labeled text, from its source to `texts.parquet`.
 
 Each source gives a frame with the columns `id, text, label, split` and what else it has, its labels still its own; the rest
 (mapping, types, the file) is done here, once.
 """
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data.artifacts import digest, read_json, reuse_or_build, write_json
-from data.catalog import DatasetSpec, chosen
-from data.errors import SourceUnavailable
+from data.artifacts import digest, is_current, read_json, reuse_or_build, write_json
+from data.catalog import DatasetSpec
 from data.feedback import feedback_of
 from data.settings import DataSettings, PathSettings, project_root
+from data.sources.reading import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_log = logging.getLogger(__name__)
-
-__all__ = ["RawSet", "enabled", "fetch", "fetch_all", "read_fetched"]
-
-SAMPLE_NOTICE = (
-    "No data folder is set: the project's own small sample serves. Its numbers mean nothing; "
-    "set GROUNDSWELL_DATA__DIR or GROUNDSWELL_PROFILE=hub for real texts."
-)
+__all__ = ["RawSet", "fetch", "fetched", "find", "to_labelled"]
 
 
 @dataclass(frozen=True)
 class RawSet:
-    """One fetched set."""
+    """One fetched dataset."""
 
     name: str
     path: Path
     """Parquet in the schema `LABELLED_TEXT`."""
     origin: str
     """local, hub, file, feedback or sample."""
+    identity: str
+    """Of its source when it was fetched: a checksum, or a revision."""
     fingerprint: str
     rows: int
-    notice: str | None = None
+
+
+def find(spec: DatasetSpec, settings: DataSettings) -> Source:
+    """Say where a dataset is; reads checksums of local files, and fetches nothing.
+
+    Its own `file`, the feedback or the sample; else the data folder where it is in there; else the hub, where `data.origin` says
+    so or no data folder is set.
+
+    Raises:
+        SourceUnavailable: It cannot be had; one line says why and what to do.
+        ChecksumMismatch: The file is not the recorded one.
+        MalformedData: The feedback file is damaged.
+    """
+    from data.sources import feedback, hub, local, own_file, sample
+
+    if spec.file is not None:
+        return own_file.find(spec, project_root())
+    if spec.feedback:
+        return feedback.find(spec, feedback_of(PathSettings.load().var))
+    if spec.sample is not None:
+        return sample.find(spec)
+    on_hub = settings.origin == "hub" or (settings.dir is None and spec.hub is not None)
+    if on_hub and not local.holds(spec, settings.dir):
+        return hub.find(spec)
+    return local.find(spec, settings.dir)
 
 
 def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
-    """Fetch one set; nothing is read again while its source and its entry in the catalog are unchanged.
+    """Fetch one dataset; nothing is read again while its source and its entry in the catalog are unchanged.
 
     Args:
         spec: Which.
-        settings: Where from: its own `file`, a local folder, the hub, or the sample.
+        settings: Where from, see `find`.
         out_dir: Gets `<name>/texts.parquet` and `<name>/source.json`, whole or not at all.
 
     Raises:
@@ -56,19 +73,7 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
         ChecksumMismatch: The file is not the recorded one.
         MalformedData: A column is missing, a byte is not UTF-8, the file is cut short; names the place.
     """
-    from data.sources import feedback, hub, local, own_file, sample
-
-    source = None
-    if spec.file is not None:
-        source = own_file.find(spec, project_root())
-    elif spec.feedback:
-        source = feedback.find(spec, feedback_of(PathSettings.load().var))
-    elif spec.sample is not None:
-        source = sample.find(spec)
-    elif settings.origin == "hub":
-        source = hub.find(spec)
-    else:
-        source = local.find(spec, settings.dir)
+    source = find(spec, settings)
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
@@ -76,76 +81,31 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
 
         frame = to_labelled(source.read(), spec)
         write_labelled(folder / "texts.parquet", frame)
-        write_json(
-            folder / "source.json",
-            {
-                "name": spec.name,
-                "origin": source.origin,
-                "fingerprint": fingerprint(frame),
-                "rows": len(frame),
-                "notice": SAMPLE_NOTICE if source.origin == "sample" else None,
-            },
-        )
+        found = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
+        write_json(folder / "source.json", found)
 
-    key = {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
-    reuse_or_build(out_dir / spec.name, key, build)
-    found = read_fetched(out_dir, spec.name)
-    assert found is not None
-    return found
+    reuse_or_build(out_dir / spec.name, _key(spec, source), build)
+    return _read(out_dir, spec, source)
 
 
-def read_fetched(out_dir: Path, name: str) -> RawSet | None:
-    """What was fetched last under this name; None when nothing was."""
-    try:
-        known = read_json(out_dir / name / "source.json")
-    except OSError:
-        return None
-    return RawSet(path=out_dir / name / "texts.parquet", **known)
-
-
-def fetch_all(
-    catalog: dict[str, DatasetSpec], settings: DataSettings, out_dir: Path,
-    progress: Callable[[str, float | None], None] | None = None,
-) -> list[RawSet]:  # fmt: skip
-    """Fetch every enabled set that can be had; each that cannot is one logged line.
-
-    The samples serve only where no other set can be had, and no set was asked for by name.
+def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
+    """Read what was fetched of a dataset, if it is still what its source holds; None when it is not. Fetches and writes nothing.
 
     Raises:
-        SourceUnavailable: None is left, or a set that was asked for by name cannot be had.
+        SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
     """
-    wanted = enabled(catalog, settings)
-    found = []
-    for index, spec in enumerate(wanted):
-        if progress:
-            progress(spec.name, index / len(wanted))
-        try:
-            found.append(fetch(spec, settings, out_dir))
-        except SourceUnavailable as error:
-            if settings.datasets is not None:
-                raise
-            _log.warning("%s is skipped: %s", spec.name, error.message)
-    if not found:
-        raise SourceUnavailable(
-            "No set of labelled text can be had.", remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml."
-        )
-    return found
+    source = find(spec, settings)
+    return _read(out_dir, spec, source) if is_current(out_dir / spec.name, _key(spec, source)) else None
 
 
-def enabled(catalog: dict[str, DatasetSpec], settings: DataSettings) -> list[DatasetSpec]:
-    """The sets of the settings: those named, else the real ones where a source is configured, else the samples.
+def _key(spec: DatasetSpec, source: Source) -> dict[str, Any]:
+    return {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
 
-    Feedback is among them once there is some.
-    """
-    if settings.datasets is not None:
-        return chosen(catalog, settings.datasets)
-    said = [spec for spec in catalog.values() if spec.feedback and feedback_of(PathSettings.load().var).path.is_file()]
-    real = [spec for spec in catalog.values() if spec.sample is None and not spec.feedback]
-    configured = settings.origin == "hub" or settings.dir is not None
-    own = [spec for spec in real if spec.file is not None]
-    if configured:
-        return real + said
-    return (own or [spec for spec in catalog.values() if spec.sample is not None]) + said
+
+def _read(out_dir: Path, spec: DatasetSpec, source: Source) -> RawSet:
+    folder = out_dir / spec.name
+    known = read_json(folder / "source.json")
+    return RawSet(spec.name, folder / "texts.parquet", source.origin, source.identity, known["fingerprint"], known["rows"])
 
 
 def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":

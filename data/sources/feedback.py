@@ -1,18 +1,37 @@
-"""What callers of the service said the right label is (`POST /v1/feedback`)."""
+"""What callers of the service say the right label is (`POST /v1/feedback`)."""
+
+import sqlite3
 
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
-from data.errors import SourceUnavailable
+from data.errors import MalformedData, SourceUnavailable
 from data.feedback import FeedbackStore
 from data.sources.reading import Source
 
 
 def find(spec: DatasetSpec, store: FeedbackStore) -> Source:
-    """Where the words are.
+    """Say where the feedback is.
 
     Raises:
-        SourceUnavailable: Nobody has said anything yet.
+        SourceUnavailable: There is none yet.
+        MalformedData: The file is no feedback store, or it is damaged.
     """
-    if not store.path.is_file():
-        raise SourceUnavailable(f"{spec.name}: nobody has said anything yet.", remedy="POST /v1/feedback, see docs/api.md.")
-    return Source("feedback", sha256_file(store.path), store.rows)
+    try:
+        empty = store.is_empty()
+    except sqlite3.Error as error:
+        raise MalformedData(
+            f"{spec.name}: {store.path} cannot be read.",
+            found=error,
+            expected="the SQLite file that the service writes",
+            remedy="Restore it from a backup, or move it away: the service starts another.",
+        ) from error
+    if empty:
+        raise SourceUnavailable(f"{spec.name}: there is no feedback yet.", remedy="POST /v1/feedback, see docs/api.md.")
+
+    def read():
+        try:
+            return store.rows()
+        except sqlite3.Error as error:
+            raise MalformedData(f"{spec.name}: {store.path} cannot be read.", found=error) from error
+
+    return Source("feedback", sha256_file(store.path), read)

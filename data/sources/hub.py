@@ -1,4 +1,4 @@
-"""A set on the Hugging Face hub, at a pinned revision. Interrupted downloads go on from the hub library's own cache."""
+"""A dataset on the Hugging Face hub, at a pinned revision. Interrupted downloads resume from the hub library's own cache."""
 
 from typing import Any
 
@@ -14,7 +14,10 @@ def find(spec: DatasetSpec) -> Source:
         SourceUnavailable: The catalog names no place or no revision for it.
     """
     if spec.hub is None:
-        raise SourceUnavailable(f"{spec.name} is not on the hub.", remedy="Set `hub` in configs/datasets.yaml.")
+        raise SourceUnavailable(
+            f"{spec.name} is not fetched from the hub{f': {spec.no_hub}' if spec.no_hub else ''}.",
+            remedy="Put it into the folder GROUNDSWELL_DATA__DIR, or set `hub` in configs/datasets.yaml.",
+        )
     if spec.hub.revision is None:
         raise SourceUnavailable(
             f"{spec.name}: the revision of {spec.hub.id} is not pinned.",
@@ -26,13 +29,14 @@ def find(spec: DatasetSpec) -> Source:
 
 def _read(spec: DatasetSpec) -> Any:
     import pandas as pd
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
     hub = spec.hub
     assert hub is not None
+    disable_progress_bars()  # whoever runs this shows progress of their own
     try:
-        found: Any = load_dataset(hub.id, hub.config, revision=hub.revision)
+        found: Any = load_dataset(hub.id, hub.config, data_files=hub.files, revision=hub.revision)
     except DatasetNotFoundError as error:
         raise SourceUnavailable(
             f"{spec.name}: there is no {hub.id} at revision {hub.revision} on the hub.", found=_first_line(error)
@@ -41,7 +45,7 @@ def _read(spec: DatasetSpec) -> Any:
         raise SourceUnavailable(
             f"{spec.name}: {hub.id} could not be fetched.",
             found=f"{type(error).__name__}: {_first_line(error)}",
-            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, the next try goes on from there.",
+            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, and the next try resumes.",
         ) from error
     parts = []
     for theirs, ours in hub.splits.items():
@@ -49,9 +53,12 @@ def _read(spec: DatasetSpec) -> Any:
             continue
         frame = found[theirs].to_pandas()
         need_columns(frame, [hub.text, hub.label], f"{hub.id}/{theirs}")
-        label = frame[hub.label].astype("string")
         ids = [f"{spec.name}-{ours}-{index}" for index in range(len(frame))]
-        parts.append(pd.DataFrame({"id": ids, "text": frame[hub.text], "label": label, "split": ours}))
+        label = frame[hub.label].astype("string")
+        part = pd.DataFrame({"id": ids, "text": frame[hub.text], "label": label, "split": ours})
+        if hub.max_rows is not None and len(part) > hub.max_rows:
+            part = part.sample(hub.max_rows, random_state=0).sort_index()
+        parts.append(part)
     if not parts:
         raise SourceUnavailable(
             f"{spec.name}: {hub.id} has none of the splits.", found=", ".join(found), expected=", ".join(hub.splits)

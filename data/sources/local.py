@@ -8,6 +8,16 @@ from data.errors import ChecksumMismatch, SourceUnavailable
 from data.sources.reading import Source, need_columns, read_table
 
 
+def holds(spec: DatasetSpec, folder: Path | None) -> bool:
+    """Whether the data folder has this dataset."""
+    return folder is not None and spec.local is not None and any(path.is_file() for path in _files(spec, folder))
+
+
+def _files(spec: DatasetSpec, folder: Path) -> list[Path]:
+    assert spec.local is not None
+    return [folder / spec.local / name for name in ("data.csv", "data.csv.gz")]
+
+
 def find(spec: DatasetSpec, folder: Path | None) -> Source:
     """Where the set is.
 
@@ -20,8 +30,8 @@ def find(spec: DatasetSpec, folder: Path | None) -> Source:
     if folder is None:
         raise SourceUnavailable(f"{spec.name}: no data folder is set.", remedy="Set GROUNDSWELL_DATA__DIR.")
     if not folder.is_dir():
-        raise SourceUnavailable(f"{spec.name}: there is no data folder {folder}.", remedy="Mend GROUNDSWELL_DATA__DIR.")
-    tried = [folder / spec.local / name for name in ("data.csv", "data.csv.gz")]
+        raise SourceUnavailable(f"{spec.name}: there is no data folder {folder}.", remedy="Correct GROUNDSWELL_DATA__DIR.")
+    tried = _files(spec, folder)
     path = next((path for path in tried if path.is_file()), None)
     if path is None:
         raise SourceUnavailable(

@@ -6,26 +6,47 @@ from collections.abc import Iterator
 import dagster as dg
 
 from data.catalog import DatasetSpec, load_catalog
-from data.errors import SourceUnavailable
-from evaluation.settings import EvaluationSettings
 from orchestration import keys
 from orchestration.assets.schema import labeled_text_columns, stored, table
-from orchestration.assets.stepping import OWNERS, RETRIES, asset_after, step
+from orchestration.assets.stepping import OWNERS, asset_after, step
 from orchestration.checks import check_failed, failure_rows, suite_check, suite_result
-from orchestration.progress import note
+from orchestration.progress import ended, note
 from orchestration.resources import Workplace
 from orchestration.steps.data import (
+    LeftOut,
     build_splits,
     check_splits,
+    choose_origin,
+    describe,
     fetch_one,
-    is_asked_for,
     is_enabled,
+    is_required,
+    raw_texts,
+    require_training_rows,
     validate,
-    validated_sets,
 )
 
 _GROUP = "data"
 SUITE = "raw_suite"
+
+
+@dg.asset(
+    key=keys.ORIGIN,
+    group_name=_GROUP,
+    kinds={"python"},
+    owners=OWNERS,
+    tags={"use": "training"},
+    description=(
+        "Which texts a run uses: a data folder, else the hub when it answers, else the project's own small sample. Every dataset "
+        "after it reads this decision."
+    ),
+)
+def origin(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+    """Decide once a run."""
+    with step(context, "Choose the texts"):
+        chosen = choose_origin(workplace.layout())
+        note(chosen.text, warning=chosen.is_sample)
+    return dg.MaterializeResult(metadata={"texts": chosen.text, "datasets": ", ".join(chosen.sets)})
 
 
 def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
@@ -37,6 +58,7 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 key,
+                deps=[keys.ORIGIN],
                 skippable=True,
                 group_name=_GROUP,
                 kinds={"parquet", "huggingface"} if spec.hub else {"parquet"},
@@ -66,26 +88,22 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, workplace: Workplace
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         layout = workplace.layout()
-        if not is_enabled(spec):
+        if not is_enabled(layout, spec):
             context.log.info(f"{spec.name} is not enabled: see GROUNDSWELL_DATA__DATASETS and configs/datasets.yaml.")
             return
-        must_have = is_asked_for(spec) or spec.name == EvaluationSettings.load().primary
+        must_have = is_required(spec)
         with step(context, f"Fetch {spec.name}", retry=_may_pass, wait_s=5):
-            try:
-                raw = fetch_one(layout, spec)
-            except SourceUnavailable as error:
-                if is_asked_for(spec) or (_may_pass(error) and context.retry_number < RETRIES):
-                    raise
-                note(f"skipped: {error.message}")  # the splits fail if no dataset is left
+            raw = fetch_one(layout, spec)
+            if isinstance(raw, LeftOut):
+                ended("skipped" if raw.absent else "left out", raw.why)  # the splits fail if no dataset is left
                 return
             report = validate(raw)
             severity = dg.AssetCheckSeverity.ERROR if must_have else dg.AssetCheckSeverity.WARN
             yield suite_result(report, SUITE, asset=key, severity=severity)
             if not report.success:
-                error = check_failed(key, SUITE, failure_rows(report))
                 if must_have:
-                    raise error
-                note(f"{spec.name} is left out, its rows are not valid: {error.found}")
+                    raise check_failed(key, SUITE, failure_rows(report))
+                ended("left out", describe(report))
                 return
         yield dg.MaterializeResult(
             asset_key=key,
@@ -122,8 +140,9 @@ def _splits(names: list[str]) -> dg.AssetsDefinition:
     )
     def split(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
-        with step(context, "Remove repeats and leaks, split"):
-            splits = build_splits(layout, validated_sets(layout))
+        with step(context, "Remove duplicates and leakage, split"):
+            splits = build_splits(layout, raw_texts(layout))
+            require_training_rows(layout)
         by_dataset = [
             {"dataset": name, **{part: splits.rows.get(f"{name}/{part}", 0) for part in ("train", "val", "test")}}
             for name in sorted({key.split("/")[0] for key in splits.rows})
@@ -159,4 +178,4 @@ def data_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinit
             validate=check_splits,
         )
     ]
-    return [*(_dataset(spec) for spec in catalog.values()), _splits(list(catalog))], checks
+    return [origin, *(_dataset(spec) for spec in catalog.values()), _splits(list(catalog))], checks

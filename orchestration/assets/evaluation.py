@@ -9,7 +9,8 @@ from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
 from orchestration.resources import Workplace
-from orchestration.steps.evaluation import benchmark, log_leaderboard
+from orchestration.steps.benchmark_log import log_leaderboard
+from orchestration.steps.evaluation import write_leaderboard
 from orchestration.steps.release import ask_gate, read_verdict
 from training.candidates import Candidate
 
@@ -33,7 +34,7 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
     def compare_candidates(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
         with step(context, "Benchmark all candidates"), every_core(layout):
-            rows = benchmark(layout)
+            rows = write_leaderboard(layout)
             log_leaderboard(layout, context.run.run_id)
         best, folder = rows[0], layout.leaderboard
         yield dg.Output(

@@ -8,7 +8,7 @@ from data.errors import CandidateUnavailable
 from orchestration import keys
 from orchestration.assets.schema import file_uri
 from orchestration.assets.stepping import OWNERS, every_core, step
-from orchestration.progress import note
+from orchestration.progress import ended
 from orchestration.resources import Workplace
 from orchestration.steps.training import candidate_folder, train_candidate, trained_report
 from training.candidates import Candidate
@@ -35,12 +35,14 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
     )
     def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
         layout = workplace.layout()
-        with step(context, f"Train {candidate.title}"), every_core(layout):
+        with step(context, f"{'Fetch' if candidate.kind == 'as_is' else 'Train'} {candidate.title}"), every_core(layout):
             try:
                 reused = train_candidate(layout, candidate, run_name=context.run.run_id)
             except CandidateUnavailable as error:
-                note(f"skipped: {error.message}")  # the benchmark fails if no candidate is left
+                ended("skipped", error.message)  # the benchmark fails if no candidate is left
                 return
+            if reused:
+                ended("unchanged")
         report = trained_report(layout, candidate)
         yield dg.MaterializeResult(
             metadata={

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from data.artifacts import write_json
 from data.errors import BundleError, GroundswellError
+from data.settings_registry import check_settings
 from orchestration.bench_api.bench import Bench, Outcome
 from orchestration.bench_api.contestants import SETTINGS
 from orchestration.bench_api.load import Loader
@@ -141,6 +142,7 @@ def _found(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[st
 
 if __name__ == "__main__":
     try:
+        check_settings()
         main()
     except GroundswellError as error:
         sys.exit(print_error(terminal_console(), error))

@@ -185,8 +185,11 @@ def divide_processors() -> list[int]:
     """Keep this process and the servers it starts on two processors.
 
     Returns:
-        The processors left for the load; empty where there are no more than two, and servers and load share them.
+        The processors left for the load; empty where there are no more than two, or where the system pins no process to any
+        (macOS), and servers and load share them.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        return []
     mine = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, mine[:PROCESSORS])
     return mine[PROCESSORS:]

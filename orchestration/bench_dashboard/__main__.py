@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.artifacts import write_json, write_text
 from data.errors import GroundswellError
+from data.settings_registry import check_settings
 from orchestration.bench import _machine
 from orchestration.bench_api.__main__ import show
 from orchestration.bench_api.bench import Outcome
@@ -81,6 +82,7 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
+        check_settings()
         main()
     except GroundswellError as error:
         sys.exit(print_error(terminal_console(), error))

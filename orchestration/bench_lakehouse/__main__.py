@@ -13,6 +13,7 @@ from typing import Any
 
 from data.artifacts import write_json, write_text
 from data.errors import GroundswellError
+from data.settings_registry import check_settings
 from orchestration.bench_api.servers import divide_processors
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.bench_lakehouse.bench import Bench, Outcome
@@ -134,6 +135,7 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
+        check_settings()
         main()
     except GroundswellError as error:
         sys.exit(print_error(terminal_console(), error))

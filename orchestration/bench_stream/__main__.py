@@ -15,6 +15,7 @@ from rich.console import Console
 
 from data.artifacts import write_json, write_text
 from data.errors import BundleError, GroundswellError
+from data.settings_registry import check_settings
 from orchestration.bench_api.servers import divide_processors
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.bench_stream.bench import Bench, Outcome
@@ -136,6 +137,7 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
+        check_settings()
         main()
     except GroundswellError as error:
         sys.exit(print_error(terminal_console(), error))

@@ -1,16 +1,19 @@
-"""Labelled text arrives, is checked, and becomes splits."""
+"""Labeled text arrives, is checked, and becomes splits."""
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import read_json, reuse_or_build, sha256_file, write_json
+from data.artifacts import read_json, reuse_or_build, sha256_file, write_json, write_text
 from data.catalog import DatasetSpec, load_catalog
 from data.cleaning import CLEANING_VERSION
-from data.errors import SourceUnavailable
-from data.settings import DataSettings
-from data.sources import RawSet, enabled, fetch, fetch_all, read_fetched
+from data.errors import DataError, SourceUnavailable
+from data.labels import LABELS
+from data.settings import DataSettings, profile_name
+from data.sources import RawSet, fetch, fetched, find, local
+from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
+from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data.expectations import ValidationReport
+    from data.splits import SplitResult
 
-SPLITS_VERSION = "1"
+SPLITS_VERSION = "2"
 """Raise it when the rules of `data/splits.py` change."""
+HUB_TIMEOUT_S = 10.0
+"""How long the hub has to answer where nothing can take its place."""
 VALIDATION_FILE = "validation.json"
 
 
@@ -33,43 +39,175 @@ class Splits:
     fingerprint: str
     counts: dict[str, int]
     rows: dict[str, int]
+    """By `dataset/split`."""
     notices: list[str]
+    sources: dict[str, str] = field(default_factory=dict)
+    """Each dataset's source as it was read: a checksum, or a revision."""
 
 
-def fetch_sets(layout: Layout, names: list[str] | None = None) -> list[RawSet]:
-    """Fetch every enabled set, or those named."""
-    settings = DataSettings.load(datasets=names)
-    return fetch_all(load_catalog(), settings, layout.raw, progress=report)
+@dataclass(frozen=True)
+class LeftOut:
+    """An optional dataset that is not used in this run."""
+
+    name: str
+    why: str
+    absent: bool
+    """It is not there, which is no fault: a data folder need not hold every dataset of the catalog."""
 
 
-def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet:
-    """Fetch one set."""
-    return fetch(spec, DataSettings.load(), layout.raw)
+@dataclass(frozen=True)
+class RawTexts:
+    """The enabled datasets as they were fetched and checked."""
+
+    sets: list[RawSet]
+    left_out: dict[str, str]
+    """Optional datasets that could not be fetched or failed their suite, with the reason; absent ones are not listed."""
 
 
-def is_enabled(spec: DatasetSpec) -> bool:
-    """Whether the settings ask for this set."""
-    return spec in enabled(load_catalog(), DataSettings.load())
+def choose_origin(layout: Layout) -> Origin:
+    """Decide, once a run, which texts are used; asks the hub for the primary dataset where the settings leave it open.
+
+    Raises:
+        SourceUnavailable: See `data.sources.origin.configured`; or no enabled dataset is for training.
+    """
+    catalog, settings = load_catalog(), DataSettings.load()
+    origin = configured(catalog, settings) or _hub_or_sample(layout, catalog, settings)
+    specs = enabled(catalog, origin)
+    if not any(spec.train for spec in specs):
+        raise _nothing_to_train_on(specs, "no enabled dataset is for training (`train: true`)")
+    _require_hub(layout, specs, settings)
+    write_json(layout.origin, asdict(origin))
+    return origin
 
 
-def is_asked_for(spec: DatasetSpec) -> bool:
-    """Whether the settings name this set: then it must be had."""
-    return spec.name in (DataSettings.load().datasets or [])
+def _require_hub(layout: Layout, specs: list[DatasetSpec], settings: DataSettings) -> None:
+    """Stop before the hub library tries every dataset for half a minute each, if the primary one can only come from there."""
+    spec = next((spec for spec in specs if spec.name == EvaluationSettings.load().primary), None)
+    if spec is None or spec.hub is None or settings.origin != "hub" or local.holds(spec, settings.dir):
+        return
+    if not fetched(spec, settings, layout.raw) and (refusal := hub_refusal(spec, HUB_TIMEOUT_S)):
+        raise SourceUnavailable(
+            f"{spec.name}: {spec.hub.id} cannot be fetched.",
+            found=refusal,
+            remedy="Check the network and HF_ENDPOINT, or set GROUNDSWELL_DATA__DIR to a folder of labeled texts.",
+        )
 
 
-def fetched_sets(layout: Layout) -> list[RawSet]:
-    """The enabled sets that were fetched."""
-    wanted = enabled(load_catalog(), DataSettings.load())
-    return [raw for spec in wanted if (raw := read_fetched(layout.raw, spec.name)) is not None]
+def _hub_or_sample(layout: Layout, catalog: dict[str, DatasetSpec], settings: DataSettings) -> Origin:
+    spec = catalog.get(EvaluationSettings.load().primary)
+    if spec is None or spec.hub is None:
+        return from_sample(catalog, "the primary dataset has no place on the hub")
+    if fetched(spec, settings, layout.raw):
+        return from_hub(spec)
+    report(f"asking the hub for {spec.hub.id}")
+    if refusal := hub_refusal(spec):
+        return from_sample(catalog, refusal)
+    report(f"fetching {spec.hub.id} from the hub")
+    try:
+        fetch(spec, settings, layout.raw)
+    except DataError as error:
+        return from_sample(catalog, f"{spec.hub.id} could not be fetched ({error.found or error.message})")
+    return from_hub(spec)
 
 
-def validated_sets(layout: Layout) -> list[RawSet]:
-    """The enabled datasets that were fetched and passed their suite."""
-    return [raw for raw in fetched_sets(layout) if validate(raw).success]
+def read_origin(layout: Layout) -> Origin:
+    """What `choose_origin` decided last, or what the settings decide alone. Asks and writes nothing.
+
+    Raises:
+        SourceUnavailable: See `data.sources.origin.configured`.
+    """
+    catalog = load_catalog()
+    if origin := configured(catalog, DataSettings.load()):
+        return origin
+    try:
+        known = read_json(layout.origin)
+        return Origin(tuple(known["sets"]), known["text"], known["is_sample"])
+    except OSError:
+        return from_sample(catalog, "no run has asked the hub yet")
+
+
+def enabled_sets(layout: Layout) -> list[DatasetSpec]:
+    """The datasets that are used."""
+    return enabled(load_catalog(), read_origin(layout))
+
+
+def is_enabled(layout: Layout, spec: DatasetSpec) -> bool:
+    """Whether this dataset is used."""
+    return spec in enabled_sets(layout)
+
+
+def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
+    """Fetch one dataset; an optional one that fails is left out with its reason.
+
+    Raises:
+        DataError: It could not be had, and the settings name it or it is the primary one.
+    """
+    settings = DataSettings.load()
+    reason = layout.raw / f"{spec.name}.left_out"
+    there = False
+    try:
+        find(spec, settings)
+        there = True
+        found = fetch(spec, settings, layout.raw)
+    except DataError as error:
+        absent = not there and isinstance(error, SourceUnavailable)
+        if spec.name in (settings.datasets or []) or (is_required(spec) and not absent):
+            raise
+        write_text(reason, error.message)
+        return LeftOut(spec.name, error.message, absent)
+    reason.unlink(missing_ok=True)
+    return found
+
+
+def is_required(spec: DatasetSpec) -> bool:
+    """Whether the run stops when this dataset fails: the settings name it, or it is the primary one."""
+    return spec.name in (DataSettings.load().datasets or [EvaluationSettings.load().primary])
+
+
+def fetch_sets(layout: Layout) -> RawTexts:
+    """Choose the origin, fetch every enabled dataset, and check the optional ones.
+
+    Raises:
+        DataError: A required dataset could not be had.
+    """
+    choose_origin(layout)
+    for spec in enabled_sets(layout):
+        report(f"fetching {spec.name}")
+        fetch_one(layout, spec)
+    return raw_texts(layout)
+
+
+def raw_set(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
+    """What was fetched of a dataset, while it is still what its source holds."""
+    try:
+        found = fetched(spec, DataSettings.load(), layout.raw)
+    except DataError as error:
+        return LeftOut(spec.name, error.message, isinstance(error, SourceUnavailable))
+    if found is not None:
+        return found
+    try:
+        return LeftOut(spec.name, (layout.raw / f"{spec.name}.left_out").read_text(encoding="utf-8"), False)
+    except OSError:
+        return LeftOut(spec.name, f"{spec.name} has not been fetched.", False)
+
+
+def raw_texts(layout: Layout) -> RawTexts:
+    """The enabled datasets that were fetched; optional ones that fail their suite are left out."""
+    sets, left_out = [], {}
+    for spec in enabled_sets(layout):
+        found = raw_set(layout, spec)
+        if isinstance(found, LeftOut):
+            if not found.absent:
+                left_out[spec.name] = found.why
+        elif not is_required(spec) and not (checked := validate(found)).success:
+            left_out[spec.name] = describe(checked)
+        else:
+            sets.append(found)
+    return RawTexts(sets, left_out)
 
 
 def read_raw(raw: RawSet) -> "pd.DataFrame":
-    """The rows of one fetched set."""
+    """The rows of one fetched dataset."""
     import pandas as pd
 
     return pd.read_parquet(raw.path)
@@ -79,7 +217,7 @@ def validate(raw: RawSet) -> "ValidationReport":
     """Run the suite for one fetched dataset."""
     from data.expectations import validate_raw
 
-    return _kept_report(raw.path.parent, lambda: validate_raw(read_raw(raw), load_catalog()[raw.name]))
+    return _kept_report(raw.path.parent, lambda: validate_raw(read_raw(raw), load_catalog()[raw.name], origin=raw.origin))
 
 
 def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "ValidationReport":
@@ -99,28 +237,35 @@ def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "Valida
     return report
 
 
-def build_splits(layout: Layout, raw_sets: list[RawSet]) -> Splits:
-    """Remove repeats and leaks, set conflicts aside, and write `texts.parquet` and `removed.parquet`.
+def describe(checked: "ValidationReport") -> str:
+    """What failed a suite, in one line."""
+    return "; ".join(
+        f"{one.expectation}({one.column or ''}): {one.unexpected_count:,} rows, observed {one.observed}"
+        for one in checked.failures
+    )
+
+
+def build_splits(layout: Layout, raw: RawTexts) -> Splits:
+    """Remove duplicates, leakage and label conflicts, and write `texts.parquet` and `removed.parquet`.
 
     Raises:
-        SourceUnavailable: There is no set at all.
+        SourceUnavailable: There is no dataset at all.
     """
-    if not raw_sets:
+    if not raw.sets:
         raise SourceUnavailable(
-            "There is no labelled text at all.", remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml."
+            "There is no labeled text at all.",
+            found="; ".join(f"{name}: {why}" for name, why in raw.left_out.items()) or "no dataset",
+            remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml.",
         )
 
-    def build(folder: Any) -> None:
-        import pandas as pd
+    sources = {one.name: one.identity for one in raw.sets}
 
+    def build(folder: Any) -> None:
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labelled
-        from data.splits import make_splits
 
-        report("removing repeats and leaks")
-        frozen = frozenset(name for name, spec in load_catalog().items() if spec.official_splits)
-        rows = pd.concat([read_raw(raw) for raw in raw_sets], ignore_index=True)
-        result = make_splits(rows, frozen_sets=frozen)
+        report("removing duplicates and leakage")
+        result = split_rows([read_raw(one) for one in raw.sets])
         write_labelled(folder / "texts.parquet", result.kept)
         write_labelled(folder / "removed.parquet", result.removed)
         rows = result.kept.groupby(["source", "split"]).size()
@@ -130,17 +275,64 @@ def build_splits(layout: Layout, raw_sets: list[RawSet]) -> Splits:
                 "fingerprint": fingerprint(result.kept),
                 "counts": result.counts,
                 "rows": {f"{source}/{split}": int(n) for (source, split), n in rows.items()},  # type: ignore[misc]
-                "notices": sorted({raw.notice for raw in raw_sets if raw.notice}),
+                "notices": [f"{name} is left out: {why}" for name, why in raw.left_out.items()],
+                "sources": sources,
             },
         )
 
     key = {
-        "sets": {raw.name: raw.fingerprint for raw in raw_sets},
+        "sets": {one.name: one.fingerprint for one in raw.sets},
+        "sources": sources,
+        "left_out": raw.left_out,
         "cleaning": CLEANING_VERSION,
         "splits": SPLITS_VERSION,
     }
     reuse_or_build(layout.splits, key, build)
     return read_splits(layout)
+
+
+def split_rows(frames: "list[pd.DataFrame]") -> "SplitResult":
+    """Split the rows of several datasets by the rules of the catalog."""
+    import pandas as pd
+
+    from data.splits import make_splits
+
+    catalog = load_catalog()
+    return make_splits(
+        pd.concat(frames, ignore_index=True),
+        frozen_sets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
+        guest_sets=frozenset(name for name, spec in catalog.items() if spec.feedback),
+    )
+
+
+def training_rows(rows: dict[str, int]) -> dict[str, int]:
+    """Of `Splits.rows`, those that models are trained on, by dataset."""
+    return {name: rows[f"{name}/train"] for name in training_sets() if f"{name}/train" in rows}
+
+
+def require_training_rows(layout: Layout) -> None:
+    """Say at once that nothing could be trained, rather than when every candidate has failed.
+
+    Raises:
+        SourceUnavailable: The datasets that models are trained on hold no row of some label in `train` or `val`.
+    """
+    for split in ("train", "val"):
+        labels = set(read_texts(layout, split, sets=training_sets())["label"])
+        if missing := [label for label in LABELS if label not in labels]:
+            rows = "no rows" if not labels else f"no {' or '.join(missing)} rows"
+            raise _nothing_to_train_on(enabled_sets(layout), f"the split {split!r} of the datasets for training has {rows}")
+
+
+def _nothing_to_train_on(specs: list[DatasetSpec], found: str) -> SourceUnavailable:
+    others = [one for one in load_catalog().values() if one.train and one not in specs and not one.feedback and not one.sample]
+    candidates = [spec.name for spec in specs if not spec.train] or ["one"]
+    remedy = f"Set `train: true` for {' or '.join(candidates)} in configs/datasets.yaml"
+    return SourceUnavailable(
+        "There is nothing to train on.",
+        found=f"{found}; enabled: {', '.join(spec.name for spec in specs) or 'none'}",
+        expected=f"datasets with `train: true` that hold {', '.join(LABELS)} rows in train and val",
+        remedy=f"Enable {others[0].name} too (GROUNDSWELL_DATA__DATASETS), or s{remedy[1:]}." if others else f"{remedy}.",
+    )
 
 
 def read_splits(layout: Layout) -> Splits:
@@ -172,11 +364,25 @@ def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | No
 
 
 def only_sample(layout: Layout) -> bool:
-    """Whether the project's own sample is all there is."""
-    catalog = load_catalog()
-    return all(catalog[name.split("/")[0]].sample for name in read_splits(layout).rows)
+    """Whether the project's own sample is all there is, with or without feedback."""
+    specs = [load_catalog()[name.split("/")[0]] for name in read_splits(layout).rows]
+    return all(spec.sample or spec.feedback for spec in specs)
+
+
+def require_real_texts(layout: Layout) -> None:
+    """Keep what was trained on the sample, under another profile, out of production.
+
+    Raises:
+        SourceUnavailable: The profile is `production`, and the splits hold nothing but the sample.
+    """
+    if profile_name() == "production" and only_sample(layout):
+        raise SourceUnavailable(
+            "The production profile does not promote a model trained on the sample.",
+            found=f"{layout.splits} holds the project's own sample only",
+            remedy="Run `groundswell train` under this profile.",
+        )
 
 
 def training_sets() -> list[str]:
-    """Names of the sets models are trained on; the others are for judging only."""
+    """Names of the datasets models are trained on; the others are for evaluation only."""
     return [name for name, spec in load_catalog().items() if spec.train]

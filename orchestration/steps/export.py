@@ -6,16 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import digest, is_current, mark_current, read_json, write_json
+from data.artifacts import is_current, mark_current, read_json, write_json
+from data.catalog import load_catalog
 from data.cleaning import CLEANING_VERSION, clean
-from data.errors import ModelError
+from data.errors import BundleError, ModelError
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_sets
-from orchestration.steps.evaluation import judge_candidate, read_leaderboard, winner
-from orchestration.steps.judging import Judged, frozen_rows, judge, label_ids, predict, primary_mask
-from orchestration.steps.training import candidate_folder, predictor_key
+from orchestration.steps.evaluation import judge_candidate, read_leaderboard, winner, write_leaderboard
+from orchestration.steps.judging import Judged, frozen_rows, label_ids, predict
+from orchestration.steps.served import bundle_row, open_bundle
+from orchestration.steps.training import candidate_folder, predictor_key, trained_report
 from serving.bundle import Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
 from training.settings import TrainingSettings
@@ -24,19 +26,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from evaluation.parity import ParityRow
-    from serving.classifier import Classifier
 
 EXPORT_VERSION = "2"
 """Raise it when exporting or quantizing changes."""
 CALIBRATION_TEXTS = 320
 TORCH, FP32, OPTIMISED = "torch", "onnx_fp32", "onnx_optimised"
-
-
-def open_bundle(directory: Path, threads: int | None = None) -> "Classifier":
-    """A classifier of a bundle; at module level, so that another process can be told to call it."""
-    from serving.classifier import Classifier
-
-    return Classifier(read_bundle(directory), threads=threads)
 
 
 def export_winner(layout: Layout) -> Bundle:
@@ -66,8 +60,10 @@ def export_winner(layout: Layout) -> Bundle:
     if not is_current(layout.export, key):
         _climb_down(layout, candidate, settings)
         mark_current(layout.export, key)
-    chosen = read_ladder(layout)["bundle"]
-    return read_bundle(layout.bundles / chosen)
+    bundle = current_bundle(layout)
+    bundle_row(layout, bundle)
+    write_leaderboard(layout)
+    return bundle
 
 
 def _climb_down(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
@@ -194,60 +190,72 @@ def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "l
 
 
 def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "ParityRow", judged: Judged) -> Bundle:
-    """The bundle that is served: the step's model, calibrated, with its card."""
-    from evaluation.card import model_card
+    """Write the bundle that is served: the step's model, calibrated, evaluated as it will be served, with its card."""
+    from evaluation.card import model_card, served_metrics
 
-    row = next(row for row in read_leaderboard(layout) if row["candidate"] == candidate.name)
+    float32 = next(row for row in read_leaderboard(layout) if row["candidate"] == candidate.name)
     splits = read_splits(layout)
-    flips = f"{chosen.flips_per_10000:g} labels per 10,000 differ from float32 torch"
-    card = model_card(
-        {
-            "row": row,
-            "name": candidate.title,
-            "dataset": EvaluationSettings.load().primary,
-            "base_model": candidate.hub or candidate.package or "none",
-            "base_licence": candidate.licence,
-            "data": _data_of_the_card(splits.rows),
-            "data_fingerprint": splits.fingerprint,
-            "quantization": chosen.name,
-            "max_length": candidate.max_length,
-            "parity": flips,
-        }
-    )
+    training = _training_of(layout, candidate)
     arguments: dict[str, Any] = {
         "model_file": step / "model.onnx",
         "tokenizer_file": step / "tokenizer.json",
-        "card": card,
         "name": candidate.name,
         "max_length": candidate.max_length,
         "temperature": judged.temperature,
         "quantization": chosen.name,
         "data_fingerprint": splits.fingerprint,
-        "metrics": {
-            "of": f"{candidate.name}, before export",
-            **{name: row[name] for name in ("accuracy", "macro_f1", "macro_recall", "ece") if name in row},
-            "flips_per_10000": chosen.flips_per_10000,
-            "slices": {
-                part["slice"]: {"n": part["n"], "macro_recall": part["metrics"]["macro_recall"]}
-                for part in row["slices"]
-                if "macro_recall" in part["metrics"]
-            },
-        },
+        "training": training,
     }
-    trial = write_bundle(layout.export / "chosen", **arguments)
-    target = layout.bundles / trial.manifest.version
-    # A version that is there is left alone: a deployment may be reading it, and the same version is the same model.
-    return read_bundle(target) if target.is_dir() else write_bundle(target, **arguments)
+    trial = write_bundle(layout.export / "chosen", card="", **arguments)
+    row = bundle_row(layout, trial)
+    dataset = EvaluationSettings.load().primary
+    card = model_card(
+        {
+            "row": row,
+            "float32": float32,
+            "training": training,
+            "name": candidate.title,
+            "version": trial.manifest.version,
+            "dataset": dataset,
+            "base_model": candidate.hub or candidate.package or "none",
+            "base_licence": candidate.licence,
+            "data_fingerprint": splits.fingerprint,
+            "quantization": chosen.name,
+            "max_length": candidate.max_length,
+            "parity": f"{chosen.flips_per_10000:g} labels per 10,000 differ from the float32 model",
+        }
+    )
+    arguments |= {"card": card, "metrics": served_metrics(row, float32, dataset=dataset, flips=chosen.flips_per_10000)}
+    final = write_bundle(layout.export / "chosen", **arguments)
+    target = layout.bundles / final.manifest.version
+    # The same version is the same model, and a deployment may be reading it: it is replaced only when what it says has changed.
+    return _unchanged(target, final) or write_bundle(target, **arguments)
 
 
-def _data_of_the_card(rows: dict[str, int]) -> list[dict[str, Any]]:
-    from data.catalog import load_catalog
+def _unchanged(target: Path, final: Bundle) -> Bundle | None:
+    try:
+        known = read_bundle(target)
+    except BundleError:  # missing, damaged, or of an older format
+        return None
+    return known if known.manifest == final.manifest else None
 
-    return [
-        {"name": name, "licence": spec.licence, "domain": spec.domain, "rows": rows[f"{name}/train"]}
-        for name, spec in load_catalog().items()
-        if spec.train and f"{name}/train" in rows
+
+def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
+    """How the candidate was trained, for the bundle: rows used and available, by dataset too, epochs, seed, date."""
+    trained = trained_report(layout, candidate)
+    catalog = load_catalog()
+    datasets = [
+        {"name": name, "domain": catalog[name].domain, "licence": catalog[name].licence, **rows}
+        for name, rows in trained.get("datasets", {}).items()
+        if name in catalog
     ]
+    return {
+        "rows": trained.get("rows", 0),
+        "rows_available": sum(each["rows_available"] for each in datasets) or None,
+        **{name: trained.get(name) for name in ("epochs", "seed", "trained_at")},
+        "from_scratch": candidate.from_scratch,
+        "datasets": datasets,
+    }
 
 
 def read_ladder(layout: Layout) -> dict[str, Any]:
@@ -278,34 +286,6 @@ def parity_of(layout: Layout) -> dict[str, Any]:
         reasons = recall_reasons(ParityRow.from_dict(row))
     text = "; ".join(reasons) or f"{row['name']} answers as torch: {row['flips_per_10000']:g} flips per 10,000"
     return {"passed": not reasons, "text": text}
-
-
-def judge_bundle(layout: Layout, bundle: Bundle) -> Judged:
-    """A bundle on the frozen rows: what is served, not what was trained."""
-    load = partial(open_bundle, bundle.directory)
-    return judge(layout, f"bundle-{bundle.manifest.version}", {"bundle": bundle.fingerprint}, load, temperature=1.0)
-
-
-def bundle_row(layout: Layout, judged: Judged, bundle: Bundle) -> dict[str, Any]:
-    """The leaderboard row of a bundle, its cost measured beside VADER's so that the two share a run."""
-    from evaluation.cost import measure_cost
-
-    settings = EvaluationSettings.load()
-    test = frozen_rows(layout, "test")
-    texts = test["text"][primary_mask(test)].tolist()
-    key = digest({"bundle": bundle.fingerprint, "settings": settings.model_dump(mode="json")})
-    known = layout.judged / judged.name / "cost.json"
-    if not known.is_file() or read_json(known)["key"] != key:
-        size = (bundle.directory / "model.onnx").stat().st_size
-        cost = measure_cost(
-            {bundle.manifest.name: partial(open_bundle, bundle.directory)},
-            texts,
-            settings,
-            file_bytes={bundle.manifest.name: size},
-            progress=report,
-        )[bundle.manifest.name]
-        write_json(known, {"key": key, "cost": cost.to_dict()})
-    return {**judged.report, "from_scratch": False, "cost": read_json(known)["cost"]}
 
 
 def ladder_table(layout: Layout) -> "Table":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.artifacts import read_json, reuse_or_build, write_json
+from data.artifacts import is_current, read_json, reuse_or_build, write_json
 from data.contracts import Predictor
+from data.labels import LABELS
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 REPORT_FORMAT = 2
 """Of `report.json`: one of an older format is made anew."""
 _CHUNK = 1024  # texts between two lines of progress
+PREDICTIONS = "predictions.json"
+"""Beside `report.json`: one entry a test row that ranks, for the pages that compare models and show their errors."""
+MAX_SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,53 @@ def judge(
         load: Called only when the answers are not there yet.
         temperature: None: fitted on the validation rows. A bundle brings its own, already applied: give 1.0.
     """
-    settings = EvaluationSettings.load()
     folder = layout.judged / name
-    wanted = {
+    reuse_or_build(folder, evaluation_key(layout, key), lambda target: _judge(layout, name, load(), target, temperature))
+    with np.load(folder / "probabilities.npz") as arrays:
+        found = read_json(folder / "report.json")
+        judged = Judged(name, found["temperature"], found, arrays["val"], arrays["test"])
+    if not (folder / PREDICTIONS).is_file():
+        write_predictions(folder, frozen_rows(layout, "test"), judged.proba_test)
+    return judged
+
+
+def write_predictions(folder: Path, test: "pd.DataFrame", proba: np.ndarray) -> None:
+    """Write `predictions.json`: columns of the labeled test rows that rank, so that who reads it needs neither numpy nor pandas.
+
+    Args:
+        folder: Of the candidate.
+        test: The frozen test rows.
+        proba: Calibrated probabilities of the same rows, shape (N, 3).
+    """
+    kept = primary_mask(test) & (label_ids(test) >= 0)
+    rows, chosen = test[kept], proba[kept]
+    texts = [text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…" for text in rows["text"]]
+    write_json(
+        folder / PREDICTIONS,
+        {
+            "ids": rows["id"].astype(str).tolist(),
+            "texts": texts,
+            "sources": rows["source"].astype(str).tolist(),
+            "labels": rows["label"].astype(str).tolist(),
+            "predicted": [LABELS[index] for index in chosen.argmax(axis=1)],
+            "confidence": [round(float(value), 4) for value in chosen.max(axis=1)],
+        },
+    )
+
+
+def is_evaluated(layout: Layout, name: str, key: dict[str, Any]) -> bool:
+    """Say whether `judge` would return at once."""
+    return is_current(layout.judged / name, evaluation_key(layout, key))
+
+
+def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation depends on: the predictor's own key, the rows, the settings."""
+    return {
         "format": REPORT_FORMAT,
         "predictor": key,
         "data": read_splits(layout).fingerprint,
-        "settings": settings.model_dump(mode="json"),
+        "settings": EvaluationSettings.load().model_dump(mode="json"),
     }
-    reuse_or_build(folder, wanted, lambda target: _judge(layout, name, load(), target, temperature))
-    with np.load(folder / "probabilities.npz") as arrays:
-        found = read_json(folder / "report.json")
-        return Judged(name, found["temperature"], found, arrays["val"], arrays["test"])
 
 
 def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:

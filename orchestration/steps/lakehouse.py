@@ -219,6 +219,34 @@ def measure_quality(layout: Layout, name: str) -> StreamQuality | None:
     return StreamQuality(run, metrics, params)
 
 
+_LABELED = """
+SELECT event_at AS at, true_label, label FROM gold
+WHERE true_label IS NOT NULL AND label IS NOT NULL AND model_version = $version AND event_at >= $since
+ORDER BY event_at DESC LIMIT $rows
+"""
+
+
+def labeled_predictions(layout: Layout, version: str, since: datetime, rows: int) -> "pd.DataFrame":
+    """Rows of Gold that came with a label, as one model version predicted them: `at`, `true_label`, `label`, newest first.
+
+    Args:
+        layout: Where the tables are.
+        version: Of the model.
+        since: Event time of the oldest row.
+        rows: At most this many.
+
+    Raises:
+        LakehouseError: Gold is not there or cannot be read.
+    """
+    import duckdb
+
+    gold = open_table(root(layout), "gold").to_pyarrow_dataset()
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+        database.register("gold", gold)
+        found = database.execute(_LABELED, {"version": version, "since": since, "rows": rows}).df()
+    return found
+
+
 def _arrow(gold: Any, sql: str) -> "pa.Table":
     import duckdb
 

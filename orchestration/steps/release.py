@@ -1,5 +1,7 @@
 """The gate, the registry, the deployment: how a bundle comes to answer, and how the one before comes back."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from data.artifacts import read_json, write_json, write_text
@@ -7,12 +9,13 @@ from data.errors import BundleError, GateRefused, ModelError
 from data.settings import project_root
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import only_sample, read_splits
-from orchestration.steps.evaluation import read_leaderboard, trained
-from orchestration.steps.export import bundle_row, current_bundle, judge_bundle, parity_of
+from orchestration.steps.data import only_sample, read_splits, require_real_texts
+from orchestration.steps.evaluation import judge_candidate, refresh_leaderboard, trained
+from orchestration.steps.export import current_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.retraining_state import TRAINED_FILE, labelled
+from orchestration.steps.served import bundle_row, judge_bundle
 from orchestration.steps.tracking import benchmark_parent, open_tracking, row_metrics
-from orchestration.steps.world import TRAINED_FILE, labelled
 from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
 from serving.settings import ServingSettings
@@ -22,49 +25,62 @@ SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
 
 def ask_gate(layout: Layout) -> dict[str, Any]:
-    """Judge the exported bundle by every rule of configs/gates.yaml, and write the verdict down.
+    """Decide about the exported bundle by every rule of configs/gates.yaml, and write the decision down.
+
+    A bundle that is in production already keeps the decision that let it through, with its rules, limits and values.
 
     Returns:
-        The verdict as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is what answers already).
+        The decision as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is in production already).
     """
+    require_real_texts(layout)
     bundle = current_bundle(layout)
     current = _production(layout)
-    if current is not None and current.fingerprint == bundle.fingerprint:
-        text = f"{bundle.manifest.version} is what answers already"
-        verdict = {"passed": True, "reasons": [{"rule": "unchanged", "passed": True, "found": None, "limit": None, "text": text}]}
-        return _write_verdict(layout, bundle, {**verdict, "unchanged": True}, f"**Passed**: {text}\n")
-    _judged, row, verdict = decide_about(layout, bundle, current)
-    result = _write_verdict(layout, bundle, {**verdict.to_dict(), "unchanged": False}, verdict.markdown())
-    _add_to_leaderboard(layout, bundle, row)
-    return result
+    unchanged = current is not None and current.fingerprint == bundle.fingerprint
+    kept = _kept_decision(layout, bundle) if unchanged else None
+    if kept is None:
+        verdict = decide_about(layout, bundle, None if unchanged else current)
+        kept = {
+            **verdict.to_dict(),
+            "markdown": verdict.markdown(),
+            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(_decision_file(layout, bundle), kept)
+    return _write_verdict(layout, bundle, {**kept, "unchanged": unchanged})
 
 
-def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> tuple[Any, dict[str, Any], Any]:
-    """The bundle judged on the frozen rows, its leaderboard row, and the gate's verdict about it."""
+def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> Any:
+    """The gate's decision about a bundle, compared with the one in production, if any."""
     from evaluation.gate import decide
     from evaluation.gates import load_gates
     from evaluation.slices import slice_masks
-    from orchestration.steps.evaluation import judge_candidate
 
     test = frozen_rows(layout, "test")
-    judged = judge_bundle(layout, bundle)
-    row = bundle_row(layout, judged, bundle)
     production = judge_bundle(layout, current) if current else None
     vader = next((c for c in trained(layout) if c.kind == "vader"), None)
-    report("asking the gate")
-    verdict = decide(
-        row,
+    report("deciding")
+    return decide(
+        bundle_row(layout, bundle),
         None if production is None or current is None else production.report,
         load_gates(SAMPLE_GATES if only_sample(layout) else None),
         labels=label_ids(test),
-        candidate_proba=judged.proba_test,
+        candidate_proba=judge_bundle(layout, bundle).proba_test,
         production_proba=production.proba_test if production else None,
         baseline_proba=judge_candidate(layout, vader).proba_test if vader else None,
         primary=primary_mask(test),
         slices=slice_masks(test),
         parity=parity_of(layout),
     )
-    return judged, row, verdict
+
+
+def _decision_file(layout: Layout, bundle: Bundle) -> Path:
+    return layout.gate / "decisions" / f"{bundle.manifest.version}.json"
+
+
+def _kept_decision(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
+    try:
+        return read_json(_decision_file(layout, bundle))
+    except (OSError, ValueError):
+        return None
 
 
 def _production(layout: Layout) -> Bundle | None:
@@ -74,23 +90,15 @@ def _production(layout: Layout) -> Bundle | None:
         return None
 
 
-def _write_verdict(layout: Layout, bundle: Bundle, verdict: dict[str, Any], markdown: str) -> dict[str, Any]:
+def _write_verdict(layout: Layout, bundle: Bundle, kept: dict[str, Any]) -> dict[str, Any]:
+    verdict = {name: value for name, value in kept.items() if name != "markdown"}
     whole = {**verdict, "bundle": bundle.manifest.version, "data_fingerprint": read_splits(layout).fingerprint}
+    note = f"{bundle.manifest.version} is in production already; this is the decision that let it through.\n\n"
     write_json(layout.gate / "verdict.json", whole)
-    write_text(layout.gate / "verdict.md", markdown)
+    write_text(layout.gate / "verdict.md", (note if kept["unchanged"] else "") + kept["markdown"])
     # What this verdict was about: the sensors compare the world with it.
     write_json(layout.gate / TRAINED_FILE, labelled(layout))
     return whole
-
-
-def _add_to_leaderboard(layout: Layout, bundle: Bundle, row: dict[str, Any]) -> None:
-    """What would be served, beside the candidates it came from."""
-    from evaluation.leaderboard import Row
-
-    mine = Row.from_dict({**row, "candidate": f"{bundle.manifest.name} {bundle.manifest.quantization}"}).to_dict()
-    others = [one for one in read_leaderboard(layout) if one["candidate"] != mine["candidate"]]
-    rows = sorted([*others, mine], key=lambda one: -one["macro_recall"]["value"])
-    write_json(layout.leaderboard / "leaderboard.json", rows)
 
 
 def read_verdict(layout: Layout) -> dict[str, Any]:
@@ -143,8 +151,7 @@ def register(layout: Layout, run_name: str) -> str:
 
 def _bundle_metrics(layout: Layout, bundle: Bundle) -> dict[str, float]:
     """The bundle's own numbers, not those of the candidate before its export."""
-    name = f"{bundle.manifest.name} {bundle.manifest.quantization}"
-    return next((row_metrics(row) for row in read_leaderboard(layout) if row["candidate"] == name), {})
+    return row_metrics(bundle_row(layout, bundle))
 
 
 def open_registry(layout: Layout) -> Registry:
@@ -176,6 +183,7 @@ def deploy_staged(layout: Layout) -> Deployment:
     bundle = _staged(layout)
     deployment = _deploy(layout, bundle, build_staged(layout))
     open_registry(layout).promote(reason=f"deployed as {deployment.bento}")
+    refresh_leaderboard(layout)
     return deployment
 
 
@@ -213,4 +221,6 @@ def roll_back(layout: Layout, *, reason: str) -> str:
     bundle = read_bundle(layout.var / previous["bundle"])
     if status(layout.deployment) is not None:
         _deploy(layout, bundle, build_bento(bundle.directory, layout.bentoml))
-    return registry.rollback(reason=reason)
+    version = registry.rollback(reason=reason)
+    refresh_leaderboard(layout)
+    return version

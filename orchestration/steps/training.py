@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import digest, is_current, mark_current, read_json
 from data.contracts import Predictor
+from data.errors import CandidateUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_sets
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
-from training.candidates import Candidate
+from training.candidates import Candidate, load_candidates
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -44,12 +45,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
         return True
     settings = TrainingSettings.load()
     sets = training_sets()
-    key = {
-        "candidate": candidate.model_dump(mode="json"),
-        "settings": settings.of_the_run(),
-        "data": read_splits(layout).fingerprint,
-        "sets": sets,
-    }
+    key = _key(layout, candidate)
     target = candidate_folder(layout, candidate)
     if is_current(target, key):
         return True
@@ -63,6 +59,40 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if log:
         log.finish(trained)
     return False
+
+
+def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
+    """What a trained candidate depends on."""
+    return {
+        "candidate": candidate.model_dump(mode="json"),
+        "settings": TrainingSettings.load().of_the_run(),
+        "data": read_splits(layout).fingerprint,
+        "sets": training_sets(),
+    }
+
+
+def require_trained(layout: Layout) -> str | None:
+    """Check that there is a trained candidate.
+
+    Returns:
+        Which candidates were trained on other data or with other settings than now, in one line; None when all are up to date.
+
+    Raises:
+        CandidateUnavailable: No candidate has been trained.
+    """
+    candidates = [one for one in load_candidates().values() if one.exportable]
+    trained = [one for one in candidates if (candidate_folder(layout, one) / "key.json").is_file()]
+    if not trained or not (layout.splits / "report.json").is_file():
+        raise CandidateUnavailable(
+            "Nothing has been trained yet.",
+            found=f"no checkpoint in {layout.candidates}" if not trained else f"no splits in {layout.splits}",
+            expected=f"at least one of {', '.join(one.name for one in candidates)}",
+            remedy="Run `groundswell train` (about an hour on all rows), or this command with --with-upstream.",
+        )
+    old = [one.name for one in trained if not is_current(candidate_folder(layout, one), _key(layout, one))]
+    if not old:
+        return None
+    return f"Used as trained, though data or settings have changed since: {', '.join(old)}. `groundswell train` updates them."
 
 
 class _TrainingLog:

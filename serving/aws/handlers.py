@@ -13,6 +13,7 @@ from typing import Any
 
 from mangum import Mangum
 
+from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service.admission import Gate
 from serving.service.answering import Answering
@@ -20,7 +21,8 @@ from serving.service.app import create_app
 from serving.service.job_routes import JSON_LINES, OWNER
 from serving.service.jobs import judge_part
 from serving.service.jobs_sqs import SQSJobs
-from serving.service.observing import Observing, log
+from serving.service.logs import log
+from serving.service.observing import Observing
 from serving.settings import ServingSettings
 
 _TEXTUAL = ["text/", "application/json", "application/problem+json", JSON_LINES]
@@ -83,6 +85,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 @cache
 def _answering() -> Answering:
     async def load() -> Answering:
+        check_settings()
         return Answering(served_bundle(), ServingSettings.load())
 
     return _loop().run_until_complete(load())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import BundleError, GroundswellError, SettingsError
+from data.settings_registry import check_settings
 from serving.bundle import Bundle, read_bundle, served_bundle
 from serving.lakehouse.paths import root_of
 from serving.settings import LakehouseSettings
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; gives the exit status: 0, 1 where something cannot go on, 2 for a setting."""
     asked = parser().parse_args(arguments)
     try:
+        check_settings()
         _do(asked)
     except GroundswellError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

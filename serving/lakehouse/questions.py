@@ -15,14 +15,16 @@ from data.settings import nearest
 from serving.lakehouse.paths import for_deltalake, storage_options, table
 from serving.settings import WarehouseSettings
 from serving.warehouse.connect import first_line
-from serving.warehouse.questions import Every, rollup_of
+from serving.warehouse.questions import Every, half_life_s, rollup_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 FOLDER = Path(__file__).parent / "questions"
-QUESTIONS = sorted([*(path.stem for path in FOLDER.glob("*.sql")), "alerts"])
-"""What can be asked. The lakehouse raises no alerts: that question has no rows."""
+_WAREHOUSE_ONLY = ("alerts", "normal")
+"""The lakehouse raises no alerts: these questions have no rows."""
+QUESTIONS = sorted([*(path.stem for path in FOLDER.glob("*.sql")), *_WAREHOUSE_ONLY])
+"""What can be asked."""
 ANEW_S = 60.0
 """How long a table that was opened is only brought up to date. One that was deleted and built anew counts its versions from the
 beginning, and can be told from the old one only by opening it."""
@@ -111,6 +113,7 @@ def ask(
     by: Literal["", "source"] = "",
     limit: int = 100,
     every: Every | None = None,
+    id: str = "",
 ) -> list[dict[str, Any]]:
     """The rows that answer a question, as `serving.warehouse.questions.ask` gives them. Blocks until they are there.
 
@@ -125,6 +128,7 @@ def ask(
         by: For trend: a line each of the busiest sources, or one of all together.
         limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency.
         every: The buckets of distribution, trend, volume and sources; none: those that `rollup_of` chooses.
+        id: Of an alert; there is none.
 
     Returns:
         A dict a row; times are in UTC.
@@ -139,7 +143,7 @@ def ask(
             expected=f"one of {', '.join(QUESTIONS)}",
             remedy=f"Did you mean {close}?" if close else None,
         )
-    if question == "alerts":
+    if question in _WAREHOUSE_ONLY:
         return []
     now = datetime.now(UTC)
     since, until = _to_ms(since or now - timedelta(hours=1)), _to_ms(until or _NO_END)
@@ -149,7 +153,7 @@ def ask(
         # Buckets that begin within the time, the first one whole. Seconds told live are not begun before they are asked for.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
         "last": _ceiling(_floor(until, 1) if question != "live" else until, step_s),
-        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60),
+        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60), "half_life_s": half_life_s(since, min(until, now)),
     }  # fmt: skip
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:

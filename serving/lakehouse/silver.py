@@ -8,8 +8,8 @@ import pyarrow as pa
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
-from data.contracts import MAX_TEXT_CHARS
 from data.labels import LABELS
+from data.readable import MAX_TEXT_CHARS, unreadable
 from serving.lakehouse.times import utc
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def _reason() -> Column:
     return (
         F.when(~F.col("is_record"), "not json")
         .when(F.col("id").isNull(), "no id")
-        .when(F.col("text").isNull(), "no text")
-        .when(F.length("text") > MAX_TEXT_CHARS, "text too long")
-        .when(F.col("text").contains("\x00"), "null bytes")
-        .when(F.col("reading.cleaned") == "", "blank text")
+        .when(F.col("reading.unreadable").isNotNull(), F.col("reading.unreadable"))
         .when(F.col("is_dated") & created.isNull(), "created_at unreadable")
         .when(created < F.lit("1970-01-01T00:00:00Z").cast("timestamp"), "created_at before 1970")
         .when(created > F.col("arrived_at") + F.expr(f"INTERVAL {MAX_AHEAD_S} SECONDS"), "created_at in the future")
@@ -86,20 +83,29 @@ def _filled(value: Column) -> Column:
 def _reading_udf() -> Any:
     from pyspark.sql.functions import arrow_udf
 
-    @arrow_udf("cleaned string, mentions array<string>, hashtags array<string>")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    @arrow_udf("cleaned string, unreadable string, mentions array<string>, hashtags array<string>")  # pyright: ignore[reportCallIssue, reportArgumentType]
     def reading(texts: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        from data.cleaning import clean, hashtags, mentions
-
         for array in texts:
-            given = ["" if text is None else text for text in array.to_pylist()]
-            columns = [
-                pa.array([clean(text) for text in given], pa.string()),
-                pa.array([mentions(text) for text in given], pa.list_(pa.string())),
-                pa.array([hashtags(text) for text in given], pa.list_(pa.string())),
-            ]
-            yield pa.StructArray.from_arrays(columns, ["cleaned", "mentions", "hashtags"])
+            yield read_texts(array)
 
     return reading
+
+
+def read_texts(texts: pa.Array) -> pa.Array:
+    """What Silver reads of N texts (null where a record has none): cleaned, why it cannot be classified, mentions, hashtags."""
+    from data.cleaning import clean, hashtags, mentions
+
+    given = texts.to_pylist()
+    present = ["" if text is None else text for text in given]
+    cleaned = [clean(text) for text in present]
+    reasons = [unreadable(text, MAX_TEXT_CHARS, cleaned=whole) for text, whole in zip(given, cleaned, strict=True)]
+    columns = [
+        pa.array(cleaned, pa.string()),
+        pa.array(reasons, pa.string()),
+        pa.array([mentions(text) for text in present], pa.list_(pa.string())),
+        pa.array([hashtags(text) for text in present], pa.list_(pa.string())),
+    ]
+    return pa.StructArray.from_arrays(columns, ["cleaned", "unreadable", "mentions", "hashtags"])
 
 
 def ranked(conformed: "DataFrame", before: "DataFrame") -> "DataFrame":

@@ -1,39 +1,39 @@
-"""Who may ask, and how much: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
+"""Who may send requests, and how many: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
 
-Without keys only this machine is answered. With keys each request shows one (`Authorization: Bearer gs_…`; a browser's WebSocket,
-which cannot set that, the subprotocol `bearer.gs_…`), which opens the routes of its scopes; `/livez`, `/readyz`, BentoML's
-`/healthz` and the dashboard's files stay open, since they say nothing. Pages of other sites open no WebSocket here.
+Without keys only requests of this machine are answered. With keys each request carries one (`Authorization: Bearer gs_…`; a
+browser's WebSocket, which cannot set that, the subprotocol `bearer.gs_…`), which opens the routes of its scopes. The probes
+`/livez`, `/readyz` and `/healthz` stay open, since they are asked under whatever address a pod has, and so do the dashboard's
+files, which hold no data. Pages of other sites are refused (`origins`). A failure here is an answer too: 503.
 """
 
 import asyncio
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
 from data.errors import SettingsError
-from serving.service import metrics, pages
-from serving.service.keys import Key, Keys
+from serving.service import metrics, pages, problems
+from serving.service.keys import KEY, Key, Keys
+from serving.service.logs import log
+from serving.service.origins import refuse_foreign
 from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 SCOPE_OF = {
     **dict.fromkeys(("/v1/classify", "/v1/model", "/v1/jobs", "/v1/results"), "classify"),
-    **dict.fromkeys(("/v1/panels", "/v1/live"), "dashboard"),
+    **dict.fromkeys(("/v1/panels", "/v1/live", "/v1/alerts"), "dashboard"),
     "/v1/feedback": "feedback",
     "/metrics": "admin",
 }
 """By the first two steps of a path. Other routes (the documentation) are open to any key."""
 BEARER = "bearer."
-KEY = "groundswell.key"
-"""Where a request's scope carries its `Key`."""
-_POLICY_CLOSE = 1008
+_POLICY_CLOSE, _TRY_AGAIN_LATER = 1008, 1013
 _COUNT_S = 0.2
 """Longest wait for the count of a key's use."""
 
@@ -45,13 +45,23 @@ class Gate:
         """Make it.
 
         Args:
-            keys: None: everybody on this machine may ask, nobody else.
+            keys: None: keys are off; this machine's requests are answered, and no others.
             redis_url: Where use is counted for all processes together; none: in this process.
         """
         self._keys = keys
         storage: Any = storage_from_string(f"async+{redis_url}" if redis_url else "async+memory://", implementation="redispy")
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._items: dict[str, RateLimitItem] = {}
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether keys are on."""
+        return self._keys is not None
+
+    def check(self) -> None:
+        """Read the keys, as the next request will; raises what that raises."""
+        if self._keys is not None:
+            self._keys.check()
 
     def admit(self, scope: MutableMapping[str, Any]) -> Key | None:
         """The key of a request; None where keys are off.
@@ -61,17 +71,19 @@ class Gate:
         """
         if self._keys is None:
             if not _is_local(scope):
-                raise _shed(Refused(403, "This service runs without keys and answers its own machine only."), "foreign")
+                detail = "API keys are off, so the service answers its own machine only."
+                raise _shed(Refused(problems.NOT_LOCAL, detail), "foreign")
             return None
         if scope["type"] == "http" and pages.is_page(scope["path"]):
             return None
         token = _token(scope)
         key = self._keys.find(token) if token else None
         if key is None:
-            detail = "Send `Authorization: Bearer <key>`; keys come from `groundswell keys add`."
-            raise _shed(Refused(401, detail, headers={"www-authenticate": "Bearer"}), "no_key")
-        if (wanted := SCOPE_OF.get("/".join(scope["path"].split("/")[:3]))) and not key.may(wanted):
-            raise _shed(Refused(403, f"The key {key.id} has not the scope {wanted!r}, but {', '.join(key.scopes)}."), "scope")
+            detail = "Send `Authorization: Bearer <key>`; make a key with `groundswell keys add`."
+            raise _shed(Refused(problems.NO_KEY, detail, headers={"www-authenticate": "Bearer"}), "no_key")
+        if (wanted := scope_of(scope["path"])) and not key.may(wanted):
+            detail = f"API key {key.id} lacks the scope {wanted!r} (it has {', '.join(key.scopes)})."
+            raise _shed(Refused(problems.NO_SCOPE, detail), "scope")
         return key
 
     async def spend(self, key: Key, texts: int) -> dict[str, str]:
@@ -94,24 +106,27 @@ class Gate:
         counts = {"limit": item.amount, "remaining": max(0, window.remaining), "reset": reset}
         headers = {f"ratelimit-{name}": str(count) for name, count in counts.items()}
         if not admitted:
-            detail = f"The key {key.id} may judge {key.rate}; {texts} more are too many now."
-            raise _shed(Refused(429, detail, retry_after_s=reset, headers=headers), "rate")
+            detail = f"API key {key.id} may have {key.rate} classified; {texts} more are too many now."
+            raise _shed(Refused(problems.RATE_LIMIT, detail, retry_after_s=reset, headers=headers), "rate")
         return headers
 
 
 class Admission:
     """The middleware."""
 
-    def __init__(self, app: Any, gate: Callable[[], Gate], full: Callable[[], int | None] = lambda: None) -> None:
+    def __init__(
+        self, app: Any, gate: Callable[[], Gate], full: Callable[[], int | None] = lambda: None, hosts: Collection[str] = ()
+    ) -> None:
         """Wrap an app.
 
         Args:
-            app: What is asked when a request is admitted.
+            app: What is called when a request is admitted.
             gate: Checks keys.
             full: Seconds after which a caller may come back, or None while there is room. Asked before the body is read: at twice
                 the capacity every second request is refused, and what that costs is taken from the others.
+            hosts: Names under which the service is reached, beside localhost and IP addresses.
         """
-        self.app, self._gate, self._full = app, gate, full
+        self.app, self._gate, self._full, self._hosts = app, gate, full, hosts
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Handle one connection."""
@@ -119,20 +134,38 @@ class Admission:
             await self.app(scope, receive, send)
             return
         try:
-            if scope["type"] == "websocket" and not _same_site(scope):
-                raise _shed(Refused(403, "Pages of other sites may not listen here."), "foreign")
-            scope[KEY] = self._gate().admit(scope)
-            if not scope["path"].isprintable():  # a line feed is no part of any road, and ends the search for one
-                raise Refused(404, "There is no such road here; /docs shows what there is.")
-            if _is_classify(scope) and (seconds := self._full()):
-                raise _shed(Refused(503, "Too many texts wait; come back later.", retry_after_s=seconds), "queue")
+            self._admit(scope)
         except Refused as refused:
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": _POLICY_CLOSE, "reason": refused.detail})
-            else:
-                await refused.response()(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+            await _refuse(refused, _POLICY_CLOSE, scope, receive, send)
+        except Exception:  # whatever it is, no request may be left without an answer, or pass unchecked
+            log().exception("requests cannot be admitted")
+            refused = Refused(problems.NO_KEYS, "API keys cannot be checked now; the service's log says why.", retry_after_s=5)
+            await _refuse(refused, _TRY_AGAIN_LATER, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _admit(self, scope: MutableMapping[str, Any]) -> None:
+        try:
+            refuse_foreign(scope, self._hosts)
+        except Refused as refused:
+            raise _shed(refused, "foreign") from None
+        scope[KEY] = self._gate().admit(scope)
+        if not scope["path"].isprintable():  # a line feed is no part of any route, and ends the search for one
+            raise Refused(problems.NOT_FOUND, "No route has such a path; see /docs.")
+        if _is_classify(scope) and (seconds := self._full()):
+            raise _shed(Refused(problems.OVERLOADED, "Too many texts wait; come back later.", retry_after_s=seconds), "queue")
+
+
+async def _refuse(refused: Refused, code: int, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": code, "reason": refused.detail})
+    else:
+        await refused.response()(scope, receive, send)
+
+
+def scope_of(path: str) -> str | None:
+    """The scope that opens a path; None: any key does."""
+    return SCOPE_OF.get("/".join(path.split("/")[:3]))
 
 
 def _is_classify(scope: MutableMapping[str, Any]) -> bool:
@@ -176,15 +209,6 @@ def _token(scope: MutableMapping[str, Any]) -> str:
         return token.strip()
     offered = scope.get("subprotocols") or []  # of a WebSocket
     return next((one.removeprefix(BEARER) for one in offered if one.startswith(BEARER)), "")
-
-
-def _same_site(scope: MutableMapping[str, Any]) -> bool:
-    """Whether a browser opens this from a page that came from here. Browsers ask no server before they open a WebSocket, so
-    without this any page could listen to a service of its reader's machine. Who is no browser names no origin.
-    """
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin")
-    return origin is None or urlsplit(origin.decode("latin-1")).netloc == headers.get(b"host", b"").decode("latin-1")
 
 
 def _is_local(scope: MutableMapping[str, Any]) -> bool:

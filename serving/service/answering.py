@@ -1,5 +1,6 @@
 """What stands behind the routes: one model, the batcher in front of it, and the cache in front of both."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,19 +8,21 @@ from threading import Lock
 from typing import Any
 
 from data.cleaning import clean
-from data.contracts import MAX_DOCUMENT_CHARS
 from data.errors import SettingsError
 from data.feedback import feedback_of
 from data.labels import LABELS
+from data.readable import MAX_DOCUMENT_CHARS, Unreadable, explain, unreadable
 from data.settings import CostSettings, PathSettings
-from serving.bundle import CARD, Bundle, read_ledger
+from serving.bundle import Bundle, read_card, read_ledger
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache import Cache
+from serving.service.disk import Disk
 from serving.service.jobs import Jobs
 from serving.service.jobs_sqlite import SQLiteJobs
 from serving.service.observing import tracer
+from serving.service.off_loop import off_loop
 from serving.service.schemas import (
     MAX_BODY_BYTES,
     MAX_JOB_BYTES,
@@ -27,15 +30,19 @@ from serving.service.schemas import (
     MAX_TEXTS,
     MAX_WEIGHT,
     WEIGHT_CHARS,
-    refusal,
     weight,
 )
 from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
+PROOF_TEXT = "a text that shows that texts are classified"
+PROOF_S = 10.0
+"""A text classified so recently shows that the next one will be: under load none is added."""
+_PROOF_WAIT_S = 1.5
+"""Below the time-out of a readiness probe."""
 _HOLDERS = ("production", "staging", "previous")
-_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "temperature"}
+_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "training", "temperature"}
 
 
 class Answering:
@@ -44,7 +51,8 @@ class Answering:
     def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
         # One thread a batch and a batch a processor: threads that share a batch wait for each other.
         self._classifier = Classifier(bundle, threads=1)
-        self._classifier.classify(["a first text, so that the first caller does not pay for loading"])
+        self._classifier.classify([PROOF_TEXT])  # so that the first caller does not pay for loading
+        self._classified_at = time.monotonic()
         self._batcher = Batcher(
             self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
             deadline_s=settings.deadline_ms / 1000, waited=self._begun, weigh=weight,
@@ -54,13 +62,15 @@ class Answering:
             self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
             store=self._store, ttl_s=settings.answers_ttl_s,
         )  # fmt: skip
-        self.jobs = open_jobs(settings, PathSettings.load().var)
+        self.disk = Disk(PathSettings.load().var, settings.min_free_disk)
+        """Where jobs and feedback are kept."""
+        self.jobs = open_jobs(settings, PathSettings.load().var, self.disk)
         self.feedback = feedback_of(PathSettings.load().var)
         for gauge in (metrics.STORE_UP, metrics.JOBS_UP):
             gauge.set(1)
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
         self.version = bundle.manifest.version
-        self.card = (bundle.directory / CARD).read_text(encoding="utf-8")
+        self.card = read_card(bundle)
         """Markdown."""
         self._about: dict[str, Any] = bundle.manifest.model_dump(mode="json", include=_ABOUT)
         self._cost, self._deadline_ms = CostSettings.load(), settings.deadline_ms
@@ -68,7 +78,7 @@ class Answering:
         self._cpu_s, self._texts = 0.0, 0
 
     async def judge(self, texts: Sequence[str]) -> list[Classification]:
-        """Judge N texts, N answers in their order.
+        """Classify N cleaned texts, N answers in their order.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
@@ -79,15 +89,21 @@ class Answering:
             return await self._cache.judge(texts)
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
-        """What the API says of N JSON values, in their order: an answer for each text, an error for what is none.
+        """What the API answers to N texts, in their order: a prediction for each, an error for what cannot be classified.
+
+        Each text is cleaned once, here: the cache's key, the model's input and the windows in the response are of that.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        reasons = [refusal(text) for text in texts]
-        good = [text for text, bad in zip(texts, reasons, strict=True) if not bad]
+        size = sum(len(text) for text in texts if isinstance(text, str))
+        cleaned, reasons = await off_loop(size, read_texts, texts)
+        good = [text for text, bad in zip(cleaned, reasons, strict=True) if not bad]
         answers = iter(await self.judge(good) if good else [])
-        return [{"error": bad} if bad else _entry(text, next(answers), detail) for text, bad in zip(texts, reasons, strict=True)]
+        return [
+            {"error": explain(bad, raw, MAX_DOCUMENT_CHARS)} if bad else _entry(text, next(answers), detail)
+            for raw, text, bad in zip(texts, cleaned, reasons, strict=True)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Which model answers, what it was measured to do, what it takes, and what it costs here so far."""
@@ -116,6 +132,22 @@ class Answering:
         known = {"jobs": self.jobs.up} | ({"answers": self._store.up} if self._store else {})
         return {name: "up" if up else "down" for name, up in known.items()}
 
+    def disk_shown(self) -> dict[str, Any]:
+        """The free share of the disk of jobs and feedback (null: not known), and whether they are accepted."""
+        share = self.disk.free_share()
+        return {"free": None if share is None else round(share, 3), "accepts_jobs": self.disk.has_space()}
+
+    async def prove(self) -> None:
+        """Return once a text has been classified in the last `PROOF_S`; if none has, classify one, the way requests go.
+
+        Raises:
+            Overloaded, TimeoutError: Others wait, and nothing has come out.
+            Exception: What the model raises.
+        """
+        if time.monotonic() - self._classified_at > PROOF_S:
+            async with asyncio.timeout(_PROOF_WAIT_S):
+                await self._batcher.submit([PROOF_TEXT])
+
     async def settle(self) -> None:
         """Wait until the store of answers has what was judged."""
         await self._cache.settle()
@@ -128,12 +160,14 @@ class Answering:
 
     def _begun(self, waited_s: float) -> None:
         metrics.QUEUE.observe(waited_s)
-        # Set, not asked for when read: BentoML's metrics go through files, where a gauge's function is never called.
         metrics.WAITING.set(self._batcher.waiting_texts)
 
     def _run(self, texts: list[str]) -> list[Classification]:
         started, begun_ns = time.thread_time(), time.time_ns()
-        answers, timings = self._classifier.classify_timed(texts)
+        answers, timings = self._classifier.classify_cleaned(texts)
+        self._classified_at = time.monotonic()
+        if texts == [PROOF_TEXT]:
+            return answers
         cpu_s = time.thread_time() - started
         with self._counting:
             self._cpu_s, self._texts = self._cpu_s + cpu_s, self._texts + len(texts)
@@ -162,14 +196,14 @@ def _alias_of(version: str) -> str | None:
     return None
 
 
-def open_jobs(settings: ServingSettings, var: Path) -> Jobs:
+def open_jobs(settings: ServingSettings, var: Path, disk: Disk) -> Jobs:
     """The store of jobs of the settings.
 
     Raises:
         SettingsError: SQS is asked for without an address.
     """
     if settings.jobs == "sqlite":
-        return SQLiteJobs(var / "service" / "jobs-2.db")  # 2: another layout than that of the first version
+        return SQLiteJobs(var / "service" / "jobs-2.db", disk=disk)  # 2: another layout than that of the first version
     from serving.service.jobs_sqs import SQSJobs
 
     if settings.sqs_queue_url is None:
@@ -177,12 +211,21 @@ def open_jobs(settings: ServingSettings, var: Path) -> Jobs:
     return SQSJobs(settings.dynamodb_table, settings.sqs_queue_url)
 
 
-def _entry(text: str, answer: Classification, detail: bool) -> dict[str, Any]:
+def read_texts(texts: Sequence[Any]) -> tuple[list[str], list[Unreadable | None]]:
+    """The cleaned form of N texts, and why each cannot be classified; what is too long is not cleaned."""
+    cleaned, reasons = [], []
+    for text in texts:
+        whole = clean(text) if isinstance(text, str) and len(text) <= MAX_DOCUMENT_CHARS else ""
+        cleaned.append(whole)
+        reasons.append(unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole))
+    return cleaned, reasons
+
+
+def _entry(cleaned: str, answer: Classification, detail: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"label": answer.label, "confidence": answer.confidence}
     if detail:
         found["probabilities"] = dict(zip(LABELS, answer.probabilities, strict=True))
         if answer.windows:
-            cleaned = clean(text)
             found["windows"] = [
                 {"text": cleaned[one.start : one.end], "probabilities": dict(zip(LABELS, one.probabilities, strict=True))}
                 for one in answer.windows

@@ -1,8 +1,10 @@
-"""What the service did in the last minute, from its own metrics."""
+"""What the service did within a time, from its own metrics: they are looked at every ten seconds, for a day."""
 
+import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from prometheus_client import CollectorRegistry, Metric
@@ -12,52 +14,83 @@ from prometheus_client.registry import REGISTRY
 from serving.service import panel_schemas as schemas
 
 WINDOW_S = 60.0
-JUDGING = frozenset({"/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback"})
+EVERY_S = 10.0
+KEPT_S = 86_400
+COUNTED = frozenset({"/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback"})
 """Routes that count as use: not the dashboard's own."""
-_EVERY_S = 1.0
-Totals = dict[tuple[str, frozenset[tuple[str, str]]], float]
+_MOST_ROWS = 120
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counters of the service, each since its start."""
+
+    requests: int = 0
+    failed: int = 0
+    rejected: int = 0
+    texts: int = 0
+    cached: int = 0
+    batches: int = 0
+    batch_texts: int = 0
+    cpu_s: float = 0.0
+    buckets: tuple[tuple[float, float], ...] = ()
+    """(upper edge in s, requests to /v1/classify up to it), rising."""
 
 
 class ApiUse:
-    """Differences between looks at the counters; looks are taken when somebody asks."""
+    """Differences between looks at the counters."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, Totals]] = deque([(time.monotonic(), {})])
+        self._looks: deque[tuple[float, Counts]] = deque([(time.time(), Counts())], maxlen=int(KEPT_S / EVERY_S))
 
-    def read(self) -> schemas.ApiUse:
-        """Of the last minute: between now and the oldest look that is not older, or the youngest that is."""
-        now, totals = time.monotonic(), _totals(_families())
-        if now - self._looks[-1][0] >= _EVERY_S:
-            self._looks.append((now, totals))
-        while len(self._looks) > 1 and now - self._looks[1][0] >= WINDOW_S:
-            self._looks.popleft()
-        begun, before = self._looks[0]
-        return use_between(before, totals, now - begun)
+    async def watch(self) -> None:
+        """Look every `EVERY_S`, until it is cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._looks.append((time.time(), await asyncio.to_thread(_now)))
+
+    def read(self, since: float | None = None) -> schemas.ApiUse:
+        """Give what happened since a time; since the start of the service, or for a day, where that is shorter.
+
+        Args:
+            since: Epoch s; none: the last minute. Precise to `EVERY_S`.
+        """
+        now, counts = time.time(), _now()
+        since = now - WINDOW_S if since is None else since
+        looks = [*self._looks, (now, counts)]
+        first = max((index for index, (at, _) in enumerate(looks[:-1]) if at <= since), default=0)
+        return use_between(looks[first:])
 
 
-def use_between(before: Totals, after: Totals, seconds: float) -> schemas.ApiUse:
-    """What happened between two looks; a counter that the first had not began at 0."""
-    grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
+def use_between(looks: list[tuple[float, Counts]]) -> schemas.ApiUse:
+    """What happened between the first look and the last, and in the steps between.
 
-    def total(name: str, **labels: str) -> float:
-        return sum(value for (n, pairs), value in grown.items() if n == name and pairs >= set(labels.items()))
-
-    texts, batches = total("groundswell_texts_total"), total("groundswell_batch_texts_count")
-    waits = _buckets(grown, "groundswell_request_seconds_bucket", "/v1/classify")
-    cpu_s = total("groundswell_classify_cpu_seconds_total")
-    requests: Counter[str] = Counter()
-    for (name, pairs), count in grown.items():
-        labels = dict(pairs)
-        if name == "groundswell_requests_total" and labels["route"] in JUDGING:
-            requests[labels["status"]] += round(count)
+    Args:
+        looks: (epoch s, counters), at least two, oldest first.
+    """
+    (begun, before), (ended, after) = looks[0], looks[-1]
+    texts, batches = after.texts - before.texts, after.batches - before.batches
+    earlier = dict(before.buckets)
+    waits = [(edge, count - earlier.get(edge, 0.0)) for edge, count in after.buckets]
     return schemas.ApiUse(
-        seconds=round(seconds, 1), requests=requests.total(),
-        failed=sum(count for status, count in requests.items() if status.startswith("5")),
-        shed=round(total("groundswell_shed_total")), texts=round(texts), cached=round(total("groundswell_cached_texts_total")),
-        batches=round(batches), texts_per_batch=round(total("groundswell_batch_texts_sum") / batches, 2) if batches else None,
-        p50_ms=_quantile_ms(waits, 0.5), p99_ms=_quantile_ms(waits, 0.99),
-        cpu_us_per_text=round(1e6 * cpu_s / texts, 1) if texts else None,
-    )  # fmt: skip
+        seconds=round(ended - begun, 1),
+        requests=after.requests - before.requests,
+        failed=after.failed - before.failed,
+        rejected=after.rejected - before.rejected,
+        texts=texts,
+        cached=after.cached - before.cached,
+        batches=batches,
+        texts_per_batch=round((after.batch_texts - before.batch_texts) / batches, 2) if batches else None,
+        p50=quantile(waits, 0.5),
+        p99=quantile(waits, 0.99),
+        cpu_us_per_text=round(1e6 * (after.cpu_s - before.cpu_s) / texts, 1) if texts else None,
+        rows=[_row(*pair) for pair in pairwise(_thinned(looks))],
+    )
+
+
+def _thinned(looks: list[tuple[float, Counts]]) -> list[tuple[float, Counts]]:
+    step = -(-(len(looks) - 1) // _MOST_ROWS)
+    return [*looks[: -1 : max(1, step)], looks[-1]]
 
 
 def _families() -> Iterable[Metric]:
@@ -70,27 +103,61 @@ def _families() -> Iterable[Metric]:
         return REGISTRY.collect()
 
 
-def _totals(families: Iterable[Metric]) -> Totals:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        if family.name.startswith("groundswell_")
-        for sample in family.samples
-    }
+def _row(first: tuple[float, Counts], last: tuple[float, Counts]) -> schemas.ApiUseRow:
+    (begun, before), (ended, after) = first, last
+    seconds = max(1e-3, ended - begun)
+    return schemas.ApiUseRow(
+        at=round(ended, 1),
+        requests_per_s=round((after.requests - before.requests) / seconds, 2),
+        texts_per_s=round((after.texts + after.cached - before.texts - before.cached) / seconds, 2),
+        failed=after.failed - before.failed,
+        rejected=after.rejected - before.rejected,
+    )
 
 
-def _buckets(grown: Totals, name: str, route: str) -> list[tuple[float, float]]:
-    """(upper edge, requests up to it), rising."""
-    found = {float(dict(pairs)["le"]): value for (n, pairs), value in grown.items() if n == name and ("route", route) in pairs}
-    return sorted(found.items())
-
-
-def _quantile_ms(buckets: list[tuple[float, float]], share: float) -> float | None:
-    """The upper edge of the bucket that holds the quantile; of the last, open one its lower edge."""
+def quantile(buckets: list[tuple[float, float]], share: float) -> schemas.BucketEdge | None:
+    """The upper edge of the bucket that holds the quantile; where that is open, its lower edge, marked as `beyond`."""
     if not buckets or buckets[-1][1] <= 0:
         return None
     wanted = share * buckets[-1][1]
-    if buckets[0][1] >= wanted:
-        return 1000 * buckets[0][0]
-    upper = next(high for low, high in pairwise(buckets) if high[1] >= wanted)
-    return 1000 * (upper[0] if upper[0] != float("inf") else buckets[-2][0])
+    edge = next(edge for edge, count in buckets if count >= wanted)
+    if edge == float("inf"):
+        return schemas.BucketEdge(ms=1000 * buckets[-2][0], beyond=True)
+    return schemas.BucketEdge(ms=1000 * edge, beyond=False)
+
+
+def _now() -> Counts:
+    return counts_of(_families())
+
+
+def counts_of(families: Iterable[Metric]) -> Counts:
+    """The counters of the service among the metrics."""
+    found: dict[str, float] = {}
+    failed = requests = 0.0
+    buckets: dict[float, float] = {}
+    for sample in (sample for family in families if family.name.startswith("groundswell_") for sample in family.samples):
+        if sample.name == "groundswell_requests_total":
+            if sample.labels["route"] in COUNTED:
+                requests += sample.value
+                failed += sample.value if sample.labels["status"].startswith("5") else 0
+        elif sample.name == "groundswell_request_seconds_bucket":
+            if sample.labels["route"] == "/v1/classify":
+                edge = float(sample.labels["le"])
+                buckets[edge] = buckets.get(edge, 0.0) + sample.value
+        else:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return Counts(
+        requests=round(requests),
+        failed=round(failed),
+        rejected=_whole(found, "groundswell_shed_total"),
+        texts=_whole(found, "groundswell_texts_total"),
+        cached=_whole(found, "groundswell_cached_texts_total"),
+        batches=_whole(found, "groundswell_batch_texts_count"),
+        batch_texts=_whole(found, "groundswell_batch_texts_sum"),
+        cpu_s=found.get("groundswell_classify_cpu_seconds_total", 0.0),
+        buckets=tuple(sorted(buckets.items())),
+    )
+
+
+def _whole(found: dict[str, float], name: str) -> int:
+    return round(found.get(name, 0.0))

@@ -7,38 +7,47 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
 
+from data.errors import StreamError
 from data.settings import PathSettings
-from serving.service import metrics
-from serving.service.admission import KEY, Gate
+from serving.service import metrics, problems
+from serving.service.admission import Gate
+from serving.service.alert_routes import alert_routes
 from serving.service.answering import Answering
+from serving.service.api_use import ApiUse
 from serving.service.batching import Overloaded
+from serving.service.disk import NoSpace
+from serving.service.docs_page import POLICY, docs_page
 from serving.service.feedback_route import feedback_route
 from serving.service.job_routes import accept, job_routes
 from serving.service.jobs import JobsUnavailable, work_forever
-from serving.service.keys import Key
+from serving.service.json_reader import Unfit, read_fields
+from serving.service.keys import KEY, Key
 from serving.service.live import live_route
 from serving.service.openapi import openapi
 from serving.service.pages import page_route
 from serving.service.panels import panel_routes
-from serving.service.problems import Refused
-from serving.service.reading import parse_body, read_body
-from serving.service.schemas import MAX_BODY_BYTES, MAX_WEIGHT, WEIGHT_CHARS, ClassifyRequest, all_refused, weight
+from serving.service.problems import Kind, Refused
+from serving.service.reading import fit, read_request
+from serving.service.schemas import (
+    MAX_BODY_BYTES,
+    MAX_TEXTS,
+    MAX_WEIGHT,
+    WEIGHT_CHARS,
+    ClassifyRequest,
+    JobRequest,
+    all_refused,
+    weight,
+)
 from serving.service.warehouse import Warehouse
 
 Found = TypeVar("Found")
-
-# The page's script and style come from BentoML's own package: nothing is fetched from elsewhere.
-_DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Groundswell API</title>
-<link rel="stylesheet" href="/static_content/swagger-ui.css"></head><body><div id="docs"></div>
-<script src="/static_content/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs"})</script></body></html>"""
 
 
 def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
@@ -52,9 +61,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     async def classify(request: Request) -> Response:
         key: Key | None = request.scope.get(KEY)
         try:
-            wanted = parse_body(ClassifyRequest, await read_body(request, MAX_BODY_BYTES))
-            if reason := all_refused(wanted.texts):
-                raise Refused(422, f"texts[0]: {reason}")
+            wanted = await read_request(request, MAX_BODY_BYTES, _parse)
         except Refused:
             if key is not None:
                 await gate().spend(key, 1)  # a stream of nonsense is not free
@@ -63,15 +70,17 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         headers = {} if key is None else await gate().spend(key, weights)
         here = answering()
         if "respond-async" in request.headers.get("prefer", ""):
-            return await accept(here.jobs, request, wanted.texts, wanted.detail)
+            return await accept(here.jobs, request, JobRequest(texts=wanted.texts, detail=wanted.detail))
         if weights > MAX_WEIGHT:
-            most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are judged at once"
-            raise Refused(413, f"The texts are too long together: {most}. Send `Prefer: respond-async`, or fewer.")
+            most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
+            detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
+            raise Refused(problems.TOO_LARGE, detail)
         try:
             entries = await unless_gone(request, here.entries(wanted.texts, wanted.detail))
         except Overloaded as error:
             metrics.SHED.labels(cause=error.cause).inc()
-            raise Refused(503, "Too many texts wait; come back later.", retry_after_s=error.retry_after_s) from error
+            detail = "Too many texts wait; come back later."
+            raise Refused(problems.OVERLOADED, detail, retry_after_s=error.retry_after_s) from error
         metrics.REQUEST_TEXTS.labels(domain=wanted.domain or "none").inc(len(entries))
         body = json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":"))
         return Response(body, headers=headers, media_type="application/json")
@@ -79,28 +88,37 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     async def show_model(_: Request) -> JSONResponse:
         return JSONResponse(answering().describe())
 
-    async def show_openapi(_: Request) -> JSONResponse:
-        return JSONResponse(openapi())
+    async def show_metrics(_: Request) -> Response:
+        return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
-    async def show_docs(_: Request) -> HTMLResponse:
-        return HTMLResponse(_DOCS)
+    async def show_openapi(_: Request) -> JSONResponse:
+        return JSONResponse(openapi(gate().asks_for_keys))
+
+    async def show_docs(request: Request) -> HTMLResponse:
+        page = docs_page(str(request.base_url).rstrip("/"), keys=gate().asks_for_keys)
+        return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def unknown(request: Request) -> Response:
         for route in request.app.routes:
             if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
                 allowed = ", ".join(sorted(route.methods or ()))
-                raise Refused(405, f"{request.method} is not for this road, but {allowed}.", headers={"allow": allowed})
-        raise Refused(404, f"There is no {request.url.path[:200]!r} here; /docs shows what there is.")
+                detail = f"{request.method} is not allowed here; use {allowed}."
+                raise Refused(problems.METHOD_NOT_ALLOWED, detail, headers={"allow": allowed})
+        raise Refused(problems.NOT_FOUND, f"There is no {request.url.path[:200]!r} here; see /docs.")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        """Jobs are judged from the start: a process before this one may have left some."""
-        worker = asyncio.create_task(work_forever(answering().jobs, answering().entries))
+        """Jobs are classified from the start: a process before this one may have left some."""
+        tasks = [
+            asyncio.create_task(work_forever(answering().jobs, answering().entries)),
+            asyncio.create_task(use.watch()),
+        ]
         yield
-        worker.cancel()
-        await asyncio.wait([worker])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
-    var = PathSettings.load().var
+    var, use = PathSettings.load().var, ApiUse()
     warehouse = Warehouse(var)
     return Starlette(
         routes=[
@@ -108,30 +126,48 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             *job_routes(lambda: answering().jobs),
             feedback_route(answering),
             Route("/v1/model", show_model),
-            *panel_routes(var, warehouse, answering),
-            live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
+            *panel_routes(var, warehouse, answering, use),
+            *alert_routes(var, warehouse),
+            live_route(warehouse.ask, lambda scope: gate().admit(scope)),
+            Route("/metrics", show_metrics),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
             page_route(),
-            _AllElse("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+            Route("/{rest:path}", unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
         ],
         exception_handlers={
             Refused: _refused,
             HTTPException: _refused,
             ClientDisconnect: lambda *_: Response(status_code=499),  # nobody reads it
-            JobsUnavailable: lambda *_: Refused(503, "Jobs cannot be taken down or read now.", retry_after_s=5).response(),
-            sqlite3.Error: lambda *_: Refused(503, "Feedback cannot be kept now.", retry_after_s=5).response(),
-            Exception: lambda *_: Refused(500, "The server's log says more.").response(),
+            JobsUnavailable: _answer(problems.NO_JOBS, "Jobs cannot be read or written now.", 5),
+            sqlite3.Error: _answer(problems.NO_FEEDBACK, "Feedback cannot be saved now.", 5),
+            Exception: _answer(problems.FAILED, "The service's log has the error under this response's X-Request-Id."),
+            NoSpace: _no_space,
+            StreamError: _stream_unknown,
         },
         lifespan=lifespan,
     )
 
 
-class _AllElse(Route):
-    """Every road that is not ours, but the files of the documentation page, which BentoML serves behind our app."""
+def _parse(body: bytes) -> ClassifyRequest:
+    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
+    if reason := all_refused(wanted.texts):
+        raise Unfit(f"texts[0]: {reason}")
+    return wanted
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return (Match.NONE, {}) if scope["path"].startswith("/static_content/") else super().matches(scope)
+
+def _answer(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
+    return lambda *_: Refused(kind, detail, retry_after_s=retry_after_s).response()
+
+
+def _no_space(_: Request, error: Exception) -> Response:
+    metrics.SHED.labels(cause="disk").inc()
+    return Refused(problems.NO_DISK, str(error), retry_after_s=60).response()
+
+
+def _stream_unknown(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamError)
+    return Refused(problems.STREAM_UNKNOWN, f"{error.message} {error.remedy or ''}".strip(), retry_after_s=5).response()
 
 
 async def _refused(_: Request, error: Exception) -> Response:

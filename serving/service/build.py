@@ -8,16 +8,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from data.artifacts import sha256_file
 from data.errors import DeploymentFailed
 from data.settings import project_root
-from serving.bundle import read_bundle
+from serving.bundle import MANIFEST, read_bundle
 from serving.settings import WarehouseSettings
 
 BENTO_NAME = "sentiment"
 PACKAGES = [
     "numpy", "onnxruntime", "tokenizers", "pydantic", "pydantic-settings", "pyyaml", "prometheus-client", "bentoml", "boto3",
     "cachetools", "clickhouse-connect", "confluent-kafka", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http",
-    "psutil", "redis", "structlog", "tenacity",
+    "httptools", "psutil", "redis", "starlette", "structlog", "tenacity", "uvicorn",
 ]  # fmt: skip
 """What the service's image holds, in the versions that are installed here; no torch, no transformers."""
 GOLD_PACKAGES = ["deltalake", "duckdb", "pyarrow"]
@@ -42,7 +43,7 @@ def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
     bundle = read_bundle(bundle_dir)
     files = _code()
     more_packages = GOLD_PACKAGES if WarehouseSettings.load().reader == "lakehouse" else []
-    version = f"{bundle.manifest.version.lower()}-{_digest(files, more_packages)}"
+    version = f"{bundle.manifest.version.lower()}-{_digest(files, [*more_packages, sha256_file(bundle_dir / MANIFEST)])}"
     tag = f"{BENTO_NAME}:{version}"
     if (bentoml_home / "bentos" / BENTO_NAME / version / "bento.yaml").is_file():
         return tag
@@ -83,8 +84,9 @@ def _code() -> list[Path]:
     return sorted(found)
 
 
-def _digest(files: list[Path], more_packages: list[str] | None = None) -> str:
-    whole = hashlib.sha256(" ".join(more_packages or []).encode())
+def _digest(files: list[Path], more: list[str]) -> str:
+    """Of the code, and of what else the Bento depends on: the same model with another card is another Bento."""
+    whole = hashlib.sha256(" ".join(more).encode())
     for file in files:
         content = hashlib.sha256((project_root() / file).read_bytes()).hexdigest()
         whole.update(f"{file.as_posix()} {content}\n".encode())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
-from data.cleaning import CLEANING_VERSION, clean
+from data.cleaning import CLEANING_VERSION
 from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
@@ -74,7 +74,7 @@ class Cache:
         """Make it.
 
         Args:
-            judge: Judges N texts; called with texts nobody has an answer to.
+            judge: Classifies N cleaned texts; called with texts nobody has an answer to.
             fingerprint: Of the bundle that judges.
             texts: Answers held in memory.
             store: Shared with other processes; it may not fail (`stores.Guarded`).
@@ -88,11 +88,11 @@ class Cache:
         self._writer: asyncio.Task[None] | None = None
 
     def key(self, text: str) -> bytes:
-        """16 bytes that stand for a text judged by this bundle."""
-        return hashlib.blake2b(self._prefix + clean(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        """16 bytes that stand for a cleaned text classified by this bundle."""
+        return hashlib.blake2b(self._prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     async def judge(self, texts: Sequence[str]) -> list[Classification]:
-        """N answers in the order of the texts; raises what the judge raises."""
+        """N answers in the order of the texts, which are cleaned ones; raises what the judge raises."""
         keys = [self.key(text) for text in texts]
         answers: dict[bytes, Classification] = {}
         waiting: dict[bytes, _Flight] = {}

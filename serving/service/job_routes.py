@@ -1,19 +1,18 @@
 """`/v1/jobs` and `/v1/results`: work that is accepted now and fetched later."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from serving.service.admission import KEY
+from serving.service import problems
 from serving.service.jobs import Job, Jobs, TooMany
-from serving.service.keys import Key
+from serving.service.json_reader import Unfit, read_fields, read_lines
+from serving.service.keys import KEY, Key
 from serving.service.problems import Refused
-from serving.service.reading import parse_body, read_body
-from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest
+from serving.service.reading import JSON, fit, read_request
+from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, all_refused
 
 JSON_LINES = "application/x-ndjson"
 OWNER = "groundswell.owner"
@@ -25,10 +24,8 @@ def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
     """The routes; `jobs` is called for each request."""
 
     async def create(request: Request) -> Response:
-        body = await read_body(request, MAX_JOB_BYTES)
-        lines = request.headers.get("content-type", "").partition(";")[0].strip() == JSON_LINES
-        wanted = _from_lines(body) if lines else parse_body(JobRequest, body)
-        return await accept(jobs(), request, wanted.texts, wanted.detail)
+        wanted = await read_request(request, MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines})
+        return await accept(jobs(), request, wanted)
 
     async def show(request: Request) -> Response:
         return JSONResponse((await _mine(jobs(), request)).to_dict())
@@ -41,7 +38,8 @@ def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
     async def results(request: Request) -> Response:
         job = await _mine(jobs(), request)
         if job.state != "done":
-            raise Refused(409, f"The job is {job.state}: {job.done:,} of {job.total:,} texts are judged.", retry_after_s=2)
+            detail = f"The job is {job.state}: {job.done:,} of {job.total:,} texts are classified."
+            raise Refused(problems.JOB_NOT_DONE, detail, retry_after_s=2)
         return StreamingResponse(jobs().results(job.id), media_type=JSON_LINES)
 
     return [
@@ -52,25 +50,28 @@ def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
     ]
 
 
-async def accept(jobs: Jobs, request: Request, texts: list[Any], detail: bool) -> Response:
-    """Take a job down and say where it is: 202.
+async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
+    """Accept a job and return where it is: 202.
 
     Raises:
-        Refused: 503 when as many texts wait as may.
+        Refused: 503 when the queue of jobs is full.
+        NoSpace: The disk is nearly full.
+        JobsUnavailable: The store cannot be written.
     """
+    owner, key = owner_of(request) or "", request.headers.get("idempotency-key")
     try:
-        job = await jobs.add(
-            owner_of(request) or "", texts, detail=detail, idempotency_key=request.headers.get("idempotency-key")
-        )
+        job = await jobs.add(owner, wanted.texts, detail=wanted.detail, idempotency_key=key)
     except TooMany:
-        raise Refused(503, "Too many texts wait in jobs; come back later.", retry_after_s=_RETRY_AFTER_S) from None
+        detail = "Too many texts wait in jobs; come back later."
+        raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None
     return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
 
 
 async def _mine(jobs: Jobs, request: Request) -> Job:
     job = await jobs.get(request.path_params["id"], owner_of(request))
     if job is None:
-        raise Refused(404, f"There is no job {request.path_params['id']!r} of this key; jobs are forgotten after a day.")
+        detail = f"There is no job {request.path_params['id']!r} of this caller; jobs are kept for a day."
+        raise Refused(problems.NOT_FOUND, detail)
     return job
 
 
@@ -85,17 +86,15 @@ def owner_of(request: Request) -> str | None:
     return None if "admin" in key.scopes and request.method == "GET" else key.id
 
 
+def _from_json(body: bytes) -> JobRequest:
+    return _some_readable(fit(JobRequest, read_fields(body, texts=MAX_JOB_TEXTS)))
+
+
 def _from_lines(body: bytes) -> JobRequest:
-    """Each line a JSON object with `text`, or a JSON string."""
-    texts: list[Any] = []
-    for number, line in enumerate(body.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise Refused(400, f"Line {number} is not JSON: {error}") from None
-        texts.append(value.get("text") if isinstance(value, dict) else value)
-    if not 1 <= len(texts) <= MAX_JOB_TEXTS:
-        raise Refused(422, f"texts: {len(texts):,} lines, 1 to {MAX_JOB_TEXTS:,} are taken")
-    return JobRequest(texts=texts)
+    return _some_readable(JobRequest(texts=read_lines(body, MAX_JOB_TEXTS)))
+
+
+def _some_readable(wanted: JobRequest) -> JobRequest:
+    if reason := all_refused(wanted.texts):
+        raise Unfit(f"texts[0]: {reason}; no text of the job can be classified")
+    return wanted

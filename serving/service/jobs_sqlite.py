@@ -1,16 +1,17 @@
-"""Jobs in a SQLite file, for the processes of one machine."""
+"""Jobs in a SQLite file, for the processes of one machine. What a job no longer needs is taken off the disk at once."""
 
 import asyncio
-import json
 import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from serving.service import metrics
+from serving.service.disk import Disk
 from serving.service.jobs import (
     CLAIM_S,
     KEEP_S,
@@ -23,27 +24,44 @@ from serving.service.jobs import (
     parts_of,
     place_of,
     result_lines,
+    texts_from,
+    texts_to,
 )
 
 Found = TypeVar("Found")
 
 
+_INCREMENTAL = 2
+"""Of `PRAGMA auto_vacuum`."""
+_LOG_BYTES = 4 * 2**20
+"""What SQLite's write-ahead log may keep after its content is in the file."""
 _WAITING = "SELECT coalesce(sum(total - done), 0) FROM jobs WHERE NOT cancelled"
 
 
 class SQLiteJobs:
     """The file, readable by its owner only. Each method waits for the disk in a thread of its own."""
 
-    def __init__(self, path: Path, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS) -> None:
-        """Opened, and made where it is not there, when it is first used."""
-        self._path, self._claim_s, self._max_waiting_texts = path, claim_s, max_waiting_texts
+    def __init__(
+        self, path: Path, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS, disk: Disk | None = None
+    ) -> None:
+        """Opened, and made where it is not there, when it is first used.
+
+        Args:
+            path: The file.
+            claim_s: See `jobs.CLAIM_S`.
+            max_waiting_texts: See `jobs.MAX_WAITING_TEXTS`.
+            disk: Asked whether there is space before a job is added; none: there always is.
+        """
+        self._path, self._claim_s, self._max_waiting_texts, self._disk = path, claim_s, max_waiting_texts, disk
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._database: sqlite3.Connection | None = None
         self.more = asyncio.Event()
         self.up = True
 
     async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
-        """See `Jobs`."""
+        """See `Jobs`; raises `NoSpace` where the disk is nearly full."""
+        if self._disk is not None:
+            self._disk.require_space()
         job = await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail)
         self.more.set()
         return job
@@ -57,14 +75,11 @@ class SQLiteJobs:
         place = place_of(identity)
         if place is None or await self.get(place[0], owner) is None:
             return None
-        query = "SELECT first, texts FROM parts WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1"
-        rows = await self._do(self._execute, query, *place)
-        texts, index = (json.loads(rows[0][1]), place[1] - rows[0][0]) if rows else ([], 0)
-        return texts[index] if index < len(texts) else None
+        return await self._do(self._text, *place)
 
     async def cancel(self, job: str) -> None:
         """See `Jobs`."""
-        await self._do(self._execute, "UPDATE jobs SET cancelled = 1 WHERE id = ? AND done < total", job)
+        await self._do(self._cancel, job)
 
     async def results(self, job: str) -> AsyncIterator[bytes]:
         """See `Jobs`."""
@@ -112,9 +127,11 @@ class SQLiteJobs:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds callers' texts
             database = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
+            _give_space_back(database)
             database.executescript(
-                """
+                f"""
                 PRAGMA journal_mode = WAL;
+                PRAGMA journal_size_limit = {_LOG_BYTES};
                 PRAGMA synchronous = FULL;
                 PRAGMA foreign_keys = ON;
                 CREATE TABLE IF NOT EXISTS jobs (
@@ -138,7 +155,7 @@ class SQLiteJobs:
         database, now = self._open(), time.time()
         database.execute("BEGIN IMMEDIATE")
         try:
-            database.execute("DELETE FROM jobs WHERE created < ?", [now - KEEP_S])
+            forgotten = database.execute("DELETE FROM jobs WHERE created < ?", [now - KEEP_S]).rowcount
             if (known := self._get(job, owner)) is not None:
                 database.execute("COMMIT")
                 return known
@@ -148,13 +165,40 @@ class SQLiteJobs:
             database.execute("INSERT INTO jobs (id, owner, total, detail, created) VALUES (?, ?, ?, ?, ?)", row)
             database.executemany(
                 "INSERT INTO parts (job, first, texts) VALUES (?, ?, ?)",
-                [(job, first, json.dumps(part)) for first, part in parts_of(texts)],
+                [(job, first, texts_to(part)) for first, part in parts_of(texts)],
             )
         except BaseException:
             database.execute("ROLLBACK")
             raise
         database.execute("COMMIT")
+        if forgotten:
+            self._shrink()
         return Job.of(job, total=len(texts), done=0, created=now, cancelled=False)
+
+    def _text(self, job: str, position: int) -> Any:
+        query = "SELECT first, texts FROM parts WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1"
+        rows = self._execute(query, job, position)
+        texts, index = (texts_from(rows[0][1]), position - rows[0][0]) if rows else ([], 0)
+        return texts[index] if index < len(texts) else None
+
+    def _cancel(self, job: str) -> None:
+        database = self._open()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            cancelled = database.execute("UPDATE jobs SET cancelled = 1 WHERE id = ? AND done < total", [job]).rowcount
+            if cancelled:
+                database.execute("DELETE FROM parts WHERE job = ?", [job])
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+        if cancelled:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Give the space of what was deleted back to the disk; what another process still reads follows the next time."""
+        # As a script: `execute` takes one step of a pragma, which is one page.
+        self._open().executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def _get(self, job: str, owner: str | None) -> Job | None:
         rows = self._execute("SELECT total, done, created, cancelled, owner FROM jobs WHERE id = ?", job)
@@ -180,7 +224,7 @@ class SQLiteJobs:
             return None
         job, first, texts, attempt = rows[0]
         detail = self._execute("SELECT detail FROM jobs WHERE id = ?", job)[0][0]
-        return Part(job, first, json.loads(texts), bool(detail), attempt)
+        return Part(job, first, texts_from(texts), bool(detail), attempt)
 
     def _finish(self, part: Part, lines: bytes) -> None:
         database = self._open()
@@ -195,3 +239,11 @@ class SQLiteJobs:
             database.execute("ROLLBACK")
             raise
         database.execute("COMMIT")
+
+
+def _give_space_back(database: sqlite3.Connection) -> None:
+    """Let the file shrink when rows go; one that was made without is rewritten once."""
+    if database.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        with suppress(sqlite3.Error):  # no space to rewrite it, or another process has it open: its free pages are used again
+            database.execute("VACUUM")

@@ -32,6 +32,8 @@ from serving.service.jobs import (
     parts_of,
     place_of,
     result_lines,
+    texts_from,
+    texts_to,
 )
 
 Found = TypeVar("Found")
@@ -269,11 +271,11 @@ def _key(job: str, sort_key: str) -> dict[str, Any]:
 
 
 def _packed(texts: list[Any]) -> bytes:
-    return zlib.compress(json.dumps(texts).encode(), 1)
+    return zlib.compress(texts_to(texts), 1)
 
 
 def _texts(part: dict[str, Any]) -> list[Any]:
-    return json.loads(zlib.decompress(part["texts"]["B"]))
+    return texts_from(zlib.decompress(part["texts"]["B"]))
 
 
 def _job(identity: str, item: dict[str, Any]) -> Job:

@@ -20,6 +20,8 @@ from data.settings import nearest
 SCOPES = ("classify", "feedback", "dashboard", "admin")
 """admin may everything."""
 DEFAULT_RATE = "6000/minute"
+KEY = "groundswell.key"
+"""Where a request's scope carries its `Key`."""
 _FORM = re.compile(r"gs_([0-9a-f]{8})_[\w-]{32}")
 
 
@@ -103,14 +105,30 @@ class Keys:
         """The live key that a caller showed, or None. Sees at once what any process has added or revoked. For one thread."""
         if not _FORM.fullmatch(token):
             return None
-        if self._watching is None:
-            self._watching = self._connect()
-        # SQLite's own count of what other connections have written: a look costs microseconds, a read only follows a change.
-        (version,) = self._watching.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self._known, self._version = self._read(), version
+        self._refresh()
         key = self._known.get(_hash(token))
         return key if key is not None and key.revoked_at is None else None
+
+    def _refresh(self) -> None:
+        if self._watching is None:
+            self._watching = self._connect()
+        try:
+            # SQLite's own count of what other connections have written: a look costs microseconds, a read only follows a change.
+            (version,) = self._watching.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                self._known, self._version = self._read(), version
+        except sqlite3.Error:  # looked at with a new connection, once the file can be read
+            self._watching.close()
+            self._watching, self._version = None, -1
+            raise
+
+    def check(self) -> None:
+        """Read the file, as `find` does.
+
+        Raises:
+            sqlite3.Error: It cannot be read.
+        """
+        self._read()
 
     def _read(self) -> dict[bytes, Key]:
         with closing(self._connect()) as database:

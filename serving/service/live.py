@@ -11,16 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from data.contracts import Alert
 from data.errors import GroundswellError
-from serving.service.panel_schemas import LiveFrame, Message, Normal
+from serving.service.panel_schemas import AlertShown, LiveFrame, Message, Normal
 from serving.service.problems import Refused
 
 TICK_S = 0.1
@@ -56,9 +54,9 @@ class State:
         self._changed = asyncio.Event()
         self._dirty = False
         self._cells: dict[tuple[int, str], tuple[Cell, int]] = {}
-        self._alerts: dict[str, tuple[Alert, int]] = {}
+        self._alerts: dict[str, tuple[AlertShown, int]] = {}
         self._messages: tuple[list[Message], int] = ([], 0)
-        self._normal: tuple[dict[str, Normal], int] = ({}, 0)
+        self._normal: tuple[dict[str, list[Normal]], int] = ({}, 0)
         self._frames: dict[int, str] = {}
 
     def put_cells(self, rows: list[dict[str, Any]], since: int) -> None:
@@ -81,7 +79,7 @@ class State:
 
     def put_alerts(self, rows: list[dict[str, Any]]) -> None:
         """All alerts that are shown."""
-        found = {row["id"]: Alert.model_validate(row) for row in rows}
+        found = {row["id"]: AlertShown.model_validate(row) for row in rows}
         self._alerts = {key: held for key, held in self._alerts.items() if key in found}
         for key, alert in found.items():
             if self._alerts.get(key, (None,))[0] != alert:
@@ -93,9 +91,11 @@ class State:
         if found != self._messages[0]:
             self._messages = found, self._touch()
 
-    def put_normal(self, normal: dict[str, Any]) -> None:
-        """What is normal, by source."""
-        found = {name: Normal.model_validate(values) for name, values in normal.items()}
+    def put_normal(self, rows: list[dict[str, Any]]) -> None:
+        """What was normal, by source and minute, oldest first."""
+        found: dict[str, list[Normal]] = {}
+        for row in rows:
+            found.setdefault(row["source"], []).append(Normal.model_validate(row))
         if found != self._normal[0]:
             self._normal = found, self._touch()
 
@@ -146,15 +146,14 @@ class State:
 class Live:
     """Reads for all viewers, while there are any."""
 
-    def __init__(self, ask: Ask, normal: Callable[[], dict[str, Any]], still_welcome: Callable[[Any], object]) -> None:
+    def __init__(self, ask: Ask, still_welcome: Callable[[Any], object]) -> None:
         """Make it.
 
         Args:
             ask: Asks the warehouse a question; raises GroundswellError while it is away.
-            normal: Gives what is normal by source; called in a thread.
             still_welcome: Given a connection's scope, raises Refused once its key is no longer good.
         """
-        self._ask, self._read_normal, self._still_welcome = ask, normal, still_welcome
+        self._ask, self._still_welcome = ask, still_welcome
         self._state = State()
         self._viewers = 0
         self._reading: asyncio.Task[None] | None = None
@@ -251,15 +250,10 @@ class Live:
             self._state.put_messages(rows)
 
     async def _read_normals(self) -> None:
-        self._state.put_normal(await asyncio.to_thread(self._read_normal))
+        since = datetime.now(UTC) - timedelta(seconds=WINDOW_S + 120)
+        self._state.put_normal(await self._ask("normal", since=since))
 
 
-def live_route(var: Path, ask: Ask, still_welcome: Callable[[Any], object]) -> WebSocketRoute:
-    """The route, reading the warehouse through `ask` and what is normal from `var`."""
-
-    def normal() -> dict[str, Any]:
-        from serving.streaming.alerts import read_normal
-
-        return read_normal(var)
-
-    return WebSocketRoute("/v1/live", Live(ask, normal, still_welcome).view)
+def live_route(ask: Ask, still_welcome: Callable[[Any], object]) -> WebSocketRoute:
+    """The route, reading the warehouse through `ask`."""
+    return WebSocketRoute("/v1/live", Live(ask, still_welcome).view)

@@ -1,4 +1,9 @@
-"""Every metric of the service, by name, kind and unit. BentoML adds its own: requests and their duration."""
+"""Every metric of the service, by name, kind and unit. BentoML's own are off: they have a label for every URL ever asked."""
+
+import os
+
+# BentoML sets this, for services of several processes. Ours is one, and the files would kill it when the disk is full.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -13,17 +18,21 @@ TOKENIZE = Histogram("groundswell_tokenize_seconds", "Cleaning and tokenizing on
 INFERENCE = Histogram("groundswell_inference_seconds", "Running the model on one batch, in seconds.", buckets=_SECONDS)
 BATCH_TEXTS = Histogram("groundswell_batch_texts", "Texts of one batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 BATCH_TOKENS = Histogram("groundswell_batch_tokens", "Tokens of one batch.", buckets=tuple(2**k for k in range(4, 16)))
-WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch began.", multiprocess_mode="livesum")
+WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch began.")
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "Processor time of the threads that judge, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts judged.", ["label"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts answered over HTTP, by the domain the caller named.", ["domain"])
 CACHED = Counter(
     "groundswell_cached_texts", "Texts answered without judging: from memory, flight (asked twice), store.", ["tier"]
 )
-STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.", multiprocess_mode="livemin")
+STORE_UP = Gauge("groundswell_store_up", "1 while the store of answers works, else 0.")
 STORE_ERRORS = Counter("groundswell_store_errors", "Operations of the store of answers that failed or took too long.")
-JOBS_WAITING = Gauge("groundswell_jobs_waiting_texts", "Texts that wait in jobs.", multiprocess_mode="livemax")
-JOBS_UP = Gauge("groundswell_jobs_up", "1 while the store of jobs works, else 0.", multiprocess_mode="livemin")
+JOBS_WAITING = Gauge("groundswell_jobs_waiting_texts", "Texts that wait in jobs.")
+JOBS_UP = Gauge("groundswell_jobs_up", "1 while the store of jobs works, else 0.")
 JOB_TEXTS = Counter("groundswell_job_texts", "Texts judged for jobs.")
+CONNECTIONS = Gauge("groundswell_connections", "Open connections.")
+CONNECTIONS_CLOSED = Counter(
+    "groundswell_connections_closed", "Connections that the service closed: idle, headers, pipelined, stalled, full.", ["cause"]
+)
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
-MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"], multiprocess_mode="livemax")
+MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])

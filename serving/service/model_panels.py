@@ -1,11 +1,13 @@
-"""What the dashboard shows of the models: the leaderboard, the one that answers, and who held `production`, from files."""
+"""What the dashboard shows of the models, from files: the leaderboard, production and its alias history, the gate's decision."""
 
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from data.artifacts import read_json
 from serving.bundle import read_ledger
-from serving.service import panel_schemas as schemas
+from serving.service import model_panel_schemas as schemas
 from serving.service.answering import Answering
 from serving.settings import DashboardSettings
 
@@ -13,26 +15,28 @@ _NONE: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 
 def leaderboard(var: Path, version: str) -> schemas.Leaderboard:
-    """The leaderboard of this machine.
+    """Give the leaderboard of this machine.
 
     Args:
-        var: Where it lies.
-        version: Of the bundle that answers; its line is marked.
+        var: Holds `leaderboard/`.
+        version: Of the bundle that is served; its row is marked.
     """
     path = var / "leaderboard" / "leaderboard.json"
     try:
         rows: list[dict[str, Any]] = read_json(path)
     except (OSError, ValueError):
-        return schemas.Leaderboard(missing=f"There is no leaderboard in {path.parent}: make train makes one.", rows=[])
-    served = _served(var, version)
+        return schemas.Leaderboard(missing=f"No leaderboard in {path.parent}; `make train` makes one.", rows=[])
     front = _front([(_cpu(row), row["macro_recall"]["value"]) for row in rows])
     return schemas.Leaderboard(
-        missing=None, rows=[_candidate(row, index in front, row["candidate"] == served) for index, row in enumerate(rows)]
+        missing=None,
+        rows=[
+            _candidate(row, index in front, version if row.get("version") == version else None) for index, row in enumerate(rows)
+        ],
     )
 
 
 def production(var: Path, answering: Answering) -> schemas.Production:
-    """Which bundle answers, its card, and the moves of the aliases."""
+    """Give the bundle that is served, its card, and the moves of the aliases."""
     settings = DashboardSettings.load()
     moves = [
         schemas.Move(
@@ -47,19 +51,81 @@ def production(var: Path, answering: Answering) -> schemas.Production:
     )  # fmt: skip
 
 
-def _candidate(row: dict[str, Any], on_front: bool, in_production: bool) -> schemas.Candidate:
+def gate(var: Path) -> schemas.Gate:
+    """Give the last decision of the promotion gate, with each rule, its limit and the value found."""
+    path = var / "gate" / "verdict.json"
+    try:
+        found = read_json(path)
+        decided_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, ValueError):
+        return schemas.Gate(
+            missing=f"No gate decision in {path.parent}; `groundswell promote` makes one.",
+            passed=None,
+            bundle=None,
+            unchanged=False,
+            decided_at=None,
+            rules=[],
+        )
+    return schemas.Gate(
+        missing=None,
+        passed=found["passed"],
+        bundle=found.get("bundle"),
+        unchanged=bool(found.get("unchanged")),
+        decided_at=decided_at,
+        rules=[schemas.Rule.model_validate({**_RULE, **reason}) for reason in found.get("reasons", [])],
+    )
+
+
+_RULE: dict[str, Any] = {"found": None, "limit": None, "text": ""}
+
+
+def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> schemas.Candidate:
+    """A row of the leaderboard.
+
+    Args:
+        row: As `leaderboard.json` has it.
+        on_front: Whether it is Pareto-optimal.
+        version: Of the bundle that is served, if this is its row.
+    """
     cost = row.get("cost") or {}
     ece = schemas.Interval.model_validate(row.get("ece") or _NONE)
     return schemas.Candidate(
-        name=row["candidate"], from_scratch=row["from_scratch"], rows=row["n"], macro_recall=row["macro_recall"],
-        macro_f1=row["macro_f1"], accuracy=row["accuracy"], ece=ece, cpu_us_per_text=_cpu(row),
-        p99_ms=cost.get("latency_p99_ms", _NONE)["value"], on_front=on_front, in_production=in_production,
-        slices=[
-            schemas.Slice(name=each["slice"], rows=each["n"], macro_recall=each["metrics"]["macro_recall"])
-            for each in row.get("slices", [])
-        ],
-        confusion=row.get("confusion"), reliability=row.get("reliability"),
-    )  # fmt: skip
+        name=row["candidate"],
+        evaluated=f"bundle-{version}" if version else row["candidate"],
+        from_scratch=row["from_scratch"],
+        rows=row["n"],
+        macro_recall=row["macro_recall"],
+        macro_f1=row["macro_f1"],
+        accuracy=row["accuracy"],
+        ece=ece,
+        cpu_us_per_text=_cpu(row),
+        p99_ms=cost.get("latency_p99_ms", _NONE)["value"],
+        on_front=on_front,
+        in_production=version is not None,
+        slices=slices_of(row),
+        confusion=row.get("confusion"),
+        reliability=row.get("reliability"),
+    )
+
+
+def slices_of(row: dict[str, Any]) -> list[schemas.Slice]:
+    """The slices of a report, each set of rows once, the weakest first; those too small to measure come last."""
+    overall = (row.get("macro_recall") or row["metrics"]["macro_recall"])["low"]
+    found: dict[Any, schemas.Slice] = {}
+    for each in row.get("slices", []):
+        recall = schemas.Interval.model_validate(each["metrics"].get("macro_recall") or _NONE)
+        same = same_rows(each)
+        if same in found:
+            found[same].names.append(each["slice"])
+        else:
+            weak = recall.high is not None and overall is not None and recall.high < overall
+            found[same] = schemas.Slice(names=[each["slice"]], rows=each["n"], macro_recall=recall, weak=weak)
+    return sorted(found.values(), key=lambda each: math.inf if each.macro_recall.value is None else each.macro_recall.value)
+
+
+def same_rows(part: dict[str, Any]) -> Any:
+    """What is equal for slices of the same rows, such as those of the only dataset of a domain: their size and every measure."""
+    return (part["n"], str(sorted(part["metrics"].items()))) if part["metrics"] else part["slice"]
 
 
 def _cpu(row: dict[str, Any]) -> float | None:
@@ -67,7 +133,7 @@ def _cpu(row: dict[str, Any]) -> float | None:
 
 
 def _front(points: list[tuple[float | None, float]]) -> set[int]:
-    """Those than which no other is at most as dear and more accurate."""
+    """The Pareto-optimal: no other is at most as expensive and more accurate."""
     return {
         index
         for index, (cpu, recall) in enumerate(points)
@@ -76,12 +142,3 @@ def _front(points: list[tuple[float | None, float]]) -> set[int]:
             c is not None and c <= cpu and r >= recall and (c, r) != (cpu, recall) for c, r in points
         )
     }  # fmt: skip
-
-
-def _served(var: Path, version: str) -> str | None:
-    """The leaderboard's name of a bundle: the candidate and how it was quantized."""
-    try:
-        found = read_json(var / "bundles" / version / "bundle.json")
-    except (OSError, ValueError):
-        return None
-    return f"{found['name']} {found['quantization']}"

@@ -1,4 +1,4 @@
-"""What the dashboard is told: the answers of `/v1/panels/...` and the frames of `WS /v1/live`.
+"""What the dashboard gets of messages, stream and API: the answers of `/v1/panels/...` and the frames of `WS /v1/live`.
 
 The dashboard's TypeScript types are made from these, by way of the OpenAPI document. Times are ISO 8601 in UTC unless they are
 called epoch seconds. `points` run from 0 (all negative) to 100 (all positive).
@@ -29,6 +29,11 @@ class TrendRow(Counts):
 
     bucket: datetime
     source: str
+    normal_low: float | None = Field(
+        default=None,
+        description="Where points were normal then, for so many messages of the one source asked for; null: not known.",
+    )
+    normal_high: float | None = None
 
 
 class VolumeRow(BaseModel):
@@ -140,10 +145,19 @@ class TopNegative(Panel):
     rows: list[NegativeRow]
 
 
-class Alerts(Panel):
-    """Alerts, newest first; one that is open is told however old it is."""
+class AlertShown(Alert):
+    """An alert, and what was done about it."""
 
-    rows: list[Alert]
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    muted_until: datetime | None = Field(default=None, description="Of its source; null: it is not muted.")
+    muted_by: str | None = None
+
+
+class Alerts(Panel):
+    """Alerts, newest first; one that is open is returned however old it is."""
+
+    rows: list[AlertShown]
 
 
 class Versions(Panel):
@@ -170,11 +184,13 @@ class Worker(BaseModel):
     dead_letters: int
     messages_per_s: float
     in_flight: int
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None = Field(description="From the broker's timestamp to written, of the last 60 s; null: no message.")
+    p99_ms: float | None
     restarts: int
     last_exit: str | None
     silent_s: float | None
+    cpu: float | None = Field(description="Cores, over the last second.")
+    rss_bytes: int | None
 
 
 class Partition(BaseModel):
@@ -197,6 +213,8 @@ class Process(BaseModel):
     state: str
     restarts: int
     last_exit: str | None
+    cpu: float | None = None
+    rss_bytes: int | None = None
 
 
 class StreamStatus(BaseModel):
@@ -214,7 +232,11 @@ class StreamStatus(BaseModel):
     lag: int | None
     rate: float | None = Field(description="Messages a second.")
     arriving: float | None
-    drain_s: float | None
+    drain_s: float | None = Field(description="The lag at the rate.")
+    lag_limit: int = Field(description="With a higher lag, or `drain_s` over `drain_limit_s`, the stream is catching up.")
+    drain_limit_s: float
+    cores: float | None = Field(description="Of the supervisor's machine.")
+    memory_bytes: int | None
     dead_letters: int | None
     open_alerts: int | None
     partitions: list[Partition]
@@ -222,100 +244,71 @@ class StreamStatus(BaseModel):
     others: list[Process]
 
 
+class HistoryRow(BaseModel):
+    """A step of the stream's history."""
+
+    at: float = Field(description="Epoch seconds, when the step begins.")
+    lag: int | None = Field(description="The highest; null while the broker did not answer.")
+    rate: float | None = Field(description="Messages a second, mean.")
+    arriving: float | None
+    workers: int | None
+    target: int | None
+    cpu: dict[str, float] = Field(description="Cores, mean, by process.")
+    rss_bytes: dict[str, int] = Field(description="Memory, the highest, by process.")
+    dead_letters: int = Field(description="Written in this step.")
+    restarts: int
+
+
+class StreamHistory(BaseModel):
+    """What the supervisor measured; a time in which none ran has no rows."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+    rows: list[HistoryRow]
+
+
+class BucketEdge(BaseModel):
+    """A quantile as a histogram knows it: the upper edge of its bucket, or the last edge if it lies `beyond` that."""
+
+    ms: float
+    beyond: bool
+
+
+class ApiUseRow(BaseModel):
+    """A step of the API's use, up to a time."""
+
+    at: float = Field(description="Epoch seconds, when the step ends.")
+    requests_per_s: float
+    texts_per_s: float
+    failed: int
+    rejected: int
+
+
 class ApiUse(BaseModel):
-    """What this service did within the last minute, or since its start where that is less."""
+    """What this service did within a time, or since its start where that is later."""
 
     seconds: float = Field(description="How long ago that began.")
     requests: int
     failed: int = Field(description="Answered with 5xx.")
-    shed: int = Field(description="Refused: too busy, no key, over the rate.")
-    texts: int = Field(description="Judged.")
-    cached: int = Field(description="Answered without judging.")
+    rejected: int = Field(description="Overload, missing key, rate limit.")
+    texts: int = Field(description="Classified.")
+    cached: int = Field(description="Answered from the cache.")
     batches: int
     texts_per_batch: float | None
-    p50_ms: float | None = Field(description="Of requests to /v1/classify; the upper edge of the histogram's bucket.")
-    p99_ms: float | None
+    p50: BucketEdge | None = Field(description="Of requests to /v1/classify.")
+    p99: BucketEdge | None
     cpu_us_per_text: float | None
-
-
-class Interval(BaseModel):
-    """A measure with its 95 % bootstrap interval; null where it cannot be had."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class Slice(BaseModel):
-    """How well the model does on some of the rows."""
-
-    name: str
-    rows: int
-    macro_recall: Interval
-
-
-class Bin(BaseModel):
-    """Of the reliability: predictions of about the same confidence."""
-
-    confidence: float
-    accuracy: float
-    rows: int
-
-
-class Candidate(BaseModel):
-    """A line of the leaderboard."""
-
-    name: str
-    from_scratch: bool
-    rows: int
-    macro_recall: Interval
-    macro_f1: Interval
-    accuracy: Interval
-    ece: Interval
-    cpu_us_per_text: float | None = Field(description="Null where it was not measured.")
-    p99_ms: float | None
-    on_front: bool = Field(description="No other is both more accurate and cheaper.")
-    in_production: bool
-    slices: list[Slice]
-    confusion: list[list[int]] | None = Field(description="Rows: true label, columns: predicted, in the labels' order.")
-    reliability: list[Bin] | None
-
-
-class Leaderboard(BaseModel):
-    """Empty where this machine has none; `missing` then says what to do."""
-
-    missing: str | None
-    rows: list[Candidate]
-
-
-class Move(BaseModel):
-    """An alias went to another version."""
-
-    at: datetime
-    alias: str
-    from_version: str | None
-    to_version: str | None
-    bundle: str
-    reason: str
-    gate: str | None
-
-
-class Production(BaseModel):
-    """Who holds `production`, when and why."""
-
-    version: str = Field(description="Of the bundle that answers here.")
-    card: str = Field(description="The model card, Markdown.")
-    moves: list[Move] = Field(description="Newest first.")
-    mlflow_url: str
-    dagster_url: str
+    rows: list[ApiUseRow]
 
 
 class Normal(BaseModel):
-    """What is normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+    """What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
 
     Scores are p(positive) - p(negative), -1 to 1.
     """
 
+    at: int = Field(description="Epoch second from which it holds, up to the next.")
     mean: float
     variance: float = Field(description="Of one message.")
     drift: float = Field(description="Variance of the mean itself.")
@@ -333,5 +326,5 @@ class LiveFrame(BaseModel):
         description="Epoch second, source (empty: all but the busiest), negative, neutral, positive, sum of scores."
     )
     messages: list[Message] | None = Field(description="The newest, newest first; null: as before.")
-    alerts: list[Alert] = Field(description="New or changed, by `id`.")
-    normal: dict[str, Normal] | None = Field(description="By source; null: as before.")
+    alerts: list[AlertShown] = Field(description="New or changed, by `id`.")
+    normal: dict[str, list[Normal]] | None = Field(description="By source, oldest first; null: as before.")

@@ -1,9 +1,10 @@
-"""`GET /v1/panels/<name>`: what the dashboard shows, one road a panel; those of the warehouse are named as their question."""
+"""`GET /v1/panels/<name>`: what the dashboard shows, one route a panel; those of the warehouse are named as their question."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -11,13 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from data.errors import GroundswellError
+from serving.service import model_panel_schemas as models
 from serving.service import panel_schemas as schemas
+from serving.service import problems
 from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
-from serving.service.model_panels import leaderboard, production
+from serving.service.evaluated import comparison, errors, evaluated_list
+from serving.service.model_panels import gate, leaderboard, production
 from serving.service.problems import Refused
 from serving.service.stream_panel import StreamPanel
-from serving.service.warehouse import Warehouse
+from serving.service.warehouse import Warehouse, problem_of
 
 QUESTIONS: dict[str, type[schemas.Panel]] = {
     "distribution": schemas.Distribution, "trend": schemas.Trend, "volume": schemas.Volume, "sources": schemas.Sources,
@@ -25,11 +29,20 @@ QUESTIONS: dict[str, type[schemas.Panel]] = {
     "latency": schemas.Latency,
 }  # fmt: skip
 OTHERS: dict[str, type[BaseModel]] = {
-    "stream": schemas.StreamStatus, "api": schemas.ApiUse, "leaderboard": schemas.Leaderboard, "production": schemas.Production,
-}  # fmt: skip
+    "stream": schemas.StreamStatus,
+    "history": schemas.StreamHistory,
+    "api": schemas.ApiUse,
+    "leaderboard": models.Leaderboard,
+    "production": models.Production,
+    "gate": models.Gate,
+    "evaluated": models.EvaluatedList,
+    "comparison": models.Comparison,
+    "errors": models.Errors,
+}
 MOST_BUCKETS = 20_000
 _STEP_S = {"second": 1, "minute": 60, "hour": 3600}
 Text = Annotated[str, Field(max_length=256)]
+Show = Callable[[Request], Awaitable[BaseModel]]
 
 
 class PanelQuery(BaseModel):
@@ -48,73 +61,157 @@ class PanelQuery(BaseModel):
     limit: int = Field(default=100, ge=1, le=1_000, description="At most so many rows, of panels that list.")
 
 
-def panel_routes(var: Path, warehouse: Warehouse, answering: Callable[[], Answering]) -> list[Route]:
+class TimeQuery(BaseModel):
+    """What may be asked of a panel of measurements."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = Field(default=None, description="From this time on; without it the last ten minutes.")
+    until: AwareDatetime | None = Field(default=None, description="Before this time; without it now.")
+
+
+class SinceQuery(BaseModel):
+    """What may be asked of the panel of the API's use."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = Field(default=None, description="From this time on; without it the last minute.")
+
+
+class ComparisonQuery(BaseModel):
+    """Which two models are compared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    left: Text = Field(description="As `evaluated` names it.")
+    right: Text = Field(description="As `evaluated` names it.")
+
+
+class ErrorsQuery(BaseModel):
+    """Which cell of whose confusion matrix."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text = Field(description="As `evaluated` names it.")
+    label: models.Label = Field(description="True label.")
+    predicted: models.Label = Field(description="Predicted label.")
+
+
+QUERIES: dict[str, type[BaseModel]] = {
+    **dict.fromkeys(QUESTIONS, PanelQuery),
+    "history": TimeQuery,
+    "api": SinceQuery,
+    "comparison": ComparisonQuery,
+    "errors": ErrorsQuery,
+}
+"""Of the panels that take parameters."""
+Query = TypeVar("Query", bound=BaseModel)
+
+
+def panel_routes(var: Path, warehouse: Warehouse, answering: Callable[[], Answering], use: ApiUse) -> list[Route]:
     """The routes.
 
     Args:
-        var: Where the files of training, registry and stream lie.
+        var: Holds the files of training, registry and stream.
         warehouse: Answers questions.
         answering: Called for each request, since the model is loaded later.
+        use: Of the API.
     """
-    stream, use = StreamPanel(var), ApiUse()
+    stream = StreamPanel(var)
 
-    async def stream_panel() -> BaseModel:
+    async def show_stream(_: Request) -> BaseModel:
         return await stream.read()
 
-    async def api_panel() -> BaseModel:
-        return use.read()
+    async def show_history(request: Request) -> BaseModel:
+        asked = _query(request, TimeQuery)
+        until = asked.until or datetime.now(UTC)
+        return await asyncio.to_thread(_history, var, asked.since or until - timedelta(minutes=10), until)
 
-    async def leaderboard_panel() -> BaseModel:
+    async def show_api(request: Request) -> BaseModel:
+        since = _query(request, SinceQuery).since
+        return use.read(since and since.timestamp())
+
+    async def show_leaderboard(_: Request) -> BaseModel:
         return leaderboard(var, answering().version)
 
-    async def production_panel() -> BaseModel:
+    async def show_production(_: Request) -> BaseModel:
         return production(var, answering())
 
-    others: dict[str, Callable[[], Awaitable[BaseModel]]] = {
-        "stream": stream_panel, "api": api_panel, "leaderboard": leaderboard_panel, "production": production_panel,
-    }  # fmt: skip
+    async def show_gate(_: Request) -> BaseModel:
+        return gate(var)
+
+    async def show_evaluated(_: Request) -> BaseModel:
+        return evaluated_list(var, answering().version)
+
+    async def show_comparison(request: Request) -> BaseModel:
+        asked = _query(request, ComparisonQuery)
+        return await asyncio.to_thread(comparison, var, asked.left, asked.right)
+
+    async def show_errors(request: Request) -> BaseModel:
+        asked = _query(request, ErrorsQuery)
+        return await asyncio.to_thread(errors, var, asked.name, asked.label, asked.predicted)
+
+    others: dict[str, Show] = {
+        "stream": show_stream,
+        "history": show_history,
+        "api": show_api,
+        "leaderboard": show_leaderboard,
+        "production": show_production,
+        "gate": show_gate,
+        "evaluated": show_evaluated,
+        "comparison": show_comparison,
+        "errors": show_errors,
+    }
     return [
         *(Route(f"/v1/panels/{name}", _question(warehouse, name, model)) for name, model in QUESTIONS.items()),
-        *(Route(f"/v1/panels/{name}", _plain(read)) for name, read in others.items()),
+        *(Route(f"/v1/panels/{name}", _plain(show, name in QUERIES)) for name, show in others.items()),
     ]
+
+
+def _history(var: Path, since: datetime, until: datetime) -> schemas.StreamHistory:
+    from serving.streaming.history import read_history
+
+    rows, step_s = read_history(var / "stream", since.timestamp(), until.timestamp())
+    return schemas.StreamHistory.model_validate({"since": since, "until": until, "step_s": step_s, "rows": rows})
 
 
 def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
-        asked = _query(request)
+        asked = _query(request, PanelQuery)
         now = datetime.now(UTC)
         since = asked.since or now - timedelta(hours=1)
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
-            raise Refused(422, f"every: {every}s of so long a time would be more than {MOST_BUCKETS:,} buckets")
+            few = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
+            raise Refused(problems.INVALID, f"every: {few}")
         try:
             rows = await warehouse.ask(
                 name, since=since, until=asked.until, source=asked.source, label=asked.label, by=asked.by, limit=asked.limit,
                 every=every,
             )  # fmt: skip
         except GroundswellError as error:
-            raise Refused(503, f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
+            raise Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
         return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))
 
     return show
 
 
-def _plain(read: Callable[[], Awaitable[BaseModel]]) -> Callable[[Request], Awaitable[Response]]:
-    async def show(request: Request) -> Response:
-        if request.query_params:
-            raise Refused(422, f"{next(iter(request.query_params))}: this panel takes no parameters")
-        return _json(await read())
+def _plain(show: "Show", takes_parameters: bool) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if request.query_params and not takes_parameters:
+            raise Refused(problems.INVALID, f"{next(iter(request.query_params))}: this panel takes no parameters")
+        return _json(await show(request))
 
-    return show
+    return answer
 
 
-def _query(request: Request) -> PanelQuery:
+def _query(request: Request, model: type[Query]) -> Query:
     try:
-        return PanelQuery.model_validate(dict(request.query_params))
+        return model.model_validate(dict(request.query_params))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:

@@ -1,43 +1,125 @@
-"""Errors as problem details (RFC 9457)."""
+"""Errors as problem details (RFC 9457): every kind there is, by name. `/docs` prints this catalog."""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 
 from serving.service.schemas import Problem
 
-_TITLES = {
-    400: "Not JSON",
-    401: "No valid key",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Not yet",
-    413: "Body too large",
-    422: "Not as described",
-    429: "Too many requests",
-    500: "The model failed",
-    503: "Overloaded",
-}
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem."""
+
+    name: str
+    """Last part of the problem's `type`, `/docs#<name>`."""
+    status: int
+    title: str
+    meaning: str
+    """For the caller: what it means and what to do."""
+
+
+BAD_REQUEST = Kind("bad-request", 400, "Bad request", "The bytes are not an HTTP request, or have two `Host` headers.")
+INVALID_JSON = Kind("invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail says where it goes wrong.")
+NO_KEY = Kind("no-key", 401, "API key missing or unknown", "Send `Authorization: Bearer <key>` with a key that is not revoked.")
+NOT_LOCAL = Kind(
+    "not-local", 403, "Keys are off", "Without API keys the service answers requests from its own machine only. Turn keys on."
+)
+HOST_NOT_ALLOWED = Kind(
+    "host-not-allowed",
+    403,
+    "Host not allowed",
+    "The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.",
+)
+CROSS_SITE = Kind(
+    "cross-site", 403, "Cross-site request", "A web page of another site sent the request; only the service's own pages may."
+)
+NO_SCOPE = Kind("no-scope", 403, "Scope missing", "The key has no scope that opens this route. The detail names both.")
+NOT_FOUND = Kind("not-found", 404, "Not found", "There is no such route, job or text. Jobs and results are kept for a day.")
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The header `Allow` names the methods of the route.")
+JOB_NOT_DONE = Kind("job-not-done", 409, "Job not done", "Results can be read once every text of the job is classified.")
+TOO_LARGE = Kind("too-large", 413, "Request too large", "Send less: fewer texts, shorter ones, or several jobs.")
+NOT_JSON_TYPE = Kind(
+    "unsupported-media-type",
+    415,
+    "Unsupported content type",
+    "Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`.",
+)
+INVALID = Kind(
+    "invalid-request", 422, "Invalid request", "The body or a parameter is not as described here, or no text can be classified."
+)
+RATE_LIMIT = Kind("rate-limit", 429, "Rate limit exceeded", "The key has used up its rate. `Retry-After` says when to come back.")
+HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "Request headers too large", "Send fewer or shorter headers.")
+FAILED = Kind("internal-error", 500, "Internal error", "The service failed on this request. Its log has the error by request id.")
+OVERLOADED = Kind(
+    "overloaded", 503, "Overloaded", "The request would wait longer than the deadline. `Retry-After` says when to come back."
+)
+NO_MODEL = Kind("no-model", 503, "Model not loaded", "The service is starting or stopping.")
+NOT_READY = Kind("not-ready", 503, "Not ready", "`/readyz` found that requests would not be answered. The detail says why.")
+JOB_QUEUE_FULL = Kind("job-queue-full", 503, "Job queue full", "As many texts wait in jobs as may. Come back later.")
+NO_JOBS = Kind("no-jobs", 503, "Job store unavailable", "Jobs cannot be read or written now; nothing was accepted.")
+NO_FEEDBACK = Kind("no-feedback", 503, "Feedback store unavailable", "The correction was not saved. Send it again later.")
+NO_DISK = Kind(
+    "no-disk",
+    503,
+    "Not enough disk space",
+    "Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.",
+)
+NO_KEYS = Kind("no-keys", 503, "API keys unavailable", "The file of API keys cannot be read, so that no key can be checked.")
+NO_DATABASE = Kind(
+    "no-database",
+    503,
+    "Message database not running",
+    "Panels need the database that the stream writes to. Start it with `groundswell stream up`.",
+)
+DATABASE_FAILED = Kind("database-failed", 503, "Message database error", "The database did not answer this question.")
+STREAM_UNKNOWN = Kind("stream-unknown", 503, "Stream status unavailable", "The settings of the broker cannot be used.")
+TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "Too many connections", "Close connections that are not used.")
+TIMED_OUT = Kind("timed-out", 504, "Timed out", "The response did not begin in time. Send less, or come back later.")
+
+CATALOG: tuple[Kind, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
+"""All of them, by status."""
+
+
+def kind_of(status: int) -> Kind:
+    """The first kind of a status, its most general one; one without a name for a status that the catalog does not hold."""
+    known = next((kind for kind in CATALOG if kind.status == status), None)
+    return known or Kind("other", status, HTTPStatus(status).phrase, "")
 
 
 class Refused(Exception):
-    """A request that gets no answer but a problem.
+    """A request that is answered with a problem.
 
     Args:
-        status: Of the response.
-        detail: For the caller: what was found, what to do.
+        kind: Of problem; a status alone means the first kind of that status.
+        detail: For the caller: what was found, what was expected, what to do.
         retry_after_s: Whole seconds; none: no header.
         headers: More headers of the response.
     """
 
     def __init__(
-        self, status: int, detail: str, *, retry_after_s: int | None = None, headers: dict[str, str] | None = None
+        self, kind: Kind | int, detail: str, *, retry_after_s: int | None = None, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+        self.kind = kind if isinstance(kind, Kind) else kind_of(kind)
+        self.detail, self.headers = detail, dict(headers or {})
         if retry_after_s is not None:
             self.headers["retry-after"] = str(retry_after_s)
 
-    def response(self) -> Response:
+    @property
+    def status(self) -> int:
+        """Of the response."""
+        return self.kind.status
+
+    def body(self, **more: Any) -> bytes:
+        """The problem as JSON, with more members than the standard ones."""
+        kind = self.kind
+        problem = Problem(type=f"/docs#{kind.name}", title=kind.title, status=kind.status, detail=self.detail)
+        return json.dumps(problem.model_dump() | more, separators=(",", ":")).encode()
+
+    def response(self, **more: Any) -> Response:
         """The problem as it is sent."""
-        problem = Problem(title=_TITLES.get(self.status, "Error"), status=self.status, detail=self.detail)
-        return Response(problem.model_dump_json(), self.status, self.headers, "application/problem+json")
+        return Response(self.body(**more), self.status, self.headers, "application/problem+json")

@@ -1,15 +1,18 @@
 """Requests and responses of the API."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.contracts import MAX_DOCUMENT_CHARS
+from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
 MAX_TEXTS = 256
-MAX_BODY_BYTES = 10 * 2**20
+MAX_BODY_BYTES = 4 * 2**20
+"""Of one request to /v1/classify: `MAX_WEIGHT` fits in, each character escaped."""
+MAX_FEEDBACK_BYTES = 2 * 2**20
 MAX_JOB_TEXTS = 10_000
-MAX_JOB_BYTES = 32 * 2**20
+MAX_JOB_BYTES = 8 * 2**20
 WEIGHT_CHARS = 400
 """A text counts once for each 400 characters begun, about what fills a window of the model: in batches, parts and rates."""
 MAX_WEIGHT = 1024
@@ -17,27 +20,22 @@ MAX_WEIGHT = 1024
 Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
-_DETAIL = "Give the probabilities of all labels too, and of a long text those of its windows."
+_DETAIL = "Return the probabilities of all labels too, and those of each window of a long text."
 
 
-def refusal(text: Any) -> str | None:
-    """Why a text is not judged, or None."""
-    if not isinstance(text, str):
-        return f"is {type(text).__name__}, not a string"
-    if len(text) > MAX_DOCUMENT_CHARS:
-        return f"has {len(text):,} characters, at most {MAX_DOCUMENT_CHARS:,} are judged"
-    if "\x00" in text:
-        return "holds null bytes"
-    return None if text.strip() else "is blank"
+def refusal(text: object) -> str | None:
+    """Why a text is not classified, as a caller reads it, or None."""
+    reason = unreadable(text, MAX_DOCUMENT_CHARS)
+    return explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None
 
 
-def weight(text: Any) -> int:
-    """How much work a JSON value is, at least 1."""
+def weight(text: object) -> int:
+    """How much work a text is, at least 1."""
     return 1 + len(text) // WEIGHT_CHARS if isinstance(text, str) else 1
 
 
-def all_refused(texts: list[Any]) -> str | None:
-    """Why the first text is not judged, when none of them is."""
+def all_refused(texts: Sequence[object]) -> str | None:
+    """Why the first text is not classified, when none of them is."""
     return refusal(texts[0]) if all(map(refusal, texts)) else None
 
 
@@ -46,11 +44,13 @@ class ClassifyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
 
-    texts: list[Any] = Field(
-        min_length=1, max_length=MAX_TEXTS, json_schema_extra={"items": {"type": "string"}},
-        description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. One that cannot be judged gets an error in its place.",
-    )  # fmt: skip
-    domain: Domain | None = Field(default=None, description="What kind of texts these are: counted in the metrics.")
+    texts: list[str | None] = Field(
+        min_length=1,
+        max_length=MAX_TEXTS,
+        json_schema_extra={"items": {"type": "string"}},
+        description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. A text that cannot be classified gets an error in its place.",
+    )
+    domain: Domain | None = Field(default=None, description="What kind of texts these are; counted in the metrics.")
     detail: bool = Field(default=False, description=_DETAIL)
 
 
@@ -59,7 +59,12 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
 
-    texts: list[Any] = Field(min_length=1, max_length=MAX_JOB_TEXTS, json_schema_extra={"items": {"type": "string"}})
+    texts: list[str | None] = Field(
+        min_length=1,
+        max_length=MAX_JOB_TEXTS,
+        json_schema_extra={"items": {"type": "string"}},
+        description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. A text that cannot be classified gets an error in its place.",
+    )
     detail: bool = Field(default=False, description=_DETAIL)
 
 
@@ -71,10 +76,10 @@ class FeedbackRequest(BaseModel):
         json_schema_extra={"examples": [{"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"}]},
     )
 
-    text: str | None = Field(default=None, description="The text; this or `id`.")
-    id: str | None = Field(default=None, description="As a line of a job's results shows it; a day long.")
-    label: Literal["negative", "neutral", "positive"] = Field(description="What it should have been.")
-    by: str = Field(min_length=1, max_length=200, description="Who says so; of each the last word on a text counts.")
+    text: str | None = Field(default=None, description="The text; either this or `id`.")
+    id: str | None = Field(default=None, description="The id in a line of a job's results; known for a day.")
+    label: Literal["negative", "neutral", "positive"] = Field(description="The correct label.")
+    by: str = Field(min_length=1, max_length=200, description="Your name. Your latest correction of a text counts.")
     domain: Domain | None = None
 
     @model_validator(mode="after")
@@ -86,15 +91,21 @@ class FeedbackRequest(BaseModel):
         return self
 
 
+class FeedbackSaved(BaseModel):
+    """A correction that is on disk."""
+
+    number: int = Field(description="Of the correction, counted from 1.")
+
+
 class JobShown(BaseModel):
-    """Where a job stands."""
+    """The state of a job."""
 
     id: str
     state: Literal["queued", "running", "done", "cancelled"]
     total: int = Field(description="Texts.")
-    done: int = Field(description="Texts judged.")
+    done: int = Field(description="Texts classified.")
     created_at: str
-    results: str = Field(description="Where the answers are once it is done: one JSON line a text, in their order.")
+    results: str = Field(description="Path of the results once the job is done: one JSON line per text, in their order.")
 
 
 class Probabilities(BaseModel):
@@ -106,31 +117,31 @@ class Probabilities(BaseModel):
 
 
 class JudgedWindow(BaseModel):
-    """A part of a text that is longer than the model reads, cleaned, and judged by itself."""
+    """A part of a text that is longer than the model reads, cleaned, and classified by itself."""
 
     text: str
     probabilities: Probabilities
 
 
 class Answer(BaseModel):
-    """One judged text."""
+    """The prediction of one text."""
 
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
     windows: list[JudgedWindow] | None = Field(
-        default=None, description="With `detail` only, of a long text: its probabilities are their mean, weighted by tokens."
+        default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
     )
 
 
 class NotJudged(BaseModel):
-    """In the place of a text that cannot be judged."""
+    """In the place of a text that cannot be classified."""
 
     error: str
 
 
 class ClassifyResponse(BaseModel):
-    """One entry a text, in the order of the texts."""
+    """One entry per text, in the order of the texts."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -139,7 +150,7 @@ class ClassifyResponse(BaseModel):
 
 
 class ModelLimits(BaseModel):
-    """What the service takes."""
+    """What the service accepts."""
 
     texts: int
     characters: int
@@ -151,7 +162,7 @@ class ModelLimits(BaseModel):
 
 
 class ModelCost(BaseModel):
-    """What the model cost here since the service started."""
+    """What the model has cost since the service started."""
 
     texts: int
     cpu_us_per_text: float | None
@@ -160,7 +171,7 @@ class ModelCost(BaseModel):
 
 
 class ModelShown(BaseModel):
-    """Which model answers."""
+    """The model that is served."""
 
     name: str
     version: str
@@ -169,17 +180,36 @@ class ModelShown(BaseModel):
     quantization: str
     data_fingerprint: str
     temperature: float
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = Field(
+        description="Of this bundle on the frozen test rows; `float32` has those of the model before export."
+    )
+    training: dict[str, Any] = Field(description="Rows used of rows available, epochs, seed, date, datasets.")
     slices: dict[str, Any]
-    alias: str | None = Field(description="production, staging or previous, by the ledger.")
+    alias: str | None = Field(description="production, staging or previous, from the ledger.")
     limits: ModelLimits
     cost: ModelCost
+
+
+class FreeDisk(BaseModel):
+    """The disk of jobs and feedback."""
+
+    free: float | None = Field(description="Share that is free, 0 to 1; null: not known.")
+    accepts_jobs: bool = Field(description="Whether jobs and feedback are accepted.")
+
+
+class Readiness(BaseModel):
+    """Whether a request would be answered now."""
+
+    ready: bool
+    reasons: list[str] = Field(description="Why it would not; empty when ready.")
+    stores: dict[str, Literal["up", "down"]] = Field(description="By name; texts are classified without them too.")
+    disk: FreeDisk
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = "about:blank"
-    title: str
+    type: str = Field(default="about:blank", description="Where the kind of problem is explained: `/docs#<name>`.")
+    title: str = Field(description="The kind of problem, the same in every response of this type.")
     status: int
-    detail: str
+    detail: str = Field(description="What was found, what was expected, what to do.")

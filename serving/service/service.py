@@ -7,19 +7,30 @@ from functools import cache
 
 import bentoml
 
-from data.errors import GroundswellError
+from data.errors import GroundswellError, SettingsError
 from data.settings import PathSettings
+from data.settings_registry import check_settings
 from serving.bundle import served_bundle
+from serving.service import problems
 from serving.service.admission import Admission, Gate, listening, need_keys
 from serving.service.answering import Answering
 from serving.service.app import create_app
+from serving.service.edge import install
 from serving.service.keys import keys_of
+from serving.service.logs import log
 from serving.service.observing import Observing
 from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings
 
-_settings = ServingSettings.load()
+try:
+    check_settings()
+    _settings = ServingSettings.load()
+except SettingsError as error:
+    sys.exit(str(error))
+_limit_s = _settings.deadline_ms / 1000 + 5
+"""Longest wait for the beginning of a response; the batcher's own deadline comes first."""
+_connections, _files = install(_settings.max_connections)  # before uvicorn is configured
 _answering: list[Answering] = []
 
 
@@ -31,7 +42,7 @@ def _gate() -> Gate:
 
 def _current() -> Answering:
     if not _answering:
-        raise Refused(503, "The model is not loaded.", retry_after_s=1)
+        raise Refused(problems.NO_MODEL, "The model is not loaded; the service is starting or stopping.", retry_after_s=1)
     return _answering[0]
 
 
@@ -39,18 +50,20 @@ def _current() -> Answering:
     name="sentiment",
     workers=1,
     http={"host": "127.0.0.1", "port": _settings.port},  # type: ignore[arg-type]
-    traffic={"timeout": _settings.deadline_ms / 1000 + 5},  # the batcher's own deadline comes first
+    traffic={"timeout": _limit_s + 10},  # ours comes first, and answers with a problem
+    metrics={"enabled": False},  # ours are at /metrics; BentoML's grow with every URL that is asked
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},  # a span a request cost a tenth of the throughput, with nobody to send it to
 )
 @bentoml.asgi_app(create_app(_current, _gate), path="/")
 class Sentiment:
-    """Judges texts; the routes are in `app.py`."""
+    """Classifies texts; the routes are in `app.py`."""
 
     def __init__(self) -> None:
         try:
             need_keys(_settings.keys, listening())
             _answering.append(Answering(served_bundle(), _settings))
+            log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would start this process again and again, to the same end
             sys.stderr.write(f"{error}\n")
             os.kill(os.getppid(), signal.SIGTERM)
@@ -67,6 +80,6 @@ def _full() -> int | None:
 
 
 # The first is the outermost.
-Sentiment.add_asgi_middleware(Readiness, answering=_current)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Observing)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Admission, gate=_gate, full=_full)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Readiness, answering=_current, gate=_gate)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Admission, gate=_gate, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]

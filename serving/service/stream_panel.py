@@ -17,6 +17,7 @@ class StreamPanel:
     def __init__(self, var: Path) -> None:
         self._var = var
         self._reader: Any = None
+        self._settings: StreamSettings | None = None
         self._lock = asyncio.Lock()
         self._last: StreamStatus | None = None
         self._read_at = 0.0
@@ -35,6 +36,9 @@ class StreamPanel:
 
     def _look(self) -> dict[str, Any]:
         from serving.streaming.status import StatusReader  # with confluent-kafka, which nobody may need
+        from serving.streaming.supervisor_files import running_stream
 
-        self._reader = self._reader or StatusReader(self._var, StreamSettings.load())
+        settings = running_stream(self._var, StreamSettings.load())
+        if self._reader is None or settings != self._settings:
+            self._reader, self._settings = StatusReader(self._var, settings), settings
         return self._reader.read()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import GroundswellError, WarehouseError
+from serving.service import problems
 from serving.settings import WarehouseSettings
 
 THREADS = 2
@@ -72,3 +73,12 @@ class Warehouse:
         from serving.warehouse.questions import ask
 
         return partial(ask, held.enter_context(connect(self._var, own=False)))
+
+
+def problem_of(error: GroundswellError) -> problems.Kind:
+    """Name the problem of a question that failed."""
+    if isinstance(error, TooManyQuestions):
+        return problems.OVERLOADED
+    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
+
+    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED

@@ -12,6 +12,9 @@ Live alerts, calibration and benchmark run this one path, `Watch.advance`. In sh
 - *Hysteresis*: the baseline stands still while an alert is open. It closes after 30 s with z of the closing window (30 s, or the
   window that found it where that was longer) under half the threshold; no later window reaches back over its end, so the way
   back is no second alert. One that stays open for an hour closes too, and its level is the new normal.
+- *Rows that come late*: `Watch.put` returns which seconds changed, `Watch.revise` evaluates from there again, as far back as a
+  baseline reaches and never into an alert that is known. The result is that of the complete rows in order, whatever order they
+  came in. Rows that are later still count nowhere: in a baseline without an evaluation, a shift would make others look shifted.
 
 Scores are -1 to 1; times are whole seconds since 1970.
 """
@@ -28,7 +31,7 @@ LEAST_BLOCKS = 10
 """Five minutes of history; without them there is no alert."""
 OLDEST_BLOCKS = 360
 KEEP_S = OLDEST_BLOCKS * BLOCK_S
-"""Seconds of the past that a verdict can depend on."""
+"""Seconds of the past that an evaluation can depend on. Rows up to so late are taken in, and their seconds evaluated again."""
 BLOCK_MESSAGES = 10
 """A block with fewer tells too little of its variance and is left out of the baseline."""
 WINDOWS_S = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 60, 75, 90, 105, 120)
@@ -39,6 +42,7 @@ _LEAST_VARIANCE = 0.01**2
 _LEAST_DRIFT = 0.002**2
 """A tenth of a point: however many messages say so, a shift of half a point is never an alert."""
 _CHUNK_S = 21_600
+_SAME = 1e-9
 
 POINTS = 50.0
 """People read a scale of 0 (all negative) to 100 (all positive): a score times this, plus this. 10 points are 0.2 of score."""
@@ -81,6 +85,8 @@ class Shift:
     """Messages in the window."""
     window_s: int
     """Length of the window that found it."""
+    usual_volume: float | None = None
+    """Messages that a window of this length usually holds, by the baseline; None: not known (an alert of an earlier version)."""
 
     @property
     def end_known(self) -> bool:
@@ -95,6 +101,8 @@ class _Baseline(NamedTuple):
     variance: np.ndarray
     drift: np.ndarray
     """t² + e²."""
+    volume: np.ndarray
+    """Messages of a block."""
 
 
 @dataclass
@@ -121,23 +129,37 @@ class Seconds:
         """The second after the last."""
         return self.start + len(self.count)
 
-    def put(self, table: np.ndarray) -> None:
-        """Set rows (second, messages, sum, sum of squares), growing at the end; seconds before `start` are left out."""
-        table = table[(table[:, 0] >= self.start) & np.isfinite(table).all(axis=1)]
+    def put(self, table: np.ndarray, oldest: int | None = None) -> np.ndarray:
+        """Set rows (second, messages, sum, sum of squares), growing at both ends.
+
+        Args:
+            table: Shape (n, 4); each second once. Rows that are not finite are left out.
+            oldest: Seconds before it are left out; None: those before `start`.
+
+        Returns:
+            The rows that changed something: second and how many messages it gained, shape (k, 2).
+        """
+        oldest = self.start if oldest is None else min(self.start, max(oldest, self.end - 2 * KEEP_S))
+        table = table[(table[:, 0] >= oldest) & np.isfinite(table).all(axis=1)]
         if not len(table):
-            return
+            return np.zeros((0, 2))
         missing = int(table[:, 0].max()) + 1 - self.end
         if missing > 2 * KEEP_S:  # nothing of before can matter any more
-            self.start = int(table[:, 0].max()) // BLOCK_S * BLOCK_S - KEEP_S
+            self.start = int(table[:, 0].max()) // BLOCK_S * BLOCK_S - KEEP_S - LONGEST_ALERT_S
             self.count = self.total = self.squares = np.zeros(0)
-            self.put(table)
-            return
-        if missing > 0:
+            return self.put(table)
+        before = max(0, self.start - int(table[:, 0].min()) // BLOCK_S * BLOCK_S)
+        if before or missing > 0:
+            self.start -= before
             self.count, self.total, self.squares = (
-                np.concatenate([old, np.zeros(missing)]) for old in (self.count, self.total, self.squares)
+                np.concatenate([np.zeros(before), old, np.zeros(max(0, missing))])
+                for old in (self.count, self.total, self.squares)
             )
         at = table[:, 0].astype(int) - self.start
+        old = np.stack([self.count[at], self.total[at], self.squares[at]], axis=1)
         self.count[at], self.total[at], self.squares[at] = table[:, 1], table[:, 2], table[:, 3]
+        changed = (np.abs(table[:, 1:] - old) > _SAME).any(axis=1)  # sums of floats vary with the order of adding up
+        return np.stack([table[changed, 0], table[changed, 1] - old[changed, 0]], axis=1)
 
     def forget(self, before: int) -> None:
         """Drop whole blocks before a second."""
@@ -149,10 +171,10 @@ class Seconds:
 
 @dataclass
 class Watch:
-    """The alerts of one source. `advance` judges each second once, in order.
+    """The alerts of one source. `advance` evaluates the seconds in order; `revise` makes it evaluate those that changed again.
 
-    What a verdict depends on are the seconds and the alerts so far, and nothing else: a watch made anew from both goes on as the
-    old one would have. A row that comes late, for a second that was judged, changes the baseline and no verdict.
+    The result depends on the seconds and the alerts so far, and on nothing else: a watch made again from both continues as the
+    old one would have.
     """
 
     rules: Rules
@@ -162,9 +184,25 @@ class Watch:
     open: Shift | None = None
     past: list[Shift] = field(default_factory=list)
     """Closed alerts of the last three hours: their seconds are no part of the baseline."""
+    news_from: int = 0
+    """Seconds before it are history: they make the baseline, and raise no alert."""
+
+    @property
+    def oldest(self) -> int:
+        """The first second that is kept: an evaluation, or an open alert's own baseline, can still depend on it."""
+        return self.judged - LONGEST_ALERT_S - KEEP_S - BLOCK_S
+
+    def put(self, table: np.ndarray) -> np.ndarray:
+        """Set rows of seconds, but for those that are too late; see `Seconds.put`."""
+        return self.seconds.put(table[table[:, 0] >= self.judged - KEEP_S], self.oldest)
+
+    def revise(self, second: int) -> None:
+        """Evaluate from a second on again, at most `KEEP_S` back, and not before the end or the detection of an alert."""
+        known = [shift.closed or 0 for shift in self.past] + ([self.open.detected + 1] if self.open else [])
+        self.judged = min(self.judged, max([second, self.judged - KEEP_S, self.seconds.start, *known]))
 
     def advance(self, until: int) -> list[Shift]:
-        """Judge the seconds before `until` that have no verdict yet; gives each alert as it opened and as it closed, in order."""
+        """Evaluate the seconds from `judged` to `until`; gives each alert as it opened and as it closed, in order."""
         changes: list[Shift] = []
         until = min(until, self.seconds.end)
         if (
@@ -190,9 +228,8 @@ class Watch:
         return closed
 
     def forget(self) -> None:
-        """Drop the past that no verdict depends on any more; one open alert's own baseline is kept."""
-        oldest = min(self.judged, self.open.detected if self.open else self.judged) - KEEP_S - BLOCK_S
-        self.seconds.forget(oldest)
+        """Drop the past that no evaluation depends on any more."""
+        self.seconds.forget(self.oldest)
         self.past = [shift for shift in self.past if (shift.closed or 0) >= self.seconds.start]
 
     def scan(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,17 +244,27 @@ class Watch:
             found[:blind] = 0.0
             better = np.abs(found) > np.abs(z)
             z, length = np.where(better, found, z), np.where(better, window, length)
+        z[: max(0, self.news_from - first)] = 0.0
         return z, length
 
-    def normal(self) -> tuple[float, float, float] | None:
-        """Mean, variance of one message, drift of the baseline that the next second is judged by; None with too little history.
+    def normals(self, first: int, stop: int) -> np.ndarray:
+        """What was normal at each whole minute of [first, stop): second, mean, variance of one message, drift; shape (n, 4).
 
-        A window of n messages is normal while its mean lies within mean ± threshold · sqrt(variance / n + drift).
+        Minutes with too little history are left out. A window of n messages is normal while its mean lies within mean ±
+        threshold · sqrt(variance / n + drift). While an alert is open the baseline stands still.
         """
-        at = self.open.detected if self.open else self.judged  # it stands still while an alert is open
-        baseline = self._baselines(at, at + 1)
-        found = float(baseline.mean[0]), float(baseline.variance[0]), float(baseline.drift[0])
-        return found if np.isfinite(found).all() else None
+        minutes = np.arange(-(-first // 60) * 60, stop, 60)
+        if not len(minutes):
+            return np.zeros((0, 4))
+        at = minutes.copy()
+        for shift in [*self.past, *([self.open] if self.open else [])]:
+            stands = (minutes > shift.detected) & (minutes < (shift.closed or stop))
+            at[stands] = shift.detected
+        begin = int(at.min())
+        baseline = self._baselines(begin, int(at.max()) + 1)
+        table = np.stack([value[at - begin] for value in (baseline.mean, baseline.variance, baseline.drift)], axis=1)
+        known = np.isfinite(table).all(axis=1)
+        return np.concatenate([minutes[known, None], table[known]], axis=1)
 
     def _first_alarm(self, stop: int) -> Shift | None:
         first = self.judged
@@ -233,6 +280,7 @@ class Watch:
             started=self._onset(at, found, baseline), detected=at, closed=None, z=found, moving_average=total / count,
             mean=float(baseline.mean[0]), std=float(np.sqrt(baseline.variance[0])),
             volume=int(count), window_s=window,
+            usual_volume=round(float(baseline.volume[0]) * window / BLOCK_S, 2),
         )  # fmt: skip
         self.judged = at + 1
         return self.open
@@ -259,7 +307,7 @@ class Watch:
         calm = np.cumsum(known & ~hot)
         since = calm - np.maximum.accumulate(np.where(hot, calm, 0))
         done = np.flatnonzero(since >= CALM_S)
-        # What lies before `judged` was said before: then it stayed open, so the verdict is looked for from there on.
+        # Up to `judged` it was found to stay open.
         done = done[done >= self.judged - first]
         closed = first + int(done[0]) + 1 if len(done) else last if stop == last else None
         if closed is None:
@@ -294,8 +342,8 @@ class Watch:
 
 def _robust(
     count: np.ndarray, total: np.ndarray, squares: np.ndarray, good: np.ndarray, wanted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Baseline before each wanted block, from the good ones."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Baseline before each wanted block, from the good ones: mean, variance, drift, volume."""
     count = count[good]
     means = total[good] / count
     variances = np.maximum(squares[good] / count - means**2, 0) * count / (count - 1)
@@ -305,7 +353,7 @@ def _robust(
     take = np.maximum(take, 0)
     if not len(good):
         nothing = np.full(len(wanted), np.nan)
-        return nothing, nothing, nothing
+        return nothing, nothing, nothing, nothing
     valid &= good[take] >= wanted[:, None] - OLDEST_BLOCKS
     size = valid.sum(axis=1)
     mean = _medians(means[take], valid)
@@ -317,7 +365,7 @@ def _robust(
         drift = np.maximum(spread**2 - (1 + chance) * variance / volume, _LEAST_DRIFT)
         error = np.pi / 2 * (variance / volume + drift) / size
     enough = size >= LEAST_BLOCKS
-    return tuple(np.where(enough, value, np.nan) for value in (mean, variance, drift + error))  # type: ignore[return-value]
+    return tuple(np.where(enough, value, np.nan) for value in (mean, variance, drift + error, volume))  # type: ignore[return-value]
 
 
 def _medians(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -30,6 +30,10 @@ class BrokerAway(StreamError):
     """No broker answers; one may later."""
 
 
+class TopicMissing(StreamError):
+    """The broker answers, and has no such topic."""
+
+
 @contextmanager
 def in_process_broker() -> Iterator[str]:
     """The address of a broker that lives as long as the block. It forgets everything when it is closed."""
@@ -48,7 +52,9 @@ def need_topic(client: Any, topic: str, bootstrap: str) -> int:
     """The partitions of a topic, from any client of the broker. Blocks for at most `TIMEOUT_S`.
 
     Raises:
-        StreamError: The broker does not answer, or refuses, or has no such topic.
+        BrokerAway: The broker does not answer.
+        TopicMissing: It has no such topic.
+        StreamError: It refuses.
     """
     from confluent_kafka import KafkaError, KafkaException
 
@@ -66,7 +72,7 @@ def need_topic(client: Any, topic: str, bootstrap: str) -> int:
             f"The broker lets this user not read the topic {topic}.", found=found.error.str(),
             remedy="Grant READ and DESCRIBE on the topic and READ on the group, and WRITE on the topics written to.",
         )  # fmt: skip
-    raise StreamError(
+    raise TopicMissing(
         f"There is no topic {topic} at {bootstrap}.", found=found.error.str(),
         remedy="Name another with GROUNDSWELL_STREAM__TOPIC, or make the topics: groundswell stream init.",
     )  # fmt: skip

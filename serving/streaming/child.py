@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from serving.streaming.usage import Usage
+
 BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
 """Pause before a restart: twice as long each time, until the process has been healthy for `HEALTHY_S`."""
 HEALTHY_S = 60.0
@@ -54,6 +56,9 @@ class Child:
         self._failures = 0
         self._not_before = 0.0
         self._kill_at: float | None = None
+        self._usage = Usage()
+        self.cpu: float | None = None
+        self.rss_bytes: int | None = None
 
     @property
     def alive(self) -> bool:
@@ -91,6 +96,10 @@ class Child:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
+    def measure(self, now: float) -> None:
+        """Note its CPU since the last time, in cores, and its memory. Meant for once a second."""
+        self.cpu, self.rss_bytes = self._usage.look(self.process.pid if self.process else None, now)
+
     def state(self, now: float) -> dict[str, object]:
         """What the state file says of it."""
         if self.process is not None:
@@ -101,7 +110,7 @@ class Child:
             state = f"restart in {max(0.0, self._not_before - now):.0f} s"
         return {
             "pid": self.process.pid if self.process else None, "created_at": self._created_at if self.process else None,
-            "state": state, "restarts": self.restarts, "last_exit": self.last_exit,
+            "state": state, "restarts": self.restarts, "last_exit": self.last_exit, "cpu": self.cpu, "rss_bytes": self.rss_bytes,
         }  # fmt: skip
 
     def _start(self, now: float) -> None:

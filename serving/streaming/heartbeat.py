@@ -33,9 +33,9 @@ class Heartbeat:
     """Over the last ten seconds."""
     in_flight: int = 0
     last_commit_at: float | None = None
-    p50_ms: float = 0.0
-    """From the broker's timestamp to written in the warehouse, of the last messages."""
-    p99_ms: float = 0.0
+    p50_ms: float | None = None
+    """From the broker's timestamp to written in the warehouse, of the last 60 s; None where nothing was written."""
+    p99_ms: float | None = None
     metrics_port: int | None = None
 
 

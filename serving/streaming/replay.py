@@ -12,6 +12,7 @@ from typing import Any
 
 from data.errors import StreamError
 from data.labels import LABELS
+from data.rates import rate, rate_text
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, need_topic
@@ -33,7 +34,8 @@ class StreamSummary:
     dead_letters: int
     seconds: float
     """From the first message read to the last commit."""
-    messages_per_s: float
+    messages_per_s: float | None
+    """None where that was too short to measure."""
     labels: dict[str, int]
     version: str
 
@@ -81,17 +83,17 @@ def run_stream(
         messages=sum(labels.values()),
         dead_letters=worker.dead,
         seconds=round(seconds, 3),
-        messages_per_s=round(produced / seconds, 1),
+        messages_per_s=rate(produced, seconds),
         labels=labels,
         version=classifier.name,
     )
 
 
 def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None], None] | None) -> float:
-    """Run the worker until everything is committed; gives the seconds from the first commit's batch to the last."""
+    """Run the worker until everything is committed; gives the seconds from the first message read to the last commit."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        started = last = time.monotonic()
+        last = time.monotonic()
         running = pool.submit(worker.run, stop)
         done = 0
         try:
@@ -100,13 +102,11 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
                 if running.done():
                     running.result()
                 now = time.monotonic()
-                if not done and not worker.waiting:
-                    started = now  # joining the group is no part of the rate
                 if worker.committed > done:
                     done, last = worker.committed, now
                     if progress:
-                        rate = done / max(now - started, 1e-9)
-                        progress(f"{done:,} messages, {rate:,.0f} a second, {worker.waiting:,} in hand", done / produced)
+                        speed = rate_text(done, now - _began(worker, now))
+                        progress(f"{done:,} messages, {speed}, {worker.waiting:,} in hand", done / produced)
                 elif now - last > STALL_S:
                     raise StreamError(
                         f"The worker got nothing for {STALL_S:g} s.",
@@ -116,4 +116,9 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
         finally:
             stop.set()
         running.result()
-    return max(last - started, 1e-9)
+    return last - _began(worker, last)
+
+
+def _began(worker: Worker, now: float) -> float:
+    """When the first message was read: joining the group is no part of the rate."""
+    return now if worker.first_read_at is None else worker.first_read_at

@@ -9,11 +9,12 @@ from typing import Any
 
 from data.errors import GroundswellError
 from serving.settings import StreamSettings
-from serving.streaming.broker import DEAD_LETTERS
+from serving.streaming.broker import DEAD_LETTERS, TopicMissing
 from serving.streaming.heartbeat import Heartbeat, read_heartbeats
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.supervisor_files import read_state
 
+_ENDED = {"stopped", "failed", "gone"}
 ANSWER_S = 3.0
 """Who has not answered by then is shown as silent; its answer is taken the next time."""
 
@@ -49,9 +50,11 @@ class StatusReader:
             state, detail, target, reason: Of the supervisor; state is "not supervised" where none runs.
             lag: Messages; None where the broker does not tell. rate, arriving: Messages/s, None without a supervisor.
             drain_s: The lag at the rate, None where there is no rate.
+            cores, memory_bytes: Of the supervisor's machine; None without one.
+            lag_limit, drain_limit_s: With more than these the backlog is high.
             partitions: partition, committed, end, lag, worker (a name or None), stalled.
-            workers: What each says of itself (`Heartbeat`), with silent_s, restarts and last_exit.
-            others: name, state, restarts, last_exit of what the supervisor runs beside workers.
+            workers: What each says of itself (`Heartbeat`), with silent_s, restarts, last_exit, cpu (cores) and rss_bytes.
+            others: name, state, restarts, last_exit, cpu, rss_bytes of what the supervisor runs beside workers.
             dead_letters, open_alerts: Counts, None where they cannot be had.
         """
         state = read_state(self._var) or {}
@@ -74,6 +77,8 @@ class StatusReader:
             "target": state.get("target") if alive else None, "reason": state.get("reason", "") if alive else "",
             "lag": lag, "rate": rate, "arriving": state.get("arriving") if alive else None,
             "drain_s": lag / rate if lag is not None and rate else None,
+            "cores": state.get("cores") if alive else None, "memory_bytes": state.get("memory_bytes") if alive else None,
+            "lag_limit": self._settings.lag_limit, "drain_limit_s": self._settings.drain_limit_s,
             "partitions": [
                 {"partition": each.partition, "committed": each.committed, "end": each.end, "lag": each.lag,
                  "worker": holders.get(each.partition), "stalled": each.partition in stalled}
@@ -88,8 +93,10 @@ class StatusReader:
         partitions = self._lags.measure(self._settings.topic)
         try:
             return partitions, self._lags.count(DEAD_LETTERS)
+        except TopicMissing:
+            return partitions, 0  # it is made with the first dead letter
         except GroundswellError:
-            return partitions, None  # the topic is made with the first dead letter, or is not for us to read
+            return partitions, None  # it is not for us to read
 
     def _ask_warehouse(self) -> int:
         from serving.warehouse.connect import connect
@@ -104,7 +111,7 @@ def _is_worker(name: str) -> bool:
 
 def _is_past(beat: Heartbeat) -> bool:
     """Whether it ended more than a minute ago."""
-    return beat.state in {"stopped", "failed", "gone"} and time.time() - beat.written_at > 60
+    return beat.state in _ENDED and time.time() - beat.written_at > 60
 
 
 def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:
@@ -112,14 +119,17 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
     child = child or {}
     row = {
         "name": name, "state": child.get("state", "starting"), "detail": "", "version": "", "partitions": [], "messages": 0,
-        "dead_letters": 0, "messages_per_s": 0.0, "in_flight": 0, "last_commit_at": None, "p50_ms": 0.0, "p99_ms": 0.0,
+        "dead_letters": 0, "messages_per_s": 0.0, "in_flight": 0, "last_commit_at": None, "p50_ms": None, "p99_ms": None,
         "metrics_port": None, "pid": child.get("pid"), "silent_s": None,
-        "restarts": child.get("restarts", 0), "last_exit": child.get("last_exit"),
+        "restarts": child.get("restarts", 0), "last_exit": child.get("last_exit"), "cpu": child.get("cpu"),
+        "rss_bytes": child.get("rss_bytes"),
     }  # fmt: skip
     if beat is None or (child and child.get("pid") != beat.pid):
         return row | {"detail": child.get("last_exit") or ""}
     said = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
     state = "draining" if child.get("state") == "leaving" and beat.state == "running" else beat.state
+    if state in _ENDED:  # what it said last was of then
+        said |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
     return row | said | {"partitions": list(beat.partitions), "state": state, "silent_s": max(0.0, time.time() - beat.written_at)}
 
 

@@ -25,6 +25,7 @@ from serving.settings import StreamSettings
 from serving.streaming import stall
 from serving.streaming.child import HUNG_GRACE_S, Child
 from serving.streaming.heartbeat import Heartbeat, read_heartbeats
+from serving.streaming.history import History
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.scaling import WINDOW_S, Decision, Load, Scaler
 from serving.streaming.supervisor_files import alone, end_leftovers, folder, write_state
@@ -64,7 +65,7 @@ def run_supervisor(
     Blocks. Stopping takes as long as the slowest process of each kind, at most 30 s a kind.
 
     Args:
-        var: Gets `stream/supervisor.json` (each second), `stream/history.jsonl` and `stream/logs/`.
+        var: Gets `stream/supervisor.json` (each second), `stream/history*.jsonl` and `stream/logs/`.
         settings: Broker, group, limits.
         stop: Set by whoever wants it to end.
         worker_command: Arguments of the worker with a name, such as `w1`.
@@ -113,8 +114,12 @@ class _Supervisor:
         self.asked: Future[list[PartitionLag]] | None = None
         self.ask_at, self.broker_failures, self.broker_error = 0.0, 0, ""
         self.write_at = 0.0
+        self.history = History(folder(var))
+        self.dead_letters: dict[int, int] = {}  # by pid: how many were counted
+        self.restarts = 0  # that were counted
         self.unwritten = ""
         self.started_at = time.time()
+        self.cores, self.memory_bytes = cpu_quota(), psutil.virtual_memory().total
         self.process = os.getpid(), psutil.Process().create_time()
 
     def run(self) -> None:
@@ -279,30 +284,48 @@ class _Supervisor:
 
     def _write(self, now: float, state: str) -> None:
         rate, arriving = self._rates()
-        lag = sum(each.lag for each in self.partitions)
-        running = sum(self._runs(name) for name in self.workers)
+        # While the broker does not answer, nobody knows; what it said last would be shown as if it were of now.
+        lag = sum(each.lag for each in self.partitions) if self.partitions and not self.broker_error else None
+        children = self._children()
         if not state:
             state = "waiting for the broker" if self.broker_error else "stalled" if self.stalled else "running"
             if not self.partitions and not self.broker_error:
                 state = "starting"
+        for child in children.values():
+            child.measure(now)
         pid, created_at = self.process
+        at = time.time()
         written = {
-            "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": time.time(), "state": state,
+            "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": at, "state": state,
             "detail": self.broker_error, "stalled": self.stalled, "target": self.decision.target, "reason": self.decision.reason,
-            "lag": lag, "rate": rate, "arriving": arriving,
+            "bootstrap": self.settings.bootstrap, "topic": self.settings.topic, "group": self.settings.group,
+            "lag": lag, "rate": rate, "arriving": arriving, "cores": self.cores, "memory_bytes": self.memory_bytes,
             "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
-            "children": {name: child.state(now) for name, child in self._children().items()},
+            "children": {name: child.state(now) for name, child in children.items()},
         }  # fmt: skip
         row = {
-            "at": written["written_at"], "lag": lag, "rate": round(rate, 1), "arriving": round(arriving, 1),
-            "workers": running, "target": self.decision.target,
+            "at": round(at, 1), "lag": lag, "rate": round(rate, 1), "arriving": round(arriving, 1),
+            "workers": sum(self._runs(name) for name in self.workers), "target": self.decision.target,
+            "cpu": {name: child.cpu for name, child in children.items() if child.cpu is not None},
+            "rss_bytes": {name: child.rss_bytes for name, child in children.items() if child.rss_bytes is not None},
+            **self._news(children),
         }  # fmt: skip
         try:
-            write_state(self.var, written, row)
+            write_state(self.var, written)
+            self.history.add(row)
         except (GroundswellError, OSError) as error:  # a full disk stops no worker
             if str(error) != self.unwritten:
                 _log.warning("The state of the supervisor cannot be written: %s", error)
             self.unwritten = str(error)
+
+    def _news(self, children: dict[str, Child]) -> dict[str, int]:
+        """Dead letters and restarts since the last row."""
+        dead = {beat.pid: beat.dead_letters for beat in self.beats.values()}
+        letters = sum(max(0, count - self.dead_letters.get(pid, 0)) for pid, count in dead.items())
+        restarts = sum(child.restarts for child in children.values())
+        found = {"dead_letters": letters, "restarts": restarts - self.restarts}
+        self.dead_letters, self.restarts = self.dead_letters | dead, restarts
+        return found
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 

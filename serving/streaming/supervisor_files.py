@@ -1,6 +1,5 @@
-"""What a supervisor leaves in `var/stream`: who it is and how things stand, the history, and the lock that keeps it alone."""
+"""What a supervisor leaves in `var/stream`: who it is and how things stand, and the lock that keeps it alone."""
 
-import json
 import logging
 import threading
 import time
@@ -14,11 +13,10 @@ import psutil
 from data.artifacts import read_json, write_json
 from data.errors import StreamError
 from serving.processes import living
+from serving.settings import StreamSettings
 
 _log = logging.getLogger(__name__)
 
-HISTORY_BYTES = 5 * 1024 * 1024
-"""Two files of this size hold about a day."""
 LEFTOVERS_S = 15.0
 """The children of a supervisor that was killed may need so long to end."""
 
@@ -28,19 +26,13 @@ def folder(var: Path) -> Path:
     return var / "stream"
 
 
-def write_state(var: Path, state: Mapping[str, object], row: Mapping[str, object]) -> None:
-    """Write the state, atomically, and add a row to the history, which is kept below twice `HISTORY_BYTES`.
+def write_state(var: Path, state: Mapping[str, object]) -> None:
+    """Write the state, atomically.
 
     Raises:
         GroundswellError: The disk is full, or the folder may not be written.
-        OSError: The same, of the history.
     """
     write_json(folder(var) / "supervisor.json", state)
-    history = folder(var) / "history.jsonl"
-    if history.exists() and history.stat().st_size > HISTORY_BYTES:
-        history.replace(history.with_name("history.1.jsonl"))
-    with history.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def read_state(var: Path) -> dict[str, Any] | None:
@@ -52,15 +44,16 @@ def read_state(var: Path) -> dict[str, Any] | None:
     return state | {"alive": living(state.get("pid"), state.get("created_at")) is not None}
 
 
-def read_history(var: Path) -> list[dict[str, Any]]:
-    """A row a second, oldest first: at (epoch s), lag, rate and arriving (messages/s), workers (that run), target."""
-    rows = []
-    for name in ("history.1.jsonl", "history.jsonl"):
-        with suppress(FileNotFoundError), (folder(var) / name).open(encoding="utf-8") as file:
-            for line in file:
-                with suppress(ValueError):  # the last line of one that was killed
-                    rows.append(json.loads(line))
-    return rows
+def running_stream(var: Path, settings: StreamSettings) -> StreamSettings:
+    """The settings of the stream that runs in `var`: its supervisor's broker, topic and group, where the settings name none.
+
+    Without a running supervisor, the settings as they are.
+    """
+    state = read_state(var)
+    if not state or not state["alive"] or state["state"] == "stopped":
+        return settings
+    known = {name: state[name] for name in ("bootstrap", "topic", "group") if name in state}
+    return settings.model_copy(update={name: v for name, v in known.items() if name not in settings.model_fields_set})
 
 
 @contextmanager

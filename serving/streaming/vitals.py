@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from data.errors import GroundswellError
 from serving.streaming import metrics
 from serving.streaming.heartbeat import Heartbeat, beat, this_process
+from serving.streaming.recent import RecentTimes
 
 HEARTBEAT_S = 1.0
 RATE_S = 10.0
@@ -35,7 +35,7 @@ class Vitals:
         self.messages = self.dead = 0
         self._last_commit: float | None = None
         self._rates: deque[tuple[float, int]] = deque()
-        self._latencies: deque[float] = deque(maxlen=2_000)
+        self._latencies = RecentTimes()
         self._pid, self._began = this_process()
         self._done = threading.Event()
         self._pulse = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
@@ -60,7 +60,7 @@ class Vitals:
         """Messages with these timestamps of the broker are in the warehouse."""
         now = time.time()
         late = [max(0.0, now - produced) for produced in produced_s]
-        self._latencies.extend(late)
+        self._latencies.add(time.monotonic(), late)
         for seconds in late:
             metrics.LATENCY.observe(seconds)
 
@@ -80,15 +80,19 @@ class Vitals:
 
     def _beat(self) -> None:
         version, partitions, in_flight = self._now()
-        p50, p99 = np.percentile(np.array(self._latencies or [0.0]) * 1000, [50, 99])
+        p50, p99 = self._latencies.quantiles(time.monotonic(), (0.5, 0.99))
         (first, before), (last, now) = (self._rates[0], self._rates[-1]) if self._rates else ((0.0, 0), (0.0, 0))
         heartbeat = Heartbeat(
             name=self._name, pid=self._pid, started_at=self._began, written_at=time.time(), state=self.state, detail=self._detail,
             version=version, partitions=tuple(sorted(partitions)), messages=self.messages, dead_letters=self.dead,
             messages_per_s=round((now - before) / (last - first), 1) if last > first else 0.0, in_flight=in_flight,
-            last_commit_at=self._last_commit, p50_ms=round(float(p50), 1), p99_ms=round(float(p99), 1), metrics_port=self._port,
+            last_commit_at=self._last_commit, p50_ms=_ms(p50), p99_ms=_ms(p99), metrics_port=self._port,
         )  # fmt: skip
         try:
             beat(self._var, heartbeat)
         except GroundswellError as error:  # a full disk is waited for; without the next beats the worker would seem to hang
             _log.warning("the heartbeat cannot be written", error=str(error))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)

@@ -6,8 +6,9 @@ each counts exactly once, in rows and rollups, however often it was delivered, s
 On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see it once.
 
 **Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
-model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool judges micro-batches, one
-thread XX
+model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool classifies micro-batches, one
+thread for each CPU (`stream.threads`). One thread is the sink; it takes the batches in the order in which they were read. Between
+them are at most `stream.max_in_flight` messages: with more, reading is paused.
 """
 
 import queue
@@ -123,6 +124,8 @@ class Worker:
         self._failure: BaseException | None = None
         self._paused: set[int] = set()
         self._recent: deque[tuple[int, int]] = deque()
+        self.first_read_at: float | None = None
+        """When the first message came, on the monotonic clock."""
         self._vitals = Vitals(var, name, port, lambda: (getattr(model(), "name", ""), list(self._owned), self.waiting))
 
     @property
@@ -258,6 +261,8 @@ class Worker:
             self._pace(consumer)
             self._commit(consumer)
             found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+            if found and self.first_read_at is None:
+                self.first_read_at = time.monotonic()
             if found and self._vitals.state == "waiting for the broker":
                 self._vitals.say(self._doing)
             for batch in cut(self._messages(found), self._settings.batch_tokens):

@@ -55,7 +55,7 @@ def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
         return
     else:
         raise WarehouseAway(
-            "No process holds the warehouse.", expected=f"an owner that answers, named in {owner_file(var)}",
+            "The message database is not running.", expected=f"an owner that answers, named in {owner_file(var)}",
             remedy="groundswell stream up, or groundswell warehouse serve; or name a server with GROUNDSWELL_WAREHOUSE__URL.",
         )  # fmt: skip
     try:

@@ -26,6 +26,7 @@ def ask(
     by: Literal["", "source"] = "",
     limit: int = 100,
     every: Every | None = None,
+    id: str = "",
 ) -> list[dict[str, Any]]:
     """The rows that answer a question. Blocks until they are there.
 
@@ -40,6 +41,7 @@ def ask(
         by: For trend: a line each of the busiest sources, or one of all together.
         limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency, lag, alerts.
         every: The rollup that distribution, trend, volume and sources read; none: the one that `rollup_of` chooses.
+        id: Only this one, for alerts; empty: all.
 
     Returns:
         A dict a row; times are in UTC.
@@ -66,13 +68,21 @@ def ask(
         "label": label,
         "by": by,
         "limit": limit,
+        "id": id,
+        "normal_s": max(60, step),
         "rollup": f"rollup_{every}",
+        "half_life_s": half_life_s(since, min(until, now)),
     }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
         return [_in_utc(row) for row in client.query(sql, parameters=values).named_results()]
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
         raise WarehouseError(f"The warehouse does not answer {question!r}.", found=first_line(error)) from error
+
+
+def half_life_s(since: datetime, until: datetime) -> float:
+    """After how many seconds a negative message counts half as much: a quarter of the time, at least 30 s."""
+    return max(30.0, round((until - since).total_seconds() / 4))
 
 
 def rollup_of(since: datetime, until: datetime, now: datetime) -> Every:

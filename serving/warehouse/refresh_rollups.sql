@@ -1,7 +1,8 @@
--- The chunks counted anew. In one block, whatever its size: the views of minute and hour see one block at a time.
-INSERT INTO rollup_second
+-- Recount the chunks. In one block, whatever its size: the views of minute and hour see one block at a time.
+INSERT INTO rollup_second (bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared, changed_at)
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
-       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score)
+       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score),
+       max(written_at)
 FROM predictions AS p FINAL
 WHERE topic = {topic:String} AND (RANGES)
 GROUP BY bucket, source, topic, partition, chunk

@@ -1,13 +1,18 @@
+import html
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.cleaning import clean, is_blank, normalise
+from data import cleaning
+from data.cleaning import MAX_ROUNDS, clean, is_blank, normalise
 
 PIECES = st.sampled_from(
     ["&amp;", "&lt;", "&#39;", "&",
      "\\u2019", "\\u00", "\\ud83d\\ude00", "\\n", '\\"', "@anna", "@", "a@b.c", "http://x.y/z", "www.",
-     "https://", "😀", "\ud83d", "\u200d", "\ufeff", "\x00", "\t", " ", "word", "#tag", "é", "İ", "ﬁ", ";", "u2019", "amp;"]
+     "https://", "😀", "\ud83d", "\u200d", "\ufeff", "\x00", "\t", " ", "word", "#tag", "é", "İ", "ﬁ", ";", "u2019", "amp;",
+     "amp", "#38", "#", "9" * 5000, "0", "x26", "&et", "www.x", "u005c", "amp;" * MAX_ROUNDS, "u005c" * MAX_ROUNDS]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 
@@ -57,3 +62,46 @@ def test_texts_that_differ_in_masks_case_and_punctuation_have_one_key():
     assert normalise("@anna So GOOD!!! http://a.b") == normalise("@ben so good www.c.d") == "so good"
     assert normalise("so good") != normalise("not so good")
     assert normalise("😀") == "😀"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["é&" + "#38" * 33_320, "é&" + "amp;" * 24_990, "é&" + "amp" * 33_320, "é\\" + "u005c" * 19_998, "&" + "\x01amp;" * 19_998,
+     "&" + "amp;" * 24_990, "\\" + "u005c" * 19_998, "&#" + "0" * 99_000 + "38;", "&#" + "9" * 99_000, "&" * 100_000],
+)  # fmt: skip
+def test_a_text_of_nested_escapes_is_decoded_in_a_bounded_number_of_rounds(text, monkeypatch):
+    real, visited = cleaning._decode_once, []
+    monkeypatch.setattr(cleaning, "_decode_once", lambda part: visited.append(len(part)) or real(part))
+    once = clean(text)
+    assert sum(visited) <= 2 * (MAX_ROUNDS + 1) * len(text)
+    assert clean(once) == once
+
+
+@pytest.mark.parametrize("layers", range(1, MAX_ROUNDS + 1))
+@pytest.mark.parametrize(("start", "layer", "end", "cleaned"), [("&", "amp;", "lt;", "<"), ("\\", "u005c", "u0041", "A")])
+def test_escapes_of_at_most_the_stated_number_of_layers_are_decoded_whole(layers, start, layer, end, cleaned):
+    assert clean(start + layer * (layers - 1) + end) == cleaned
+
+
+def unbounded(text):
+    """Decoding as it would be without a bound."""
+    escape = re.compile(r"\\u([0-9a-fA-F]{4})|\\n|\\t|\\\"")
+    rounds, previous = 0, None
+    while previous != text:
+        previous, rounds = text, rounds + 1
+        text = html.unescape(escape.sub(cleaning._unescape, text))
+        text = re.sub(r"[\ud800-\udfff]", "", text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))
+        text = cleaning._CONTROL.sub("", text)
+    return text, rounds
+
+
+@given(st.lists(PIECES.filter(lambda piece: len(piece) < 100), max_size=12).map("".join))
+def test_the_bound_changes_no_text_that_stays_below_it(text):
+    expected, rounds = unbounded(text)
+    if rounds <= MAX_ROUNDS:
+        assert cleaning._decoded(text) == expected
+
+
+def test_a_number_too_long_for_python_is_dropped_like_any_other_that_is_no_character():
+    assert clean("a&#" + "9" * 5000 + ";b") == clean("a&#99999999;b") == "ab"
+    assert clean("&#" + "0" * 5000 + "65;") == "A"

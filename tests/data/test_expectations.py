@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from data.expectations import validate_raw, validate_splits
+from data.catalog import load_catalog
+from data.expectations import BALANCE_MIN_ROWS, validate_raw, validate_splits
 from tests.make import labelled, spec
 
 
@@ -48,7 +49,7 @@ def null_text(frame):
     ],
 )
 def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
-    report = validate_raw(spoil(labelled()), spec())
+    report = validate_raw(spoil(labelled(40)), spec())
     assert not report.success
     assert any(
         expectation in outcome.expectation and (column is None or column in str(outcome.column)) for outcome in report.failures
@@ -58,11 +59,12 @@ def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
 def test_the_row_counts_of_the_catalog_are_held():
     report = validate_raw(labelled(), spec(rows={"train": 700}))
     assert [outcome.column for outcome in report.failures] == ["in_train"]
+    assert validate_raw(labelled(), spec(rows={"train": 700}), origin="hub").success, "they are those of the local layout"
 
 
 @pytest.mark.parametrize(("spoil", "column"), [(no_test, "split"), (leak, "leaks"), (one_class, "is_"), (duplicate, "id")])
 def test_a_split_suite_names_what_is_wrong(spoil, column):
-    report = validate_splits(spoil(labelled()))
+    report = validate_splits(spoil(labelled(40)))
     assert any(column in str(outcome.column) for outcome in report.failures), report.failures
 
 
@@ -72,3 +74,25 @@ def test_a_failure_counts_rows_and_shows_some():
     failure = next(o for o in validate_raw(frame, spec()).failures if o.column == "split")
     assert failure.unexpected_count == 7
     assert failure.sample == [f"{id}: holdout" for id in frame["id"].iloc[:5]]
+
+
+@pytest.mark.parametrize("rows", [1, 2, BALANCE_MIN_ROWS - 1, BALANCE_MIN_ROWS])
+def test_class_balance_fails_from_a_number_of_rows_on_and_warns_below(rows):
+    report = validate_raw(labelled(200).iloc[:rows].assign(label="neutral"), spec())
+    small = rows < BALANCE_MIN_ROWS
+    assert report.success is small and bool(report.warnings) is small
+    assert all("mean" in outcome.expectation for outcome in [*report.warnings, *report.failures])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_feedback_of_one_class_only_warns(rows):
+    frame = labelled(1000, name="feedback").iloc[:rows].assign(label="negative", split="")
+    report = validate_raw(frame, load_catalog()["feedback"])
+    assert report.success and report.warnings
+
+
+@pytest.mark.parametrize(
+    "spoil", [duplicate, null_text, lambda frame: frame.assign(label="grumpy"), lambda frame: frame.iloc[:0]]
+)
+def test_what_is_wrong_in_one_row_fails_a_small_dataset_too(spoil):
+    assert not validate_raw(spoil(labelled(1)), spec()).success

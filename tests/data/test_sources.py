@@ -7,7 +7,9 @@ from data.catalog import load_catalog
 from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
 from data.expectations import validate_raw
 from data.settings import DataSettings
-from data.sources import SAMPLE_NOTICE, enabled, fetch, fetch_all, read_fetched
+from data.sources import fetch
+from data.sources import fetched as read_fetched
+from data.sources.origin import from_sample
 from tests.make import rows, spec, write_set
 
 
@@ -29,9 +31,8 @@ def fetched(one, folder, out):
 def test_a_local_set_is_read_mapped_and_kept(folder, out):
     write_set(folder, rows(), compress=True)
     found, frame = fetched(spec(), folder, out)
-    assert (found.origin, found.rows, found.notice) == ("local", 90, None)
+    assert (found.origin, found.rows) == ("local", 90)
     assert set(frame["label"]) == {"negative", "neutral", "positive"}
-    assert read_fetched(out, "mine") == found
     written = found.path.stat().st_mtime_ns
     again, _ = fetched(spec(), folder, out)
     assert again == found
@@ -130,33 +131,26 @@ def test_your_own_file_with_your_own_columns(tmp_path, out):
     assert set(fetched(one, None, out)[1]["id"]) == ids, "rows keep their ids when they move"
 
 
-def test_without_a_folder_the_sample_serves_and_says_so(out):
-    found = fetch_all(load_catalog(), DataSettings.load(), out)
+def test_the_sample_has_every_class_in_every_split_of_every_domain(out):
+    catalog = load_catalog()
+    found = [fetch(catalog[name], DataSettings.load(), out) for name in from_sample(catalog, "").sets]
     assert {raw.origin for raw in found} == {"sample"}
-    assert {raw.notice for raw in found} == {SAMPLE_NOTICE}
     frame = pd.concat([pd.read_parquet(raw.path) for raw in found])
     assert len(frame) == 240
     counts = frame.groupby(["domain", "split", "label"]).size()
-    assert len(counts) == 5 * 3 * 3, "every class in every split of every domain"
+    assert len(counts) == 5 * 3 * 3
 
 
-def test_the_sample_is_not_mixed_with_real_texts(folder, tmp_path):
-    catalog = {"mine": spec(), **{name: one for name, one in load_catalog().items() if one.sample}}
-    assert [one.name for one in enabled(catalog, DataSettings.load(dir=folder))] == ["mine"]
-
-
-def test_a_set_that_cannot_be_had_is_one_line_unless_it_was_asked_for(folder, out, caplog):
-    write_set(folder, rows())
-    catalog = {"mine": spec(), "other": spec("other")}
-    found = fetch_all(catalog, DataSettings.load(dir=folder), out)
-    assert [raw.name for raw in found] == ["mine"]
-    assert "other is skipped" in caplog.text
-    with pytest.raises(SourceUnavailable, match="other is not in"):
-        fetch_all(catalog, DataSettings.load(dir=folder, datasets=["other"]), out)
-    with pytest.raises(SourceUnavailable, match="Did you mean 'mine'"):
-        fetch_all(catalog, DataSettings.load(dir=folder, datasets=["mien"]), out)
-    with pytest.raises(SourceUnavailable, match="no data folder"):
-        fetch_all(catalog, DataSettings.load(dir=folder / "nowhere", datasets=["mine"]), out)
+def test_what_was_fetched_is_read_again_only_while_its_source_holds_the_same(folder, out):
+    path = write_set(folder, rows())
+    settings = DataSettings.load(dir=folder)
+    assert read_fetched(spec(), settings, out) is None
+    found = fetch(spec(), settings, out)
+    assert read_fetched(spec(), settings, out) == found
+    path.write_text(path.read_text() + "x,another text,neutral,train\n")
+    assert read_fetched(spec(), settings, out) is None
+    with pytest.raises(SourceUnavailable, match="mine is not in"):
+        read_fetched(spec(), DataSettings.load(dir=out), out)
 
 
 def test_an_unpinned_revision_on_the_hub_is_refused(out):

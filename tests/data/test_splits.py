@@ -19,6 +19,9 @@ def removed(result) -> dict:
     return {row.id: (row.reason, row.because_of) for row in result.removed.itertuples()}
 
 
+LONG = "the quick brown fox jumps over the lazy dog near the old river bank while the farmer sleeps in his chair by the fire"
+
+
 def test_each_reason():
     result = make_splits(
         frame_of(
@@ -30,6 +33,7 @@ def test_each_reason():
             ("c1", "no idea what this is", "neutral", "train"),
             ("c2", "No idea what this is?", "negative", "train"),
             ("blank", " \u200b ", "neutral", "train"),
+            ("long", "word " * 2001, "neutral", "train"),
         )
     )
     assert removed(result) == {
@@ -38,14 +42,14 @@ def test_each_reason():
         "c1": ("conflict", "c2"),
         "c2": ("conflict", "c1"),
         "blank": ("blank", ""),
+        "long": ("long", ""),
     }
     assert result.counts["leak"] == 1 and result.counts["conflict"] == 2
     assert set(result.kept["id"]) == {"t", "near", "a"}
 
 
 def test_a_near_repeat_of_a_judged_text_is_a_leak():
-    long = "the quick brown fox jumps over the lazy dog near the old river bank while the farmer sleeps in his chair by the fire"
-    result = make_splits(frame_of(("t", long, "neutral", "test"), ("n", long + " today", "neutral", "train")))
+    result = make_splits(frame_of(("t", LONG, "neutral", "test"), ("n", LONG + " today", "neutral", "train")))
     assert removed(result) == {"n": ("near_leak", "t")}
 
 
@@ -111,3 +115,76 @@ def test_every_row_once_no_leak_and_the_order_does_not_matter(raw, random):
     again = make_splits(frame.iloc[order], frozen_sets=frozenset({"first"}))
     assert sorted(again.kept["id"]) == sorted(result.kept["id"])
     assert removed(again) == removed(result)
+
+
+GUESTS = {"guest_sets": frozenset({"feedback"})}
+
+
+def test_a_guest_row_that_contradicts_or_duplicates_another_is_the_one_removed():
+    frame = frame_of(
+        ("train", "see you at noon", "neutral", "train"),
+        ("val", "no idea what this is", "negative", "val"),
+        ("test", "same words here", "positive", "test"),
+        ("near", LONG, "neutral", "test"),
+        ("f1", "See you at noon!", "negative", "", "feedback"),
+        ("f2", "No idea what this is?", "negative", "", "feedback"),
+        ("f3", "same words here", "positive", "test", "feedback"),
+        ("f4", LONG + " today", "positive", "", "feedback"),
+        ("f5", "a text of its own", "positive", "val", "feedback"),
+        ("f6", "two callers disagree", "positive", "", "feedback"),
+        ("f7", "two callers disagree", "negative", "", "feedback"),
+        ("f8", "x" * 50_000, "negative", "", "feedback"),
+    )
+    result = make_splits(frame, **GUESTS)
+    assert removed(result) == {
+        "f1": ("conflict", "train"),
+        "f2": ("leak", "val"),
+        "f3": ("leak", "test"),
+        "f4": ("near_leak", "near"),
+        "f6": ("conflict", "f7"),
+        "f7": ("conflict", "f6"),
+        "f8": ("long", ""),
+    }
+    assert result.kept.set_index("id")["split"]["f5"] == "train", "whatever split it came with"
+
+
+def test_a_guest_row_may_settle_what_two_datasets_disagree_on():
+    frame = frame_of(
+        ("a", "see you at noon", "neutral", "train"),
+        ("b", "see you at noon", "positive", "train"),
+        ("f", "see you at noon", "positive", "", "feedback"),
+    )
+    assert set(make_splits(frame, **GUESTS).kept["id"]) == {"f"}
+
+
+# Mutations of a few long sentences, so that equal, nearly equal and different texts all occur.
+SENTENCES = st.builds(
+    lambda start, end, shout: f"{LONG[start:]} {end}".upper() if shout else f"{LONG[start:]} {end}",
+    st.sampled_from([0, 4, 60, 90]),
+    st.sampled_from(["", "today", "and then some more words"]),
+    st.booleans(),
+)
+TEXTS = st.one_of(st.lists(WORDS, max_size=7).map(" ".join), SENTENCES)
+LABELS = st.sampled_from(["negative", "neutral", "positive", None])
+SPLITS = st.sampled_from(["train", "val", "test", ""])
+HOST_ROWS = st.lists(st.tuples(TEXTS, LABELS, SPLITS, st.sampled_from(["first", "other"])), min_size=1, max_size=20)
+GUEST_ROWS = st.lists(st.tuples(TEXTS, LABELS, SPLITS, st.just("feedback")), max_size=20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(HOST_ROWS, GUEST_ROWS)
+def test_splits_of_other_datasets_are_the_same_with_and_without_guests(hosts, guests):
+    def rows(prefix, content):
+        return [(f"{prefix}{n}", text, label, split, source) for n, (text, label, split, source) in enumerate(content)]
+
+    # Ids of guests sort before, between and behind those of the others.
+    guest_rows = [(f"{'azr'[n % 3]}{row[0]}", *row[1:]) for n, row in enumerate(rows("f", guests))]
+    alone = make_splits(frame_of(*rows("r", hosts)), frozen_sets=frozenset({"first"}))
+    mixed = make_splits(frame_of(*guest_rows, *rows("r", hosts)), frozen_sets=frozenset({"first"}), **GUESTS)
+    for part, reference in ((mixed.kept, alone.kept), (mixed.removed, alone.removed)):
+        theirs = part[part["source"] != "feedback"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(theirs, reference.reset_index(drop=True), check_dtype=False)
+    guest_kept = mixed.kept[mixed.kept["source"] == "feedback"]
+    assert set(guest_kept["split"]) <= {"train"}
+    others = {normalise(text) for text in mixed.kept.loc[mixed.kept["source"] != "feedback", "text"]}
+    assert not others & {normalise(text) for text in guest_kept["text"]}

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from data.errors import GroundswellError, ModelError
+from evaluation import plots
 from evaluation.behaviour import run_behaviour
 from evaluation.cost import Cost, Spread
 from evaluation.leaderboard import (
@@ -20,7 +21,7 @@ from evaluation.leaderboard import (
 )
 from evaluation.leaderboard_page import write_leaderboard
 from evaluation.metrics import METRICS, Estimate, score
-from evaluation.plots import pareto_front, plot_ladder, plot_pareto
+from evaluation.plots import decades, pareto_front, plot_ladder, plot_pareto
 from evaluation.slices import SliceRow
 from evaluation.suites import Case
 
@@ -197,3 +198,21 @@ def test_numbers_are_written_as_a_person_reads_them():
     assert [format_us(x) for x in (3480.4, 52.2, 0.52)] == ["3,480 µs", "52 µs", "0.5 µs"]
     assert [format_bytes(x) for x in (None, 12, 90_869_492, 5 * 1024**3)] == ["–", "12 B", "87 MiB", "5.0 GiB"]
     assert [format_ms(x) for x in (0.0667, 3.91, 53.3, 1234.0)] == ["0.07", "3.9", "53", "1,234"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"), [(45, 7144, (10, 10_000)), (100, 1000, (10, 10_000)), (2000, 7000, (1000, 10_000))]
+)
+def test_logarithmic_axis_runs_over_whole_decades(low, high, wanted):
+    assert decades([high, low]) == wanted
+
+
+def test_cost_axis_is_labeled_at_decades(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure) or path)
+    plot_pareto(_rows(), tmp_path / "pareto.png")
+    (axes,) = figures[0].axes
+    figures[0].draw_without_rendering()
+    low, high = axes.get_xlim()
+    labels = [text.get_text() for at, text in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True) if low <= at <= high]
+    assert labels and all(re.fullmatch(r"1(,?0)* µs|1\.0 µs|0\.1 µs", label) for label in labels)

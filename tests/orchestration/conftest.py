@@ -35,6 +35,10 @@ class Place:
         """The rows of the set `mine`."""
         return write_set(self.root / "texts", content, "mine")
 
+    def catalog(self, **more: dict) -> None:
+        """Other datasets beside `mine`."""
+        (self.root / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG | more))
+
     def run(self, job: str) -> dg.ExecuteInProcessResult:
         """Run a job of the graph in this process."""
         from orchestration.build import build_defs

@@ -13,7 +13,7 @@ from tests.models import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "leaderboard", "classify", "score", "serve", "stream",
-            "demo", "doctor", "stop", "keys")  # fmt: skip
+            "demo", "doctor", "stop", "keys", "automation")  # fmt: skip
 
 
 def groundswell(*arguments, **environment):
@@ -88,12 +88,25 @@ def test_what_goes_wrong_is_said_without_a_traceback(arguments, environment, cod
         assert words in said
 
 
+@pytest.mark.parametrize("command", ["benchmark", "export", "promote"])
+def test_what_comes_after_the_training_never_starts_it_unasked(command, tmp_path):
+    found = groundswell(command)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    for words in ("Nothing has been trained yet", "no checkpoint in", "groundswell train", "--with-upstream"):
+        assert words in found.stderr
+    assert not (tmp_path / "var").exists()
+
+
 @pytest.mark.integration
 def test_a_set_asked_for_by_name_is_had_or_the_reason_is_said(tmp_path):
-    settings = {"GROUNDSWELL_DATA__DIR": str(tmp_path), "GROUNDSWELL_DATA__DATASETS": '["airline"]'}
-    assert "airline is not in" in groundswell("data", **settings).stderr
-    (tmp_path / "airline").mkdir()
-    (tmp_path / "airline" / "data.csv").write_text("id,text,label,split\n1,a text,neutral,train\n")
+    only = groundswell("data", GROUNDSWELL_DATA__DATASETS='["airline"]')
+    assert only.returncode == 1 and "… Fetch" not in only.stdout
+    for words in ("nothing to train on", "enabled: airline", "Enable tweeteval_sentiment too", "`train: true` for airline"):
+        assert words in only.stderr
+    settings = {"GROUNDSWELL_DATA__DIR": str(tmp_path), "GROUNDSWELL_DATA__DATASETS": '["tweeteval_sentiment"]'}
+    assert "tweeteval_sentiment is not in" in groundswell("data", **settings).stderr
+    (tmp_path / "tweeteval_sentiment").mkdir()
+    (tmp_path / "tweeteval_sentiment" / "data.csv").write_text("id,text,label,split\n1,a text,neutral,train\n")
     said = groundswell("data", **settings).stderr
     for words in ("not the file that configs/datasets.yaml names", "found", "expected", "Get the recorded file back"):
         assert words in said
@@ -122,7 +135,7 @@ def test_ctrl_c_at_every_stage_leaves_nothing_half_written_and_the_same_command_
     settings = {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "PYTHONUNBUFFERED": "1", "GROUNDSWELL_TRAINING__EPOCHS": "1"}
     for stage in ("Load the graph", "Fetch", "Train", "Benchmark", "Export"):
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli", "export"], cwd=ROOT, text=True, start_new_session=True,
+            [sys.executable, "-m", "orchestration.cli", "export", "--with-upstream"], cwd=ROOT, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=os.environ | settings,
         )  # fmt: skip
@@ -136,3 +149,8 @@ def test_ctrl_c_at_every_stage_leaves_nothing_half_written_and_the_same_command_
         assert not list(var.rglob("*.tmp")), "nothing half-written"
         for made in (var / "data" / "raw").glob("*/"):
             assert (made / "key.json").is_file(), "what is there is whole"
+    trained = [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))]
+    found = groundswell("export", **settings | {"GROUNDSWELL_TRAINING__SEED": "99"})
+    assert found.returncode == 0 and "… Train" not in found.stdout and "… Fetch" not in found.stdout
+    assert "Used as trained, though data or settings have changed since: minilm" in found.stdout
+    assert [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))] == trained != []

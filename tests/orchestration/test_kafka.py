@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -129,10 +128,8 @@ def test_a_broker_that_cannot_start_says_what_its_log_says(tmp_path, monkeypatch
     monkeypatch.setattr(server, "_properties", lambda *given: properties(*given) | {"num.io.threads": "none"})
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta.properties").write_text("formatted", encoding="utf-8")
-    began = time.monotonic()
     with pytest.raises(StreamError, match=r"(?s)ended at once.*num\.io\.threads"):
         LocalKafka(tmp_path).start()
-    assert time.monotonic() - began < 30
 
 
 def test_without_java_the_error_says_what_to_install(monkeypatch, tmp_path):

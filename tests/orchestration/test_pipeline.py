@@ -4,11 +4,17 @@ import dagster as dg
 import httpx
 import pytest
 
+from data.artifacts import read_json
+from data.feedback import Verdict, feedback_of
+from data.labels import LABELS
 from orchestration.jobs import TRAIN_AND_DEPLOY
+from orchestration.steps.data import read_splits
 from orchestration.steps.release import read_verdict, roll_back
 from serving.bundle import read_ledger
 from serving.deployment import status
-from tests.make import rows
+from tests.make import rows, text_of
+from tests.models import tiny_bundle
+from tests.serving.running import serving
 
 pytestmark = pytest.mark.integration
 NEXT = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
@@ -38,7 +44,14 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
+    assert "evaluation/production_quality" not in materialised(place.run("measure_production")), "nothing has been labeled since"
+    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_QUALITY_ROWS", "30")
+    for number in range(30):
+        label = LABELS[number % 3]
+        feedback_of(place.layout.var).add(Verdict(text_of(label, 500 + number), label, "ann"))
     assert "evaluation/production_quality" in materialised(place.run("measure_production"))
+    measured = read_json(place.layout.quality)
+    assert measured["version"] == version and measured["rows"] == 30 and measured["macro_recall"]["value"] > 0.9
 
     # Learnt from wrong labels, judged on right ones.
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
@@ -70,7 +83,7 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     ],
 )
 def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectation, place):
-    place.write([spoil(row) for row in rows()])
+    place.write([spoil(row) for row in rows(40)])  # from 100 rows on the balance of classes can fail
     result = place.run("train_candidates")
     assert not result.success
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
@@ -79,3 +92,20 @@ def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectatio
     assert any(expectation in failure["expectation"] for failure in failures), failures
     assert "training/minilm/checkpoint" not in materialised(result)
     assert not place.layout.candidates.exists()
+
+
+def test_a_label_corrected_on_the_service_is_trained_on_and_stops_nothing(place):
+    place.catalog(feedback={"domain": "support", "licence": "ours", "feedback": True, "train": True})
+    assert place.run("train_candidates").success
+    assert trained_rows(place) == 210
+    with serving(tiny_bundle(place.root / "bundle"), place.root) as (client, _):
+        correction = {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"}
+        assert client.post("/v1/feedback", json=correction).status_code == 201
+    for job in ("prepare_data", "train_candidates"):
+        assert place.run(job).success, job
+    assert trained_rows(place) == 211
+    assert read_splits(place.layout).rows["feedback/train"] == 1
+
+
+def trained_rows(place):
+    return read_json(place.layout.candidates / "minilm" / "report.json")["rows"]

@@ -12,55 +12,166 @@ from threading import Thread
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.test_utils import create_run_for_test
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from data.artifacts import write_json
+from data.feedback import Verdict, feedback_of
 from orchestration.definitions import defs
 from orchestration.jobs import RETRAIN
 from orchestration.layout import Layout
 from orchestration.schedules import weekly_retraining
-from orchestration.sensors import new_labels, production_quality
-from orchestration.steps.world import TRAINED_FILE, labelled
+from orchestration.sensors import CAUSE_TAG, REASON_TAG, TEXT_TAG, new_labels, production_quality
+from orchestration.steps.data import build_splits, fetch_sets, training_rows
+from orchestration.steps.retraining_state import TRAINED_FILE, labelled, read_state
 from serving.webhook import notify
+from tests.make import rows, write_set
 from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]
+FEEDBACK = {"domain": "support", "licence": "ours", "feedback": True, "train": True}
 
 
-def tick(sensor):
-    with dg.DagsterInstance.ephemeral() as instance:
-        return sensor.evaluate_tick(dg.build_sensor_context(instance=instance, definitions=defs, sensor_name=sensor.name))
+def tick(sensor, *, instance=None):
+    if instance is None:
+        with dg.DagsterInstance.ephemeral() as own:
+            return tick(sensor, instance=own)
+    return sensor.evaluate_tick(dg.build_sensor_context(instance=instance, definitions=defs, sensor_name=sensor.name))
 
 
 def trained_on(layout, *, fewer):
-    """The last training saw all but `fewer` of the rows there are now (those of the project's own sample)."""
-    now = labelled(layout)
-    write_json(layout.gate / TRAINED_FILE, {"fingerprint": "before", "rows": now["rows"] - fewer})
+    """The last training used all but `fewer` of the training rows there are now (those of the project's own sample)."""
+    build_splits(layout, fetch_sets(layout))
+    trained = labelled(layout)
+    name = next(iter(trained["training_rows"]))
+    trained["training_rows"][name] -= fewer
+    trained["sources"][name] = "another file"
+    write_json(layout.gate / TRAINED_FILE, trained)
+
+
+def end_run(instance, request, status):
+    """A run that the sensor asked for, ended with this status."""
+    run = create_run_for_test(instance, job_name=RETRAIN, tags=request.tags, status=dg.DagsterRunStatus.STARTED)
+    event = {"succeeded": DagsterEventType.RUN_SUCCESS, "failed": DagsterEventType.RUN_FAILURE}.get(status)
+    if event:
+        instance.report_dagster_event(DagsterEvent(event_type_value=event.value, job_name=RETRAIN), run_id=run.run_id)
 
 
 def test_new_rows_ask_once_for_each_state_of_the_data(monkeypatch):
     layout = Layout.load()
-    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", "100")
-    assert "240 labelled rows" in str(tick(new_labels).skip_message)
-    trained_on(layout, fewer=99)
-    assert tick(new_labels).run_requests == []
-    trained_on(layout, fewer=100)
+    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", "20")
+    assert "Nothing has been trained yet" in str(tick(new_labels).skip_message)
+    trained_on(layout, fewer=19)
+    assert "19 new labeled rows for training, at least 20 are asked for" in str(tick(new_labels).skip_message)
+    trained_on(layout, fewer=20)
     one, again = tick(new_labels).run_requests, tick(new_labels).run_requests
-    assert len(one) == 1 and one[0].run_key == again[0].run_key, "the same world, the same key, cursor or no cursor"
-    assert one[0].tags["groundswell/reason"] == "new_labels"
+    assert len(one) == 1 and one[0].run_key == again[0].run_key, "the same state, the same key, cursor or no cursor"
+    assert one[0].tags[REASON_TAG] == "new_labels" and "20 new labeled rows" in one[0].tags[TEXT_TAG]
+
+
+def test_a_running_retraining_is_waited_for_and_a_failed_one_is_tried_again_after_a_pause(monkeypatch):
+    layout = Layout.load()
+    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", "20")
+    trained_on(layout, fewer=30)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(new_labels, instance=instance).run_requests[0]
+        end_run(instance, first, "running")
+        assert "A retraining is running" in str(tick(new_labels, instance=instance).skip_message)
+    with dg.DagsterInstance.ephemeral() as instance:
+        end_run(instance, first, "failed")
+        assert "1 failed in a row; the next attempt is due at" in str(tick(new_labels, instance=instance).skip_message)
+        monkeypatch.setenv("GROUNDSWELL_RETRAINING__RETRY_AFTER_MINUTES", "1e-9")
+        second = tick(new_labels, instance=instance).run_requests[0]
+        assert second.run_key != first.run_key and second.tags[CAUSE_TAG] == first.tags[CAUSE_TAG]
+        end_run(instance, second, "failed")
+        end_run(instance, second, "failed")
+        assert "has failed 3 times" in str(tick(new_labels, instance=instance).skip_message)
+    with dg.DagsterInstance.ephemeral() as instance:
+        end_run(instance, first, "succeeded")
+        assert "retrained for this cause already" in str(tick(new_labels, instance=instance).skip_message)
 
 
 def test_bad_quality_and_age_ask_and_say_why(monkeypatch):
     layout = Layout.load()
-    assert "not measured" in str(tick(production_quality).skip_message)
-    write_json(layout.quality, {"macro_recall": 0.55})
-    request = tick(production_quality).run_requests[0]
-    assert "0.5500 is under the floor 0.6000" in request.tags["groundswell/why"]
-    write_json(layout.quality, {"macro_recall": 0.7})
-    move = {"alias": "production", "to": "1", "bundle": "b", "at": (datetime.now(UTC) - timedelta(days=60)).isoformat()}
+    assert "No model is in production yet" in str(tick(production_quality).skip_message)
+    move = {"alias": "production", "to": "1", "bundle": "bundles/m-1", "at": datetime.now(UTC).isoformat()}
     append_ledger(layout.var, move)
+    assert "not measured yet" in str(tick(production_quality).skip_message)
+    write_json(layout.quality, {"version": "m-1", "skipped": "12 rows have been labeled since the model was promoted"})
+    assert "12 rows have been labeled" in str(tick(production_quality).skip_message)
+    measured = {"version": "m-1", "rows": 300, "macro_recall": {"value": 0.55, "low": 0.5, "high": 0.59}}
+    write_json(layout.quality, measured)
+    request = tick(production_quality).run_requests[0]
+    assert "macro-recall 0.5500 [0.5000, 0.5900] on 300 rows, floor 0.6000" in request.tags[TEXT_TAG]
+    write_json(layout.quality, measured | {"version": "m-0"})
+    assert "macro-recall of m-1 not measured yet" in str(tick(production_quality).skip_message)
+    append_ledger(layout.var, move | {"at": (datetime.now(UTC) - timedelta(days=60)).isoformat()})
     stale = tick(production_quality).run_requests[0]
-    assert "60 days" in stale.tags["groundswell/why"] and stale.run_key != request.run_key
+    assert "60 days" in stale.tags[TEXT_TAG] and stale.run_key != request.run_key
+
+
+@pytest.mark.integration
+def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
+    """Not when the feedback has grown, nor when a file has changed, nor for a dataset that is only on the hub."""
+    on_hub = {"domain": "tweets", "licence": "ours", "train": True, "hub": {"id": "who/texts", "revision": "a" * 40}}
+    place.catalog(feedback=FEEDBACK, only_on_the_hub=on_hub)
+    build_splits(place.layout, fetch_sets(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    feedback_of(place.layout.var).add(Verdict("a flight of its own", "negative", "ann"))
+    place.write(rows(110))
+
+    def files():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in place.root.rglob("*")}
+
+    before = files()
+    for enough in (1, 10_000):
+        monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", str(enough))
+        for sensor in (new_labels, production_quality):
+            result = tick(sensor)
+            assert result.run_requests or result.skip_message
+    assert files() == before
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("said", "new"),
+    [
+        ([], 0),
+        ([("a flight of its own", "negative")], 1),
+        ([("a flight of its own", "negative"), ("A flight of its own!", "negative")], 1),  # a duplicate
+        ([(rows(100)[0]["text"], "negative")], 0),  # a training row already
+        ([(next(row["text"] for row in rows(100) if row["split"] == "test"), "neutral")], 0),  # of the test split
+        ([(f"complaint about seat {n} and meal {n * 7}", "negative") for n in range(40)], 40),
+        ([("\u200b", "negative"), ("much too long " * 1000, "negative")], 0),
+    ],
+)
+def test_the_count_of_new_rows_is_that_of_the_splits(place, said, new):
+    place.catalog(feedback=FEEDBACK)
+    before = build_splits(place.layout, fetch_sets(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    for text, label in said:
+        feedback_of(place.layout.var).add(Verdict(text, label, "ann"))
+    assert read_state(place.layout, enough=1).new_rows == new
+    at_most = read_state(place.layout, enough=10_000).new_rows
+    assert at_most is not None and new <= at_most <= len(said)
+    after = build_splits(place.layout, fetch_sets(place.layout))
+    assert sum(training_rows(after.rows).values()) - sum(training_rows(before.rows).values()) == new
+
+
+@pytest.mark.integration
+def test_rows_that_are_for_evaluation_only_or_for_other_splits_are_not_new_labels(place):
+    other = {"domain": "tweets", "licence": "ours", "local": "other"}
+    place.catalog(other=other)
+    write_set(place.root / "texts", rows(30), "other")
+    build_splits(place.layout, fetch_sets(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    write_set(place.root / "texts", rows(100), "other")
+    assert read_state(place.layout, enough=1).new_rows == 0, "models do not learn from it"
+    place.write(rows(100) + [row | {"id": f"x-{row['id']}", "text": f"new {row['text']}", "split": "test"} for row in rows(20)])
+    assert read_state(place.layout, enough=1).new_rows == 0, "the test split grew"
+    place.write(rows(110))
+    assert read_state(place.layout, enough=1).new_rows == 21
 
 
 def test_the_weekly_schedule_asks_on_mondays():
@@ -121,13 +232,13 @@ defs = dg.Definitions(jobs=[retrain], sensors=[new_labels, run_failed])
 def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_the_webhook(webhook, tmp_path, monkeypatch):
     """The project's own sensors, started by Dagster's daemon; the job they start fails on purpose, so that both are seen."""
     layout = Layout.load()
-    trained_on(layout, fewer=100)
+    trained_on(layout, fewer=20)
     (tmp_path / "location.py").write_text(_LOCATION)
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     environment = {
-        **os.environ, "DAGSTER_HOME": str(home), "GROUNDSWELL_RETRAINING__MIN_NEW_ROWS": "100", "PYTHONPATH": str(ROOT),
+        **os.environ, "DAGSTER_HOME": str(home), "GROUNDSWELL_RETRAINING__MIN_NEW_ROWS": "20", "PYTHONPATH": str(ROOT),
         "GROUNDSWELL_RETRAINING__WEBHOOK_URL": f"http://127.0.0.1:{webhook.server_port}/",
     }  # fmt: skip
     dagster = [sys.executable, "-m", "dagster"]
@@ -152,4 +263,4 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = instance.get_runs()
         assert len(runs) == 1, "ticks go on, the run key holds"
-        assert runs[0].tags["groundswell/reason"] == "new_labels"
+        assert runs[0].tags[REASON_TAG] == "new_labels"

@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from orchestration.demo_stream import CRISIS, said
+from orchestration.demo_stream import CRISIS, CRISIS_SOURCE, said
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from tests.models import tiny_bundle
@@ -30,6 +30,11 @@ TEXTS = {
 SURE = {"negative": (0.9, 0.08, 0.02), "neutral": (0.1, 0.8, 0.1), "positive": (0.02, 0.08, 0.9)}
 FELT = {"Coffee": "positive", "Trains": "negative", "Thanks": "positive", "The export": "negative", "Broke": "negative",
         "Best": "positive"}  # fmt: skip
+
+
+LABELS = ("negative", "neutral", "positive")
+SIZES: dict[str, Any] = {"1440": {"width": 1440, "height": 1000}, "390": {"width": 390, "height": 844}}
+EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script> & <b>bold</b>"
 
 
 def label_of(text: str) -> str:
@@ -53,6 +58,8 @@ def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> di
 def write(client: Any, rows: Iterable[dict[str, Any]]) -> None:
     """Write them as a worker does."""
     rows = list(rows)
+    if not rows:
+        return
     offsets = [each["offset"] for each in rows]
     block = [json.dumps(each, default=datetime.isoformat).encode() for each in rows]
     write_block(client, "shown", block, {0: (min(offsets), max(offsets))})
@@ -75,12 +82,16 @@ def going_on(world: "Shown", rows_before: int, began: float) -> Iterator[None]:
     stop = threading.Event()
 
     def feed() -> None:
+        """What is due goes in one block, so that a busy machine does not fall behind by more than a block."""
+        coming = enumerate(said(began, TEXTS))
+        offset, one = next(each for each in coming if each[0] >= rows_before)
         with world.client() as client:
-            for offset, one in enumerate(said(began, TEXTS)):
-                if offset >= rows_before:
-                    if stop.wait(max(0.0, one.at - time.time())):
-                        return
-                    write(client, [row(offset, datetime.fromtimestamp(one.at, UTC), one.source, one.text)])
+            while not stop.wait(max(0.0, one.at - time.time())):
+                due = []
+                while one.at <= time.time():
+                    due.append(row(offset, datetime.fromtimestamp(one.at, UTC), one.source, one.text))
+                    offset, one = next(coming)
+                write(client, due)
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -146,3 +157,38 @@ def browsing() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def tell(client, name, at, **changes):
+    """An alert, into the table."""
+    values = {
+        "id": name, "source": CRISIS_SOURCE, "direction": "down", "started_at": at, "detected_at": at + timedelta(seconds=4),
+        "closed_at": None, "z": -7.5, "moving_average": -0.62, "baseline_mean": 0.05, "baseline_std": 0.7, "volume": 41,
+        "window_s": 5, "texts": ["Still down."], "revision": 1, **changes,
+    }  # fmt: skip
+    client.insert("alerts", [list(values.values())], column_names=list(values))
+
+
+def number(locator):
+    return int("".join(filter(str.isdigit, locator.inner_text())))
+
+
+def shows(page, wanted, within_s=30.0):
+    """Wait until the page shows these counts of the span."""
+    until = time.monotonic() + within_s
+    while (found := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:
+        assert time.monotonic() < until, f"shown {found}, wanted {wanted}"
+        page.wait_for_timeout(100)
+    assert number(page.get_by_test_id("messages-total")) == sum(wanted.values())
+
+
+def total(client, since):
+    found = counted(client, since)
+    return {label: found[label] for label in LABELS}
+
+
+def has_no_violation(page):
+    """What axe-core says of the page as it is now."""
+    page.add_script_tag(path=ROOT / "serving" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js")
+    found = page.evaluate("axe.run()")["violations"]
+    assert not found, [(each["id"], each["nodes"][0]["html"][:200]) for each in found]

@@ -31,6 +31,7 @@ def serving(
     environment = {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
         "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1",
+        "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",  # how full this machine's disk is, is not what is tested
     } | {f"GROUNDSWELL_SERVING__{name.upper()}": value for name, value in settings.items()}  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -1,7 +1,6 @@
 """Keys, scopes and rates: the files, and the real service that asks for them."""
 
 import stat
-import time
 from contextlib import nullcontext
 
 import pytest
@@ -41,14 +40,12 @@ def test_what_is_no_key_opens_nothing(shown, tmp_path):
     assert keys.find(shown) is None
 
 
-def test_a_revoked_key_ends_within_a_second_in_every_process(tmp_path):
+def test_a_revoked_key_ends_at_once_in_every_process(tmp_path):
     here, there = Keys(tmp_path / "keys.db"), Keys(tmp_path / "keys.db")
     token = here.add("desk")
     assert there.find(token) is not None
     here.revoke(id_of(token))
-    ends = time.monotonic() + 1.0
-    while there.find(token) is not None:
-        assert time.monotonic() < ends, "a second has passed"
+    assert there.find(token) is None
     assert [key.revoked_at is not None for key in here.list()] == [True]
     with pytest.raises(SettingsError, match="no live key"):
         here.revoke(id_of(token))
@@ -99,14 +96,12 @@ def test_a_key_opens_what_its_scopes_say(guarded):
 
 
 @pytest.mark.integration
-def test_a_revoked_key_is_refused_within_a_second(guarded):
+def test_a_revoked_key_is_refused_at_once(guarded):
     client, keys = guarded
     token = keys.add("leaver")
     assert client.post("/v1/classify", json=TEXT, headers=bearer(token)).status_code == 200
     keys.revoke(id_of(token))
-    ends = time.monotonic() + 1.0
-    while client.post("/v1/classify", json=TEXT, headers=bearer(token)).status_code != 401:
-        assert time.monotonic() < ends
+    assert client.post("/v1/classify", json=TEXT, headers=bearer(token)).status_code == 401
 
 
 @pytest.mark.integration

@@ -16,16 +16,11 @@ from data.artifacts import read_json, write_json
 from data.contracts import Alert
 from data.errors import StreamError
 from serving.settings import AlertSettings, StreamSettings
-from serving.streaming.alerts import (
-    Alerts,
-    Teller,
-    moving_texts,
-    read_alerts,
-    run_alerts,
-    shift_of,
-    slack_message,
-    write_alerts,
-)
+from serving.streaming.alert_drivers import moving_texts
+from serving.streaming.alert_process import Publisher, run_alerts
+from serving.streaming.alert_rows import read_alerts, shift_of, slack_message, write_alerts
+from serving.streaming.alerts import Alerts
+from serving.streaming.anomaly import KEEP_S
 from serving.streaming.calibrate import (
     calibrate_from_warehouse,
     calibration_file,
@@ -76,7 +71,7 @@ def chdb(tmp_path_factory):
 
 @pytest.fixture
 def client(chdb):
-    for table in ("rollup_second", "alerts", "predictions"):
+    for table in ("rollup_second", "alerts", "predictions", "alert_mutes", "normal_minute"):
         chdb.command(f"TRUNCATE TABLE {table}")
     return chdb
 
@@ -163,19 +158,42 @@ def test_what_was_written_and_not_told_is_told_after_a_restart(client, tmp_path)
     assert [alert.revision for alert in told] == [1]
 
 
-def test_duplicates_and_late_rows_change_nothing(client, tmp_path):
+def test_duplicates_and_late_rows_as_usual_raise_nothing(client, tmp_path):
     put(client, rows(START, NOW))
     told, clock = [], Clock()
     alerts = watching(tmp_path, clock, told)
     alerts.poll(client)
     quiet = rows(NOW, NOW + 60)
     fill(client, alerts, clock, [quiet], step=5)
-    put(client, quiet, quiet, rows(NOW + 20, NOW + 40))
-    # A flood for a second that is long past, in a chunk of its own.
-    put(client, [[NOW - 300, "reviews", "t", 5, 0, 900, 0, 0, 900, -900.0, 900.0]])
-    alerts.poll(client)
+    put(client, quiet, quiet, rows(NOW + 20, NOW + 40), rows(NOW - 300, NOW - 200, seed=3, partition=5))
+    play(client, alerts, clock, clock.now + 10)
     fill(client, alerts, clock, [rows(NOW + 160, NOW + 200)], step=5)
     assert told == []
+
+
+def test_a_shift_that_arrives_late_is_an_alert_that_arrives_late(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    fill(client, alerts, clock, [rows(NOW, NOW + 400)], step=5)
+    put(client, rows(NOW + 100, NOW + 130, mean=-0.9, partition=5))  # of a partition that was stuck
+    play(client, alerts, clock, clock.now + 5, step=1)
+    assert [(alert.direction, alert.revision) for alert in told] == [("down", 1), ("down", 2)]
+    assert abs(told[0].started_at.timestamp() - NOW - 100) <= 3 and told[0].detected_at.timestamp() - NOW - 100 <= 6
+
+
+def test_rows_later_than_any_baseline_reaches_count_nowhere(client, tmp_path):
+    put(client, rows(NOW - 13_000, NOW - 10_000), rows(NOW - 3_000, NOW))
+    told, clock = [], Clock()
+    write_json(tmp_path / "stream" / "alerts-state.json", {"judged": {"reviews": NOW - 9}, "told": {}})
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    watch = alerts._sources["reviews"].watch
+    before = watch.seconds.count.copy()
+    put(client, rows(NOW - KEEP_S - 600, NOW - KEEP_S - 100, mean=-0.9, partition=5))
+    play(client, alerts, clock, clock.now + 5, step=1)
+    assert told == [] and watch.seconds.count.tolist() == before.tolist()
 
 
 def test_one_source_with_a_clock_ahead_does_not_harm_another(client, tmp_path):
@@ -213,8 +231,7 @@ def test_a_source_that_is_silent_for_long_leaves_the_memory_and_is_watched_again
     assert set(alerts._sources) == {"reviews"}
     back = int(clock.now)
     put(client, rows(back - 900, back, source="silent"), rows(back, back + 20, source="silent", mean=-0.4))
-    clock.now += 20
-    alerts.poll(client)
+    play(client, alerts, clock, back + 24, step=1)
     assert [(alert.source, alert.direction) for alert in told] == [("silent", "down")]
 
 
@@ -224,25 +241,25 @@ def test_a_source_that_appears_later_and_one_of_last_week_are_watched_too(client
     alerts = watching(tmp_path, clock, told)
     alerts.poll(client)
     old = NOW - 5 * 86_400
+    play(client, alerts, clock, NOW + 121, step=30)  # what comes later is no history
     put(client, rows(NOW, NOW + 5), rows(old, old + 900, source="old"))
-    clock.now += 11
-    alerts.poll(client)
+    play(client, alerts, clock, NOW + 132)
     put(client, rows(old + 900, old + 930, source="old", mean=-0.5))
-    clock.now += 11
-    alerts.poll(client)
+    play(client, alerts, clock, NOW + 142)
     assert [(alert.source, alert.direction) for alert in told] == [("old", "down")]
 
 
-def test_a_source_that_catches_up_is_judged_on_all_of_its_messages(client, tmp_path):
+def test_a_source_that_catches_up_is_evaluated_on_all_of_its_messages(client, tmp_path):
     put(client, rows(START, NOW), rows(START, NOW - 900, source="slow"))
     told, clock = [], Clock()
     alerts = watching(tmp_path, clock, told)
     alerts.poll(client)
     late = rows(NOW - 900, NOW, source="slow", seed=5)
-    for part in (late[:200], late[200:]):  # between two looks at the sources behind
+    for part in (late[:200], late[200:]):
         put(client, part, rows(int(clock.now), int(clock.now) + 2))
         clock.now += 2
         alerts.poll(client)
+    play(client, alerts, clock, clock.now + 5, step=1)
     slow = alerts._sources["slow"].watch
     assert slow.seconds.count[-900:].tolist() == [row[8] for row in late] and slow.judged == NOW - 2 and told == []
 
@@ -274,8 +291,8 @@ def test_an_alert_that_could_not_be_written_is_written_when_the_warehouse_is_bac
     told, clock, away = [], Clock(), Away(client, {"insert"})
     alerts = watching(tmp_path, clock, told)
     alerts.poll(away)
-    put(client, rows(NOW, NOW + 20, mean=-0.4))
-    clock.now += 20
+    put(client, rows(NOW, NOW + 9, mean=-0.4))
+    clock.now += 9
     away.fail = True
     for _ in range(2):
         with pytest.raises(ConnectionError):
@@ -334,6 +351,28 @@ def test_the_texts_that_moved_it_most_come_with_it(client, tmp_path):
     assert moving_texts(client, "reviews", shift_of(told[0]), limit=1) == ["awful"]
     line, blocks = slack_message(told[0])
     assert "reviews went down by" in line and "points" in line and "bad &lt;b&gt; &amp; so on" in blocks[1]["text"]["text"]
+
+
+def test_an_alert_of_a_muted_source_is_recorded_as_muted_and_that_of_another_is_not(client, tmp_path):
+    put(client, rows(START, NOW), rows(START, NOW, source="other"))
+    columns = ["source", "muted_until", "muted_by", "muted_at"]
+    client.insert("alert_mutes", [["reviews", read_time(NOW + 600), "desk", read_time(NOW)]], column_names=columns)
+    told, clock = [], Clock()
+    alerts = watching(tmp_path, clock, told)
+    alerts.poll(client)
+    shift = [rows(NOW, NOW + 20, mean=-0.4, source=source) for source in ("reviews", "other")]
+    fill(client, alerts, clock, shift, step=1)
+    assert {alert.source: alert.muted for alert in told} == {"reviews": True, "other": False}
+    assert {alert.source: alert.muted for alert in read_alerts(client, read_time(START))} == {"reviews": True, "other": False}
+
+
+def test_the_webhook_is_not_notified_of_a_muted_source(webhook):
+    settings = AlertSettings.model_validate({"webhook": f"http://127.0.0.1:{webhook.server_port}/hook"})
+    publisher = Publisher(StreamSettings(bootstrap="127.0.0.1:9"), settings)
+    publisher(ALERT.model_copy(update={"muted": True}))
+    publisher(ALERT)
+    publisher.close(timeout_s=2)
+    assert [body["text"] for body in webhook.got] == [slack_message(ALERT)[0]]
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -501,7 +540,14 @@ def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(
 
         thread = threading.Thread(
             target=run_alerts,
-            kwargs={"var": tmp_path, "stop": stop, "settings": settings, "stream": stream, "connect": connect, "told": heard},
+            kwargs={
+                "var": tmp_path,
+                "stop": stop,
+                "settings": settings,
+                "stream": stream,
+                "connect": connect,
+                "published": heard,
+            },
         )
         thread.start()
         assert stop.wait(30)
@@ -528,8 +574,8 @@ def test_only_one_watches_a_folder(tmp_path):
 
 
 def test_a_broker_that_is_away_holds_up_nobody(caplog):
-    teller = Teller(StreamSettings(bootstrap="127.0.0.1:9"), AlertSettings())
+    publisher = Publisher(StreamSettings(bootstrap="127.0.0.1:9"), AlertSettings())
     for _ in range(5):
-        teller(ALERT)
-    teller.close(timeout_s=0.1)
+        publisher(ALERT)
+    publisher.close(timeout_s=0.1)
     assert "5 alerts are in the warehouse and did not reach the topic" in caplog.text

@@ -94,7 +94,7 @@ def test_poll_by_poll_with_the_past_forgotten_is_the_same_as_at_once():
     changes += live.advance(seconds.end)
     assert len(whole) == 6
     same(changes, whole)
-    assert len(live.seconds.count) <= KEEP_S + 4 * BLOCK_S
+    assert len(live.seconds.count) <= KEEP_S + LONGEST_ALERT_S + 4 * BLOCK_S
 
 
 @MANY
@@ -140,15 +140,57 @@ def test_whatever_comes_nothing_is_nan(rows, threshold):
         assert np.isfinite([change.z, change.moving_average, change.mean, change.std]).all()
 
 
-def test_a_row_that_comes_late_changes_no_verdict():
-    seconds = stream(2000)
+def table_of(seconds):
+    return np.stack([np.arange(seconds.start, seconds.end), seconds.count, seconds.total, seconds.squares], axis=1)
+
+
+@MANY
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 4999), max_size=6), st.randoms())
+def test_rows_that_come_late_and_are_evaluated_again_give_the_alerts_of_the_rows_in_order(seed, cuts, chance):
+    whole = stream(5000, seed=seed, shift=[(4000, 4200, -0.3)])
+    expected = watch(stream(5000, seed=seed, shift=[(4000, 4200, -0.3)])).advance(START + 4500)
+    table, changes = table_of(whole), []
+    edges = sorted({0, *cuts, 3900})
+    parts = [table[a:b] for a, b in zip(edges, [*edges[1:], 3900], strict=True) if a < 3900]
+    chance.shuffle(parts)
+    mine = Watch(RULES, Seconds.of(parts[0]), int(parts[0][0, 0]) // BLOCK_S * BLOCK_S)
+    for part in [*parts[1:], table[3900:4500]]:
+        changed = mine.put(part)
+        mine.revise(int(changed[:, 0].min()))
+    changes += mine.advance(START + 4500)
+    same(changes, expected)
+
+
+def test_seconds_no_further_back_than_a_baseline_and_never_into_an_alert_are_evaluated_again():
+    seconds = stream(KEEP_S + 3000, shift=[(KEEP_S + 2000, KEEP_S + 2200, -0.4)])
     mine = watch(seconds)
-    assert mine.advance(START + 1990) == []
-    seconds.put(np.array([[START + 1980, 100_000, -90_000, 90_000]]))
-    assert mine.advance(START + 1990) == []
-    before = mine.judged
-    mine.advance(START + 100)
-    assert mine.judged == before
+    mine.advance(START + KEEP_S + 1900)
+    assert not len(mine.put(np.array([[START + 1800, 5, 1, 1]]))), "later than that: not taken in"
+    mine.revise(START + 10)
+    assert mine.judged == START + 1900
+    (opened_, closed) = mine.advance(START + KEEP_S + 2900)
+    mine.revise(START + 10)
+    assert mine.judged == closed.closed and mine.advance(START + KEEP_S + 2900) == []
+    assert opened_.usual_volume == pytest.approx(100 * opened_.window_s, rel=0.1)
+
+
+def test_a_row_that_changes_nothing_is_not_reported_and_one_that_does_is_with_what_it_gained():
+    seconds = stream(1000)
+    table = table_of(seconds)
+    assert not len(seconds.put(table.copy()))
+    more = table[10:12].copy()
+    more[0, 1:] += [3, 0.3, 0.1]
+    more[1, 2] += 0.5
+    assert seconds.put(more).tolist() == [[START + 10, 3], [START + 11, 0]]
+    before = seconds.put(np.array([[START - 40, 5, 1, 1]]), START - 10_000)
+    assert before.tolist() == [[START - 40, 5]] and seconds.start == START - 60 and seconds.count[20] == 5
+    assert not len(seconds.put(np.array([[START - 100, 5, 1, 1]])))
+
+
+def test_history_makes_the_baseline_and_raises_nothing():
+    shifted = stream(4000, shift=[(1000, 1300, -0.4), (3000, 3300, -0.4)])
+    changes = watch(shifted, news_from=START + 2000).advance(shifted.end)
+    assert len(opened(changes)) == 1 and abs(changes[0].started - START - 3000) < 5
 
 
 def test_the_same_rows_again_change_nothing():
@@ -158,17 +200,28 @@ def test_the_same_rows_again_change_nothing():
     assert watch(Seconds.of([*table, *table[500:2500], *table[2100:2150]])).advance(seconds.end) == whole
 
 
-def test_what_is_normal_is_what_verdicts_go_by():
+def test_what_is_normal_is_what_seconds_are_evaluated_by():
     quiet = watch(stream(1_000, mean=0.2))
-    assert quiet.normal() is None, "nothing is judged yet, and nothing known"
     quiet.advance(START + 1_000)
-    mean, variance, drift = quiet.normal() or (0, 0, 0)
+    found = quiet.normals(START, START + 1_000)
+    assert found[0, 0] >= START + 300 and (np.diff(found[:, 0]) == 60).all(), "each minute, once there is enough history"
+    _, mean, variance, drift = found[-1]
     assert mean == pytest.approx(0.2, abs=0.02) and variance == pytest.approx(0.36, rel=0.1) and 0 < drift < 0.01
     shifted = watch(stream(1_400, mean=0.2, shift=[(1_000, 1_400, -0.4)]))
     (shift,) = shifted.advance(START + 1_400)
-    z = (shift.moving_average - shift.mean) / (shift.std**2 / shift.volume + (shifted.normal() or (0, 0, 0))[2]) ** 0.5
-    assert shift.closed is None and shifted.normal()[0] == pytest.approx(shift.mean), "while an alert is open it stands still"
-    assert z == pytest.approx(shift.z, rel=0.01)
+    during = shifted.normals(shift.detected + 1, START + 1_400)
+    assert len(during) and (during[:, 1] == pytest.approx(shift.mean)), "while an alert is open it stands still"
+    z = (shift.moving_average - shift.mean) / (shift.std**2 / shift.volume + during[0, 3]) ** 0.5
+    assert shift.closed is None and z == pytest.approx(shift.z, rel=0.01)
+
+
+def test_what_was_normal_then_stays_what_it_was():
+    seconds = stream(6_000, shift=[(3_000, 6_000, 0.1)])
+    mine, early = watch(seconds), watch(seconds)
+    early.advance(START + 2_900)
+    before = early.normals(START, START + 2_900)
+    mine.advance(seconds.end)
+    assert mine.normals(START, START + 2_900).tolist() == before.tolist()
 
 
 def test_the_way_back_is_no_second_alert_and_two_ways_are_two():

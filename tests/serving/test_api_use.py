@@ -1,8 +1,15 @@
 """The use of the API, from differences of counters."""
 
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from serving.service.api_use import _totals, use_between
+from serving.service import api_use
+from serving.service.api_use import ApiUse, Counts, counts_of, quantile, use_between
+from serving.service.metrics import REQUEST_SECONDS
 
 
 def test_rates_and_quantiles_are_of_what_came_between_two_looks():
@@ -30,15 +37,49 @@ def test_rates_and_quantiles_are_of_what_came_between_two_looks():
         cached.labels(tier="memory").inc(7)
 
     work(0, 1_000)  # before: not counted
-    before = _totals(registry.collect())
+    before = counts_of(registry.collect())
     work(60, 40)
-    found = use_between(before, _totals(registry.collect()), 12.0)
-    assert (found.seconds, found.requests, found.failed, found.shed) == (12.0, 102, 2, 3)
+    found = use_between([(100.0, before), (112.0, counts_of(registry.collect()))])
+    assert (found.seconds, found.requests, found.failed, found.rejected) == (12.0, 102, 2, 3)
     assert (found.texts, found.cached, found.batches, found.texts_per_batch) == (20, 7, 2, 10.0)
-    assert (found.p50_ms, found.p99_ms) == (10.0, 1000.0)
+    assert found.p50 and found.p99 and (found.p50.ms, found.p99.ms, found.p99.beyond) == (10.0, 1000.0, False)
     assert found.cpu_us_per_text == 2_000
+    assert [(row.failed, row.rejected, row.requests_per_s) for row in found.rows] == [(2, 3, 8.5)]
 
 
 def test_a_service_that_nobody_asked_says_so():
-    found = use_between({}, {}, 3.0)
-    assert (found.requests, found.p50_ms, found.texts_per_batch, found.cpu_us_per_text) == (0, None, None, None)
+    found = use_between([(0.0, Counts()), (3.0, Counts())])
+    assert (found.requests, found.p50, found.texts_per_batch, found.cpu_us_per_text) == (0, None, None, None)
+
+
+def test_a_request_slower_than_the_last_bucket_is_said_to_be_beyond_it():
+    edges = [(0.1, 0.0), (2.5, 0.0), (float("inf"), 4.0)]
+    found = quantile(edges, 0.5)
+    assert found and (found.ms, found.beyond) == (2500.0, True)
+
+
+@given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_quantile_is_an_edge_that_at_least_the_share_lies_under(waits, share):
+    edges = [*REQUEST_SECONDS._upper_bounds]
+    counts = [(edge, float(sum(wait <= edge for wait in waits))) for edge in edges]
+    found = quantile(counts, share)
+    assert found
+    under = sum(1000 * wait <= found.ms for wait in waits)
+    assert under < share * len(waits) if found.beyond else under >= share * len(waits) - 1e-9
+
+
+def test_span_begins_with_the_last_look_before_it(monkeypatch):
+    now = time.time()
+    use = ApiUse()
+    use._looks.clear()
+    use._looks.extend((now - 10 * (60 - n), Counts(requests=100 * n)) for n in range(60))
+    monkeypatch.setattr(api_use, "_now", lambda: Counts(requests=6000))
+    assert use.read().requests == 600 and use.read().seconds == pytest.approx(60, abs=1)
+    assert use.read(now - 299).requests == 3000
+    assert use.read(now - 86_400).requests == 6000, "no further back than the service counts"
+
+
+def test_a_day_of_looks_is_shown_in_a_bounded_number_of_rows_that_add_up():
+    looks = [(10.0 * n, Counts(requests=n, failed=n // 7)) for n in range(8640)]
+    found = use_between(looks)
+    assert len(found.rows) <= 121 and sum(row.failed for row in found.rows) == found.failed == 8639 // 7

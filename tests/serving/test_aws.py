@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -188,12 +187,12 @@ def test_the_template_agrees_with_the_code():
 
 
 @pytest.mark.integration
-def test_a_cold_start_is_short(cloud):
-    """Bounded loosely: the figure itself is in `make bench-api`."""
+def test_a_cold_start_answers(cloud):
+    """How long it takes is in `make bench-api`."""
     folder, surroundings, *_ = cloud
     function = Function("serving.aws.handlers.api", folder, surroundings)
     try:
-        function.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film"]}))
-        assert time.monotonic() - function.started < 30
+        found = function.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film"]}))
+        assert found["statusCode"] == 200
     finally:
         function.stop()

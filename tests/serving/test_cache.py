@@ -93,16 +93,6 @@ def test_another_model_never_finds_the_answers_of_the_one_before(tmp_path):
     assert asyncio.run(go()) == ([["a text"]], [["a text"]], [])
 
 
-def test_what_cleaning_makes_equal_is_one_text():
-    async def go():
-        judge = Judge()
-        front = cache(judge)
-        await front.judge(["fish &amp; chips", "fish & chips", "fish  &  chips"])
-        return judge.asked
-
-    assert len(asyncio.run(go())[0]) == 1
-
-
 def test_the_first_to_ask_hangs_up_and_the_second_gets_the_answer():
     async def go():
         judge = Judge(waits=True)

@@ -53,7 +53,7 @@ def test_the_examples_of_the_page_run(url):
 
 @pytest.mark.integration
 def test_a_refusal_says_why(url):
-    with SentimentClient(url) as client, pytest.raises(RequestRefused, match="Not as described") as caught:
+    with SentimentClient(url) as client, pytest.raises(RequestRefused, match="Invalid request") as caught:
         client.classify(["  "])
     assert caught.value.status == 422 and "is blank" in caught.value.found
 

@@ -13,6 +13,8 @@ import yaml
 from data.settings import PathSettings
 from serving.service import admission, build
 from serving.service.build import build_bento
+from serving.service.origins import refuse_foreign
+from serving.service.problems import Refused
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 
@@ -34,6 +36,20 @@ PREFIX = "GROUNDSWELL_SERVING__"
 @pytest.mark.parametrize("kind", sorted(MANIFESTS))
 def test_manifests_fit_the_schemas(kind, version):
     assert kubernetes_validate.validate(MANIFESTS[kind], version, strict=True) == version
+
+
+def test_callers_reach_the_service_by_its_names_and_by_the_addresses_of_pods():
+    hosts = json.loads(MANIFESTS["ConfigMap"]["data"][f"{PREFIX}HOSTS"])
+    name, namespace = MANIFESTS["Service"]["metadata"]["name"], KUSTOMIZATION["namespace"]
+    of_the_cluster = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
+    assert hosts == of_the_cluster
+    port = CONTAINER["ports"][0]["containerPort"]
+    for host in (*hosts, f"{name}:80", f"10.4.0.17:{port}", f"[fd00::17]:{port}"):
+        refuse_foreign({"type": "http", "method": "GET", "headers": [(b"host", host.encode())]}, hosts)
+    with pytest.raises(Refused, match="HOSTS"):
+        refuse_foreign({"type": "http", "method": "GET", "headers": [(b"host", b"evil.example")]}, hosts)
+    probes = {CONTAINER[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert probes <= admission.OPEN
 
 
 def test_the_schemas_find_a_misspelt_field():
@@ -186,7 +202,8 @@ class OnlyHeld:
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.stores, redis
 # What the dashboard asks for is imported when somebody looks.
-import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts, serving.warehouse.questions, confluent_kafka
+import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process
+import serving.warehouse.questions, confluent_kafka
 """
 
 

@@ -241,10 +241,8 @@ def test_s3_holds_records_and_tables(spark, bundle):
 
 
 def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
-    began = time.monotonic()
     with pytest.raises(LakehouseError, match=r"(?s)A server does not answer.*s3a://gone"):
         Tables(spark, "s3a://gone/lake", bundle).make()
-    assert time.monotonic() - began < 60
 
 
 def test_a_bucket_that_is_not_ours_says_so(spark, bundle):

@@ -99,9 +99,7 @@ def test_a_bucket_that_does_not_answer_is_not_told_as_a_table_that_is_missing(tm
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    began = time.monotonic()
     with pytest.raises(LakehouseError, match=r"(?s)s3a://lake/x/gold cannot be read.*AWS_ENDPOINT_URL_S3"):
         read_status("s3a://lake/x")
-    assert time.monotonic() - began < 60
     with pytest.raises(LakehouseError, match="There is no table"):
         read_status(str(tmp_path))

@@ -108,12 +108,12 @@ class Asked:
     """The warehouse's part of the answers; what it says can be changed."""
 
     def __init__(self):
-        self.alerts, self.cells, self.away = [alert("a")], [], None
+        self.alerts, self.cells, self.normal, self.away = [alert("a")], [], [], None
 
     async def ask(self, question, **_):
         if self.away:
             raise WarehouseError(self.away)
-        return {"alerts": self.alerts, "live": self.cells, "messages": []}[question]
+        return {"alerts": self.alerts, "live": self.cells, "messages": [], "normal": self.normal}[question]
 
 
 def until(viewer, condition, within_s=30):
@@ -128,7 +128,7 @@ def until(viewer, condition, within_s=30):
 
 
 def app_of(asked, welcome=lambda _: None):
-    return Starlette(routes=[WebSocketRoute("/v1/live", live.Live(asked.ask, dict, welcome).view)])
+    return Starlette(routes=[WebSocketRoute("/v1/live", live.Live(asked.ask, welcome).view)])
 
 
 @pytest.fixture
@@ -152,6 +152,18 @@ def test_a_snapshot_then_each_change_and_word_when_the_warehouse_goes(quick):
             asked.away, asked.cells = None, [cell(int(time.time()), "s", 7)]
             seen = until(viewer, lambda frame, seen: frame["away"] is None and seen.cells)
             assert [values[0] for values in seen.cells.values()] == [7]
+
+
+def test_what_was_normal_is_sent_by_source_and_minute_and_who_handled_an_alert_at_once(quick):
+    asked = Asked()
+    values = {"mean": 0.1, "variance": 0.3, "drift": 0.0001, "threshold": 5.1}
+    asked.normal = [{"source": "s", "at": at, **values} for at in (60, 120)]
+    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+        until(viewer, lambda frame, _: frame["normal"] == {"s": [{"at": at, **values} for at in (60, 120)]})
+        asked.alerts = [alert("a", acknowledged_by="desk 4", acknowledged_at=NOW, muted_until=NOW)]
+        seen = until(viewer, lambda _, seen: seen.alerts.get("a", {}).get("acknowledged_by"))
+        assert (seen.alerts["a"]["acknowledged_by"], seen.alerts["a"]["muted_by"]) == ("desk 4", None)
+        assert seen.alerts["a"]["muted_until"]
 
 
 def test_an_empty_warehouse_is_an_answer_too(quick):
@@ -211,7 +223,7 @@ def test_a_viewer_who_takes_nothing_holds_up_nobody(monkeypatch):
 
     async def play():
         asked = Asked()
-        both = live.Live(asked.ask, dict, lambda _: None)
+        both = live.Live(asked.ask, lambda _: None)
         stuck, good = Socket(True), Socket(False)
         async with asyncio.TaskGroup() as group:
             viewing = [group.create_task(both.view(socket)) for socket in (stuck, good)]

@@ -11,7 +11,8 @@ import pytest
 from data.errors import WarehouseError
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
-from serving.warehouse.questions import FOLDER, QUESTIONS, ask, rollup_of
+from serving.warehouse.forget import forget_topic
+from serving.warehouse.questions import FOLDER, QUESTIONS, ask, half_life_s, rollup_of
 
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -146,9 +147,14 @@ def test_what_the_messages_themselves_answer(world, window):
     client, rows = world
     since, until = window
     inside = _inside(rows, since, until)
-    negative = sorted((row for row in inside if row["label"] == "negative"), key=lambda row: -row["confidence"])
+    half_life = half_life_s(since, until or NOW)
+
+    def weight(row):
+        return round(row["confidence"] * 2 ** ((row["event_at"] - since).total_seconds() / half_life), 6)
+
+    negative = sorted((row for row in inside if row["label"] == "negative"), key=lambda row: -weight(row))
     found = ask(client, "top_negative", since=since, until=until, limit=7)
-    assert [row["confidence"] for row in found] == pytest.approx([row["confidence"] for row in negative[:7]])
+    assert [row["id"] for row in found] == [row["id"] for row in negative[:7]]
     texts = {row["id"]: row["text"] for row in negative}
     assert all(texts[row["id"]] == row["text"] for row in found)
 
@@ -165,6 +171,42 @@ def test_what_the_messages_themselves_answer(world, window):
     for row in found:
         times = [each["predicted_at"] for each in inside if each["model_version"] == row["model_version"]]
         assert (row["first_at"], row["last_at"]) == (min(times), max(times))
+
+
+def test_most_negative_are_of_now_and_each_text_once(world):
+    """Of an hour: surer ones of long ago, and a crisis of the last minute that says the same five texts again and again."""
+    client, _ = world
+    rows = []
+    for n in range(200):
+        crisis = n >= 150
+        at = NOW - timedelta(seconds=200 - n) if crisis else NOW - timedelta(minutes=55, seconds=-n)
+        sure = 0.8 if crisis else 0.99
+        text = f"the outage {n % 5}" if crisis else f"old {n}"
+        row = {
+            "topic": "crisis",
+            "partition": 0,
+            "offset": n,
+            "id": f"m{n}",
+            "source": "crisis",
+            "text": text,
+            "label": "negative",
+        }
+        row |= dict.fromkeys(("created_at", "produced_at", "predicted_at", "written_at"), at)
+        row |= {
+            "confidence": sure,
+            "probabilities": [sure, 1 - sure, 0],
+            "sarcasm": None,
+            "tier": "model",
+            "model_version": "new",
+        }
+        rows.append(row)
+    try:
+        write_block(client, "crisis", [json.dumps(row, default=datetime.isoformat).encode() for row in rows], _spans(rows))
+        found = ask(client, "top_negative", since=NOW - timedelta(hours=1), source="crisis", limit=8)
+    finally:
+        forget_topic(client, "crisis")
+    assert [row["text"] for row in found[:5]] == [f"the outage {n % 5}" for n in range(199, 194, -1)]
+    assert [row["text"] for row in found[5:]] == [f"old {n}" for n in range(149, 146, -1)]
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -212,6 +254,77 @@ def test_alerts_in_their_last_revision_newest_first(world):
     assert ask(client, "alerts", since=BEGIN, source="news") == []
     assert [row["id"] for row in ask(client, "alerts", since=NOW)] == ["b"], "one that is open is told however old it is"
     assert [row["id"] for row in ask(client, "alerts", since=BEGIN, limit=1)] == ["b"]
+
+
+def test_alert_of_before_has_no_words_and_one_that_was_handled_says_by_whom(world):
+    client, _ = world
+    (old,) = ask(client, "alerts", since=BEGIN, id="a")
+    assert (old["words"], old["usual_volume"], old["muted"]) == ([], None, False)
+    assert (old["acknowledged_by"], old["acknowledged_at"], old["muted_until"], old["muted_by"]) == (None, None, None, None)
+    soon = NOW + timedelta(hours=1)
+    client.insert(
+        "alert_acknowledgements", [["a", "desk 4", NOW]], column_names=["alert_id", "acknowledged_by", "acknowledged_at"]
+    )
+    mutes = ["source", "muted_until", "muted_by", "muted_at"]
+    client.insert("alert_mutes", [["shop", soon, "desk 5", NOW]], column_names=mutes)
+    (found,) = ask(client, "alerts", since=BEGIN, id="a")
+    assert (found["acknowledged_by"], found["acknowledged_at"]) == ("desk 4", NOW)
+    assert (found["muted_until"], found["muted_by"]) == (soon, "desk 5")
+    client.insert("alert_mutes", [["shop", NOW - timedelta(seconds=9), "desk 5", NOW + timedelta(seconds=1)]], column_names=mutes)
+    assert {row["muted_until"] for row in ask(client, "alerts", since=BEGIN)} == {None}
+    assert ask(client, "alerts", since=BEGIN, id="c") == []
+
+
+def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(world):
+    client, _ = world
+    minute = BEGIN.replace(second=0) + timedelta(minutes=60)
+    columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
+    normal = [["shop", minute + timedelta(minutes=n), 0.1 + n / 10, 0.25, 0.0001, 5.0] for n in range(3)]
+    client.insert(
+        "normal_minute", [["shop", minute, 0.9, 0.2, 0.1, 5.0], ["news", minute, 0.5, 0.2, 0.1, 5.0]], column_names=columns
+    )
+    client.insert("normal_minute", normal, column_names=columns)  # the later row of a minute holds
+    span = {"since": minute, "until": minute + timedelta(minutes=4)}
+    rows = ask(client, "trend", **span, source="shop", every="minute")
+    for row, (_, bucket, mean, variance, drift, threshold) in zip(rows, normal, strict=False):
+        assert row["bucket"] == bucket
+        reach = threshold * (variance / row["messages"] + drift) ** 0.5
+        assert row["normal_low"] == pytest.approx(max(0, 50 + 50 * (mean - reach)), abs=0.01)
+        assert row["normal_high"] == pytest.approx(min(100, 50 + 50 * (mean + reach)), abs=0.01)
+    assert (rows[3]["normal_low"], rows[3]["normal_high"]) == (None, None), "not known for that minute"
+    seconds = ask(client, "trend", **span, source="shop", every="second")
+    assert {row["bucket"].replace(second=0) for row in seconds if row["normal_low"] is not None} == {row[1] for row in normal}
+    (hour,) = [row for row in ask(client, "trend", **span, source="shop", every="hour") if row["normal_low"] is not None]
+    assert hour["normal_low"] == pytest.approx(50 + 50 * (0.3 - 5 * (0.25 / hour["messages"] + 0.0001) ** 0.5), abs=0.01)
+    assert {row["normal_low"] for row in ask(client, "trend", **span, every="minute")} == {None}, "of several sources none"
+    assert {row["normal_low"] for row in ask(client, "trend", **span, by="source", every="minute")} == {None}
+
+
+def test_normal_of_the_busiest_sources_minute_by_minute(world):
+    client, _ = world
+    at = datetime.now(UTC).replace(second=0, microsecond=0)
+    columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
+    client.insert("normal_minute", [["silent", at, 0.5, 0.2, 0.1, 5.0]], column_names=columns)
+    client.insert(
+        "normal_minute", [["busy", at - timedelta(minutes=n), 0.5, 0.2, 0.1, 5.0] for n in range(3)], column_names=columns
+    )
+    rollup = [
+        "bucket",
+        "source",
+        "topic",
+        "partition",
+        "chunk",
+        "negative",
+        "neutral",
+        "positive",
+        "messages",
+        "score",
+        "score_squared",
+    ]
+    client.insert("rollup_minute", [[at, "busy", "other", 0, 0, 1, 0, 0, 1, -1.0, 1.0]], column_names=rollup)
+    found = ask(client, "normal", since=at - timedelta(minutes=1))
+    assert [(row["source"], row["at"]) for row in found] == [("busy", at.timestamp() - 60), ("busy", at.timestamp())]
+    client.command("ALTER TABLE rollup_minute DELETE WHERE topic = 'other' SETTINGS mutations_sync = 1")
 
 
 def test_times_in_any_zone_and_without_one_are_the_same(world):

@@ -258,7 +258,7 @@ def test_the_recipe_of_the_image_is_in_order():
 
 _MODULES = (
     "orchestration.cli, orchestration.streaming, orchestration.stream_view, serving.streaming.worker, serving.streaming.model, "
-    "serving.streaming.sink, serving.streaming.alerts, serving.streaming.supervisor, serving.streaming.status, "
+    "serving.streaming.sink, serving.streaming.alert_process, serving.streaming.supervisor, serving.streaming.status, "
     "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.owner, confluent_kafka, clickhouse_connect, filelock"
 )
 

@@ -20,11 +20,12 @@ from serving.processes import living
 from serving.settings import StreamSettings
 from serving.streaming import child, stall, supervisor, supervisor_files
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
+from serving.streaming.history import read_history
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.scaling import Decision, Load
 from serving.streaming.stall import Stalls
 from serving.streaming.supervisor import run_supervisor
-from serving.streaming.supervisor_files import read_history, read_state, write_state
+from serving.streaming.supervisor_files import read_state
 
 # Says each 0.1 s that it is there; ends as its `behave` file says; on SIGTERM it notes that it left.
 _PROCESS = """
@@ -164,8 +165,10 @@ def test_everything_starts_and_ends_in_order(tmp_path, broker):
     left = (tmp_path / "left").read_text().split()
     assert set(left[:2]) == {"w1", "w2"} and left[2:] == ["alerts", "owner"]
     assert running.state["state"] == "stopped" and {one["state"] for one in running.state["children"].values()} == {"stopped"}
-    history = read_history(tmp_path)
-    assert max(row["workers"] for row in history) == 2 and {row["lag"] for row in history} >= {40}
+    history, step_s = read_history(tmp_path / "stream", time.time() - 200, time.time() + 1)
+    assert step_s == 1 and max(row["workers"] for row in history) == 2 and {row["lag"] for row in history} >= {40}
+    assert any(row["rss_bytes"].keys() >= {"w1", "w2", "owner", "alerts"} for row in history)
+    assert any(row["cpu"].keys() >= {"w1", "owner"} for row in history)
     assert (tmp_path / "stream" / "logs" / "w1.log").read_text() == "w1 starts\n"
 
 
@@ -351,15 +354,6 @@ def test_the_mark_of_a_transaction_is_no_message_that_waits():
     assert any(_look(stalls, 100 + now, 5, 7 + now, idle=True) for now in range(40)), "the end moves and nobody reads"
 
 
-def test_the_history_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor_files, "HISTORY_BYTES", 200)
-    (tmp_path / "stream").mkdir()
-    for at in range(100):
-        write_state(tmp_path, {}, {"at": at})
-    rows = read_history(tmp_path)
-    assert 20 < len(rows) < 50 and [row["at"] for row in rows] == list(range(100 - len(rows), 100))
-
-
 def test_a_full_disk_stops_nobody(tmp_path, broker):
     with supervised(tmp_path, broker) as running:
         until(lambda: running.child("w1")["state"] == "up")
@@ -437,6 +431,8 @@ def test_status_shows_who_does_what_and_who_does_not_answer(tmp_path, broker, mo
         until(lambda: running.child("w2")["state"].startswith("restart in") and running.state["state"] == "running")
         found = reader.read()
         assert found["target"] == 2 and len(found["partitions"]) == 4 and [one["name"] for one in found["others"]] == ["alerts"]
+        assert found["dead_letters"] == 0, "no topic of dead letters yet: none, not unknown"
+        assert found["workers"][0]["rss_bytes"] > 0 and found["others"][0]["rss_bytes"] > 0
         first, second = found["workers"]
         assert (first["name"], first["state"], first["restarts"]) == ("w1", "running", 0)
         assert second["state"].startswith("restart in") and second["detail"] == "status 78: the reason for 78"
@@ -450,7 +446,7 @@ def test_status_shows_who_does_what_and_who_does_not_answer(tmp_path, broker, mo
             "40 messages",
             "w1",
             "the reason for 78",
-            "No process holds the warehouse",
+            "The message database is not running",
         ):
             assert words in shown
     monkeypatch.setattr("serving.streaming.status.ANSWER_S", 0.2)

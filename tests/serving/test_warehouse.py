@@ -20,7 +20,7 @@ from serving.warehouse.migrate import migrate, pending, roll_back
 LABELS = ("negative", "neutral", "positive")
 ROLLUPS = {"second": 1, "minute": 60, "hour": 3600}
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics", "0005_times"]
+ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics", "0005_times", "0006_alert_life"]
 
 pytestmark = pytest.mark.integration
 
@@ -431,8 +431,10 @@ def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, 
     migrate(empty)
     _check_old(empty)
     assert _totals(empty, "rollup_hour") == _message_totals(empty)
-    assert _tables(empty) == {"alerts", "migrations", "predictions", "topics", *(f"rollup_{name}" for name in ROLLUPS),
-                              "rollup_minute_view", "rollup_hour_view"}  # fmt: skip
+    assert _tables(empty) == {
+        "alerts", "alert_acknowledgements", "alert_mutes", "migrations", "normal_minute", "predictions", "topics",
+        *(f"rollup_{name}" for name in ROLLUPS), "rollup_minute_view", "rollup_hour_view",
+    }  # fmt: skip
 
 
 def _newest(client):

@@ -241,7 +241,7 @@ def test_a_port_that_is_taken_is_named(var, tmp_path):
 
 
 def test_nobody_holds_it(tmp_path):
-    with pytest.raises(WarehouseError, match=r"(?s)No process holds.*groundswell warehouse serve.*GROUNDSWELL_WAREHOUSE__URL"):
+    with pytest.raises(WarehouseError, match=r"(?s)is not running.*groundswell warehouse serve.*GROUNDSWELL_WAREHOUSE__URL"):
         connect(tmp_path, own=False).__enter__()
 
 
@@ -259,7 +259,7 @@ def test_the_file_of_an_owner_that_was_killed_is_overcome(tmp_path):
         process.kill()
         process.wait()
         assert owner_file(tmp_path).exists()
-        with pytest.raises(WarehouseError, match="No process holds"):
+        with pytest.raises(WarehouseError, match="message database is not running"):
             connect(tmp_path, own=False).__enter__()
         with connect(tmp_path) as client:  # holds it here
             assert client.query("SELECT 1").result_rows == [(1,)]

@@ -1,10 +1,9 @@
-"""The hub path against a stand-in on this machine: pinned revisions, a broken download, an absent repository.
+"""The hub path against a stub on this machine: pinned revisions, a broken download, an absent repository.
 
 Each case runs in a process of its own, since the hub library reads its address when it is imported.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.hub_standin import COMMIT, Hub
+from tests.hub_standin import COMMIT, Hub, hub_environment
 from tests.make import rows
 from tests.models import write_checkpoint
 
@@ -40,13 +39,13 @@ from data.catalog import load_catalog
 from data.errors import GroundswellError
 from data.settings import DataSettings
 from data.sources import fetch
-hub = {"id": sys.argv[1], "revision": sys.argv[2]}
+hub = json.loads(sys.argv[1])
 entry = {"domain": "tweets", "licence": "x", "hub": hub, "label_mapping": {"0": "negative", "1": "neutral", "2": "positive"}}
 try:
-    found = fetch(load_catalog({"mine": entry})["mine"], DataSettings.load(origin="hub"), Path(sys.argv[3]))
+    found = fetch(load_catalog({"mine": entry})["mine"], DataSettings.load(origin="hub"), Path(sys.argv[2]))
     frame = pd.read_parquet(found.path)
     print(json.dumps({"origin": found.origin, "rows": len(frame), "labels": sorted(frame["label"].unique()),
-                      "splits": frame["split"].value_counts().to_dict()}))
+                      "splits": frame["split"].value_counts().to_dict(), "digest": found.fingerprint}))
 except GroundswellError as error:
     print(json.dumps({"error": type(error).__name__, "text": str(error)}))
 """
@@ -59,10 +58,7 @@ def hub(tmp_path):
 
 
 def ask(code, hub_url, home, *arguments):
-    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"} | {
-        "HF_ENDPOINT": hub_url, "HF_HOME": str(home), "GROUNDSWELL_PROFILE": "hub", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
-    }  # fmt: skip
+    environment = hub_environment(hub_url, home) | {"GROUNDSWELL_PROFILE": "hub"}
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=ROOT, capture_output=True, text=True,
         timeout=240, check=False,
@@ -111,16 +107,25 @@ def write_dataset(hub):
 
 def test_a_data_set_at_its_pinned_revision(hub, tmp_path):
     write_dataset(hub)
-    found = ask(_DATA, hub.url, tmp_path / "home", "who/texts", COMMIT, tmp_path / "raw")
-    assert found == {
-        "origin": "hub", "rows": 90, "labels": ["negative", "neutral", "positive"], "splits": {"train": 63, "test": 18, "val": 9},
-    }  # fmt: skip
+    found = ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw")
+    assert (found["origin"], found["rows"], found["labels"]) == ("hub", 90, ["negative", "neutral", "positive"])
+    assert found["splits"] == {"train": 63, "test": 18, "val": 9}
     before = len(hub.requests)
-    assert ask(_DATA, hub.url, tmp_path / "home", "who/texts", COMMIT, tmp_path / "raw") == found
+    assert ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw") == found
     assert len(hub.requests) == before, "an unchanged revision is not asked for again"
 
 
+def test_only_the_named_file_is_fetched_and_of_it_a_seeded_choice(hub, tmp_path):
+    write_dataset(hub)
+    mapping = {"id": "who/texts", "revision": COMMIT, "splits": {"test": "test"}, "max_rows": 10,
+               "files": {"test": "data/test-00000-of-00001.parquet"}}  # fmt: skip
+    found = [ask(_DATA, hub.url, tmp_path / f"home-{n}", json.dumps(mapping), tmp_path / f"raw-{n}") for n in "ab"]
+    assert found[0]["splits"] == {"test": 10} and found[0] == found[1]
+    files = {Path(path).name for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}
+    assert {name for name in files if name.endswith(".parquet")} == {"test-00000-of-00001.parquet"}
+
+
 def test_an_absent_data_set_is_one_clear_line(hub, tmp_path):
-    found = ask(_DATA, hub.url, tmp_path / "home", "who/nothing", COMMIT, tmp_path / "raw")
+    found = ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/nothing", "revision": COMMIT}), tmp_path / "raw")
     assert found["error"] == "SourceUnavailable" and "there is no who/nothing" in found["text"]
     assert not (tmp_path / "raw" / "mine").exists()

@@ -9,7 +9,7 @@ WITH rollup AS MATERIALIZED (
     GROUP BY step, source)
 SELECT make_timestamp(step * $step_us) AS bucket, if($by = 'source', r.source, '') AS source,
        sum(negative) AS negative, sum(neutral) AS neutral, sum(positive) AS positive, sum(messages) AS messages,
-       round_even(50 + 50 * sum(score) / sum(r.messages), 2) AS points
+       round_even(50 + 50 * sum(score) / sum(r.messages), 2) AS points, NULL AS normal_low, NULL AS normal_high
 FROM rollup AS r
 WHERE ($source = '' OR r.source = $source)
   AND ($by = '' OR r.source IN (SELECT s.source FROM rollup AS s GROUP BY s.source ORDER BY sum(s.messages) DESC, s.source LIMIT 5))

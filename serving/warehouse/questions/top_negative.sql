@@ -1,5 +1,8 @@
--- The messages that are surest to be negative. Which those are is found without their texts, with some to spare for those that were
--- judged anew. A message is never dated a day after its arrival, so older days need no reading.
+-- The most negative messages, newer ones first: the confidence counts half after each quarter of the time. A text that is repeated is
+-- shown once. Which messages those are is found without their texts, with some to spare for repeats and for those that were predicted
+-- again. A message is never dated a day after its arrival, so older days need no reading.
+WITH round(round(toFloat64(p.confidence), 4)
+           * exp2(date_diff('millisecond', {since:DateTime64(3, 'UTC')}, event_at) / 1000 / {half_life_s:Float64}), 6) AS weight
 SELECT event_at, source, round(p.confidence, 4) AS confidence, text, id
 FROM predictions AS p FINAL
 WHERE (topic, partition, offset) IN (
@@ -7,10 +10,12 @@ WHERE (topic, partition, offset) IN (
     WHERE label = 'negative' AND event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
       AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
       AND ({source:String} = '' OR n.source = {source:String})
-    ORDER BY n.confidence DESC, event_at DESC, id
-    LIMIT {limit:UInt32} * 2 + 100)
+    ORDER BY n.confidence
+        * exp2(date_diff('millisecond', {since:DateTime64(3, 'UTC')}, event_at) / 1000 / {half_life_s:Float64}) DESC
+    LIMIT {limit:UInt32} * 20 + 200)
   AND label = 'negative' AND event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
   AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
-ORDER BY p.confidence DESC, event_at DESC, id
+ORDER BY weight DESC, event_at DESC, id
+LIMIT 1 BY text
 LIMIT {limit:UInt32}
 SETTINGS use_skip_indexes_if_final_exact_mode = 0

@@ -5,7 +5,7 @@ import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
 
-/** An answer of the service that is a problem. */
+/** The service answered with a problem. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -33,13 +33,13 @@ interface Reply {
   response: Response;
 }
 
-/** What a call answers. Throws a Refusal where that is a problem, and says so to `healthStore`. */
+/** What a call answers. Throws a Refusal where that is a problem, and reports it to `healthStore`. */
 export async function answerOf<R extends Reply>(call: Promise<R>): Promise<NonNullable<R["data"]>> {
   let reply: R;
   try {
     reply = await call;
   } catch (error) {
-    if (!(error instanceof SyntaxError)) report({ service: "It cannot be reached." });
+    if (!(error instanceof SyntaxError)) report({ service: "Cannot reach the service" });
     throw error;
   }
   const { status } = reply.response;
@@ -48,7 +48,9 @@ export async function answerOf<R extends Reply>(call: Promise<R>): Promise<NonNu
     return (reply.data ?? {}) as NonNullable<R["data"]>;
   }
   const refusal = refusalOf(status, reply.error);
-  report({ service: status === 502 || status === 504 ? `A proxy answers ${status} in its place.` : null });
+  report({
+    service: status === 502 || status === 504 ? `A proxy answers ${status} instead of the service` : null,
+  });
   if (status === 401) report({ keyWanted: refusal.message });
   throw refusal;
 }
@@ -60,8 +62,8 @@ function refusalOf(status: number, problem: unknown): Refusal {
   return new Refusal(status, title ?? "Error", detail ?? `The service answered ${status}.`);
 }
 
-/** What an error says to a person. */
+/** An error in words. */
 export function wordsOf(error: unknown): string {
   if (error instanceof Refusal) return error.message;
-  return error instanceof TypeError ? "The service cannot be reached." : String(error);
+  return error instanceof TypeError ? "Cannot reach the service." : String(error);
 }

@@ -12,8 +12,8 @@ export type Normal = Schemas["Normal"];
 
 export interface Live {
   connection: "connecting" | "live" | "reconnecting" | "stopped";
-  /** A snapshot has come. */
-  begun: boolean;
+  /** When the first snapshot came, in epoch seconds; null before. */
+  begunAt: number | null;
   /** Why the warehouse does not answer; null where it does. */
   away: string | null;
   /** The server's time, in epoch seconds, up to which all is known; null before anything is. */
@@ -34,7 +34,7 @@ const NO_KEY = 1008;
 
 export const liveStore = createStore<Live>({
   connection: "connecting",
-  begun: false,
+  begunAt: null,
   away: null,
   knownTo: null,
   since: 0,
@@ -66,7 +66,7 @@ function apply(frame: Frame): void {
   if (frame.type === "snapshot") {
     held.cells = new Map();
     held.alerts = new Map();
-    held.begun = true;
+    held.begunAt ??= frame.at;
   }
   held.away = frame.away;
   held.since = frame.since;
@@ -135,7 +135,7 @@ export function followLive(onReturn: () => void): () => void {
       setConnection("stopped");
       return;
     }
-    setConnection(held.begun ? "reconnecting" : "connecting");
+    setConnection(held.begunAt !== null ? "reconnecting" : "connecting");
     const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries++);
     again = setTimeout(connect, wait * (0.5 + Math.random() / 2));
   }

@@ -1,5 +1,6 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { serverNow } from "@/lib/clock";
+import { type Period, SPAN_S } from "@/lib/spans";
 import { answerOf, client, Refusal, wordsOf } from "./client";
 import { report } from "./health";
 import type { paths } from "./schema";
@@ -10,44 +11,61 @@ type Get<Name extends PanelName> = paths[`/v1/panels/${Name}`]["get"];
 export type PanelAnswer<Name extends PanelName> = Get<Name>["responses"][200]["content"]["application/json"];
 type Query<Name extends PanelName> = Omit<NonNullable<Get<Name>["parameters"]["query"]>, "since" | "until">;
 
-const WITHOUT_WAREHOUSE: readonly string[] = ["stream", "api", "leaderboard", "production"];
+const FROM_WAREHOUSE: readonly string[] = [
+  "distribution",
+  "trend",
+  "volume",
+  "sources",
+  "messages",
+  "top_negative",
+  "alerts",
+  "versions",
+  "latency",
+];
 
 interface Asking {
-  /** How many seconds up to now; none where the panel is of no span. */
-  seconds?: number;
-  /** Between two questions, in ms. */
+  /** Of which time; none where the panel is of no time. */
+  period?: Period;
+  /** Seconds before its start that are asked for too. */
+  before?: number;
+  /** Up to now, whatever the end of the time. */
+  open?: boolean;
+  /** Between two requests, in ms. */
   every: number;
   enabled?: boolean;
 }
 
-/** A panel's answer, asked again and again. While it is asked for anew, the answer before stays. */
+/** A panel's answer, requested again and again. While it is on its way, the answer before stays. */
 export function usePanel<Name extends PanelName>(
   name: Name,
   query: Query<Name>,
-  { seconds, every, enabled }: Asking,
+  { period, before = 0, open = false, every, enabled }: Asking,
 ) {
   return useQuery({
-    queryKey: [name, query, seconds],
-    queryFn: () => ask(name, { ...query, ...(seconds && { since: sinceOf(seconds) }) }),
+    queryKey: [name, query, period, before],
+    queryFn: () => ask(name, { ...query, ...(period && limitsOf(period, before, open)) }),
     refetchInterval: every,
     placeholderData: keepPreviousData,
     enabled,
   });
 }
 
-function sinceOf(seconds: number): string {
-  return new Date((serverNow() - seconds) * 1000).toISOString();
+function limitsOf(period: Period, before: number, open: boolean): { since: string; until?: string } {
+  const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
+  if ("span" in period) return { since: iso(serverNow() - SPAN_S[period.span] - before) };
+  return { since: iso(period.from - before), ...(!open && { until: iso(period.to) }) };
 }
 
 async function ask<Name extends PanelName>(name: Name, query: object): Promise<PanelAnswer<Name>> {
   const path = `/v1/panels/${name}` as PanelPath;
+  const asksWarehouse = FROM_WAREHOUSE.includes(name);
   try {
     const found = await answerOf(client.GET(path, { params: { query } } as never));
-    report(WITHOUT_WAREHOUSE.includes(name) ? { keyWanted: null } : { keyWanted: null, warehouse: null });
+    report(asksWarehouse ? { keyWanted: null, warehouse: null } : { keyWanted: null });
     return found as PanelAnswer<Name>;
   } catch (error) {
     const status = error instanceof Refusal ? error.status : 0;
-    if (status === 503 && !WITHOUT_WAREHOUSE.includes(name)) report({ warehouse: wordsOf(error) });
+    if (status === 503 && asksWarehouse) report({ warehouse: wordsOf(error) });
     if (status === 403) report({ keyWanted: wordsOf(error) });
     throw error;
   }

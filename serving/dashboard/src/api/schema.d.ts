@@ -13,106 +13,31 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Judge 1 to 256 texts */
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    /** @description `respond-async` makes a job of it: 202. */
-                    Prefer?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["ClassifyRequest"];
-                };
-            };
-            responses: {
-                /** @description The answers. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ClassifyResponse"];
-                    };
-                };
-                /** @description Taken down; Location says where it is. */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["JobShown"];
-                    };
-                };
-                /** @description The body is not JSON. */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description No key, or one that is not known or was revoked. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key has not the route's scope. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is too large: over 10,485,760 bytes for /v1/classify. */
-                413: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is not as described, or no text can be judged; names the field and the text. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key's rate is used up; Retry-After says when to come back. */
-                429: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description Overloaded; Retry-After says when to come back. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
+        /**
+         * Classify 1 to 256 texts
+         * @description In at most 4 MiB. With `Prefer: respond-async` the texts become a job.
+         */
+        post: operations["classify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /**
+         * Get the served model
+         * @description Its version and alias, its metrics by slice, the limits, and what a million texts cost.
+         */
+        get: operations["model"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -129,99 +54,60 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Have 1 to 10,000 texts judged later
-         * @description Also as application/x-ndjson: a line a text, a JSON object with `text` or a JSON string.
+         * Submit a batch job
+         * @description 1 to 10,000 texts in at most 8 MiB; on disk once accepted. Also as `application/x-ndjson`: one line per text, a JSON string or an object with `text`.
          */
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    /** @description The same key gives the same job. */
-                    "Idempotency-Key"?: string;
-                };
-                path?: never;
-                cookie?: never;
+        post: operations["submitJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
             };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["JobRequest"];
-                };
-            };
-            responses: {
-                /** @description Taken down; Location says where it is. */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["JobShown"];
-                    };
-                };
-                /** @description The body is not JSON. */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description No key, or one that is not known or was revoked. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key has not the route's scope. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is too large: over 10,485,760 bytes for /v1/classify. */
-                413: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is not as described, or no text can be judged; names the field and the text. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key's rate is used up; Retry-After says when to come back. */
-                429: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description Overloaded; Retry-After says when to come back. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
+            cookie?: never;
         };
+        /**
+         * Get job status
+         * @description The results can be read once its state is `done`.
+         */
+        get: operations["getJob"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel a job
+         * @description Its texts and results are deleted. A job that is done stays done.
+         */
+        delete: operations["cancelJob"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/results/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Get the results of a job
+         * @description One JSON line per text, in their order: a prediction or an error, and an `id` for feedback.
+         */
+        get: operations["getResults"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -237,377 +123,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Say what a text's label should have been */
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["FeedbackRequest"];
-                };
-            };
-            responses: {
-                /** @description Kept, for the next training. */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description The body is not JSON. */
-                400: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description No key, or one that is not known or was revoked. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key has not the route's scope. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description No such job. */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is too large: over 10,485,760 bytes for /v1/classify. */
-                413: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The body is not as described, or no text can be judged; names the field and the text. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description The key's rate is used up; Retry-After says when to come back. */
-                429: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description Overloaded; Retry-After says when to come back. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/jobs/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        /** Where a job stands */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Where it stands. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["JobShown"];
-                    };
-                };
-                /** @description No such job. */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        /** Cancel a job */
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description Where it stands. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["JobShown"];
-                    };
-                };
-                /** @description No such job. */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/results/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        /** The answers of a job that is done */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description One entry a line, in order. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/x-ndjson": unknown;
-                    };
-                };
-                /** @description No such job. */
-                404: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description Not yet done. */
-                409: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/model": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Which model answers */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it is, and what it costs. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ModelShown"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/metrics": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Prometheus metrics */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description OK */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/livez": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The process lives */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description OK */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/readyz": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The model is loaded */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description OK */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-            };
-        };
-        put?: never;
-        post?: never;
+        /**
+         * Correct a label
+         * @description The correct label of a text, named by itself or by the `id` of a result.
+         */
+        post: operations["correct"];
         delete?: never;
         options?: never;
         head?: never;
@@ -621,78 +141,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel distribution of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Distribution"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Count messages by label
+         * @description All messages of the time together: one row.
+         */
+        get: operations["panel_distribution"];
         put?: never;
         post?: never;
         delete?: never;
@@ -708,78 +161,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel trend of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Trend"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Get the sentiment over time
+         * @description Sentiment over time.
+         */
+        get: operations["panel_trend"];
         put?: never;
         post?: never;
         delete?: never;
@@ -795,78 +181,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel volume of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Volume"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Count messages over time
+         * @description Messages over time.
+         */
+        get: operations["panel_volume"];
         put?: never;
         post?: never;
         delete?: never;
@@ -882,78 +201,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel sources of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Sources"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Compare sources with their normal
+         * @description Who writes, and what they feel.
+         */
+        get: operations["panel_sources"];
         put?: never;
         post?: never;
         delete?: never;
@@ -969,78 +221,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel messages of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Messages"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * List the latest messages
+         * @description The newest messages, newest first.
+         */
+        get: operations["panel_messages"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1056,78 +241,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel top_negative of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["TopNegative"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * List the most negative messages
+         * @description The messages that are surest to be negative.
+         */
+        get: operations["panel_top_negative"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1143,78 +261,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel alerts of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Alerts"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * List alerts
+         * @description Alerts, newest first; one that is open is returned however old it is.
+         */
+        get: operations["panel_alerts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1230,78 +281,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel versions of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Versions"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * List model versions in the stream
+         * @description Which model versions judged, the latest first.
+         */
+        get: operations["panel_versions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1317,78 +301,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel latency of the dashboard, of the warehouse */
-        get: {
-            parameters: {
-                query?: {
-                    /** @description From this event time on; without it the last hour. */
-                    since?: string | null;
-                    /** @description Before this time; without it now. */
-                    until?: string | null;
-                    /** @description Only of this source. */
-                    source?: string;
-                    /** @description Only of this label (messages). */
-                    label?: "" | "negative" | "neutral" | "positive";
-                    /** @description A line each of the five busiest sources (trend). */
-                    by?: "" | "source";
-                    /** @description Buckets; without it as the span asks for. */
-                    every?: ("second" | "minute" | "hour") | null;
-                    /** @description At most so many rows, of panels that list. */
-                    limit?: number;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Latency"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Get the latency of the stream
+         * @description How long messages took, a topic.
+         */
+        get: operations["panel_latency"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1404,63 +321,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel stream of the dashboard, of the service, the stream or the models */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["StreamStatus"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
+        /**
+         * Get the status of the stream
+         * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
+         */
+        get: operations["panel_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /**
+         * Get the history of the stream: lag, rates, CPU, memory, errors
+         * @description What the supervisor measured; a time in which none ran has no rows.
+         */
+        get: operations["panel_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1476,63 +361,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel api of the dashboard, of the service, the stream or the models */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ApiUse"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Get the use of the API
+         * @description What this service did within a time, or since its start where that is later.
+         */
+        get: operations["panel_api"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1548,63 +381,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel leaderboard of the dashboard, of the service, the stream or the models */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Leaderboard"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
-        };
+        /**
+         * Compare models
+         * @description Empty where this machine has none; `missing` then says what to do.
+         */
+        get: operations["panel_leaderboard"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1620,63 +401,217 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Panel production of the dashboard, of the service, the stream or the models */
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description What it shows. */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Production"];
-                    };
-                };
-                /** @description What is wrong. */
-                401: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                403: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                422: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-                /** @description What is wrong. */
-                503: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/problem+json": components["schemas"]["Problem"];
-                    };
-                };
-            };
+        /**
+         * Get the production model and the alias history
+         * @description Who holds `production`, when and why.
+         */
+        get: operations["panel_production"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/gate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /**
+         * Get the last decision of the promotion gate
+         * @description The last gate decision; `missing` says what to do where there is none.
+         */
+        get: operations["panel_gate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/evaluated": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the models that can be compared
+         * @description All that can be compared; empty where the pipeline kept no predictions.
+         */
+        get: operations["panel_evaluated"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare two models on the same rows
+         * @description Two evaluated models on the same test rows of the primary dataset.
+         */
+        get: operations["panel_comparison"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/panels/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List wrong predictions of one confusion cell
+         * @description Texts of a cell of the confusion matrix, the surest first.
+         */
+        get: operations["panel_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Get an alert
+         * @description One alert, by its id.
+         */
+        get: operations["alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge an alert
+         * @description Records who saw it and when; the first one counts.
+         */
+        post: operations["acknowledge_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/mute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mute the source of an alert
+         * @description Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted.
+         */
+        post: operations["mute_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Prometheus metrics
+         * @description What to watch: serving/service/monitoring.
+         */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/livez": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check that the process runs
+         * @description Answers as long as the process runs: for a liveness probe.
+         */
+        get: operations["live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check that requests would be answered
+         * @description Asks what a request needs: the API keys, and a text that is classified. Names the stores and the free disk space too.
+         */
+        get: operations["ready"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1690,12 +625,25 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Alert
-         * @description A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
-         *
-         *     Scores are p(positive) - p(negative), -1 to 1; times are event time.
+         * Acknowledgement
+         * @description `POST /v1/alerts/<id>/acknowledge`.
+         * @example {
+         *       "by": "desk 4"
+         *     }
          */
-        Alert: {
+        Acknowledgement: {
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
+         * AlertShown
+         * @description An alert, and what was done about it.
+         */
+        AlertShown: {
             /** Id */
             id: string;
             /** Source */
@@ -1739,10 +687,62 @@ export interface components {
              * @default 1
              */
             revision?: number;
+            /**
+             * Words
+             * @default []
+             */
+            words?: components["schemas"]["AlertWord"][];
+            /**
+             * Usual Volume
+             * @default null
+             */
+            usual_volume?: number | null;
+            /**
+             * Muted
+             * @default false
+             */
+            muted?: boolean;
+            /**
+             * Acknowledged By
+             * @default null
+             */
+            acknowledged_by?: string | null;
+            /**
+             * Acknowledged At
+             * @default null
+             */
+            acknowledged_at?: string | null;
+            /**
+             * Muted Until
+             * @description Of its source; null: it is not muted.
+             * @default null
+             */
+            muted_until?: string | null;
+            /**
+             * Muted By
+             * @default null
+             */
+            muted_by?: string | null;
+        };
+        /**
+         * AlertWord
+         * @description A word that is over-represented in the messages of a shift.
+         */
+        AlertWord: {
+            /** Word */
+            word: string;
+            /** Messages */
+            messages: number;
+            /** Share */
+            share: number;
+            /** Usual Share */
+            usual_share: number;
+            /** Z */
+            z: number;
         };
         /**
          * Alerts
-         * @description Alerts, newest first; one that is open is told however old it is.
+         * @description Alerts, newest first; one that is open is returned however old it is.
          */
         Alerts: {
             /**
@@ -1762,11 +762,11 @@ export interface components {
              */
             every: "second" | "minute" | "hour";
             /** Rows */
-            rows: components["schemas"]["Alert"][];
+            rows: components["schemas"]["AlertShown"][];
         };
         /**
          * Answer
-         * @description One judged text.
+         * @description The prediction of one text.
          */
         Answer: {
             /**
@@ -1786,14 +786,14 @@ export interface components {
             probabilities?: components["schemas"]["Probabilities"] | null;
             /**
              * Windows
-             * @description With `detail` only, of a long text: its probabilities are their mean, weighted by tokens.
+             * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
              * @default null
              */
             windows?: components["schemas"]["JudgedWindow"][] | null;
         };
         /**
          * ApiUse
-         * @description What this service did within the last minute, or since its start where that is less.
+         * @description What this service did within a time, or since its start where that is later.
          */
         ApiUse: {
             /**
@@ -1809,33 +809,50 @@ export interface components {
              */
             failed: number;
             /**
-             * Shed
-             * @description Refused: too busy, no key, over the rate.
+             * Rejected
+             * @description Overload, missing key, rate limit.
              */
-            shed: number;
+            rejected: number;
             /**
              * Texts
-             * @description Judged.
+             * @description Classified.
              */
             texts: number;
             /**
              * Cached
-             * @description Answered without judging.
+             * @description Answered from the cache.
              */
             cached: number;
             /** Batches */
             batches: number;
             /** Texts Per Batch */
             texts_per_batch: number | null;
-            /**
-             * P50 Ms
-             * @description Of requests to /v1/classify; the upper edge of the histogram's bucket.
-             */
-            p50_ms: number | null;
-            /** P99 Ms */
-            p99_ms: number | null;
+            /** @description Of requests to /v1/classify. */
+            p50: components["schemas"]["BucketEdge"] | null;
+            p99: components["schemas"]["BucketEdge"] | null;
             /** Cpu Us Per Text */
             cpu_us_per_text: number | null;
+            /** Rows */
+            rows: components["schemas"]["ApiUseRow"][];
+        };
+        /**
+         * ApiUseRow
+         * @description A step of the API's use, up to a time.
+         */
+        ApiUseRow: {
+            /**
+             * At
+             * @description Epoch seconds, when the step ends.
+             */
+            at: number;
+            /** Requests Per S */
+            requests_per_s: number;
+            /** Texts Per S */
+            texts_per_s: number;
+            /** Failed */
+            failed: number;
+            /** Rejected */
+            rejected: number;
         };
         /**
          * Bin
@@ -1850,12 +867,27 @@ export interface components {
             rows: number;
         };
         /**
+         * BucketEdge
+         * @description A quantile as a histogram knows it: the upper edge of its bucket, or the last edge if it lies `beyond` that.
+         */
+        BucketEdge: {
+            /** Ms */
+            ms: number;
+            /** Beyond */
+            beyond: boolean;
+        };
+        /**
          * Candidate
          * @description A line of the leaderboard.
          */
         Candidate: {
             /** Name */
             name: string;
+            /**
+             * Evaluated
+             * @description Its name for the panels `comparison` and `errors`.
+             */
+            evaluated: string;
             /** From Scratch */
             from_scratch: boolean;
             /** Rows */
@@ -1873,7 +905,7 @@ export interface components {
             p99_ms: number | null;
             /**
              * On Front
-             * @description No other is both more accurate and cheaper.
+             * @description Pareto-optimal: no other is both more accurate and cheaper.
              */
             on_front: boolean;
             /** In Production */
@@ -1889,6 +921,38 @@ export interface components {
             reliability: components["schemas"]["Bin"][] | null;
         };
         /**
+         * ChangedPrediction
+         * @description A text that both predicted differently.
+         */
+        ChangedPrediction: {
+            /** Text */
+            text: string;
+            /** Source */
+            source: string;
+            /**
+             * Label
+             * @enum {string}
+             */
+            label: "negative" | "neutral" | "positive";
+            /**
+             * Left
+             * @enum {string}
+             */
+            left: "negative" | "neutral" | "positive";
+            /**
+             * Right
+             * @enum {string}
+             */
+            right: "negative" | "neutral" | "positive";
+            /** Right Confidence */
+            right_confidence: number;
+            /**
+             * Change
+             * @enum {string}
+             */
+            change: "corrected" | "broken" | "wrong both times";
+        };
+        /**
          * ClassifyRequest
          * @description `POST /v1/classify`.
          * @example {
@@ -1900,31 +964,67 @@ export interface components {
         ClassifyRequest: {
             /**
              * Texts
-             * @description Each 1 to 100,000 characters. One that cannot be judged gets an error in its place.
+             * @description Each 1 to 100,000 characters. A text that cannot be classified gets an error in its place.
              */
             texts: string[];
             /**
              * Domain
-             * @description What kind of texts these are: counted in the metrics.
+             * @description What kind of texts these are; counted in the metrics.
              * @default null
              */
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
             /**
              * Detail
-             * @description Give the probabilities of all labels too, and of a long text those of its windows.
+             * @description Return the probabilities of all labels too, and those of each window of a long text.
              * @default false
              */
             detail?: boolean;
         };
         /**
          * ClassifyResponse
-         * @description One entry a text, in the order of the texts.
+         * @description One entry per text, in the order of the texts.
          */
         ClassifyResponse: {
             /** Model Version */
             model_version: string;
             /** Predictions */
             predictions: (components["schemas"]["Answer"] | components["schemas"]["NotJudged"])[];
+        };
+        /**
+         * Comparison
+         * @description Two evaluated models on the same test rows of the primary dataset.
+         */
+        Comparison: {
+            /** Left */
+            left: string;
+            /** Right */
+            right: string;
+            /**
+             * Rows
+             * @description That both predicted.
+             */
+            rows: number;
+            /** Changed */
+            changed: number;
+            /**
+             * Corrected
+             * @description Wrong on the left, right on the right.
+             */
+            corrected: number;
+            /**
+             * Broken
+             * @description The other way round.
+             */
+            broken: number;
+            /** Measures */
+            measures: components["schemas"]["MeasureCompared"][];
+            /** Slices */
+            slices: components["schemas"]["SliceCompared"][];
+            /**
+             * Examples
+             * @description At most twenty of each change, the surest first.
+             */
+            examples: components["schemas"]["ChangedPrediction"][];
         };
         /**
          * Counts
@@ -1967,6 +1067,56 @@ export interface components {
             rows: components["schemas"]["Counts"][];
         };
         /**
+         * Errors
+         * @description Texts of a cell of the confusion matrix, the surest first.
+         */
+        Errors: {
+            /** Name */
+            name: string;
+            /**
+             * Label
+             * @enum {string}
+             */
+            label: "negative" | "neutral" | "positive";
+            /**
+             * Predicted
+             * @enum {string}
+             */
+            predicted: "negative" | "neutral" | "positive";
+            /**
+             * Rows
+             * @description In the cell; the texts shown may be fewer.
+             */
+            rows: number;
+            /** Examples */
+            examples: components["schemas"]["WrongPrediction"][];
+        };
+        /**
+         * Evaluated
+         * @description Something with predictions on the frozen test rows: a candidate, or a bundle of one.
+         */
+        Evaluated: {
+            /**
+             * Name
+             * @description For the panels `comparison` and `errors`.
+             */
+            name: string;
+            /** Title */
+            title: string;
+            /** In Production */
+            in_production: boolean;
+        };
+        /**
+         * EvaluatedList
+         * @description All that can be compared; empty where the pipeline kept no predictions.
+         */
+        EvaluatedList: {
+            /** Missing */
+            missing: string | null;
+            /** Rows */
+            rows: components["schemas"]["Evaluated"][];
+        };
+        /**
          * FeedbackRequest
          * @description `POST /v1/feedback`.
          * @example {
@@ -1978,25 +1128,25 @@ export interface components {
         FeedbackRequest: {
             /**
              * Text
-             * @description The text; this or `id`.
+             * @description The text; either this or `id`.
              * @default null
              */
             text?: string | null;
             /**
              * Id
-             * @description As a line of a job's results shows it; a day long.
+             * @description The id in a line of a job's results; known for a day.
              * @default null
              */
             id?: string | null;
             /**
              * Label
-             * @description What it should have been.
+             * @description The correct label.
              * @enum {string}
              */
             label: "negative" | "neutral" | "positive";
             /**
              * By
-             * @description Who says so; of each the last word on a text counts.
+             * @description Your name. Your latest correction of a text counts.
              */
             by: string;
             /**
@@ -2004,6 +1154,105 @@ export interface components {
              * @default null
              */
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
+        };
+        /**
+         * FeedbackSaved
+         * @description A correction that is on disk.
+         */
+        FeedbackSaved: {
+            /**
+             * Number
+             * @description Of the correction, counted from 1.
+             */
+            number: number;
+        };
+        /**
+         * FreeDisk
+         * @description The disk of jobs and feedback.
+         */
+        FreeDisk: {
+            /**
+             * Free
+             * @description Share that is free, 0 to 1; null: not known.
+             */
+            free: number | null;
+            /**
+             * Accepts Jobs
+             * @description Whether jobs and feedback are accepted.
+             */
+            accepts_jobs: boolean;
+        };
+        /**
+         * Gate
+         * @description The last gate decision; `missing` says what to do where there is none.
+         */
+        Gate: {
+            /** Missing */
+            missing: string | null;
+            /** Passed */
+            passed: boolean | null;
+            /**
+             * Bundle
+             * @description Version that was decided about.
+             */
+            bundle: string | null;
+            /**
+             * Unchanged
+             * @description It was in production already, so the rules are those of the decision that promoted it.
+             */
+            unchanged: boolean;
+            /** Decided At */
+            decided_at: string | null;
+            /** Rules */
+            rules: components["schemas"]["Rule"][];
+        };
+        /**
+         * HistoryRow
+         * @description A step of the stream's history.
+         */
+        HistoryRow: {
+            /**
+             * At
+             * @description Epoch seconds, when the step begins.
+             */
+            at: number;
+            /**
+             * Lag
+             * @description The highest; null while the broker did not answer.
+             */
+            lag: number | null;
+            /**
+             * Rate
+             * @description Messages a second, mean.
+             */
+            rate: number | null;
+            /** Arriving */
+            arriving: number | null;
+            /** Workers */
+            workers: number | null;
+            /** Target */
+            target: number | null;
+            /**
+             * Cpu
+             * @description Cores, mean, by process.
+             */
+            cpu: {
+                [key: string]: number;
+            };
+            /**
+             * Rss Bytes
+             * @description Memory, the highest, by process.
+             */
+            rss_bytes: {
+                [key: string]: number;
+            };
+            /**
+             * Dead Letters
+             * @description Written in this step.
+             */
+            dead_letters: number;
+            /** Restarts */
+            restarts: number;
         };
         /**
          * Interval
@@ -2027,18 +1276,21 @@ export interface components {
          *     }
          */
         JobRequest: {
-            /** Texts */
+            /**
+             * Texts
+             * @description Each 1 to 100,000 characters. A text that cannot be classified gets an error in its place.
+             */
             texts: string[];
             /**
              * Detail
-             * @description Give the probabilities of all labels too, and of a long text those of its windows.
+             * @description Return the probabilities of all labels too, and those of each window of a long text.
              * @default false
              */
             detail?: boolean;
         };
         /**
          * JobShown
-         * @description Where a job stands.
+         * @description The state of a job.
          */
         JobShown: {
             /** Id */
@@ -2055,20 +1307,20 @@ export interface components {
             total: number;
             /**
              * Done
-             * @description Texts judged.
+             * @description Texts classified.
              */
             done: number;
             /** Created At */
             created_at: string;
             /**
              * Results
-             * @description Where the answers are once it is done: one JSON line a text, in their order.
+             * @description Path of the results once the job is done: one JSON line per text, in their order.
              */
             results: string;
         };
         /**
          * JudgedWindow
-         * @description A part of a text that is longer than the model reads, cleaned, and judged by itself.
+         * @description A part of a text that is longer than the model reads, cleaned, and classified by itself.
          */
         JudgedWindow: {
             /** Text */
@@ -2176,14 +1428,26 @@ export interface components {
              * Alerts
              * @description New or changed, by `id`.
              */
-            alerts: components["schemas"]["Alert"][];
+            alerts: components["schemas"]["AlertShown"][];
             /**
              * Normal
-             * @description By source; null: as before.
+             * @description By source, oldest first; null: as before.
              */
             normal: {
-                [key: string]: components["schemas"]["Normal"];
+                [key: string]: components["schemas"]["Normal"][];
             } | null;
+        };
+        /**
+         * MeasureCompared
+         * @description A measure of both; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted.
+         */
+        MeasureCompared: {
+            /** Name */
+            name: string;
+            left: components["schemas"]["Interval"];
+            right: components["schemas"]["Interval"];
+            /** @description Right minus left. */
+            difference: components["schemas"]["Interval"] | null;
         };
         /**
          * Message
@@ -2250,7 +1514,7 @@ export interface components {
         };
         /**
          * ModelCost
-         * @description What the model cost here since the service started.
+         * @description What the model has cost since the service started.
          */
         ModelCost: {
             /** Texts */
@@ -2264,7 +1528,7 @@ export interface components {
         };
         /**
          * ModelLimits
-         * @description What the service takes.
+         * @description What the service accepts.
          */
         ModelLimits: {
             /** Texts */
@@ -2284,7 +1548,7 @@ export interface components {
         };
         /**
          * ModelShown
-         * @description Which model answers.
+         * @description The model that is served.
          */
         ModelShown: {
             /** Name */
@@ -2301,8 +1565,18 @@ export interface components {
             data_fingerprint: string;
             /** Temperature */
             temperature: number;
-            /** Metrics */
+            /**
+             * Metrics
+             * @description Of this bundle on the frozen test rows; `float32` has those of the model before export.
+             */
             metrics: {
+                [key: string]: unknown;
+            };
+            /**
+             * Training
+             * @description Rows used of rows available, epochs, seed, date, datasets.
+             */
+            training: {
                 [key: string]: unknown;
             };
             /** Slices */
@@ -2311,7 +1585,7 @@ export interface components {
             };
             /**
              * Alias
-             * @description production, staging or previous, by the ledger.
+             * @description production, staging or previous, from the ledger.
              */
             alias: string | null;
             limits: components["schemas"]["ModelLimits"];
@@ -2341,6 +1615,27 @@ export interface components {
             gate: string | null;
         };
         /**
+         * Mute
+         * @description `POST /v1/alerts/<id>/mute`.
+         * @example {
+         *       "by": "desk 4",
+         *       "minutes": 30
+         *     }
+         */
+        Mute: {
+            /**
+             * Minutes
+             * @description From now on; 0: the source is no longer muted.
+             */
+            minutes: number;
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
          * NegativeRow
          * @description A message that is surely negative.
          */
@@ -2361,11 +1656,16 @@ export interface components {
         };
         /**
          * Normal
-         * @description What is normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+         * @description What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
          *
          *     Scores are p(positive) - p(negative), -1 to 1.
          */
         Normal: {
+            /**
+             * At
+             * @description Epoch second from which it holds, up to the next.
+             */
+            at: number;
             /** Mean */
             mean: number;
             /**
@@ -2383,7 +1683,7 @@ export interface components {
         };
         /**
          * NotJudged
-         * @description In the place of a text that cannot be judged.
+         * @description In the place of a text that cannot be classified.
          */
         NotJudged: {
             /** Error */
@@ -2426,14 +1726,21 @@ export interface components {
         Problem: {
             /**
              * Type
+             * @description Where the kind of problem is explained: `/docs#<name>`.
              * @default about:blank
              */
             type?: string;
-            /** Title */
+            /**
+             * Title
+             * @description The kind of problem, the same in every response of this type.
+             */
             title: string;
             /** Status */
             status: number;
-            /** Detail */
+            /**
+             * Detail
+             * @description What was found, what was expected, what to do.
+             */
             detail: string;
         };
         /**
@@ -2449,6 +1756,16 @@ export interface components {
             restarts: number;
             /** Last Exit */
             last_exit: string | null;
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu?: number | null;
+            /**
+             * Rss Bytes
+             * @default null
+             */
+            rss_bytes?: number | null;
         };
         /**
          * Production
@@ -2476,15 +1793,78 @@ export interface components {
             dagster_url: string;
         };
         /**
+         * Readiness
+         * @description Whether a request would be answered now.
+         */
+        Readiness: {
+            /** Ready */
+            ready: boolean;
+            /**
+             * Reasons
+             * @description Why it would not; empty when ready.
+             */
+            reasons: string[];
+            /**
+             * Stores
+             * @description By name; texts are classified without them too.
+             */
+            stores: {
+                [key: string]: "up" | "down";
+            };
+            disk: components["schemas"]["FreeDisk"];
+        };
+        /**
+         * Rule
+         * @description A rule of the promotion gate.
+         */
+        Rule: {
+            /** Rule */
+            rule: string;
+            /** Passed */
+            passed: boolean;
+            /**
+             * Found
+             * @description Null where there was nothing to compare with.
+             */
+            found: number | string | null;
+            /** Limit */
+            limit: number | string | null;
+            /** Text */
+            text: string;
+        };
+        /**
          * Slice
          * @description How well the model does on some of the rows.
          */
         Slice: {
-            /** Name */
-            name: string;
+            /**
+             * Names
+             * @description What the rows have in common; two names of the same rows are one slice.
+             */
+            names: string[];
             /** Rows */
             rows: number;
             macro_recall: components["schemas"]["Interval"];
+            /**
+             * Weak
+             * @description The whole interval lies below that of all rows.
+             */
+            weak: boolean;
+        };
+        /**
+         * SliceCompared
+         * @description Macro-recall of both on some of the rows.
+         */
+        SliceCompared: {
+            /**
+             * Names
+             * @description What the rows have in common; two names of the same rows are one slice.
+             */
+            names: string[];
+            /** Rows */
+            rows: number;
+            left: components["schemas"]["Interval"];
+            right: components["schemas"]["Interval"];
         };
         /**
          * SourceRow
@@ -2529,6 +1909,26 @@ export interface components {
             rows: components["schemas"]["SourceRow"][];
         };
         /**
+         * StreamHistory
+         * @description What the supervisor measured; a time in which none ran has no rows.
+         */
+        StreamHistory: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Step S */
+            step_s: number;
+            /** Rows */
+            rows: components["schemas"]["HistoryRow"][];
+        };
+        /**
          * StreamStatus
          * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
          */
@@ -2566,8 +1966,25 @@ export interface components {
             rate: number | null;
             /** Arriving */
             arriving: number | null;
-            /** Drain S */
+            /**
+             * Drain S
+             * @description The lag at the rate.
+             */
             drain_s: number | null;
+            /**
+             * Lag Limit
+             * @description With a higher lag, or `drain_s` over `drain_limit_s`, the stream is catching up.
+             */
+            lag_limit: number;
+            /** Drain Limit S */
+            drain_limit_s: number;
+            /**
+             * Cores
+             * @description Of the supervisor's machine.
+             */
+            cores: number | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
             /** Dead Letters */
             dead_letters: number | null;
             /** Open Alerts */
@@ -2649,6 +2066,17 @@ export interface components {
             bucket: string;
             /** Source */
             source: string;
+            /**
+             * Normal Low
+             * @description Where points were normal then, for so many messages of the one source asked for; null: not known.
+             * @default null
+             */
+            normal_low?: number | null;
+            /**
+             * Normal High
+             * @default null
+             */
+            normal_high?: number | null;
         };
         /**
          * VersionRow
@@ -2756,16 +2184,38 @@ export interface components {
             messages_per_s: number;
             /** In Flight */
             in_flight: number;
-            /** P50 Ms */
-            p50_ms: number;
+            /**
+             * P50 Ms
+             * @description From the broker's timestamp to written, of the last 60 s; null: no message.
+             */
+            p50_ms: number | null;
             /** P99 Ms */
-            p99_ms: number;
+            p99_ms: number | null;
             /** Restarts */
             restarts: number;
             /** Last Exit */
             last_exit: string | null;
             /** Silent S */
             silent_s: number | null;
+            /**
+             * Cpu
+             * @description Cores, over the last second.
+             */
+            cpu: number | null;
+            /** Rss Bytes */
+            rss_bytes: number | null;
+        };
+        /**
+         * WrongPrediction
+         * @description A text with its true label in the cell that was asked for.
+         */
+        WrongPrediction: {
+            /** Text */
+            text: string;
+            /** Source */
+            source: string;
+            /** Confidence */
+            confidence: number;
         };
     };
     responses: never;
@@ -2775,4 +2225,2638 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    classify: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Set `respond-async` to run it as a background job (202). */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClassifyRequest"];
+            };
+        };
+        responses: {
+            /** @description The predictions. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifyResponse"];
+                };
+            };
+            /** @description Accepted as a job; `Location` says where it is. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Job queue full. As many texts wait in jobs as may. Come back later.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *
+             *     Not enough disk space. Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The model. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelShown"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    submitJob: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key gives the same job, so that a request may be repeated. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobRequest"];
+            };
+        };
+        responses: {
+            /** @description Accepted as a job; `Location` says where it is. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Job queue full. As many texts wait in jobs as may. Come back later.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *
+             *     Not enough disk space. Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobShown"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobShown"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getResults: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The results. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Job not done. Results can be read once every text of the job is classified. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    correct: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeedbackRequest"];
+            };
+        };
+        responses: {
+            /** @description Saved; used in the next training run. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackSaved"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *
+             *     Feedback store unavailable. The correction was not saved. Send it again later.
+             *
+             *     Not enough disk space. Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_distribution: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Distribution"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_trend: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trend"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_volume: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_sources: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sources"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_messages: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Messages"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_top_negative: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopNegative"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_alerts: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alerts"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_versions: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Versions"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_latency: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description A line each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Buckets; without it as the span asks for. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description At most so many rows, of panels that list. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Latency"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_stream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamStatus"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Stream status unavailable. The settings of the broker cannot be used.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_history: {
+        parameters: {
+            query?: {
+                /** @description From this time on; without it the last ten minutes. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamHistory"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_api: {
+        parameters: {
+            query?: {
+                /** @description From this time on; without it the last minute. */
+                since?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiUse"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_leaderboard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Leaderboard"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_production: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Production"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_gate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Gate"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_evaluated: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluatedList"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_comparison: {
+        parameters: {
+            query: {
+                /** @description As `evaluated` names it. */
+                left: string;
+                /** @description As `evaluated` names it. */
+                right: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_errors: {
+        parameters: {
+            query: {
+                /** @description As `evaluated` names it. */
+                name: string;
+                /** @description True label. */
+                label: "negative" | "neutral" | "positive";
+                /** @description Predicted label. */
+                predicted: "negative" | "neutral" | "positive";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Errors"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acknowledgement"];
+            };
+        };
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mute_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Mute"];
+            };
+        };
+        responses: {
+            /** @description The alert as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertShown"];
+                };
+            };
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request too large. Send less: fewer texts, shorter ones, or several jobs. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not answer this question.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    ready: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ready. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            /** @description Not ready. `/readyz` found that requests would not be answered. The detail says why. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+}

@@ -14,7 +14,8 @@ export function serverNow(): number {
 
 const wholeSecond = () => Math.floor(serverNow());
 
-function eachSecond(listener: () => void): () => void {
+/** Calls back often enough that no second is missed. */
+export function eachSecond(listener: () => void): () => void {
   const timer = setInterval(listener, 500);
   return () => clearInterval(timer);
 }

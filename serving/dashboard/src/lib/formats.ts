@@ -8,8 +8,9 @@ const dayAndTime = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-/** What stands where there is no number. */
+/** Shown where there is no number. */
 export const NONE = "–";
 
 export function count(value: number | null | undefined): string {
@@ -42,25 +43,65 @@ export function rounded(value: number | null | undefined): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
+/** "1 message", "2 messages". */
+export function plural(value: number, one: string, many = `${one}s`): string {
+  return `${whole.format(value)} ${value === 1 ? one : many}`;
+}
+
 /** At most one decimal, and none for its own sake. */
 export function lean(value: number | null | undefined): string {
   return value == null ? NONE : oneDecimal.format(value);
+}
+
+/** CPU time in µs. */
+export function microseconds(value: number | null | undefined): string {
+  return value == null ? NONE : `${rounded(value)} µs`;
 }
 
 export function usd(value: number | null | undefined): string {
   return value == null ? NONE : `$${value < 1 ? value.toFixed(4) : value.toFixed(2)}`;
 }
 
-/** "3 m 20 s"; up to two minutes in seconds. */
+/** With the unit that reads best: "0.4 ms", "617 ms", "9.5 s", "32 s", "3 min 20 s", "2 h 5 min", "4 d 3 h". */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const ms = seconds * 1000;
+  if (ms < 9.95) return `${ms === 0 ? 0 : ms.toFixed(1)} ms`;
+  if (ms < 999.5) return `${ms.toFixed(0)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const total = Math.round(seconds);
   if (total < 120) return `${total} s`;
-  if (total < 3600) return `${Math.floor(total / 60)} m ${total % 60} s`;
-  if (total < 86_400) return `${Math.floor(total / 3600)} h ${Math.floor((total % 3600) / 60)} m`;
-  return `${Math.floor(total / 86_400)} d ${Math.floor((total % 86_400) / 3600)} h`;
+  if (total < 3600) return parts(total, 60, "min", "s");
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1440) return parts(minutes, 60, "h", "min");
+  return parts(Math.round(seconds / 3600), 24, "d", "h");
+}
+
+function parts(total: number, per: number, large: string, small: string): string {
+  const rest = total % per;
+  return `${Math.floor(total / per)} ${large}${rest ? ` ${rest} ${small}` : ""}`;
+}
+
+export function milliseconds(ms: number | null | undefined): string {
+  return duration(ms == null ? null : ms / 1000);
+}
+
+/** A quantile that a histogram knows by its bucket only: "≤ 250 ms", or "> 2.5 s" beyond the last edge. */
+export function bucket(edge: { ms: number; beyond: boolean } | null | undefined): string {
+  return edge == null ? NONE : `${edge.beyond ? ">" : "≤"} ${milliseconds(edge.ms).replace(".0 ", " ")}`;
+}
+
+/** "4.2 MiB", three digits at most. */
+export function bytes(value: number | null | undefined): string {
+  if (value == null) return NONE;
+  let size = value;
+  let unit = 0;
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || size >= 99.5 ? size.toFixed(0) : size.toFixed(1)} ${units[unit]}`;
 }
 
 /** Epoch seconds of an ISO time. */
@@ -75,6 +116,16 @@ export function timeOf(seconds: number): string {
 
 export function dateOf(seconds: number): string {
   return dayAndTime.format(seconds * 1000);
+}
+
+export function dayOf(seconds: number): string {
+  return day.format(seconds * 1000);
+}
+
+/** From one time to another, the day named once where it is the same. */
+export function rangeOf(from: number, to: number): string {
+  const sameDay = new Date(from * 1000).toDateString() === new Date(to * 1000).toDateString();
+  return `${dateOf(from)} to ${sameDay ? timeOf(to) : dateOf(to)}`;
 }
 
 /** The time of day, with the day where that is not today. */

@@ -3,7 +3,7 @@ import type { Live, Normal } from "@/api/live";
 import { epoch } from "./formats";
 import { LABELS, type Label } from "./labels";
 import { pointsOf } from "./points";
-import { busiest, moving, NOTHING, perSecond, type Tally } from "./windows";
+import { busiest, type Cells, moving, NOTHING, perSecond, plus, type Tally } from "./windows";
 
 export type Values = (number | null)[];
 
@@ -70,36 +70,61 @@ export function bandOf(normal: Normal, windows: readonly Tally[]): { low: Values
   return { low: edge(-1), high: edge(1) };
 }
 
-/** From the warehouse: a value a bucket. */
-export function pastLines(rows: readonly Schemas["TrendRow"][], by: By): Lines {
-  const times = [...new Set(rows.map((row) => epoch(row.bucket)))].sort((a, b) => a - b);
-  if (by !== "source") {
-    const at = new Map(rows.map((row) => [epoch(row.bucket), row]));
-    const line = (name: string, value: (row: Schemas["TrendRow"]) => number | null) => ({
-      name,
-      values: times.map((time) => orNone(at.get(time), value)),
-    });
-    if (by === "label") return { times, lines: LABELS.map((label) => line(label, shareIn(label))) };
-    return { times, lines: [line("average", (row) => row.points)] };
-  }
+type Row = Schemas["TrendRow"];
+
+/** From the warehouse: a value a bucket; none where there is no message, so that a line has a gap there. */
+export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
+  const times = filled(
+    rows.map((row) => epoch(row.bucket)),
+    step,
+  );
+  const line = (name: string, of: readonly Row[], value: (row: Row) => number | null) => {
+    const at = new Map(of.map((row) => [epoch(row.bucket), row]));
+    const found = times.map((time) => at.get(time));
+    return { name, values: found.map((row) => (row ? value(row) : null)) };
+  };
+  const points = (row: Row) => row.points;
+  if (by === "label") return { times, lines: LABELS.map((label) => line(label, rows, shareIn(label))) };
+  if (by === "") return { times, lines: [line("average", rows, points)] };
   const messages = new Map<string, number>();
-  const at = new Map<string, number>();
-  for (const row of rows) {
-    messages.set(row.source, (messages.get(row.source) ?? 0) + row.messages);
-    at.set(`${row.source}\n${epoch(row.bucket)}`, row.points);
-  }
+  for (const row of rows) messages.set(row.source, (messages.get(row.source) ?? 0) + row.messages);
   const sources = [...messages].sort((a, b) => b[1] - a[1]).slice(0, MOST_LINES);
   return {
     times,
-    lines: sources.map(([name]) => ({
-      name,
-      values: times.map((time) => at.get(`${name}\n${time}`) ?? null),
-    })),
+    lines: sources.map(([name]) =>
+      line(
+        name,
+        rows.filter((row) => row.source === name),
+        points,
+      ),
+    ),
   };
 }
 
-function orNone<Row>(row: Row | undefined, value: (row: Row) => number | null): number | null {
-  return row === undefined ? null : value(row);
+/** Rows of seconds as cells of the live socket are, so that both are drawn alike. Counted together, they are of one source. */
+export function cellsOf(rows: readonly Row[], source: string): Cells {
+  const cells = new Map<string, Map<number, Tally>>();
+  for (const { bucket, negative, neutral, positive, messages, points, source: own } of rows) {
+    const name = own || source || "all";
+    const seconds = cells.get(name) ?? new Map<number, Tally>();
+    cells.set(name, seconds);
+    seconds.set(epoch(bucket), {
+      negative,
+      neutral,
+      positive,
+      messages,
+      score: (messages * (points - 50)) / 50,
+    });
+  }
+  return cells;
+}
+
+/** Every step from the first of the times to the last. */
+export function filled(times: readonly number[], step: number): number[] {
+  const sorted = [...times].sort((a, b) => a - b);
+  const [first, last] = [sorted[0], sorted.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  return Array.from({ length: Math.round((last - first) / step) + 1 }, (_, at) => first + at * step);
 }
 
 /** The least and the greatest of some values. */
@@ -118,4 +143,19 @@ export function extent(lists: readonly Values[]): [number, number] | null {
 
 export function latest(values: Values): number | null {
   return values.findLast((value) => value !== null) ?? null;
+}
+
+/** The last place where any line has a value. */
+export function lastIndex({ times, lines }: Lines): number {
+  return times.findLastIndex((_, at) => lines.some(({ values }) => values[at] != null));
+}
+
+const SPARK_S = 30;
+
+/** Points of a source in steps of half a minute. */
+export function sparkOf(cells: Cells, source: string, first: number, last: number): Values {
+  const seconds = perSecond(cells, source, first, last);
+  return Array.from({ length: Math.ceil(seconds.length / SPARK_S) }, (_, at) =>
+    pointsIn(seconds.slice(at * SPARK_S, (at + 1) * SPARK_S).reduce(plus, NOTHING)),
+  );
 }

@@ -1,4 +1,6 @@
-export const SPANS = ["1m", "5m", "10m", "1h", "6h", "24h"] as const;
+import { rangeOf } from "./formats";
+
+export const SPANS = ["1m", "5m", "10m", "1h", "6h", "24h", "7d", "30d"] as const;
 export type Span = (typeof SPANS)[number];
 
 export const SPAN_S: Record<Span, number> = {
@@ -8,6 +10,8 @@ export const SPAN_S: Record<Span, number> = {
   "1h": 3600,
   "6h": 21_600,
   "24h": 86_400,
+  "7d": 604_800,
+  "30d": 2_592_000,
 };
 
 export const SPAN_WORDS: Record<Span, string> = {
@@ -17,12 +21,50 @@ export const SPAN_WORDS: Record<Span, string> = {
   "1h": "last hour",
   "6h": "last 6 hours",
   "24h": "last 24 hours",
+  "7d": "last 7 days",
+  "30d": "last 30 days",
 };
 
 /** What the live socket holds. */
 export const LIVE_S = 600;
+/** How long the warehouse keeps its coarsest counts. */
+export const KEPT_DAYS = 730;
+const DAY_S = 86_400;
 
-/** The buckets that a chart of the span is drawn from, where it is drawn from the warehouse. */
-export function bucketOf(span: Span): { every: "second" | "minute"; step: number } {
-  return SPAN_S[span] <= LIVE_S ? { every: "second", step: 1 } : { every: "minute", step: 60 };
+/** The time that is asked about: up to now, or between two moments in epoch seconds. */
+export type Period = { span: Span } | { from: number; to: number };
+
+/** What the address says of the time; a range that is none is left out. */
+export function periodOf(given: { span: Span; from: number | null; to: number | null }, now: number): Period {
+  const { span, from, to } = given;
+  return from !== null && to !== null && rangeProblem(from, to, now) === null ? { from, to } : { span };
 }
+
+/** Why a range cannot be shown, or null. */
+export function rangeProblem(from: number | null, to: number | null, now: number): string | null {
+  if (from === null || to === null) return "A range needs both a start and an end.";
+  if (from >= to) return "The start of the range is not before its end.";
+  if (from > now) return "The range begins in the future.";
+  if (now - from > KEPT_DAYS * DAY_S)
+    return `The range begins over ${KEPT_DAYS} days ago; older counts are not kept.`;
+  return null;
+}
+
+export function secondsOf(period: Period): number {
+  return "span" in period ? SPAN_S[period.span] : period.to - period.from;
+}
+
+/** "last 10 minutes", or "28 Nov, 06:30 to 06:40:00". */
+export function periodWords(period: Period): string {
+  return "span" in period ? SPAN_WORDS[period.span] : rangeOf(period.from, period.to);
+}
+
+/** For the name of a file. */
+export function periodName(period: Period): string {
+  if ("span" in period) return period.span;
+  const name = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 19).replaceAll(":", "");
+  return `${name(period.from)}-${name(period.to)}`;
+}
+
+export const STEP_S = { second: 1, minute: 60, hour: 3600 } as const;
+export type Every = keyof typeof STEP_S;

@@ -42,7 +42,11 @@ function ofSource(cells: Cells, source: string): ReadonlyMap<number, Tally>[] {
 export function tally(cells: Cells, source: string, first: number, last: number): Tally {
   let sum = NOTHING;
   for (const seconds of ofSource(cells, source)) {
-    for (const [second, cell] of seconds) if (second >= first && second <= last) sum = plus(sum, cell);
+    if (last - first < seconds.size) {
+      for (let second = first; second <= last; second++) sum = plus(sum, seconds.get(second) ?? NOTHING);
+    } else {
+      for (const [second, cell] of seconds) if (second >= first && second <= last) sum = plus(sum, cell);
+    }
   }
   return sum;
 }

@@ -7,16 +7,16 @@ import { shiftOf } from "./alertWords";
 
 /** Tells a screen reader of alerts that open while the page is looked at. */
 export function AlertAnnouncer() {
-  const { alerts, begun } = useStore(liveStore);
+  const { alerts, begunAt } = useStore(liveStore);
   const known = useRef<Set<string>>(null);
   const [words, setWords] = useState("");
   useEffect(() => {
-    if (!begun) return;
+    if (begunAt === null) return;
     const news = known.current && [...alerts.values()].filter(({ id }) => !known.current?.has(id));
     known.current = new Set([...(known.current ?? []), ...alerts.keys()]);
     if (news?.length)
       setWords(news.map((alert) => `New alert: ${alert.source}, ${shiftOf(alert)}.`).join(" "));
-  }, [alerts, begun]);
+  }, [alerts, begunAt]);
   return (
     <div className="unseen" aria-live="assertive" data-testid="announcer">
       {words}

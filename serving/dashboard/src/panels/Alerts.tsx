@@ -1,10 +1,12 @@
 "use client";
 
+import { useAbsent } from "@/api/freshness";
 import type { Alert } from "@/api/live";
 import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
 import { count, duration, epoch, fixed, when } from "@/lib/formats";
 import { pointsOf } from "@/lib/points";
+import { MessageText } from "@/ui/MessageText";
 import { Panel } from "@/ui/Panel";
 import { ScrollBox } from "@/ui/ScrollBox";
 import { type Column, rowsOfTable } from "@/ui/Table";
@@ -28,13 +30,14 @@ const COLUMNS: readonly Column<Alert>[] = [
 /** Sudden shifts, newest first, as they open and close. */
 export function Alerts() {
   const { live, source, isKnown } = useWindow();
+  const absent = useAbsent();
   const alerts = newestAlerts(live.alerts, source);
   return (
     <Panel
       name="alerts"
       title="Alerts"
-      note="Sudden shifts of a source in the last day, newest first."
-      csv={{ file: "alerts-24h", rows: () => rowsOfTable(COLUMNS, alerts) }}
+      note="Sudden shifts of a source in the last 24 hours, newest first."
+      csv={{ file: "alerts-24h", raw: true, rows: () => rowsOfTable(COLUMNS, alerts) }}
     >
       {alerts.length ? (
         <ScrollBox label="Alerts, newest first" tall>
@@ -45,7 +48,7 @@ export function Alerts() {
           </ul>
         </ScrollBox>
       ) : (
-        <p className="plain">{isKnown ? "No alert in the last day." : "Not known yet."}</p>
+        <p className="plain">{isKnown ? "No alert in the last 24 hours." : absent}</p>
       )}
     </Panel>
   );
@@ -78,7 +81,9 @@ function AlertCard({ alert }: { alert: Alert }) {
       {alert.texts?.length ? (
         <ul className="texts">
           {[...new Set(alert.texts)].map((text) => (
-            <li key={text}>{text}</li>
+            <li key={text}>
+              <MessageText text={text} />
+            </li>
           ))}
         </ul>
       ) : null}

@@ -1,49 +1,126 @@
 "use client";
 
+import { useMemo } from "react";
 import type { Schemas } from "@/api/client";
 import { useModel } from "@/api/model";
 import { usePanel } from "@/api/panels";
-import { count, duration, fixed, lean, percent, rounded, usd } from "@/lib/formats";
+import { bucket, compact, count, dateOf, duration, fixed, lean, percent, rounded, usd } from "@/lib/formats";
+import { type Period, secondsOf } from "@/lib/spans";
+import type { Meaning } from "@/lib/thresholds";
 import { Answer } from "@/ui/Answer";
 import { Figures } from "@/ui/Figures";
 import { Panel } from "@/ui/Panel";
+import { TimeChart } from "@/ui/TimeChart";
+import { useTimes } from "./useWindow";
 
 /** What this service did for its callers. */
 export function ApiUse() {
-  const query = usePanel("api", {}, { every: 2000 });
-  const cost = useModel().data?.cost.usd_per_million_texts ?? null;
+  const { period, words } = useTimes();
+  const query = usePanel("api", {}, { period, open: true, every: 2000 });
+  const model = useModel().data;
+  const cost = model?.cost.usd_per_million_texts ?? null;
+  const deadline = model?.limits.deadline_ms ?? null;
+  const data = query.data;
+  const csv = () => {
+    if (!data) return [];
+    const { rows: _, p50, p99, ...counts } = data;
+    return [
+      { ...counts, "p50 (ms)": p50?.ms ?? null, "p99 (ms)": p99?.ms ?? null, usd_per_million_texts: cost },
+    ];
+  };
   return (
-    <Panel
-      name="api"
-      title="API"
-      note={query.data && `The last ${duration(query.data.seconds)} of this service.`}
-      csv={{ file: "api", rows: () => (query.data ? [{ ...query.data, usd_per_million_texts: cost }] : []) }}
-    >
-      <Answer query={query}>{(use) => <Figures figures={figuresOf(use, cost)} />}</Answer>
-    </Panel>
+    <>
+      <Panel
+        name="api"
+        title="API"
+        note={data && coverage(data.seconds, period, words)}
+        csv={{ file: "api", rows: csv }}
+      >
+        <Answer query={query}>{(use) => <Figures figures={figuresOf(use, cost, deadline)} />}</Answer>
+      </Panel>
+      <Requests use={data} />
+    </>
   );
 }
 
-function figuresOf(use: Schemas["ApiUse"], cost: number | null) {
+function coverage(seconds: number, period: Period, words: string): string {
+  const routes = "Requests to classify, jobs, results and feedback";
+  if ("from" in period)
+    return `${routes}, from ${dateOf(period.from)} until now, ${duration(seconds)} in all.`;
+  if (seconds < secondsOf(period) - 15)
+    return `${routes}, since this service started, ${duration(seconds)} ago.`;
+  return `${routes}, ${words}.`;
+}
+
+function Requests({ use }: { use: Schemas["ApiUse"] | undefined }) {
+  const { words, first, last, zoom } = useTimes();
+  const times = useMemo(() => (use?.rows ?? []).map(({ at }) => at), [use]);
+  const lines = useMemo(
+    () => [
+      { name: "requests", values: (use?.rows ?? []).map((row) => row.requests_per_s) },
+      { name: "texts", values: (use?.rows ?? []).map((row) => row.texts_per_s) },
+    ],
+    [use],
+  );
+  return (
+    <TimeChart
+      name="requests"
+      title="API requests per second"
+      note={`Requests and texts, ${words}, as far back as this service counted.`}
+      times={times}
+      lines={lines}
+      range={[first, last]}
+      format={compact}
+      least={1}
+      empty="Nothing measured yet."
+      onZoom={zoom}
+    />
+  );
+}
+
+function rate({ requests, seconds }: Schemas["ApiUse"]): string {
+  const found = seconds ? requests / seconds : 0;
+  return found > 0 && found < 0.1 ? "under 0.1" : lean(found);
+}
+
+function figuresOf(use: Schemas["ApiUse"], cost: number | null, deadline: number | null) {
   const asked = use.texts + use.cached;
+  const late: Meaning | null =
+    use.p99 && deadline
+      ? use.p99.ms > deadline
+        ? { tone: "bad", words: `over the deadline of ${duration(deadline / 1000)}` }
+        : { tone: "good", words: `deadline ${duration(deadline / 1000)}` }
+      : null;
   return [
     {
-      name: "requests",
+      name: "Requests",
       value: count(use.requests),
-      unit: `${lean(use.seconds ? use.requests / use.seconds : null)} a second`,
+      unit: `${rate(use)} per second`,
     },
-    { name: "failed", value: count(use.failed), unit: "answered with 5xx" },
-    { name: "shed", value: count(use.shed), unit: "too busy, no key, over the rate" },
-    { name: "texts judged", value: count(use.texts), unit: `in ${count(use.batches)} batches` },
-    { name: "texts a batch", value: fixed(use.texts_per_batch, 1), unit: "mean" },
     {
-      name: "from the cache",
+      name: "Failed",
+      value: count(use.failed),
+      unit: "answered with 5xx",
+      meaning: use.failed ? { tone: "bad", words: "see the log" } : { tone: "good", words: "none" },
+    },
+    {
+      name: "Rejected",
+      value: count(use.rejected),
+      unit: "overload, missing key, rate limit",
+      meaning: use.rejected
+        ? { tone: "warn", words: "callers were turned away" }
+        : { tone: "good", words: "none" },
+    },
+    { name: "p50", value: bucket(use.p50), unit: "of /v1/classify (histogram bucket)" },
+    { name: "p99", value: bucket(use.p99), unit: "of /v1/classify (histogram bucket)", meaning: late },
+    { name: "Texts classified", value: count(use.texts), unit: `in ${count(use.batches)} batches` },
+    { name: "Texts per batch", value: fixed(use.texts_per_batch, 1), unit: "mean" },
+    {
+      name: "From the cache",
       value: percent(asked ? use.cached / asked : null),
       unit: `${count(use.cached)} texts`,
     },
-    { name: "p50", value: lean(use.p50_ms), unit: "ms at most" },
-    { name: "p99", value: lean(use.p99_ms), unit: "ms at most" },
-    { name: "CPU", value: rounded(use.cpu_us_per_text), unit: "µs a text" },
-    { name: "a million texts", value: usd(cost), unit: "since its start" },
-  ];
+    { name: "CPU per text", value: rounded(use.cpu_us_per_text), unit: "µs, mean" },
+    { name: "Cost per million texts", value: usd(cost), unit: "since this service started" },
+  ] satisfies { name: string; value: string; unit: string; meaning?: Meaning | null }[];
 }

@@ -1,27 +1,33 @@
 "use client";
 
-import { liveStore } from "@/api/live";
-import { useStore } from "@/lib/store";
+import { useFreshness } from "@/api/freshness";
+import { timeOf } from "@/lib/formats";
+import type { Freshness } from "@/lib/freshness";
 
-const WORDS = {
-  connecting: "connecting…",
-  live: "live",
-  reconnecting: "reconnecting…",
-  stopped: "stopped: a key is wanted",
-};
-
-/** How the live connection stands, in words. */
+/** Whether the page shows what is now, and since when it does not. */
 export function Connection() {
-  const { connection } = useStore(liveStore);
+  const fresh = useFreshness();
+  const cause = fresh.state === "stale" ? fresh.cause : "";
   return (
     <span
-      className={`connection ${connection}`}
+      className={`connection ${fresh.state}`}
       data-testid="connection"
-      data-state={connection}
+      data-state={fresh.state}
       role="status"
+      title={cause}
     >
       <span className="pulse" aria-hidden="true" />
-      {WORDS[connection]}
+      <span>
+        {wordsOf(fresh)}
+        {cause && <span className="cause">: {cause}</span>}
+      </span>
     </span>
   );
+}
+
+function wordsOf(fresh: Freshness): string {
+  if (fresh.state === "stale") return fresh.since === null ? "stale" : `stale since ${timeOf(fresh.since)}`;
+  return { connecting: "connecting…", live: "live", locked: "key required", empty: "live, no messages" }[
+    fresh.state
+  ];
 }

@@ -2,11 +2,13 @@
 
 import { liveStore } from "@/api/live";
 import { usePanel } from "@/api/panels";
-import { type Filters, useFilters } from "@/lib/filters";
+import { useFilters } from "@/lib/filters";
 import { LABELS } from "@/lib/labels";
-import { SPAN_S, SPAN_WORDS, SPANS } from "@/lib/spans";
+import { maskProfanityIn, maskStore } from "@/lib/preferences";
 import { useStore } from "@/lib/store";
 import { Select } from "@/ui/Select";
+import { TimeRange } from "./TimeRange";
+import { useTimes } from "./useWindow";
 
 const BY = [
   { value: "", words: "points" },
@@ -19,12 +21,14 @@ const LABEL_OPTIONS = [
   ...LABELS.map((value) => ({ value, words: value })),
 ];
 
+type Shown = "source" | "time" | "by" | "label" | "profanity";
+
 /** What the page shows, kept in its address. */
-export function FilterBar({ shown }: { shown: readonly (keyof Filters)[] }) {
+export function FilterBar({ shown }: { shown: readonly Shown[] }) {
   const [filters, setFilters] = useFilters();
   const sources = useSources(shown.includes("source"));
   return (
-    <search className="filters" aria-label="What to show">
+    <search className="filters" aria-label="Filters">
       {shown.includes("source") && (
         <Select
           name="Source"
@@ -36,16 +40,9 @@ export function FilterBar({ shown }: { shown: readonly (keyof Filters)[] }) {
           onChange={(source) => setFilters({ source })}
         />
       )}
-      {shown.includes("span") && (
-        <Select
-          name="Time"
-          value={filters.span}
-          options={SPANS.map((value) => ({ value, words: SPAN_WORDS[value] }))}
-          onChange={(span) => setFilters({ span })}
-        />
-      )}
+      {shown.includes("time") && <TimeRange />}
       {shown.includes("by") && (
-        <Select name="Trend of" value={filters.by} options={BY} onChange={(by) => setFilters({ by })} />
+        <Select name="Chart" value={filters.by} options={BY} onChange={(by) => setFilters({ by })} />
       )}
       {shown.includes("label") && (
         <Select
@@ -55,16 +52,27 @@ export function FilterBar({ shown }: { shown: readonly (keyof Filters)[] }) {
           onChange={(label) => setFilters({ label })}
         />
       )}
+      {shown.includes("profanity") && <MaskSwitch />}
     </search>
   );
 }
 
-/** The sources of the span and those that are live, and the chosen one whatever it is. */
+export function MaskSwitch() {
+  const masked = useStore(maskStore);
+  return (
+    <label className="switch">
+      <input type="checkbox" checked={masked} onChange={(event) => maskProfanityIn(event.target.checked)} />
+      Mask profanity
+    </label>
+  );
+}
+
+/** The sources of the time and those that are live, and the chosen one whatever it is. */
 function useSources(enabled: boolean): string[] {
-  const [{ source, span }] = useFilters();
+  const [{ source }] = useFilters();
   const { cells } = useStore(liveStore);
-  const asking = { seconds: SPAN_S[span], every: 5000, enabled };
-  const rows = usePanel("sources", { limit: 100 }, asking).data?.rows ?? [];
+  const { period } = useTimes();
+  const rows = usePanel("sources", { limit: 100 }, { period, every: 5000, enabled }).data?.rows ?? [];
   const names = new Set([...rows.map((row) => row.source), ...cells.keys(), source]);
   names.delete("");
   return [...names].sort((a, b) => a.localeCompare(b));

@@ -1,12 +1,16 @@
 "use client";
 
+import { useAbsent, useFreshness } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
-import { count, epoch, fixed, NONE, percent, signed, when } from "@/lib/formats";
+import { useStream } from "@/api/stream";
+import { count, epoch, fixed, NONE, percent, plural, signed, timeOf, when } from "@/lib/formats";
 import { LABELS } from "@/lib/labels";
 import { AVERAGE_S } from "@/lib/lines";
+import { normalRange, watchedSources } from "@/lib/normal";
 import { moodOf, pointsOf } from "@/lib/points";
-import { LIVE_S, SPAN_WORDS } from "@/lib/spans";
+import { LIVE_S } from "@/lib/spans";
 import { tally } from "@/lib/windows";
+import { Gauge } from "@/ui/Gauge";
 import { LabelMark } from "@/ui/LabelMark";
 import { ShareBar } from "@/ui/ShareBar";
 import { newestAlerts, shiftOf } from "./alertWords";
@@ -14,40 +18,62 @@ import { useWindow } from "./useWindow";
 
 const RATE_S = 10;
 const NOT_YET_S = 2;
-const UNKNOWN = "not known yet";
 
 /** The whole in five seconds: how they feel, whether that changes, how many they are, whether something broke. */
 export function Headline() {
+  const fresh = useFreshness();
+  const stale = fresh.state === "stale";
   return (
-    <section className="panel headline" aria-label="Now">
+    <section
+      className={`panel headline ${stale ? "dated" : ""}`}
+      aria-label="Now"
+      data-testid="headline"
+      data-stale={stale}
+    >
       <PointsNow />
       <RateNow />
       <Shares />
       <OpenAlerts />
+      {stale && (
+        <p className="asof" data-testid="headline-asof">
+          {fresh.since === null ? "No data yet" : `Data as of ${timeOf(fresh.since)}`}: {fresh.cause}.
+        </p>
+      )}
     </section>
   );
 }
 
+/** The second that "now" means: while nothing new comes, the last one that is known. */
+function useLast(): number {
+  const { now } = useWindow();
+  const fresh = useFreshness();
+  return fresh.state === "stale" && fresh.since !== null ? Math.floor(fresh.since) : now;
+}
+
 function PointsNow() {
-  const { live, source, now, isKnown } = useWindow();
-  const recent = tally(live.cells, source, now - AVERAGE_S + 1, now + 1);
-  const before = tally(live.cells, source, now - AVERAGE_S - LIVE_S + 1, now - AVERAGE_S);
+  const { live, source, isKnown } = useWindow();
+  const last = useLast();
+  const recent = tally(live.cells, source, last - AVERAGE_S + 1, last + 1);
+  const before = tally(live.cells, source, last - AVERAGE_S - LIVE_S + 1, last - AVERAGE_S);
   const points = recent.messages ? pointsOf(recent.score / recent.messages) : null;
   const change =
     points === null || !before.messages ? null : points - pointsOf(before.score / before.messages);
+  const absent = useAbsent();
+  const normal = normalRange(live.cells, live.normal, source, last - AVERAGE_S + 1, last + 1);
   return (
-    <div className="figure">
-      <h2>Sentiment now</h2>
+    <div className="figure points">
+      <h2>Sentiment now, mean of {AVERAGE_S} s</h2>
       <p className="big">
-        <span data-testid="points-now">{fixed(points, 1)}</span> <span className="unit">of 100</span>
+        <span data-testid="points-now">{fixed(points, 1)}</span> <span className="unit">of 100</span>{" "}
+        <span className={`mood ${points === null ? "quiet" : toneOf(points)}`}>
+          {points === null ? (isKnown ? "no messages" : absent) : moodOf(points)}
+        </span>
       </p>
-      <p className={points === null ? "quiet" : `mood ${toneOf(points)}`}>
-        {points === null ? (isKnown ? "nothing in the last 30 seconds" : UNKNOWN) : moodOf(points)}
-      </p>
+      <Gauge points={points} normal={normal} />
       <p className="quiet">
         {change === null
-          ? "no 10 minutes before to compare"
-          : `${arrowOf(change)} ${signed(change, 1)} against the 10 min before`}
+          ? "Not enough history to compare"
+          : `${changeWords(change)} compared with the 10 minutes before`}
       </p>
     </div>
   );
@@ -58,9 +84,9 @@ function toneOf(points: number): string {
   return points <= 55 ? "neutral" : "positive";
 }
 
-function arrowOf(change: number): string {
-  if (Math.abs(change) < 0.05) return "=";
-  return change < 0 ? "▼" : "▲";
+function changeWords(change: number): string {
+  if (Math.abs(change) < 0.05) return "no change";
+  return `${change < 0 ? "▼" : "▲"} ${signed(change, 1)}`;
 }
 
 /** The newest seconds are not all in the warehouse yet, and would make the rate look low. */
@@ -69,27 +95,27 @@ function RateNow() {
   const { messages } = tally(live.cells, source, now - NOT_YET_S - RATE_S + 1, now - NOT_YET_S);
   return (
     <div className="figure">
-      <h2>Messages a second</h2>
+      <h2>Messages per second</h2>
       <p className="big">
         <span data-testid="rate-now">{fixed(isKnown ? messages / RATE_S : null, 1)}</span>
       </p>
-      <p className="quiet">mean of {RATE_S} seconds</p>
+      <p className="quiet">mean of {RATE_S} s</p>
     </div>
   );
 }
 
 function Shares() {
-  const { live, source, span, seconds, now, first, isLive, isKnown } = useWindow();
-  const asked = usePanel("distribution", { source }, { seconds, every: 5000, enabled: !isLive });
-  const held = isKnown ? tally(live.cells, source, first, now + 1) : undefined;
+  const { live, source, period, words, first, last, isLive, isKnown } = useWindow();
+  const asked = usePanel("distribution", { source }, { period, every: 5000, enabled: !isLive });
+  const held = isKnown ? tally(live.cells, source, first, last + 1) : undefined;
   const counts = isLive ? held : asked.data?.rows[0];
   return (
     <div className="figure shares">
       <h2>
-        Messages of the {SPAN_WORDS[span]}
+        Messages, {words}
         {counts && (
           <>
-            : <span data-testid="messages-total">{count(counts.messages)}</span>
+            : <strong data-testid="messages-total">{count(counts.messages)}</strong>
           </>
         )}
       </h2>
@@ -130,8 +156,32 @@ function OpenAlerts() {
           <strong>{newest.source}</strong> {shiftOf(newest)}, since {when(epoch(newest.started_at), now)}
         </p>
       ) : (
-        <p className="quiet">{isKnown ? "no source is far from its normal" : UNKNOWN}</p>
+        <p className="quiet" data-testid="alerts-words">
+          <Calm />
+        </p>
       )}
     </div>
+  );
+}
+
+/** What may be said while no alert is open: nothing about normal without fresh data, alerts that run, and a history. */
+function Calm() {
+  const { live, source, now } = useWindow();
+  const fresh = useFreshness();
+  const absent = useAbsent();
+  const alerts = useStream().data?.others.find(({ name }) => name === "alerts");
+  if (fresh.state === "stale" && fresh.since !== null) return <>Unknown since the data stopped</>;
+  if (fresh.state === "empty") return <>No messages in the last 10 minutes</>;
+  if (fresh.state !== "live") return <>{absent}</>;
+  if (alerts && alerts.state !== "up") return <>Not watched: the alert process is {alerts.state}</>;
+  const cells = source ? new Map([[source, live.cells.get(source) ?? new Map()]]) : live.cells;
+  const { watched, active } = watchedSources(cells, live.normal, now - LIVE_S, now);
+  if (!watched) return <>Not enough history</>;
+  if (source) return <>{source} is normal</>;
+  if (watched === active) return <>All sources normal</>;
+  return (
+    <>
+      {plural(watched, "source")} of {active} normal; the others have too little history
+    </>
   );
 }

@@ -2,41 +2,57 @@
 
 import type { Schemas } from "@/api/client";
 import { usePanel } from "@/api/panels";
-import { useFilters } from "@/lib/filters";
-import { count, fixed } from "@/lib/formats";
-import { SPAN_S, SPAN_WORDS } from "@/lib/spans";
+import { catchingUp, useStream } from "@/api/stream";
+import { count, duration } from "@/lib/formats";
+import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
 
-const COLUMNS: readonly Column<Schemas["LatencyRow"]>[] = [
-  { head: "topic", value: (row) => row.topic, show: (row) => <code>{row.topic}</code> },
-  { head: "messages", value: (row) => row.messages, show: (row) => count(row.messages), number: true },
-  { head: "p50 s", value: (row) => row.p50_s, show: (row) => fixed(row.p50_s, 3), number: true },
-  { head: "p95 s", value: (row) => row.p95_s, show: (row) => fixed(row.p95_s, 3), number: true },
-  { head: "p99 s", value: (row) => row.p99_s, show: (row) => fixed(row.p99_s, 3), number: true },
+type Row = Schemas["LatencyRow"];
+
+function time(head: string, of: (row: Row) => number): Column<Row> {
+  return { head, unit: "s", value: of, show: (row) => duration(of(row)), number: true };
+}
+
+const COLUMNS: readonly Column<Row>[] = [
   {
-    head: "newest, s ago",
+    head: "topic",
+    value: (row) => row.topic,
+    show: (row) => (
+      <code>
+        <Name of={row.topic} />
+      </code>
+    ),
+  },
+  { head: "messages", value: (row) => row.messages, show: (row) => count(row.messages), number: true },
+  time("p50", (row) => row.p50_s),
+  time("p95", (row) => row.p95_s),
+  time("p99", (row) => row.p99_s),
+  {
+    head: "newest",
+    unit: "s ago",
     value: (row) => row.newest_s,
-    show: (row) => fixed(row.newest_s, 1),
+    show: (row) => `${duration(row.newest_s)} ago`,
     number: true,
   },
 ];
 
-/** How long a message takes until it can be asked for. */
+/** How long a message takes until it can be asked for. Of the last minute whatever time is chosen: an old backlog says nothing of now. */
 export function Latency() {
-  const [{ span }] = useFilters();
-  const query = usePanel("latency", {}, { seconds: SPAN_S[span], every: 5000 });
+  const query = usePanel("latency", {}, { period: { span: "1m" }, every: 5000 });
+  const stream = useStream().data;
+  const late = stream && catchingUp(stream) ? " Catching up: these include the time in the queue." : "";
   return (
     <QueryTable
       name="latency"
-      title="Latency"
-      note={`From the broker to the warehouse, of what arrived in the ${SPAN_WORDS[span]}.`}
-      file={`latency-${span}`}
+      title="Latency, last 60 s"
+      note={`From the broker's timestamp to written in the message database.${late}`}
+      file="latency-1m"
       query={query}
       rowsOf={({ rows }) => rows}
       columns={COLUMNS}
       keyOf={({ topic }) => topic}
-      empty="Nothing arrived in this time."
+      empty="No message arrived in the last 60 s."
     />
   );
 }

@@ -2,7 +2,7 @@
 
 import type { UseQueryResult } from "@tanstack/react-query";
 import type { Schemas } from "@/api/client";
-import { fixed, rounded } from "@/lib/formats";
+import { fixed, microseconds, milliseconds } from "@/lib/formats";
 import { Meter } from "@/ui/Meter";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
@@ -32,18 +32,6 @@ const columnsOf = (scale: { from: number; to: number }): readonly Column<Candida
   },
   measured("macro-recall", "macro_recall"),
   {
-    head: "from",
-    value: (row) => row.macro_recall.low,
-    show: (row) => fixed(row.macro_recall.low, 3),
-    number: true,
-  },
-  {
-    head: "to",
-    value: (row) => row.macro_recall.high,
-    show: (row) => fixed(row.macro_recall.high, 3),
-    number: true,
-  },
-  {
     head: "95 % interval",
     value: (row) => `${fixed(row.macro_recall.low, 3)} to ${fixed(row.macro_recall.high, 3)}`,
     show: (row) => <Meter interval={row.macro_recall} {...scale} />,
@@ -52,14 +40,21 @@ const columnsOf = (scale: { from: number; to: number }): readonly Column<Candida
   measured("accuracy", "accuracy"),
   measured("ECE", "ece"),
   {
-    head: "CPU µs a text",
+    head: "CPU per text",
+    unit: "µs",
     value: (row) => row.cpu_us_per_text,
-    show: (row) => rounded(row.cpu_us_per_text),
+    show: (row) => microseconds(row.cpu_us_per_text),
     number: true,
   },
-  { head: "p99 ms", value: (row) => row.p99_ms, show: (row) => rounded(row.p99_ms), number: true },
   {
-    head: "on the front",
+    head: "p99, one text",
+    unit: "ms",
+    value: (row) => row.p99_ms,
+    show: (row) => milliseconds(row.p99_ms),
+    number: true,
+  },
+  {
+    head: "Pareto-optimal",
     value: (row) => (row.on_front ? "yes" : "no"),
     show: (row) => (row.on_front ? "◆ yes" : "no"),
   },
@@ -71,7 +66,7 @@ export function Leaderboard({ query }: { query: UseQueryResult<Schemas["Leaderbo
     <QueryTable
       name="leaderboard"
       title="Leaderboard"
-      note="The best first. Intervals are 95 % bootstrap; on the front: no other is both more accurate and cheaper."
+      note="The best first. Pareto-optimal ◆: no other model is both more accurate and cheaper."
       file="leaderboard"
       query={query}
       rowsOf={({ rows }) =>
@@ -80,7 +75,7 @@ export function Leaderboard({ query }: { query: UseQueryResult<Schemas["Leaderbo
       columns={columnsOf(scaleOf(query.data?.rows ?? []))}
       keyOf={(row) => row.name}
       marked={(row) => row.in_production}
-      empty="No candidate was compared on this machine yet."
+      empty="No candidate was evaluated here yet."
     />
   );
 }

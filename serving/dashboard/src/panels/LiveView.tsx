@@ -1,31 +1,52 @@
 "use client";
 
+import { liveStore } from "@/api/live";
+import { useNow } from "@/lib/clock";
+import { useStore } from "@/lib/store";
 import { Alerts } from "./Alerts";
 import { FilterBar } from "./FilterBar";
 import { Headline } from "./Headline";
 import { Messages } from "./Messages";
+import { ServedModel } from "./ServedModel";
 import { Sources } from "./Sources";
 import { TopNegative } from "./TopNegative";
 import { Trend } from "./Trend";
 import { Volume } from "./Volume";
 
-/** What is being said now, how it changes, and whether something just broke. */
+const GATHERING_S = 1;
+
+/** How people feel now, how that changes, and whether something just broke. */
 export function LiveView() {
+  const { begunAt, messages } = useStore(liveStore);
+  const now = useNow();
+  // The parts of a snapshot come one after the other; drawn one by one they would push each other down.
+  const isReady = begunAt !== null && (messages.length > 0 || now - begunAt >= GATHERING_S);
   return (
     <>
-      <div className="viewhead">
-        <h1>Live</h1>
-        <FilterBar shown={["source", "span", "by", "label"]} />
+      <div className="viewhead stacked">
+        <div>
+          <h1>Customer sentiment, live</h1>
+          <ServedModel />
+        </div>
+        <FilterBar shown={["source", "time", "by", "label", "profanity"]} />
       </div>
-      <div className="grid live">
-        <Headline />
-        <Trend />
-        <Volume />
-        <Alerts />
-        <Messages />
-        <Sources />
-        <TopNegative />
-      </div>
+      {isReady ? (
+        <div className="grid live">
+          <Headline />
+          <div className="column">
+            <Trend />
+            <Volume />
+            <Messages />
+          </div>
+          <div className="column">
+            <Alerts />
+            <Sources />
+            <TopNegative />
+          </div>
+        </div>
+      ) : (
+        <p className="plain opening">Connecting to the live data…</p>
+      )}
     </>
   );
 }

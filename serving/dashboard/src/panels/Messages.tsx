@@ -2,12 +2,14 @@
 
 import { useRef, useState } from "react";
 import { wordsOf } from "@/api/client";
+import { useAbsent } from "@/api/freshness";
 import type { Message } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
 import { epoch, percent, timeOf } from "@/lib/formats";
-import { SPAN_WORDS } from "@/lib/spans";
 import { LabelMark } from "@/ui/LabelMark";
+import { MessageText } from "@/ui/MessageText";
+import { Name } from "@/ui/Name";
 import { Panel } from "@/ui/Panel";
 import { type Column, rowsOfTable, Table } from "@/ui/Table";
 import { useWindow } from "./useWindow";
@@ -20,11 +22,7 @@ const COLUMNS: readonly Column<Message>[] = [
     value: ({ event_at }) => event_at,
     show: ({ event_at }) => <time>{timeOf(epoch(event_at))}</time>,
   },
-  {
-    head: "source",
-    value: ({ source }) => source,
-    show: ({ source }) => <span className="source">{source}</span>,
-  },
+  { head: "source", value: ({ source }) => source, show: ({ source }) => <Name of={source} /> },
   { head: "label", value: ({ label }) => label, show: ({ label }) => <LabelMark label={label} /> },
   {
     head: "confidence",
@@ -32,19 +30,21 @@ const COLUMNS: readonly Column<Message>[] = [
     show: ({ confidence }) => percent(confidence),
     number: true,
   },
-  { head: "sarcasm", value: ({ sarcasm }) => sarcasm, show: ({ sarcasm }) => percent(sarcasm), number: true },
-  { head: "tier", value: ({ tier }) => tier },
   {
-    head: "text",
-    value: ({ text }) => text,
-    show: ({ text }) => <span className="text">{text}</span>,
-    wide: true,
+    head: "sarcasm",
+    value: ({ sarcasm }) => sarcasm,
+    show: ({ sarcasm }) => percent(sarcasm),
+    number: true,
+    hidden: "empty",
   },
+  { head: "tier", value: ({ tier }) => tier, hidden: "same" },
+  { head: "text", value: ({ text }) => text, show: ({ text }) => <MessageText text={text} />, wide: true },
 ];
 
-/** Examples as they come. They stand still while someone reads them. */
+/** The newest messages. They stand still while a person reads them. */
 export function Messages() {
   const { messages, query, words, isKnown } = useNewest();
+  const absent = useAbsent();
   const [paused, setPaused] = useState(false);
   const [reading, setReading] = useState(false);
   const shown = useRef<readonly Message[]>(messages);
@@ -55,16 +55,16 @@ export function Messages() {
   const waiting = newer < 0 ? `${MOST} or more` : newer;
   const pause = (
     <button type="button" className="small" aria-pressed={paused} onClick={() => setPaused(!paused)}>
-      {paused ? "Go on" : "Pause"}
+      {paused ? "Resume" : "Pause"}
     </button>
   );
   return (
     <Panel
       name="messages"
-      title="Messages as they come"
-      note={held ? `Held still; newer ones waiting: ${waiting}.` : words}
+      title="Latest messages"
+      note={held ? `Paused${paused ? "" : " while you read"}; ${waiting} newer.` : words}
       actions={pause}
-      csv={{ file: "messages", rows: () => rowsOfTable(COLUMNS, rows) }}
+      csv={{ file: "messages", raw: true, rows: () => rowsOfTable(COLUMNS, rows) }}
     >
       {query.error && !rows.length ? <p className="plain">Nothing to show: {wordsOf(query.error)}</p> : null}
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms */}
@@ -84,7 +84,7 @@ export function Messages() {
           rowName="message-row"
           tall
           flows
-          empty={query.error ? "" : isKnown ? "No such message in this time." : "Not known yet."}
+          empty={query.error ? "" : isKnown ? "No such message in this time." : absent}
         />
       </div>
     </Panel>
@@ -93,26 +93,27 @@ export function Messages() {
 
 /** The newest of the live socket; with filters also those of the warehouse, since few of the newest may be such. */
 function useNewest() {
-  const { live, source, span, seconds, isKnown } = useWindow();
+  const { live, source, period, words, isKnown } = useWindow();
   const [{ label }] = useFilters();
-  const filtered = Boolean(source || label);
+  const isCustom = !("span" in period);
+  const filtered = Boolean(source || label || isCustom);
   const query = usePanel(
     "messages",
     { source, label, limit: MOST },
-    { seconds, every: 2000, enabled: filtered },
+    { period, every: 2000, enabled: filtered },
   );
   const found = new Map<string, Message>();
-  for (const message of [...live.messages, ...(filtered ? (query.data?.rows ?? []) : [])]) {
+  for (const message of [...(isCustom ? [] : live.messages), ...(filtered ? (query.data?.rows ?? []) : [])]) {
     if ((!source || message.source === source) && (!label || message.label === label))
       found.set(keyOf(message), message);
   }
   const messages = [...found.values()]
     .sort((a, b) => Date.parse(b.event_at) - Date.parse(a.event_at))
     .slice(0, MOST);
-  const words = filtered
-    ? `The newest ${MOST} ${label} messages${source && ` of ${source}`}, ${SPAN_WORDS[span]}.`
-    : `The newest ${MOST} of all.`;
-  return { messages, query, words, isKnown };
+  const note = filtered
+    ? `The newest ${MOST}${label && ` ${label}`} messages${source && ` of ${source}`}, ${words}.`
+    : `The newest ${MOST} messages. Confidence: calibrated probability of the label.`;
+  return { messages, query, words: note, isKnown };
 }
 
 function keyOf({ topic, partition, offset }: Message): string {

@@ -1,11 +1,15 @@
 "use client";
 
 import { useState } from "react";
+import { useModel } from "@/api/model";
 import { usePanel } from "@/api/panels";
 import { Plain } from "@/ui/Plain";
 import { Select } from "@/ui/Select";
+import { AliasHistory } from "./AliasHistory";
+import { Comparison } from "./Comparison";
 import { Confusion } from "./Confusion";
-import { FilterBar } from "./FilterBar";
+import { MaskSwitch } from "./FilterBar";
+import { GateRules } from "./GateRules";
 import { Leaderboard } from "./Leaderboard";
 import { Pareto } from "./Pareto";
 import { Production } from "./Production";
@@ -15,50 +19,65 @@ import { Versions } from "./Versions";
 
 const SELDOM_MS = 30_000;
 
-/** Which model answers, how good and how fast it is beside the others, and how it got there. */
+/** Which model is in production, how good and how fast it is compared with the others, and how it got there. */
 export function ModelsView() {
   const leaderboard = usePanel("leaderboard", {}, { every: SELDOM_MS });
   const production = usePanel("production", {}, { every: SELDOM_MS });
+  const gate = usePanel("gate", {}, { every: SELDOM_MS });
+  const model = useModel();
   const [chosen, choose] = useState("");
   const rows = leaderboard.data?.rows ?? [];
   const candidate =
     rows.find(({ name }) => name === chosen) ?? rows.find((row) => row.in_production) ?? rows[0];
   const missing = leaderboard.data?.missing;
+  const isOpening = [leaderboard, production, gate, model].some(({ isPending }) => isPending);
   return (
     <>
       <div className="viewhead">
-        <h1>Models</h1>
-        <FilterBar shown={["source", "span"]} />
+        <div>
+          <h1>Models</h1>
+          <p className="lead">All measured on the same frozen test texts</p>
+        </div>
+        <div className="filters">
+          <MaskSwitch />
+        </div>
       </div>
-      {missing && (
-        <Plain state="model-unknown" title="No leaderboard here.">
-          {missing}
-        </Plain>
+      {isOpening ? (
+        <p className="plain opening">Loading…</p>
+      ) : (
+        <div className="grid models">
+          {missing && (
+            <Plain state="model-unknown" title="No leaderboard here.">
+              {missing}
+            </Plain>
+          )}
+          <Production query={production} model={model} />
+          <GateRules query={gate} />
+          <Leaderboard query={leaderboard} />
+          <Pareto rows={rows} />
+          <AliasHistory query={production} />
+          {candidate && (
+            <section className="detail" aria-label={`${candidate.name} in detail`}>
+              <div className="choose">
+                <Select
+                  name="In detail"
+                  value={candidate.name}
+                  options={rows.map(({ name, in_production }) => ({
+                    value: name,
+                    words: in_production ? `${name} (production)` : name,
+                  }))}
+                  onChange={choose}
+                />
+              </div>
+              <Slices candidate={candidate} />
+              <Confusion candidate={candidate} />
+              <Reliability candidate={candidate} />
+            </section>
+          )}
+          <Comparison />
+          <Versions />
+        </div>
       )}
-      <div className="grid models">
-        <Production query={production} />
-        <Leaderboard query={leaderboard} />
-        <Pareto rows={rows} />
-        {candidate && (
-          <section className="detail" aria-label={`${candidate.name} in detail`}>
-            <div className="choose">
-              <Select
-                name="In detail"
-                value={candidate.name}
-                options={rows.map(({ name, in_production }) => ({
-                  value: name,
-                  words: in_production ? `${name} (production)` : name,
-                }))}
-                onChange={choose}
-              />
-            </div>
-            <Slices candidate={candidate} />
-            <Confusion candidate={candidate} />
-            <Reliability candidate={candidate} />
-          </section>
-        )}
-        <Versions />
-      </div>
     </>
   );
 }

@@ -3,6 +3,7 @@
 import { useCallback, useMemo } from "react";
 import type uPlot from "uplot";
 import type { Schemas } from "@/api/client";
+import { decadeRange, isDecade } from "@/lib/axes";
 import { fixed, lean, rounded } from "@/lib/formats";
 import { numberAxis, valueAxis } from "@/ui/axes";
 import { Chart } from "@/ui/Chart";
@@ -21,7 +22,7 @@ interface Point {
   production: boolean;
 }
 
-/** What accuracy costs: each candidate by its CPU time and its macro-recall. */
+/** What quality costs: each candidate by its CPU time and its macro-recall. */
 export function Pareto({ rows }: { rows: readonly Schemas["Candidate"][] }) {
   const points = useMemo(() => rows.flatMap(pointOf).sort((a, b) => a.cost - b.cost), [rows]);
   const data = useMemo((): uPlot.AlignedData => {
@@ -38,8 +39,8 @@ export function Pareto({ rows }: { rows: readonly Schemas["Candidate"][] }) {
   return (
     <Panel
       name="pareto"
-      title="Accuracy against cost"
-      note="Macro-recall by CPU time a text. The line joins those that no other beats in both; the ring is production."
+      title="Quality and cost"
+      note="Macro-recall by CPU time per text. The line joins the Pareto-optimal models: no other is both more accurate and cheaper. The ring is production."
       csv={{
         file: "pareto",
         rows: () =>
@@ -56,7 +57,7 @@ export function Pareto({ rows }: { rows: readonly Schemas["Candidate"][] }) {
           under={over}
         />
       ) : (
-        <p className="plain">No candidate has both an accuracy and a measured cost here.</p>
+        <p className="plain">No candidate has both a macro-recall and a measured cost here.</p>
       )}
     </Panel>
   );
@@ -81,9 +82,9 @@ function pointOf(row: Schemas["Candidate"]): Point[] {
 function wordsOf(points: readonly Point[]): string {
   const each = points.map(
     ({ name, cost, value, front, production }) =>
-      `${name}${production ? ", in production" : ""}${front ? ", on the front" : ""}: ${fixed(value, 3)} at ${rounded(cost)} µs`,
+      `${name}${production ? ", in production" : ""}${front ? ", Pareto-optimal" : ""}: ${fixed(value, 3)} at ${rounded(cost)} µs`,
   );
-  return `Macro-recall by CPU time a text. ${each.join("; ")}.`;
+  return `Macro-recall by CPU time per text. ${each.join("; ")}.`;
 }
 
 function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
@@ -96,7 +97,6 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
     fill,
   });
   return {
-    legend: { show: false },
     series: [
       {},
       {
@@ -123,9 +123,12 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
         value,
       },
     ],
-    axes: [valueAxis(theme, lean, "CPU µs a text (logarithmic)"), numberAxis(theme, (at) => fixed(at, 2))],
+    axes: [
+      { ...valueAxis(theme, decade, "CPU µs per text (logarithmic)"), filter: undefined },
+      numberAxis(theme, (at) => fixed(at, 2)),
+    ],
     scales: {
-      x: { time: false, distr: 3, range: (_, low, high) => [low / 2.5, high * 2.5] },
+      x: { time: false, distr: 3, range: (_, low, high) => decadeRange(low, high) },
       y: {
         range: (_, low, high) => [Math.floor((low - 0.03) * 20) / 20, Math.ceil((high + 0.03) * 20) / 20],
       },
@@ -134,20 +137,25 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
   };
 }
 
+/** Only whole decades are named. */
+function decade(value: number): string {
+  return isDecade(value) ? lean(value) : "";
+}
+
 /** The interval and the name of each. */
 function annotate(chart: uPlot, theme: Theme, points: readonly Point[]): void {
   const { ctx, bbox } = chart;
   const ratio = devicePixelRatio;
   ctx.save();
-  ctx.strokeStyle = theme.quiet;
   ctx.fillStyle = theme.ink;
-  ctx.lineWidth = ratio;
   ctx.font = `${12 * ratio}px system-ui, sans-serif`;
   ctx.textBaseline = "bottom";
   for (const { name, cost, value, low, high, production } of points) {
     const x = chart.valToPos(cost, "x", true);
     const y = chart.valToPos(value, "y", true);
     if (low !== null && high !== null) {
+      ctx.strokeStyle = theme.quiet;
+      ctx.lineWidth = ratio;
       ctx.beginPath();
       ctx.moveTo(x, chart.valToPos(low, "y", true));
       ctx.lineTo(x, chart.valToPos(high, "y", true));
@@ -155,6 +163,9 @@ function annotate(chart: uPlot, theme: Theme, points: readonly Point[]): void {
     }
     const right = x + 14 * ratio + ctx.measureText(name).width < bbox.left + bbox.width;
     ctx.textAlign = right ? "left" : "right";
+    ctx.strokeStyle = theme.card;
+    ctx.lineWidth = 4 * ratio;
+    ctx.strokeText(name, x + (right ? 1 : -1) * (production ? 10 : 6) * ratio, y - 5 * ratio);
     ctx.fillText(name, x + (right ? 1 : -1) * (production ? 10 : 6) * ratio, y - 5 * ratio);
   }
   ctx.restore();

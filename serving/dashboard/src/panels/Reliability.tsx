@@ -32,8 +32,8 @@ export function Reliability({ candidate: { name, reliability, ece } }: { candida
   return (
     <Panel
       name="reliability"
-      title="Reliability"
-      note={`How often ${name} is right, by how sure it is. On the dashed line it would be exactly as sure as right; ECE ${fixed(ece.value, 3)}.`}
+      title="Calibration"
+      note={`${name}: accuracy by predicted confidence; the diagonal is perfect calibration. ECE ${fixed(ece.value, 3)}.`}
       csv={{ file: `reliability-${name}`, rows: () => rowsOfTable(COLUMNS, bins) }}
     >
       {bins.length ? (
@@ -46,7 +46,7 @@ export function Reliability({ candidate: { name, reliability, ece } }: { candida
           range={WHOLE}
         />
       ) : (
-        <p className="plain">It was not measured for this candidate.</p>
+        <p className="plain">Not measured for this candidate.</p>
       )}
     </Panel>
   );
@@ -56,16 +56,15 @@ const WHOLE: [number, number] = [0, 1];
 
 function wordsOf(bins: readonly Bin[]): string {
   return bins
-    .map(({ confidence, accuracy }) => `${percent(confidence)} sure, ${percent(accuracy)} right`)
+    .map(({ confidence, accuracy }) => `confidence ${percent(confidence)}, accuracy ${percent(accuracy)}`)
     .join("; ");
 }
 
 function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
   return {
-    legend: { show: false },
     series: [
       {},
-      { label: "as sure as right", stroke: theme.quiet, width: 1, dash: [5, 5], points: { show: false } },
+      { label: "perfect calibration", stroke: theme.quiet, width: 1, dash: [5, 5], points: { show: false } },
       {
         label: "accuracy",
         stroke: theme.accent,

@@ -9,8 +9,8 @@ import { useFilters, withFilters } from "@/lib/filters";
 import { useStore } from "@/lib/store";
 import { KeyForm } from "@/ui/KeyForm";
 import { AlertAnnouncer } from "./AlertAnnouncer";
-import { Banners } from "./Banners";
 import { Connection } from "./Connection";
+import { Notices } from "./Notices";
 
 const VIEWS = [
   { path: "/", words: "Live" },
@@ -19,7 +19,7 @@ const VIEWS = [
   { path: "/try/", words: "Try it" },
 ];
 
-/** What is around every view: the ways to the others, how the connection stands, what keeps numbers from us. */
+/** What is around every view: links to the others, whether numbers are of now, and what keeps them from us. */
 export function Shell({ children }: { children: ReactNode }) {
   const path = usePathname();
   const [filters] = useFilters();
@@ -50,9 +50,9 @@ export function Shell({ children }: { children: ReactNode }) {
         </div>
       </header>
       <main id="main" tabIndex={-1}>
-        <Banners />
         {keyWanted === null ? children : <KeyForm />}
       </main>
+      <Notices />
       <AlertAnnouncer />
     </>
   );

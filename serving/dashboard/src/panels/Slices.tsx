@@ -2,14 +2,24 @@
 
 import type { Schemas } from "@/api/client";
 import { count, fixed } from "@/lib/formats";
+import { sliceWords } from "@/lib/slices";
 import { Meter } from "@/ui/Meter";
+import { Name } from "@/ui/Name";
 import { Panel } from "@/ui/Panel";
 import { type Column, rowsOfTable, Table } from "@/ui/Table";
 
 type Slice = Schemas["Slice"];
 
 const COLUMNS: readonly Column<Slice>[] = [
-  { head: "slice", value: ({ name }) => name },
+  {
+    head: "slice",
+    value: ({ names }) => sliceWords(names),
+    show: ({ names, weak }) => (
+      <>
+        <Name of={sliceWords(names)} /> {weak && <span className="tag open">▼ weak</span>}
+      </>
+    ),
+  },
   { head: "texts", value: ({ rows }) => rows, show: ({ rows }) => count(rows), number: true },
   {
     head: "macro-recall",
@@ -30,7 +40,7 @@ export function Slices({ candidate: { name, slices } }: { candidate: Schemas["Ca
     <Panel
       name="slices"
       title="Slices"
-      note={`${name} on kinds of texts, from 0 to 1; the line is the interval.`}
+      note={`${name} by kind of text, the weakest first. Weak: the whole interval is below that of all texts.`}
       csv={{ file: `slices-${name}`, rows: () => rowsOfTable(COLUMNS, slices) }}
     >
       <Table
@@ -38,7 +48,7 @@ export function Slices({ candidate: { name, slices } }: { candidate: Schemas["Ca
         caption={`Slices of ${name}`}
         columns={COLUMNS}
         rows={slices}
-        keyOf={(slice) => slice.name}
+        keyOf={(slice) => slice.names.join()}
         empty="No slices were measured."
       />
     </Panel>

@@ -1,20 +1,27 @@
 "use client";
 
 import type { Schemas } from "@/api/client";
+import { liveStore } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
-import { count, fixed, percent } from "@/lib/formats";
+import { count, fixed } from "@/lib/formats";
 import { LABELS } from "@/lib/labels";
-import { SPAN_S, SPAN_WORDS } from "@/lib/spans";
+import { sparkOf } from "@/lib/lines";
+import { LIVE_S, periodName } from "@/lib/spans";
+import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
+import { ShareBar } from "@/ui/ShareBar";
+import { Sparkline } from "@/ui/Sparkline";
 import type { Column } from "@/ui/Table";
+import { useTimes } from "./useWindow";
 
 type Row = Schemas["SourceRow"];
 
 /** Who says most, and what they feel. */
 export function Sources() {
-  const [{ source, span }, setFilters] = useFilters();
-  const query = usePanel("sources", { limit: 100 }, { seconds: SPAN_S[span], every: 5000 });
+  const [{ source }, setFilters] = useFilters();
+  const { period, words } = useTimes();
+  const query = usePanel("sources", { limit: 100 }, { period, every: 5000 });
   const columns: readonly Column<Row>[] = [
     {
       head: "source",
@@ -22,36 +29,50 @@ export function Sources() {
       show: (row) => (
         <button
           type="button"
-          className="link source"
+          className="link"
           aria-pressed={row.source === source}
           onClick={() => setFilters({ source: row.source === source ? "" : row.source })}
         >
-          {row.source}
+          <Name of={row.source} />
         </button>
       ),
     },
     { head: "messages", value: (row) => row.messages, show: (row) => count(row.messages), number: true },
     { head: "points", value: (row) => row.points, show: (row) => fixed(row.points, 1), number: true },
-    ...LABELS.map((label) => ({
-      head: label,
-      value: (row: Row) => row[label],
-      show: (row: Row) => percent(row.messages ? row[label] / row.messages : null),
-      number: true,
-    })),
+    { head: "last 10 min", value: () => null, show: (row) => <Recent source={row.source} /> },
+    {
+      head: "labels",
+      value: (row) => LABELS.map((label) => `${row[label]} ${label}`).join(", "),
+      show: (row) => <ShareBar counts={row} />,
+    },
   ];
   return (
     <QueryTable
       name="sources"
       title="Sources"
-      note={`The ${SPAN_WORDS[span]}, the busiest first. Choose one to see it alone.`}
-      file={`sources-${span}`}
+      note={`By messages, ${words}. Choose one to see it alone.`}
+      file={`sources-${periodName(period)}`}
       query={query}
       rowsOf={({ rows }) => rows}
       columns={columns}
+      csvRows={(rows) => rows.map((row) => ({ ...row }))}
       keyOf={(row) => row.source}
       marked={(row) => row.source === source}
       tall
       empty="No messages in this time."
+    />
+  );
+}
+
+/** Its points over the last ten minutes, drawn once a second. */
+function Recent({ source }: { source: string }) {
+  const { now } = useTimes();
+  const { cells } = liveStore.get();
+  if (!cells.has(source)) return <span className="quiet">none</span>;
+  return (
+    <Sparkline
+      values={sparkOf(cells, source, now - LIVE_S + 1, now)}
+      label={`Points of ${source} over the last 10 minutes, from 0 to 100`}
     />
   );
 }

@@ -1,50 +1,83 @@
 "use client";
 
-import { usePanel } from "@/api/panels";
-import { compact, count, duration, rounded } from "@/lib/formats";
+import type { UseQueryResult } from "@tanstack/react-query";
+import type { Schemas } from "@/api/client";
+import { catchingUp, stateWords, workersWords } from "@/api/stream";
+import { bytes, compact, count, duration, fixed, rounded } from "@/lib/formats";
+import {
+  cpuMeaning,
+  deadLetterMeaning,
+  drainMeaning,
+  lagMeaning,
+  memoryMeaning,
+  sumOf,
+} from "@/lib/thresholds";
 import { Answer } from "@/ui/Answer";
 import { Figures } from "@/ui/Figures";
 import { Panel } from "@/ui/Panel";
-import { StreamCharts } from "./StreamCharts";
-import { Partitions, Processes, Workers } from "./StreamTables";
 
 /** How the stream stands, looked at each second. */
-export function Stream() {
-  const query = usePanel("stream", {}, { every: 1000 });
+export function Stream({ query }: { query: UseQueryResult<Schemas["StreamStatus"]> }) {
   return (
-    <>
-      <Panel name="stream" title="Stream">
-        <Answer query={query}>
-          {(stream) => (
-            <>
-              <p className="sentence" data-testid="stream-state">
-                The stream is <strong>{stream.state}</strong>
-                {stream.detail && `: ${stream.detail}`}. Topic <code>{stream.topic}</code>, group{" "}
-                <code>{stream.group}</code>
-                {stream.target !== null &&
-                  `, ${stream.target} workers wanted${stream.reason && ` (${stream.reason})`}`}
-                .
-              </p>
-              {stream.broker && <p className="old">The broker does not answer: {stream.broker}</p>}
-              {stream.warehouse && <p className="old">The warehouse does not answer: {stream.warehouse}</p>}
-              <Figures
-                figures={[
-                  { name: "lag", value: count(stream.lag), unit: "messages behind" },
-                  { name: "rate", value: rounded(stream.rate), unit: "judged a second" },
-                  { name: "arriving", value: rounded(stream.arriving), unit: "a second" },
-                  { name: "drained in", value: duration(stream.drain_s), unit: "at this rate" },
-                  { name: "dead letters", value: compact(stream.dead_letters), unit: "kept aside" },
-                  { name: "open alerts", value: count(stream.open_alerts), unit: "" },
-                ]}
-              />
-            </>
-          )}
-        </Answer>
-      </Panel>
-      <StreamCharts stream={query.data} />
-      <Workers query={query} />
-      <Partitions query={query} />
-      <Processes query={query} />
-    </>
+    <Panel name="stream" title="Stream, now">
+      <Answer query={query}>
+        {(stream) => (
+          <>
+            <p className="sentence" data-testid="stream-state">
+              The stream is <strong>{stateWords(stream)}</strong>
+              {stream.target !== null && `, ${workersWords(stream)}`}. Topic <code>{stream.topic}</code>,
+              group <code>{stream.group}</code>.
+              {catchingUp(stream) && (
+                <>
+                  {" "}
+                  <strong>Catching up</strong>: latencies include the time in the queue.
+                </>
+              )}
+            </p>
+            {stream.broker && <p className="asof">The broker does not answer: {stream.broker}</p>}
+            {stream.warehouse && (
+              <p className="asof">The message database does not answer: {stream.warehouse}</p>
+            )}
+            <Figures
+              figures={[
+                {
+                  name: "Consumer lag",
+                  value: count(stream.lag),
+                  unit: "messages",
+                  meaning: lagMeaning(stream),
+                },
+                {
+                  name: "Time to catch up",
+                  value: duration(stream.drain_s),
+                  unit: "at this rate",
+                  meaning: drainMeaning(stream),
+                },
+                { name: "Classified", value: rounded(stream.rate), unit: "per second" },
+                { name: "Arriving", value: rounded(stream.arriving), unit: "per second" },
+                {
+                  name: "Dead letters",
+                  value: compact(stream.dead_letters),
+                  unit: "in the dead-letter queue",
+                  meaning: deadLetterMeaning(stream),
+                },
+                {
+                  name: "CPU",
+                  value: fixed(sumOf(stream, "cpu"), 2),
+                  unit: "cores, all processes",
+                  meaning: cpuMeaning(stream),
+                },
+                {
+                  name: "Memory",
+                  value: bytes(sumOf(stream, "rss_bytes")),
+                  unit: "all processes",
+                  meaning: memoryMeaning(stream),
+                },
+                { name: "Open alerts", value: count(stream.open_alerts), unit: "see Live" },
+              ]}
+            />
+          </>
+        )}
+      </Answer>
+    </Panel>
   );
 }

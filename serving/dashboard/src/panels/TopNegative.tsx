@@ -4,10 +4,16 @@ import type { Schemas } from "@/api/client";
 import { usePanel } from "@/api/panels";
 import { serverNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
-import { epoch, percent, when } from "@/lib/formats";
-import { SPAN_S, SPAN_WORDS } from "@/lib/spans";
+import { duration, epoch, percent, when } from "@/lib/formats";
+import { periodName, secondsOf } from "@/lib/spans";
+import { MessageText } from "@/ui/MessageText";
+import { Name } from "@/ui/Name";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
+import { useTimes } from "./useWindow";
+
+const SHOWN = 10;
+const LEAST_HALF_LIFE_S = 30;
 
 const COLUMNS: readonly Column<Schemas["NegativeRow"]>[] = [
   {
@@ -15,31 +21,29 @@ const COLUMNS: readonly Column<Schemas["NegativeRow"]>[] = [
     value: (row) => row.event_at,
     show: (row) => <time>{when(epoch(row.event_at), serverNow())}</time>,
   },
-  { head: "source", value: (row) => row.source, show: (row) => <span className="source">{row.source}</span> },
+  { head: "source", value: (row) => row.source, show: (row) => <Name of={row.source} /> },
   {
     head: "confidence",
     value: (row) => row.confidence,
-    show: (row) => percent(row.confidence, 1),
+    show: (row) => percent(row.confidence),
     number: true,
   },
-  {
-    head: "text",
-    value: (row) => row.text,
-    show: (row) => <span className="text">{row.text}</span>,
-    wide: true,
-  },
+  { head: "text", value: (row) => row.text, show: (row) => <MessageText text={row.text} />, wide: true },
 ];
 
-/** What is surest to be negative. */
+/** The most negative messages, newer ones first. */
 export function TopNegative() {
-  const [{ source, span }] = useFilters();
-  const query = usePanel("top_negative", { source, limit: 10 }, { seconds: SPAN_S[span], every: 5000 });
+  const [{ source }] = useFilters();
+  const { period, words } = useTimes();
+  const query = usePanel("top_negative", { source, limit: SHOWN }, { period, every: 5000 });
+  const half = Math.max(LEAST_HALF_LIFE_S, secondsOf(period) / 4);
   return (
     <QueryTable
       name="top_negative"
       title="Most negative messages"
-      note={`The ten of the ${SPAN_WORDS[span]} that the model is surest of.`}
-      file={`top_negative-${span}`}
+      note={`The surest ${SHOWN} of the ${words}, newer ones first: the confidence counts half after each ${duration(half)}; a repeated text is shown once.`}
+      file={`top_negative-${periodName(period)}`}
+      raw
       query={query}
       rowsOf={({ rows }) => rows}
       columns={COLUMNS}

@@ -1,17 +1,19 @@
 "use client";
 
 import { useMemo } from "react";
+import { useAbsent } from "@/api/freshness";
 import type { Live, Normal } from "@/api/live";
 import { usePanel } from "@/api/panels";
+import { useFilters } from "@/lib/filters";
 import { epoch, fixed, timeOf } from "@/lib/formats";
-import { type By, extent, type Lines, latest, liveLines, pastLines } from "@/lib/lines";
-import { bucketOf, SPAN_WORDS } from "@/lib/spans";
+import { AVERAGE_S, type By, cellsOf, extent, type Lines, latest, liveLines, pastLines } from "@/lib/lines";
+import { STEP_S, secondsOf } from "@/lib/spans";
 import { Answer } from "@/ui/Answer";
 import { rowsOfChart } from "@/ui/csv";
 import { Nothing } from "@/ui/Nothing";
 import { Panel } from "@/ui/Panel";
 import { newestAlerts } from "./alertWords";
-import { TrendChart } from "./TrendChart";
+import { HEIGHT, TrendChart } from "./TrendChart";
 import { useWindow } from "./useWindow";
 
 const TITLES: Record<By, string> = {
@@ -19,38 +21,69 @@ const TITLES: Record<By, string> = {
   label: "Share of each label over time",
   source: "Sentiment of the busiest sources",
 };
+const SECONDS_UP_TO_S = 600;
+/** Alerts of the last day come with the live data. */
+const LIVE_ALERTS_S = 86_400;
 
 /** How what is said changes. */
 export function Trend() {
-  const { live, source, span, by, seconds, now, first, isLive, isKnown } = useWindow();
-  const { every } = bucketOf(span);
-  const query = { source, every, ...(by === "source" && { by }) };
-  const asked = usePanel("trend", query, { seconds, every: 5000, enabled: !isLive });
+  const { live, source, by, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
+  const absent = useAbsent();
+  const [{ axis }, setFilters] = useFilters();
+  const query = { source, ...(by === "source" && { by }) };
+  // By the second a line is a moving average, so what comes before its first second is asked for too.
+  const before = secondsOf(period) <= SECONDS_UP_TO_S ? AVERAGE_S : 0;
+  const asked = usePanel("trend", query, { period, before, every: 5000, enabled: !isLive });
   const normal = by === "" && isLive ? normalOf(live, source) : undefined;
-  const lines = useMemo(
-    () => (isLive ? liveLines(live, by, source, first, now, normal) : pastLines(asked.data?.rows ?? [], by)),
-    [live, isLive, by, source, first, now, normal, asked.data],
+  const lines = useMemo(() => {
+    if (isLive) return liveLines(live, by, source, first, last, normal);
+    const { rows = [], every = "minute" } = asked.data ?? {};
+    if (every !== "second") return pastLines(rows, by, STEP_S[every]);
+    return liveLines({ cells: cellsOf(rows, source), since: first - AVERAGE_S }, by, "", first, last);
+  }, [live, isLive, by, source, first, last, normal, asked.data]);
+  const isOlder = first < now - LIVE_ALERTS_S;
+  const older = usePanel("alerts", { source, limit: 1000 }, { period, every: 30_000, enabled: isOlder });
+  const alerts = new Map(
+    [...(isOlder ? (older.data?.rows ?? []) : []), ...live.alerts.values()].map((alert) => [alert.id, alert]),
   );
-  const alerts = newestAlerts(live.alerts, source);
-  const inSight = alerts.filter(({ closed_at }) => !closed_at || epoch(closed_at) >= first);
+  const inSight = newestAlerts(alerts, source).filter(
+    ({ started_at, closed_at }) => epoch(started_at) <= last && (!closed_at || epoch(closed_at) >= first),
+  );
   const isEmpty = lines.lines.every(({ values }) => latest(values) === null);
+  const fits = axis === "fit" && by !== "label";
   const chart = isEmpty ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : "Not known yet."} />
+    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
   ) : (
     <TrendChart
       lines={lines}
       by={by}
-      range={[first, now]}
+      range={[first, last]}
+      now={now}
+      fits={fits}
       alerts={inSight}
       label={wordsOf(lines, by, inSight.length)}
+      onZoom={zoom}
     />
   );
+  const every = isLive ? "second" : (asked.data?.every ?? "minute");
   return (
     <Panel
       name="trend"
       title={TITLES[by]}
-      note={noteOf(by, isLive, every, Boolean(normal), source, SPAN_WORDS[span])}
-      csv={{ file: `trend-${span}`, rows: () => rowsOfChart(...table(lines)) }}
+      note={noteOf(by, every, Boolean(normal), source, words, fits)}
+      actions={
+        by !== "label" && (
+          <button
+            type="button"
+            className="small"
+            aria-pressed={fits}
+            onClick={() => setFilters({ axis: fits ? "" : "fit" })}
+          >
+            {fits ? "Show 0 to 100" : "Zoom the axis"}
+          </button>
+        )
+      }
+      csv={{ file: "trend", rows: () => rowsOfChart(...table(lines)) }}
     >
       {isLive ? chart : <Answer query={asked}>{() => chart}</Answer>}
     </Panel>
@@ -66,19 +99,26 @@ function normalOf({ normal, cells }: Live, source: string): Normal | undefined {
 
 function noteOf(
   by: By,
-  isLive: boolean,
   every: string,
   banded: boolean,
   source: string,
-  span: string,
+  words: string,
+  fits: boolean,
 ): string {
-  const what = by === "label" ? "Percent of the messages" : "0 is all negative, 100 all positive";
-  const grain = isLive ? "a moving average of 30 seconds" : `the average of each ${every}`;
-  const start = `The ${span}. ${what}; ${grain}. Alerts are shaded.`;
-  if (by || !isLive) return start;
-  if (banded)
-    return `${start} The band is what is normal for so many messages of ${source || "this source"}.`;
-  return `${start} ${source ? "No normal band is known for this source yet." : "Choose a source to see its normal band."}`;
+  const grain = every === "second" ? `mean of ${AVERAGE_S} s` : `mean of each ${every}`;
+  const what = by === "label" ? "percent of the messages" : "0 is all negative, 100 all positive";
+  const band = banded
+    ? ` The band is what is normal for ${source || "this source"}.`
+    : by || every !== "second"
+      ? ""
+      : source
+        ? " Not enough history for a normal band yet."
+        : " Choose a source to see its normal band.";
+  return `${capital(words)}, ${grain}; ${what}.${fits ? " The axis is zoomed." : ""} Alerts are shaded.${band}`;
+}
+
+function capital(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function wordsOf({ times, lines }: Lines, by: By, alerts: number): string {
@@ -87,7 +127,7 @@ function wordsOf({ times, lines }: Lines, by: By, alerts: number): string {
   const unit = by === "label" ? "percent" : "points";
   const each = lines.map(({ name, values }) => {
     const [low, high] = extent([values]) ?? [null, null];
-    return `${name} now ${fixed(latest(values), 1)} ${unit}, lowest ${fixed(low, 1)}, highest ${fixed(high, 1)}`;
+    return `${name} last ${fixed(latest(values), 1)} ${unit}, lowest ${fixed(low, 1)}, highest ${fixed(high, 1)}`;
   });
   const marked = alerts === 1 ? "1 alert" : `${alerts} alerts`;
   return `From ${timeOf(from)} to ${timeOf(to)}: ${each.join("; ") || "no messages"}. ${marked} marked.`;

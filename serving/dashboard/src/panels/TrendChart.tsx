@@ -3,39 +3,44 @@
 import { useCallback, useMemo } from "react";
 import type uPlot from "uplot";
 import type { Alert } from "@/api/live";
-import { epoch, fixed } from "@/lib/formats";
+import { epoch, fixed, NONE, when } from "@/lib/formats";
 import type { Label } from "@/lib/labels";
-import { type By, extent, type Lines } from "@/lib/lines";
+import { type By, extent, type Lines, lastIndex, latest, type Values } from "@/lib/lines";
 import { pointsRange } from "@/lib/points";
 import { numberAxis, timeAxis } from "@/ui/axes";
 import { Chart } from "@/ui/Chart";
 import { timeCursor } from "@/ui/cursor";
+import type { LegendItem } from "@/ui/Legend";
 import type { Theme } from "@/ui/theme";
 
 // A dash of its own a line, so that colour is not the only sign.
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
 const SOURCES = ["s1", "s2", "s3", "s4", "s5"] as const;
-const HEIGHT = 300;
+export const HEIGHT = 300;
 
 interface Props {
   lines: Lines;
   by: By;
   range: [number, number];
+  /** The last second that is known: an open alert reaches to it. */
+  now: number;
+  /** The axis fits the lines; else it runs from 0 to 100. */
+  fits: boolean;
   alerts: readonly Alert[];
   label: string;
+  onZoom: (from: number, to: number) => void;
 }
 
-export function TrendChart({ lines, by, range, alerts, label }: Props) {
+export function TrendChart({ lines, by, range, now, fits, alerts, label, onZoom }: Props) {
   const names = lines.lines.map(({ name }) => name).join("\n");
   const hasRaw = Boolean(lines.raw);
   const hasBand = Boolean(lines.band);
   const options = useCallback(
-    (theme: Theme) => make(theme, by, names.split("\n"), hasRaw, hasBand),
-    [by, names, hasRaw, hasBand],
+    (theme: Theme) => make(theme, by, names.split("\n"), hasRaw, hasBand, fits),
+    [by, names, hasRaw, hasBand, fits],
   );
   const data = useMemo(() => columns(lines), [lines]);
-  const to = range[1];
-  const under = useCallback((chart: uPlot, theme: Theme) => shade(chart, theme, alerts, to), [alerts, to]);
+  const under = useCallback((chart: uPlot, theme: Theme) => shade(chart, theme, alerts, now), [alerts, now]);
   return (
     <Chart
       name="trend"
@@ -45,14 +50,61 @@ export function TrendChart({ lines, by, range, alerts, label }: Props) {
       height={HEIGHT}
       range={range}
       under={under}
+      legend={(at, theme) => legendOf(lines, by, at, theme, now)}
+      onZoom={onZoom}
     />
   );
 }
 
-/** What lies under comes first. */
+/** What is drawn under the others comes first. */
 function columns({ times, lines, raw, band }: Lines): uPlot.AlignedData {
   const drawn = lines.length ? lines.map(({ values }) => values) : [times.map(() => null)];
   return [times, ...(band ? [band.low, band.high] : []), ...(raw ? [raw] : []), ...drawn];
+}
+
+function colorOf(theme: Theme, by: By, name: string, at: number): string {
+  if (by === "label") return theme[name as Label];
+  return by === "source" ? theme[SOURCES[at] ?? "s1"] : theme.ink;
+}
+
+/** The values at a place, or the last ones. */
+function legendOf(lines: Lines, by: By, at: number | null, theme: Theme, now: number): LegendItem[] {
+  const index = at ?? lastIndex(lines);
+  const value = (values: Values | undefined) => {
+    const found = values?.[index];
+    return found == null ? NONE : `${fixed(found, 1)}${by === "label" ? " %" : ""}`;
+  };
+  const low = lines.band?.low[index];
+  const high = lines.band?.high[index];
+  return [
+    { name: at === null ? "last, at" : "at", value: when(lines.times[index] ?? now, now) },
+    ...lines.lines.map(({ name, values }, place) => ({
+      name,
+      value: value(values),
+      color: colorOf(theme, by, name, place),
+      dash: DASHES[place],
+    })),
+    ...(lines.band
+      ? [
+          {
+            name: "normal",
+            value: low == null || high == null ? NONE : `${fixed(low, 0)} to ${fixed(high, 0)}`,
+            color: theme.band,
+            kind: "area" as const,
+          },
+        ]
+      : []),
+    ...(lines.raw
+      ? [
+          {
+            name: "each second",
+            value: at === null ? fixed(latest(lines.raw), 1) : value(lines.raw),
+            color: theme.dot,
+            kind: "dots" as const,
+          },
+        ]
+      : []),
+  ];
 }
 
 function make(
@@ -61,40 +113,26 @@ function make(
   names: string[],
   hasRaw: boolean,
   hasBand: boolean,
+  fits: boolean,
 ): Omit<uPlot.Options, "width" | "height"> {
-  const value = (_: uPlot, found: number | null) =>
-    found == null ? "–" : `${fixed(found, 1)}${by === "label" ? " %" : ""}`;
   const lines = names.map((name, at) => ({
     label: name || "points",
-    stroke: by === "label" ? theme[name as Label] : by === "source" ? theme[SOURCES[at] ?? "s1"] : theme.ink,
+    stroke: colorOf(theme, by, name, at),
     width: 2,
     dash: DASHES[at],
     points: { show: true, size: 5, filter: alone },
-    value,
   }));
   const raw = {
-    class: "later",
     label: "each second",
     stroke: theme.dot,
     width: 0,
-    value,
     paths: () => null,
     points: { show: true, size: 3, width: 0, fill: theme.dot },
   };
-  const edge = (label: string) => ({
-    class: "later",
-    label,
-    stroke: theme.band,
-    width: 1,
-    value,
-    points: { show: false },
-  });
+  const edge = (label: string) => ({ label, stroke: theme.band, width: 1, points: { show: false } });
   return {
     series: [
-      {
-        value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")),
-        label: "time",
-      },
+      {},
       ...(hasBand ? [edge("normal from"), edge("normal to")] : []),
       ...(hasRaw ? [raw] : []),
       ...lines,
@@ -103,7 +141,7 @@ function make(
     axes: [timeAxis(theme), numberAxis(theme, (at) => (by === "label" ? `${at} %` : `${at}`))],
     scales: {
       x: { time: true },
-      y: { range: (chart) => (by === "label" ? [0, 100] : rangeOf(chart, names.length, hasBand)) },
+      y: { range: (chart) => (fits ? rangeOf(chart, names.length, hasBand) : [0, 100]) },
     },
     cursor: timeCursor,
   };
@@ -117,7 +155,7 @@ function alone(chart: uPlot, at: number): number[] {
   );
 }
 
-/** Of the lines and the band; single seconds may lie outside. */
+/** Of the lines and the band; single seconds may be outside. */
 function rangeOf(chart: uPlot, lines: number, hasBand: boolean): [number, number] {
   const lists = [...chart.data.slice(-lines), ...(hasBand ? chart.data.slice(1, 3) : [])] as (
     | number

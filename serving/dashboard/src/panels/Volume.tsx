@@ -1,54 +1,79 @@
 "use client";
 
-import { useMemo } from "react";
+import { useCallback, useMemo } from "react";
 import uPlot from "uplot";
+import { useAbsent } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
-import { compact, count, epoch, timeOf } from "@/lib/formats";
-import { bucketOf, SPAN_WORDS } from "@/lib/spans";
+import { clipOf } from "@/lib/axes";
+import { compact, count, epoch, timeOf, when } from "@/lib/formats";
+import { filled } from "@/lib/lines";
+import { STEP_S } from "@/lib/spans";
 import { perSecond } from "@/lib/windows";
 import { Answer } from "@/ui/Answer";
 import { numberAxis, timeAxis } from "@/ui/axes";
 import { Chart } from "@/ui/Chart";
 import { rowsOfChart } from "@/ui/csv";
 import { timeCursor } from "@/ui/cursor";
+import type { LegendItem } from "@/ui/Legend";
 import { Nothing } from "@/ui/Nothing";
 import { Panel } from "@/ui/Panel";
 import type { Theme } from "@/ui/theme";
 import { useWindow } from "./useWindow";
 
 const HEIGHT = 150;
+/** Newest seconds that are not all in the warehouse yet. */
+const NOT_YET_S = 2;
+type Data = [number[], number[]];
 
 /** How much is said. */
 export function Volume() {
-  const { live, source, span, seconds, now, first, isLive, isKnown } = useWindow();
-  const { every } = bucketOf(span);
-  const asked = usePanel("volume", { source, every }, { seconds, every: 5000, enabled: !isLive });
-  const data = useMemo((): [number[], number[]] => {
-    if (!isLive) {
-      const rows = asked.data?.rows ?? [];
-      return [rows.map((row) => epoch(row.bucket)), rows.map((row) => row.messages)];
+  const { live, source, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
+  const absent = useAbsent();
+  const asked = usePanel("volume", { source }, { period, every: 5000, enabled: !isLive });
+  const every = isLive ? "second" : (asked.data?.every ?? "minute");
+  const data = useMemo((): Data => {
+    if (isLive) {
+      const counts = perSecond(live.cells, source, first, last).map(({ messages }) => messages);
+      return [counts.map((_, at) => first + at), counts];
     }
-    const counts = perSecond(live.cells, source, first, now).map(({ messages }) => messages);
-    return [counts.map((_, at) => first + at), counts];
-  }, [live, source, first, now, isLive, asked.data]);
+    const found = new Map((asked.data?.rows ?? []).map((row) => [epoch(row.bucket), row.messages]));
+    const times = filled([...found.keys()], STEP_S[every]);
+    return [times, times.map((time) => found.get(time) ?? 0)];
+  }, [live, source, first, last, isLive, every, asked.data]);
+  const clip = clipOf(data[1]);
+  const draw = useCallback((chart: uPlot, theme: Theme) => mark(chart, theme, data, clip), [data, clip]);
+  const drawn = useMemo(
+    (): Data => [data[0], clip === null ? data[1] : data[1].map((value) => Math.min(value, clip))],
+    [data, clip],
+  );
+  const legend = (at: number | null, theme: Theme): LegendItem[] => {
+    const index = at ?? data[0].length - 1 - (isLive ? NOT_YET_S : 1); // the last of all is not complete yet
+    return [
+      { name: at === null ? "last, at" : "at", value: when(data[0][index] ?? now, now) },
+      { name: `messages in a ${every}`, value: count(data[1][index]), color: theme.neutral, kind: "area" },
+    ];
+  };
   const chart = data[1].every((messages) => messages === 0) ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : "Not known yet."} />
+    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
   ) : (
     <Chart
       name="volume"
       label={wordsOf(...data, every)}
-      data={data}
+      data={drawn}
       options={options}
       height={HEIGHT}
-      range={[first, now]}
+      range={[first, last]}
+      under={draw}
+      legend={legend}
+      onZoom={zoom}
     />
   );
   return (
     <Panel
       name="volume"
       title="Messages over time"
-      note={`The ${SPAN_WORDS[span]}, in each ${every}.`}
-      csv={{ file: `volume-${span}`, rows: () => rowsOfChart(["time", "messages"], data) }}
+      note={`Per ${every}, ${words}.${clip === null ? "" : ` ▲ Bars over ${count(clip)} are cut; their value is written above.`}`}
+      csv={{ file: "volume", rows: () => rowsOfChart(["time", "messages"], data) }}
     >
       {isLive ? chart : <Answer query={asked}>{() => chart}</Answer>}
     </Panel>
@@ -66,10 +91,7 @@ function wordsOf(times: number[], counts: number[], every: string): string {
 function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
   return {
     series: [
-      {
-        value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")),
-        label: "time",
-      },
+      {},
       {
         label: "messages",
         stroke: theme.neutral,
@@ -77,11 +99,32 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
         width: 0,
         paths: uPlot.paths.bars?.({ size: [0.8, 40], align: 1 }),
         points: { show: false },
-        value: (_, found) => (found == null ? "–" : count(found)),
       },
     ],
     axes: [timeAxis(theme), { ...numberAxis(theme, compact), space: 28 }],
-    scales: { x: { time: true }, y: { range: (_, __, high) => [0, Math.max(4, high * 1.1)] } },
+    scales: { x: { time: true }, y: { range: (_, __, high) => [0, Math.max(4, high * 1.15)] } },
     cursor: timeCursor,
   };
+}
+
+/** An arrow and the value where a bar is cut. */
+function mark(chart: uPlot, theme: Theme, [times, counts]: Data, clip: number | null): void {
+  if (clip === null) return;
+  const { ctx, bbox } = chart;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.fillStyle = theme.ink;
+  ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  for (const [at, value] of counts.entries()) {
+    const time = times[at];
+    if (value <= clip || time === undefined) continue;
+    const x = chart.valToPos(time, "x", true);
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    const words = `▲ ${compact(value)}`;
+    const fits = x + 6 * ratio + ctx.measureText(words).width < bbox.left + bbox.width;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.fillText(words, x + (fits ? 6 : -3) * ratio, bbox.top);
+  }
+  ctx.restore();
 }

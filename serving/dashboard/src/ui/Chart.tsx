@@ -1,7 +1,8 @@
 "use client";
 
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import uPlot from "uplot";
+import { Legend, type LegendItem } from "./Legend";
 import { type Theme, useTheme } from "./theme";
 
 interface Props {
@@ -14,23 +15,30 @@ interface Props {
   height: number;
   /** Where the horizontal axis begins and ends; none: with the data. */
   range?: readonly [number, number];
-  /** Draws what lies under the lines. */
+  /** Draws what is under the lines. */
   under?: (chart: uPlot, theme: Theme) => void;
+  /** The values at a place in the data; null: the pointer is elsewhere, so the last ones. */
+  legend?: (at: number | null, theme: Theme) => LegendItem[];
+  /** Takes the part of the horizontal axis that was dragged over. */
+  onZoom?: (from: number, to: number) => void;
 }
 
-/** A uPlot. It takes new data without being made anew. */
-export function Chart({ name, label, data, options, height, range, under }: Props) {
+const LEAST_DRAG_PX = 6;
+
+/** A uPlot with a legend that always shows values. It takes new data without being made again. */
+export function Chart({ name, label, data, options, height, range, under, legend, onZoom }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot>(null);
-  const now = useRef({ data, range, under });
-  now.current = { data, range, under };
+  const now = useRef({ data, range, under, onZoom });
+  now.current = { data, range, under, onZoom };
   const theme = useTheme();
+  const [pointed, setPointed] = useState<number | null>(null);
 
   useEffect(() => {
     const element = host.current;
     if (!element) return;
     const made = new uPlot(
-      whole(options(theme), theme, now, element.clientWidth, height),
+      whole(options(theme), theme, now, setPointed, element.clientWidth, height),
       now.current.data,
       element,
     );
@@ -46,20 +54,33 @@ export function Chart({ name, label, data, options, height, range, under }: Prop
     };
   }, [options, theme, height]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the chart reads range and what lies under from `now`
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the chart reads range and what is under from `now`
   useEffect(() => {
     chart.current?.setData(data);
   }, [data, range?.[0], range?.[1], under]);
 
-  return <div className="chart" data-testid={`chart-${name}`} role="img" aria-label={label} ref={host} />;
+  return (
+    <>
+      <div
+        className="chart"
+        data-testid={`chart-${name}`}
+        role="img"
+        aria-label={label}
+        style={{ minHeight: height }}
+        ref={host}
+      />
+      {legend && <Legend name={name} items={legend(pointed, theme)} />}
+    </>
+  );
 }
 
-type Now = React.RefObject<Pick<Props, "data" | "range" | "under">>;
+type Now = React.RefObject<Pick<Props, "data" | "range" | "under" | "onZoom">>;
 
 function whole(
   options: Omit<uPlot.Options, "width" | "height">,
   theme: Theme,
   now: Now,
+  point: (at: number | null) => void,
   width: number,
   height: number,
 ): uPlot.Options {
@@ -72,8 +93,22 @@ function whole(
     ...options,
     width,
     height,
+    legend: { show: false },
     scales: { ...options.scales, x: { ...options.scales?.x, range: ranged } },
-    cursor: { ...options.cursor, drag: { x: false, y: false, setScale: false } },
-    hooks: { ...options.hooks, drawAxes: [(self) => now.current.under?.(self, theme)] },
+    cursor: { ...options.cursor, drag: { x: Boolean(now.current.onZoom), y: false, setScale: false } },
+    hooks: {
+      ...options.hooks,
+      drawAxes: [(self) => now.current.under?.(self, theme)],
+      setCursor: [(self) => point(self.cursor.idx ?? null)],
+      setSelect: [(self) => zoom(self, now.current.onZoom)],
+    },
   };
+}
+
+function zoom(chart: uPlot, take: Props["onZoom"]): void {
+  const { left, width } = chart.select;
+  if (!width) return;
+  const [from, to] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+  chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+  if (width >= LEAST_DRAG_PX) take?.(Math.floor(from), Math.max(Math.floor(from) + 1, Math.ceil(to)));
 }

@@ -1,4 +1,8 @@
-/** In the place of a chart that would be empty. */
-export function Nothing({ words }: { words: string }) {
-  return <p className="plain nothing">{words}</p>;
+/** In the place of a chart that would be empty, as high as that. */
+export function Nothing({ words, height }: { words: string; height: number }) {
+  return (
+    <p className="plain nothing" style={{ minHeight: height }}>
+      {words}
+    </p>
+  );
 }

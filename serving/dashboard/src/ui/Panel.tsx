@@ -10,7 +10,12 @@ interface Props {
   note?: ReactNode;
   /** Controls beside the title. */
   actions?: ReactNode;
-  csv?: { file: string; rows: () => CsvRow[] };
+  csv?: {
+    file: string;
+    rows: () => CsvRow[];
+    /** It holds messages, unmasked. */
+    raw?: boolean;
+  };
   children: ReactNode;
 }
 
@@ -27,10 +32,11 @@ export function Panel({ name, title, note, actions, csv, children }: Props) {
               type="button"
               className="small"
               data-testid={`csv-${name}`}
-              aria-label={`Download ${title} as CSV`}
+              aria-label={`Download ${title} as CSV${csv.raw ? ", unmasked" : ""}`}
+              title={csv.raw ? "Texts in the CSV are as they were sent: nothing is masked." : undefined}
               onClick={() => downloadCsv(csv.file, csv.rows())}
             >
-              CSV
+              {csv.raw ? "CSV, unmasked" : "CSV"}
             </button>
           )}
         </div>

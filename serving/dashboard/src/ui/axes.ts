@@ -1,8 +1,39 @@
 import type uPlot from "uplot";
+import { dateOf, dayOf } from "@/lib/formats";
 import type { Theme } from "./theme";
 
 const FONT = "12px system-ui, sans-serif";
 const Y_WIDTH = 52;
+const DAY_S = 86_400;
+/** Steps between ticks of time, in seconds. */
+const STEPS_S = [
+  1,
+  2,
+  5,
+  10,
+  15,
+  30,
+  60,
+  120,
+  300,
+  600,
+  900,
+  1800,
+  3600,
+  7200,
+  10_800,
+  21_600,
+  43_200,
+  DAY_S,
+  2 * DAY_S,
+  5 * DAY_S,
+  7 * DAY_S,
+  14 * DAY_S,
+  30 * DAY_S,
+  90 * DAY_S,
+  180 * DAY_S,
+  365 * DAY_S,
+];
 
 function axis(theme: Theme): uPlot.Axis {
   return {
@@ -14,17 +45,25 @@ function axis(theme: Theme): uPlot.Axis {
   };
 }
 
-/** The time of day, with seconds where the ticks are less than a minute apart. */
+/** The time of day, with seconds where the ticks are less than a minute apart, with the day where they run over more than one. */
 export function timeAxis(theme: Theme): uPlot.Axis {
-  const values: uPlot.Axis["values"] = (_, splits, __, ___, step) =>
-    splits.map((second) =>
+  const values: uPlot.Axis["values"] = (_, splits, __, ___, step) => {
+    if (step >= DAY_S) return splits.map(dayOf);
+    if ((splits.at(-1) ?? 0) - (splits[0] ?? 0) > DAY_S) return splits.map(dateOf);
+    return splits.map((second) =>
       new Date(second * 1000).toLocaleTimeString("en-GB", {
         hour: "2-digit",
         minute: "2-digit",
         ...(step < 60 && { second: "2-digit" }),
       }),
     );
-  return { ...axis(theme), grid: { show: false }, values, space: 80, size: 30 };
+  };
+  return { ...axis(theme), grid: { show: false }, values, incrs: STEPS_S, space: roomOf, size: 30 };
+}
+
+/** Between two ticks, in px: dates are wider than times. */
+function roomOf(_: uPlot, __: number, from: number, to: number): number {
+  return to - from > DAY_S ? 110 : 70;
 }
 
 export function numberAxis(theme: Theme, format: (value: number) => string): uPlot.Axis {

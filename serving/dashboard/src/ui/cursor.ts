@@ -1,4 +1,9 @@
 import type uPlot from "uplot";
 
-/** Charts over time point at the same time together. */
-export const timeCursor: uPlot.Cursor = { y: false, sync: { key: "time", setSeries: false } };
+const moved = (type: string) => type !== "mousedown" && type !== "mouseup" && type !== "dblclick";
+
+/** Charts over time point at the same time together; a zoom is of the chart that was dragged over. */
+export const timeCursor: uPlot.Cursor = {
+  y: false,
+  sync: { key: "time", setSeries: false, filters: { pub: moved, sub: moved } },
+};

@@ -11,6 +11,7 @@ const NAMES = [
   "negative",
   "neutral",
   "positive",
+  "negative-ink",
   "negative-soft",
   "positive-soft",
   "s1",

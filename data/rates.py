@@ -1,0 +1,14 @@
+"""Rates as people read them. A rate over less than half a second says more about the clock than about the work."""
+
+MEASURABLE_S = 0.5
+
+
+def rate(count: float, seconds: float) -> float | None:
+    """Return `count` per second; None where `seconds` is too short to measure."""
+    return count / seconds if seconds >= MEASURABLE_S else None
+
+
+def rate_text(count: float, seconds: float) -> str:
+    """Return the rate for a terminal: `670 a second`, or `too short to measure`."""
+    found = rate(count, seconds)
+    return "too short to measure" if found is None else f"{found:,.0f} a second"

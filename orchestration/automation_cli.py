@@ -1,0 +1,88 @@
+"""`groundswell automation`: what starts by itself, and the switch. Heavy imports wait until their command runs."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.progress import terminal_console
+
+automation_app = typer.Typer(
+    help=(
+        "What starts by itself: schedules (by the clock) and sensors (when data, quality or a failure ask for it). All are off "
+        "until you turn them on, and tick only while a Dagster daemon runs ([bold]make dagster[/])."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+console = terminal_console()
+Name = Annotated[str, typer.Argument(help="As `groundswell automation status` shows it.")]
+
+
+@automation_app.command(epilog="Example: groundswell automation status")
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")] = False) -> None:
+    """Show each schedule and sensor: on or off, next tick, last tick and what came of it."""
+    from orchestration.automation import daemon_runs, daemon_seen_at, read_automations
+    from orchestration.instance import dagster_instance
+    from orchestration.runs import hush
+
+    hush()
+    with dagster_instance() as instance:
+        found, seen_at = read_automations(instance), daemon_seen_at(instance)
+    if as_json:
+        import json
+
+        running = daemon_runs(seen_at)
+        print(
+            json.dumps({"daemon_runs": running, "daemon_seen_at": seen_at, "automations": list(map(asdict, found))}, default=str)
+        )
+        return
+    table = Table("", "name", "kind", "when (UTC)", "next tick", "last tick", "result", box=None, header_style="dim")
+    for one in found:
+        mark = "[green]on[/]" if one.on else "[dim]off[/]"
+        result = escape(one.last or "")
+        table.add_row(mark, one.name, one.kind, one.rule, _time(one.next_at), _time(one.last_at), result)
+    console.print(table)
+    console.print(escape(_daemon(seen_at)), highlight=False)
+
+
+@automation_app.command("on", epilog="Example: groundswell automation on new_labels")
+def turn_on(name: Name) -> None:
+    """Turn a schedule or sensor on."""
+    _switch(name, on=True)
+
+
+@automation_app.command("off", epilog="Example: groundswell automation off new_labels")
+def turn_off(name: Name) -> None:
+    """Turn a schedule or sensor off. A run that it started goes on."""
+    _switch(name, on=False)
+
+
+def _switch(name: str, *, on: bool) -> None:
+    from orchestration.automation import daemon_runs, daemon_seen_at, switch
+    from orchestration.instance import dagster_instance
+    from orchestration.runs import hush
+
+    hush()
+    with dagster_instance() as instance:
+        now, seen_at = switch(instance, name, on=on), daemon_seen_at(instance)
+    following = f"; next tick {_time(now.next_at)} UTC" if now.next_at and daemon_runs(seen_at) else ""
+    console.print(f"{now.kind} [bold]{now.name}[/] is {'on' if now.on else 'off'}{following}.", highlight=False)
+    if now.on and not daemon_runs(seen_at):
+        console.print(escape(_daemon(seen_at)), highlight=False)
+
+
+def _daemon(seen_at: datetime | None) -> str:
+    from orchestration.automation import daemon_runs
+
+    if daemon_runs(seen_at):
+        return "A Dagster daemon is running."
+    last = f" (last seen {_time(seen_at)} UTC)" if seen_at else ""
+    return f"No Dagster daemon is running{last}: nothing ticks. `make dagster` starts one; `groundswell demo` runs one too."
+
+
+def _time(at: Any) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "–"

@@ -1,0 +1,78 @@
+"""The benchmark in MLflow: one parent run, a nested run for each candidate."""
+
+from typing import Any
+
+from data.artifacts import KEY_FILE
+from orchestration.layout import Layout
+from orchestration.progress import report
+from orchestration.steps.data import read_splits
+from orchestration.steps.evaluation import benchmark_digest, judge_candidate, read_leaderboard, trained, winner
+from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.tracking import (
+    log_candidate,
+    log_pictures,
+    log_row,
+    log_test_rows,
+    logged_benchmark,
+    mark_logged,
+    open_tracking,
+    parent_of,
+    row_metrics,
+)
+from orchestration.steps.training import trained_report
+
+
+def log_leaderboard(layout: Layout, dagster_run: str) -> None:
+    """Write the benchmark to MLflow, once: one that was reused is there already.
+
+    A nested run for each candidate with its numbers, slices and plots; the winner's numbers and the leaderboard on the parent.
+    """
+    board = benchmark_digest(layout)
+    if logged_benchmark(layout).get("board") == board:
+        return
+    report("logging to MLflow")
+    tracking = open_tracking(layout)
+    parent = parent_of(layout, tracking, dagster_run, "benchmark")
+    test = frozen_rows(layout, "test")
+    main = primary_mask(test)
+    test_rows, labels = test[main], label_ids(test)[main]
+    rows = {row["candidate"]: row for row in read_leaderboard(layout)}
+    for candidate in trained(layout):
+        with tracking.nested_run(parent, candidate.name) as run:
+            if "groundswell.state" not in tracking.client.get_run(run).data.tags:
+                state = "reused" if candidate.exportable else "not trained"
+                trained_rows = trained_report(layout, candidate).get("rows")
+                log_candidate(layout, tracking, run, candidate, rows=trained_rows, state=state)
+            log_row(tracking, run, rows[candidate.name])
+            log_pictures(tracking, run, candidate.title, labels, judge_candidate(layout, candidate).proba_test[main])
+            log_test_rows(layout, tracking, run, test_rows)
+    best = winner(layout)
+    tracking.log_params(
+        parent,
+        {
+            "winner": best.name,
+            "candidates": ", ".join(rows),
+            "test_rows": len(test_rows),
+            "checked_rows": sum(read_splits(layout).rows.values()),
+            "data_fingerprint": read_splits(layout).fingerprint,
+        },
+    )
+    log_row(tracking, parent, rows[best.name])
+    log_test_rows(layout, tracking, parent, test_rows)
+    tracking.log_pictures(parent, {path.stem: path for path in layout.leaderboard.glob("*.png")})
+    tracking.client.log_table(parent, _as_columns(list(rows.values())), "leaderboard.json")
+    for path in sorted(layout.leaderboard.iterdir()):
+        if path.suffix in {".png", ".md", ".html", ".json"} and path.name != KEY_FILE:
+            tracking.client.log_artifact(parent, str(path), "leaderboard")
+    tracking.end(parent, "FINISHED")
+    mark_logged(layout, board, parent)
+
+
+def _as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = ("macro_recall", "accuracy", "macro_f1", "ece")
+    numbers = {f"{name}{end}": [row[name][part] for row in rows] for name in names for end, part in _PARTS.items()}
+    cpu = [row_metrics(row).get("cpu_us_per_text") for row in rows]
+    return {"candidate": [row["candidate"] for row in rows], **numbers, "cpu_us_per_text": cpu}
+
+
+_PARTS = {"": "value", " low": "low", " high": "high"}

@@ -1,0 +1,161 @@
+"""What the retraining sensors look at. Everything here reads; nothing is fetched and nothing is written."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts import digest, read_json
+from data.catalog import DatasetSpec
+from data.errors import DataError, GroundswellError
+from data.settings import DataSettings
+from data.sources import fetched, find, to_labelled
+from data.sources.reading import Source
+from orchestration.layout import Layout
+from orchestration.retraining import Quality, RetrainingState, config_digest
+from orchestration.steps.data import enabled_sets, is_required, read_raw, read_splits, split_rows, training_rows
+from serving.bundle import read_ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRAINED_FILE = "trained.json"
+"""In the gate's folder: the sources and rows of the data that the last gate decision was about."""
+
+
+@dataclass(frozen=True)
+class _Now:
+    """A dataset as its source is at this moment."""
+
+    spec: DatasetSpec
+    source: Source
+    kept: bool
+    """The copy that was fetched last is what the source holds."""
+
+
+def labelled(layout: Layout) -> dict[str, Any]:
+    """What the last training used, for `TRAINED_FILE`: rows by dataset, and each source as it was."""
+    splits = read_splits(layout)
+    return {"training_rows": training_rows(splits.rows), "sources": splits.sources}
+
+
+def read_state(layout: Layout, enough: int) -> RetrainingState:
+    """Gather what a decision is made from.
+
+    Args:
+        layout: Where.
+        enough: New rows below which nothing follows: they are then counted without looking for duplicates in other datasets.
+    """
+    now = _sources(layout)
+    identities = {one.spec.name: one.source.identity for one in now}
+    move = next((row for row in reversed(_ledger(layout)) if row["alias"] == "production" and row.get("to")), None)
+    version = Path(move["bundle"]).name if move else None
+    return RetrainingState(
+        data_digest=digest(identities),
+        config_digest=config_digest(),
+        new_rows=_new_rows(layout, now, identities, enough),
+        production_version=version,
+        production_since=datetime.fromisoformat(move["at"]) if move else None,
+        quality=_quality(layout, version),
+    )
+
+
+def _sources(layout: Layout) -> list[_Now]:
+    """The enabled datasets that can be read here: what is on the hub only counts as it was fetched."""
+    found = []
+    for spec in enabled_sets(layout):
+        try:
+            source = find(spec, DataSettings.load())
+            kept = fetched(spec, DataSettings.load(), layout.raw) is not None
+        except DataError:
+            continue
+        if kept or source.origin != "hub":
+            found.append(_Now(spec, source, kept))
+    return found
+
+
+def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enough: int) -> int | None:
+    try:
+        trained = read_json(layout.gate / TRAINED_FILE)
+        before, sources = dict(trained["training_rows"]), trained["sources"]
+    except (OSError, KeyError):
+        return None
+    changed = [one for one in now if one.spec.train and sources.get(one.spec.name) != one.source.identity]
+    if not changed:
+        return 0
+    at_most = sum(_usable(_frame(layout, one)) - before.get(one.spec.name, 0) for one in changed)
+    if at_most < enough:
+        return max(at_most, 0)
+    return _counted.count(layout, now, identities) - sum(before.values())
+
+
+def _usable(frame: "pd.DataFrame | None") -> int:
+    """Rows of a dataset that training could use at most: labeled, not for another split, each text once."""
+    from data.cleaning import normalise
+
+    if frame is None:
+        return 0
+    rows = frame[frame["label"].notna() & frame["split"].isin(["train", ""])]
+    return len({normalise(text) for text in rows["text"].fillna("")})
+
+
+def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
+    """The rows of a source; None where they cannot be read, which leaves the dataset out of a training too."""
+    if one.kept and (raw := fetched(one.spec, DataSettings.load(), layout.raw)):
+        return read_raw(raw)
+    try:
+        return to_labelled(one.source.read(), one.spec)
+    except DataError:
+        return None
+
+
+class _Counted:
+    """The last exact count. It takes seconds, and a process that evaluates sensors asks again every few minutes."""
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.rows = 0
+
+    def count(self, layout: Layout, now: list[_Now], identities: dict[str, str]) -> int:
+        """Rows that training would use: as the splits would keep them."""
+        key = (layout, identities, config_digest())
+        if key != self.key:
+            self.rows, self.key = _count(layout, now), key
+        return self.rows
+
+
+_counted = _Counted()
+
+
+def _count(layout: Layout, now: list[_Now]) -> int:
+    from data.expectations import validate_raw
+
+    frames = []
+    for one in now:
+        frame = _frame(layout, one)
+        if frame is None or (not is_required(one.spec) and not validate_raw(frame, one.spec, origin=one.source.origin).success):
+            continue
+        frames.append(frame)
+    kept = split_rows(frames).kept
+    rows = kept.groupby(["source", "split"]).size()
+    return sum(training_rows({f"{source}/{split}": int(n) for (source, split), n in rows.items()}).values())  # type: ignore[misc]
+
+
+def _quality(layout: Layout, version: str | None) -> Quality | str:
+    try:
+        report = read_json(layout.quality)
+    except OSError:
+        return "macro-recall not measured yet (job of the schedule daily_quality)"
+    if report.get("version") != version:
+        return f"macro-recall of {version} not measured yet"
+    if "skipped" in report:
+        return f"macro-recall not measured: {report['skipped']}"
+    found = report["macro_recall"]
+    return Quality(found["value"], found["low"], found["high"], report["rows"])
+
+
+def _ledger(layout: Layout) -> list[dict]:
+    try:
+        return read_ledger(layout.var)
+    except GroundswellError:
+        return []

@@ -1,0 +1,96 @@
+"""What is known of a bundle: evaluated once on the frozen rows. Card, leaderboard, `/v1/model` and MLflow all read from here."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts import digest, read_json, write_json
+from evaluation.settings import EvaluationSettings
+from orchestration.layout import Layout
+from orchestration.progress import report
+from orchestration.steps.judging import Judged, evaluation_key, frozen_rows, is_evaluated, judge, primary_mask
+from serving.bundle import MODEL, Bundle, read_bundle
+
+if TYPE_CHECKING:
+    from serving.classifier import Classifier
+
+
+def open_bundle(directory: Path, threads: int | None = None) -> "Classifier":
+    """Open a classifier of a bundle; at module level, so that another process can be told to call it."""
+    from serving.classifier import Classifier
+
+    return Classifier(read_bundle(directory), threads=threads)
+
+
+def judge_bundle(layout: Layout, bundle: Bundle) -> Judged:
+    """Evaluate a bundle on the frozen rows; kept while neither the bundle nor the rows change."""
+    load = partial(open_bundle, bundle.directory)
+    return judge(layout, _name(bundle), _key(bundle), load, temperature=1.0)
+
+
+def bundle_row(layout: Layout, bundle: Bundle) -> dict[str, Any]:
+    """Return the leaderboard row of a bundle: its quality on the test rows, its CPU time, memory and size."""
+    evaluated = judge_bundle(layout, bundle)
+    if _cost(layout, bundle) is None:
+        _measure_cost(layout, bundle)
+    return _row(bundle, evaluated.report, _cost(layout, bundle))
+
+
+def known_row(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
+    """Return `bundle_row` where the bundle was evaluated on the present rows; else None. Computes nothing."""
+    cost = _cost(layout, bundle)
+    if cost is None or not is_evaluated(layout, _name(bundle), _key(bundle)):
+        return None
+    return _row(bundle, read_json(layout.judged / _name(bundle) / "report.json"), cost)
+
+
+def title(bundle: Bundle) -> str:
+    """What tables call a bundle: `minilm int8_rowwise`."""
+    return f"{bundle.manifest.name} {bundle.manifest.quantization}"
+
+
+def _name(bundle: Bundle) -> str:
+    return f"bundle-{bundle.manifest.version}"
+
+
+def _key(bundle: Bundle) -> dict[str, Any]:
+    return {"bundle": bundle.fingerprint}
+
+
+def _row(bundle: Bundle, evaluated: dict[str, Any], cost: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        **evaluated,
+        "candidate": title(bundle),
+        "version": bundle.manifest.version,
+        "temperature": bundle.manifest.temperature,
+        "from_scratch": bool(bundle.manifest.training.get("from_scratch", False)),
+        "cost": cost,
+    }
+
+
+def _cost_key(layout: Layout, bundle: Bundle) -> str:
+    return digest(evaluation_key(layout, _key(bundle)))
+
+
+def _cost(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
+    try:
+        known = read_json(layout.judged / _name(bundle) / "cost.json")
+    except OSError:
+        return None
+    return known["cost"] if known["key"] == _cost_key(layout, bundle) else None
+
+
+def _measure_cost(layout: Layout, bundle: Bundle) -> None:
+    from evaluation.cost import measure_cost
+
+    test = frozen_rows(layout, "test")
+    name = title(bundle)
+    cost = measure_cost(
+        {name: partial(open_bundle, bundle.directory)},
+        test["text"][primary_mask(test)].tolist(),
+        EvaluationSettings.load(),
+        file_bytes={name: (bundle.directory / MODEL).stat().st_size},
+        progress=report,
+    )[name]
+    path = layout.judged / _name(bundle) / "cost.json"
+    write_json(path, {"key": _cost_key(layout, bundle), "cost": cost.to_dict()})

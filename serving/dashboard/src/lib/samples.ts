@@ -1,0 +1,44 @@
+/** Texts to try, with what each is meant to show. */
+export interface Sample {
+  name: string;
+  text: string;
+  /** Said under the text: a limit that is known. */
+  limit?: string;
+}
+
+const LONG = [
+  "I ordered the headphones three weeks ago and was really looking forward to them.",
+  "The first pair arrived with a broken hinge, so I wrote to support the same evening.",
+  "To be fair, the answer came within an hour and the person was friendly and competent.",
+  "The replacement was sent at once and free of charge, which I did not expect at all.",
+  "Sadly the second pair has a different problem: the left side crackles when I turn my head.",
+  "I have tried two phones and a laptop, with the cable and without, and it is always the same.",
+  "The sound itself is wonderful, warm and clear, and the battery lasts for two days of work.",
+  "They are light, they do not press on my ears, and the case fits into a coat pocket.",
+  "But a product of this price that fails twice in a month is a disappointment, plain and simple.",
+  "I have asked for my money back now, and this time nobody has answered for six days.",
+  "If they fix the quality control I would buy them again, because the idea behind them is great.",
+  "Until then I cannot recommend them to anyone who needs to rely on them every day.",
+].join(" ");
+
+export const SAMPLES: readonly Sample[] = [
+  { name: "praise", text: "The new release is fantastic, setup took two minutes. Thank you!" },
+  { name: "complaint", text: "Nothing loads, nobody answers, and I am still being charged." },
+  { name: "plain fact", text: "The meeting was moved to Thursday at three." },
+  { name: "emoji", text: "My flight is delayed again 😡😡", limit: "Most emoji are unknown to the model." },
+  {
+    name: "sarcasm",
+    text: "Oh great, another outage. Third one this week, well done.",
+    limit: "Known limit: the model does not find sarcasm and takes the praise at its word.",
+  },
+  { name: "long review", text: LONG, limit: "Longer than the model reads at once: predicted in parts." },
+  {
+    name: "French",
+    text: "Service vraiment nul, je suis très déçu.",
+    limit: "Known limit: the model knows English only.",
+  },
+];
+
+export function sampleOf(text: string): Sample | undefined {
+  return SAMPLES.find((sample) => sample.text === text);
+}

@@ -1,0 +1,53 @@
+"use client";
+
+import { useState } from "react";
+import { keyStore } from "@/api/key";
+import { curlSnippet, pythonSnippet } from "@/lib/snippets";
+import { useStore } from "@/lib/store";
+import { CopyButton } from "@/ui/CopyButton";
+import { Panel } from "@/ui/Panel";
+
+const KINDS = [
+  { kind: "curl", make: curlSnippet },
+  { kind: "Python", make: pythonSnippet },
+] as const;
+
+/** How a program classifies the same text. */
+export function Snippets({ text }: { text: string }) {
+  const [chosen, choose] = useState<(typeof KINDS)[number]["kind"]>("curl");
+  const key = useStore(keyStore);
+  const make = KINDS.find(({ kind }) => kind === chosen)?.make ?? curlSnippet;
+  const snippet = make(typeof location === "undefined" ? "" : location.origin, text);
+  return (
+    <Panel
+      name="snippet"
+      title="From a program"
+      note={
+        <>
+          The same request. All of the API: <a href="/docs">/docs</a>.
+          {key && " This service asks for a key: add the header Authorization: Bearer <key>."}
+        </>
+      }
+      actions={
+        <>
+          {KINDS.map(({ kind }) => (
+            <button
+              key={kind}
+              type="button"
+              className="small"
+              aria-pressed={kind === chosen}
+              onClick={() => choose(kind)}
+            >
+              {kind}
+            </button>
+          ))}
+          <CopyButton words="Copy" text={() => snippet} />
+        </>
+      }
+    >
+      <pre className="snippet" data-testid="snippet">
+        <code>{snippet}</code>
+      </pre>
+    </Panel>
+  );
+}

@@ -1,0 +1,12 @@
+import type { Meaning } from "@/lib/thresholds";
+
+const SIGNS = { good: "✓", warn: "!", bad: "▲" };
+
+/** What a number means, as a sign, a colour and words. */
+export function Tone({ of: { tone, words } }: { of: Meaning }) {
+  return (
+    <span className={`tone ${tone}`}>
+      <span aria-hidden="true">{SIGNS[tone]}</span> {words}
+    </span>
+  );
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import { SAMPLES, sampleOf } from "@/lib/samples";
+import { sharedText, shareLink } from "@/lib/share";
+import { sliceWords } from "@/lib/slices";
+import { curlSnippet, pythonSnippet } from "@/lib/snippets";
+
+const NASTY = [
+  "It's $HOME `ls` \\n \"quoted\" 'single' !! ; rm -rf x",
+  "line one\nline two\ttab \\",
+  "emoji 😡 é \u2028 \u0085 \u007f",
+  "'''\"\"\" # { } %s",
+  "",
+];
+
+test("a shell reads the curl snippet as the text it was made of", () => {
+  for (const text of NASTY) {
+    const command = curlSnippet("http://127.0.0.1:3000", text).replace("curl -s", "printf '%s\\0'");
+    const args = execFileSync("sh", ["-c", command], { encoding: "utf8" }).split("\0");
+    assert.equal(args[0], "http://127.0.0.1:3000/v1/classify");
+    assert.deepEqual(JSON.parse(args[4] ?? ""), { texts: [text], detail: true });
+  }
+});
+
+test("the literal in the Python snippet is that of JSON with nothing that Python reads otherwise", () => {
+  for (const text of NASTY) {
+    const snippet = pythonSnippet("http://h", text);
+    assert.equal(snippet.split("\n").length, 8, "a text never breaks a line");
+    const literal = /"texts": \[(".*")\]/.exec(snippet)?.[1] ?? "";
+    assert.equal(JSON.parse(literal), text);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not stand there
+    assert.ok(!/[\u0000-\u001f\u007f-\u00a0\u2028\u2029]/.test(literal));
+  }
+});
+
+test("a link gives its text back, and another hash gives none", () => {
+  for (const text of NASTY) {
+    const link = shareLink("http://h/try/?span=1h#old", text);
+    assert.ok(link.startsWith("http://h/try/?span=1h#text="));
+    assert.equal(sharedText(new URL(link).hash), text);
+  }
+  assert.doesNotThrow(() => shareLink("http://h/", "half of an emoji \ud83d"));
+  for (const hash of ["", "#main", "#text=%E0%A4%A", "#t=x"]) assert.equal(sharedText(hash), null);
+});
+
+test("the samples show what they are for", () => {
+  assert.ok(SAMPLES.some(({ text }) => /\p{Emoji_Presentation}/u.test(text)));
+  assert.ok(SAMPLES.some(({ text }) => text.length > 800));
+  assert.match(sampleOf("Oh great, another outage. Third one this week, well done.")?.limit ?? "", /sarcasm/);
+  assert.equal(new Set(SAMPLES.map(({ text }) => text)).size, SAMPLES.length);
+});
+
+test("a slice is named in words, two names of the same rows together", () => {
+  assert.equal(sliceWords(["source=airline", "domain=support"]), "dataset airline · domain support");
+  assert.equal(sliceWords(["length=short"]), "short texts");
+  assert.equal(sliceWords(["negation"]), "negation");
+});

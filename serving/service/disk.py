@@ -1,0 +1,51 @@
+"""How much of the disk is free: what callers fill it with is refused before it is full, so that everything else goes on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+
+class NoSpace(Exception):
+    """The disk is nearly full; says how full, and what to do."""
+
+
+class Disk:
+    """The disk that holds a folder."""
+
+    def __init__(
+        self, folder: Path, least_free: float, usage: Callable[[Path], "tuple[int, int, int]"] = shutil.disk_usage
+    ) -> None:
+        """Make it.
+
+        Args:
+            folder: Need not be there yet.
+            least_free: Share of the disk, 0 to 1, below which `require_space` refuses.
+            usage: Bytes of a folder's disk: total, used, free to this user.
+        """
+        self._folder, self._least_free, self._usage = folder, least_free, usage
+
+    def free_share(self) -> float | None:
+        """Share of the disk that is free, 0 to 1; None where it is not known. Takes microseconds."""
+        there = next((place for place in (self._folder, *self._folder.parents) if place.exists()), Path("/"))
+        try:
+            total, _, free = self._usage(there)
+        except OSError:
+            return None
+        return free / total if total else None
+
+    def has_space(self) -> bool:
+        """Whether more may be written."""
+        share = self.free_share()
+        return share is None or share >= self._least_free
+
+    def require_space(self) -> None:
+        """Refuse to write more to a disk that is nearly full.
+
+        Raises:
+            NoSpace: Less is free than has to stay free.
+        """
+        if not self.has_space():
+            free = self.free_share() or 0.0
+            raise NoSpace(
+                f"{free:.0%} of the disk is free; jobs and feedback are accepted from {self._least_free:.0%} on. Free disk space."
+            )

@@ -1,0 +1,219 @@
+"""The edge of the service: uvicorn's HTTP protocol, with bounds on what a connection may send, and for how long.
+
+uvicorn bounds no header: one that never ends fills the memory, copied again with each read, before a key is asked for. It keeps
+connections that send nothing, or half a request, for as long as they like. Here a request's line and headers may have
+`MAX_HEADER_BYTES` and `MAX_HEADERS`, and `HEADER_S` to arrive; connections are counted, and the longest idle one makes room for
+a new one.
+
+BentoML starts uvicorn by itself and passes none of these limits on, so `install` puts the protocol where uvicorn looks for its
+own.
+"""
+
+import asyncio
+import resource
+from typing import Any
+
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.service import metrics, problems
+from serving.service.problems import Kind, Refused
+
+MAX_HEADER_BYTES = 65_536
+"""Of a request's line and headers together, and of what frames its body beyond the body's own size."""
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
+"""Requests that one connection may send before it has read a response."""
+HEADER_S = 10.0
+"""From a connection's first byte, or a request's, to the end of its headers."""
+STALLED_S = 30.0
+"""A response of which the client reads nothing for so long is given up."""
+LINGER_S = 10.0
+"""A closed connection whose last bytes are not read for so long is cut."""
+SWEEP_S = 1.0
+_RESERVED_FILES = 256
+"""Open files that are no connections: databases, the model, the log."""
+
+
+class Edge:
+    """All connections of one server. Looked through once a second."""
+
+    max_connections = 2_000
+
+    def __init__(self, connections: "set[Any]", loop: asyncio.AbstractEventLoop) -> None:
+        self._connections, self._loop = connections, loop
+        self._tick()
+
+    def make_room(self, new: "BoundedProtocol") -> bool:
+        """Whether there is room for a new connection; the one that has waited longest without a request is closed for it."""
+        if len(self._connections) <= self.max_connections:
+            return True
+        idle = [one for one in self._connections if isinstance(one, BoundedProtocol) and one is not new and one.waits_since()]
+        if not idle:
+            return False
+        min(idle, key=lambda one: one.waits_since() or 0.0).drop("full")
+        return True
+
+    def sweep(self, now: float) -> None:
+        """Close what is late, by the loop's clock."""
+        metrics.CONNECTIONS.set(len(self._connections))
+        for one in list(self._connections):
+            if isinstance(one, BoundedProtocol):
+                one.look(now)
+
+    def _tick(self) -> None:
+        self.sweep(self._loop.time())
+        self._loop.call_later(SWEEP_S, self._tick)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _waits_since: float | None = None
+    """When it began to wait for a request's headers; None while a request is answered."""
+    _due: float | None = None
+    _closing_since: float | None = None
+    _stalled_since: float | None = None
+    _overhead = 0
+    """Bytes received since the request began that are no body."""
+    _body_bytes = 0
+    _wrong: Kind = problems.BAD_REQUEST
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._wait(HEADER_S)
+        edge = getattr(self.server_state, "edge", None)
+        if edge is None:
+            edge = self.server_state.edge = Edge(self.connections, self.loop)  # type: ignore[attr-defined]
+        if not edge.make_room(self):
+            metrics.CONNECTIONS_CLOSED.labels(cause="full").inc()
+            self._answer(problems.TOO_MANY_CONNECTIONS, "As many connections are in use as may be open.")
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`. The bound is looked at after each read, which brings at most 256 KiB."""
+        self._overhead += len(data)
+        super().data_received(data)
+        if self._overhead > MAX_HEADER_BYTES + self._body_bytes and not self.transport.is_closing():
+            self._refuse_headers()
+
+    def on_message_begin(self) -> None:
+        """See uvicorn."""
+        super().on_message_begin()
+        now = self.loop.time()
+        self._due = min(self._due or now + HEADER_S, now + HEADER_S)
+
+    def on_headers_complete(self) -> None:
+        """See uvicorn."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEADER_BYTES or len(self.headers) > MAX_HEADERS:
+            self._refuse_headers()
+            raise ValueError("headers too large")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.drop("pipelined")
+            raise ValueError("too many requests at once")
+        self._waits_since = self._due = None
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See uvicorn."""
+        self._overhead -= len(body)
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See uvicorn."""
+        self._overhead = self._body_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn."""
+        super().on_response_complete()
+        if not self._answers():  # uvicorn's own timer closes it earlier, unless it goes on sending something
+            self._wait(self.timeout_keep_alive + HEADER_S)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._stalled_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._stalled_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; uvicorn's own answer is no problem document."""
+        self._answer(self._wrong, msg or self._wrong.meaning)
+
+    def waits_since(self) -> float | None:
+        """Since when it waits for a request, or None while it answers one, or is closed."""
+        return None if self._answers() or self.transport.is_closing() else self._waits_since
+
+    def drop(self, cause: str) -> None:
+        """Cut the connection."""
+        metrics.CONNECTIONS_CLOSED.labels(cause=cause).inc()
+        self.transport.abort()
+
+    def look(self, now: float) -> None:
+        """Close it if it is late."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > LINGER_S:
+                self.transport.abort()
+        elif self._stalled_since is not None and now - self._stalled_since > STALLED_S:
+            self.drop("stalled")
+        elif self._due is not None and now > self._due and not self._answers():
+            metrics.CONNECTIONS_CLOSED.labels(cause="idle").inc()
+            self.transport.close()
+
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self, seconds: float) -> None:
+        self._waits_since = self.loop.time()
+        self._due = self._waits_since + seconds
+
+    def _refuse_headers(self) -> None:
+        metrics.CONNECTIONS_CLOSED.labels(cause="headers").inc()
+        if self._answers():  # a response is on its way: no second one fits in
+            self.transport.abort()
+            return
+        self._wrong = problems.HEADERS_TOO_LARGE
+        detail = f"A request's headers may have {MAX_HEADER_BYTES:,} bytes and number {MAX_HEADERS}."
+        self._answer(self._wrong, detail)
+
+    def _answer(self, kind: Kind, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        body = Refused(kind, detail).body()
+        head = [STATUS_LINE[kind.status], b"content-type: application/problem+json\r\nconnection: close\r\n"]
+        if kind.status == 503:
+            head.append(b"retry-after: 1\r\n")
+        self.transport.write(b"".join([*head, b"content-length: %d\r\n\r\n" % len(body), body]))
+        self.transport.close()
+
+
+def install(max_connections: int) -> tuple[int, int]:
+    """Let uvicorn use the protocol in this process, and raise the limit of open files to fit.
+
+    Args:
+        max_connections: Open at one time; fewer where the limit of open files cannot be raised so far.
+
+    Returns:
+        Connections, and open files, that this process may have.
+    """
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
+    files = _raise_open_files(max_connections + _RESERVED_FILES)
+    Edge.max_connections = max(1, min(max_connections, files - _RESERVED_FILES))
+    return Edge.max_connections, files
+
+
+def _raise_open_files(wanted: int) -> int:
+    """The limit of open files after raising it to `wanted`, or as far as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return wanted if soft == resource.RLIM_INFINITY else soft

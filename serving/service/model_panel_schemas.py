@@ -1,0 +1,180 @@
+"""What the dashboard gets of models: the answers of the panels that read the files of the pipeline."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Label = Literal["negative", "neutral", "positive"]
+
+
+class Interval(BaseModel):
+    """A measure with its 95 % bootstrap interval; null where it cannot be had."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Slice(BaseModel):
+    """How well the model does on some of the rows."""
+
+    names: list[str] = Field(description="What the rows have in common; two names of the same rows are one slice.")
+    rows: int
+    macro_recall: Interval
+    weak: bool = Field(description="The whole interval lies below that of all rows.")
+
+
+class Bin(BaseModel):
+    """Of the reliability: predictions of about the same confidence."""
+
+    confidence: float
+    accuracy: float
+    rows: int
+
+
+class Candidate(BaseModel):
+    """A line of the leaderboard."""
+
+    name: str
+    evaluated: str = Field(description="Its name for the panels `comparison` and `errors`.")
+    from_scratch: bool
+    rows: int
+    macro_recall: Interval
+    macro_f1: Interval
+    accuracy: Interval
+    ece: Interval
+    cpu_us_per_text: float | None = Field(description="Null where it was not measured.")
+    p99_ms: float | None
+    on_front: bool = Field(description="Pareto-optimal: no other is both more accurate and cheaper.")
+    in_production: bool
+    slices: list[Slice]
+    confusion: list[list[int]] | None = Field(description="Rows: true label, columns: predicted, in the labels' order.")
+    reliability: list[Bin] | None
+
+
+class Leaderboard(BaseModel):
+    """Empty where this machine has none; `missing` then says what to do."""
+
+    missing: str | None
+    rows: list[Candidate]
+
+
+class Move(BaseModel):
+    """An alias went to another version."""
+
+    at: datetime
+    alias: str
+    from_version: str | None
+    to_version: str | None
+    bundle: str
+    reason: str
+    gate: str | None
+
+
+class Production(BaseModel):
+    """Who holds `production`, when and why."""
+
+    version: str = Field(description="Of the bundle that answers here.")
+    card: str = Field(description="The model card, Markdown.")
+    moves: list[Move] = Field(description="Newest first.")
+    mlflow_url: str
+    dagster_url: str
+
+
+class Rule(BaseModel):
+    """A rule of the promotion gate."""
+
+    rule: str
+    passed: bool
+    found: float | str | None = Field(description="Null where there was nothing to compare with.")
+    limit: float | str | None
+    text: str
+
+
+class Gate(BaseModel):
+    """The last gate decision; `missing` says what to do where there is none."""
+
+    missing: str | None
+    passed: bool | None
+    bundle: str | None = Field(description="Version that was decided about.")
+    unchanged: bool = Field(description="It was in production already, so the rules are those of the decision that promoted it.")
+    decided_at: datetime | None
+    rules: list[Rule]
+
+
+class Evaluated(BaseModel):
+    """Something with predictions on the frozen test rows: a candidate, or a bundle of one."""
+
+    name: str = Field(description="For the panels `comparison` and `errors`.")
+    title: str
+    in_production: bool
+
+
+class EvaluatedList(BaseModel):
+    """All that can be compared; empty where the pipeline kept no predictions."""
+
+    missing: str | None
+    rows: list[Evaluated]
+
+
+class MeasureCompared(BaseModel):
+    """A measure of both; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted."""
+
+    name: str
+    left: Interval
+    right: Interval
+    difference: Interval | None = Field(description="Right minus left.")
+
+
+class SliceCompared(BaseModel):
+    """Macro-recall of both on some of the rows."""
+
+    names: list[str] = Field(description="What the rows have in common; two names of the same rows are one slice.")
+    rows: int
+    left: Interval
+    right: Interval
+
+
+class ChangedPrediction(BaseModel):
+    """A text that both predicted differently."""
+
+    text: str
+    source: str
+    label: Label
+    left: Label
+    right: Label
+    right_confidence: float
+    change: Literal["corrected", "broken", "wrong both times"]
+
+
+class Comparison(BaseModel):
+    """Two evaluated models on the same test rows of the primary dataset."""
+
+    left: str
+    right: str
+    rows: int = Field(description="That both predicted.")
+    changed: int
+    corrected: int = Field(description="Wrong on the left, right on the right.")
+    broken: int = Field(description="The other way round.")
+    measures: list[MeasureCompared]
+    slices: list[SliceCompared]
+    examples: list[ChangedPrediction] = Field(description="At most twenty of each change, the surest first.")
+
+
+class WrongPrediction(BaseModel):
+    """A text with its true label in the cell that was asked for."""
+
+    text: str
+    source: str
+    confidence: float
+
+
+class Errors(BaseModel):
+    """Texts of a cell of the confusion matrix, the surest first."""
+
+    name: str
+    label: Label
+    predicted: Label
+    rows: int = Field(description="In the cell; the texts shown may be fewer.")
+    examples: list[WrongPrediction]

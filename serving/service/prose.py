@@ -1,0 +1,53 @@
+"""What the API's documentation says in sentences: the introduction, the groups, and the panels."""
+
+from serving.service.schemas import MAX_DOCUMENT_CHARS, MAX_TEXTS, MAX_WEIGHT, WEIGHT_CHARS
+
+ABOUT = f"""\
+Groundswell classifies the sentiment of short texts: negative, neutral or positive. Send texts to `POST /v1/classify` and read one
+prediction per text, in their order.
+
+A text may have {MAX_DOCUMENT_CHARS:,} characters; one that is longer than the model reads is classified by windows, and `detail`
+shows them. A text that cannot be classified (blank, too long, not a string) gets an error in its place, and the others their
+predictions.
+
+At most {MAX_TEXTS} texts with {MAX_WEIGHT * WEIGHT_CHARS:,} characters together are classified at once. More are a job:
+`POST /v1/jobs`, then `GET /v1/jobs/{{id}}` until its state is `done`, then `GET /v1/results/{{id}}`.
+
+Errors are problem details (RFC 9457). The `type` leads to the catalog below, the `detail` says what was found and what to do. A
+response with `Retry-After` is worth another try. Every response has an `X-Request-Id`, which the log names too.
+
+`WS /v1/live` sends the dashboard's changes, as `LiveFrame`: a snapshot first, then what changed, at most ten times a second.
+"""
+KEYS = """\
+API keys are on: send `Authorization: Bearer <key>` with every request. Make a key with `groundswell keys add NAME --scope
+classify`; its scopes open routes, its rate limits texts. Responses say in `RateLimit-*` what is left.
+"""
+TAGS = {
+    "Classification": "Predictions now.",
+    "Jobs": "Predictions later, for many texts. Jobs and results are kept for a day.",
+    "Feedback": "Corrections, for the next training run.",
+    "Model": "The model that is served.",
+    "Panels": "What the dashboard shows, as JSON: messages from the stream, the stream itself, the service, and models.",
+    "Alerts": "What a person does about an alert: read it, acknowledge it, mute its source.",
+    "Operations": "For monitoring and probes.",
+}
+PANELS = {
+    "distribution": "Count messages by label",
+    "trend": "Get the sentiment over time",
+    "volume": "Count messages over time",
+    "sources": "Compare sources with their normal",
+    "messages": "List the latest messages",
+    "top_negative": "List the most negative messages",
+    "alerts": "List alerts",
+    "versions": "List model versions in the stream",
+    "latency": "Get the latency of the stream",
+    "stream": "Get the status of the stream",
+    "history": "Get the history of the stream: lag, rates, CPU, memory, errors",
+    "api": "Get the use of the API",
+    "leaderboard": "Compare models",
+    "production": "Get the production model and the alias history",
+    "gate": "Get the last decision of the promotion gate",
+    "evaluated": "List the models that can be compared",
+    "comparison": "Compare two models on the same rows",
+    "errors": "List wrong predictions of one confusion cell",
+}

@@ -1,0 +1,63 @@
+"""A curl command and a Python program for each operation of the API, as `/docs` shows them; a test runs every one."""
+
+import json
+from typing import Any
+
+BASE = "http://127.0.0.1:3000"
+"""Where the samples send their requests; `/docs` puts its own address there."""
+KEY_VARIABLE = "GROUNDSWELL_KEY"
+JOB = "4c1f0a9e5b7d2c3a6e8f9b10"
+"""Stands for the id of a job."""
+
+
+def samples_of(
+    path: str, method: str, operation: dict[str, Any], parameters: list[dict[str, Any]], *, keys: bool
+) -> list[dict[str, str]]:
+    """The samples of an operation, as `x-codeSamples`.
+
+    Args:
+        path: Of the operation; an `{id}` in it is of a job.
+        method: In lower case.
+        operation: Of the OpenAPI document; its request body's schema has an example in `EXAMPLES`.
+        parameters: Of the path.
+        keys: Whether an API key is shown.
+    """
+    body = EXAMPLES.get(operation["operationId"])
+    route = path.replace("{id}", JOB) if parameters else path
+    return [
+        {"lang": "Shell", "label": "curl", "source": _curl(route, method, body, keys)},
+        {"lang": "Python", "label": "Python", "source": _python(route, method, body, keys)},
+    ]
+
+
+EXAMPLES: dict[str, Any] = {
+    "classify": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."], "detail": True},
+    "submitJob": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."]},
+    "correct": {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"},
+}
+"""Bodies by operation."""
+
+
+def _curl(route: str, method: str, body: Any, keys: bool) -> str:
+    parts = ["curl"]
+    if method != "get" and not (method == "post" and body):
+        parts.append(f"-X {method.upper()}")
+    lines = [f"{' '.join(parts)} {BASE}{route}"]
+    if keys:
+        lines.append(f'-H "Authorization: Bearer ${KEY_VARIABLE}"')
+    if body:
+        lines += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body)}'"]
+    return " \\\n  ".join(lines)
+
+
+def _python(route: str, method: str, body: Any, keys: bool) -> str:
+    arguments = [f'"{BASE}{route}"']
+    if keys:
+        arguments.append(f'headers={{"Authorization": f"Bearer {{os.environ[\'{KEY_VARIABLE}\']}}"}}')
+    if body:
+        arguments.append(f"json={json.dumps(body).replace(': true', ': True')}")
+    call = f"response = httpx.{method}({', '.join(arguments)})"
+    if len(call) > 100:
+        call = f"response = httpx.{method}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
+    imports = ["import os\n" * keys, "import httpx\n"]
+    return "\n".join([*filter(None, imports), call, "print(response.raise_for_status().text)"])

@@ -1,0 +1,230 @@
+"""An optional dataset that fails is left out by name; only the primary one, or one that the settings name, stops the run."""
+
+import gzip
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from data.catalog import load_catalog
+from data.errors import DataError, SourceUnavailable
+from data.feedback import Verdict, feedback_of
+from orchestration.steps.data import (
+    LeftOut,
+    build_splits,
+    fetch_one,
+    fetch_sets,
+    is_required,
+    only_sample,
+    raw_texts,
+    read_splits,
+    read_texts,
+    require_training_rows,
+)
+from tests.make import rows, write_set
+
+pytestmark = pytest.mark.integration  # each imports Great Expectations
+FEEDBACK = {"domain": "support", "licence": "ours", "feedback": True, "train": True}
+OTHER = {"domain": "tweets", "licence": "ours", "local": "other", "train": True}
+
+
+def correct(place, *said):
+    store = feedback_of(place.layout.var)
+    for text, label, by in said:
+        store.add(Verdict(text, label, by))
+
+
+def used(place):
+    """Splits of what there is now: rows by dataset and split, and the notices."""
+    splits = build_splits(place.layout, fetch_sets(place.layout))
+    require_training_rows(place.layout)
+    return splits.rows, splits.notices
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([("a flight of its own", "negative", "ann")], 1),
+        ([("a flight of its own", "negative", "ann"), ("some other meal", "positive", "ben")], 2),
+        ([(f"complaint about seat {n} and meal {n * 7}", "negative", "ann") for n in range(150)], 150),
+        ([("the same words", "negative", "ann"), ("The same words!", "negative", "ben")], 1),
+        ([("callers disagree", "negative", "ann"), ("callers disagree", "positive", "ben")], 0),
+        ([("a very long text " * 1000, "negative", "ann"), ("a short one of its own", "negative", "ann")], 1),
+        ([("\u200b", "negative", "ann"), ("a readable one of its own", "negative", "ann")], 1),
+    ],
+    ids=["one row", "two rows", "one class", "duplicates", "a tie", "too long", "blank"],
+)
+def test_feedback_of_any_size_and_balance_is_trained_on(place, said, kept):
+    place.catalog(feedback=FEEDBACK)
+    correct(place, *said)
+    found, notices = used(place)
+    assert found.get("feedback/train", 0) == kept and notices == []
+    assert not any(name in found for name in ("feedback/val", "feedback/test"))
+
+
+def duplicate_ids(path):
+    path.write_text(path.read_text().replace("neg-1,", "neg-0,"))
+
+
+def unknown_label(path):
+    path.write_text(path.read_text().replace(",neutral,", ",grumpy,"))
+
+
+def one_class(path):
+    path.write_text(path.read_text().replace(",neutral,", ",negative,").replace(",positive,", ",negative,"))
+
+
+def null_texts(path):
+    frame = pd.read_csv(path)
+    frame.loc[frame.index[:9], "text"] = ""
+    frame.to_csv(path, index=False)
+
+
+def cut_gzip(path):
+    path.with_name("data.csv.gz").write_bytes(gzip.compress(path.read_bytes())[:-40])
+    path.unlink()
+
+
+def not_utf8(path):
+    path.write_bytes(path.read_bytes() + b"id9,caf\xe9,neutral,train\n")
+
+
+def no_label_column(path):
+    path.write_text(path.read_text().replace("label", "mood", 1))
+
+
+DAMAGES = [duplicate_ids, unknown_label, one_class, null_texts, cut_gzip, not_utf8, no_label_column]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_optional_dataset_is_left_out_by_name(place, damage):
+    place.catalog(other=OTHER)
+    damage(write_set(place.root / "texts", rows(40), "other"))
+    found, notices = used(place)
+    assert not any(name.startswith("other/") for name in found) and found["mine/train"] > 0
+    assert len(notices) == 1 and notices[0].startswith("other is left out: ")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_dataset_that_the_settings_name_or_rank_by_stops_the_run(place, damage, monkeypatch):
+    place.catalog(other=OTHER)
+    damage(write_set(place.root / "texts", rows(40), "other"))
+    for name, value in (("DATA__DATASETS", '["mine", "other"]'), ("EVALUATION__PRIMARY", "other")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"GROUNDSWELL_{name}", value)
+            assert is_required(load_catalog()["other"])
+            result = place.run("prepare_data")
+            assert not result.success and not place.layout.splits.exists()
+
+
+def test_a_file_of_your_own_that_is_damaged_is_left_out_and_comes_back_when_it_is_corrected(place):
+    file = place.root / "own.csv"
+    file.write_text("body,mood\n" + "".join(f"ticket {n} is open,{['angry', 'ok', 'happy'][n % 3]}\n" for n in range(200)))
+    whole = file.read_bytes()
+    mapping = {"angry": "negative", "ok": "neutral", "happy": "positive"}
+    own = {"domain": "support", "licence": "ours", "train": True, "label_mapping": mapping,
+           "file": {"path": str(file), "columns": {"text": "body", "label": "mood"}}}  # fmt: skip
+    place.catalog(own=own)
+    assert used(place)[0]["own/train"] > 0
+    file.write_bytes(whole.replace(b"body", b"text", 1))
+    found, notices = used(place)
+    assert "own/train" not in found, "the rows of before are not used in silence"
+    assert notices == [f"own is left out: {file} has no column 'body'."]
+    file.write_bytes(whole)
+    found, notices = used(place)
+    assert found["own/train"] > 0 and notices == []
+
+
+def test_a_changed_checksum_leaves_an_optional_dataset_out(place):
+    write_set(place.root / "texts", rows(40), "other")
+    place.catalog(other=OTHER | {"sha256": "0" * 64})
+    _, notices = used(place)
+    assert len(notices) == 1 and "not the file that configs/datasets.yaml names" in notices[0]
+
+
+def test_a_dataset_that_the_folder_does_not_hold_is_no_fault(place):
+    place.catalog(other=OTHER)
+    left = fetch_one(place.layout, load_catalog()["other"]) if fetch_sets(place.layout) else None
+    assert isinstance(left, LeftOut) and left.absent and "other is not in" in left.why
+    assert used(place)[1] == []
+
+
+def test_a_damaged_feedback_file_leaves_the_feedback_out(place):
+    place.catalog(feedback=FEEDBACK)
+    correct(place, ("a flight of its own", "negative", "ann"))
+    feedback_of(place.layout.var).path.write_bytes(b"no database" * 100)
+    _, notices = used(place)
+    assert len(notices) == 1 and "feedback is left out: feedback: " in notices[0] and "cannot be read" in notices[0]
+    feedback_of(place.layout.var).path.write_bytes(b"")
+    assert used(place)[1] == [], "a file that was made and never written to holds no feedback"
+
+
+def test_dagster_shows_what_is_left_out_as_a_check_that_warns_and_goes_on(place):
+    place.catalog(other=OTHER, feedback=FEEDBACK)
+    duplicate_ids(write_set(place.root / "texts", rows(40), "other"))
+    correct(place, ("a flight of its own", "negative", "ann"))
+    result = place.run("prepare_data")
+    assert result.success
+    checks = {check.asset_key.to_user_string(): check for check in result.get_asset_check_evaluations()}
+    assert checks["raw_mine__texts"].passed
+    for name, state in (("other", "left out of the splits"), ("feedback", "used, with warnings")):
+        check = checks[f"raw_{name}__texts"]
+        assert not check.passed and check.severity is dg.AssetCheckSeverity.WARN and check.metadata["state"].value == state
+    assert read_splits(place.layout).rows["feedback/train"] == 1
+    assert read_splits(place.layout).notices[0].startswith("other is left out: expect_column_values_to_be_unique(id)")
+
+
+def test_feedback_beside_the_sample_does_not_make_it_real_texts(place, monkeypatch):
+    sample = {"domain": "tweets", "licence": "ours", "sample": "tweets.csv", "train": True}
+    place.catalog(feedback=FEEDBACK, sample_tweets=sample)
+    monkeypatch.delenv("GROUNDSWELL_DATA__DIR")
+    correct(place, ("a flight of its own", "negative", "ann"))
+    found, _ = used(place)
+    assert set(found) == {"feedback/train", "sample_tweets/train", "sample_tweets/val", "sample_tweets/test"}
+    assert only_sample(place.layout), "the lenient gate, and the epochs of the sample"
+
+
+@pytest.mark.parametrize(
+    ("catalog", "says"),
+    [
+        ({"mine": {"train": False}}, "no enabled dataset is for training"),
+        ({"mine": {"train": False}, "feedback": FEEDBACK}, "the split 'train' of the datasets for training has no"),
+    ],
+)
+def test_datasets_that_are_for_evaluation_only_stop_the_run_before_a_candidate_is_trained(place, catalog, says):
+    base = {"domain": "tweets", "licence": "ours", "local": "mine"}
+    place.catalog(**{name: base | fields if name == "mine" else fields for name, fields in catalog.items()})
+    correct(place, ("a flight of its own", "negative", "ann"))
+    with pytest.raises(SourceUnavailable, match="nothing to train on") as caught:
+        used(place)
+    assert says in str(caught.value) and "`train: true` for mine" in caught.value.remedy
+    result = place.run("train_candidates")
+    trained = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+    assert not result.success and "model_minilm__checkpoint" not in trained
+
+
+def test_a_label_or_split_that_is_missing_stops_the_run(place):
+    place.write([row for row in rows(40) if (row["split"], row["label"]) != ("val", "neutral")])
+    build_splits(place.layout, fetch_sets(place.layout))
+    with pytest.raises(DataError, match="split 'val' of the datasets for training has no neutral rows"):
+        require_training_rows(place.layout)
+
+
+def test_nothing_left_names_every_dataset_and_its_reason(place, monkeypatch):
+    place.catalog(other=OTHER)
+    cut_gzip(write_set(place.root / "texts", rows(40), "other"))
+    for path in (place.root / "texts" / "mine").iterdir():
+        path.unlink()
+    fetch_sets(place.layout)
+    with pytest.raises(SourceUnavailable, match="no labeled text at all") as caught:
+        build_splits(place.layout, raw_texts(place.layout))
+    assert "other: " in str(caught.value.found) and "cut short" in str(caught.value.found)
+
+
+def test_feedback_reaches_training_and_no_other_split(place):
+    place.catalog(feedback=FEEDBACK)
+    contrary = next(row for row in rows(100) if row["split"] == "test")
+    correct(place, (contrary["text"], "neutral", "ann"), ("a flight of its own", "negative", "ann"))
+    used(place)
+    assert set(read_texts(place.layout, "train", sets=["feedback"])["text"]) == {"a flight of its own"}
+    assert contrary["text"] in set(read_texts(place.layout, "test")["text"])

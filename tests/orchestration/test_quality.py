@@ -1,0 +1,150 @@
+"""The production model measured on the newest labeled rows of what it really saw."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from data.artifacts import read_json
+from data.feedback import Verdict, feedback_of
+from data.labels import LABELS
+from orchestration.layout import Layout
+from orchestration.progress import listening
+from orchestration.retraining import Cause, Quality, RetrainingSettings, quality_cause
+from orchestration.steps import quality
+from orchestration.steps.quality import measure_production
+from orchestration.steps.retraining_state import read_state
+from serving.bundle import read_ledger
+from tests.make import text_of
+from tests.models import tiny_bundle
+from tests.orchestration.test_lakehouse_assets import message, write_tables
+from training.registry import append_ledger
+
+NOW = datetime.now(UTC)
+NEXT = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
+
+
+@pytest.fixture
+def layout(monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_QUALITY_ROWS", "30")
+    return Layout.load()
+
+
+def promote(layout, *, ago=timedelta(days=1), strength=2.0):
+    """A bundle that classifies `text_of` right, in production since then."""
+    bundle = tiny_bundle(layout.bundles / f"tiny-{strength}", strength=strength)
+    bundle.directory.rename(layout.bundles / bundle.manifest.version)
+    move = {"alias": "production", "to": "1", "bundle": f"bundles/{bundle.manifest.version}", "at": (NOW - ago).isoformat()}
+    append_ledger(layout.var, move)
+    return bundle.manifest.version
+
+
+def correct(layout, numbers, *, wrong=False, by="ann"):
+    """Labels of callers; `wrong`: other than what the model says."""
+    for number in numbers:
+        label = LABELS[number % 3]
+        said = NEXT[label] if wrong else label
+        feedback_of(layout.var).add(Verdict(text_of(label, number), said, by))
+
+
+def state_of(layout):
+    return read_state(layout, enough=1)
+
+
+def test_nothing_is_measured_before_a_model_is_in_production(layout):
+    assert measure_production(layout) is None and not layout.quality.exists()
+
+
+def test_too_few_rows_or_a_label_that_is_missing_skip_with_the_reason_which_the_sensor_repeats(layout):
+    promote(layout)
+    correct(layout, range(29))
+    assert "29 rows have been labeled since the model was promoted, at least 30 are needed" in measure_production(layout).skipped
+    assert "29 rows have been labeled" in state_of(layout).quality
+    correct(layout, [n for n in range(30, 60) if n % 3 == 0])
+    correct(layout, [n for n in range(29) if n % 3], by="ann")
+    store = feedback_of(layout.var)
+    store.path.unlink()
+    correct(layout, [n for n in range(90) if n % 3 == 0])
+    assert "none of the 30 rows labeled since the model was promoted is neutral or positive" in measure_production(layout).skipped
+
+
+def test_it_falls_when_callers_correct_what_the_model_says(layout):
+    version = promote(layout)
+    correct(layout, range(60))
+    first = measure_production(layout)
+    assert first.version == version and first.metadata["rows_by_origin"] == {"feedback": 60}
+    assert first.metadata["macro_recall"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    correct(layout, range(60, 300), wrong=True)
+    second = measure_production(layout).metadata
+    assert second["rows"] == 300 and second["macro_recall"]["value"] == pytest.approx(0.2, abs=0.01)
+    assert second["macro_recall"]["low"] < second["macro_recall"]["value"] < second["macro_recall"]["high"] < 0.3
+    found = state_of(layout)
+    assert isinstance(found.quality, Quality) and found.quality.rows == 300
+    cause = quality_cause(found, RetrainingSettings.load(), NOW)
+    assert isinstance(cause, Cause) and cause.reason == "quality" and "the whole interval is below" in cause.text
+
+
+def test_rows_labeled_before_the_promotion_and_texts_that_callers_disagree_on_do_not_count(layout):
+    correct(layout, range(60), wrong=True)
+    promote(layout, ago=timedelta(hours=-1))  # the rows above may have been trained on
+    assert "0 rows have been labeled" in measure_production(layout).skipped
+    append_ledger(layout.var, read_ledger(layout.var)[-1] | {"at": (NOW - timedelta(days=1)).isoformat()})
+    correct(layout, range(20), by="ben")
+    assert measure_production(layout).metadata["rows"] == 40
+
+
+def test_labeled_rows_of_the_lakehouse_count_as_production_predicted_them(layout):
+    version = promote(layout)
+    ours = [
+        message(n, LABELS[n % 3], true_label=LABELS[n % 3] if n < 45 else NEXT[LABELS[n % 3]], model_version=version)
+        for n in range(60)
+    ]
+    older = NOW - timedelta(days=2)
+    theirs = [
+        message(100, true_label="positive", model_version="another"),
+        message(101, true_label="positive", model_version=version, event_at=older),
+        message(102, model_version=version),
+        message(103, true_label="positive", label=None, model_version=None, answers=None),
+    ]
+    write_tables(str(layout.var / "lakehouse"), [*ours, *theirs])
+    found = measure_production(layout).metadata
+    assert found["rows_by_origin"] == {"lakehouse": 60} and found["macro_recall"]["value"] == pytest.approx(0.75, abs=0.01)
+    correct(layout, range(60))
+    found = measure_production(layout).metadata
+    assert found["rows_by_origin"] == {"lakehouse": 60, "feedback": 60}
+    assert found["macro_recall"]["value"] == pytest.approx(0.875, abs=0.01)
+
+
+def test_only_the_newest_rows_count(layout, monkeypatch):
+    monkeypatch.setattr(quality, "NEWEST_ROWS", 45)
+    promote(layout)
+    correct(layout, range(60), wrong=True)
+    correct(layout, range(60, 105))
+    found = measure_production(layout).metadata
+    assert (found["rows"], found["macro_recall"]["value"]) == (45, 1.0)
+
+
+def test_a_lakehouse_that_cannot_be_reached_is_left_out_with_a_word(layout, monkeypatch):
+    promote(layout)
+    correct(layout, range(60))
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", "s3a://nowhere/lake")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    heard = []
+
+    class Listener:
+        def __call__(self, *_): ...
+        def note(self, text, *, warning=True):
+            heard.append(text)
+
+    with listening(Listener()):
+        found = measure_production(layout)
+    assert found.metadata["rows_by_origin"] == {"feedback": 60}
+    assert len(heard) == 1 and "The lakehouse is left out: The lakehouse s3a://nowhere/lake cannot be reached" in heard[0]
+
+
+def test_another_version_in_production_is_not_measured_yet(layout):
+    promote(layout)
+    correct(layout, range(60))
+    measure_production(layout)
+    version = promote(layout, ago=timedelta(hours=1), strength=3.0)
+    assert state_of(layout).quality == f"macro-recall of {version} not measured yet"
+    assert read_json(layout.quality)["version"] != version

@@ -1,0 +1,206 @@
+"""Bodies of requests: read within bounds, off the event loop, and without making objects of what is no string."""
+
+import asyncio
+import json
+import threading
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from serving.service import json_reader, problems, reading
+from serving.service.job_routes import _from_json, _from_lines
+from serving.service.json_reader import NESTED, NotJSON, Unfit, read_fields, read_lines
+from serving.service.problems import Refused
+from serving.service.reading import read_request
+from serving.service.schemas import MAX_JOB_TEXTS
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda more: st.lists(more, max_size=4) | st.dictionaries(st.text(), more, max_size=4),
+)
+SPACES = st.sampled_from([None, 0, 2])
+
+
+def flat(value):
+    return NESTED if isinstance(value, (list, dict)) else value
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=6), SPACES, st.booleans())
+def test_fields_are_what_json_makes_of_them_but_for_nested_ones(value, indent, escaped):
+    body = json.dumps(value, indent=indent, ensure_ascii=escaped).encode()
+    assert read_fields(body) == {name: flat(each) for name, each in value.items()}
+
+
+@given(st.lists(VALUES, max_size=20), SPACES)
+def test_texts_are_strings_with_none_for_everything_else(values, indent):
+    body = json.dumps({"detail": True, "texts": values}, indent=indent).encode()
+    expected = [value if isinstance(value, str) else None for value in values]
+    assert read_fields(body, texts=20) == {"detail": True, "texts": expected}
+
+
+@given(st.lists(VALUES | VALUES.map(lambda value: {"n": 1, "text": value}), min_size=1, max_size=20))
+def test_lines_are_strings_or_objects_with_a_text(values):
+    body = "\r\n\n".join(json.dumps(value) for value in values).encode()
+    texts = [value.get("text") if isinstance(value, dict) else value for value in values]
+    assert read_lines(body, 40) == [text if isinstance(text, str) else None for text in texts]
+
+
+@given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\ue0 texs1-.', max_size=40).map(str.encode))
+def test_whatever_the_bytes_fields_or_a_reason(body):
+    for read in (lambda: read_fields(body, texts=3), lambda: read_lines(body, 3)):
+        try:
+            found = read()
+        except (NotJSON, Unfit) as error:
+            assert str(error)
+        else:
+            assert isinstance(found, (dict, list))
+
+
+def test_half_a_character_is_dropped_and_two_halves_are_one():
+    assert read_fields(rb'{"texts": ["a\ud83d", "\ud83d\ude00", "\\ud83d"]}', texts=3)["texts"] == ["a", "😀", "\\ud83d"]
+
+
+SIZE = 2**17
+NESTED_BODIES = {
+    "objects": b'{"texts":["ok",[' + b"{}," * (SIZE // 3 - 20) + b"{}]]}",
+    "lists": b'{"texts":["ok",[' + b"[]," * (SIZE // 3 - 20) + b"[]]]}",
+    "items": b'{"texts":[' + b"{}," * (SIZE // 3 - 20) + b"{}]}",
+    "deep": b'{"texts":["ok",' + b"[" * (SIZE - 40),
+    "a field": b'{"texts":["ok"],"more":[' + b"[]," * (SIZE // 3 - 20) + b"[]]}",
+    "fields": b"{" + b'"a":0,' * (SIZE // 6 - 20) + b'"texts":["ok"]}',
+    "numbers": b'{"texts":["ok",' + b"0," * (SIZE // 2 - 20) + b"0]}",
+    "a number": b'{"texts":["ok",' + b"9" * (SIZE - 40) + b"]}",
+}
+LINES = {
+    "scalars": b"0\n" * (SIZE // 2 - 2),
+    "blank": b"\n" * (SIZE - 2),
+    "deep": b"[" * (SIZE - 2),
+    "deep lines": b"[[[[\n" * (MAX_JOB_TEXTS - 1),
+    "a nested field": b'{"text":"ok","more":[' + b"[]," * (SIZE // 3 - 40) + b"[]]}",
+}
+
+
+@pytest.mark.parametrize(
+    ("parse", "body"),
+    [pytest.param(_from_json, body, id=f"json, {name}") for name, body in NESTED_BODIES.items()]
+    + [pytest.param(_from_lines, body, id=f"lines, {name}") for name, body in LINES.items()],
+)
+def test_a_body_of_nested_values_is_refused_or_stepped_over_and_never_made_objects_of(parse, body):
+    tracemalloc.start()
+    try:
+        with suppress(NotJSON, Unfit):
+            parse(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(body) + 2**20, "bytes that Python's own objects took: the body as text, and nothing beside it"
+
+
+def test_what_is_stepped_over_is_bounded():
+    with pytest.raises(Unfit, match=r"texts\[1\]: is not a string"):
+        read_fields(b'{"texts":["ok",[' + b"[]," * json_reader.MAX_STEPS + b"[]]]}", texts=2)
+
+
+def test_one_nested_item_is_an_error_in_its_place():
+    wanted = _from_json(b'{"texts": ["a", {"text": ["b"]}, "c"]}')
+    assert wanted.texts == ["a", None, "c"]
+
+
+def test_lines_are_counted_before_one_is_read(monkeypatch):
+    monkeypatch.setattr(json_reader, "_decoded", lambda body: pytest.fail("it was read"))
+    with pytest.raises(Unfit, match=r"10,001 lines; at most 10,000"):
+        read_lines(b'"a"\n' * 10_001, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("parse", "body"),
+    [(_from_json, b'{"texts": ["", " ", null, 7]}'), (_from_lines, b'""\n{"id": 7}\n{"text": "\\u200b"}\n[]')],
+)
+def test_a_job_without_a_text_that_can_be_classified_is_refused_when_it_is_sent(parse, body):
+    with pytest.raises(Unfit, match=r"texts\[0\]: is blank"):
+        parse(body)
+
+
+def request(chunks, kind="application/json"):
+    """A request whose body comes in these chunks; a chunk that is an event is waited for first."""
+
+    async def receive():
+        chunk = chunks.pop(0)
+        if isinstance(chunk, asyncio.Event):
+            await chunk.wait()
+            chunk = chunks.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}, receive)
+
+
+def kind_of(coroutine):
+    with pytest.raises(Refused) as caught:
+        asyncio.run(coroutine)
+    return caught.value.kind
+
+
+def test_a_large_body_is_parsed_in_a_thread_and_a_small_one_where_it_is():
+    async def go(size):
+        return await read_request(request([b"x" * size]), 10**6, lambda body: threading.get_ident())
+
+    assert asyncio.run(go(100)) == threading.get_ident()
+    assert asyncio.run(go(100_000)) != threading.get_ident()
+
+
+def test_no_more_than_two_bodies_are_parsed_at_once():
+    running, most, both = set(), [], threading.Barrier(2, timeout=30)
+
+    def parse(body):
+        running.add(body[:1])
+        most.append(len(running))
+        both.wait()
+        running.discard(body[:1])
+
+    async def go():
+        bodies = [bytes([n]) * 100_000 for n in range(6)]
+        await asyncio.gather(*(read_request(request([body]), 10**6, parse) for body in bodies))
+
+    asyncio.run(go())
+    assert len(most) == 6 and max(most) == 2
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_has_come_whole():
+    chunks = [b"x" * 600, b"x" * 600, b"x" * 600]
+    assert kind_of(read_request(request(chunks), 1000, len)) is problems.TOO_LARGE
+    assert len(chunks) == 1, "the rest was not read"
+
+
+def test_bodies_that_are_read_at_one_time_are_bounded_together(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_HELD_BYTES", 1000)
+
+    async def go():
+        last = asyncio.Event()
+        first = asyncio.create_task(read_request(request([b"x" * 700, last, b"y"]), 10**6, len))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as caught:
+            await read_request(request([b"x" * 700]), 10**6, len)
+        last.set()
+        return caught.value, await first, await read_request(request([b"x" * 700]), 10**6, len)
+
+    refused, first, again = asyncio.run(go())
+    assert refused.kind is problems.OVERLOADED and refused.headers["retry-after"]
+    assert (first, again, reading._held) == (701, 700, 0)
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx"]
+)
+def test_only_json_is_read(kind):
+    chunks = [b"{}"]
+    assert kind_of(read_request(request(chunks, kind), 1000, len)) is problems.NOT_JSON_TYPE
+    assert chunks, "nothing was read"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_may_name_its_encoding(kind):
+    assert asyncio.run(read_request(request([b"{}"], kind), 1000, len)) == 2
