@@ -81,7 +81,6 @@ def end_dead_runs(instance: "dg.DagsterInstance") -> None:
     for run in instance.get_runs(RunsFilter(statuses=unfinished)):
         if _is_dead(run):
             instance.report_run_failed(run, "The process that executed this run ended before the run did.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _is_dead(run: "dg.DagsterRun") -> bool:

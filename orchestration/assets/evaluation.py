@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
-from orchestration.assets.stepping import CPU_POOL, OWNERS, asset_after, step
+from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
 from orchestration.resources import Workplace
 from orchestration.steps.benchmark_log import log_leaderboard
 from orchestration.steps.evaluation import write_leaderboard
@@ -22,7 +22,6 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
     @asset_after(
         key=keys.LEADERBOARD,
         deps=[keys.checkpoint(candidate.name) for candidate in candidates],
-        pool=CPU_POOL,
         group_name="evaluation",
         kinds={"scikitlearn"},
         owners=OWNERS,
@@ -34,7 +33,7 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
     )
     def compare_candidates(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
         layout = workplace.layout()
-        with step(context, "Benchmark all candidates"):
+        with step(context, "Benchmark all candidates"), every_core(layout):
             rows = write_leaderboard(layout)
             log_leaderboard(layout, context.run.run_id)
         best, folder = rows[0], layout.leaderboard
@@ -76,7 +75,6 @@ def _summary(rows: list[dict[str, Any]]) -> str:
     owners=OWNERS,
     tags={"report": "gate"},
     deps=[keys.BUNDLE],
-    pool=CPU_POOL,
     description=(
         "The promotion gate: may this bundle replace the production model? Every rule of configs/gates.yaml with its limit, what "
         "was found, and the margin between the two (negative: the rule failed)."
@@ -85,7 +83,7 @@ def _summary(rows: list[dict[str, Any]]) -> str:
 def promotion_gate(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
     """Ask the gate; a no is a normal result."""
     layout = workplace.layout()
-    with step(context, "Ask the gate"):
+    with step(context, "Ask the gate"), every_core(layout):
         verdict = ask_gate(layout)
     return dg.MaterializeResult(
         metadata={

@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
-from orchestration.assets.stepping import CPU_POOL, OWNERS, step
+from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.resources import Workplace
 from orchestration.steps.export import export_winner, parity_of, read_ladder
 
@@ -16,7 +16,6 @@ from orchestration.steps.export import export_winner, parity_of, read_ladder
     owners=OWNERS,
     tags={"report": "export"},
     deps=[keys.LEADERBOARD],
-    pool=CPU_POOL,
     description=(
         "The best candidate as ONNX. Every export variant (float32, optimized, int8) is compared with torch on the validation "
         "rows; one of them becomes the bundle that every path serves."
@@ -25,7 +24,7 @@ from orchestration.steps.export import export_winner, parity_of, read_ladder
 def bundle(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
     """Export, optimize, quantize, compare, choose."""
     layout = workplace.layout()
-    with step(context, "Export to ONNX, quantize, check parity"):
+    with step(context, "Export to ONNX, quantize, check parity"), every_core(layout):
         made = export_winner(layout)
     variants = read_ladder(layout)
     chosen = next(row for row in variants["rows"] if row["name"] == variants["chosen"])

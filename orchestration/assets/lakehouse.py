@@ -31,8 +31,6 @@ FRESH_WITHIN = timedelta(hours=24)
 """A table to which nothing has been written for longer needs attention: its source may have stopped."""
 RETRY_AFTER_S = 60
 """Object stores, brokers and other writers of a table are unavailable for minutes, and these runs start unattended."""
-POOL = "spark"
-"""Two Spark sessions on one machine would share its memory, and the second writer of a table waits for the first anyway."""
 _GROUP = "lakehouse"
 _NONE = "There is no lakehouse yet. Set GROUNDSWELL_LAKEHOUSE__SOURCE to a folder, an s3a:// URI, or kafka."
 
@@ -57,7 +55,6 @@ def _may_pass(error: Exception) -> bool:
 
 @dg.multi_asset(
     name="lakehouse_tables",
-    pool=POOL,
     specs=[
         _spec("bronze", "Records as they arrive, none dropped: from files or from the stream's topic."),
         _spec(
@@ -168,7 +165,6 @@ def _suite(layer: Layer) -> dg.AssetChecksDefinition:
     kinds={"deltalake", "spark"},
     owners=OWNERS,
     deps=[keys.table(layer) for layer in LAYERS],
-    pool=POOL,
     output_required=False,
     description=(
         "Merges small files, removes old versions, and deletes Bronze records past their retention. Streams may continue."

@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration import keys
-from orchestration.assets.stepping import CPU_POOL, OWNERS, step
+from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.progress import ended
 from orchestration.resources import Workplace
 from orchestration.steps.quality import measure_production
@@ -21,7 +21,6 @@ _STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_wind
     kinds={"scikitlearn"},
     owners=OWNERS,
     tags={"model": "sentiment"},
-    pool=CPU_POOL,
     freshness_policy=_STALE,
     output_required=False,
     description=(
@@ -32,7 +31,7 @@ _STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_wind
 )
 def production_quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
     """Measure what classifies now by what is labeled now."""
-    with step(context, "Measure the production model"):
+    with step(context, "Measure the production model"), every_core(workplace.layout()):
         found = measure_production(workplace.layout())
         if found is None or found.skipped:
             ended("skipped", "no model is in production yet" if found is None else found.skipped)

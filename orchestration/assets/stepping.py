@@ -8,12 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.progress import LogProgress, begin, listening
+from orchestration.layout import Layout
+from orchestration.progress import LogProgress, begin, listening, note
 
 OWNERS = ["team:ml-platform"]
 """Of every asset. Teams put their own name here; Dagster shows it and filters by it."""
-CPU_POOL = "cpu"
-"""Steps that fill every core: two at a time would each take twice as long, and measured CPU times would be wrong."""
 
 
 RETRIES = 2
@@ -44,8 +43,31 @@ def step(context: Any, title: str, *, retry: Callable[[Exception], bool] | None 
             raise
 
 
+@contextmanager
+def every_core(layout: Layout) -> Iterator[None]:
+    """Let no other step that fills every core run in this folder meanwhile: measured CPU times would be wrong, and two trainings
+    would each take twice as long.
+
+    Blocks for as long as another one runs, in whatever process; a killed one holds nothing. Not a pool of Dagster, whose slots
+    outlive a killed process, and which does not hear Ctrl-C while it waits.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(layout.var / "cpu.lock")
+    layout.var.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        note("Waiting: another run trains or measures in this folder.")
+        lock.acquire(poll_interval=0.5)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def asset_after(
-    *, key: dg.AssetKey, deps: Iterable[dg.AssetKey], pool: str | None = None, metadata: dict[str, Any] | None = None, **spec: Any
+    *, key: dg.AssetKey, deps: Iterable[dg.AssetKey], metadata: dict[str, Any] | None = None, **spec: Any
 ) -> Callable[[Callable], dg.AssetsDefinition]:
     """Make an asset that runs when all `deps` are done, whether they were materialized or skipped.
 
@@ -55,14 +77,13 @@ def asset_after(
     Args:
         key: Of the asset.
         deps: Assets without blocking checks, which cannot meet in one input.
-        pool: Of the op.
         metadata: Of the asset.
         spec: Everything else that `dagster.graph_asset` takes.
     """
     names = {dep.to_python_identifier(): dep for dep in deps}
 
     def wrap(compute: Callable) -> dg.AssetsDefinition:
-        run = dg.op(ins={"ready": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), pool=pool)(compute)
+        run = dg.op(ins={"ready": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))(compute)
 
         @dg.graph_asset(
             key=key,

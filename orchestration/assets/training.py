@@ -7,7 +7,7 @@ import dagster as dg
 from data.errors import CandidateUnavailable
 from orchestration import keys
 from orchestration.assets.schema import file_uri
-from orchestration.assets.stepping import CPU_POOL, OWNERS, step
+from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.progress import ended
 from orchestration.resources import Workplace
 from orchestration.steps.training import candidate_folder, train_candidate, trained_report
@@ -27,7 +27,6 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
         tags={"candidate": candidate.name},
         deps=[keys.SPLITS],
         output_required=False,
-        pool=CPU_POOL,
         description=(
             f"{candidate.title}: {what}. License: {candidate.licence}. Not materialized while its base model is not available; "
             "the log says why. See configs/candidates.yaml."
@@ -36,7 +35,7 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
     )
     def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
         layout = workplace.layout()
-        with step(context, f"{'Fetch' if candidate.kind == 'as_is' else 'Train'} {candidate.title}"):
+        with step(context, f"{'Fetch' if candidate.kind == 'as_is' else 'Train'} {candidate.title}"), every_core(layout):
             try:
                 reused = train_candidate(layout, candidate, run_name=context.run.run_id)
             except CandidateUnavailable as error:

@@ -72,14 +72,6 @@ def test_schedules_and_sensors_are_there_and_off():
     )
 
 
-def test_steps_that_fill_every_core_share_a_pool():
-    pools = {key.to_user_string(): GRAPH.get(key).pools for key in ASSETS}
-    assert {name for name, found in pools.items() if "cpu" in found} >= {
-        "training/minilm/checkpoint", "evaluation/leaderboard", "training/bundle"
-    }  # fmt: skip
-    assert {name for name, found in pools.items() if "spark" in found} >= {"lakehouse/bronze", "lakehouse/maintenance"}
-
-
 def test_the_lakehouse_has_its_tables_reports_and_checks():
     lake = {key.to_user_string() for key in ASSETS if GRAPH.get(key).group_name == "lakehouse"}
     assert lake == {f"lakehouse/{name}" for name in ("bronze", "silver", "gold", "maintenance", "quality", "reconciliation")}

@@ -1,9 +1,15 @@
-"""What comes after skipped assets still runs."""
+"""How steps run: after skipped ones, again after errors that may pass, one at a time on every core."""
+
+import subprocess
+import sys
+import threading
 
 import dagster as dg
 import pytest
 
-from orchestration.assets.stepping import RETRIES, asset_after, step
+from orchestration.assets.stepping import RETRIES, asset_after, every_core, step
+from orchestration.layout import Layout
+from orchestration.progress import listening
 
 KEYS = [dg.AssetKey(["data", name, "validated"]) for name in ("one", "two", "three")]
 END = dg.AssetKey(["data", "splits"])
@@ -91,3 +97,39 @@ def test_step_is_tried_again_only_after_errors_that_may_pass(passes, calls):
     assert not result.success and seen == list(range(calls))
     failure = next(event for event in result.all_events if event.is_step_failure)
     assert "no route" in str(failure.step_failure_data.error)
+
+
+class Notes:
+    """Hears what a person would see."""
+
+    def __init__(self):
+        self.noted = threading.Event()
+
+    def begin(self, title): ...
+
+    def __call__(self, message, fraction): ...
+
+    def note(self, text):
+        self.noted.set()
+
+
+def test_one_step_at_a_time_fills_every_core_and_a_killed_one_holds_nothing():
+    layout = Layout.load()
+    code = "from orchestration.assets.stepping import *\nimport sys\n"
+    code += "with every_core(Layout.load()):\n    print('held', flush=True)\n    sys.stdin.read()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    notes, entered = Notes(), threading.Event()
+
+    def wait():
+        with every_core(layout):
+            entered.set()
+
+    with listening(notes):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert notes.noted.wait(30) and not entered.is_set(), "it waits, and says so"
+        other.kill()
+        assert entered.wait(30)
+        waiting.join()
+    other.communicate()
