@@ -54,7 +54,7 @@ def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(environment):
         "64 callers at once",
         "by its windows:",
         "What next",
-        "own small sample serves",
+        "own small sample, since no data folder is set and HF_HUB_OFFLINE is set",
     ):
         assert words in first.stdout
     assert "Traceback" not in first.stderr
