@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 UV := $(BIN)/uv
 
-# A folder of labelled texts beside the checkout is offered to every target; without it the project's own sample serves.
+# A folder of labeled texts beside the checkout is offered to every target; without it, see "Your own texts" in README.md.
 ifneq ($(wildcard ../shared/data/README.md),)
 export GROUNDSWELL_DATA__DIR ?= $(abspath ../shared/data)
 endif

@@ -163,13 +163,15 @@ class CostSettings(Settings):
 
 
 class DataSettings(Settings):
-    """Where labelled text comes from."""
+    """Where labeled text comes from."""
 
     section: ClassVar[str] = "data"
     model_config = section_config("data")
 
     origin: Literal["local", "hub"] = "local"
+    """Where a dataset comes from that the data folder does not hold: nowhere, or the Hugging Face hub."""
     dir: Path | None = None
-    """Folder in the layout `<name>/data.csv[.gz]`; none: the project's own sample."""
+    """Folder in the layout `<name>/data.csv[.gz]`. None, and origin local: the primary dataset from the hub when it answers, else
+    the project's own small sample."""
     datasets: list[str] | None = None
-    """Names from configs/datasets.yaml; none: all that can be had."""
+    """Names from configs/datasets.yaml, each of which must be had; none: all that can be had."""

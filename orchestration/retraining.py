@@ -65,6 +65,8 @@ class RetrainingState:
     config_digest: str
     new_rows: int | None
     """Rows that training would use now, over those of the last training; None: nothing has been trained yet."""
+    at_most: bool = False
+    """Whether duplicates of other datasets are counted still: `new_rows` is then too few all the same."""
     production_version: str | None = None
     production_since: datetime | None = None
     quality: Quality | str = "not measured yet"
@@ -96,7 +98,8 @@ def new_rows_cause(state: RetrainingState, settings: RetrainingSettings) -> Caus
     """Enough new labeled rows have come since the last training; or why that is no cause."""
     if state.new_rows is None:
         return "Nothing has been trained yet; the first training is started by a person."
-    text = f"{state.new_rows:,} new labeled rows for training, at least {settings.min_new_rows:,} are asked for"
+    rows = f"{'at most ' if state.at_most else ''}{state.new_rows:,} new labeled rows for training"
+    text = f"{rows}, at least {settings.min_new_rows:,} are asked for"
     if state.new_rows < settings.min_new_rows:
         return text
     return Cause("new_labels", _key("new_labels", state.data_digest, state.config_digest), text)

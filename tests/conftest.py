@@ -12,6 +12,7 @@ hypothesis.settings.register_profile("no deadlines", deadline=None)  # how long 
 hypothesis.settings.load_profile("no deadlines")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test depends on the network; those of the hub have a stub
 
 # Started in the background (`make test &`), a process ignores Ctrl-C and so do its children: tests of Ctrl-C need it heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -28,4 +29,3 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
     for name in ("DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("GX_ANALYTICS_ENABLED", "false")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -27,7 +27,7 @@ def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:
 def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(trained: Trained):
     for words in (
         "gate: passed", "POST http://127.0.0.1:", "messages in the warehouse  60", "a job of 500 texts is done",
-        "64 callers at once", "by its windows:", "What next", "own small sample serves", " rows.",
+        "64 callers at once", "by its windows:", "What next", "own small sample", " rows.",
     ):  # fmt: skip
         assert words in trained.stdout
     assert "Traceback" not in trained.stderr

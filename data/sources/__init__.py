@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import digest, is_current, read_json, reuse_or_build, write_json
+from data.artifacts import KEY_FILE, digest, is_current, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec
 from data.feedback import feedback_of
 from data.settings import DataSettings, PathSettings, project_root
@@ -17,7 +17,7 @@ from data.sources.reading import Source
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RawSet", "fetch", "fetched", "find", "to_labelled"]
+__all__ = ["RawSet", "fetch", "fetched", "find", "last_fetched", "to_labelled"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
         write_json(folder / "source.json", found)
 
     reuse_or_build(out_dir / spec.name, _key(spec, source), build)
-    return _read(out_dir, spec, source)
+    return _read(out_dir, spec.name)
 
 
 def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
@@ -95,17 +95,33 @@ def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet 
         SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
     """
     source = find(spec, settings)
-    return _read(out_dir, spec, source) if is_current(out_dir / spec.name, _key(spec, source)) else None
+    return _read(out_dir, spec.name) if is_current(out_dir / spec.name, _key(spec, source)) else None
+
+
+def last_fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
+    """Read what was fetched of a dataset last from where it comes from now, though its source may have changed since.
+
+    Callers go on correcting labels while a run trains: it uses the rows that it fetched.
+
+    Raises:
+        SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
+    """
+    source = find(spec, settings)
+    try:
+        found = _read(out_dir, spec.name)
+    except (OSError, ValueError, KeyError):
+        return None
+    return found if found.origin == source.origin else None
 
 
 def _key(spec: DatasetSpec, source: Source) -> dict[str, Any]:
     return {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
 
 
-def _read(out_dir: Path, spec: DatasetSpec, source: Source) -> RawSet:
-    folder = out_dir / spec.name
-    known = read_json(folder / "source.json")
-    return RawSet(spec.name, folder / "texts.parquet", source.origin, source.identity, known["fingerprint"], known["rows"])
+def _read(out_dir: Path, name: str) -> RawSet:
+    folder = out_dir / name
+    known, key = read_json(folder / "source.json"), read_json(folder / KEY_FILE)["key"]
+    return RawSet(name, folder / "texts.parquet", key["origin"], key["source"], known["fingerprint"], known["rows"])
 
 
 def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":

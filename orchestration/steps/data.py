@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data.artifacts import read_json, reuse_or_build, sha256_file, write_json, write_text
 from data.catalog import DatasetSpec, load_catalog
@@ -11,7 +11,7 @@ from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
 from data.settings import DataSettings, profile_name
-from data.sources import RawSet, fetch, fetched, find, local
+from data.sources import RawSet, fetch, fetched, find, last_fetched, local
 from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -143,7 +143,6 @@ def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
         DataError: It could not be had, and the settings name it or it is the primary one.
     """
     settings = DataSettings.load()
-    reason = layout.raw / f"{spec.name}.left_out"
     there = False
     try:
         find(spec, settings)
@@ -153,9 +152,9 @@ def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
         absent = not there and isinstance(error, SourceUnavailable)
         if spec.name in (settings.datasets or []) or (is_required(spec) and not absent):
             raise
-        write_text(reason, error.message)
+        write_text(_reason(layout, spec), error.message)
         return LeftOut(spec.name, error.message, absent)
-    reason.unlink(missing_ok=True)
+    _reason(layout, spec).unlink(missing_ok=True)
     return found
 
 
@@ -178,17 +177,19 @@ def fetch_sets(layout: Layout) -> RawTexts:
 
 
 def raw_set(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
-    """What was fetched of a dataset, while it is still what its source holds."""
+    """What the last attempt to fetch a dataset gave."""
     try:
-        found = fetched(spec, DataSettings.load(), layout.raw)
+        found = last_fetched(spec, DataSettings.load(), layout.raw)
+        return LeftOut(spec.name, _reason(layout, spec).read_text(encoding="utf-8"), False)
     except DataError as error:
         return LeftOut(spec.name, error.message, isinstance(error, SourceUnavailable))
-    if found is not None:
-        return found
-    try:
-        return LeftOut(spec.name, (layout.raw / f"{spec.name}.left_out").read_text(encoding="utf-8"), False)
-    except OSError:
-        return LeftOut(spec.name, f"{spec.name} has not been fetched.", False)
+    except OSError:  # the last attempt did not fail
+        return found or LeftOut(spec.name, f"{spec.name} has not been fetched.", False)
+
+
+def _reason(layout: Layout, spec: DatasetSpec) -> Path:
+    """Why the last attempt to fetch an optional dataset failed; absent when it did not."""
+    return layout.raw / f"{spec.name}.left_out"
 
 
 def raw_texts(layout: Layout) -> RawTexts:
@@ -257,10 +258,9 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
             found="; ".join(f"{name}: {why}" for name, why in raw.left_out.items()) or "no dataset",
             remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml.",
         )
-
     sources = {one.name: one.identity for one in raw.sets}
 
-    def build(folder: Any) -> None:
+    def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labelled
 

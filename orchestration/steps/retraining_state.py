@@ -50,10 +50,12 @@ def read_state(layout: Layout, enough: int) -> RetrainingState:
     identities = {one.spec.name: one.source.identity for one in now}
     move = next((row for row in reversed(_ledger(layout)) if row["alias"] == "production" and row.get("to")), None)
     version = Path(move["bundle"]).name if move else None
+    new_rows, at_most = _new_rows(layout, now, identities, enough)
     return RetrainingState(
         data_digest=digest(identities),
         config_digest=config_digest(),
-        new_rows=_new_rows(layout, now, identities, enough),
+        new_rows=new_rows,
+        at_most=at_most,
         production_version=version,
         production_since=datetime.fromisoformat(move["at"]) if move else None,
         quality=_quality(layout, version),
@@ -74,19 +76,19 @@ def _sources(layout: Layout) -> list[_Now]:
     return found
 
 
-def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enough: int) -> int | None:
+def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enough: int) -> tuple[int | None, bool]:
     try:
         trained = read_json(layout.gate / TRAINED_FILE)
         before, sources = dict(trained["training_rows"]), trained["sources"]
     except (OSError, KeyError):
-        return None
+        return None, False
     changed = [one for one in now if one.spec.train and sources.get(one.spec.name) != one.source.identity]
     if not changed:
-        return 0
+        return 0, False
     at_most = sum(_usable(_frame(layout, one)) - before.get(one.spec.name, 0) for one in changed)
     if at_most < enough:
-        return max(at_most, 0)
-    return _counted.count(layout, now, identities) - sum(before.values())
+        return max(at_most, 0), at_most > 0
+    return _counted.count(layout, now, identities) - sum(before.values()), False
 
 
 def _usable(frame: "pd.DataFrame | None") -> int:

@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from data.artifacts import write_json
 from data.catalog import load_catalog
 from data.errors import DataError, SourceUnavailable
 from data.feedback import Verdict, feedback_of
@@ -21,6 +22,7 @@ from orchestration.steps.data import (
     read_texts,
     require_training_rows,
 )
+from orchestration.steps.retraining_state import TRAINED_FILE, labelled, read_state
 from tests.make import rows, write_set
 
 pytestmark = pytest.mark.integration  # each imports Great Expectations
@@ -228,3 +230,25 @@ def test_feedback_reaches_training_and_no_other_split(place):
     used(place)
     assert set(read_texts(place.layout, "train", sets=["feedback"])["text"]) == {"a flight of its own"}
     assert contrary["text"] in set(read_texts(place.layout, "test")["text"])
+
+
+def test_a_run_uses_the_feedback_that_it_fetched_though_callers_go_on(place):
+    place.catalog(feedback=FEEDBACK)
+    correct(place, ("a flight of its own", "negative", "ann"))
+    fetch_sets(place.layout)
+    correct(place, ("some other meal", "positive", "ben"))
+    splits = build_splits(place.layout, raw_texts(place.layout))
+    assert splits.rows["feedback/train"] == 1 and splits.notices == []
+    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    assert read_state(place.layout, enough=1).new_rows == 1, "and what came meanwhile is new"
+
+
+def test_a_copy_from_elsewhere_is_not_used(place, monkeypatch):
+    """The folder was left for the hub: rows of the folder are not taken for the hub's."""
+    place.catalog(other=OTHER | {"hub": {"id": "who/texts", "revision": "a" * 40}})
+    write_set(place.root / "texts", rows(40), "other")
+    assert [one.name for one in fetch_sets(place.layout).sets] == ["mine", "other"]
+    (place.root / "texts" / "other" / "data.csv").unlink()
+    assert [one.name for one in raw_texts(place.layout).sets] == ["mine"]
+    monkeypatch.setenv("GROUNDSWELL_DATA__ORIGIN", "hub")
+    assert raw_texts(place.layout).left_out == {"other": "other has not been fetched."}

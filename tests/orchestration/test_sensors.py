@@ -63,7 +63,7 @@ def test_new_rows_ask_once_for_each_state_of_the_data(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", "20")
     assert "Nothing has been trained yet" in str(tick(new_labels).skip_message)
     trained_on(layout, fewer=19)
-    assert "19 new labeled rows for training, at least 20 are asked for" in str(tick(new_labels).skip_message)
+    assert "at most 19 new labeled rows for training, at least 20 are asked for" in str(tick(new_labels).skip_message)
     trained_on(layout, fewer=20)
     one, again = tick(new_labels).run_requests, tick(new_labels).run_requests
     assert len(one) == 1 and one[0].run_key == again[0].run_key, "the same state, the same key, cursor or no cursor"
