@@ -115,19 +115,23 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[Row]:
 
 
 def merged(rows: list[Row], at: float) -> Row:
-    """Some rows as one: the highest lag and memory, mean rates and CPU, the sum of what happened, the last target."""
+    """Some rows as one: the highest lag, workers and memory, mean rates and CPU, the sum of what happened, the last target."""
     return {
         "at": at,
-        "lag": max((row["lag"] for row in rows if row.get("lag") is not None), default=None),
+        "lag": _highest(rows, "lag"),
         "rate": _mean(rows, "rate"),
         "arriving": _mean(rows, "arriving"),
-        "workers": rows[-1].get("workers"),
+        "workers": _highest(rows, "workers"),
         "target": rows[-1].get("target"),
         "cpu": {name: round(sum(found) / len(found), 3) for name, found in _by_process(rows, "cpu").items()},
         "rss_bytes": {name: int(max(found)) for name, found in _by_process(rows, "rss_bytes").items()},
         "dead_letters": sum(row.get("dead_letters") or 0 for row in rows),
         "restarts": sum(row.get("restarts") or 0 for row in rows),
     }
+
+
+def _highest(rows: list[Row], name: str) -> int | None:
+    return max((row[name] for row in rows if row.get(name) is not None), default=None)
 
 
 def _mean(rows: list[Row], name: str) -> float | None:

@@ -36,6 +36,18 @@ test("windows count each message once", () => {
   assert.equal(newestSecond(cells), 140);
 });
 
+test("a tally of any range is what its seconds say", () => {
+  for (let first = 95; first < 145; first += 3) {
+    for (let last = first - 2; last < 150; last += 5) {
+      const wanted = perSecond(cells, "shop", first, Math.max(first - 1, last)).reduce(
+        (sum, { messages }) => sum + messages,
+        0,
+      );
+      assert.equal(tally(cells, "shop", first, last).messages, wanted, `${first} to ${last}`);
+    }
+  }
+});
+
 test("a moving window is the sum of its seconds, without dust", () => {
   const seconds = Array.from({ length: 50 }, (_, at) => (at % 7 ? cell(at % 3, 1, at % 2) : cell(0, 0, 0)));
   const windows = moving(seconds, 5);

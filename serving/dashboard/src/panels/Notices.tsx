@@ -1,6 +1,7 @@
 "use client";
 
 import { usePathname, useRouter, useSearchParams } from "next/navigation";
+import type { Schemas } from "@/api/client";
 import { useFreshness } from "@/api/freshness";
 import { healthStore } from "@/api/health";
 import { liveStore } from "@/api/live";
@@ -33,6 +34,7 @@ function State() {
   const live = useStore(liveStore);
   const { service, warehouse } = useStore(healthStore);
   const fresh = useFreshness();
+  const stream = useStream().data;
   if (service)
     return (
       <Plain state="service-away" title={`${service}; retrying.`} tone="bad">
@@ -53,7 +55,8 @@ function State() {
       </Plain>
     );
   }
-  if (fresh.state === "live") return <CatchingUp />;
+  if (fresh.state === "connecting" || fresh.state === "locked") return null;
+  if (stream && catchingUp(stream) && stream.state !== "not supervised") return <CatchingUp of={stream} />;
   if (fresh.state === "empty") return <NoneLately />;
   const at = newestOf(live);
   return fresh.state === "stale" && at !== null ? <Stopped at={at} /> : null;
@@ -96,14 +99,11 @@ function Stopped({ at }: { at: number }) {
   );
 }
 
-function CatchingUp() {
-  const stream = useStream().data;
-  if (!stream || !catchingUp(stream)) return null;
+function CatchingUp({ of: { lag, drain_s } }: { of: Schemas["StreamStatus"] }) {
   return (
     <Plain state="catching-up" title="Catching up.">
-      {count(stream.lag)} messages wait
-      {stream.drain_s !== null && `, about ${duration(stream.drain_s)} of work`}; until then the newest
-      numbers are incomplete.
+      {count(lag)} messages wait{drain_s !== null && `, about ${duration(drain_s)} of work`}; until then the
+      newest numbers are incomplete.
     </Plain>
   );
 }
