@@ -1685,17 +1685,266 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get an alert */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The alert. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertShown"];
+                    };
+                };
+                /** @description The API key lacks the scope. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description No such alert. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is invalid. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The warehouse is unavailable. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge an alert
+         * @description Records who and when; the first one counts.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Acknowledgement"];
+                };
+            };
+            responses: {
+                /** @description The alert as it is now. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertShown"];
+                    };
+                };
+                /** @description The API key lacks the scope. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description No such alert. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is invalid. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The warehouse is unavailable. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/mute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mute an alert's source
+         * @description Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Mute"];
+                };
+            };
+            responses: {
+                /** @description The alert as it is now. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertShown"];
+                    };
+                };
+                /** @description The API key lacks the scope. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description No such alert. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is invalid. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The warehouse is unavailable. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Alert
-         * @description A shift of a source's sentiment. `id` is its identity: told when it opens (revision 1) and when it closes (revision 2).
-         *
-         *     Scores are p(positive) - p(negative), -1 to 1; times are event time.
+         * Acknowledgement
+         * @description `POST /v1/alerts/<id>/acknowledge`.
+         * @example {
+         *       "by": "desk 4"
+         *     }
          */
-        Alert: {
+        Acknowledgement: {
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
+         * AlertShown
+         * @description An alert, and what was done about it.
+         */
+        AlertShown: {
             /** Id */
             id: string;
             /** Source */
@@ -1739,10 +1988,62 @@ export interface components {
              * @default 1
              */
             revision?: number;
+            /**
+             * Words
+             * @default []
+             */
+            words?: components["schemas"]["AlertWord"][];
+            /**
+             * Usual Volume
+             * @default null
+             */
+            usual_volume?: number | null;
+            /**
+             * Muted
+             * @default false
+             */
+            muted?: boolean;
+            /**
+             * Acknowledged By
+             * @default null
+             */
+            acknowledged_by?: string | null;
+            /**
+             * Acknowledged At
+             * @default null
+             */
+            acknowledged_at?: string | null;
+            /**
+             * Muted Until
+             * @description Of its source; null: it is not muted.
+             * @default null
+             */
+            muted_until?: string | null;
+            /**
+             * Muted By
+             * @default null
+             */
+            muted_by?: string | null;
+        };
+        /**
+         * AlertWord
+         * @description A word that is over-represented in the messages of a shift.
+         */
+        AlertWord: {
+            /** Word */
+            word: string;
+            /** Messages */
+            messages: number;
+            /** Share */
+            share: number;
+            /** Usual Share */
+            usual_share: number;
+            /** Z */
+            z: number;
         };
         /**
          * Alerts
-         * @description Alerts, newest first; one that is open is told however old it is.
+         * @description Alerts, newest first; one that is open is returned however old it is.
          */
         Alerts: {
             /**
@@ -1762,7 +2063,7 @@ export interface components {
              */
             every: "second" | "minute" | "hour";
             /** Rows */
-            rows: components["schemas"]["Alert"][];
+            rows: components["schemas"]["AlertShown"][];
         };
         /**
          * Answer
@@ -2176,13 +2477,13 @@ export interface components {
              * Alerts
              * @description New or changed, by `id`.
              */
-            alerts: components["schemas"]["Alert"][];
+            alerts: components["schemas"]["AlertShown"][];
             /**
              * Normal
-             * @description By source; null: as before.
+             * @description By source, oldest first; null: as before.
              */
             normal: {
-                [key: string]: components["schemas"]["Normal"];
+                [key: string]: components["schemas"]["Normal"][];
             } | null;
         };
         /**
@@ -2341,6 +2642,27 @@ export interface components {
             gate: string | null;
         };
         /**
+         * Mute
+         * @description `POST /v1/alerts/<id>/mute`.
+         * @example {
+         *       "by": "desk 4",
+         *       "minutes": 30
+         *     }
+         */
+        Mute: {
+            /**
+             * Minutes
+             * @description From now on; 0: the source is no longer muted.
+             */
+            minutes: number;
+            /**
+             * By
+             * @description Your name; without it the name of the API key.
+             * @default
+             */
+            by?: string;
+        };
+        /**
          * NegativeRow
          * @description A message that is surely negative.
          */
@@ -2361,11 +2683,16 @@ export interface components {
         };
         /**
          * Normal
-         * @description What is normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+         * @description What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
          *
          *     Scores are p(positive) - p(negative), -1 to 1.
          */
         Normal: {
+            /**
+             * At
+             * @description Epoch second from which it holds, up to the next.
+             */
+            at: number;
             /** Mean */
             mean: number;
             /**
@@ -2649,6 +2976,17 @@ export interface components {
             bucket: string;
             /** Source */
             source: string;
+            /**
+             * Normal Low
+             * @description Where points were normal then, for so many messages of the one source asked for; null: not known.
+             * @default null
+             */
+            normal_low?: number | null;
+            /**
+             * Normal High
+             * @default null
+             */
+            normal_high?: number | null;
         };
         /**
          * VersionRow

@@ -1,12 +1,24 @@
-import { createSerializer, parseAsString, parseAsStringLiteral, useQueryStates } from "nuqs";
+import { createParser, createSerializer, parseAsString, parseAsStringLiteral, useQueryStates } from "nuqs";
 import { LABELS } from "./labels";
 import { SPANS } from "./spans";
+
+/** Epoch seconds, in the address as an ISO time. */
+const time = createParser({
+  parse: (value) => {
+    const ms = Date.parse(value);
+    return Number.isNaN(ms) ? null : Math.floor(ms / 1000);
+  },
+  serialize: (seconds: number) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
+});
 
 const filters = {
   source: parseAsString.withDefault(""),
   span: parseAsStringLiteral(SPANS).withDefault("10m"),
+  from: time,
+  to: time,
   by: parseAsStringLiteral(["", "label", "source"] as const).withDefault(""),
   label: parseAsStringLiteral(["", ...LABELS] as const).withDefault(""),
+  alert: parseAsString.withDefault(""),
 };
 
 /** What the address says is to be shown. Empty strings: of all. */

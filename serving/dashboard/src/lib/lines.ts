@@ -36,7 +36,7 @@ export function liveLines(
   source: string,
   first: number,
   last: number,
-  normal?: Normal,
+  normals?: readonly Normal[],
 ): Lines {
   const times = Array.from({ length: last - first + 1 }, (_, at) => first + at);
   const before = AVERAGE_S - 1;
@@ -55,15 +55,27 @@ export function liveLines(
     times,
     lines: [{ name: "30 s average", values: windows.map(pointsIn) }],
     raw: perSecond(cells, source, first, last).map(pointsIn),
-    band: normal && bandOf(normal, windows),
+    band: normals && bandOf(normals, windows, first),
   };
 }
 
-/** Where the mean of each window would lie if nothing had changed: the fewer messages, the wider. */
-export function bandOf(normal: Normal, windows: readonly Tally[]): { low: Values; high: Values } {
+/** For how long what was normal at a minute is drawn, where the next minute is not known. */
+const HOLDS_S = 120;
+
+/**
+ * Where the mean of each second's window would have been if nothing had changed, by what was normal at that second: the fewer
+ * messages, the wider.
+ */
+export function bandOf(
+  normals: readonly Normal[],
+  windows: readonly Tally[],
+  first: number,
+): { low: Values; high: Values } {
   const edge = (side: 1 | -1) =>
-    windows.map(({ messages }) => {
-      if (!messages) return null;
+    windows.map(({ messages }, at) => {
+      const second = first + at;
+      const normal = normals.findLast((each) => each.at <= second);
+      if (!messages || !normal || second - normal.at >= HOLDS_S) return null;
       const reach = normal.threshold * Math.sqrt(normal.variance / messages + normal.drift);
       return Math.min(100, Math.max(0, pointsOf(normal.mean + side * reach)));
     });
@@ -80,7 +92,15 @@ export function pastLines(rows: readonly Schemas["TrendRow"][], by: By): Lines {
       values: times.map((time) => orNone(at.get(time), value)),
     });
     if (by === "label") return { times, lines: LABELS.map((label) => line(label, shareIn(label))) };
-    return { times, lines: [line("average", (row) => row.points)] };
+    const band = {
+      low: line("", ({ normal_low }) => normal_low ?? null).values,
+      high: line("", ({ normal_high }) => normal_high ?? null).values,
+    };
+    return {
+      times,
+      lines: [line("average", (row) => row.points)],
+      ...(latest(band.low) !== null && { band }),
+    };
   }
   const messages = new Map<string, number>();
   const at = new Map<string, number>();

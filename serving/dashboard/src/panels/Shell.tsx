@@ -9,6 +9,7 @@ import { useFilters, withFilters } from "@/lib/filters";
 import { useStore } from "@/lib/store";
 import { KeyForm } from "@/ui/KeyForm";
 import { AlertAnnouncer } from "./AlertAnnouncer";
+import { AlertTab } from "./AlertTab";
 import { Banners } from "./Banners";
 import { Connection } from "./Connection";
 
@@ -54,6 +55,7 @@ export function Shell({ children }: { children: ReactNode }) {
         {keyWanted === null ? children : <KeyForm />}
       </main>
       <AlertAnnouncer />
+      <AlertTab />
     </>
   );
 }

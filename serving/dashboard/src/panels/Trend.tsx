@@ -26,10 +26,10 @@ export function Trend() {
   const { every } = bucketOf(span);
   const query = { source, every, ...(by === "source" && { by }) };
   const asked = usePanel("trend", query, { seconds, every: 5000, enabled: !isLive });
-  const normal = by === "" && isLive ? normalOf(live, source) : undefined;
+  const normals = by === "" && isLive ? normalsOf(live, source) : undefined;
   const lines = useMemo(
-    () => (isLive ? liveLines(live, by, source, first, now, normal) : pastLines(asked.data?.rows ?? [], by)),
-    [live, isLive, by, source, first, now, normal, asked.data],
+    () => (isLive ? liveLines(live, by, source, first, now, normals) : pastLines(asked.data?.rows ?? [], by)),
+    [live, isLive, by, source, first, now, normals, asked.data],
   );
   const alerts = newestAlerts(live.alerts, source);
   const inSight = alerts.filter(({ closed_at }) => !closed_at || epoch(closed_at) >= first);
@@ -49,7 +49,14 @@ export function Trend() {
     <Panel
       name="trend"
       title={TITLES[by]}
-      note={noteOf(by, isLive, every, Boolean(normal), source, SPAN_WORDS[span])}
+      note={noteOf(
+        by,
+        isLive,
+        every,
+        lines.band !== undefined && latest(lines.band.low) !== null,
+        source,
+        SPAN_WORDS[span],
+      )}
       csv={{ file: `trend-${span}`, rows: () => rowsOfChart(...table(lines)) }}
     >
       {isLive ? chart : <Answer query={asked}>{() => chart}</Answer>}
@@ -58,10 +65,10 @@ export function Trend() {
 }
 
 /** Of the chosen source, or of the only one. */
-function normalOf({ normal, cells }: Live, source: string): Normal | undefined {
+function normalsOf({ normals, cells }: Live, source: string): readonly Normal[] | undefined {
   const [first, ...others] = cells.keys();
   const only = source || (others.length === 0 && first) || "";
-  return normal[only];
+  return normals[only];
 }
 
 function noteOf(
@@ -75,10 +82,10 @@ function noteOf(
   const what = by === "label" ? "Percent of the messages" : "0 is all negative, 100 all positive";
   const grain = isLive ? "a moving average of 30 seconds" : `the average of each ${every}`;
   const start = `The ${span}. ${what}; ${grain}. Alerts are shaded.`;
-  if (by || !isLive) return start;
+  if (by) return start;
   if (banded)
-    return `${start} The band is what is normal for so many messages of ${source || "this source"}.`;
-  return `${start} ${source ? "No normal band is known for this source yet." : "Choose a source to see its normal band."}`;
+    return `${start} The band is what was normal then, for ${source || "this source"} and its number of messages.`;
+  return `${start} ${source ? "Not enough history for a normal band." : "Choose a source to see its normal band."}`;
 }
 
 function wordsOf({ times, lines }: Lines, by: By, alerts: number): string {
