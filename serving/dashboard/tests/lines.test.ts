@@ -104,7 +104,7 @@ test("a sparkline has a value each half minute and gaps between", () => {
   assert.deepEqual(sparkOf(cells, "nobody", 90, 149), [null, null]);
 });
 
-const normal = { mean: 0, variance: 0.5, drift: 0, threshold: 1 };
+const normal = { at: 0, mean: 0, variance: 0.5, drift: 0, threshold: 1 };
 
 test("the normal range is wider for fewer messages, and of a source without one there is none", () => {
   const [low, high] = normalRange(cells, { shop: normal }, "shop", 100, 140) ?? [];

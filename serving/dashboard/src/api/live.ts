@@ -6,7 +6,7 @@ import { report } from "./health";
 import { keyStore } from "./key";
 
 type Frame = Schemas["LiveFrame"];
-export type Alert = Schemas["Alert"];
+export type Alert = Schemas["AlertShown"];
 export type Message = Schemas["Message"];
 export type Normal = Schemas["Normal"];
 
@@ -24,7 +24,10 @@ export interface Live {
   /** The newest, newest first. */
   messages: readonly Message[];
   alerts: ReadonlyMap<string, Alert>;
+  /** By source, what is normal now. */
   normal: Readonly<Record<string, Normal>>;
+  /** By source, what was normal minute by minute, oldest first. */
+  normals: Readonly<Record<string, readonly Normal[]>>;
 }
 
 const SILENCE_MS = 12_000;
@@ -42,6 +45,7 @@ export const liveStore = createStore<Live>({
   messages: [],
   alerts: new Map(),
   normal: {},
+  normals: {},
 });
 
 // Frames change this at once; the components are told of it at most once an animation frame.
@@ -85,7 +89,15 @@ function apply(frame: Frame): void {
     for (const alert of frame.alerts) held.alerts.set(alert.id, alert);
   }
   held.messages = frame.messages ?? held.messages;
-  held.normal = frame.normal ?? held.normal;
+  if (frame.normal) {
+    held.normals = frame.normal;
+    held.normal = Object.fromEntries(
+      Object.entries(frame.normal).flatMap(([source, found]) => {
+        const newest = found.at(-1);
+        return newest ? [[source, newest]] : [];
+      }),
+    );
+  }
 }
 
 function setConnection(connection: Live["connection"]): void {

@@ -19,6 +19,7 @@ const filters = {
   by: parseAsStringLiteral(["", "label", "source"] as const).withDefault(""),
   label: parseAsStringLiteral(["", ...LABELS] as const).withDefault(""),
   axis: parseAsStringLiteral(["", "fit"] as const).withDefault(""),
+  alert: parseAsString.withDefault(""),
 };
 
 /** What the address says is to be shown. Empty strings: of all. */

@@ -36,7 +36,7 @@ export function liveLines(
   source: string,
   first: number,
   last: number,
-  normal?: Normal,
+  normals?: readonly Normal[],
 ): Lines {
   const times = Array.from({ length: last - first + 1 }, (_, at) => first + at);
   const before = AVERAGE_S - 1;
@@ -55,15 +55,27 @@ export function liveLines(
     times,
     lines: [{ name: "30 s average", values: windows.map(pointsIn) }],
     raw: perSecond(cells, source, first, last).map(pointsIn),
-    band: normal && bandOf(normal, windows),
+    band: normals && bandOf(normals, windows, first),
   };
 }
 
-/** Where the mean of each window would lie if nothing had changed: the fewer messages, the wider. */
-export function bandOf(normal: Normal, windows: readonly Tally[]): { low: Values; high: Values } {
+/** For how long what was normal at a minute is drawn, where the next minute is not known. */
+const HOLDS_S = 120;
+
+/**
+ * Where the mean of each second's window would have been if nothing had changed, by what was normal at that second: the fewer
+ * messages, the wider.
+ */
+export function bandOf(
+  normals: readonly Normal[],
+  windows: readonly Tally[],
+  first: number,
+): { low: Values; high: Values } {
   const edge = (side: 1 | -1) =>
-    windows.map(({ messages }) => {
-      if (!messages) return null;
+    windows.map(({ messages }, at) => {
+      const second = first + at;
+      const normal = normals.findLast((each) => each.at <= second);
+      if (!messages || !normal || second - normal.at >= HOLDS_S) return null;
       const reach = normal.threshold * Math.sqrt(normal.variance / messages + normal.drift);
       return Math.min(100, Math.max(0, pointsOf(normal.mean + side * reach)));
     });
@@ -85,7 +97,7 @@ export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
   };
   const points = (row: Row) => row.points;
   if (by === "label") return { times, lines: LABELS.map((label) => line(label, rows, shareIn(label))) };
-  if (by === "") return { times, lines: [line("average", rows, points)] };
+  if (by === "") return { times, lines: [line("average", rows, points)], ...pastBand(rows, times) };
   const messages = new Map<string, number>();
   for (const row of rows) messages.set(row.source, (messages.get(row.source) ?? 0) + row.messages);
   const sources = [...messages].sort((a, b) => b[1] - a[1]).slice(0, MOST_LINES);
@@ -99,6 +111,14 @@ export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
       ),
     ),
   };
+}
+
+/** What was normal in each of the times; nothing where none of the rows knows. */
+export function pastBand(rows: readonly Row[], times: readonly number[]): Pick<Lines, "band"> {
+  const at = new Map(rows.map((row) => [epoch(row.bucket), row]));
+  const low = times.map((time) => at.get(time)?.normal_low ?? null);
+  const high = times.map((time) => at.get(time)?.normal_high ?? null);
+  return latest(low) === null ? {} : { band: { low, high } };
 }
 
 /** Rows of seconds as cells of the live socket are, so that both are drawn alike. Counted together, they are of one source. */

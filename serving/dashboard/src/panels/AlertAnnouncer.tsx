@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "react";
 import { liveStore } from "@/api/live";
 import { useStore } from "@/lib/store";
-import { shiftOf } from "./alertWords";
+import { isAlarm, shiftOf } from "./alertWords";
 
 /** Tells a screen reader of alerts that open while the page is looked at. */
 export function AlertAnnouncer() {
@@ -14,8 +14,9 @@ export function AlertAnnouncer() {
     if (begunAt === null) return;
     const news = known.current && [...alerts.values()].filter(({ id }) => !known.current?.has(id));
     known.current = new Set([...(known.current ?? []), ...alerts.keys()]);
-    if (news?.length)
-      setWords(news.map((alert) => `New alert: ${alert.source}, ${shiftOf(alert)}.`).join(" "));
+    const alarms = news?.filter(isAlarm);
+    if (alarms?.length)
+      setWords(alarms.map((alert) => `New alert: ${alert.source}, ${shiftOf(alert)}.`).join(" "));
   }, [alerts, begunAt]);
   return (
     <div className="unseen" aria-live="assertive" data-testid="announcer">

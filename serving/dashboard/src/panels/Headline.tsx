@@ -13,7 +13,7 @@ import { tally } from "@/lib/windows";
 import { Gauge } from "@/ui/Gauge";
 import { LabelMark } from "@/ui/LabelMark";
 import { ShareBar } from "@/ui/ShareBar";
-import { newestAlerts, shiftOf } from "./alertWords";
+import { isAlarm, newestAlerts, shiftOf } from "./alertWords";
 import { useWindow } from "./useWindow";
 
 const RATE_S = 10;
@@ -143,7 +143,7 @@ function Shares() {
 
 function OpenAlerts() {
   const { live, source, now, isKnown } = useWindow();
-  const open = newestAlerts(live.alerts, source).filter((alert) => !alert.closed_at);
+  const open = newestAlerts(live.alerts, source).filter(isAlarm);
   const newest = open[0];
   return (
     <div className={`figure alerts ${newest ? "bad" : ""}`}>

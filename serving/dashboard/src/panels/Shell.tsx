@@ -9,6 +9,7 @@ import { useFilters, withFilters } from "@/lib/filters";
 import { useStore } from "@/lib/store";
 import { KeyForm } from "@/ui/KeyForm";
 import { AlertAnnouncer } from "./AlertAnnouncer";
+import { AlertTab } from "./AlertTab";
 import { Connection } from "./Connection";
 import { Notices } from "./Notices";
 
@@ -54,6 +55,7 @@ export function Shell({ children }: { children: ReactNode }) {
       </main>
       <Notices />
       <AlertAnnouncer />
+      <AlertTab />
     </>
   );
 }

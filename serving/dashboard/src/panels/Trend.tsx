@@ -6,7 +6,17 @@ import type { Live, Normal } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
 import { epoch, fixed, timeOf } from "@/lib/formats";
-import { AVERAGE_S, type By, cellsOf, extent, type Lines, latest, liveLines, pastLines } from "@/lib/lines";
+import {
+  AVERAGE_S,
+  type By,
+  cellsOf,
+  extent,
+  type Lines,
+  latest,
+  liveLines,
+  pastBand,
+  pastLines,
+} from "@/lib/lines";
 import { STEP_S, secondsOf } from "@/lib/spans";
 import { Answer } from "@/ui/Answer";
 import { rowsOfChart } from "@/ui/csv";
@@ -34,13 +44,14 @@ export function Trend() {
   // By the second a line is a moving average, so what comes before its first second is asked for too.
   const before = secondsOf(period) <= SECONDS_UP_TO_S ? AVERAGE_S : 0;
   const asked = usePanel("trend", query, { period, before, every: 5000, enabled: !isLive });
-  const normal = by === "" && isLive ? normalOf(live, source) : undefined;
+  const normals = by === "" && isLive ? normalsOf(live, source) : undefined;
   const lines = useMemo(() => {
-    if (isLive) return liveLines(live, by, source, first, last, normal);
+    if (isLive) return liveLines(live, by, source, first, last, normals);
     const { rows = [], every = "minute" } = asked.data ?? {};
     if (every !== "second") return pastLines(rows, by, STEP_S[every]);
-    return liveLines({ cells: cellsOf(rows, source), since: first - AVERAGE_S }, by, "", first, last);
-  }, [live, isLive, by, source, first, last, normal, asked.data]);
+    const past = liveLines({ cells: cellsOf(rows, source), since: first - AVERAGE_S }, by, "", first, last);
+    return by === "" ? { ...past, ...pastBand(rows, past.times) } : past;
+  }, [live, isLive, by, source, first, last, normals, asked.data]);
   const isOlder = first < now - LIVE_ALERTS_S;
   const older = usePanel("alerts", { source, limit: 1000 }, { period, every: 30_000, enabled: isOlder });
   const alerts = new Map(
@@ -70,7 +81,14 @@ export function Trend() {
     <Panel
       name="trend"
       title={TITLES[by]}
-      note={noteOf(by, every, Boolean(normal), source, words, fits)}
+      note={noteOf(
+        by,
+        every,
+        lines.band !== undefined && latest(lines.band.low) !== null,
+        source,
+        words,
+        fits,
+      )}
       actions={
         by !== "label" && (
           <button
@@ -91,10 +109,10 @@ export function Trend() {
 }
 
 /** Of the chosen source, or of the only one. */
-function normalOf({ normal, cells }: Live, source: string): Normal | undefined {
+function normalsOf({ normals, cells }: Live, source: string): readonly Normal[] | undefined {
   const [first, ...others] = cells.keys();
   const only = source || (others.length === 0 && first) || "";
-  return normal[only];
+  return normals[only];
 }
 
 function noteOf(
@@ -108,11 +126,11 @@ function noteOf(
   const grain = every === "second" ? `mean of ${AVERAGE_S} s` : `mean of each ${every}`;
   const what = by === "label" ? "percent of the messages" : "0 is all negative, 100 all positive";
   const band = banded
-    ? ` The band is what is normal for ${source || "this source"}.`
-    : by || every !== "second"
+    ? ` The band is what was normal then, for ${source || "this source"} and its number of messages.`
+    : by
       ? ""
       : source
-        ? " Not enough history for a normal band yet."
+        ? " Not enough history for a normal band."
         : " Choose a source to see its normal band.";
   return `${capital(words)}, ${grain}; ${what}.${fits ? " The axis is zoomed." : ""} Alerts are shaded.${band}`;
 }

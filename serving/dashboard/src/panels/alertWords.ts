@@ -1,11 +1,43 @@
 import type { Alert } from "@/api/live";
-import { fixed } from "@/lib/formats";
+import { withFilters } from "@/lib/filters";
+import { count, epoch, fixed } from "@/lib/formats";
 import { pointsOf } from "@/lib/points";
+import { SPAN_S, SPANS } from "@/lib/spans";
 
 /** "more negative: 61.2 → 40.3 points". */
 export function shiftOf({ direction, baseline_mean, moving_average }: Alert): string {
   const way = direction === "down" ? "more negative" : "more positive";
   return `${way}: ${fixed(pointsOf(baseline_mean), 1)} → ${fixed(pointsOf(moving_average), 1)} points`;
+}
+
+/** "41 messages in 5 s, usually 10 (4.1 times as many)". */
+export function volumeOf({ volume, window_s, usual_volume }: Alert): string {
+  const found = `${count(volume)} messages in ${window_s} s`;
+  if (usual_volume == null) return found;
+  const ratio = usual_volume > 0 ? ` (${fixed(volume / usual_volume, 1)} times as many)` : "";
+  return `${found}, usually ${fixed(usual_volume, usual_volume < 10 ? 1 : 0)}${ratio}`;
+}
+
+/** Whether it is an alarm: open, and its source is not muted. */
+export function isAlarm({ closed_at, muted_until }: Alert): boolean {
+  return !closed_at && !muted_until;
+}
+
+const BEFORE_S = 600;
+const AFTER_S = 300;
+
+/** The address of the page with this alert selected: its source, and its time with some before and after. */
+export function addressOf({ id, source, started_at, closed_at }: Alert, now: number): string {
+  const started = epoch(started_at);
+  if (closed_at)
+    return withFilters("/", {
+      source,
+      alert: id,
+      from: started - BEFORE_S,
+      to: Math.ceil(epoch(closed_at)) + AFTER_S,
+    });
+  const span = SPANS.find((each) => SPAN_S[each] >= now - started + AFTER_S) ?? "24h";
+  return withFilters("/", { source, alert: id, span });
 }
 
 /** Newest first; of one source, or of all where that is empty. */

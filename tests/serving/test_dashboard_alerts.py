@@ -1,0 +1,154 @@
+"""Alerts on the page, in a real browser: what drives them, who handles them, title and icon of the tab, a link, the band."""
+
+import csv
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.serving.dashboard_world import Shown, browsing, row, write
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+NOW = time.time()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Ten minutes of two sources, one with a normal that moved, and the other too new to have one."""
+    world = Shown(tmp_path_factory.mktemp("alerts"))
+    with world.owner(), world.service(), world.client() as client:
+        rows = [
+            row(n, datetime.fromtimestamp(NOW - 600 + n / 4, UTC), "new" if n % 8 == 0 else "shop", "Does what it says.")
+            for n in range(2_390)
+        ]
+        write(client, rows)
+        minutes = [int(NOW // 60 - n) * 60 for n in range(12)]
+        values = [["shop", datetime.fromtimestamp(at, UTC), 0.5 if at > NOW - 300 else -0.5, 0.3, 0.0001, 0.5] for at in minutes]
+        client.insert("normal_minute", values, column_names=["source", "bucket", "mean", "variance", "drift", "threshold"])
+        yield world
+
+
+@pytest.fixture
+def page(browser):
+    with browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce") as context:
+        errors = []
+        opened = context.new_page()
+        opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - playwright marks it
+        yield opened
+        assert not errors
+
+
+def record(world, name, at, **changes):
+    """An alert, into the table."""
+    values = {
+        "id": name, "source": "shop", "direction": "down", "started_at": at, "detected_at": at + timedelta(seconds=4),
+        "closed_at": None, "z": -7.5, "moving_average": -0.62, "baseline_mean": 0.05, "baseline_std": 0.7, "volume": 41,
+        "window_s": 5, "texts": ["Still down."], "revision": 1, "usual_volume": 10.0,
+        "words": [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}], **changes,
+    }  # fmt: skip
+    with world.client() as client:
+        client.insert("alerts", [list(values.values())], column_names=list(values))
+
+
+def ago(**given):
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(**given)
+
+
+def icon(page):
+    return page.locator('link[rel="icon"]').first.get_attribute("href")
+
+
+def test_open_alert_is_in_headline_title_and_icon_with_what_drives_it_until_it_is_closed(shown, page):
+    page.goto(shown.url)
+    expect(page.get_by_test_id("alerts-open")).to_have_text("0")
+    expect(page).to_have_title(re.compile("^Live"))
+    plain = icon(page)
+    assert page.locator(".panel-alerts").get_by_role("listitem").count() == 0
+    record(shown, "first", ago(seconds=20))
+    expect(page).to_have_title(re.compile(r"^\(1\) Live"))
+    expect(page.get_by_test_id("alerts-open")).to_have_text("1")
+    card = page.locator("[data-alert-id=first]")
+    expect(card).to_contain_text("41 messages in 5 s, usually 10 (4.1 times as many)")
+    expect(card).to_contain_text("outage 17 %, usually 0.4 %")
+    expect(card).to_contain_text("Still down.")
+    assert (icon(page) or "").startswith("data:image/svg+xml") and not (plain or "").startswith("data:")
+    page.get_by_role("link", name="Models").click()
+    expect(page).to_have_title(re.compile(r"^\(1\) Models"))
+    record(shown, "first", ago(seconds=20), closed_at=ago(seconds=1), revision=2)
+    expect(page).to_have_title(re.compile("^Models"))
+    expect(page.locator('link[rel="icon"]').first).not_to_have_attribute("href", re.compile("^data:"))
+
+
+def test_who_acknowledges_and_mutes_is_seen_by_every_viewer_and_survives_a_restart(tmp_path, browser, page):
+    world = Shown(tmp_path)
+    with world.owner():
+        record(world, "handled", ago(seconds=30))
+        with world.service(), browser.new_context() as other:
+            page.goto(world.url)
+            viewer = other.new_page()
+            viewer.goto(world.url)
+            expect(viewer.get_by_test_id("alerts-open")).to_have_text("1")
+            card = page.locator("[data-alert-id=handled]")
+            card.get_by_text("Acknowledge or mute").click()
+            expect(card.get_by_role("button", name="Acknowledge")).to_be_disabled()
+            card.get_by_label("Your name").fill("desk 4")
+            card.get_by_role("button", name="Acknowledge").click()
+            card.get_by_role("button", name="Mute shop").click()
+            for seen in (page, viewer):
+                expect(seen.locator("[data-alert-id=handled]")).to_contain_text("Acknowledged by desk 4")
+                expect(seen.locator("[data-alert-id=handled]")).to_contain_text("muted until")
+                expect(seen.get_by_test_id("alerts-open")).to_have_text("0")
+                expect(seen).to_have_title(re.compile("^Live"))
+        with world.service():
+            again = httpx.get(f"{world.url}/v1/alerts/handled", timeout=30).json()
+            assert (again["acknowledged_by"], again["muted_by"]) == ("desk 4", "desk 4") and again["muted_until"]
+            page.goto(world.url)
+            card = page.locator("[data-alert-id=handled]")
+            card.get_by_text("Acknowledge or mute").click()
+            expect(card.get_by_label("Your name")).to_have_value("desk 4")
+            card.get_by_role("button", name="Unmute shop").click()
+            expect(page.get_by_test_id("alerts-open")).to_have_text("1")
+            expect(page).to_have_title(re.compile(r"^\(1\) Live"))
+
+
+def test_link_selects_the_alert_however_old_it_is_with_its_source_and_time(shown, page):
+    record(shown, "old", ago(days=3), closed_at=ago(days=3, minutes=-2), revision=2)
+    record(shown, "recent", ago(minutes=4), closed_at=ago(minutes=2), revision=2)
+    page.goto(shown.url)
+    card = page.locator("[data-alert-id=recent]")
+    address = card.get_by_role("link", name="Link to this alert").get_attribute("href") or ""
+    assert {"alert=recent", "source=shop"} <= set(address.partition("?")[2].split("&"))
+    assert re.search(r"from=\d{4}-", address) and re.search(r"to=\d{4}-", address)
+    page.goto(f"{shown.url}{address}")
+    expect(page.locator("[data-alert-id=recent]")).to_have_attribute("aria-current", "true")
+    page.goto(f"{shown.url}/?alert=old")
+    expect(page.locator("[data-alert-id=old]")).to_have_attribute("aria-current", "true")
+    page.goto(f"{shown.url}/?alert=nothing")
+    expect(page.locator(".panel-alerts")).to_contain_text("There is no alert")
+
+
+def test_band_is_that_of_its_time_and_a_source_without_history_has_none(shown, page):
+    for span, column in (("10m", "30 s average"), ("1h", "average")):
+        page.goto(f"{shown.url}/?source=shop&span={span}")
+        expect(page.get_by_test_id("chart-trend")).to_be_visible()
+        expect(page.locator(".panel-trend")).to_contain_text("what was normal then")
+        with page.expect_download() as download:
+            page.get_by_test_id("csv-trend").click()
+        with Path(download.value.path()).open(encoding="utf-8-sig") as file:
+            rows = [each for each in csv.DictReader(file) if each[column] and each["normal from"]]
+        early = [each for each in rows if float(each["normal to"]) < 50]
+        late = [each for each in rows if float(each["normal from"]) > 50]
+        assert early and late and len(early) + len(late) == len(rows), "a band before the change and another after it"
+        assert max(each["time"] for each in early) <= min(each["time"] for each in late)
+    page.goto(f"{shown.url}/?source=new")
+    expect(page.locator(".panel-trend")).to_contain_text("Not enough history")

@@ -1,0 +1,77 @@
+"""The demo's crisis becomes an alert, in the demo's own order: the alerts run while a quarter of an hour of history arrives.
+
+Real: worker, warehouse server, alerts process, service, browser. Seen on the topic, in the table, on the WebSocket, on the page.
+"""
+
+import json
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import expect
+from websockets.sync.client import connect as dial
+
+from orchestration import demo_stream
+from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, RATES, feed
+from serving.streaming.alert_rows import read_alerts, time_of
+from serving.streaming.broker import in_process_broker
+from serving.warehouse.connect import connect
+from tests.make import BLAME, text_of
+from tests.models import tiny_bundle
+from tests.serving.dashboard_world import browsing
+from tests.serving.running import serving
+from tests.serving.stream_world import LABELS, World
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(420)
+def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, monkeypatch):
+    crisis_texts = tuple(f"the outage number {n} is {word} {word}" for n, word in enumerate(BLAME * 2))
+    monkeypatch.setattr(demo_stream, "CRISIS", crisis_texts)
+    texts = {
+        source: [text_of(LABELS[n * 7919 % 3], n + 1000 * number) for n in range(600)] for number, source in enumerate(RATES)
+    }
+    bundle = tiny_bundle(tmp_path / "tiny")
+    stop, began = threading.Event(), []
+
+    def clock():
+        began.append(time.time())
+        return began[-1]
+
+    with in_process_broker() as bootstrap, serving(bundle, tmp_path) as (client, _), browsing() as browser:
+        world = World(SimpleNamespace(bootstrap=bootstrap), tmp_path / "var", bundle.directory, "demo")
+        feeding = threading.Thread(target=feed, args=(world.settings, texts, stop, clock))
+        try:
+            world.owner()
+            world.start("stream", "alerts")
+            world.worker("w1")
+            page = browser.new_page()
+            page.goto(str(client.base_url))
+            feeding.start()
+            card = page.get_by_test_id("alert-card")
+            expect(card).to_be_visible(timeout=240_000)
+            expect(card).to_contain_text(CRISIS_SOURCE)
+            with dial(str(client.base_url).replace("http", "ws") + "/v1/live", open_timeout=20) as viewer:
+                alerts = []
+                while not alerts:
+                    alerts = json.loads(viewer.recv(timeout=20))["alerts"]
+            messages = world.read_topic("sentiment.alerts")
+            with connect(world.var, own=False) as warehouse:
+                (row,) = read_alerts(warehouse, time_of(began[0]))
+        finally:
+            stop.set()
+            if feeding.ident:
+                feeding.join()
+            world.end()
+    published = json.loads(messages[0].value())
+    assert published["revision"] == 1 and published["closed_at"] is None
+    assert {published["id"]} == {json.loads(message.value())["id"] for message in messages} == {each["id"] for each in alerts}
+    assert published["id"] == row.id and (row.source, row.direction) == (CRISIS_SOURCE, "down")
+    crisis = began[0] + CRISIS_AFTER_S
+    assert abs(row.started_at.timestamp() - crisis) <= 15 and row.detected_at.timestamp() - crisis <= 15, "in event time"
+    # What drives it: texts of the crisis, a word that was not there before, and more messages than usual.
+    assert row.texts and set(row.texts) <= set(crisis_texts)
+    assert row.words[0].word == "outage" and row.words[0].usual_share == 0
+    assert row.usual_volume is not None and row.volume > 1.2 * row.usual_volume
+    print("broker", messages[0].timestamp()[1] / 1000 - crisis, "event", row.detected_at.timestamp() - crisis, row.window_s)
