@@ -121,7 +121,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
             feedback_route(answering),
             Route("/v1/model", show_model),
             *panel_routes(var, warehouse, answering),
-            live_route(var, warehouse.ask, lambda scope: gate().admit(scope)),
+            live_route(var, warehouse.ask, lambda scope: gate().still_admits(scope)),
             Route("/metrics", show_metrics),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
