@@ -34,6 +34,7 @@ SCOPE_OF = {
 """By the first two steps of a path. Other routes (the documentation) are open to any key."""
 BEARER = "bearer."
 _POLICY_CLOSE, _TRY_AGAIN_LATER = 1008, 1013
+_NO_KEYS = "API keys cannot be checked now; the service's log says why."
 _COUNT_S = 0.2
 """Longest wait for the count of a key's use."""
 
@@ -85,6 +86,20 @@ class Gate:
             detail = f"API key {key.id} lacks the scope {wanted!r} (it has {', '.join(key.scopes)})."
             raise _shed(Refused(problems.NO_SCOPE, detail), "scope")
         return key
+
+    def still_admits(self, scope: MutableMapping[str, Any]) -> None:
+        """Check a connection again that was admitted before.
+
+        Raises:
+            Refused: Its key is no longer good, or cannot be checked.
+        """
+        try:
+            self.admit(scope)
+        except Refused:
+            raise
+        except Exception:
+            log().exception("a connection cannot be checked again")
+            raise Refused(problems.NO_KEYS, _NO_KEYS) from None
 
     async def spend(self, key: Key, texts: int) -> dict[str, str]:
         """Count texts against a key's rate; gives the `RateLimit-*` headers of the response.
@@ -139,7 +154,7 @@ class Admission:
             await _refuse(refused, _POLICY_CLOSE, scope, receive, send)
         except Exception:  # whatever it is, no request may be left without an answer, or pass unchecked
             log().exception("requests cannot be admitted")
-            refused = Refused(problems.NO_KEYS, "API keys cannot be checked now; the service's log says why.", retry_after_s=5)
+            refused = Refused(problems.NO_KEYS, _NO_KEYS, retry_after_s=5)
             await _refuse(refused, _TRY_AGAIN_LATER, scope, receive, send)
         else:
             await self.app(scope, receive, send)

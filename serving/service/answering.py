@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from data.cleaning import clean
 from data.errors import SettingsError
 from data.feedback import feedback_of
 from data.labels import LABELS
-from data.readable import MAX_DOCUMENT_CHARS, Unreadable, explain, unreadable
+from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, PathSettings
 from serving.bundle import Bundle, read_card, read_ledger
 from serving.classifier import Classification, Classifier
@@ -89,20 +90,21 @@ class Answering:
             return await self._cache.judge(texts)
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
-        """What the API answers to N texts, in their order: a prediction for each, an error for what cannot be classified.
+        """As `answers`, of texts that are not read yet."""
+        size = sum(len(text) for text in texts if isinstance(text, str))
+        return await self.answers(await off_loop(size, read_texts, texts), detail)
 
-        Each text is cleaned once, here: the cache's key, the model's input and the windows in the response are of that.
+    async def answers(self, reading: "Reading", detail: bool) -> list[dict[str, Any]]:
+        """What the API answers to N texts, in their order: a prediction for each, an error for what cannot be classified.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        size = sum(len(text) for text in texts if isinstance(text, str))
-        cleaned, reasons = await off_loop(size, read_texts, texts)
-        good = [text for text, bad in zip(cleaned, reasons, strict=True) if not bad]
-        answers = iter(await self.judge(good) if good else [])
+        good = [text for text, error in zip(reading.cleaned, reading.errors, strict=True) if not error]
+        predictions = iter(await self.judge(good) if good else [])
         return [
-            {"error": explain(bad, raw, MAX_DOCUMENT_CHARS)} if bad else _entry(text, next(answers), detail)
-            for raw, text, bad in zip(texts, cleaned, reasons, strict=True)
+            {"error": error} if error else _entry(text, next(predictions), detail)
+            for text, error in zip(reading.cleaned, reading.errors, strict=True)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -211,14 +213,24 @@ def open_jobs(settings: ServingSettings, var: Path, disk: Disk) -> Jobs:
     return SQSJobs(settings.dynamodb_table, settings.sqs_queue_url)
 
 
-def read_texts(texts: Sequence[Any]) -> tuple[list[str], list[Unreadable | None]]:
-    """The cleaned form of N texts, and why each cannot be classified; what is too long is not cleaned."""
-    cleaned, reasons = [], []
+@dataclass(frozen=True)
+class Reading:
+    """N texts, cleaned once: the cache's key, the model's input and the windows in the response are of that."""
+
+    cleaned: list[str]
+    errors: list[str | None]
+    """Why each cannot be classified, or None."""
+
+
+def read_texts(texts: Sequence[Any]) -> Reading:
+    """Clean N texts and say which cannot be classified; what is too long is not cleaned."""
+    cleaned, errors = [], []
     for text in texts:
         whole = clean(text) if isinstance(text, str) and len(text) <= MAX_DOCUMENT_CHARS else ""
+        reason = unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole)
         cleaned.append(whole)
-        reasons.append(unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole))
-    return cleaned, reasons
+        errors.append(explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None)
+    return Reading(cleaned, errors)
 
 
 def _entry(cleaned: str, answer: Classification, detail: bool) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """The routes of the API, as an ASGI app that BentoML mounts at `/`."""
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -21,33 +19,18 @@ from serving.service.admission import Gate
 from serving.service.alert_routes import alert_routes
 from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
-from serving.service.batching import Overloaded
+from serving.service.classify_route import classify_route
 from serving.service.disk import NoSpace
 from serving.service.docs_page import POLICY, docs_page
 from serving.service.feedback_route import feedback_route
-from serving.service.job_routes import accept, job_routes
+from serving.service.job_routes import job_routes
 from serving.service.jobs import JobsUnavailable, work_forever
-from serving.service.json_reader import Unfit, read_fields
-from serving.service.keys import KEY, Key
 from serving.service.live import live_route
 from serving.service.openapi import openapi
 from serving.service.pages import page_route
 from serving.service.panels import panel_routes
 from serving.service.problems import Kind, Refused
-from serving.service.reading import fit, read_request
-from serving.service.schemas import (
-    MAX_BODY_BYTES,
-    MAX_TEXTS,
-    MAX_WEIGHT,
-    WEIGHT_CHARS,
-    ClassifyRequest,
-    JobRequest,
-    all_refused,
-    weight,
-)
 from serving.service.warehouse import Warehouse
-
-Found = TypeVar("Found")
 
 
 def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
@@ -57,33 +40,6 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         answering: What answers; called for each request, since the model is loaded after the app is made.
         gate: Counts what a key uses.
     """
-
-    async def classify(request: Request) -> Response:
-        key: Key | None = request.scope.get(KEY)
-        try:
-            wanted = await read_request(request, MAX_BODY_BYTES, _parse)
-        except Refused:
-            if key is not None:
-                await gate().spend(key, 1)  # a stream of nonsense is not free
-            raise
-        weights = sum(map(weight, wanted.texts))
-        headers = {} if key is None else await gate().spend(key, weights)
-        here = answering()
-        if "respond-async" in request.headers.get("prefer", ""):
-            return await accept(here.jobs, request, JobRequest(texts=wanted.texts, detail=wanted.detail))
-        if weights > MAX_WEIGHT:
-            most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
-            detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
-            raise Refused(problems.TOO_LARGE, detail)
-        try:
-            entries = await unless_gone(request, here.entries(wanted.texts, wanted.detail))
-        except Overloaded as error:
-            metrics.SHED.labels(cause=error.cause).inc()
-            detail = "Too many texts wait; come back later."
-            raise Refused(problems.OVERLOADED, detail, retry_after_s=error.retry_after_s) from error
-        metrics.REQUEST_TEXTS.labels(domain=wanted.domain or "none").inc(len(entries))
-        body = json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":"))
-        return Response(body, headers=headers, media_type="application/json")
 
     async def show_model(_: Request) -> JSONResponse:
         return JSONResponse(answering().describe())
@@ -122,13 +78,13 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     warehouse = Warehouse(var)
     return Starlette(
         routes=[
-            Route("/v1/classify", classify, methods=["POST"]),
+            classify_route(answering, gate),
             *job_routes(lambda: answering().jobs),
             feedback_route(answering),
             Route("/v1/model", show_model),
             *panel_routes(var, warehouse, answering, use),
             *alert_routes(var, warehouse),
-            live_route(warehouse.ask, lambda scope: gate().admit(scope)),
+            live_route(warehouse.ask, lambda scope: gate().still_admits(scope)),
             Route("/metrics", show_metrics),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
@@ -147,13 +103,6 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         },
         lifespan=lifespan,
     )
-
-
-def _parse(body: bytes) -> ClassifyRequest:
-    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
-    if reason := all_refused(wanted.texts):
-        raise Unfit(f"texts[0]: {reason}")
-    return wanted
 
 
 def _answer(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
@@ -175,25 +124,3 @@ async def _refused(_: Request, error: Exception) -> Response:
         error = Refused(error.status_code, error.detail, headers=dict(error.headers or {}))
     assert isinstance(error, Refused)
     return error.response()
-
-
-async def unless_gone(request: Request, work: Awaitable[Found]) -> Found:
-    """Wait for work; cancel it when the caller hangs up, so that its place in the queue is free.
-
-    Raises:
-        ClientDisconnect: The caller hung up.
-    """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

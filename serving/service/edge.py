@@ -11,6 +11,7 @@ own.
 
 import asyncio
 import resource
+from contextlib import suppress
 from typing import Any
 
 import uvicorn.config
@@ -214,6 +215,7 @@ def _raise_open_files(wanted: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        return most
+        with suppress(ValueError, OSError):  # macOS has a lower limit of its own, which is none of the two
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
     return wanted if soft == resource.RLIM_INFINITY else soft

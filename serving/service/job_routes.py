@@ -1,6 +1,6 @@
 """`/v1/jobs` and `/v1/results`: work that is accepted now and fetched later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -12,7 +12,7 @@ from serving.service.json_reader import Unfit, read_fields, read_lines
 from serving.service.keys import KEY, Key
 from serving.service.problems import Refused
 from serving.service.reading import JSON, fit, read_request
-from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, all_refused
+from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, refusal
 
 JSON_LINES = "application/x-ndjson"
 OWNER = "groundswell.owner"
@@ -87,14 +87,24 @@ def owner_of(request: Request) -> str | None:
 
 
 def _from_json(body: bytes) -> JobRequest:
-    return _some_readable(fit(JobRequest, read_fields(body, texts=MAX_JOB_TEXTS)))
+    wanted = fit(JobRequest, read_fields(body, texts=MAX_JOB_TEXTS))
+    some_readable(wanted.texts)
+    return wanted
 
 
 def _from_lines(body: bytes) -> JobRequest:
-    return _some_readable(JobRequest(texts=read_lines(body, MAX_JOB_TEXTS)))
+    texts = read_lines(body, MAX_JOB_TEXTS)
+    some_readable(texts)
+    return JobRequest(texts=texts)
 
 
-def _some_readable(wanted: JobRequest) -> JobRequest:
-    if reason := all_refused(wanted.texts):
-        raise Unfit(f"texts[0]: {reason}; no text of the job can be classified")
-    return wanted
+def some_readable(texts: Sequence[str | None]) -> None:
+    """Refuse a job whose every text would end as an error.
+
+    Raises:
+        Unfit: No text can be classified; names the first.
+    """
+    errors = (refusal(text) for text in texts)
+    first = next(errors)
+    if first and all(errors):
+        raise Unfit(f"texts[0]: {first}; no text of the job can be classified")

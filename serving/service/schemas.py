@@ -1,6 +1,5 @@
 """Requests and responses of the API."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,11 +31,6 @@ def refusal(text: object) -> str | None:
 def weight(text: object) -> int:
     """How much work a text is, at least 1."""
     return 1 + len(text) // WEIGHT_CHARS if isinstance(text, str) else 1
-
-
-def all_refused(texts: Sequence[object]) -> str | None:
-    """Why the first text is not classified, when none of them is."""
-    return refusal(texts[0]) if all(map(refusal, texts)) else None
 
 
 class ClassifyRequest(BaseModel):

@@ -59,7 +59,7 @@ def paths(text, most):
         yield "silver", silver(pa.array([text], pa.string())).to_pylist()[0]["unreadable"] is None
     else:
         yield "api, by the request", refusal(read) is None
-        yield "api, jobs and Lambda, by the text", answering.read_texts([read])[1] == [None]
+        yield "api, jobs and Lambda, by the text", answering.read_texts([read]).errors == [None]
         yield "score", _unfit({"text": text}, "text", None) is None
 
 

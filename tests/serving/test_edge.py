@@ -294,6 +294,14 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_can_be(limits, wanted, e
     assert calls == ([raised] if raised else [])
 
 
+def test_a_limit_that_cannot_be_raised_is_kept(monkeypatch):
+    monkeypatch.setattr(Edge, "max_connections", 0)
+    monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: (_ for _ in ()).throw(ValueError))
+    assert edge.install(2000) == (1, 256)
+
+
 def test_an_image_has_the_parser_that_the_protocol_is_made_for():
     assert {"httptools", "uvicorn"} <= set(PACKAGES)
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from serving.service import observing, problems
-from serving.service.admission import Admission
+from serving.service.admission import Admission, Gate
 from serving.service.observing import Observing
 from serving.service.problems import CATALOG, Refused, kind_of
 
@@ -146,6 +146,17 @@ def test_a_failure_while_a_web_socket_is_admitted_closes_it():
     scope = {"type": "websocket", "path": "/v1/live", "headers": []}
     asyncio.run(Admission(hangs, gate=gate)(scope, None, send))
     assert [message["type"] for message in sent] == ["websocket.close"] and sent[0]["code"] == 1013
+
+
+def test_a_viewer_whose_key_cannot_be_checked_again_is_refused(lines):
+    class Broken:
+        def find(self, token):
+            raise OSError("keys.db cannot be read")
+
+    scope = {"type": "websocket", "path": "/v1/live", "headers": [], "subprotocols": ["bearer.gs_x"]}
+    with pytest.raises(Refused) as caught:
+        Gate(Broken()).still_admits(scope)
+    assert caught.value.kind is problems.NO_KEYS and "keys.db" not in caught.value.detail
 
 
 def test_probes_are_neither_logged_nor_counted_but_answered_like_all_others(lines):
