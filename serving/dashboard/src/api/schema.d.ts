@@ -2963,7 +2963,7 @@ export interface components {
         };
         /**
          * Message
-         * @description A judged message. `topic`, `partition` and `offset` are its identity.
+         * @description A classified message. `topic`, `partition` and `offset` are its identity.
          */
         Message: {
             /**
@@ -2982,7 +2982,7 @@ export interface components {
             confidence: number;
             /**
              * Sarcasm
-             * @description Probability; null where the model does not judge it.
+             * @description Probability; null where the model does not predict it.
              */
             sarcasm: number | null;
             /** Tier */
@@ -3118,7 +3118,7 @@ export interface components {
         };
         /**
          * NegativeRow
-         * @description A message that is surely negative.
+         * @description A negative message.
          */
         NegativeRow: {
             /**
@@ -3214,7 +3214,7 @@ export interface components {
         };
         /**
          * Process
-         * @description What runs beside the workers.
+         * @description A process that the supervisor runs next to the workers.
          */
         Process: {
             /** Name */
@@ -3378,7 +3378,7 @@ export interface components {
         };
         /**
          * StreamStatus
-         * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
+         * @description How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why.
          */
         StreamStatus: {
             /**
@@ -3446,7 +3446,7 @@ export interface components {
         };
         /**
          * TopNegative
-         * @description The messages that are surest to be negative.
+         * @description The most negative messages, newer ones first.
          */
         TopNegative: {
             /**
@@ -3517,7 +3517,7 @@ export interface components {
         };
         /**
          * VersionRow
-         * @description A model version that judged messages.
+         * @description A model version that classified messages.
          */
         VersionRow: {
             /** Model Version */
@@ -3539,7 +3539,7 @@ export interface components {
         };
         /**
          * Versions
-         * @description Which model versions judged, the latest first.
+         * @description Which model versions classified, the latest first.
          */
         Versions: {
             /**
@@ -3600,7 +3600,7 @@ export interface components {
         };
         /**
          * Worker
-         * @description A stream worker, in its own words and its supervisor's.
+         * @description A stream worker, as its heartbeat and its supervisor describe it.
          */
         Worker: {
             /** Name */
