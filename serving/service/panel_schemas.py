@@ -50,7 +50,7 @@ class SourceRow(Counts):
 
 
 class Message(BaseModel):
-    """A judged message. `topic`, `partition` and `offset` are its identity."""
+    """A classified message. `topic`, `partition` and `offset` are its identity."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -58,7 +58,7 @@ class Message(BaseModel):
     source: str
     label: Label
     confidence: float
-    sarcasm: float | None = Field(description="Probability; null where the model does not judge it.")
+    sarcasm: float | None = Field(description="Probability; null where the model does not predict it.")
     tier: str
     model_version: str
     text: str
@@ -69,7 +69,7 @@ class Message(BaseModel):
 
 
 class NegativeRow(BaseModel):
-    """A message that is surely negative."""
+    """A negative message."""
 
     event_at: datetime
     source: str
@@ -79,7 +79,7 @@ class NegativeRow(BaseModel):
 
 
 class VersionRow(BaseModel):
-    """A model version that judged messages."""
+    """A model version that classified messages."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -140,7 +140,7 @@ class Messages(Panel):
 
 
 class TopNegative(Panel):
-    """The messages that are surest to be negative."""
+    """The most negative messages, newer ones first."""
 
     rows: list[NegativeRow]
 
@@ -161,7 +161,7 @@ class Alerts(Panel):
 
 
 class Versions(Panel):
-    """Which model versions judged, the latest first."""
+    """Which model versions classified, the latest first."""
 
     rows: list[VersionRow]
 
@@ -173,7 +173,7 @@ class Latency(Panel):
 
 
 class Worker(BaseModel):
-    """A stream worker, in its own words and its supervisor's."""
+    """A stream worker, as its heartbeat and its supervisor describe it."""
 
     name: str
     state: str
@@ -205,7 +205,7 @@ class Partition(BaseModel):
 
 
 class Process(BaseModel):
-    """What runs beside the workers."""
+    """A process that the supervisor runs next to the workers."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -218,7 +218,7 @@ class Process(BaseModel):
 
 
 class StreamStatus(BaseModel):
-    """How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why."""
+    """How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why."""
 
     at: float = Field(description="Epoch seconds.")
     topic: str

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filterProblems } from "@/lib/filterProblems";
-import { periodName, periodOf, periodWords, rangeProblem, SPANS, secondsOf } from "@/lib/spans";
+import { bucketsOf, periodName, periodOf, periodWords, rangeProblem, SPANS, secondsOf } from "@/lib/spans";
 
 const NOW = 1_795_850_000;
 const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
@@ -28,6 +28,13 @@ test("a range that is none is named", () => {
   assert.match(problems(`?from=${iso(NOW)}&to=${iso(NOW - 60)}`).join(), /not before its end/);
   assert.match(problems(`?from=${iso(NOW + 60)}&to=${iso(NOW + 90)}`).join(), /future/);
   assert.match(problems(`?from=${iso(NOW - 800 * 86_400)}&to=${iso(NOW)}`).join(), /730 days/);
+});
+
+test("short times are counted by the second while seconds are kept", () => {
+  assert.equal(bucketsOf({ span: "10m" }, NOW), "second");
+  assert.equal(bucketsOf({ span: "1h" }, NOW), undefined);
+  assert.equal(bucketsOf({ from: NOW - 86_400, to: NOW - 86_000 }, NOW), "second");
+  assert.equal(bucketsOf({ from: NOW - 8 * 86_400, to: NOW - 8 * 86_400 + 60 }, NOW), undefined);
 });
 
 test("the time shown is the range where there is one, else the span", () => {

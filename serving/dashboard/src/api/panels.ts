@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { serverNow } from "@/lib/clock";
-import { type Period, SPAN_S } from "@/lib/spans";
+import { bucketsOf, type Period, SPAN_S } from "@/lib/spans";
 import { answerOf, client, Refusal, wordsOf } from "./client";
 import { report } from "./health";
 import type { paths } from "./schema";
@@ -23,6 +23,8 @@ const FROM_WAREHOUSE: readonly string[] = [
   "latency",
 ];
 
+const IN_BUCKETS: readonly string[] = ["distribution", "trend", "volume", "sources"];
+
 interface Asking {
   /** Of which time; none where the panel is of no time. */
   period?: Period;
@@ -43,17 +45,19 @@ export function usePanel<Name extends PanelName>(
 ) {
   return useQuery({
     queryKey: [name, query, period, before],
-    queryFn: () => ask(name, { ...query, ...(period && limitsOf(period, before, open)) }),
+    queryFn: () => ask(name, { ...query, ...(period && limitsOf(name, period, before, open)) }),
     refetchInterval: every,
     placeholderData: keepPreviousData,
     enabled,
   });
 }
 
-function limitsOf(period: Period, before: number, open: boolean): { since: string; until?: string } {
+function limitsOf(name: PanelName, period: Period, before: number, open: boolean) {
   const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
-  if ("span" in period) return { since: iso(serverNow() - SPAN_S[period.span] - before) };
-  return { since: iso(period.from - before), ...(!open && { until: iso(period.to) }) };
+  const now = serverNow();
+  const every = IN_BUCKETS.includes(name) ? bucketsOf(period, now) : undefined;
+  if ("span" in period) return { since: iso(now - SPAN_S[period.span] - before), every };
+  return { since: iso(period.from - before), until: open ? undefined : iso(period.to), every };
 }
 
 async function ask<Name extends PanelName>(name: Name, query: object): Promise<PanelAnswer<Name>> {

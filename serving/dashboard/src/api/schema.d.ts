@@ -1451,7 +1451,7 @@ export interface components {
         };
         /**
          * Message
-         * @description A judged message. `topic`, `partition` and `offset` are its identity.
+         * @description A classified message. `topic`, `partition` and `offset` are its identity.
          */
         Message: {
             /**
@@ -1470,7 +1470,7 @@ export interface components {
             confidence: number;
             /**
              * Sarcasm
-             * @description Probability; null where the model does not judge it.
+             * @description Probability; null where the model does not predict it.
              */
             sarcasm: number | null;
             /** Tier */
@@ -1637,7 +1637,7 @@ export interface components {
         };
         /**
          * NegativeRow
-         * @description A message that is surely negative.
+         * @description A negative message.
          */
         NegativeRow: {
             /**
@@ -1745,7 +1745,7 @@ export interface components {
         };
         /**
          * Process
-         * @description What runs beside the workers.
+         * @description A process that the supervisor runs next to the workers.
          */
         Process: {
             /** Name */
@@ -1930,7 +1930,7 @@ export interface components {
         };
         /**
          * StreamStatus
-         * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
+         * @description How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why.
          */
         StreamStatus: {
             /**
@@ -1998,7 +1998,7 @@ export interface components {
         };
         /**
          * TopNegative
-         * @description The messages that are surest to be negative.
+         * @description The most negative messages, newer ones first.
          */
         TopNegative: {
             /**
@@ -2080,7 +2080,7 @@ export interface components {
         };
         /**
          * VersionRow
-         * @description A model version that judged messages.
+         * @description A model version that classified messages.
          */
         VersionRow: {
             /** Model Version */
@@ -2102,7 +2102,7 @@ export interface components {
         };
         /**
          * Versions
-         * @description Which model versions judged, the latest first.
+         * @description Which model versions classified, the latest first.
          */
         Versions: {
             /**
@@ -2163,7 +2163,7 @@ export interface components {
         };
         /**
          * Worker
-         * @description A stream worker, in its own words and its supervisor's.
+         * @description A stream worker, as its heartbeat and its supervisor describe it.
          */
         Worker: {
             /** Name */

@@ -9,7 +9,7 @@ import { Providers } from "./providers";
 
 export const metadata: Metadata = {
   title: { default: "Groundswell", template: "%s · Groundswell" },
-  description: "What is being said, how it changes, and which model says so.",
+  description: "Sentiment of customer messages, how it changes, and which model predicts it.",
 };
 
 export const viewport: Viewport = {
@@ -27,9 +27,7 @@ export default function Layout({ children }: { children: ReactNode }) {
         <a className="skip" href="#main">
           Skip to the content
         </a>
-        <noscript>
-          This page is drawn by its script. Without it, ask the API: its documentation is at /docs.
-        </noscript>
+        <noscript>This page needs JavaScript. The API works without it: see /docs.</noscript>
         <Providers>{children}</Providers>
       </body>
     </html>

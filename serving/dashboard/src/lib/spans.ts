@@ -66,5 +66,14 @@ export function periodName(period: Period): string {
   return `${name(period.from)}-${name(period.to)}`;
 }
 
+/** How long the warehouse keeps counts of seconds. */
+const SECONDS_KEPT_S = 7 * DAY_S;
+
+/** The buckets to ask for: seconds for a short time of which they are kept; else those that the service chooses. */
+export function bucketsOf(period: Period, now: number): "second" | undefined {
+  const isKept = "span" in period || now - period.from < SECONDS_KEPT_S;
+  return secondsOf(period) <= LIVE_S && isKept ? "second" : undefined;
+}
+
 export const STEP_S = { second: 1, minute: 60, hour: 3600 } as const;
 export type Every = keyof typeof STEP_S;

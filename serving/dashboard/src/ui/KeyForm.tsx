@@ -5,7 +5,7 @@ import { healthStore, report } from "@/api/health";
 import { keepKey, keyStore } from "@/api/key";
 import { useStore } from "@/lib/store";
 
-/** Asks for the key that the service wants. */
+/** Asks for the key that the service requires. */
 export function KeyForm() {
   const [key, setKey] = useState("");
   const { keyWanted } = useStore(healthStore);
@@ -19,10 +19,10 @@ export function KeyForm() {
         report({ keyWanted: null });
       }}
     >
-      <h2>This service wants a key</h2>
-      {keyStore.get() && <p>The key of this tab was refused.</p>}
+      <h2>This service requires a key</h2>
+      {keyStore.get() && <p>The key in this tab was rejected.</p>}
       <p>
-        Whoever runs the service makes one with <code>groundswell keys add</code>. It is kept in this tab
+        The operator of the service creates one with <code>groundswell keys add</code>. It is kept in this tab
         only, until you close it.
       </p>
       <label className="field">
@@ -36,7 +36,7 @@ export function KeyForm() {
           onChange={(event) => setKey(event.target.value)}
         />
       </label>
-      {keyWanted && <p className="note">The service says: {keyWanted}</p>}
+      {keyWanted && <p className="note">The service answered: {keyWanted}</p>}
       <button type="submit">Use this key</button>
     </form>
   );
