@@ -181,9 +181,11 @@ class Alerts:
         self._news_from = {
             name: found.watch.news_from for name, found in self._sources.items() if found.watch.news_from > found.watch.oldest
         }
+        # What waits to be evaluated again is evaluated by whoever resumes from here.
+        waiting = {name: int(min(found.watch.judged, found.revise_from)) for name, found in self._sources.items()}
         state = {
             "written_at": self._clock(),
-            "judged": self._judged,
+            "judged": self._judged | waiting,
             "told": self._told,
             "mark": self._changes.mark,
             "began": self._began,

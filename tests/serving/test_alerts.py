@@ -579,3 +579,21 @@ def test_a_broker_that_is_away_holds_up_nobody(caplog):
         publisher(ALERT)
     publisher.close(timeout_s=0.1)
     assert "5 alerts are in the warehouse and did not reach the topic" in caplog.text
+
+
+def test_what_waits_to_be_evaluated_again_is_so_after_a_restart(client, tmp_path):
+    put(client, rows(START, NOW))
+    told, clock = [], Clock()
+    first = watching(tmp_path, clock, told)
+    first.poll(client)
+    fill(client, first, clock, [rows(NOW, NOW + 200)], step=5)
+    put(client, rows(NOW + 100, NOW + 120, mean=-0.9, partition=5))
+    clock.now += 1
+    first.poll(client)  # most of it is late: it waits
+    first.save()
+    assert told == []
+    client.command("ALTER TABLE rollup_second UPDATE changed_at = now64(3) - INTERVAL 1 HOUR WHERE 1 SETTINGS mutations_sync = 1")
+    second = watching(tmp_path, clock, told)
+    second.poll(client)
+    play(client, second, clock, clock.now + 5, step=1)
+    assert [(alert.direction, alert.revision) for alert in told] == [("down", 1), ("down", 2)]
