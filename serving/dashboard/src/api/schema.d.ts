@@ -243,7 +243,7 @@ export interface paths {
         };
         /**
          * List the most negative messages
-         * @description The messages that are surest to be negative.
+         * @description The most negative messages, newer ones first.
          */
         get: operations["panel_top_negative"];
         put?: never;
@@ -283,7 +283,7 @@ export interface paths {
         };
         /**
          * List model versions in the stream
-         * @description Which model versions judged, the latest first.
+         * @description Which model versions classified, the latest first.
          */
         get: operations["panel_versions"];
         put?: never;
@@ -323,7 +323,7 @@ export interface paths {
         };
         /**
          * Get the status of the stream
-         * @description How the stream stands. Counts are null where they cannot be had; `broker` and `warehouse` then say why.
+         * @description How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why.
          */
         get: operations["panel_stream"];
         put?: never;
