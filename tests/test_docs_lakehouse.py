@@ -12,6 +12,7 @@ import typer
 
 from data.settings import CostSettings
 from orchestration.cli import app
+from orchestration.definitions import defs
 from orchestration.raw_tweets import REASONS, write_raw_tweets
 from serving import settings
 from serving.lakehouse import job
@@ -19,7 +20,8 @@ from serving.lakehouse.tables import COLUMNS
 from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.serving.lakehouse_world import QUICK
-from tests.test_readme import BIN, ROOT
+from tests.test_readme import ROOT
+from tests.trained import BIN
 
 PAGE = (ROOT / "docs" / "lakehouse.md").read_text(encoding="utf-8")
 RUN = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -108,9 +110,8 @@ def test_tables_columns_and_reasons_are_named():
 def test_settings_assets_and_files_it_names_are_there():
     for section, field in re.findall(r"GROUNDSWELL_([A-Z]+)__([A-Z_]+)", PAGE):
         assert field.lower() in getattr(settings, f"{section.title()}Settings").model_fields, field
-    assets = (ROOT / "orchestration" / "assets" / "lakehouse.py").read_text(encoding="utf-8")
-    names = re.findall(r"`((?:lake|report)_\w+__\w+)`", PAGE)
-    assert len(set(names)) == 6 and all(name in assets for name in names)
+    names = set(re.findall(r"`(lakehouse/\w+)`", PAGE))
+    assert len(names) == 6 and names <= {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
     targets = (ROOT / "Makefile").read_text(encoding="utf-8")

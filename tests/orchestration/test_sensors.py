@@ -21,7 +21,7 @@ from data.feedback import Verdict, feedback_of
 from orchestration.definitions import defs
 from orchestration.jobs import RETRAIN
 from orchestration.layout import Layout
-from orchestration.schedules import weekly_retraining
+from orchestration.schedules import schedules
 from orchestration.sensors import CAUSE_TAG, REASON_TAG, TEXT_TAG, new_labels, production_quality
 from orchestration.steps.data import build_splits, fetch_sets, training_rows
 from orchestration.steps.retraining_state import TRAINED_FILE, labelled, read_state
@@ -175,7 +175,7 @@ def test_rows_that_are_for_evaluation_only_or_for_other_splits_are_not_new_label
 
 
 def test_the_weekly_schedule_asks_on_mondays():
-    schedule = weekly_retraining()
+    (schedule,) = (each for each in schedules() if each.name == "weekly_retraining")
     context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 3, 2, 3, tzinfo=UTC))
     found = schedule.evaluate_tick(context)
     assert len(found.run_requests or []) == 1

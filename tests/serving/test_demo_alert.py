@@ -4,8 +4,7 @@ Real: worker, warehouse server, alerts process, service, browser. Seen on the to
 """
 
 import json
-import threading
-import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +12,7 @@ from playwright.sync_api import expect
 from websockets.sync.client import connect as dial
 
 from orchestration import demo_stream
-from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, RATES, feed
+from orchestration.demo_stream import CRISIS_SOURCE, RATES, Feed
 from serving.streaming.alert_rows import read_alerts, time_of
 from serving.streaming.broker import in_process_broker
 from serving.warehouse.connect import connect
@@ -33,22 +32,17 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
         source: [text_of(LABELS[n * 7919 % 3], n + 1000 * number) for n in range(600)] for number, source in enumerate(RATES)
     }
     bundle = tiny_bundle(tmp_path / "tiny")
-    stop, began = threading.Event(), []
-
-    def clock():
-        began.append(time.time())
-        return began[-1]
-
-    with in_process_broker() as bootstrap, serving(bundle, tmp_path) as (client, _), browsing() as browser:
+    with in_process_broker() as bootstrap, serving(bundle, tmp_path) as (client, _), browsing() as browser, ExitStack() as fed:
         world = World(SimpleNamespace(bootstrap=bootstrap), tmp_path / "var", bundle.directory, "demo")
-        feeding = threading.Thread(target=feed, args=(world.settings, texts, stop, clock))
         try:
             world.owner()
             world.start("stream", "alerts")
             world.worker("w1")
             page = browser.new_page()
             page.goto(str(client.base_url))
-            feeding.start()
+            feed = fed.enter_context(Feed(world.settings, texts))
+            assert feed.wait_for_history(60)
+            crisis = feed.watched()  # the demo waits until the history is loaded; here it still is, the harder order
             card = page.get_by_test_id("alert-card")
             expect(card).to_be_visible(timeout=240_000)
             expect(card).to_contain_text(CRISIS_SOURCE)
@@ -58,17 +52,14 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
                     alerts = json.loads(viewer.recv(timeout=20))["alerts"]
             messages = world.read_topic("sentiment.alerts")
             with connect(world.var, own=False) as warehouse:
-                (row,) = read_alerts(warehouse, time_of(began[0]))
+                (row,) = read_alerts(warehouse, time_of(crisis - 30))
         finally:
-            stop.set()
-            if feeding.ident:
-                feeding.join()
+            fed.close()
             world.end()
     published = json.loads(messages[0].value())
     assert published["revision"] == 1 and published["closed_at"] is None
     assert {published["id"]} == {json.loads(message.value())["id"] for message in messages} == {each["id"] for each in alerts}
     assert published["id"] == row.id and (row.source, row.direction) == (CRISIS_SOURCE, "down")
-    crisis = began[0] + CRISIS_AFTER_S
     assert abs(row.started_at.timestamp() - crisis) <= 15 and row.detected_at.timestamp() - crisis <= 15, "in event time"
     # What drives it: texts of the crisis, a word that was not there before, and more messages than usual.
     assert row.texts and set(row.texts) <= set(crisis_texts)

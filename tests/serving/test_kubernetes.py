@@ -167,11 +167,11 @@ def test_other_code_is_another_bento(tmp_path, monkeypatch):
     (tmp_path / "serving/dashboard/package.json").write_text("is not served")
     (tmp_path / "serving/__pycache__/a.pyc").write_text("is not code")
     assert [str(file) for file in build._code()] == sorted(written)
-    before = build._digest(build._code())
-    assert before == build._digest(build._code())
+    before = build._digest(build._code(), [])
+    assert before == build._digest(build._code(), [])
     for file in written.values():
         file.write_text("two")
-        now = build._digest(build._code())
+        now = build._digest(build._code(), [])
         assert now != before
         before = now
 
