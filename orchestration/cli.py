@@ -187,23 +187,23 @@ def leaderboard(
 
 
 @app.command(rich_help_panel=SERVE, epilog='Example: groundswell classify "Three hours on hold. Never again."')
-def classify(texts: Annotated[list[str], typer.Argument(help="One or more texts.")], bundle: BundleDir = None,
-             as_json: AsJson = False) -> None:  # fmt: skip
+def classify(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts; - reads one per line from stdin.")],
+    bundle: BundleDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Classify texts with the production bundle, here, without a server."""
-    from orchestration.scoring import open_classifier
+    from orchestration.scoring import as_answers, classify_texts, texts_from
 
-    classifier = open_classifier(bundle)
-    results = classifier.classify(texts)
+    if texts == ["-"] and sys.stdin.isatty():
+        errors.print("One text per line; Ctrl-D ends.")
+    answers = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)
     if as_json:
-        _print_json([{"text": text, **_plain(result)} for text, result in zip(texts, results, strict=True)])
-        return
-    from rich.table import Table
-
-    table = Table("label", "confidence", "text", box=None, header_style="dim")
-    colours = {"negative": "red", "neutral": "yellow", "positive": "green"}
-    for text, result in zip(texts, results, strict=True):
-        table.add_row(f"[{colours[result.label]}]{result.label}[/]", f"{result.confidence:.4f}", text)
-    console.print(table)
+        _print_json(answers)
+    else:
+        console.print(as_answers(answers))
+    if all("error" in answer for answer in answers):
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=SERVE, epilog="Example: groundswell score data/samples/support.csv --label-column label")
@@ -299,12 +299,6 @@ def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=6
     from orchestration.dagster_ui import serve_dagster
 
     serve_dagster(port)
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    import dataclasses
-
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else dict(value)  # type: ignore[arg-type]
 
 
 def _print_json(value: Any) -> None:

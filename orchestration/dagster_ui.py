@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import GroundswellError
 from data.settings import project_root
 from orchestration.instance import dagster_instance
-from serving.web_guard import refusal
+from serving.web_guard import foreign
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -35,7 +35,7 @@ class Guard:
         """Refuse with 403, or pass on."""
         from starlette.responses import PlainTextResponse
 
-        reason = None if scope["type"] == "lifespan" else refusal(scope) or _no_query(scope)
+        reason = None if scope["type"] == "lifespan" else foreign(scope) or _no_query(scope)
         if reason is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -1,16 +1,24 @@
 """Answers from a bundle on the command line: a few texts, or a file of any size."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from data.errors import MalformedData
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from serving.classifier import Classifier
+
+MAX_LINES = 10_000
+"""Of `groundswell classify -`; more are a file for `groundswell score`."""
 
 
 def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Classifier":
@@ -23,6 +31,56 @@ def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Clas
     from serving.classifier import Classifier
 
     return Classifier(read_bundle(bundle) if bundle else production_bundle(Layout.load().var), threads=threads)
+
+
+def texts_from(stdin: BinaryIO) -> list[str]:
+    """One text per line of stdin, at most `MAX_LINES`.
+
+    Raises:
+        MalformedData: There is none, there are more, or a line is not UTF-8.
+    """
+    lines = list(islice(stdin, MAX_LINES + 1))
+    if not lines:
+        raise MalformedData("No text came from stdin.", expected="one text per line", remedy="Pipe texts in.")
+    if len(lines) > MAX_LINES:
+        found = f"more than {MAX_LINES:,} lines"
+        raise MalformedData("Too many texts at once.", found=found, remedy="Write them to a file: groundswell score FILE --out …")
+    try:
+        return [line.decode("utf-8-sig").rstrip("\r\n") for line in lines]
+    except UnicodeDecodeError as error:
+        raise MalformedData("A line of stdin is not UTF-8.", found=str(error), remedy="Convert it, such as with iconv.") from None
+
+
+def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, Any]]:
+    """N answers in the order of the texts: `text` with a classification's fields, or with an `error` where it is unreadable.
+
+    Raises:
+        BundleError: There is no bundle, or it is damaged.
+    """
+    from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
+
+    reasons = [unreadable(text, MAX_DOCUMENT_CHARS) for text in texts]
+    good = [text for text, reason in zip(texts, reasons, strict=True) if not reason]
+    classified = iter(open_classifier(bundle).classify(good))
+    return [
+        {"text": text, "error": explain(reason, text, MAX_DOCUMENT_CHARS)}
+        if reason
+        else {"text": text, **asdict(next(classified))}
+        for text, reason in zip(texts, reasons, strict=True)
+    ]
+
+
+def as_answers(answers: Sequence[dict[str, Any]]) -> Table:
+    """What `classify_texts` gives, for people."""
+    table = Table("label", "confidence", "text", box=None, header_style="dim")
+    colors = {"negative": "red", "neutral": "yellow", "positive": "green"}
+    for answer in answers:
+        if "error" in answer:
+            table.add_row("[dim]none[/]", "", escape(f"{answer['text'][:80]!r} {answer['error']}"))
+        else:
+            label = answer["label"]
+            table.add_row(f"[{colors[label]}]{label}[/]", f"{answer['confidence']:.4f}", escape(answer["text"]))
+    return table
 
 
 def score_labelled_file(

@@ -8,32 +8,49 @@ then `Host` is that name. Programs send none of these headers, and name an addre
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+ANY = "*"
+"""Among the allowed hosts: any name is allowed."""
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
 _OWN_PAGES = {b"same-origin", b"none"}
 """Of `Sec-Fetch-Site`; `none`: a person typed the address."""
 
 
-def refusal(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> str | None:
+class Foreign(StrEnum):
+    """Why a request is refused."""
+
+    HOST_TWICE = "The request names its host more than once."
+    HOST = "The host is not an address, localhost or an allowed name."
+    CROSS_SITE = "Pages of other sites may not send requests to this service."
+
+
+def foreign(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> Foreign | None:
     """Say why a request or WebSocket is refused; None: it may pass.
 
     Args:
         scope: The ASGI scope of the connection, `http` or `websocket`.
-        hosts: Names under which the service is reached, besides localhost and IP addresses.
+        hosts: Names under which the service is reached, besides localhost and IP addresses; `*`: any.
     """
     named = [value for name, value in scope["headers"] if name == b"host"]
-    headers = dict(scope["headers"])
-    host = named[0].decode("latin-1") if named else ""
-    if len(named) > 1 or (host and not _is_ours(host, hosts)):
-        return f"Host {host[:100]!r} is not allowed; use the service's address or localhost."
+    if len(named) > 1:
+        return Foreign.HOST_TWICE
+    headers, host = dict(scope["headers"]), host_of(scope)
+    if host and ANY not in hosts and not _is_ours(host, hosts):
+        return Foreign.HOST
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
     if site is not None and site not in _OWN_PAGES and not _follows_a_link(scope, headers):
-        return "Pages of other sites may not send requests to this service."
+        return Foreign.CROSS_SITE
     if origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower():
-        return "Pages of other sites may not send requests to this service."
+        return Foreign.CROSS_SITE
     return None
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The `Host` header, with its port; empty where there is none."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
 def _is_ours(host: str, hosts: Collection[str]) -> bool:

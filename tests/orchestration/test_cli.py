@@ -16,10 +16,10 @@ COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "lead
             "demo", "doctor", "stop", "keys", "automation")  # fmt: skip
 
 
-def groundswell(*arguments, **environment):
+def groundswell(*arguments, stdin=None, **environment):
     return subprocess.run(
         [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env={**os.environ, **environment}, check=False,
+        env={**os.environ, **environment}, check=False, input=stdin, errors="surrogateescape",
     )  # fmt: skip
 
 
@@ -48,6 +48,24 @@ def test_classify_and_its_json(bundle):
     assert "positive" in groundswell("classify", "a great film", "--bundle", bundle).stdout
     found = json.loads(groundswell("classify", "a great film", "an awful soup", "--bundle", bundle, "--json").stdout)
     assert [answer["label"] for answer in found] == ["positive", "negative"]
+
+
+def test_classify_reads_lines_of_stdin_and_refuses_what_is_not_readable(bundle):
+    lines = ["a great film", "", "\u200b \u200b", "an awful soup", "[red]the number[/] [/nothing]"]
+    call = ("classify", "-", "--bundle", bundle)
+    found = json.loads(groundswell(*call, "--json", stdin="\r\n".join(lines)).stdout)
+    assert [answer["text"] for answer in found] == lines
+    assert [answer.get("label") for answer in found] == ["positive", None, None, "negative", "neutral"]
+    assert [answer.get("error") for answer in found] == [None, "is blank", "is blank", None, None]
+    shown = groundswell(*call, stdin="\n".join(lines))
+    assert shown.returncode == 0 and lines[-1] in shown.stdout and shown.stdout.count("is blank") == 2
+    assert groundswell("classify", "", "--bundle", bundle).returncode == 1, "nothing was classified"
+
+
+@pytest.mark.parametrize(("stdin", "says"), [("", "No text came"), ("x\n" * 10_001, "10,000 lines"), ("\udcff", "not UTF-8")])
+def test_stdin_that_is_no_text_is_said(bundle, stdin, says):
+    found = groundswell("classify", "-", "--bundle", bundle, stdin=stdin)
+    assert found.returncode == 1 and says in found.stderr and "Traceback" not in found.stderr
 
 
 def test_score_prints_one_row_of_plain_json(bundle, tmp_path):

@@ -3,11 +3,14 @@
 from contextlib import nullcontext
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from serving.service.origins import refuse_foreign
 from serving.service.problems import Refused
+from serving.web_guard import foreign
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -113,6 +116,13 @@ def test_a_browser_is_believed_when_it_names_another_site(method, headers, refus
 def test_a_web_socket_follows_no_link(headers):
     with pytest.raises(Refused):
         refuse_foreign(scope(kind="websocket", host="127.0.0.1:3000", **headers), [])
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=60), st.sampled_from(["http", "websocket"]))
+def test_no_name_passes_unasked_whatever_it_looks_like(host, kind):
+    if foreign(scope(kind=kind, host=host)) is None and host:
+        name = host.lower().rpartition(":")[0] if host.count(":") == 1 else host.lower()
+        assert name.strip("[].") == "localhost" or set(name) <= set("0123456789abcdef:.[]"), host
 
 
 @pytest.fixture(scope="module")
