@@ -102,13 +102,13 @@ def going_on(world: "Shown", rows_before: int, began: float) -> Iterator[None]:
         thread.join()
 
 
-def counted(client: Any, since: datetime) -> Counter[str]:
-    """Labels from that event time on, straight from the rows: no rollup, no FINAL."""
+def counted(client: Any, since: datetime, until: datetime | None = None) -> Counter[str]:
+    """Labels from that event time on, or to another before, straight from the rows: no rollup, no FINAL."""
     found = client.query(
         "SELECT label, count() FROM (SELECT topic, partition, offset, argMax(label, predicted_at) AS label, "
         "any(coalesce(created_at, produced_at)) AS at FROM predictions GROUP BY topic, partition, offset) "
-        "WHERE at >= {since:DateTime64(3, 'UTC')} GROUP BY label",
-        parameters={"since": since},
+        "WHERE at >= {since:DateTime64(3, 'UTC')} AND at < {until:DateTime64(3, 'UTC')} GROUP BY label",
+        parameters={"since": since, "until": until or datetime(2100, 1, 1, tzinfo=UTC)},
     ).result_rows
     return Counter({str(label): int(count) for label, count in found})
 
