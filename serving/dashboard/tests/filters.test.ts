@@ -11,6 +11,7 @@ test("a good address has no problem", () => {
   for (const span of SPANS)
     assert.deepEqual(problems(`?span=${span}&source=anything&by=label&label=neutral`), []);
   assert.deepEqual(problems(`?from=${iso(NOW - 900)}&to=${iso(NOW - 300)}&axis=fit`), []);
+  assert.deepEqual(problems("?source=shop&span=1h&alert=0123456789abcdef"), []);
   assert.deepEqual(problems(""), []);
 });
 

@@ -1,3 +1,4 @@
+import { filters } from "./filters";
 import { LABELS } from "./labels";
 import { rangeProblem, SPAN_WORDS, SPANS } from "./spans";
 
@@ -7,7 +8,7 @@ const CHOICES: Record<string, { name: string; values: readonly string[]; instead
   label: { name: "Label", values: LABELS, instead: "showing all labels" },
   axis: { name: "Axis", values: ["fit"], instead: "showing 0 to 100" },
 };
-const KNOWN = [...Object.keys(CHOICES), "source", "from", "to"];
+const KNOWN = Object.keys(filters);
 
 /** What in an address is no filter, in words; the page shows its defaults instead. */
 export function filterProblems(given: Iterable<[string, string]>, now: number): string[] {

@@ -11,7 +11,8 @@ const time = createParser({
   serialize: (seconds: number) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
 });
 
-const filters = {
+/** All that an address may hold. */
+export const filters = {
   source: parseAsString.withDefault(""),
   span: parseAsStringLiteral(SPANS).withDefault("10m"),
   from: time,

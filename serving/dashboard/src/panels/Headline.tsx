@@ -107,7 +107,7 @@ function RateNow() {
 function Shares() {
   const { live, source, period, words, first, last, isLive, isKnown } = useWindow();
   const asked = usePanel("distribution", { source }, { period, every: 5000, enabled: !isLive });
-  const held = isKnown ? tally(live.cells, source, first, last + 1) : undefined;
+  const held = isKnown ? tally(live.cells, source, first, last) : undefined;
   const counts = isLive ? held : asked.data?.rows[0];
   return (
     <div className="figure shares">
