@@ -115,7 +115,8 @@ test: system check dashboard ## Everything: style, types, fast tests, real compo
 
 .PHONY: test-lakehouse
 test-lakehouse: system setup ## More of Spark than `make test` has time for: a cluster, the page's commands, the benchmark made small
-	@$(BIN)/python -m pytest -m lakehouse
+	@LAKEHOUSE_KILLS=5 $(BIN)/python -m pytest -m lakehouse
+	@LAKEHOUSE_KILLS=5 $(BIN)/python -m pytest tests/serving/test_lakehouse.py -k killed
 
 .PHONY: soak
 soak: setup ## Bounds on time and memory; the API at twice its capacity for a minute; the stream with fifty random kills

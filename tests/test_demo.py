@@ -11,7 +11,7 @@ import pytest
 from tests.serving.running import ROOT
 from tests.trained import Trained
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 
 def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:

@@ -35,7 +35,6 @@ def commands(blocks: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.lakehouse
-@pytest.mark.timeout(400)
 def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path):
     texts = [(text_of(label, n), label) for n in range(100) for label in ("negative", "neutral", "positive")]
     start = datetime(2026, 1, 15, 6, tzinfo=UTC)

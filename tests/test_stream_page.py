@@ -14,7 +14,7 @@ from tests.models import tiny_bundle
 from tests.serving.running import ROOT, spare_port
 from tests.serving.stream_world import end
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 PAGE = (ROOT / "docs" / "stream.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 

@@ -36,7 +36,6 @@ def test_panels_are_asked_of_rows_made_once(tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(200)
 def test_page_and_viewers_are_measured(tmp_path):
     bundle = tiny_bundle(tmp_path / "tiny")
     command = [

@@ -68,7 +68,6 @@ def test_the_whole_takes_little_more_than_half_an_hour_by_default():
 
 
 @pytest.mark.lakehouse
-@pytest.mark.timeout(280)
 def test_gold_is_measured_beside_its_peers(tmp_path):
     """Every side writes each row once, and those with the bundle give bulk's labels."""
     bundle = tiny_bundle(tmp_path / "tiny")

@@ -118,7 +118,6 @@ def test_the_whole_takes_less_than_half_an_hour_by_default():
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(280)
 def test_the_pipeline_is_measured_on_a_real_broker(tmp_path):
     """One side with the model that costs nothing: rates, processor time and stages come out, and nothing is left running.
 

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from tests.serving.running import spare_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "orchestration.definitions"'
 START = f'mutation {{ startSensor(sensorSelector: {SELECTOR}, sensorName: "new_labels"}}) {{ __typename }} }}'

@@ -35,7 +35,7 @@ from tests.serving.dashboard_world import (
     write,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 VIEWS = {"live": "/", "models": "/models/", "operations": "/operations/", "try": "/try/"}
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.serving.dashboard_world import Shown, browsing, row, write
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 NOW = time.time()
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from serving.streaming.alerts import state_file
 from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, row, shows, write
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 NORMAL = {"mean": 0.0, "variance": 0.5, "drift": 0.001, "threshold": 4.0}
 NAME = "tweeteval_sentiment_of_a_long_name"
 LOCAL = """(at) => {

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.serving.dashboard_world import LABELS, Shown, has_no_violation
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 TEXTS = {"t1": "It&#039;s fine", "t2": "a piece of shit", "t3": "nothing to say", "t4": "so good", "t5": "bad bad"}
 TRUE = ["neutral", "negative", "neutral", "positive", "negative"]
 PREDICTED = {

@@ -16,7 +16,7 @@ from serving.streaming.heartbeat import Heartbeat, beat
 from serving.streaming.history import History
 from tests.serving.dashboard_world import Shown, has_no_violation, number
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 WAITING = 1_500
 """Messages that nobody has read: over the limit of 1,000."""
 MIB = 2**20

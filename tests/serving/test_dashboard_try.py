@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.serving.dashboard_world import has_no_violation
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
 
 def typed(page):

@@ -24,7 +24,6 @@ from tests.serving.stream_world import LABELS, World
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(420)
 def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, monkeypatch):
     crisis_texts = tuple(f"the outage number {n} is {word} {word}" for n, word in enumerate(BLAME * 2))
     monkeypatch.setattr(demo_stream, "CRISIS", crisis_texts)

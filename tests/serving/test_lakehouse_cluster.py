@@ -26,7 +26,6 @@ from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT
 
-pytestmark = pytest.mark.timeout(600)
 LIBRARIES = Path(sysconfig.get_path("purelib"))
 DATABRICKS = ROOT / "serving" / "lakehouse" / "databricks"
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a short run is over before the better compiler pays

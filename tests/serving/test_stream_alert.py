@@ -54,7 +54,6 @@ def webhook():
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(240)
 def test_a_crisis_is_told_at_the_webhook_and_on_the_page_with_its_texts_and_once(tmp_path, webhook):
     url, told, came = webhook
     bundle = tiny_bundle(tmp_path / "tiny")

@@ -53,7 +53,7 @@ def kill_one(world: World, kafka: LocalKafka, supervisor: subprocess.Popen[bytes
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(240 + 40 * ROUNDS)
+@pytest.mark.timeout(900 + 40 * ROUNDS)
 def test_whatever_is_killed_each_of_100_000_messages_is_counted_once(tmp_path):
     bundle = tiny_bundle(tmp_path / "tiny").directory
     dice = random.Random(ROUNDS)
