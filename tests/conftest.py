@@ -29,3 +29,9 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
     for name in ("DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("GX_ANALYTICS_ENABLED", "false")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file that needs the trained demo comes first: other workers do the rest meanwhile, and none waits for it at the end."""
+    first = next((item.path for item in items if "trained" in getattr(item, "fixturenames", ())), None)
+    items.sort(key=lambda item: item.path != first)
