@@ -105,8 +105,12 @@ def log_training(tracking: Tracking, run: str, trained: "TrainedCandidate") -> N
 
 
 def row_metrics(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a leaderboard row as metrics: quality and CPU cost by their own names, the rest of the cost as `cost/…`."""
-    found = {name: float(row[name]["value"]) for name in _QUALITY if name in row and row[name]["value"] is not None}
+    """The numbers of a leaderboard row, or of a bundle's row, which has its quality in `metrics`, as metrics.
+
+    Quality and CPU cost by their own names, the rest of the cost as `cost/…`.
+    """
+    quality = row.get("metrics", row)
+    found = {name: float(quality[name]["value"]) for name in _QUALITY if name in quality and quality[name]["value"] is not None}
     for name, value in (row["cost"] or {}).items():
         number = value["value"] if isinstance(value, dict) else value
         if isinstance(number, int | float) and name not in {"rounds", "bulk_texts", "single_texts"}:

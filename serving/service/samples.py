@@ -2,12 +2,15 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 BASE = "http://127.0.0.1:3000"
 """Where the samples send their requests; `/docs` puts its own address there."""
 KEY_VARIABLE = "GROUNDSWELL_KEY"
 JOB = "4c1f0a9e5b7d2c3a6e8f9b10"
 """Stands for the id of a job."""
+ALERT = "9f2c41d07be35a68"
+"""Stands for the id of an alert."""
 
 
 def samples_of(
@@ -16,14 +19,16 @@ def samples_of(
     """The samples of an operation, as `x-codeSamples`.
 
     Args:
-        path: Of the operation; an `{id}` in it is of a job.
+        path: Of the operation; an `{id}` in it is of a job or an alert.
         method: In lower case.
         operation: Of the OpenAPI document; its request body's schema has an example in `EXAMPLES`.
         parameters: Of the path.
         keys: Whether an API key is shown.
     """
     body = EXAMPLES.get(operation["operationId"])
-    route = path.replace("{id}", JOB) if parameters else path
+    route = path.replace("{id}", ALERT if path.startswith("/v1/alerts/") else JOB) if parameters else path
+    if query := QUERIES.get(operation["operationId"]):
+        route = f"{route}?{urlencode(query)}"
     return [
         {"lang": "Shell", "label": "curl", "source": _curl(route, method, body, keys)},
         {"lang": "Python", "label": "Python", "source": _python(route, method, body, keys)},
@@ -34,15 +39,23 @@ EXAMPLES: dict[str, Any] = {
     "classify": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."], "detail": True},
     "submitJob": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."]},
     "correct": {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"},
+    "acknowledge_alert": {"by": "desk 4"},
+    "mute_alert": {"by": "desk 4", "minutes": 60},
 }
 """Bodies by operation."""
+QUERIES: dict[str, dict[str, str]] = {
+    "panel_comparison": {"left": "vader", "right": "minilm"},
+    "panel_errors": {"name": "minilm", "label": "negative", "predicted": "positive"},
+}
+"""What has to be asked for, by operation."""
 
 
 def _curl(route: str, method: str, body: Any, keys: bool) -> str:
     parts = ["curl"]
     if method != "get" and not (method == "post" and body):
         parts.append(f"-X {method.upper()}")
-    lines = [f"{' '.join(parts)} {BASE}{route}"]
+    address = f"'{BASE}{route}'" if "?" in route else f"{BASE}{route}"
+    lines = [f"{' '.join(parts)} {address}"]
     if keys:
         lines.append(f'-H "Authorization: Bearer ${KEY_VARIABLE}"')
     if body:

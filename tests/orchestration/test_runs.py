@@ -46,7 +46,7 @@ def test_a_commands_run_belongs_to_its_job_in_the_code_location_and_shows_what_w
         assert run.status == dg.DagsterRunStatus.SUCCESS and run.job_code_origin is not None and run.run_config == {}
         materialized = {key for key in instance.all_asset_keys() if instance.get_latest_materialization_event(key)}
         samples = ("sample_tweets", "sample_reviews", "sample_support", "sample_finance", "sample_news")
-        assert materialized == {keys.SPLITS, *map(keys.dataset, samples)}, "what is not enabled is not materialized"
+        assert materialized == {keys.SPLITS, keys.ORIGIN, *map(keys.dataset, samples)}, "what is not enabled is not materialized"
         metadata = instance.get_latest_materialization_event(keys.SPLITS).asset_materialization.metadata
         assert metadata["dagster/row_count"].value == metadata["rows"].value > 100
         assert isinstance(metadata["rows"], dg.FloatMetadataValue), "Dagster plots numbers over time"
@@ -61,7 +61,7 @@ def test_the_steps_own_error_reaches_the_person_and_the_run():
         [run] = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.FAILURE
         failed = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-        assert [event.dagster_event.step_key for event in failed] == ["data__airline__validated"]
+        assert [event.dagster_event.step_key for event in failed] == ["data__origin"]
 
 
 @pytest.mark.integration

@@ -134,7 +134,7 @@ def test_link_selects_the_alert_however_old_it_is_with_its_source_and_time(shown
     page.goto(f"{shown.url}/?alert=old")
     expect(page.locator("[data-alert-id=old]")).to_have_attribute("aria-current", "true")
     page.goto(f"{shown.url}/?alert=nothing")
-    expect(page.locator(".panel-alerts")).to_contain_text("There is no alert")
+    expect(page.locator(".panel-alerts")).to_contain_text("Alert 'nothing' not found")
 
 
 def test_band_is_that_of_its_time_and_a_source_without_history_has_none(shown, page):

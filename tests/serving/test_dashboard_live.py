@@ -1,7 +1,6 @@
 """The Live page: what is stale looks stale, filters that are none are named, and what is shown is what was written."""
 
 import csv
-import json
 import re
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,16 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from serving.streaming.alerts import state_file
 from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, row, shows, write
 
 pytestmark = pytest.mark.integration
-NORMAL = {"mean": 0.0, "variance": 0.5, "drift": 0.001, "threshold": 4.0}
 NAME = "tweeteval_sentiment_of_a_long_name"
 LOCAL = """(at) => {
     const date = new Date(at);
     return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }"""
+NORMAL_COLUMNS = ["source", "bucket", "mean", "variance", "drift", "threshold"]
 OFFSETS = iter(range(1_000_000, 9_000_000, 10_000))
 
 
@@ -195,14 +193,20 @@ def test_a_range_is_typed_with_the_keyboard_and_a_wrong_one_is_refused(shown, pa
         shows(page, {"negative": 0, "neutral": 30, "positive": 0})
 
 
+def normal(client, source):
+    """What the alerts write of a source each minute, of some minutes before and after now."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    minutes = [now + timedelta(minutes=n) for n in range(-10, 5)]
+    client.insert("normal_minute", [[source, at, 0.0, 0.5, 0.001, 4.0] for at in minutes], column_names=NORMAL_COLUMNS)
+
+
 def test_normal_is_only_spoken_of_where_it_is_known(shown, page):
     words = page.get_by_test_id("alerts-words")
     with shown.client() as client:
         write(client, said("calm", ["Does what it says."] * 5))
         page.goto(f"{shown.url}/?source=calm")
         expect(words).to_have_text("Not enough history")
-        state_file(shown.var).parent.mkdir(exist_ok=True)
-        state_file(shown.var).write_text(json.dumps({"normal": {"calm": NORMAL}}))
+        normal(client, "calm")
         expect(words).to_have_text("calm is normal")
         expect(page.locator(".gauge .ends")).to_contain_text(re.compile(r"normal \d+ to \d+"))
         write(client, said("calm", ["Does what it says."] * 5))
@@ -223,13 +227,12 @@ def is_stale(page, cause, since=True):
 
 def test_data_that_stops_looks_stale_with_its_cause_and_recovers(tmp_path, browser, page):
     world = Shown(tmp_path)
-    state_file(world.var).parent.mkdir(parents=True)
-    state_file(world.var).write_text(json.dumps({"normal": {"shop": NORMAL}}))
     with ExitStack() as held:
         held.enter_context(world.service())
         page.goto(world.url)
         is_stale(page, "message database not running", since=False)
         with world.owner(), world.client() as client:
+            normal(client, "shop")
             write(client, said("shop", ["Does what it says."] * 40, ago_s=70, step_s=1.0))
             is_stale(page, "no new messages")
             expect(page.get_by_test_id("points-now")).not_to_have_text("–")  # the last numbers stay, dimmed

@@ -46,7 +46,11 @@ def kept(tmp_path_factory):
     for folder in (*folders.values(), world.var / "judged" / f"bundle-{version}"):
         folder.mkdir(parents=True)
     (world.var / "bundles" / version / "bundle.json").write_text((world.bundle.directory / "bundle.json").read_text())
-    board = [row(name, 2_916.0, 0.67), row("old", 7_144.0, 0.68), row("vader", 45.6, 0.58)]
+    board = [
+        row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"},
+        row("old", 7_144.0, 0.68),
+        row("vader", 45.6, 0.58),
+    ]
     (world.var / "leaderboard" / "leaderboard.json").write_text(json.dumps(board))
     reasons = [
         {"rule": "floor: macro_recall", "passed": True, "found": 0.671407, "limit": 0.55, "text": "macro_recall is 0.6714"},

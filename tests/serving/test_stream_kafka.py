@@ -104,7 +104,7 @@ def test_members_that_come_and_go_every_second_lose_and_double_nothing(world):
     assert {p["id"] for p in world.predictions()} == {f"n-{n}" for n in range(20_000)}
 
 
-def world_waits(condition, timeout_s=60):
+def world_waits(condition, timeout_s=180):
     limit = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < limit
@@ -334,13 +334,25 @@ def test_a_new_production_model_takes_over_between_batches_and_nothing_waits_or_
     produce_with(first)
     world.owner()
     worker = world.worker("w1", GROUNDSWELL_BUNDLE_DIR="")
-    with world.producing((numbered(n) for n in range(12_000)), rate=1_500):
-        world_waits(lambda: any(h.messages > 3_000 for h in read_heartbeats(world.var)))
-        produce_with(second)
-        world_waits(lambda: any(h.version == second.manifest.version for h in read_heartbeats(world.var)))
+    swapped, sent = threading.Event(), []
+
+    def until_swapped():
+        while not swapped.is_set() or len(sent) % 1_000:
+            sent.append(numbered(len(sent)))
+            yield sent[-1]
+
+    with world.producing(until_swapped(), rate=1_500):
+        try:
+            world_waits(lambda: any(h.messages > 3_000 for h in read_heartbeats(world.var)))
+            produce_with(second)
+            world_waits(lambda: any(h.version == second.manifest.version for h in read_heartbeats(world.var)))
+            before = len(sent)
+            world_waits(lambda: len(sent) > before + 3_000)
+        finally:
+            swapped.set()
     world.settled()
     assert worker.poll() is None
-    world.check(12_000)
+    world.check(len(sent))
     versions = [p["model_version"] for p in sorted(world.predictions(), key=lambda p: p["predicted_at"])]
     assert set(versions) == {first.manifest.version, second.manifest.version}
     change = versions.index(second.manifest.version)
