@@ -30,7 +30,7 @@ TRIED = "The parcel came on Tuesday and the box was open."
 
 @contextmanager
 def demo(trained: Trained) -> Iterator[tuple["subprocess.Popen[str]", str, dict[str, str]]]:
-    """A running demo, what it printed until it was ready, and the addresses that it named; ended by Ctrl-C."""
+    """A running demo, what it printed until it was ready, and the addresses that it named; ended by SIGTERM."""
     process = subprocess.Popen(
         ["groundswell", "demo"], cwd=ROOT, env=trained.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
@@ -38,7 +38,7 @@ def demo(trained: Trained) -> Iterator[tuple["subprocess.Popen[str]", str, dict[
     try:
         shown = "".join(until(process, "Ctrl-C stops"))
         yield process, shown, dict(re.findall(r"(Dashboard|Dagster|MLflow)\s+(http://\S+)", shown))
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
     finally:
         process.terminate()

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from data.settings import read_yaml
+from orchestration.demo import SAMPLE_EPOCHS
 from tests.serving.running import ROOT, spare_port
 
 BIN = Path(sys.executable).parent
@@ -38,7 +40,12 @@ def _run(command: str, environment: dict[str, str], timeout_s: float = 900) -> s
 def _environment(folder: Path) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
     dagster, mlflow = spare_port(), spare_port()
-    return clean | {
+    demo = read_yaml(ROOT / "configs" / "demo.yaml")
+    settings = {
+        f"GROUNDSWELL_{section}__{name}".upper(): str(value) for section, of in demo.items() for name, value in of.items()
+    }
+    ours = {
+        "GROUNDSWELL_TRAINING__EPOCHS": str(SAMPLE_EPOCHS),  # so that other commands find what the demo trained unchanged
         "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
         "BENTOML_HOME": str(folder / "var" / "bentoml"),
         "GROUNDSWELL_SERVING__PORT": str(spare_port()),
@@ -48,6 +55,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PATH": f"{BIN}:{os.environ['PATH']}",
     }
+    return clean | settings | ours
 
 
 @pytest.fixture(scope="module")

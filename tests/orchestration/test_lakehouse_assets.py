@@ -423,6 +423,7 @@ def predicted(number, label="neutral", offset=None, **changes):
 
 
 @pytest.mark.integration
+@pytest.mark.lakehouse
 def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
     assert made(run("lakehouse_reports")) == {}, "there is neither"
     old = NOW - timedelta(days=3)

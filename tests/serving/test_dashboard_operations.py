@@ -119,10 +119,11 @@ def test_a_high_lag_is_catching_up_in_words_and_against_its_limit(measured, page
 
 
 def test_live_says_that_what_it_shows_is_late(measured, page):
-    page.goto(measured.url)
-    notice = page.get_by_test_id("state-catching-up")
-    # The supervisor measured 50 a second: 30 s of work.
-    expect(notice).to_contain_text(f"Catching up. {WAITING:,} messages wait, about 30 s of work", timeout=40_000)
+    with measured.owner():  # without the database its absence is what matters
+        page.goto(measured.url)
+        notice = page.get_by_test_id("state-catching-up")
+        # The supervisor measured 50 a second: 30 s of work.
+        expect(notice).to_contain_text(f"Catching up. {WAITING:,} messages wait, about 30 s of work", timeout=40_000)
 
 
 def test_times_have_the_unit_that_reads_best(measured, page):

@@ -169,7 +169,7 @@ def test_the_same_micro_batch_twice_changes_nothing(big):
 _LINE = "value binary, source_file string, topic string, partition int, offset long, arrived_at timestamp, block long"
 
 
-@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize("one_batch", [True, pytest.param(False, marks=pytest.mark.lakehouse)])
 def test_copies_of_a_record_settle_the_same_way_in_one_batch_or_in_many(tables, tmp_path, one_batch):
     raw = tmp_path / "raw"
     steps = [
@@ -293,6 +293,7 @@ def test_the_api_judges_as_the_bundle_does(tables, tmp_path):
     assert tables.counts()["gold"] == len(said)
 
 
+@pytest.mark.lakehouse
 def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
     from serving.lakehouse.compare import summarise
     from serving.lakehouse.rescore import rescore
@@ -341,6 +342,7 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     assert then.count() == 150 and then.where("size(answers) > 1").count() == 0
 
 
+@pytest.mark.lakehouse
 def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
@@ -415,6 +417,7 @@ def until(holds, process, log: Path, timeout_s: float = 150) -> None:
     )(look)
 
 
+@pytest.mark.lakehouse
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
     from orchestration.kafka.server import LocalKafka
     from orchestration.layout import Layout
