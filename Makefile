@@ -84,7 +84,7 @@ dagster: setup ## The graph, its runs and checks on http://127.0.0.1:3001
 	@$(BIN)/groundswell dagster
 
 .PHONY: mlflow
-mlflow: setup ## The comparison of runs on http://127.0.0.1:5000
+mlflow: setup ## The comparison of runs on http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning
 	@mkdir -p var/mlflow
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db
 

@@ -27,6 +27,8 @@ READY_S = 120.0
 """A page or the stream that is not ready by then is reported, and the demo continues."""
 LOOK_S = 0.3
 STOP_S = 15.0
+MLFLOW_RUNS = "/#/experiments/1/runs?workflowType=machine_learning"
+"""The first experiment of a store is ours. Without the query MLflow opens on its pages for language models."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def mlflow_page(layout: Layout) -> Spec:
     port = urlsplit(DashboardSettings.load().mlflow_url).port or 5000
     store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
     command = [_binary("mlflow"), "ui", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", store]
-    return Spec("MLflow", port, "/health", f"http://127.0.0.1:{port}", "the comparison of runs", command)
+    return Spec("MLflow", port, "/health", f"http://127.0.0.1:{port}{MLFLOW_RUNS}", "the comparison of runs", command)
 
 
 @dataclass

@@ -65,7 +65,7 @@ def test_what_a_person_sees_from_the_start_to_the_end_of_the_crisis(trained: Tra
         docs = browser.new_page(bypass_csp=True)  # that of this page allows its own script only, and axe is another
         docs.goto(f"{urls['Dashboard']}/docs")
         has_no_violation(docs)
-        mlflow(urls["MLflow"])
+        mlflow(urls["MLflow"], browser.new_page())
         dagster(urls["Dagster"])
         page.goto(urls["Dashboard"])
         expect(page.get_by_test_id("headline")).to_have_attribute("data-stale", "false")
@@ -205,9 +205,11 @@ def leaderboard_page(page: Page, trained: Trained) -> None:
     has_no_violation(page)
 
 
-def mlflow(url: str) -> None:
-    """No run is left running, and every run has a name that a person gave sense."""
-    api = f"{url}/api/2.0/mlflow"
+def mlflow(url: str, page: Page) -> None:
+    """The address opens on the runs; none is left running, and the parent has a name that says what it is."""
+    page.goto(url)
+    expect(page.get_by_text("benchmark 20").first).to_be_visible(timeout=60_000)
+    api = f"{url.partition('/#')[0]}/api/2.0/mlflow"
     experiments = httpx.get(f"{api}/experiments/search", params={"max_results": 50}, timeout=60).json()["experiments"]
     found = httpx.post(
         f"{api}/runs/search", json={"experiment_ids": [e["experiment_id"] for e in experiments]}, timeout=60
