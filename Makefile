@@ -119,9 +119,10 @@ test-lakehouse: system setup ## More of Spark than `make test` has time for: a c
 	@LAKEHOUSE_KILLS=5 $(BIN)/python -m pytest tests/serving/test_lakehouse.py -k killed
 
 .PHONY: soak
-soak: setup ## Bounds on time and memory; the API at twice its capacity for a minute; the stream with fifty random kills
+soak: setup ## Bounds on time and memory; the API at twice its capacity for a minute; the stream with fifty random kills; the fuzzed API; benchmarks made small
 	@SOAK_S=60 $(BIN)/python -m pytest -m soak -s
 	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
+	@SOAK_EXAMPLES=1000 $(BIN)/python -m pytest tests/serving/test_abuse.py
 
 .PHONY: bench
 bench: setup ## Ratios against named peers, with spread, CPU time beside wall time

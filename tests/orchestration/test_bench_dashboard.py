@@ -35,6 +35,7 @@ def test_panels_are_asked_of_rows_made_once(tmp_path):
     assert told.count("merging") == 1, "the second time the rows are there"
 
 
+@pytest.mark.soak
 @pytest.mark.integration
 def test_page_and_viewers_are_measured(tmp_path):
     bundle = tiny_bundle(tmp_path / "tiny")

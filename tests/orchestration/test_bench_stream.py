@@ -117,6 +117,7 @@ def test_the_whole_takes_less_than_half_an_hour_by_default():
     assert minutes(["burst"], 12, 3, 50_000) > minutes(["burst"], 12, 3, 10_000)
 
 
+@pytest.mark.soak
 @pytest.mark.integration
 def test_the_pipeline_is_measured_on_a_real_broker(tmp_path):
     """One side with the model that costs nothing: rates, processor time and stages come out, and nothing is left running.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.models import tiny_bundle
+from tests.serving.running import spare_port
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "leaderboard", "classify", "score", "serve", "stream",
@@ -140,7 +141,8 @@ def test_a_read_only_place_is_named(tmp_path):
 
 @pytest.mark.integration
 def test_doctor_says_what_is_there(tmp_path):
-    found = groundswell("doctor")
+    port = str(spare_port())  # whatever runs on the usual one
+    found = groundswell("doctor", GROUNDSWELL_SERVING__PORT=port)
     assert found.returncode == 0
     assert "packages: train" in found.stdout and "sample" in found.stdout
     broken = groundswell("doctor", GROUNDSWELL_DATA__DIR="/nowhere")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,12 @@ from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving
 
 pytestmark = pytest.mark.integration
-FUZZED = settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZED = settings(
+    max_examples=int(os.environ.get("SOAK_EXAMPLES", "300")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 JUDGED_ROUTES = ("POST /v1/classify", "POST /v1/jobs", "POST /v1/feedback")
 
 
