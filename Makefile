@@ -111,7 +111,7 @@ system:
 
 .PHONY: test
 test: system check dashboard ## Everything: style, types, fast tests, real components
-	@$(BIN)/python -m pytest -m "not lakehouse and not soak" -n 2 --dist loadfile --durations=30
+	@$(BIN)/python -m pytest -m "not lakehouse and not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test-lakehouse
 test-lakehouse: system setup ## More of Spark than `make test` has time for: a cluster, the page's commands, the benchmark made small
