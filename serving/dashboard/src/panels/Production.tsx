@@ -37,7 +37,9 @@ export function Production({ query, model }: Props) {
         {({ card, mlflow_url, dagster_url }) => (
           <>
             <p className="links">
-              <a href={`${mlflow_url}/#/models/sentiment?workflowType=machine_learning`}>Versions in MLflow</a>
+              <a href={`${mlflow_url}/#/models/sentiment?workflowType=machine_learning`}>
+                Versions in MLflow
+              </a>
               <a href={`${dagster_url}/assets`}>Pipeline in Dagster</a>
             </p>
             <details onToggle={(event) => setOpen(event.currentTarget.open)}>
