@@ -24,7 +24,7 @@ from tests.serving.running import ROOT
 from tests.test_demo import until
 from tests.trained import Trained
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]  # minutes of a running demo
 TRIED = "The parcel came on Tuesday and the box was open."
 
 
