@@ -74,13 +74,13 @@ def run_demo(console: Console, *, once: bool) -> bool:
                 show_ladder(console)
                 run_assets("deploy", after="export", terminal=terminal)
                 show_verdict(console)
-            if status(layout.deployment) is None:
+            if status(layout.deployment) is None:  # and so nothing could classify the stream's messages
                 console.print("[yellow]The gate let no version through, so nothing is served yet. The reasons are above.[/]")
+                return True
+            show_api(console, layout)
+            if once:
+                _replay(console)
             else:
-                show_api(console, layout)
-                if once:
-                    _replay(console)
-            if not once:
                 _show_pages(console, layout, held, pages)
             done = True
             _what_next(console, layout, time.monotonic() - started, pages)

@@ -24,7 +24,7 @@ from serving.settings import DashboardSettings
 from serving.streaming.supervisor_files import read_state
 
 READY_S = 120.0
-"""A page or the stream that is not ready by then is reported, and the demo continues."""
+"""A page that does not answer by then is reported, and the demo continues; a stream that has moved no further by then ends it."""
 LOOK_S = 0.3
 STOP_S = 15.0
 MLFLOW_RUNS = "/#/experiments/1/runs?workflowType=machine_learning"
@@ -127,7 +127,9 @@ def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 def wait_for_stream(layout: Layout, page: Page, feed: Feed, terminal: TerminalProgress) -> None:
-    """Block until the stream runs, the history is in the warehouse and the alerts know what is normal, at most `READY_S` each.
+    """Block until the stream runs, the history is in the warehouse and the alerts know what is normal.
+
+    However slow the machine: each may take as long as it moves on, and `READY_S` without a change ends the wait.
 
     Raises:
         StreamError: The stream ended, or did not get there; its log says why.
@@ -136,15 +138,15 @@ def wait_for_stream(layout: Layout, page: Page, feed: Feed, terminal: TerminalPr
         raise StreamError("The broker does not take the demo's messages.", remedy=f"See {page.log}.")
     terminal.begin("Load the last 15 minutes")
 
-    def loaded() -> bool:
+    def loaded() -> tuple[bool, int]:
         state = read_state(layout.var) or {}
         done = sum(each["committed"] for each in state.get("partitions", ())) if state.get("alive") else 0
         terminal(f"{min(done, feed.history):,} of {feed.history:,} messages", min(done / feed.history, 1.0))
-        return done >= feed.history and state["state"] == "running"
+        return done >= feed.history and state["state"] == "running", done
 
     _until(loaded, page, "The stream has not read the demo's history.")
     terminal.begin("Learn what is normal")
-    _until(lambda: _normal_is_known(layout), page, "The alerts have no baseline.")
+    _until(lambda: (_normal_is_known(layout), 0), page, "The alerts have no baseline.")
 
 
 def _normal_is_known(layout: Layout) -> bool:
@@ -155,11 +157,17 @@ def _normal_is_known(layout: Layout) -> bool:
         return any(row["source"] == CRISIS_SOURCE for row in ask(client, "normal"))
 
 
-def _until(done: Callable[[], bool], page: Page, failure: str) -> None:
-    never, ends = threading.Event(), time.monotonic() + READY_S
-    while not done():
+def _until(look: Callable[[], tuple[bool, int]], page: Page, failure: str) -> None:
+    """Wait until `look` returns True, with how far it is: the time starts again with each change of that."""
+    never, reached, ends = threading.Event(), -1, 0.0
+    while True:
+        done, so_far = look()
+        if done:
+            return
+        if so_far != reached:
+            reached, ends = so_far, time.monotonic() + READY_S
         if not page.alive or time.monotonic() > ends:
-            found = f"it ended with {page.exit_code}" if not page.alive else f"not within {READY_S:g} s"
+            found = f"it ended with {page.exit_code}" if not page.alive else f"no change for {READY_S:g} s"
             raise StreamError(failure, found=found, remedy=f"See {page.log} and {page.log.parent.parent / 'stream' / 'logs'}.")
         never.wait(LOOK_S)
 

@@ -169,6 +169,14 @@ def tell(client, name, at, **changes):
     client.insert("alerts", [list(values.values())], column_names=list(values))
 
 
+def put_normal(client: Any, source: str, means: dict[datetime, float], threshold: float) -> None:
+    """What was normal for a source, by minute, as the alerts write it."""
+    columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
+    client.insert(
+        "normal_minute", [[source, at, mean, 0.4, 0.0005, threshold] for at, mean in means.items()], column_names=columns
+    )
+
+
 def number(locator):
     return int("".join(filter(str.isdigit, locator.inner_text())))
 

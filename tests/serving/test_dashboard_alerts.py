@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_world import Shown, browsing, row, write
+from tests.serving.dashboard_world import Shown, browsing, put_normal, row, write
 
 pytestmark = pytest.mark.integration
 NOW = time.time()
@@ -33,8 +33,8 @@ def shown(tmp_path_factory):
         ]
         write(client, rows)
         minutes = [int(NOW // 60 - n) * 60 for n in range(12)]
-        values = [["shop", datetime.fromtimestamp(at, UTC), 0.5 if at > NOW - 300 else -0.5, 0.3, 0.0001, 0.5] for at in minutes]
-        client.insert("normal_minute", values, column_names=["source", "bucket", "mean", "variance", "drift", "threshold"])
+        means = {datetime.fromtimestamp(at, UTC): 0.5 if at > NOW - 300 else -0.5 for at in minutes}
+        put_normal(client, "shop", means, threshold=0.5)
         yield world
 
 

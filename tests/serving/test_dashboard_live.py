@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, row, shows, write
+from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, put_normal, row, shows, write
 
 pytestmark = pytest.mark.integration
 NAME = "tweeteval_sentiment_of_a_long_name"
@@ -17,7 +17,6 @@ LOCAL = """(at) => {
     const date = new Date(at);
     return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }"""
-NORMAL_COLUMNS = ["source", "bucket", "mean", "variance", "drift", "threshold"]
 OFFSETS = iter(range(1_000_000, 9_000_000, 10_000))
 
 
@@ -194,10 +193,9 @@ def test_a_range_is_typed_with_the_keyboard_and_a_wrong_one_is_refused(shown, pa
 
 
 def normal(client, source):
-    """What the alerts write of a source each minute, of some minutes before and after now."""
+    """Of the minutes before and after now."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    minutes = [now + timedelta(minutes=n) for n in range(-10, 5)]
-    client.insert("normal_minute", [[source, at, 0.0, 0.5, 0.001, 4.0] for at in minutes], column_names=NORMAL_COLUMNS)
+    put_normal(client, source, {now + timedelta(minutes=n): 0.0 for n in range(-10, 5)}, threshold=4.0)
 
 
 def test_normal_is_only_spoken_of_where_it_is_known(shown, page):
