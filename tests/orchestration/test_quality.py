@@ -19,7 +19,6 @@ from tests.models import tiny_bundle
 from tests.orchestration.test_lakehouse_assets import message, write_tables
 from training.registry import append_ledger
 
-NOW = datetime.now(UTC)
 NEXT = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
 
 
@@ -33,7 +32,12 @@ def promote(layout, *, ago=timedelta(days=1), strength=2.0):
     """A bundle that classifies `text_of` right, in production since then."""
     bundle = tiny_bundle(layout.bundles / f"tiny-{strength}", strength=strength)
     bundle.directory.rename(layout.bundles / bundle.manifest.version)
-    move = {"alias": "production", "to": "1", "bundle": f"bundles/{bundle.manifest.version}", "at": (NOW - ago).isoformat()}
+    move = {
+        "alias": "production",
+        "to": "1",
+        "bundle": f"bundles/{bundle.manifest.version}",
+        "at": (datetime.now(UTC) - ago).isoformat(),
+    }
     append_ledger(layout.var, move)
     return bundle.manifest.version
 
@@ -79,7 +83,7 @@ def test_it_falls_when_callers_correct_what_the_model_says(layout):
     assert second["macro_recall"]["low"] < second["macro_recall"]["value"] < second["macro_recall"]["high"] < 0.3
     found = state_of(layout)
     assert isinstance(found.quality, Quality) and found.quality.rows == 300
-    cause = quality_cause(found, RetrainingSettings.load(), NOW)
+    cause = quality_cause(found, RetrainingSettings.load(), datetime.now(UTC))
     assert isinstance(cause, Cause) and cause.reason == "quality" and "the whole interval is below" in cause.text
 
 
@@ -87,7 +91,7 @@ def test_rows_labeled_before_the_promotion_and_texts_that_callers_disagree_on_do
     correct(layout, range(60), wrong=True)
     promote(layout, ago=timedelta(hours=-1))  # the rows above may have been trained on
     assert "0 rows have been labeled" in measure_production(layout).skipped
-    append_ledger(layout.var, read_ledger(layout.var)[-1] | {"at": (NOW - timedelta(days=1)).isoformat()})
+    append_ledger(layout.var, read_ledger(layout.var)[-1] | {"at": (datetime.now(UTC) - timedelta(days=1)).isoformat()})
     correct(layout, range(20), by="ben")
     assert measure_production(layout).metadata["rows"] == 40
 
@@ -98,7 +102,7 @@ def test_labeled_rows_of_the_lakehouse_count_as_production_predicted_them(layout
         message(n, LABELS[n % 3], true_label=LABELS[n % 3] if n < 45 else NEXT[LABELS[n % 3]], model_version=version)
         for n in range(60)
     ]
-    older = NOW - timedelta(days=2)
+    older = datetime.now(UTC) - timedelta(days=2)
     theirs = [
         message(100, true_label="positive", model_version="another"),
         message(101, true_label="positive", model_version=version, event_at=older),

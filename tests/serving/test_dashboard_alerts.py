@@ -13,7 +13,6 @@ from playwright.sync_api import expect
 from tests.serving.dashboard_world import Shown, browsing, put_normal, row, write
 
 pytestmark = pytest.mark.integration
-NOW = time.time()
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +24,15 @@ def browser():
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     """Ten minutes of two sources, one with a normal that moved, and the other too new to have one."""
-    world = Shown(tmp_path_factory.mktemp("alerts"))
+    world, now = Shown(tmp_path_factory.mktemp("alerts")), time.time()
     with world.owner(), world.service(), world.client() as client:
         rows = [
-            row(n, datetime.fromtimestamp(NOW - 600 + n / 4, UTC), "new" if n % 8 == 0 else "shop", "Does what it says.")
+            row(n, datetime.fromtimestamp(now - 600 + n / 4, UTC), "new" if n % 8 == 0 else "shop", "Does what it says.")
             for n in range(2_390)
         ]
         write(client, rows)
-        minutes = [int(NOW // 60 - n) * 60 for n in range(12)]
-        means = {datetime.fromtimestamp(at, UTC): 0.5 if at > NOW - 300 else -0.5 for at in minutes}
+        minutes = [int(now // 60 - n) * 60 for n in range(12)]
+        means = {datetime.fromtimestamp(at, UTC): 0.5 if at > now - 300 else -0.5 for at in minutes}
         put_normal(client, "shop", means, threshold=0.5)
         yield world
 

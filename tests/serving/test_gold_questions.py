@@ -5,6 +5,7 @@ import random
 import shutil
 import socket
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 
 import pyarrow as pa
 import pytest
@@ -97,10 +98,19 @@ def write_gold(root, rows, **options):
     write_deltalake(root / "gold", in_gold(rows), partition_by=["event_date"], **{"mode": "append", **options})
 
 
+@cache
+def last_hour():
+    """Begin and end of 50 minutes until now: this file may have been imported an hour before."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return now - timedelta(minutes=50), now
+
+
 def everything():
     """Two days, and an hour in which there are more sources than `live` gives a name."""
-    hour = messages(400, NOW - timedelta(minutes=50), seed=7)
-    return messages(3000) + [row | {"topic": "hour", "source": f"s{min(n % 23, n % 31)}"} for n, row in enumerate(hour)]
+    hour = messages(400, *last_hour(), seed=7)
+    return messages(3000, until=last_hour()[1]) + [
+        row | {"topic": "hour", "source": f"s{min(n % 23, n % 31)}"} for n, row in enumerate(hour)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +181,11 @@ def test_what_is_listed_is_the_same(gold, warehouse, span, source):
 
 @pytest.mark.integration
 def test_live_seconds_are_the_same(gold, warehouse):
+    begin, end = last_hour()
     for since, until in (
-        (NOW - timedelta(minutes=45, milliseconds=700), NOW - timedelta(seconds=200)),
-        (NOW - timedelta(minutes=30), NOW - timedelta(minutes=20, milliseconds=300)),
-        (NOW - timedelta(minutes=50), None),
+        (end - timedelta(minutes=45, milliseconds=700), end - timedelta(seconds=200)),
+        (end - timedelta(minutes=30), end - timedelta(minutes=20, milliseconds=300)),
+        (begin, None),
     ):
         found = ask(gold, "live", since=since, until=until)
         same(found, ask_warehouse(warehouse, "live", since=since, until=until))

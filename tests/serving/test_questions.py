@@ -147,7 +147,7 @@ def test_what_the_messages_themselves_answer(world, window):
     client, rows = world
     since, until = window
     inside = _inside(rows, since, until)
-    half_life = half_life_s(since, until or NOW)
+    half_life = half_life_s(since, until or datetime.now(UTC))
 
     def weight(row):
         return round(row["confidence"] * 2 ** ((row["event_at"] - since).total_seconds() / half_life), 6)
@@ -261,7 +261,7 @@ def test_alert_of_before_has_no_words_and_one_that_was_handled_says_by_whom(worl
     (old,) = ask(client, "alerts", since=BEGIN, id="a")
     assert (old["words"], old["usual_volume"], old["muted"]) == ([], None, False)
     assert (old["acknowledged_by"], old["acknowledged_at"], old["muted_until"], old["muted_by"]) == (None, None, None, None)
-    soon = NOW + timedelta(hours=1)
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     client.insert(
         "alert_acknowledgements", [["a", "desk 4", NOW]], column_names=["alert_id", "acknowledged_by", "acknowledged_at"]
     )
