@@ -53,7 +53,10 @@ def spark():
             patch.setenv(name, value)
         # A bucket at an address where nobody answers, and one that is not ours.
         places = {"gone": "http://127.0.0.1:9", "closed": closed}
-        with session(**{f"spark.hadoop.fs.s3a.bucket.{name}.endpoint": at for name, at in places.items()}) as opened:
+        given = {f"spark.hadoop.fs.s3a.bucket.{name}.endpoint": at for name, at in places.items()}
+        # Java may run since the tests of another file, and then does not see the variables.
+        keys = {"access.key": _AWS["AWS_ACCESS_KEY_ID"], "secret.key": _AWS["AWS_SECRET_ACCESS_KEY"]}
+        with session(**given, **{f"spark.hadoop.fs.s3a.{name}": value for name, value in keys.items()}) as opened:
             yield opened
 
 
@@ -403,7 +406,7 @@ def _settled(root: str, rows: int) -> bool:
     return status.rows("gold") == rows and status.behind_silver == 0
 
 
-def until(holds, process, log: Path, timeout_s: float = 150) -> None:
+def until(holds, process, log: Path, timeout_s: float = 600) -> None:
     """Wait for something that a process brings about."""
 
     def look() -> None:
