@@ -10,10 +10,15 @@ LABELS = ("negative", "neutral", "positive")
 LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
 
 _ALIASES = {
-    "negative": "negative", "neg": "negative", "bearish": "negative",
-    "neutral": "neutral", "neu": "neutral",
-    "positive": "positive", "pos": "positive", "bullish": "positive",
-}  # fmt: skip
+    "negative": "negative",
+    "neg": "negative",
+    "bearish": "negative",
+    "neutral": "neutral",
+    "neu": "neutral",
+    "positive": "positive",
+    "pos": "positive",
+    "bullish": "positive",
+}
 
 
 def columns_in_label_order(model_name: str, id2label: Mapping[int, str]) -> list[int]:

@@ -86,9 +86,13 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, dotenv_settings: Any,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Any,
+        env_settings: Any,
+        dotenv_settings: Any,
         file_secret_settings: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What `Settings` says of precedence, as pydantic-settings wants it said."""
         return init_settings, env_settings, _Profile(settings_cls)
 
@@ -129,9 +133,13 @@ def _unknown(name: str, close: str | None, known: list[str], prefix: str = "") -
 def section_config(section: str) -> SettingsConfigDict:
     """The pydantic configuration of a settings section."""
     return SettingsConfigDict(
-        env_prefix=f"{ENV_PREFIX}{section.upper()}__", env_nested_delimiter="__", env_ignore_empty=True, extra="forbid",
-        frozen=True, protected_namespaces=(),
-    )  # fmt: skip
+        env_prefix=f"{ENV_PREFIX}{section.upper()}__",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+    )
 
 
 class PathSettings(Settings):

@@ -61,12 +61,14 @@ def load_cases(data_dir: Path | None, settings: EvaluationSettings) -> list[Case
     """
     found = (
         load_checklist(
-            data_dir, cases_per_test=settings.behaviour_cases_per_test,
-            variants_per_case=settings.behaviour_variants_per_case, seed=settings.seed,
+            data_dir,
+            cases_per_test=settings.behaviour_cases_per_test,
+            variants_per_case=settings.behaviour_variants_per_case,
+            seed=settings.seed,
         )
         if data_dir
         else []
-    )  # fmt: skip
+    )
     if not found:
         _LOG.info("CheckList's suite is not in the data folder (%s); behaviour is judged by our own suite.", data_dir)
     return found + load_own_suite()

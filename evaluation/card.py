@@ -140,14 +140,16 @@ def _cost(report: Mapping[str, Any], row: Row) -> str:
     cost = row.cost
     p50, p95, p99 = (f"{spread.value:.1f}" for spread in cost.latencies_ms)
     float32 = [_before_export(Row.from_dict(report["float32"]))] if report.get("float32") else []
-    return _bullets([
-        f"{format_us(cost.cpu_us_per_text.value)} of CPU per text in bulk (rounds from "
-        f"{format_us(cost.cpu_us_per_text.low)} to {format_us(cost.cpu_us_per_text.high)}).",
-        f"One text: p50 {p50}, p95 {p95}, p99 {p99} ms on the machine that measured it.",
-        f"Peak memory {cost.peak_memory_mib:,.0f} MiB; loads in {cost.load_s:.1f} s; "
-        f"model file: {format_bytes(cost.file_bytes)}.",
-        *float32,
-    ])  # fmt: skip
+    return _bullets(
+        [
+            f"{format_us(cost.cpu_us_per_text.value)} of CPU per text in bulk (rounds from "
+            f"{format_us(cost.cpu_us_per_text.low)} to {format_us(cost.cpu_us_per_text.high)}).",
+            f"One text: p50 {p50}, p95 {p95}, p99 {p99} ms on the machine that measured it.",
+            f"Peak memory {cost.peak_memory_mib:,.0f} MiB; loads in {cost.load_s:.1f} s; "
+            f"model file: {format_bytes(cost.file_bytes)}.",
+            *float32,
+        ]
+    )
 
 
 def _before_export(float32: Row) -> str:

@@ -90,18 +90,24 @@ class _Contestant:
             pickled = pickle.dumps(factory)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ModelError(
-                f"Candidate {name!r} cannot be sent to a process of its own.", found=error,
-                expected="a factory that pickle takes", remedy="Use functools.partial of a function at module level.",
-            ) from error  # fmt: skip
+                f"Candidate {name!r} cannot be sent to a process of its own.",
+                found=error,
+                expected="a factory that pickle takes",
+                remedy="Use functools.partial of a function at module level.",
+            ) from error
         self.connection, theirs = Pipe()
         self.complaints = tempfile.TemporaryFile()  # what libraries print while they load, told if it dies  # noqa: SIM115
         with theirs:
             # Not multiprocessing's spawn: that would import the caller's main program (Dagster, say) in every child.
             # A session of its own: Ctrl-C reaches the parent alone, which ends its children in order.
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path)], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=self.complaints, pass_fds=[theirs.fileno()], start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self.complaints,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
         with suppress(OSError):  # it died meanwhile: `hear` says how
             self.connection.send((pickled, warm_up))
 
@@ -119,9 +125,10 @@ class _Contestant:
         """
         if not self.connection.poll(timeout_s):
             raise ModelError(
-                f"Candidate {self.name!r} did not finish its {order} round.", found=f"no answer in {timeout_s:g} s",
+                f"Candidate {self.name!r} did not finish its {order} round.",
+                found=f"no answer in {timeout_s:g} s",
                 remedy="Raise evaluation.cost_round_timeout_s (or cost_load_timeout_s), or give it fewer texts.",
-            )  # fmt: skip
+            )
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):
@@ -136,9 +143,10 @@ class _Contestant:
             ) from None
         if "error" in answer:
             raise ModelError(
-                f"Candidate {self.name!r} failed in its {order} round.", found=answer["error"],
+                f"Candidate {self.name!r} failed in its {order} round.",
+                found=answer["error"],
                 remedy=f"The end of its traceback:\n{answer['traceback']}",
-            )  # fmt: skip
+            )
         return answer
 
     def stop(self) -> None:
@@ -164,9 +172,13 @@ def _chosen(texts: Sequence[str], count: int, seed: int) -> list[str]:
 
 
 def measure_cost(
-    factories: Mapping[str, Factory], texts: Sequence[str], settings: EvaluationSettings, *,
-    file_bytes: Mapping[str, int] | None = None, progress: Progress | None = None,
-) -> dict[str, Cost]:  # fmt: skip
+    factories: Mapping[str, Factory],
+    texts: Sequence[str],
+    settings: EvaluationSettings,
+    *,
+    file_bytes: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Cost]:
     """Measure every candidate in the same run.
 
     Args:
@@ -233,7 +245,13 @@ def _cost(rounds: dict[str, list[Any]], load_s: float, peak: float, size: int | 
     return Cost(
         cpu_us_per_text=Spread.of([answer["cpu_s"] / bulk_texts * 1e6 for answer in rounds["bulk"]]),
         texts_per_s=Spread.of([bulk_texts / answer["wall_s"] for answer in rounds["bulk"]]),
-        latency_p50_ms=p50, latency_p95_ms=p95, latency_p99_ms=p99, peak_memory_mib=peak, load_s=load_s,
-        file_bytes=size, rounds=len(rounds["bulk"]), bulk_texts=bulk_texts,
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
+        latency_p99_ms=p99,
+        peak_memory_mib=peak,
+        load_s=load_s,
+        file_bytes=size,
+        rounds=len(rounds["bulk"]),
+        bulk_texts=bulk_texts,
         single_texts=sum(map(len, rounds["single"])),
-    )  # fmt: skip
+    )

@@ -39,9 +39,11 @@ class _OwnMetric(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description=(metrics.score.__doc__ or "").strip(), citation=_CITATION, features=list(self.accepts),
+            description=(metrics.score.__doc__ or "").strip(),
+            citation=_CITATION,
+            features=list(self.accepts),
             inputs_description="predictions: class ids or rows of three probabilities; references: class ids",
-        )  # fmt: skip
+        )
 
     def _estimates(self, predictions: Any, references: Any) -> dict[str, metrics.Estimate]:
         counts = metrics.confusion(np.asarray(references), _proba(predictions))

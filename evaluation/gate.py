@@ -65,9 +65,11 @@ class Verdict:
         """
         if not self.passed:
             raise GateRefused(
-                f"The gate refused {self.candidate}.", found="; ".join(reason.text for reason in self.failures),
-                expected="every rule of configs/gates.yaml passed", remedy="Production stays as it is.",
-            )  # fmt: skip
+                f"The gate refused {self.candidate}.",
+                found="; ".join(reason.text for reason in self.failures),
+                expected="every rule of configs/gates.yaml passed",
+                remedy="Production stays as it is.",
+            )
 
 
 @dataclass(frozen=True)
@@ -207,12 +209,20 @@ def _cost(row: Row, rule: CostRule) -> Reason:
 
 
 def decide(
-    candidate: Mapping[str, Any] | Row, production: Mapping[str, Any] | Row | None, gates: Gates, *,
-    labels: np.ndarray, candidate_proba: np.ndarray, production_proba: np.ndarray | None = None,
-    baseline_proba: np.ndarray | None = None, primary: np.ndarray | None = None,
-    slices: Mapping[str, np.ndarray] | None = None, parity: Mapping[str, Any] | None = None,
-    resamples: int = RESAMPLES, seed: int = 0,
-) -> Verdict:  # fmt: skip
+    candidate: Mapping[str, Any] | Row,
+    production: Mapping[str, Any] | Row | None,
+    gates: Gates,
+    *,
+    labels: np.ndarray,
+    candidate_proba: np.ndarray,
+    production_proba: np.ndarray | None = None,
+    baseline_proba: np.ndarray | None = None,
+    primary: np.ndarray | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
+    parity: Mapping[str, Any] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Verdict:
     """Judge a candidate by every rule.
 
     Args:
@@ -239,9 +249,10 @@ def decide(
     current = production if isinstance(production, Row) or production is None else Row.from_dict(production)
     if (current is None) != (production_proba is None):
         raise ModelError(
-            "The gate cannot compare with production.", found="its report or its probabilities, but not both",
+            "The gate cannot compare with production.",
+            found="its report or its probabilities, but not both",
             expected="both, or neither when nothing is in production yet",
-        )  # fmt: skip
+        )
     evidence = _Evidence(
         np.asarray(labels), candidate_proba, production_proba, baseline_proba, primary, slices or {}, resamples, seed
     )

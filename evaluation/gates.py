@@ -84,16 +84,19 @@ def load_gates(path: Path | None = None) -> Gates:
         known = list(getattr(model, "model_fields", {}))
         close = nearest(key, known) if first["type"] == "extra_forbidden" else None
         raise SettingsError(
-            f"{path} cannot be used at {'.'.join([*section, key])}.", found=first["input"],
+            f"{path} cannot be used at {'.'.join([*section, key])}.",
+            found=first["input"],
             expected=f"one of {', '.join(known)}" if first["type"] == "extra_forbidden" else first["msg"],
             remedy=f"Did you mean {close}?" if close else None,
-        ) from None  # fmt: skip
+        ) from None
     named = [*gates.floors, *gates.ceilings, gates.baseline.metric, gates.production.metric, gates.slices.metric]
     for metric in named:
         if metric not in METRICS:
             close = nearest(metric, list(METRICS))
             raise SettingsError(
-                f"{path} names a metric that is not there.", found=metric, expected=", ".join(METRICS),
+                f"{path} names a metric that is not there.",
+                found=metric,
+                expected=", ".join(METRICS),
                 remedy=f"Did you mean {close}?" if close else None,
-            )  # fmt: skip
+            )
     return gates

@@ -85,16 +85,20 @@ class Row:
         """The inverse of `to_dict`; metrics may lie under `metrics` instead, and `n` may be called `rows`."""
         metrics = raw.get("metrics", raw)
         return cls(
-            candidate=raw["candidate"], n=int(raw["n"] if "n" in raw else raw["rows"]),
+            candidate=raw["candidate"],
+            n=int(raw["n"] if "n" in raw else raw["rows"]),
             metrics={name: Estimate.from_dict(metrics[name]) for name in METRICS if name in metrics},
-            version=raw.get("version"), role=raw.get("role", ""),
-            from_scratch=bool(raw.get("from_scratch", False)), temperature=float(raw.get("temperature", 1.0)),
+            version=raw.get("version"),
+            role=raw.get("role", ""),
+            from_scratch=bool(raw.get("from_scratch", False)),
+            temperature=float(raw.get("temperature", 1.0)),
             cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
             slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
             behaviour=tuple(BehaviourRow.from_dict(row) for row in raw.get("behaviour", ())),
-            confusion=raw.get("confusion"), reliability=raw.get("reliability"),
+            confusion=raw.get("confusion"),
+            reliability=raw.get("reliability"),
             against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,15 @@ def compare(
 
 
 def build_leaderboard(
-    rows: Sequence[Row], labels: np.ndarray, probas: Mapping[str, np.ndarray], *, dataset: str,
-    about: Mapping[str, Any] | None = None, resamples: int = RESAMPLES, seed: int = 0,
-) -> Leaderboard:  # fmt: skip
+    rows: Sequence[Row],
+    labels: np.ndarray,
+    probas: Mapping[str, np.ndarray],
+    *,
+    dataset: str,
+    about: Mapping[str, Any] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Leaderboard:
     """Rank the rows by macro-recall and compare each pair.
 
     Args:
@@ -166,9 +176,10 @@ def build_leaderboard(
     names = [row.candidate for row in rows]
     if not rows or len(set(names)) < len(names) or set(names) != set(probas):
         raise ModelError(
-            "The leaderboard cannot be built.", found=f"rows {names}, probabilities of {list(probas)}",
+            "The leaderboard cannot be built.",
+            found=f"rows {names}, probabilities of {list(probas)}",
             expected="at least one row, each candidate once, with its probabilities",
-        )  # fmt: skip
+        )
     ranked = sorted(rows, key=lambda row: (-row.metrics[RANKED_BY].value, row.candidate))
     ordered = {row.candidate: probas[row.candidate] for row in ranked}
     pairs = compare(labels, ordered, resamples=resamples, seed=seed)
@@ -195,9 +206,10 @@ def read_leaderboard(path: Path) -> list[Row]:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"The leaderboard {path} cannot be read.", found=f"{type(error).__name__}: {error}",
+            f"The leaderboard {path} cannot be read.",
+            found=f"{type(error).__name__}: {error}",
             remedy="Run `groundswell benchmark` again.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def format_us(microseconds: float) -> str:
@@ -234,14 +246,36 @@ def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
 
     text = io.StringIO()
     quality = ("macro_recall", "macro_f1", "accuracy", "ece")
-    head = ["candidate", "version", "role", "from_scratch", "rows", *quality, "macro_recall_low", "macro_recall_high",
-            "cpu_us_per_text", "latency_p50_ms", "latency_p99_ms", "peak_memory_mib", "file_bytes"]  # fmt: skip
+    head = [
+        "candidate",
+        "version",
+        "role",
+        "from_scratch",
+        "rows",
+        *quality,
+        "macro_recall_low",
+        "macro_recall_high",
+        "cpu_us_per_text",
+        "latency_p50_ms",
+        "latency_p99_ms",
+        "peak_memory_mib",
+        "file_bytes",
+    ]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     for row in map(Row.from_dict, rows):
         ranked, cost = row.metrics[RANKED_BY], row.cost
-        costs = [cost.cpu_us_per_text.value, cost.latency_p50_ms.value, cost.latency_p99_ms.value, cost.peak_memory_mib,
-                 cost.file_bytes] if cost else [None] * 5  # fmt: skip
+        costs = (
+            [
+                cost.cpu_us_per_text.value,
+                cost.latency_p50_ms.value,
+                cost.latency_p99_ms.value,
+                cost.peak_memory_mib,
+                cost.file_bytes,
+            ]
+            if cost
+            else [None] * 5
+        )
         values = [row.metrics[name].value if name in row.metrics else None for name in quality]
         writer.writerow([row.candidate, row.version, row.role, row.from_scratch, row.n, *values, ranked.low, ranked.high, *costs])
     return text.getvalue()
@@ -269,11 +303,12 @@ def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
                 (
                     format_us(cost.cpu_us_per_text.value).removesuffix(" µs"),
                     f"{price.per_million(cost.cpu_us_per_text.value):.2f}",
-                    format_ms(cost.latency_p50_ms.value), format_ms(cost.latency_p99_ms.value),
+                    format_ms(cost.latency_p50_ms.value),
+                    format_ms(cost.latency_p99_ms.value),
                     f"{cost.peak_memory_mib:,.0f}",
                 )
                 if cost
                 else ("–",) * 5
             ),
-        )  # fmt: skip
+        )
     return table

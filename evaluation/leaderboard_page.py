@@ -31,22 +31,48 @@ _PLOTS = {
 
 def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
     """Header and cells of the main table, best candidate first."""
-    head = ["Candidate", "Macro-recall", "Macro-F1", "Accuracy", "Recall neg / neu / pos", "ECE", "CPU per text",
-            "A million texts", "p50 / p95 / p99 ms", "Texts/s", "Peak memory", "Load", "File"]  # fmt: skip
+    head = [
+        "Candidate",
+        "Macro-recall",
+        "Macro-F1",
+        "Accuracy",
+        "Recall neg / neu / pos",
+        "ECE",
+        "CPU per text",
+        "A million texts",
+        "p50 / p95 / p99 ms",
+        "Texts/s",
+        "Peak memory",
+        "Load",
+        "File",
+    ]
     cells, price = [], CostSettings.load()
     for row in rows:
         cost, metrics = row.cost, row.metrics
         recalls = " / ".join(points(metrics.get(f"recall_{label}")) for label in ("negative", "neutral", "positive"))
-        cells.append([
-            row.title, metrics[RANKED_BY].text(), metrics["macro_f1"].text(), metrics["accuracy"].text(), recalls,
-            points(metrics.get("ece")),
-            *([
-                format_us(cost.cpu_us_per_text.value), f"${price.per_million(cost.cpu_us_per_text.value):.2f}",
-                " / ".join(format_ms(x.value) for x in cost.latencies_ms),
-                f"{cost.texts_per_s.value:,.0f}", f"{cost.peak_memory_mib:,.0f} MiB", f"{cost.load_s:.1f} s",
-                format_bytes(cost.file_bytes),
-            ] if cost else ["–"] * 7),
-        ])  # fmt: skip
+        cells.append(
+            [
+                row.title,
+                metrics[RANKED_BY].text(),
+                metrics["macro_f1"].text(),
+                metrics["accuracy"].text(),
+                recalls,
+                points(metrics.get("ece")),
+                *(
+                    [
+                        format_us(cost.cpu_us_per_text.value),
+                        f"${price.per_million(cost.cpu_us_per_text.value):.2f}",
+                        " / ".join(format_ms(x.value) for x in cost.latencies_ms),
+                        f"{cost.texts_per_s.value:,.0f}",
+                        f"{cost.peak_memory_mib:,.0f} MiB",
+                        f"{cost.load_s:.1f} s",
+                        format_bytes(cost.file_bytes),
+                    ]
+                    if cost
+                    else ["–"] * 7
+                ),
+            ]
+        )
     return head, cells
 
 
@@ -95,14 +121,21 @@ def behaviour_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str]
 def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
     """Title, explanation, header, cells of the tables under the main one; those without content left out."""
     sections = [
-        ("Which differences are real", "Macro-recall of the row minus that of the column on the same texts (paired "
-         "bootstrap). * marks a difference whose 95 % interval leaves 0 out.", *pair_table(rows)),
-        ("Slices", "Macro-recall over the classes a slice holds. Slices that are too small get no verdict.",
-         *slice_table(rows)),
-        ("Behaviour", "Mean failure rate over the tests of each suite and kind: MFT must be right, INV must not "
-         "change, DIR must not move the wrong way.", *behaviour_table(rows, every_test=False)),
+        (
+            "Which differences are real",
+            "Macro-recall of the row minus that of the column on the same texts (paired "
+            "bootstrap). * marks a difference whose 95 % interval leaves 0 out.",
+            *pair_table(rows),
+        ),
+        ("Slices", "Macro-recall over the classes a slice holds. Slices that are too small get no verdict.", *slice_table(rows)),
+        (
+            "Behaviour",
+            "Mean failure rate over the tests of each suite and kind: MFT must be right, INV must not "
+            "change, DIR must not move the wrong way.",
+            *behaviour_table(rows, every_test=False),
+        ),
         ("Behaviour, test by test", "Failure rates with 95 % intervals.", *behaviour_table(rows, every_test=True)),
-    ]  # fmt: skip
+    ]
     return [section for section in sections if section[3] and (len(rows) > 1 or section[0][0] != "W")]
 
 
@@ -187,9 +220,13 @@ def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
 
 
 def write_leaderboard(
-    board: Leaderboard, directory: Path, *, labels: np.ndarray, probas: Mapping[str, np.ndarray],
+    board: Leaderboard,
+    directory: Path,
+    *,
+    labels: np.ndarray,
+    probas: Mapping[str, np.ndarray],
     ladder: Sequence[Mapping[str, Any]] = (),
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced whole or not at all.
 
     Args:

@@ -23,9 +23,13 @@ _TAILS = (2.5, 97.5)
 _TINY = 1e-7  # a float32 probability can be exactly 0; its logarithm must stay finite
 
 METRICS = (
-    "accuracy", "macro_f1", "macro_recall", *(f"recall_{label}" for label in LABELS),
-    *(f"f1_{label}" for label in LABELS), "ece",
-)  # fmt: skip
+    "accuracy",
+    "macro_f1",
+    "macro_recall",
+    *(f"recall_{label}" for label in LABELS),
+    *(f"f1_{label}" for label in LABELS),
+    "ece",
+)
 """Names of all metrics; all but `ece` are better when higher, and all lie in 0..1."""
 
 
@@ -66,14 +70,17 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0:
         raise DataError(
-            "There are no labelled rows to score.", found=f"shape {labels.shape}",
-            expected="labels of shape (N,), N > 0", remedy="Check that the test split is not empty.",
-        )  # fmt: skip
+            "There are no labelled rows to score.",
+            found=f"shape {labels.shape}",
+            expected="labels of shape (N,), N > 0",
+            remedy="Check that the test split is not empty.",
+        )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= CLASSES:
         raise DataError(
-            "Labels cannot be scored.", found=f"{labels.dtype} values such as {labels[:5].tolist()}",
+            "Labels cannot be scored.",
+            found=f"{labels.dtype} values such as {labels[:5].tolist()}",
             expected=f"class ids 0 to {CLASSES - 1} ({', '.join(LABELS)})",
-        )  # fmt: skip
+        )
     return labels.astype(np.int64)
 
 
@@ -95,9 +102,10 @@ def check_proba(proba: np.ndarray, rows: int) -> np.ndarray:
         wrong = f"a row that sums to {proba.sum(axis=1)[np.abs(proba.sum(axis=1) - 1).argmax()]:.4f}"
     if wrong:
         raise ModelError(
-            "Probabilities cannot be scored.", found=wrong,
+            "Probabilities cannot be scored.",
+            found=wrong,
             expected=f"shape ({rows}, {CLASSES}), each in 0..1, each row summing to 1",
-        )  # fmt: skip
+        )
     return proba.clip(0, 1)
 
 
@@ -220,9 +228,14 @@ def reliability(labels: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def paired_difference(
-    labels: np.ndarray, proba_a: np.ndarray, proba_b: np.ndarray, metric: str = "macro_recall",
-    *, resamples: int = RESAMPLES, seed: int = 0,
-) -> Estimate:  # fmt: skip
+    labels: np.ndarray,
+    proba_a: np.ndarray,
+    proba_b: np.ndarray,
+    metric: str = "macro_recall",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
     """A metric of `a` minus that of `b` on the same rows, resampled together: the interval of the difference itself.
 
     It is far narrower than two separate intervals suggest, since both judge the same rows. A difference is called real

@@ -70,9 +70,15 @@ class ParityRow:
 
 
 def compare(
-    name: str, labels: np.ndarray, reference: np.ndarray, converted: np.ndarray, *, exact_arithmetic: bool = False,
-    resamples: int = 1000, seed: int = 0,
-) -> ParityRow:  # fmt: skip
+    name: str,
+    labels: np.ndarray,
+    reference: np.ndarray,
+    converted: np.ndarray,
+    *,
+    exact_arithmetic: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> ParityRow:
     """Compare answers to the same texts.
 
     Args:
@@ -176,9 +182,10 @@ def pareto(rows: Sequence[ParityRow]) -> list[str]:
 
     def beaten(row: ParityRow) -> bool:
         return any(
-            (o.cpu_us or 0) <= (row.cpu_us or 0) and o.flips_per_10000 <= row.flips_per_10000
+            (o.cpu_us or 0) <= (row.cpu_us or 0)
+            and o.flips_per_10000 <= row.flips_per_10000
             and ((o.cpu_us or 0), o.flips_per_10000) != ((row.cpu_us or 0), row.flips_per_10000)
             for o in rows
-        )  # fmt: skip
+        )
 
     return [row.name for row in rows if not beaten(row)]

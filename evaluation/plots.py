@@ -70,10 +70,15 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, 
     for point, name in zip(points, names, strict=True):
         for dx, dy in offsets:
             text = axes.annotate(
-                name, point, (dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right", fontsize=9,
+                name,
+                point,
+                (dx, dy),
+                textcoords="offset points",
+                ha="left" if dx > 0 else "right",
+                fontsize=9,
                 bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
                 arrowprops={"arrowstyle": "-", "color": _GREY, "lw": 0.5} if abs(dy) > 17 else None,
-            )  # fmt: skip
+            )
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if (inside and not any(box.overlaps(other) for other in taken)) or (dx, dy) == offsets[-1]:
@@ -102,10 +107,18 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
         places.append((cpu.value, 100 * recall.value))
         colour = COLOURS[index % len(COLOURS)]
         axes.errorbar(
-            cpu.value, 100 * recall.value, xerr=[[cpu.value - cpu.low], [cpu.high - cpu.value]],
-            yerr=[[100 * (recall.value - recall.low)], [100 * (recall.high - recall.value)]], fmt="o", markersize=8,
-            color=colour, markerfacecolor="white" if row.from_scratch else colour, mew=1.8, capsize=3, zorder=3,
-        )  # fmt: skip
+            cpu.value,
+            100 * recall.value,
+            xerr=[[cpu.value - cpu.low], [cpu.high - cpu.value]],
+            yerr=[[100 * (recall.value - recall.low)], [100 * (recall.high - recall.value)]],
+            fmt="o",
+            markersize=8,
+            color=colour,
+            markerfacecolor="white" if row.from_scratch else colour,
+            mew=1.8,
+            capsize=3,
+            zorder=3,
+        )
     front = [places[index] for index in pareto_front(places)]
     if len(front) > 1:
         axes.plot(*zip(*front, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label="Pareto front", zorder=2)

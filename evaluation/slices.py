@@ -100,9 +100,14 @@ def label_ids(frame: pd.DataFrame) -> np.ndarray:
 
 
 def slice_report(
-    frame: pd.DataFrame, proba: np.ndarray, *, min_rows: int = MIN_ROWS, resamples: int = RESAMPLES, seed: int = 0,
+    frame: pd.DataFrame,
+    proba: np.ndarray,
+    *,
+    min_rows: int = MIN_ROWS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
     masks: dict[str, np.ndarray] | None = None,
-) -> list[SliceRow]:  # fmt: skip
+) -> list[SliceRow]:
     """Metrics on every slice.
 
     A set without neutral rows is judged with all three columns open: a neutral answer there is wrong, and the macro

@@ -61,9 +61,10 @@ def _rule(test: str, description: str) -> Rule:
         if phrase in words:
             return rule
     raise MalformedData(
-        f"The expectation of CheckList test {test!r} is not understood.", found=description.strip(),
+        f"The expectation of CheckList test {test!r} is not understood.",
+        found=description.strip(),
         expected="one of: " + "; ".join(phrase for phrase, _ in _RULES),
-    )  # fmt: skip
+    )
 
 
 def load_checklist(data_dir: Path, *, cases_per_test: int = 100, variants_per_case: int = 4, seed: int = 0) -> list[Case]:
@@ -106,10 +107,11 @@ def load_checklist(data_dir: Path, *, cases_per_test: int = 100, variants_per_ca
                 cases.append(Case("checklist", test, kind, row["capability"], texts, rule=rule, tolerance=tolerance))
     except (OSError, EOFError, ValueError, KeyError, csv.Error, zlib.error) as error:
         raise MalformedData(
-            f"The CheckList suite in {folder} cannot be read.", found=f"{type(error).__name__}: {error}",
+            f"The CheckList suite in {folder} cannot be read.",
+            found=f"{type(error).__name__}: {error}",
             expected="mft.csv.gz (text, label, capability, test) and perturbation_groups.jsonl.gz (test, type, texts)",
             remedy="Copy the folder again, or move it away: the suite is optional.",
-        ) from error  # fmt: skip
+        ) from error
     return cases
 
 

@@ -170,10 +170,15 @@ def ladder(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Co
     goals = {fastest: 3.0, found["chosen"]: 3.0 if found["chosen"] == fastest else 2.0}
     marks = {found["chosen"]: ", served"}
     return [
-        Comparison(f"ladder: {step}{marks.get(step, '')}", "torch float32, the same batches", goals.get(step, 0.0), costs[step],
-                   costs["torch"])
+        Comparison(
+            f"ladder: {step}{marks.get(step, '')}",
+            "torch float32, the same batches",
+            goals.get(step, 0.0),
+            costs[step],
+            costs["torch"],
+        )
         for step in steps
-    ]  # fmt: skip
+    ]
 
 
 def fine_tuning(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Comparison]:
@@ -227,10 +232,18 @@ def _plain_trainer(base: tuple[Any, Path], learning_rate: float, rows: "pd.DataF
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
 
     arguments = TrainingArguments(
-        output_dir=str(work), num_train_epochs=1, per_device_train_batch_size=32, learning_rate=learning_rate, report_to=[],
-        save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False, remove_unused_columns=False,
-    )  # fmt: skip
+        output_dir=str(work),
+        num_train_epochs=1,
+        per_device_train_batch_size=32,
+        learning_rate=learning_rate,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
     trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collate)  # type: ignore[arg-type]
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -295,11 +308,14 @@ def main() -> None:
     for one in comparisons:
         (cpu, *cpu_range), (wall, *wall_range) = one.ratios(1), one.ratios(0)
         table.add_row(
-            one.what, one.peer, f"{statistics.median(c.per_unit_us()[1] for c in one.ours):,.0f}",
+            one.what,
+            one.peer,
+            f"{statistics.median(c.per_unit_us()[1] for c in one.ours):,.0f}",
             f"{statistics.median(c.per_unit_us()[1] for c in one.theirs):,.0f}",
-            f"{cpu:.2f} [{cpu_range[0]:.2f}, {cpu_range[1]:.2f}]", f"{wall:.2f} [{wall_range[0]:.2f}, {wall_range[1]:.2f}]",
+            f"{cpu:.2f} [{cpu_range[0]:.2f}, {cpu_range[1]:.2f}]",
+            f"{wall:.2f} [{wall_range[0]:.2f}, {wall_range[1]:.2f}]",
             f"≥ {one.goal:g}" if one.goal else "",
-        )  # fmt: skip
+        )
     console.print(table)
     for what, cost, limit in limits:
         each = 1 if what == "both suites" else cost.units

@@ -214,13 +214,13 @@ def score(
     bundle: BundleDir = None,
     out: Annotated[Path | None, typer.Option(help="Write one prediction a row here (.csv, .jsonl or .parquet).")] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Classify a file in bounded memory; with labels, print accuracy, F1 and recall with 95 % intervals."""
     from orchestration.scoring import as_table, score_labelled_file
 
     row = score_labelled_file(
         file, text_column=text_column, label_column=label_column, bundle=bundle, out=out, console=None if as_json else console
-    )  # fmt: skip
+    )
     if as_json:
         _print_json(row)
     else:

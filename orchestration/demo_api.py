@@ -48,8 +48,9 @@ def show_api(console: Console, layout: Layout) -> None:
         cost = client.model()["cost"]
     console.print(
         f"  so far {cost['texts']:,} texts at {cost['cpu_us_per_text']:,.0f} µs of processor each: "
-        f"${cost['usd_per_million_texts']:.3f} a million, at ${cost['cpu_hour_usd']:g} an hour", highlight=False,
-    )  # fmt: skip
+        f"${cost['usd_per_million_texts']:.3f} a million, at ${cost['cpu_hour_usd']:g} an hour",
+        highlight=False,
+    )
 
 
 def _new_texts(count: int) -> list[str]:

@@ -64,10 +64,11 @@ def run_demo(console: Console) -> None:
             f"Tables   {status.root} (Delta: Spark, DuckDB, pandas and Polars read them)\n\n"
             f"GROUNDSWELL_LAKEHOUSE__ROOT={status.root} groundswell lakehouse status\n"
             "groundswell lakehouse run --source <your folder, s3a:// URI, or kafka>",
-            title="What next", border_style="green",
+            title="What next",
+            border_style="green",
         ),
         soft_wrap=True,
-    )  # fmt: skip
+    )
 
 
 def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
@@ -98,9 +99,13 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     model = export_fp32(checkpoint, folder / "model.onnx")
     card = f"# A small model for a demo\n\nTrained on {TRAIN_ROWS:,} rows, {', '.join(LABELS)}; not measured, not for use.\n"
     bundle = write_bundle(
-        folder / "bundle", model_file=model, tokenizer_file=checkpoint / "tokenizer.json", card=card, name="demo",
+        folder / "bundle",
+        model_file=model,
+        tokenizer_file=checkpoint / "tokenizer.json",
+        card=card,
+        name="demo",
         max_length=candidate.max_length,
-    )  # fmt: skip
+    )
     model.unlink()
     return bundle
 

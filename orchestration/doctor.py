@@ -40,7 +40,7 @@ CAPABILITIES = {
     "stream": ["confluent-kafka", "clickhouse-connect", "chdb"],
     "lakehouse": ["pyspark", "delta-spark", "deltalake", "duckdb"],
     "aws": ["boto3"],
-}  # fmt: skip
+}
 LATER = {"lakehouse", "aws"}
 """Capabilities that one can do without: of the lakehouse only its own commands need them."""
 
@@ -84,9 +84,11 @@ def _java() -> Finding:
         path = need_java()
     except StreamError as error:
         return Finding(
-            "java", "optional", error.message + (f" {error.found}" if error.found else ""),
+            "java",
+            "optional",
+            error.message + (f" {error.found}" if error.found else ""),
             f"needed for the lakehouse and a local Kafka only: {error.remedy}",
-        )  # fmt: skip
+        )
     said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
     return Finding("java", "ok", f"{path}, {said.splitlines()[0]}")
 
@@ -171,9 +173,11 @@ def _var() -> Finding:
         probe.unlink(missing_ok=True)
     free_gib = shutil.disk_usage(folder).free / 2**30
     return Finding(
-        "var folder", "ok" if free_gib > 5 else "missing", f"{folder}, {free_gib:.0f} GiB free",
+        "var folder",
+        "ok" if free_gib > 5 else "missing",
+        f"{folder}, {free_gib:.0f} GiB free",
         "" if free_gib > 5 else "a full run needs about 5 GiB",
-    )  # fmt: skip
+    )
 
 
 def _production() -> Finding:

@@ -77,9 +77,11 @@ def need_java() -> str:
     remedy = f"apt-get install openjdk-{JAVA}-jre-headless, or brew install openjdk@{JAVA}"
     if not java:
         raise StreamError(
-            "Java is missing: Kafka and Spark run in it.", found=f"JAVA_HOME={home}" if home else None,
-            expected=f"java {JAVA} or newer on the PATH", remedy=remedy,
-        )  # fmt: skip
+            "Java is missing: Kafka and Spark run in it.",
+            found=f"JAVA_HOME={home}" if home else None,
+            expected=f"java {JAVA} or newer on the PATH",
+            remedy=remedy,
+        )
     said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
     version = re.search(r'version "(\d+)', said)
     if not version or int(version[1]) < JAVA:

@@ -26,32 +26,38 @@ class Target:
 
 TARGETS = {
     "data": Target(
-        "prepare_data", keys.SPLITS,
+        "prepare_data",
+        keys.SPLITS,
         "Fetch the enabled datasets, validate each, and split them without duplicates and leakage: `groundswell data`.",
     ),
     "train": Target("train_candidates", None, "Fine-tune every candidate, nothing more: `groundswell train --only`."),
     "benchmark": Target(
-        "benchmark_candidates", keys.LEADERBOARD,
+        "benchmark_candidates",
+        keys.LEADERBOARD,
         "Train what is missing, then compare all candidates on the frozen test split: `groundswell benchmark`.",
     ),
     "export": Target(
-        "export_winner", keys.BUNDLE,
+        "export_winner",
+        keys.BUNDLE,
         "Export the best candidate to ONNX, quantize it, check parity, write the bundle: `groundswell export`.",
     ),
     "release": Target(
-        "register_winner", keys.REGISTERED,
+        "register_winner",
+        keys.REGISTERED,
         "From labeled text to a registered version, staged if the promotion gate passes: `groundswell train`.",
     ),
     "deploy": Target(
-        TRAIN_AND_DEPLOY, keys.DEPLOYMENT,
+        TRAIN_AND_DEPLOY,
+        keys.DEPLOYMENT,
         "From labeled text to a deployment that serves the new model: `groundswell promote`. If the promotion gate refuses, the "
         "current model stays and the run still succeeds.",
     ),
     "quality": Target(
-        MEASURE_PRODUCTION, keys.QUALITY,
+        MEASURE_PRODUCTION,
+        keys.QUALITY,
         "Measure the production model on labeled text. Daily by the schedule `daily_quality`, when that is on.",
     ),
-}  # fmt: skip
+}
 """By the name that `orchestration.runs.run_assets` takes."""
 
 

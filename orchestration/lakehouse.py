@@ -64,9 +64,10 @@ def need_source(settings: LakehouseSettings) -> str:
 
     if not settings.source:
         raise SettingsError(
-            "Where should records come from?", expected="a folder, an s3a:// URI, or kafka",
+            "Where should records come from?",
+            expected="a folder, an s3a:// URI, or kafka",
             remedy="groundswell lakehouse run --source <...>, or GROUNDSWELL_LAKEHOUSE__SOURCE.",
-        )  # fmt: skip
+        )
     source = local_source(settings.source)
     if source != "kafka" and "://" not in source and not Path(source).is_dir():
         raise SettingsError(
@@ -113,9 +114,14 @@ def backfill(console: Console, *, since: datetime, until: datetime, version: str
     with lakehouse(console) as lake, TerminalProgress(console) as terminal, listening(terminal):
         begin(f"Judge with {bundle.manifest.version}")
         return rescore(
-            lake.spark, lake.root, bundle, since=since, until=until, make_current=current,
+            lake.spark,
+            lake.root,
+            bundle,
+            since=since,
+            until=until,
+            make_current=current,
             seen=report,
-        )  # fmt: skip
+        )
 
 
 def bundle_of(version: str | None) -> Bundle:

@@ -59,9 +59,13 @@ def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Vie
     if not names:
         every = _every(gold)
         names = [
-            f"sentiment_per_{every}", f"volume_per_{every}", "languages", "positive_mentions", "negative_mentions",
+            f"sentiment_per_{every}",
+            f"volume_per_{every}",
+            "languages",
+            "positive_mentions",
+            "negative_mentions",
             f"hashtags_last_{_TREND[every]}",
-        ]  # fmt: skip
+        ]
     for name in names:
         if name not in VIEWS:
             close = nearest(name, list(VIEWS))
@@ -122,9 +126,12 @@ def show_comparison(console: Console, comparison: "Comparison") -> None:
         for row in comparison.largest:
             text = Text(_plain(row["text"]), no_wrap=True, overflow="ellipsis")
             moves.add_row(
-                escape(_plain(row["id"])), _label(row["label_a"], row["confidence_a"]),
-                _label(row["label_b"], row["confidence_b"]), f"{50 * row['moved']:.1f}", text,
-            )  # fmt: skip
+                escape(_plain(row["id"])),
+                _label(row["label_a"], row["confidence_a"]),
+                _label(row["label_b"], row["confidence_b"]),
+                f"{50 * row['moved']:.1f}",
+                text,
+            )
         console.print("", moves)
 
 
@@ -182,9 +189,14 @@ def _hashtags(name: str, rows: "list[Row]") -> Table:
             ink = _INK["positive" if row.swing > 0 else "negative" if row.swing < 0 else "neutral"]
             before, swing = f"{row.points_before:.1f}", f"[{ink}]{row.swing:+.1f}[/]"
         table.add_row(
-            escape(_plain(f"#{row.hashtag}")), f"{row.now:,}", f"{row.before:,}", f"{row.growth:.1f}×", f"{row.points_now:.1f}",
-            before, swing,
-        )  # fmt: skip
+            escape(_plain(f"#{row.hashtag}")),
+            f"{row.now:,}",
+            f"{row.before:,}",
+            f"{row.growth:.1f}×",
+            f"{row.points_now:.1f}",
+            before,
+            swing,
+        )
     return table
 
 

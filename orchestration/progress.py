@@ -117,9 +117,14 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bars = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console, transient=True,
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
         self._task: TaskID | None = None
         self._title = ""
         self._started = 0.0

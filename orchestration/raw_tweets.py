@@ -27,14 +27,28 @@ REPEATED, CORRUPT, EMPTY, CORRECTED, LATE = 0.05, 0.02, 0.01, 0.01, 0.002
 """Shares of all lines."""
 
 REASONS = {
-    "cut": "not json", "plain text": "not json", "array": "not json", "number": "not json", "string": "not json",
-    "null": "not json", "no UTF-8": "not json",
-    "text null": "no text", "id null": "no id", "spaces": "blank text",
-    "text missing": "no text", "id missing": "no id", "zero width": "blank text",
-    "empty object": "no id", "empty text": "blank text",
-    "no date": "created_at unreadable", "no such date": "created_at unreadable",
-    "1969": "created_at before 1970", "2099": "created_at in the future", "long": "text too long", "null byte": "null bytes",
-}  # fmt: skip
+    "cut": "not json",
+    "plain text": "not json",
+    "array": "not json",
+    "number": "not json",
+    "string": "not json",
+    "null": "not json",
+    "no UTF-8": "not json",
+    "text null": "no text",
+    "id null": "no id",
+    "spaces": "blank text",
+    "text missing": "no text",
+    "id missing": "no id",
+    "zero width": "blank text",
+    "empty object": "no id",
+    "empty text": "blank text",
+    "no date": "created_at unreadable",
+    "no such date": "created_at unreadable",
+    "1969": "created_at before 1970",
+    "2099": "created_at in the future",
+    "long": "text too long",
+    "null byte": "null bytes",
+}
 """Why a line with this fault is rejected."""
 _CORRUPT = [fault for fault, reason in REASONS.items() if reason == "not json"]
 _EMPTY = [fault for fault, reason in REASONS.items() if reason in {"no text", "no id", "blank text"}]
@@ -69,9 +83,14 @@ class Expected:
 
 
 def write_raw_tweets(
-    folder: Path, texts: Sequence[tuple[str, str]], *, count: int = 20_000, files: int = 20, seed: int = 7,
+    folder: Path,
+    texts: Sequence[tuple[str, str]],
+    *,
+    count: int = 20_000,
+    files: int = 20,
+    seed: int = 7,
     start: datetime | None = None,
-) -> Expected:  # fmt: skip
+) -> Expected:
     """Wrap texts into tweets, spoil some, and write them as `tweets-<n>.jsonl`, each file whole the moment it is seen.
 
     Files arrive (their modification time) a minute apart, the last at `start` + `SPAN`; no tweet is younger than its file. Of two
@@ -91,9 +110,10 @@ def write_raw_tweets(
     usable = [(text, label) for text, label in texts if _is_usable(text)]
     if not usable or count < FEWEST or files < 2:
         raise MalformedData(
-            "These tweets cannot be written.", found=f"{len(usable)} texts, {count} lines, {files} files",
+            "These tweets cannot be written.",
+            found=f"{len(usable)} texts, {count} lines, {files} files",
             expected=f"a text, {FEWEST} lines and 2 files at least",
-        )  # fmt: skip
+        )
     start = (start or datetime.now(UTC) - SPAN).astimezone(UTC).replace(microsecond=0)
     chance = random.Random(seed)
     repeats, corrections = round(count * REPEATED), round(count * CORRECTED)
@@ -258,11 +278,15 @@ def _iso(at: datetime) -> str:
 def _record(number: int, text: str, label: str, created_at: str | int, chance: random.Random) -> dict[str, Any]:
     identity, user = _FIRST_ID + number * 4_194_304 + chance.randrange(4096), chance.randrange(_USERS)
     record = {
-        "created_at": created_at, "id": identity, "id_str": str(identity), "full_text": text,
+        "created_at": created_at,
+        "id": identity,
+        "id_str": str(identity),
+        "full_text": text,
         "lang": chance.choices(("en", "de", "fr", "es", "und"), (88, 4, 3, 3, 2))[0],
         "user": {"id_str": str(4_000_000 + user), "screen_name": f"reader{user}", "followers_count": user * user},
-        "source": chance.choice(("support", "launch", "events")), "label": label,
-    }  # fmt: skip
+        "source": chance.choice(("support", "launch", "events")),
+        "label": label,
+    }
     shape = chance.random()
     if shape < 0.5:
         record["text"] = record.pop("full_text")
@@ -283,9 +307,14 @@ def _spoilt(fault: str, record: dict[str, Any], text: str, chance: random.Random
     line = _line(record, chance)
     textless = {name: value for name, value in record.items() if name not in {"text", "full_text"}}
     broken = {
-        "cut": line[: chance.randrange(1, len(line))], "plain text": b"503 upstream went away", "array": b"[" + line + b"]",
-        "number": b"42", "string": b'"rate limited"', "null": b"null", "no UTF-8": line[:-1] + b', "city": "Orl\xe9ans"}',
-    }  # fmt: skip
+        "cut": line[: chance.randrange(1, len(line))],
+        "plain text": b"503 upstream went away",
+        "array": b"[" + line + b"]",
+        "number": b"42",
+        "string": b'"rate limited"',
+        "null": b"null",
+        "no UTF-8": line[:-1] + b', "city": "Orl\xe9ans"}',
+    }
     changed = {
         "text null": textless | {"full_text": None},
         "text missing": textless,

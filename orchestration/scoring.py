@@ -85,7 +85,7 @@ def as_answers(answers: Sequence[dict[str, Any]]) -> Table:
 
 def score_labelled_file(
     file: Path, *, text_column: str, label_column: str | None, bundle: Path | None, out: Path | None, console: Console | None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Classify a file and, with labels, measure.
 
     Returns:

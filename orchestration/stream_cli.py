@@ -174,10 +174,15 @@ def list_letters(
 
     letters = read_dead_letters(_stream_settings(), everything=everything)
     rows = [
-        {"origin": f"{x.topic}/{x.partition}/{x.offset}", "died_at": x.died_at, "reason": x.reason,
-         "original": x.original[:120].decode("utf-8", errors="replace"), "bytes": len(x.original)}
+        {
+            "origin": f"{x.topic}/{x.partition}/{x.offset}",
+            "died_at": x.died_at,
+            "reason": x.reason,
+            "original": x.original[:120].decode("utf-8", errors="replace"),
+            "bytes": len(x.original),
+        }
         for x in islice(letters, limit)
-    ]  # fmt: skip
+    ]
     _print_rows(rows, title=f"dead letters (at most {limit})", as_json=as_json)
 
 

@@ -43,9 +43,15 @@ class SendSummary:
 
 
 def send(
-    bootstrap_config: Mapping[str, Any], topic: str, events: Iterable[bytes], *, rate: float | None = None,
-    progress: Callable[[str, float | None], None] | None = None, total: int | None = None, timeout_s: float = 60.0,
-) -> SendSummary:  # fmt: skip
+    bootstrap_config: Mapping[str, Any],
+    topic: str,
+    events: Iterable[bytes],
+    *,
+    rate: float | None = None,
+    progress: Callable[[str, float | None], None] | None = None,
+    total: int | None = None,
+    timeout_s: float = 60.0,
+) -> SendSummary:
     """Send events, each once and in order, whatever the client has to repeat. Blocks until each is acknowledged or given up.
 
     The load is open: message k is due at k / rate whatever became of those before it; what is late is sent at once.

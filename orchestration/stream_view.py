@@ -76,9 +76,13 @@ def _partitions(status: dict[str, Any]) -> Table:
     table.add_column("")
     for row in status["partitions"]:
         table.add_row(
-            str(row["partition"]), escape(row["worker"] or "–"), _count(row["committed"]), _count(row["end"]), _count(row["lag"]),
+            str(row["partition"]),
+            escape(row["worker"] or "–"),
+            _count(row["committed"]),
+            _count(row["end"]),
+            _count(row["lag"]),
             "[red]stands still[/]" if row["stalled"] else "",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -95,11 +99,18 @@ def _processes(status: dict[str, Any]) -> Group:
         if (row["silent_s"] or 0) > 5 and row["state"] in _GOOD:
             notes.append(f"{row['name']} has said nothing for {row['silent_s']:.0f} s")
         table.add_row(
-            escape(row["name"]), _state(row["state"]), escape(row["version"]) or "–",
-            ", ".join(map(str, row["partitions"])) or "–", _count(row["messages"]), f"{row['messages_per_s']:,.0f}",
-            _count(row["in_flight"]), _count(row["dead_letters"]), _count(row["p50_ms"]), _count(row["p99_ms"]),
+            escape(row["name"]),
+            _state(row["state"]),
+            escape(row["version"]) or "–",
+            ", ".join(map(str, row["partitions"])) or "–",
+            _count(row["messages"]),
+            f"{row['messages_per_s']:,.0f}",
+            _count(row["in_flight"]),
+            _count(row["dead_letters"]),
+            _count(row["p50_ms"]),
+            _count(row["p99_ms"]),
             _restarts(row),
-        )  # fmt: skip
+        )
     for row in status["others"]:
         if row["last_exit"] and row["state"] not in _GOOD:
             notes.append(f"{row['name']}: {row['last_exit']}")

@@ -47,11 +47,12 @@ def log_json() -> None:
 
     structlog.configure(
         processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )  # fmt: skip
+    )
 
 
 def log_quietly() -> None:
@@ -119,10 +120,14 @@ def run_up(console: Console, *, max_workers: int | None) -> None:
         "[bold]groundswell stream status --watch[/] shows."
     )
     run_supervisor(
-        Layout.load().var, settings, stop, worker_command=worker_command, others=others,
+        Layout.load().var,
+        settings,
+        stop,
+        worker_command=worker_command,
+        others=others,
         on_change=lambda text: console.print(f"[dim]·[/] {escape(text)}"),
         notify=(lambda text: notify(hook.get_secret_value(), text)) if hook else None,
-    )  # fmt: skip
+    )
 
 
 def run_send(console: Console, *, file: Path | None, count: int, rate: float | None) -> None:

@@ -84,9 +84,16 @@ def _fingerprint(manifest: Manifest) -> str:
 
 
 def write_bundle(
-    directory: Path, *, model_file: Path, tokenizer_file: Path, card: str, name: str, max_length: int,
-    version: str | None = None, **manifest: Any,
-) -> Bundle:  # fmt: skip
+    directory: Path,
+    *,
+    model_file: Path,
+    tokenizer_file: Path,
+    card: str,
+    name: str,
+    max_length: int,
+    version: str | None = None,
+    **manifest: Any,
+) -> Bundle:
     """Write a bundle, whole or not at all; an existing folder is replaced.
 
     Args:
@@ -137,9 +144,11 @@ def read_bundle(directory: Path) -> Bundle:
             remedy="Export it again with this version.",
         ) from None
     understood = {
-        "format_version": FORMAT_VERSION, "labels": LABELS, "cleaning_version": CLEANING_VERSION,
+        "format_version": FORMAT_VERSION,
+        "labels": LABELS,
+        "cleaning_version": CLEANING_VERSION,
         "tokenizer_version": TOKENIZATION_VERSION,
-    }  # fmt: skip
+    }
     for field, expected in understood.items():
         if (found := getattr(manifest, field)) != expected:
             raise BundleError(

@@ -157,9 +157,7 @@ class Classifier:
             logits[batch] = self._run(input_ids, mask)
             padded += input_ids.size
         proba = self._softmax(logits)
-        timings = Timings(
-            len(windows), tokenized - started, time.perf_counter() - tokenized, len(runs), sum(lengths), padded
-        )  # fmt: skip
+        timings = Timings(len(windows), tokenized - started, time.perf_counter() - tokenized, len(runs), sum(lengths), padded)
         proba, long = _by_text(proba, windows)
         return proba, timings, long
 

@@ -75,8 +75,9 @@ def _predictions(responses: Iterable[httpx.Response]) -> list[Answer | NotJudged
 class SentimentClient:
     """Asks and waits for the answer; close it, or use it as a context manager."""
 
-    def __init__(self, url: str = "http://127.0.0.1:3000", *, key: str | None = None, timeout_s: float = 30.0,
-                 attempts: int = ATTEMPTS) -> None:  # fmt: skip
+    def __init__(
+        self, url: str = "http://127.0.0.1:3000", *, key: str | None = None, timeout_s: float = 30.0, attempts: int = ATTEMPTS
+    ) -> None:
         """Make it.
 
         Args:
@@ -139,8 +140,9 @@ class SentimentClient:
 class AsyncSentimentClient:
     """As `SentimentClient`, for an event loop."""
 
-    def __init__(self, url: str = "http://127.0.0.1:3000", *, key: str | None = None, timeout_s: float = 30.0,
-                 attempts: int = ATTEMPTS) -> None:  # fmt: skip
+    def __init__(
+        self, url: str = "http://127.0.0.1:3000", *, key: str | None = None, timeout_s: float = 30.0, attempts: int = ATTEMPTS
+    ) -> None:
         """See `SentimentClient`."""
         self._http = httpx.AsyncClient(**_settings(url, key, timeout_s))
         self._retrying = AsyncRetrying(stop=stop_after_attempt(attempts), **_POLICY)

@@ -45,9 +45,14 @@ class ScoreResult:
 
 
 def score_file(
-    path: Path, classifier: Classifier, *, text_column: str, label_column: str | None = None, out: Path | None = None,
+    path: Path,
+    classifier: Classifier,
+    *,
+    text_column: str,
+    label_column: str | None = None,
+    out: Path | None = None,
     progress: Progress | None = None,
-) -> ScoreResult:  # fmt: skip
+) -> ScoreResult:
     """Classify every row of a CSV (also .gz), JSONL or Parquet file.
 
     Args:
@@ -92,9 +97,13 @@ def score_file(
                 + (f" and labels {', '.join(LABELS)}" if label_column else ""),
             )
     return ScoreResult(
-        rows, dict(skipped), confusion, {label: predicted[label] for label in LABELS},
-        time.monotonic() - started, time.process_time() - cpu_started,
-    )  # fmt: skip
+        rows,
+        dict(skipped),
+        confusion,
+        {label: predicted[label] for label in LABELS},
+        time.monotonic() - started,
+        time.process_time() - cpu_started,
+    )
 
 
 def _unfit(row: dict[str, Any], text_column: str, label_column: str | None) -> str | None:

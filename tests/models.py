@@ -62,9 +62,15 @@ def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32,
     parts = directory.parent / f"{directory.name}-parts"
     parts.mkdir(parents=True, exist_ok=True)
     return write_bundle(
-        directory, model_file=write_sum_model(parts / "model.onnx", strength=strength), tokenizer_file=write_tokenizer(parts),
-        card="# tiny\n", name="tiny", max_length=max_length, data_fingerprint="f" * 64, **manifest,
-    )  # fmt: skip
+        directory,
+        model_file=write_sum_model(parts / "model.onnx", strength=strength),
+        tokenizer_file=write_tokenizer(parts),
+        card="# tiny\n",
+        name="tiny",
+        max_length=max_length,
+        data_fingerprint="f" * 64,
+        **manifest,
+    )
 
 
 def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
@@ -95,9 +101,14 @@ def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
     onnx.checker.check_model(model)
     onnx.save(model, str(parts / "model.onnx"))
     return write_bundle(
-        directory, model_file=parts / "model.onnx", tokenizer_file=write_tokenizer(parts), card="# slow\n", name="slow",
-        max_length=32, data_fingerprint="f" * 64,
-    )  # fmt: skip
+        directory,
+        model_file=parts / "model.onnx",
+        tokenizer_file=write_tokenizer(parts),
+        card="# slow\n",
+        name="slow",
+        max_length=32,
+        data_fingerprint="f" * 64,
+    )
 
 
 def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[int, str] | None = None, seed: int = 0) -> Path:
@@ -138,8 +149,16 @@ def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[i
 
 def tiny_candidate(base: Path, **fields) -> Candidate:
     """A candidate whose base model is a local checkpoint."""
-    entry = {"kind": "transformer", "title": "Tiny", "licence": "ours", "package": "none", "max_length": 32, "batch_size": 8,
-             "learning_rate": 3e-3, "epochs": 14}  # fmt: skip
+    entry = {
+        "kind": "transformer",
+        "title": "Tiny",
+        "licence": "ours",
+        "package": "none",
+        "max_length": 32,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "epochs": 14,
+    }
     return load_candidates({"tiny": entry | fields})["tiny"].model_copy(update={"local": str(base)})
 
 

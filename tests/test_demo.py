@@ -26,9 +26,16 @@ def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:
 
 def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(trained: Trained):
     for words in (
-        "gate: passed", "POST http://127.0.0.1:", "messages in the warehouse  60", "a job of 500 texts is done",
-        "64 callers at once", "by its windows:", "What next", "own small sample", " rows.",
-    ):  # fmt: skip
+        "gate: passed",
+        "POST http://127.0.0.1:",
+        "messages in the warehouse  60",
+        "a job of 500 texts is done",
+        "64 callers at once",
+        "by its windows:",
+        "What next",
+        "own small sample",
+        " rows.",
+    ):
         assert words in trained.stdout
     assert "Traceback" not in trained.stderr
     second = trained.run("groundswell demo --once")
@@ -39,9 +46,14 @@ def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(trained: Trai
 
 def test_a_demo_in_the_background_of_a_script_ends_with_all_it_started(trained: Trained):
     process = subprocess.Popen(
-        ["groundswell", "demo"], cwd=ROOT, env=trained.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["groundswell", "demo"],
+        cwd=ROOT,
+        env=trained.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - as a shell does for `&`
-    )  # fmt: skip
+    )
     family: list[psutil.Process] = []
     try:
         list(until(process, "Learn what is normal"))

@@ -32,9 +32,14 @@ TRIED = "The parcel came on Tuesday and the box was open."
 def demo(trained: Trained) -> Iterator[tuple["subprocess.Popen[str]", str, dict[str, str]]]:
     """A running demo, what it printed until it was ready, and the addresses that it named; ended by SIGTERM."""
     process = subprocess.Popen(
-        ["groundswell", "demo"], cwd=ROOT, env=trained.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["groundswell", "demo"],
+        cwd=ROOT,
+        env=trained.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         shown = "".join(until(process, "Ctrl-C stops"))
         yield process, shown, dict(re.findall(r"(Dashboard|Dagster|MLflow)\s+(http://\S+)", shown))

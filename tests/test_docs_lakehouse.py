@@ -40,10 +40,12 @@ def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path)
     start = datetime(2026, 1, 15, 6, tzinfo=UTC)
     expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=3, start=start)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")} | {
-        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(QUICK),
-        "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory), "PATH": f"{BIN}:{os.environ['PATH']}",
+        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"),
+        "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(QUICK),
+        "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
         "COLUMNS": "150",
-    }  # fmt: skip
+    }
     said = {}
     for words in commands(RUN):
         found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)

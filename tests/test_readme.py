@@ -44,9 +44,13 @@ def test_the_make_targets_it_names_are_there():
 
 def answers(command, url, environment, cwd=ROOT):
     process = subprocess.Popen(
-        shlex.split(command), cwd=cwd, env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        shlex.split(command),
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     wait = Retrying(
         retry=retry_if_exception_type((httpx.HTTPError, AssertionError)), stop=stop_after_delay(90), wait=wait_fixed(0.5)
     )

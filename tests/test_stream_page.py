@@ -27,11 +27,14 @@ def commands() -> list[str]:
 def test_messages_in_rows_out_status_by_the_documented_commands(tmp_path):
     port = spare_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")} | {
-        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_STREAM__BOOTSTRAP": f"127.0.0.1:{port}",
-        "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port()), "GROUNDSWELL_STREAM__METRICS_PORT": str(spare_port()),
-        "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory), "PATH": f"{BIN}:{os.environ['PATH']}",
+        "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"),
+        "GROUNDSWELL_STREAM__BOOTSTRAP": f"127.0.0.1:{port}",
+        "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port()),
+        "GROUNDSWELL_STREAM__METRICS_PORT": str(spare_port()),
+        "GROUNDSWELL_BUNDLE_DIR": str(tiny_bundle(tmp_path / "tiny").directory),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
         "COLUMNS": "150",
-    }  # fmt: skip
+    }
     up, *others = commands()
     assert up == "groundswell stream up" and len(others) == 6
     running = []

@@ -83,24 +83,34 @@ def _scratch(shape: Scratch, max_length: int) -> Any:
 
     vocabulary = Tokenizer.from_file(str(package_folder(TOKENIZER_PACKAGE) / "tokenizer.json")).get_vocab_size()
     labels: dict[str, Any] = {
-        "num_labels": len(LABELS), "id2label": dict(enumerate(LABELS)), "label2id": LABEL_IDS, "vocab_size": vocabulary,
+        "num_labels": len(LABELS),
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": LABEL_IDS,
+        "vocab_size": vocabulary,
         "pad_token_id": 0,
-    }  # fmt: skip
+    }
     if shape.architecture == "distilbert":
         return DistilBertForSequenceClassification(
             DistilBertConfig(
-                n_layers=shape.layers, dim=shape.hidden, n_heads=shape.heads, hidden_dim=4 * shape.hidden,
-                max_position_embeddings=max_length, **labels,
+                n_layers=shape.layers,
+                dim=shape.hidden,
+                n_heads=shape.heads,
+                hidden_dim=4 * shape.hidden,
+                max_position_embeddings=max_length,
+                **labels,
             )
-        )  # fmt: skip
+        )
     return RobertaForSequenceClassification(
         RobertaConfig(
-            num_hidden_layers=shape.layers, hidden_size=shape.hidden, num_attention_heads=shape.heads,
-            intermediate_size=4 * shape.hidden, type_vocab_size=1,
+            num_hidden_layers=shape.layers,
+            hidden_size=shape.hidden,
+            num_attention_heads=shape.heads,
+            intermediate_size=4 * shape.hidden,
+            type_vocab_size=1,
             max_position_embeddings=max_length + 2,  # RoBERTa counts positions from pad_token_id + 1
             **labels,
         )
-    )  # fmt: skip
+    )
 
 
 def _from_hub(candidate: Candidate) -> tuple[Any, Path]:

@@ -55,9 +55,15 @@ class TrainedCandidate:
 
 
 def finetune(
-    candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", out_dir: Path, settings: TrainingSettings,
-    *, progress: Progress | None = None, recorded: Recorded | None = None,
-) -> TrainedCandidate:  # fmt: skip
+    candidate: Candidate,
+    train: "pd.DataFrame",
+    val: "pd.DataFrame",
+    out_dir: Path,
+    settings: TrainingSettings,
+    *,
+    progress: Progress | None = None,
+    recorded: Recorded | None = None,
+) -> TrainedCandidate:
     """Fine-tune a candidate; an `as_is` one is only fetched, its labels checked, and saved.
 
     Checkpoints of the run lie beside `out_dir` under a name made of everything the run depends on, so that only the very
@@ -113,9 +119,17 @@ def finetune(
 
 
 def make_trainer(
-    model: Any, tokenizer_file: Path, candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", work: Path,
-    settings: TrainingSettings, *, bf16: bool, progress: Progress | None = None,
-) -> Any:  # fmt: skip
+    model: Any,
+    tokenizer_file: Path,
+    candidate: Candidate,
+    train: "pd.DataFrame",
+    val: "pd.DataFrame",
+    work: Path,
+    settings: TrainingSettings,
+    *,
+    bf16: bool,
+    progress: Progress | None = None,
+) -> Any:
     """The Trainer that `finetune` runs; also what the benchmark times."""
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments

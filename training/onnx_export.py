@@ -63,9 +63,11 @@ def _load(checkpoint: Path) -> Any:
 
     if not (checkpoint / "config.json").is_file():
         raise ModelError(
-            f"There is no checkpoint at {checkpoint}.", found="no config.json there",
-            expected="a folder written by save_pretrained", remedy="Train the candidate first: groundswell train.",
-        )  # fmt: skip
+            f"There is no checkpoint at {checkpoint}.",
+            found="no config.json there",
+            expected="a folder written by save_pretrained",
+            remedy="Train the candidate first: groundswell train.",
+        )
     try:
         config = AutoConfig.from_pretrained(checkpoint)
         architecture = config.model_type
@@ -75,13 +77,15 @@ def _load(checkpoint: Path) -> Any:
             ).eval()
     except Exception as error:  # safetensors, torch, json and transformers each raise their own
         raise ModelError(
-            f"The checkpoint {checkpoint} cannot be read.", found=error,
+            f"The checkpoint {checkpoint} cannot be read.",
+            found=error,
             remedy="It is damaged or half-written: train the candidate again, or fetch the model again.",
-        ) from error  # fmt: skip
+        ) from error
     raise ModelError(
-        f"The checkpoint {checkpoint} has an architecture that is not exported.", found=architecture,
+        f"The checkpoint {checkpoint} has an architecture that is not exported.",
+        found=architecture,
         expected=", ".join(ARCHITECTURES),
-    )  # fmt: skip
+    )
 
 
 def _two_inputs(config: Any) -> Any:
@@ -89,9 +93,10 @@ def _two_inputs(config: Any) -> Any:
     from optimum.exporters.onnx import model_configs
 
     named = {
-        "bert": model_configs.BertOnnxConfig, "distilbert": model_configs.DistilBertOnnxConfig,
+        "bert": model_configs.BertOnnxConfig,
+        "distilbert": model_configs.DistilBertOnnxConfig,
         "roberta": model_configs.RobertaOnnxConfig,
-    }  # fmt: skip
+    }
 
     class TwoInputs(named[config.model_type]):
         @property

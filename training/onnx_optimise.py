@@ -20,9 +20,20 @@ log = logging.getLogger(__name__)
 
 # What may stand between the last attention and the choice of the first token: each row (token) by itself.
 _PER_TOKEN = {
-    "MatMul", "Add", "Mul", "Div", "Erf", "Relu", "Tanh", "Gelu", "FastGelu", "BiasGelu", "QuickGelu",
-    "LayerNormalization", "SkipLayerNormalization",
-}  # fmt: skip
+    "MatMul",
+    "Add",
+    "Mul",
+    "Div",
+    "Erf",
+    "Relu",
+    "Tanh",
+    "Gelu",
+    "FastGelu",
+    "BiasGelu",
+    "QuickGelu",
+    "LayerNormalization",
+    "SkipLayerNormalization",
+}
 
 
 def optimise(fp32_file: Path, out_file: Path) -> Path:
@@ -76,9 +87,11 @@ def read_graph(file: Path) -> "onnx.ModelProto":
             raise ValueError("a graph without nodes")
     except Exception as error:  # protobuf and the file system each raise their own
         raise ModelError(
-            f"The ONNX file {file} cannot be read.", found=error, expected="an ONNX model in a single file",
+            f"The ONNX file {file} cannot be read.",
+            found=error,
+            expected="an ONNX model in a single file",
             remedy="It is damaged or half-written: export the candidate again (groundswell export).",
-        ) from error  # fmt: skip
+        ) from error
     return graph
 
 

@@ -63,9 +63,10 @@ def scheme_named(name: str) -> Scheme:
     if name not in SCHEMES:
         close = nearest(name, list(SCHEMES))
         raise ModelError(
-            f"There is no quantization scheme {name!r}.", expected=", ".join(SCHEMES),
+            f"There is no quantization scheme {name!r}.",
+            expected=", ".join(SCHEMES),
             remedy=f"Did you mean {close!r}?" if close else None,
-        )  # fmt: skip
+        )
     return SCHEMES[name]
 
 
@@ -138,9 +139,13 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
     root.setLevel(logging.ERROR)  # a line a node, through the root logger
     with whole_file(out_file) as temporary:
         quantize_dynamic(
-            str(fp32_file), str(temporary), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+            str(fp32_file),
+            str(temporary),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
             extra_options={"DefaultTensorType": 1},
-        )  # fmt: skip
+        )
     root.setLevel(level)
     return out_file
 

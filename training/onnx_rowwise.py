@@ -69,9 +69,10 @@ def quantize_weights(weights: np.ndarray) -> Weights:
 
 
 def to_integer(
-    model: "onnx.ModelProto", activations: Mapping[str, PerRow | Fixed],
+    model: "onnx.ModelProto",
+    activations: Mapping[str, PerRow | Fixed],
     weights: Callable[[str, np.ndarray], Weights] = lambda _, matrix: quantize_weights(matrix),
-) -> int:  # fmt: skip
+) -> int:
     """Replace MatMuls, in place.
 
     Args:
@@ -104,9 +105,11 @@ def to_integer(
             helper.make_node(
                 "MatMulIntegerToFloat",
                 [f"{x}_uint8", f"{weight}_int8", f"{x}_step", f"{weight}_scale", f"{x}_zero"],
-                [product], name=f"{y}_integer", domain=MICROSOFT,
+                [product],
+                name=f"{y}_integer",
+                domain=MICROSOFT,
             )
-        )  # fmt: skip
+        )
         if per_row:
             nodes.append(helper.make_node("Mul", [product, f"{x}_scale"], [y], name=f"{y}_rescale"))
         replaced += 1

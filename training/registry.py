@@ -75,9 +75,12 @@ class Registry:
             self.tracking.log_metrics(run, metrics or {}, model_id=info.model_id)
         self._ensure_model()
         made = self.client.create_model_version(
-            MODEL_NAME, info.model_uri, run_id=info.run_id, model_id=info.model_id,
+            MODEL_NAME,
+            info.model_uri,
+            run_id=info.run_id,
+            model_id=info.model_id,
             description=(bundle.directory / "card.md").read_text(encoding="utf-8"),
-        )  # fmt: skip
+        )
         version = str(made.version)
         # As `mlflow.register_model` does, which prints: the page of the logged model links to the version by it.
         self.client.set_logged_model_tags(

@@ -58,9 +58,10 @@ def main() -> None:
     checkpoint = given.checkpoint or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
     if not (checkpoint / "config.json").is_file():
         raise BundleError(
-            f"There is no checkpoint that {bundle.manifest.version} came from.", found=checkpoint,
+            f"There is no checkpoint that {bundle.manifest.version} came from.",
+            found=checkpoint,
             remedy="Name it: --checkpoint DIR",
-        )  # fmt: skip
+        )
     chosen = given.only or list(sections)
     loader = Loader(spare)
     console.print(
@@ -130,14 +131,24 @@ def _found(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[st
     from orchestration.bench import _machine
 
     return {
-        "machine": _machine(), "bundle": bench.bundle.manifest.version, "seconds": bench.seconds, "rounds": bench.rounds,
-        "took_s": round(took_s), "trials": bench.trials, "left_out": bench.missing,
+        "machine": _machine(),
+        "bundle": bench.bundle.manifest.version,
+        "seconds": bench.seconds,
+        "rounds": bench.rounds,
+        "took_s": round(took_s),
+        "trials": bench.trials,
+        "left_out": bench.missing,
         "sections": {
-            name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
-                   "raw": one.raw}
+            name: {
+                "goals": [goal.to_dict() for goal in one.goals],
+                "notes": one.notes,
+                "columns": one.columns,
+                "rows": one.rows,
+                "raw": one.raw,
+            }
             for name, one in outcomes.items()
         },
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

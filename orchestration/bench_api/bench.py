@@ -52,9 +52,17 @@ class Bench:
     """One run. Servers are ended when the `with` block is left, however it is left."""
 
     def __init__(
-        self, bundle: Bundle, checkpoint: Path, texts: Texts, folder: Path, tell: Tell, loader: Loader, *, seconds: float,
+        self,
+        bundle: Bundle,
+        checkpoint: Path,
+        texts: Texts,
+        folder: Path,
+        tell: Tell,
+        loader: Loader,
+        *,
+        seconds: float,
         rounds: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Make it.
 
         Args:

@@ -36,13 +36,23 @@ def groundswell(bundle: Bundle, folder: Path, name: str = OURS) -> Spec:
     """
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port"]
     environment = {
-        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
-        "GROUNDSWELL_SERVING__ANSWERS": "memory", "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1",
-    }  # fmt: skip
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
+        "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
+        "GROUNDSWELL_SERVING__ANSWERS": "memory",
+        "BENTOML_HOME": str(folder / "home"),
+        "BENTOML_DO_NOT_TRACK": "1",
+    }
     return Spec(
-        name, TITLES[OURS], lambda port: [*command, str(port)], project_root(), environment, "/v1/classify", many,
-        lambda answer: [entry["label"] for entry in answer["predictions"]], "as it comes",
-    )  # fmt: skip
+        name,
+        TITLES[OURS],
+        lambda port: [*command, str(port)],
+        project_root(),
+        environment,
+        "/v1/classify",
+        many,
+        lambda answer: [entry["label"] for entry in answer["predictions"]],
+        "as it comes",
+    )
 
 
 def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, envs: Path, folder: Path) -> Spec:
@@ -58,21 +68,33 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
         python = str(peer_python("fastapi", envs))
         uvicorn = [python, "-m", "uvicorn", "fastapi_peer:app", "--no-access-log", "--workers", workers, "--port"]
         environment |= {"PEER_MODEL": str(checkpoint), "OMP_NUM_THREADS": threads}
-        return Spec(
-            name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, of_one, shown
-        )  # fmt: skip
+        return Spec(name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, of_one, shown)
     if name == "litserve":
         python = str(peer_python("litserve", envs))
         return Spec(
-            name, TITLES[name], lambda port: [python, "litserve_peer.py", str(port)], PEERS, environment, "/predict", one, of_one,
+            name,
+            TITLES[name],
+            lambda port: [python, "litserve_peer.py", str(port)],
+            PEERS,
+            environment,
+            "/predict",
+            one,
+            of_one,
             shown,
-        )  # fmt: skip
+        )
     command = [sys.executable, "-m", "bentoml", "serve", "bentoml_peer:Batchable", "--host", "127.0.0.1", "--port"]
     environment |= {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1"}
     return Spec(
-        name, TITLES[name], lambda port: [*command, str(port)], PEERS, environment, "/classify", many,
-        lambda answer: [entry["label"] for entry in answer], shown,
-    )  # fmt: skip
+        name,
+        TITLES[name],
+        lambda port: [*command, str(port)],
+        PEERS,
+        environment,
+        "/classify",
+        many,
+        lambda answer: [entry["label"] for entry in answer],
+        shown,
+    )
 
 
 def many(texts: Sequence[str]) -> str:

@@ -42,6 +42,11 @@ def _build(target: Path, like: Bundle) -> None:
         optimised = optimise(fp32, Path(work) / "optimised.onnx")
         model = quantize(SCHEME, fp32_file=fp32, optimised_file=optimised, out_file=Path(work) / "model.onnx")
         write_bundle(
-            target / "bundle", model_file=model, tokenizer_file=tokenizer_file, card="# DistilBERT's size, random weights\n",
-            name="distilbert-random", max_length=like.manifest.max_length, quantization=SCHEME,
-        )  # fmt: skip
+            target / "bundle",
+            model_file=model,
+            tokenizer_file=tokenizer_file,
+            card="# DistilBERT's size, random weights\n",
+            name="distilbert-random",
+            max_length=like.manifest.max_length,
+            quantization=SCHEME,
+        )

@@ -58,6 +58,11 @@ class Goal:
         """For the JSON file."""
         median, low, high = spread(self.values)
         return {
-            "what": self.what, "median": median, "low": low, "high": high, "values": self.values,
-            "goal": self.asked(), "reached": self.reached,
-        }  # fmt: skip
+            "what": self.what,
+            "median": median,
+            "low": low,
+            "high": high,
+            "values": self.values,
+            "goal": self.asked(),
+            "reached": self.reached,
+        }

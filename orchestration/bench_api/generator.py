@@ -110,9 +110,13 @@ def main() -> None:
     with asyncio.Runner() as runner:
         record, wall_s = runner.run(work)
     found = {
-        "ms": record.ms, "late_ms": record.late_ms, "refused_ms": record.refused_ms, "failed": record.failed, "wall_s": wall_s,
+        "ms": record.ms,
+        "late_ms": record.late_ms,
+        "refused_ms": record.refused_ms,
+        "failed": record.failed,
+        "wall_s": wall_s,
         "cpu_s": time.process_time(),
-    }  # fmt: skip
+    }
     json.dump(found | ({"answers": record.answers} if given.keep else {}), sys.stdout)
 
 

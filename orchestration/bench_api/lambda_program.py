@@ -12,10 +12,14 @@ from pathlib import Path
 def event(text: str) -> dict:
     """API Gateway's proxy event for one text."""
     return {
-        "resource": "/v1/classify", "path": "/v1/classify", "httpMethod": "POST",
-        "headers": {"content-type": "application/json"}, "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
-        "body": json.dumps({"texts": [text]}), "isBase64Encoded": False,
-    }  # fmt: skip
+        "resource": "/v1/classify",
+        "path": "/v1/classify",
+        "httpMethod": "POST",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
+        "body": json.dumps({"texts": [text]}),
+        "isBase64Encoded": False,
+    }
 
 
 def main() -> None:

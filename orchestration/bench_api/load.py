@@ -72,9 +72,15 @@ def parse_generator(output: str) -> Load:
     found = json.loads(output)
     ms = {str(which): percentile(found["ms"], which) for which in PERCENTILES}
     return Load(
-        len(found["ms"]), len(found["refused_ms"]), found["failed"], found["wall_s"], ms,
-        late_ms=percentile(found["late_ms"], 99), generator_cpu_s=found["cpu_s"], answers=found.get("answers", []),
-    )  # fmt: skip
+        len(found["ms"]),
+        len(found["refused_ms"]),
+        found["failed"],
+        found["wall_s"],
+        ms,
+        late_ms=percentile(found["late_ms"], 99),
+        generator_cpu_s=found["cpu_s"],
+        answers=found.get("answers", []),
+    )
 
 
 class Loader:
@@ -134,9 +140,13 @@ class Loader:
             url,
         ]
         done = subprocess.run(
-            [*self._prefix, *command], capture_output=True, text=True, check=False,
-            env=os.environ | {"BENCH_BODIES": str(bodies)}, timeout=seconds + 2 * ANSWER_S,
-        )  # fmt: skip
+            [*self._prefix, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"BENCH_BODIES": str(bodies)},
+            timeout=seconds + 2 * ANSWER_S,
+        )
         return parse_wrk(done.stdout + done.stderr)
 
     def generate(self, url: str, bodies: Path, *options: object) -> Load:

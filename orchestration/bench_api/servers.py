@@ -137,9 +137,13 @@ def start(spec: Spec, folder: Path, checks: Sequence[tuple[str, str]]) -> Server
     log = folder / f"{spec.name}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            spec.command(port), cwd=spec.cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            spec.command(port),
+            cwd=spec.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
             env={name: value for name, value in os.environ.items() if name not in _OURS_ALONE} | spec.environment,
-        )  # fmt: skip
+        )
     server = Server(spec, process, port, log)
     try:
         _until_it_answers(server, checks[0][0])

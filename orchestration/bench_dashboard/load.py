@@ -63,8 +63,10 @@ class Load:
         wait(lambda: httpx.get(f"{self.url}/readyz", timeout=2).raise_for_status())
         writer = subprocess.Popen(
             [sys.executable, "-m", "orchestration.bench_dashboard.writer", str(self.folder), str(self.rate), "bench"],
-            cwd=project_root(), stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=project_root(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self._stack.callback(_end, writer)
         threading.Thread(target=self._read, args=(writer.stdout,), daemon=True).start()
         return self

@@ -48,11 +48,17 @@ def measure(load: Load, seconds: float, rounds: int) -> Outcome:
     ]
     rows = [
         [
-            str(turn + 1), f"{each['p50_ms']:.1f}", f"{each['p95_ms']:.1f}", f"{each['p99_ms']:.1f}", f"{each['busy']:.0f} %",
-            f"{each['heap_before']:.1f}", f"{each['heap_after']:.1f}", f"{each['messages']:,.0f}",
+            str(turn + 1),
+            f"{each['p50_ms']:.1f}",
+            f"{each['p95_ms']:.1f}",
+            f"{each['p99_ms']:.1f}",
+            f"{each['busy']:.0f} %",
+            f"{each['heap_before']:.1f}",
+            f"{each['heap_after']:.1f}",
+            f"{each['messages']:,.0f}",
         ]
         for turn, each in enumerate(found)
-    ]  # fmt: skip
+    ]
     goals = [
         Goal("time between frames, p95", values("p95_ms"), FRAME_MS, "≤", " ms"),
         Goal("main thread busy", values("busy"), BUSY_SHARE, "≤", " %"),
@@ -85,8 +91,16 @@ def _look(browser: Any, load: Load, seconds: float) -> dict[str, float]:
     page.close()
     p50, p95, p99 = (round(float(np.quantile(frames, share)), 1) for share in (0.5, 0.95, 0.99))  # the clock has tenths
     busy = 100 * (after["TaskDuration"] - before["TaskDuration"]) / took
-    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "busy": busy, "heap_before": heap_before, "heap_after": heap_after,
-            "grown": 100 * (heap_after / heap_before - 1), "messages": messages}  # fmt: skip
+    return {
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "busy": busy,
+        "heap_before": heap_before,
+        "heap_after": heap_after,
+        "grown": 100 * (heap_after / heap_before - 1),
+        "messages": messages,
+    }
 
 
 def _metrics(devtools: Any) -> dict[str, float]:

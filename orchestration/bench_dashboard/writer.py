@@ -42,12 +42,24 @@ def _row(topic: str, offset: int, now: datetime) -> bytes:
     label, probabilities = _LABELS[offset % 3]
     return json.dumps(
         {
-            "topic": topic, "partition": 0, "offset": offset, "id": f"b{offset}", "text": TEXTS[offset % 3], "source": SOURCE,
-            "created_at": None, "produced_at": now.isoformat(), "predicted_at": now.isoformat(),
-            "written_at": now.isoformat(), "label": label, "confidence": 0.8, "probabilities": probabilities, "sarcasm": None,
-            "tier": "model", "model_version": "bench",
+            "topic": topic,
+            "partition": 0,
+            "offset": offset,
+            "id": f"b{offset}",
+            "text": TEXTS[offset % 3],
+            "source": SOURCE,
+            "created_at": None,
+            "produced_at": now.isoformat(),
+            "predicted_at": now.isoformat(),
+            "written_at": now.isoformat(),
+            "label": label,
+            "confidence": 0.8,
+            "probabilities": probabilities,
+            "sarcasm": None,
+            "tier": "model",
+            "model_version": "bench",
         }
-    ).encode()  # fmt: skip
+    ).encode()
 
 
 if __name__ == "__main__":

@@ -88,8 +88,14 @@ def minutes(chosen: list[str], *, rows: int, rounds: int, rate: int, seconds: in
 def _sizes(given: argparse.Namespace) -> dict[str, Any]:
     if given.quick:
         return QUICK
-    return {"rows": given.rows, "rounds": given.rounds, "rate": given.rate, "seconds": given.seconds, "every_s": given.every,
-            "batches": given.batches}  # fmt: skip
+    return {
+        "rows": given.rows,
+        "rounds": given.rounds,
+        "rate": given.rate,
+        "seconds": given.seconds,
+        "every_s": given.every,
+        "batches": given.batches,
+    }
 
 
 def _show(console: Any, outcomes: dict[str, Outcome]) -> None:
@@ -104,15 +110,26 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
 
     machine = _machine()
     about = {
-        "bundle": bench.bundle.manifest.version, "rounds": bench.rounds, "rows": bench.rows, "rate": bench.rate,
-        "took_s": round(took_s), "seconds": bench.seconds, "every_s": bench.every_s, "batches": bench.batches,
+        "bundle": bench.bundle.manifest.version,
+        "rounds": bench.rounds,
+        "rows": bench.rows,
+        "rate": bench.rate,
+        "took_s": round(took_s),
+        "seconds": bench.seconds,
+        "every_s": bench.every_s,
+        "batches": bench.batches,
         "quick": bench.quick,
-    }  # fmt: skip
+    }
     sections = {
-        name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
-               "raw": one.raw}
+        name: {
+            "goals": [goal.to_dict() for goal in one.goals],
+            "notes": one.notes,
+            "columns": one.columns,
+            "rows": one.rows,
+            "raw": one.raw,
+        }
         for name, one in outcomes.items()
-    }  # fmt: skip
+    }
     write_json(target, {"machine": machine, **about, "sections": sections})
     write_text(target.with_suffix(".md"), markdown("The lakehouse, measured", outcomes, {**machine, **about}))
 

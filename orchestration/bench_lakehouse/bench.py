@@ -21,9 +21,21 @@ class Bench:
     """One run. Its tables are gone and its children ended when the `with` block is left, however it is left."""
 
     def __init__(
-        self, bundle: Bundle, checkpoint: Path | None, texts: Texts, folder: Path, tell: Tell, *, rounds: int, rows: int,
-        rate: int, seconds: int, every_s: float, batches: int, quick: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        bundle: Bundle,
+        checkpoint: Path | None,
+        texts: Texts,
+        folder: Path,
+        tell: Tell,
+        *,
+        rounds: int,
+        rows: int,
+        rate: int,
+        seconds: int,
+        every_s: float,
+        batches: int,
+        quick: bool = False,
+    ) -> None:
         """Make it.
 
         Args:
@@ -99,14 +111,20 @@ def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:
     names = ["stated_at", "arrived_at", "origin", "block", "line"]
     table = pa.table(
         {
-            "id": [f"{1_700_000_000_000 + k}" for k in range(count)], "text": list(texts),
-            "cleaned": [clean(text) for text in texts], "source": ["bench"] * count, "created_at": said, "event_at": said,
-            "event_date": said.cast(pa.date32()), "lang": ["en"] * count, "user_id": pa.nulls(count, pa.string()),
+            "id": [f"{1_700_000_000_000 + k}" for k in range(count)],
+            "text": list(texts),
+            "cleaned": [clean(text) for text in texts],
+            "source": ["bench"] * count,
+            "created_at": said,
+            "event_at": said,
+            "event_date": said.cast(pa.date32()),
+            "lang": ["en"] * count,
+            "user_id": pa.nulls(count, pa.string()),
             "mentions": pa.array([mentions(text) for text in texts], pa.list_(pa.string())),
             "hashtags": pa.array([hashtags(text) for text in texts], pa.list_(pa.string())),
             "true_label": pa.nulls(count, pa.string()),
             "copy": pa.StructArray.from_arrays([said, said, origin, places, places], names),
         }
-    )  # fmt: skip
+    )
     pq.write_table(table, path)
     return path

@@ -57,9 +57,14 @@ class Child:
         with self.log.open("wb") as log:
             # Standard input is a pipe that ends with this process, and then so does the program.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestration.bench_lakehouse.program", kind, json.dumps(given)], cwd=project_root(),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-m", "orchestration.bench_lakehouse.program", kind, json.dumps(given)],
+                cwd=project_root(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
 
     def wait(self) -> None:
         """Block until it can be told something: Python, Java and Spark have started.

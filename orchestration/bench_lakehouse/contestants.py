@@ -163,11 +163,13 @@ class Judges(Sparked):
         )
         model = f"{self._root}-mlflow-model"
         save_model(
-            model, python_model=str(project_root() / "serving" / "pyfunc_model.py"),
-            artifacts={"bundle": str(self._bundle.directory)}, signature=signature,
+            model,
+            python_model=str(project_root() / "serving" / "pyfunc_model.py"),
+            artifacts={"bundle": str(self._bundle.directory)},
+            signature=signature,
             # Without the code: Spark's Python has it, and so MLflow need not copy and import it again in each task.
             pip_requirements=["onnxruntime"],
-        )  # fmt: skip
+        )
         return spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
 
     @functools.cached_property
@@ -181,9 +183,12 @@ class Judges(Sparked):
 
         model = f"{self._root}-mlflow-transformers-model"
         save_model(
-            classifier_of(self._checkpoint), model, task="text-classification", pip_requirements=["transformers"],
+            classifier_of(self._checkpoint),
+            model,
+            task="text-classification",
+            pip_requirements=["transformers"],
             model_config={"batch_size": PIPELINE_BATCH, "truncation": True},
-        )  # fmt: skip
+        )
         return spark_udf(self.spark, model, result_type="label string, score double", env_manager="local")
 
     @functools.cached_property
@@ -226,9 +231,13 @@ def stand_in_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
             count = len(texts)
             asked.add(count)
             columns = {
-                "label": ["neutral"], "confidence": [0.8], "negative": [0.1], "neutral": [0.8], "positive": [0.1],
+                "label": ["neutral"],
+                "confidence": [0.8],
+                "negative": [0.1],
+                "neutral": [0.8],
+                "positive": [0.1],
                 "model_version": [STAND_IN],
-            }  # fmt: skip
+            }
             yield pa.StructArray.from_arrays([pa.array(one * count) for one in columns.values()], list(columns))
 
     return judge, lambda: asked.value

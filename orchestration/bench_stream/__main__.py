@@ -62,9 +62,16 @@ def main() -> None:
         terminal.begin("Texts, Kafka, warehouse")
         texts = Texts(read_tweets(layout))
         bench = Bench(
-            bundle, checkpoint, texts, layout.var / "bench", terminal, seconds=seconds, rounds=rounds, burst=size,
+            bundle,
+            checkpoint,
+            texts,
+            layout.var / "bench",
+            terminal,
+            seconds=seconds,
+            rounds=rounds,
+            burst=size,
             quick=given.quick,
-        )  # fmt: skip
+        )
         with bench:
             for name in chosen:
                 terminal.begin(name)
@@ -96,9 +103,10 @@ def _checkpoint(bundle: Bundle, named: Path | None) -> Path:
     checkpoint = named or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
     if not (checkpoint / "config.json").is_file():
         raise BundleError(
-            f"There is no checkpoint that {bundle.manifest.version} came from.", found=checkpoint,
+            f"There is no checkpoint that {bundle.manifest.version} came from.",
+            found=checkpoint,
             remedy="Name it: --checkpoint DIR",
-        )  # fmt: skip
+        )
     return checkpoint
 
 
@@ -106,16 +114,28 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
     from orchestration.bench import _machine
 
     machine = _machine()
-    about = {"bundle": bench.bundle.manifest.version, "seconds": bench.seconds, "rounds": bench.rounds, "quick": bench.quick,
-             "burst": bench.burst, "took_s": round(took_s)}  # fmt: skip
+    about = {
+        "bundle": bench.bundle.manifest.version,
+        "seconds": bench.seconds,
+        "rounds": bench.rounds,
+        "quick": bench.quick,
+        "burst": bench.burst,
+        "took_s": round(took_s),
+    }
     found: dict[str, Any] = {
-        "machine": machine, **about,
+        "machine": machine,
+        **about,
         "sections": {
-            name: {"goals": [goal.to_dict() for goal in one.goals], "notes": one.notes, "columns": one.columns, "rows": one.rows,
-                   "raw": one.raw}
+            name: {
+                "goals": [goal.to_dict() for goal in one.goals],
+                "notes": one.notes,
+                "columns": one.columns,
+                "rows": one.rows,
+                "raw": one.raw,
+            }
             for name, one in outcomes.items()
         },
-    }  # fmt: skip
+    }
     write_json(target, found)
     write_text(target.with_suffix(".md"), markdown("The stream, measured", outcomes, {**machine, **about}))
 

@@ -205,10 +205,19 @@ def _contestants(
 
 
 def run(
-    bundle: Bundle, var: Path, texts: list[str], *, runs: int = 200, weeks: int = 4, alarms_per_week: float = 1.0,
-    lateness_s: float = 2.0, block_age_s: float = 0.25, rates: tuple[int, ...] = RATES, seed: int = 0,
+    bundle: Bundle,
+    var: Path,
+    texts: list[str],
+    *,
+    runs: int = 200,
+    weeks: int = 4,
+    alarms_per_week: float = 1.0,
+    lateness_s: float = 2.0,
+    block_age_s: float = 0.25,
+    rates: tuple[int, ...] = RATES,
+    seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Measure every cell. Takes some four minutes of one processor; scores are kept in `var/bench`.
 
     Args:
@@ -240,11 +249,13 @@ def run(
         for name, (alarms, setting) in contestants.items():
             settings.append(
                 {
-                    "messages_per_s": rate, "contestant": name, "setting": setting,
+                    "messages_per_s": rate,
+                    "contestant": name,
+                    "setting": setting,
                     "alarms_per_week": len(alarms(quiet, HISTORY_S)) / weeks,
                     "alarms_per_week_fresh": len(alarms(fresh, HISTORY_S)) / weeks,
                 }
-            )  # fmt: skip
+            )
         say(f"{rate:,} messages/s: set to {alarms_per_week:g} a week in {time.monotonic() - started:.0f} s")
         for points in SHIFTS:
             delays: dict[str, list[float]] = {name: [] for name in contestants}
@@ -260,17 +271,29 @@ def run(
             for name, mine in delays.items():
                 cells.append(
                     {
-                        "messages_per_s": rate, "points": points, "contestant": name, "median_s": _quantile(mine, 0.5),
-                        "p95_s": _quantile(mine, 0.95), "missed": float(np.mean(np.isinf(mine))),
+                        "messages_per_s": rate,
+                        "points": points,
+                        "contestant": name,
+                        "median_s": _quantile(mine, 0.5),
+                        "p95_s": _quantile(mine, 0.95),
+                        "missed": float(np.mean(np.isinf(mine))),
                         "bound_s": float(np.mean(bounds)),
                     }
-                )  # fmt: skip
+                )
         say(f"{rate:,} messages/s: {runs} shifts of each size in {time.monotonic() - started:.0f} s")
     return {
-        "cells": cells, "settings": settings, "goal": _goal(cells, added), "added_s": added, "runs": runs, "weeks": weeks,
-        "alarms_per_week": alarms_per_week, "texts": len(world.scores), "bundle": bundle.manifest.version,
-        "mean": float(world.scores.mean()), "deviation": float(world.scores.std()),
-    }  # fmt: skip
+        "cells": cells,
+        "settings": settings,
+        "goal": _goal(cells, added),
+        "added_s": added,
+        "runs": runs,
+        "weeks": weeks,
+        "alarms_per_week": alarms_per_week,
+        "texts": len(world.scores),
+        "bundle": bundle.manifest.version,
+        "mean": float(world.scores.mean()),
+        "deviation": float(world.scores.std()),
+    }
 
 
 def _quantile(values: list[float], share: float) -> float | None:
@@ -285,8 +308,10 @@ def _goal(cells: list[dict[str, Any]], added: float) -> dict[str, Any] | None:
             median = None if cell["median_s"] is None else cell["median_s"] + added
             return {
                 "what": f"{GOAL_SHIFT} points at {GOAL_RATE} messages/s, median to the alert with lateness, block and poll",
-                "seconds": median, "asked_s": GOAL_S, "reached": median is not None and median < GOAL_S,
-            }  # fmt: skip
+                "seconds": median,
+                "asked_s": GOAL_S,
+                "reached": median is not None and median < GOAL_S,
+            }
     return None
 
 
@@ -322,9 +347,12 @@ def tables(found: dict[str, Any]) -> list[Any]:
         settings.add_column(column, justify="right")
     for row in found["settings"]:
         settings.add_row(
-            f"{row['messages_per_s']:,}", row["contestant"], row["setting"],
-            f"{row['alarms_per_week']:.2f}", f"{row['alarms_per_week_fresh']:.2f}",
-        )  # fmt: skip
+            f"{row['messages_per_s']:,}",
+            row["contestant"],
+            row["setting"],
+            f"{row['alarms_per_week']:.2f}",
+            f"{row['alarms_per_week_fresh']:.2f}",
+        )
     return [delays, settings]
 
 

@@ -84,9 +84,18 @@ class Bench:
     """One run, with a broker and a warehouse of its own; both are gone when the `with` block is left, however it is left."""
 
     def __init__(
-        self, bundle: Bundle, checkpoint: Path, texts: Texts, folder: Path, tell: Tell, *, seconds: float, rounds: int,
-        burst: int, quick: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        bundle: Bundle,
+        checkpoint: Path,
+        texts: Texts,
+        folder: Path,
+        tell: Tell,
+        *,
+        seconds: float,
+        rounds: int,
+        burst: int,
+        quick: bool = False,
+    ) -> None:
         """Make it.
 
         Args:
@@ -195,10 +204,12 @@ class Bench:
     def settings(self, topic: Topic, group: str, var: Path | None = None) -> dict[str, str]:
         """The environment of a worker."""
         return {
-            "GROUNDSWELL_STREAM__BOOTSTRAP": self.kafka.bootstrap, "GROUNDSWELL_STREAM__TOPIC": topic.name,
-            "GROUNDSWELL_STREAM__GROUP": group, "GROUNDSWELL_PATHS__VAR_DIR": str(var or self.var),
+            "GROUNDSWELL_STREAM__BOOTSTRAP": self.kafka.bootstrap,
+            "GROUNDSWELL_STREAM__TOPIC": topic.name,
+            "GROUNDSWELL_STREAM__GROUP": group,
+            "GROUNDSWELL_PATHS__VAR_DIR": str(var or self.var),
             BUNDLE_ENV: str(self.bundle.directory.resolve()),
-        }  # fmt: skip
+        }
 
     def worker(
         self, name: str, settings: Mapping[str, str], *, threads: int = 1, stand_in: bool = False, port: int | None = None
@@ -275,9 +286,13 @@ class Bench:
             self.clear()
         (start, first), (end, last) = samples[0], samples[-1]
         return Steady(
-            last - first, end - start, steady_rate(samples), {who: after[who] - before[who] for who in after},
-            topic.count - last, metrics.stage_us(counted, counts),
-        )  # fmt: skip
+            last - first,
+            end - start,
+            steady_rate(samples),
+            {who: after[who] - before[who] for who in after},
+            topic.count - last,
+            metrics.stage_us(counted, counts),
+        )
 
     def need_capacity(self) -> float:
         """Messages a second of ours, measured now if no section did."""

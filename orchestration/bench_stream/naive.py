@@ -10,9 +10,21 @@ from datetime import UTC, datetime
 from data.labels import LABELS
 
 COLUMNS = [
-    "topic", "partition", "offset", "id", "source", "text", "created_at", "produced_at", "predicted_at", "label", "confidence",
-    "probabilities", "tier", "model_version",
-]  # fmt: skip
+    "topic",
+    "partition",
+    "offset",
+    "id",
+    "source",
+    "text",
+    "created_at",
+    "produced_at",
+    "predicted_at",
+    "label",
+    "confidence",
+    "probabilities",
+    "tier",
+    "model_version",
+]
 
 
 def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) -> None:
@@ -41,9 +53,21 @@ def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) 
             produced = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
             created = datetime.fromisoformat(event["created_at"])
             row = [
-                topic, message.partition(), message.offset(), event["id"], event["source"], event["text"], created, produced,
-                datetime.now(UTC), label, found[label], [found[name] for name in LABELS], "model", "naive",
-            ]  # fmt: skip
+                topic,
+                message.partition(),
+                message.offset(),
+                event["id"],
+                event["source"],
+                event["text"],
+                created,
+                produced,
+                datetime.now(UTC),
+                label,
+                found[label],
+                [found[name] for name in LABELS],
+                "model",
+                "naive",
+            ]
             client.insert("predictions", [row], column_names=COLUMNS)
             consumer.commit(message=message)
 

@@ -34,9 +34,14 @@ class Program:
         with self.log.open("wb") as log:
             # Standard input is a pipe that ends with this process: who was started with --with-parent then ends too.
             self.process = subprocess.Popen(
-                [sys.executable, *arguments], cwd=project_root(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
-                env={**clean, **settings}, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, *arguments],
+                cwd=project_root(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**clean, **settings},
+                start_new_session=True,
+            )
         self._seen: dict[int, psutil.Process] = {}
 
     def check(self) -> None:

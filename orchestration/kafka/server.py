@@ -71,9 +71,10 @@ class LocalKafka:
         java, jars = need_java(), kafka_jars()
         if port_is_taken(self.port):
             raise StreamError(
-                f"Port {self.port} of 127.0.0.1 is taken.", expected="a free port for Kafka",
+                f"Port {self.port} of 127.0.0.1 is taken.",
+                expected="a free port for Kafka",
                 remedy="End what listens there (is another Kafka running?), or choose another port.",
-            )  # fmt: skip
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._write_config()
         program = [java, "-Xmx512m", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{jars}/*"]

@@ -74,9 +74,10 @@ def is_there(layout: Layout) -> bool:
         return DeltaTable.is_deltatable(for_deltalake(path), storage_options(path))
     except Exception as error:  # deltalake raises unrelated classes
         raise LakehouseError(
-            f"The lakehouse {root(layout)} cannot be reached.", found=first_line(error),
+            f"The lakehouse {root(layout)} cannot be reached.",
+            found=first_line(error),
             remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def fill_tables(layout: Layout) -> list[Filled] | None:
@@ -273,9 +274,7 @@ def _scores(frame: "pd.DataFrame") -> dict[str, float]:
     }
 
 
-def _log_quality(
-    layout: Layout, name: str, frame: "pd.DataFrame", metrics: dict[str, float], params: dict[str, str]
-) -> str:  # fmt: skip
+def _log_quality(layout: Layout, name: str, frame: "pd.DataFrame", metrics: dict[str, float], params: dict[str, str]) -> str:
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
 
@@ -360,9 +359,11 @@ def reconcile_answers(layout: Layout, since: str = "", until: str = "") -> Recon
     opened = open_table(root(layout), "gold")
     asked = (
         # Gold is partitioned by the date: other days are not read.
-        (pc.field("event_date") >= first.date()) & (pc.field("event_date") <= last.date())
-        & (pc.field("event_at") >= first) & (pc.field("event_at") < last)
-    )  # fmt: skip
+        (pc.field("event_date") >= first.date())
+        & (pc.field("event_date") <= last.date())
+        & (pc.field("event_at") >= first)
+        & (pc.field("event_at") < last)
+    )
     read = opened.to_pyarrow_dataset().scanner(filter=asked, columns=_COLUMNS)
     gold = _arrow(read.to_reader(), _GOLD)
     return Reconciled(first, last, opened.version(), reconcile(stream, gold))

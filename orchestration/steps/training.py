@@ -52,9 +52,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     log = _TrainingLog(layout, candidate, run_name) if run_name else None
     # `finetune` replaces the folder whole by itself, since it keeps checkpoints beside it to resume from.
     train, val = (read_texts(layout, split, sets=sets) for split in ("train", "val"))
-    trained = finetune(
-        candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None
-    )  # fmt: skip
+    trained = finetune(candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None)
     mark_current(target, key)
     if log:
         log.finish(trained)

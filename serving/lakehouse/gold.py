@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FROM_SILVER = (
-    "id", "text", "source", "created_at", "event_at", "event_date", "lang", "user_id", "mentions", "hashtags", "true_label",
+    "id",
+    "text",
+    "source",
+    "created_at",
+    "event_at",
+    "event_date",
+    "lang",
+    "user_id",
+    "mentions",
+    "hashtags",
+    "true_label",
     "copy",
-)  # fmt: skip
+)
 SCORES = ("label", "confidence", "negative", "neutral", "positive")
 
 
@@ -38,7 +48,7 @@ def judged(silver: "DataFrame", judge: Callable[..., Any], tasks: int) -> "DataF
         *(F.col(f"answer.{name}").alias(name) for name in (*SCORES, "model_version")),
         # A plan with Spark's own clock in it is never found in the cache, and the merge would judge everything again.
         F.lit(datetime.now(UTC)).alias("predicted_at"),
-    )  # fmt: skip
+    )
     return flat.withColumn("answers", F.when(F.col("model_version").isNotNull(), F.create_map("model_version", as_answer())))
 
 

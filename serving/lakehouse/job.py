@@ -131,9 +131,14 @@ def _backfill(lake: "Lakehouse", asked: argparse.Namespace, folder: Path) -> Non
 
     bundle = open_bundle(lake.spark, asked.bundle, folder)
     added = rescore(
-        lake.spark, lake.root, bundle, since=asked.since, until=asked.until, make_current=asked.current,
+        lake.spark,
+        lake.root,
+        bundle,
+        since=asked.since,
+        until=asked.until,
+        make_current=asked.current,
         seen=lambda day, share: _say(f"{day} done, {share:.0%}"),
-    )  # fmt: skip
+    )
     _say(f"{added:,} rows were judged by {bundle.manifest.version}; those that it knew keep its answer.")
 
 

@@ -23,9 +23,12 @@ def alone(root: str) -> Iterator[None]:
         LakehouseError: Another one does; told at once.
     """
     with _locked(
-        root, "driver", 0, f"Another `groundswell lakehouse run` writes to {root}.",
+        root,
+        "driver",
+        0,
+        f"Another `groundswell lakehouse run` writes to {root}.",
         "Stop it (Ctrl-C or SIGTERM) first, or use another root.",
-    ):  # fmt: skip
+    ):
         yield
 
 
@@ -38,9 +41,12 @@ def committing(path: str) -> Iterator[None]:
     """
     root, _, layer = path.rpartition("/")
     with _locked(
-        root, layer, WAIT_S, f"Another process has been writing to {path} for {WAIT_S / 60:.0f} minutes.",
+        root,
+        layer,
+        WAIT_S,
+        f"Another process has been writing to {path} for {WAIT_S / 60:.0f} minutes.",
         "Wait for it, or end it (groundswell lakehouse maintain, backfill); the same command goes on.",
-    ):  # fmt: skip
+    ):
         yield
 
 

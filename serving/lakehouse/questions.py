@@ -95,9 +95,10 @@ class Gold:
             self._table = DeltaTable(for_deltalake(self._place), storage_options={**options, **patience} if options else None)
         except TableNotFoundError as error:
             raise WarehouseError(
-                f"There is no Gold at {self._place}.", expected="a Delta table that `groundswell lakehouse` has written",
+                f"There is no Gold at {self._place}.",
+                expected="a Delta table that `groundswell lakehouse` has written",
                 remedy="groundswell lakehouse run --once, or name another place with GROUNDSWELL_LAKEHOUSE__ROOT.",
-            ) from error  # fmt: skip
+            ) from error
         self._opened_at = time.monotonic()
         return self._table
 
@@ -149,12 +150,20 @@ def ask(
     since, until = _to_ms(since or now - timedelta(hours=1)), _to_ms(until or _NO_END)
     step_s = _STEP_S["second" if question == "live" else every or rollup_of(since, min(until, now), now)]
     values: dict[str, Any] = {
-        "since": since, "until": until, "source": source, "label": label, "by": by, "limit": limit, "step_us": step_s * 1_000_000,
+        "since": since,
+        "until": until,
+        "source": source,
+        "label": label,
+        "by": by,
+        "limit": limit,
+        "step_us": step_s * 1_000_000,
         # Buckets that begin within the time, the first one whole. Seconds told live are not begun before they are asked for.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
         "last": _ceiling(_floor(until, 1) if question != "live" else until, step_s),
-        "now": now, "hour": _ceiling(now - timedelta(hours=1), 60), "half_life_s": half_life_s(since, min(until, now)),
-    }  # fmt: skip
+        "now": now,
+        "hour": _ceiling(now - timedelta(hours=1), 60),
+        "half_life_s": half_life_s(since, min(until, now)),
+    }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
         gold = Gold(gold) if isinstance(gold, str) else gold
@@ -163,9 +172,11 @@ def ask(
         raise
     except ImportError as error:
         raise WarehouseError(
-            "What reads the lakehouse is not installed.", found=first_line(error), expected="duckdb, deltalake and pyarrow",
+            "What reads the lakehouse is not installed.",
+            found=first_line(error),
+            expected="duckdb, deltalake and pyarrow",
             remedy="Install the extra `lakehouse`.",
-        ) from error  # fmt: skip
+        ) from error
     except Exception as error:  # duckdb, deltalake and pyarrow raise unrelated classes
         raise WarehouseError(f"Gold does not answer {question!r}.", found=first_line(error)) from error
 

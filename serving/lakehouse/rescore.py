@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 
 def rescore(
-    spark: "SparkSession", root: str, bundle: Bundle, *, since: datetime, until: datetime, make_current: bool,
+    spark: "SparkSession",
+    root: str,
+    bundle: Bundle,
+    *,
+    since: datetime,
+    until: datetime,
+    make_current: bool,
     seen: Callable[[str, float], None] = lambda day, share: None,
-) -> int:  # fmt: skip
+) -> int:
     """Judge rows of Gold with `bundle`: an entry in `answers` under its version. Rows that have one keep it, so a run that was
     interrupted goes on, and going back to an old version costs no model.
 

@@ -28,7 +28,8 @@ def conform(bronze: "DataFrame") -> "DataFrame":
     text = F.coalesce(field("full_text"), field("text"))
     stated = field("created_at")
     read = bronze.select(
-        "raw", "rescued",
+        "raw",
+        "rescued",
         F.col("record").isNotNull().alias("is_record"),
         identity.alias("id"),
         text.alias("text"),
@@ -37,31 +38,38 @@ def conform(bronze: "DataFrame") -> "DataFrame":
         utc(stated).alias("created_at"),
         _filled(field("lang")).alias("lang"),
         F.coalesce(
-            F.get_json_object(field("user"), "$.id_str"), F.get_json_object(field("user"), "$.id"),
-            field("user_id"), field("author_id"),
+            F.get_json_object(field("user"), "$.id_str"),
+            F.get_json_object(field("user"), "$.id"),
+            field("user_id"),
+            field("author_id"),
         ).alias("user_id"),
         F.when(field("label").isin(*LABELS), field("label")).alias("true_label"),
         F.coalesce(utc(field("edited_at")), utc(field("updated_at")), utc(stated)).alias("stated_at"),
         "arrived_at",
         F.coalesce("source_file", "topic").alias("origin"),
-        "block", "line",
+        "block",
+        "line",
         _reading_udf()(text).alias("reading"),
-    )  # fmt: skip
+    )
     event_at = F.coalesce("created_at", "arrived_at")
     return read.select(
-        "id", "text",
+        "id",
+        "text",
         F.col("reading.cleaned").alias("cleaned"),
-        "source", "created_at",
+        "source",
+        "created_at",
         event_at.alias("event_at"),
         F.to_date(event_at).alias("event_date"),
-        "lang", "user_id",
+        "lang",
+        "user_id",
         F.col("reading.mentions").alias("mentions"),
         F.col("reading.hashtags").alias("hashtags"),
         "true_label",
         F.struct("stated_at", "arrived_at", "origin", "block", "line").alias("copy"),
-        "raw", "rescued",
+        "raw",
+        "rescued",
         _reason().alias("reason"),
-    )  # fmt: skip
+    )
 
 
 def _reason() -> Column:
@@ -117,9 +125,12 @@ def ranked(conformed: "DataFrame", before: "DataFrame") -> "DataFrame":
     """
     now = conformed.where(F.col("reason").isNull()).withColumn("known", F.lit(False))
     known = before.select(
-        "*", F.lit(None).cast("string").alias("raw"), F.lit(None).cast("binary").alias("rescued"),
-        F.lit(None).cast("string").alias("reason"), F.lit(True).alias("known"),
-    )  # fmt: skip
+        "*",
+        F.lit(None).cast("string").alias("raw"),
+        F.lit(None).cast("binary").alias("rescued"),
+        F.lit(None).cast("string").alias("reason"),
+        F.lit(True).alias("known"),
+    )
     order = Window.partitionBy("id").orderBy(F.col("copy").desc(), F.col("known").desc())
     return now.unionByName(known).select(
         "*",

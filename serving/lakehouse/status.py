@@ -72,10 +72,14 @@ def read_status(root: str) -> LakehouseStatus:
         written = opened.history(1)[0]["timestamp"]
         tables.append(
             TableStatus(
-                layer, sum(actions.get("num_records", [])), len(sizes), sum(sizes), opened.version(),
+                layer,
+                sum(actions.get("num_records", [])),
+                len(sizes),
+                sum(sizes),
+                opened.version(),
                 datetime.fromtimestamp(written / 1000, UTC),
             )
-        )  # fmt: skip
+        )
         if layer == "bronze":
             forgotten = forgotten_records(opened)
         if layer in {"gold", "silver_rejected"}:
@@ -107,14 +111,17 @@ def open_table(root: str, layer: Layer):
         return DeltaTable(for_deltalake(path), storage_options=storage_options(path) | (QUICK if "://" in path else {}))
     except TableNotFoundError as error:
         raise LakehouseError(
-            f"There is no table {path}.", found=cause(error), expected="a lakehouse that has run once",
+            f"There is no table {path}.",
+            found=cause(error),
+            expected="a lakehouse that has run once",
             remedy="groundswell lakehouse run --once --source <...> makes it; another place: GROUNDSWELL_LAKEHOUSE__ROOT.",
-        ) from error  # fmt: skip
+        ) from error
     except Exception as error:  # deltalake raises whatever its storage said
         raise LakehouseError(
-            f"The table {path} cannot be read.", found=cause(error),
+            f"The table {path} cannot be read.",
+            found=cause(error),
             remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 QUICK = {"connect_timeout": "3s", "max_retries": "2", "retry_timeout": "20s"}

@@ -107,9 +107,11 @@ def commit(path: str, write: "Callable[[], object]") -> None:
         LakehouseError: Others kept the table for `locks.WAIT_S`.
     """
     attempts = Retrying(
-        stop=stop_after_attempt(ATTEMPTS), wait=wait_random_exponential(multiplier=0.2, max=5),
-        retry=retry_if_exception(_overtaken), reraise=True,
-    )  # fmt: skip
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        retry=retry_if_exception(_overtaken),
+        reraise=True,
+    )
     for attempt in attempts:
         with attempt, committing(path):
             write()

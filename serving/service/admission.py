@@ -205,9 +205,10 @@ def need_keys(keys: bool, addresses: Iterable[str]) -> None:
     for address in addresses:
         if not ipaddress.ip_address(address).is_loopback:
             raise SettingsError(
-                "Without keys the service answers its own machine only.", found=f"it listens on {address}",
+                "Without keys the service answers its own machine only.",
+                found=f"it listens on {address}",
                 remedy="Leave --host out, or set GROUNDSWELL_SERVING__KEYS=true and make keys: groundswell keys add NAME.",
-            )  # fmt: skip
+            )
 
 
 def listening() -> list[str]:

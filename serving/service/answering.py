@@ -55,14 +55,22 @@ class Answering:
         self._classifier.classify([PROOF_TEXT])  # so that the first caller does not pay for loading
         self._classified_at = time.monotonic()
         self._batcher = Batcher(
-            self._run, workers=cpu_quota(), max_texts=settings.max_batch_texts, window_s=settings.window_ms / 1000,
-            deadline_s=settings.deadline_ms / 1000, waited=self._begun, weigh=weight,
-        )  # fmt: skip
+            self._run,
+            workers=cpu_quota(),
+            max_texts=settings.max_batch_texts,
+            window_s=settings.window_ms / 1000,
+            deadline_s=settings.deadline_ms / 1000,
+            waited=self._begun,
+            weigh=weight,
+        )
         self._store = open_store(settings, PathSettings.load().var)
         self._cache = Cache(
-            self._batcher.submit, bundle.fingerprint, texts=settings.cache_texts,
-            store=self._store, ttl_s=settings.answers_ttl_s,
-        )  # fmt: skip
+            self._batcher.submit,
+            bundle.fingerprint,
+            texts=settings.cache_texts,
+            store=self._store,
+            ttl_s=settings.answers_ttl_s,
+        )
         self.disk = Disk(PathSettings.load().var, settings.min_free_disk)
         """Where jobs and feedback are kept."""
         self.jobs = open_jobs(settings, PathSettings.load().var, self.disk)
@@ -113,17 +121,25 @@ class Answering:
         slices = metrics_of.pop("slices", {})
         cpu_us = self._cpu_s / self._texts * 1e6 if self._texts else None
         return self._about | {
-            "alias": _alias_of(self.version), "metrics": metrics_of, "slices": slices,
+            "alias": _alias_of(self.version),
+            "metrics": metrics_of,
+            "slices": slices,
             "limits": {
-                "texts": MAX_TEXTS, "characters": MAX_DOCUMENT_CHARS, "characters_together": MAX_WEIGHT * WEIGHT_CHARS,
-                "body_bytes": MAX_BODY_BYTES, "job_texts": MAX_JOB_TEXTS, "job_bytes": MAX_JOB_BYTES,
+                "texts": MAX_TEXTS,
+                "characters": MAX_DOCUMENT_CHARS,
+                "characters_together": MAX_WEIGHT * WEIGHT_CHARS,
+                "body_bytes": MAX_BODY_BYTES,
+                "job_texts": MAX_JOB_TEXTS,
+                "job_bytes": MAX_JOB_BYTES,
                 "deadline_ms": self._deadline_ms,
             },
             "cost": {
-                "texts": self._texts, "cpu_us_per_text": cpu_us and round(cpu_us, 1), "cpu_hour_usd": self._cost.cpu_hour_usd,
+                "texts": self._texts,
+                "cpu_us_per_text": cpu_us and round(cpu_us, 1),
+                "cpu_hour_usd": self._cost.cpu_hour_usd,
                 "usd_per_million_texts": cpu_us and round(self._cost.per_million(cpu_us), 4),
             },
-        }  # fmt: skip
+        }
 
     def full(self) -> int | None:
         """Seconds after which a caller may come back; None while there is room."""

@@ -51,9 +51,16 @@ class Batcher(Generic[Answer]):
     """
 
     def __init__(
-        self, run: Callable[[list[str]], Sequence[Answer]], *, workers: int, max_texts: int, window_s: float, deadline_s: float,
-        waited: Callable[[float], None] = lambda seconds: None, weigh: Callable[[str], int] = lambda text: 1,
-    ) -> None:  # fmt: skip
+        self,
+        run: Callable[[list[str]], Sequence[Answer]],
+        *,
+        workers: int,
+        max_texts: int,
+        window_s: float,
+        deadline_s: float,
+        waited: Callable[[float], None] = lambda seconds: None,
+        weigh: Callable[[str], int] = lambda text: 1,
+    ) -> None:
         """Make it; the first `submit` starts it.
 
         Args:

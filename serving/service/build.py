@@ -16,10 +16,29 @@ from serving.settings import WarehouseSettings
 
 BENTO_NAME = "sentiment"
 PACKAGES = [
-    "numpy", "onnxruntime", "tokenizers", "pydantic", "pydantic-settings", "pyyaml", "prometheus-client", "bentoml", "boto3",
-    "cachetools", "clickhouse-connect", "confluent-kafka", "filelock", "limits", "opentelemetry-exporter-otlp-proto-http",
-    "httptools", "psutil", "redis", "starlette", "structlog", "tenacity", "uvicorn",
-]  # fmt: skip
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "pydantic",
+    "pydantic-settings",
+    "pyyaml",
+    "prometheus-client",
+    "bentoml",
+    "boto3",
+    "cachetools",
+    "clickhouse-connect",
+    "confluent-kafka",
+    "filelock",
+    "limits",
+    "opentelemetry-exporter-otlp-proto-http",
+    "httptools",
+    "psutil",
+    "redis",
+    "starlette",
+    "structlog",
+    "tenacity",
+    "uvicorn",
+]
 """What the service's image holds, in the versions that are installed here; no torch, no transformers."""
 GOLD_PACKAGES = ["deltalake", "duckdb", "pyarrow"]
 """Beside them where the dashboard is to read Gold (GROUNDSWELL_WAREHOUSE__READER=lakehouse): 0.4 GB that nobody else needs."""

@@ -22,9 +22,11 @@ def client(service: str, *, read_timeout_s: float = 3.0) -> Any:
     from botocore.config import Config
 
     config = Config(
-        connect_timeout=1, read_timeout=read_timeout_s, retries={"total_max_attempts": 3, "mode": "standard"},
+        connect_timeout=1,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": 3, "mode": "standard"},
         max_pool_connections=2 * _THREADS,
-    )  # fmt: skip
+    )
     return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 

@@ -218,8 +218,10 @@ class SQLiteJobs:
                 ORDER BY created, first LIMIT 1
             ) RETURNING job, first, texts, attempts
             """,
-            now + self._claim_s, now, now + 2 * self._claim_s,
-        )  # fmt: skip
+            now + self._claim_s,
+            now,
+            now + 2 * self._claim_s,
+        )
         if not rows:
             return None
         job, first, texts, attempt = rows[0]

@@ -157,9 +157,14 @@ class SQSJobs:
             ]
             write_items(self._dynamodb, self._table, items)
             known = _key(job, "job") | {
-                "owner": {"S": owner}, "total": {"N": str(len(texts))}, "done": {"N": "0"}, "detail": {"BOOL": detail},
-                "created": {"N": str(now)}, "sent": {"BOOL": False}, "expires": expires,
-            }  # fmt: skip
+                "owner": {"S": owner},
+                "total": {"N": str(len(texts))},
+                "done": {"N": "0"},
+                "detail": {"BOOL": detail},
+                "created": {"N": str(now)},
+                "sent": {"BOOL": False},
+                "expires": expires,
+            }
             self._dynamodb.put_item(TableName=self._table, Item=known)
         # A process that died before this asks again with its idempotency key, and the messages are sent again: twice is harmless.
         self._send(job, [first for first, _ in parts])
@@ -185,9 +190,12 @@ class SQSJobs:
 
     def _claim(self) -> Part | None:
         messages = self._sqs.receive_message(
-            QueueUrl=self._queue, MaxNumberOfMessages=1, WaitTimeSeconds=_POLL_S, VisibilityTimeout=int(self._claim_s),
+            QueueUrl=self._queue,
+            MaxNumberOfMessages=1,
+            WaitTimeSeconds=_POLL_S,
+            VisibilityTimeout=int(self._claim_s),
             AttributeNames=["ApproximateReceiveCount"],
-        ).get("Messages", [])  # fmt: skip
+        ).get("Messages", [])
         if not messages:
             return None
         message = messages[0]
@@ -205,20 +213,26 @@ class SQSJobs:
         from botocore.exceptions import ClientError
 
         write = {
-            "TableName": self._table, "Key": _key(part.job, _sort_key(part.first)), "UpdateExpression": "SET results = :results",
+            "TableName": self._table,
+            "Key": _key(part.job, _sort_key(part.first)),
+            "UpdateExpression": "SET results = :results",
             "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(results)",
             "ExpressionAttributeValues": {":results": {"B": results}},
-        }  # fmt: skip
+        }
         count = {
-            "TableName": self._table, "Key": _key(part.job, "job"), "UpdateExpression": "ADD done :more",
+            "TableName": self._table,
+            "Key": _key(part.job, "job"),
+            "UpdateExpression": "ADD done :more",
             "ConditionExpression": "attribute_exists(pk)",
             "ExpressionAttributeValues": {":more": {"N": str(len(part.texts))}},
-        }  # fmt: skip
+        }
         # Parts of one job that end together count on the same item: DynamoDB lets one of them through.
         again = Retrying(
-            retry=retry_if_exception(lambda error: "TransactionConflict" in _reasons(error)), stop=stop_after_attempt(8),
-            wait=wait_random(0.01, 0.2), reraise=True,
-        )  # fmt: skip
+            retry=retry_if_exception(lambda error: "TransactionConflict" in _reasons(error)),
+            stop=stop_after_attempt(8),
+            wait=wait_random(0.01, 0.2),
+            reraise=True,
+        )
         try:
             again(self._dynamodb.transact_write_items, TransactItems=[{"Update": write}, {"Update": count}])
         except ClientError as error:
@@ -250,10 +264,13 @@ class SQSJobs:
 
     def _neighbour(self, job: str, low: str, high: str, *, forward: bool) -> dict[str, Any] | None:
         items = self._dynamodb.query(
-            TableName=self._table, KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high", Limit=1, ConsistentRead=True,
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",
+            Limit=1,
+            ConsistentRead=True,
             ExpressionAttributeValues={":pk": {"S": f"job#{job}"}, ":low": {"S": low}, ":high": {"S": high}},
             ScanIndexForward=forward,
-        )["Items"]  # fmt: skip
+        )["Items"]
         return items[0] if items else None
 
 
@@ -280,6 +297,9 @@ def _texts(part: dict[str, Any]) -> list[Any]:
 
 def _job(identity: str, item: dict[str, Any]) -> Job:
     return Job.of(
-        identity, total=int(item["total"]["N"]), done=int(item["done"]["N"]), created=float(item["created"]["N"]),
+        identity,
+        total=int(item["total"]["N"]),
+        done=int(item["done"]["N"]),
+        created=float(item["created"]["N"]),
         cancelled=item.get("cancelled", {}).get("BOOL", False),
-    )  # fmt: skip
+    )

@@ -131,12 +131,15 @@ class State:
         messages, messages_at = self._messages
         normal, normal_at = self._normal
         return LiveFrame(
-            type="changes" if seen else "snapshot", at=round(time.time(), 3), since=self.since, away=self.away,
+            type="changes" if seen else "snapshot",
+            at=round(time.time(), 3),
+            since=self.since,
+            away=self.away,
             cells=[(*key, *cell) for key, (cell, at) in self._cells.items() if at > seen],
             messages=messages if messages_at > seen or not seen else None,
             alerts=[alert for alert, at in self._alerts.values() if at > seen],
             normal=normal if normal_at > seen or not seen else None,
-        ).model_dump_json()  # fmt: skip
+        ).model_dump_json()
 
     def _touch(self) -> int:
         self._dirty = True
@@ -202,8 +205,12 @@ class Live:
 
     async def _read_on(self) -> None:
         self._whole_at = 0.0
-        steps = ((TICK_S, self._read_cells), (ALERTS_S, self._read_alerts), (MESSAGES_S, self._read_messages),
-                 (NORMAL_S, self._read_normals))  # fmt: skip
+        steps = (
+            (TICK_S, self._read_cells),
+            (ALERTS_S, self._read_alerts),
+            (MESSAGES_S, self._read_messages),
+            (NORMAL_S, self._read_normals),
+        )
         async with asyncio.TaskGroup() as group:
             for pace_s, step in steps:
                 group.create_task(self._repeat(pace_s, step))

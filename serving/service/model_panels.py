@@ -40,15 +40,23 @@ def production(var: Path, answering: Answering) -> schemas.Production:
     settings = DashboardSettings.load()
     moves = [
         schemas.Move(
-            at=move["at"], alias=move["alias"], from_version=move.get("from"), to_version=move.get("to"),
-            bundle=Path(str(move.get("bundle", ""))).name, reason=str(move.get("reason", "")), gate=move.get("gate"),
+            at=move["at"],
+            alias=move["alias"],
+            from_version=move.get("from"),
+            to_version=move.get("to"),
+            bundle=Path(str(move.get("bundle", ""))).name,
+            reason=str(move.get("reason", "")),
+            gate=move.get("gate"),
         )
         for move in reversed(read_ledger(var))
-    ]  # fmt: skip
+    ]
     return schemas.Production(
-        version=answering.version, card=answering.card, moves=moves, mlflow_url=settings.mlflow_url,
+        version=answering.version,
+        card=answering.card,
+        moves=moves,
+        mlflow_url=settings.mlflow_url,
         dagster_url=settings.dagster_url,
-    )  # fmt: skip
+    )
 
 
 def gate(var: Path) -> schemas.Gate:
@@ -137,8 +145,5 @@ def _front(points: list[tuple[float | None, float]]) -> set[int]:
     return {
         index
         for index, (cpu, recall) in enumerate(points)
-        if cpu is not None
-        and not any(
-            c is not None and c <= cpu and r >= recall and (c, r) != (cpu, recall) for c, r in points
-        )
-    }  # fmt: skip
+        if cpu is not None and not any(c is not None and c <= cpu and r >= recall and (c, r) != (cpu, recall) for c, r in points)
+    }

@@ -87,9 +87,14 @@ class Observing:
                 metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
                 key = scope.get(KEY)
                 log().info(
-                    "request", request_id=identity.decode(), method=scope["method"], route=route, status=answer.status or 500,
-                    ms=round(1000 * seconds, 2), key=key.id if key else None,
-                )  # fmt: skip
+                    "request",
+                    request_id=identity.decode(),
+                    method=scope["method"],
+                    route=route,
+                    status=answer.status or 500,
+                    ms=round(1000 * seconds, 2),
+                    key=key.id if key else None,
+                )
 
     async def _answered(self, scope: Any, receive: Any, answer: "_Answer", headers: dict[bytes, bytes]) -> None:
         """Call the app; what it leaves without an answer gets one."""

@@ -24,10 +24,16 @@ from serving.service.stream_panel import StreamPanel
 from serving.service.warehouse import Warehouse, problem_of
 
 QUESTIONS: dict[str, type[schemas.Panel]] = {
-    "distribution": schemas.Distribution, "trend": schemas.Trend, "volume": schemas.Volume, "sources": schemas.Sources,
-    "messages": schemas.Messages, "top_negative": schemas.TopNegative, "alerts": schemas.Alerts, "versions": schemas.Versions,
+    "distribution": schemas.Distribution,
+    "trend": schemas.Trend,
+    "volume": schemas.Volume,
+    "sources": schemas.Sources,
+    "messages": schemas.Messages,
+    "top_negative": schemas.TopNegative,
+    "alerts": schemas.Alerts,
+    "versions": schemas.Versions,
     "latency": schemas.Latency,
-}  # fmt: skip
+}
 OTHERS: dict[str, type[BaseModel]] = {
     "stream": schemas.StreamStatus,
     "history": schemas.StreamHistory,
@@ -187,9 +193,15 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
             raise Refused(problems.INVALID, f"every: {few}")
         try:
             rows = await warehouse.ask(
-                name, since=since, until=asked.until, source=asked.source, label=asked.label, by=asked.by, limit=asked.limit,
+                name,
+                since=since,
+                until=asked.until,
+                source=asked.source,
+                label=asked.label,
+                by=asked.by,
+                limit=asked.limit,
                 every=every,
-            )  # fmt: skip
+            )
         except GroundswellError as error:
             raise Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
         return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))

@@ -277,11 +277,17 @@ class Watch:
         baseline = self._baselines(at, at + 1)
         count, total = (float(value[0]) for value in _Sums(self.seconds, at + 1 - window, at + 1).window(window, at, at + 1))
         self.open = Shift(
-            started=self._onset(at, found, baseline), detected=at, closed=None, z=found, moving_average=total / count,
-            mean=float(baseline.mean[0]), std=float(np.sqrt(baseline.variance[0])),
-            volume=int(count), window_s=window,
+            started=self._onset(at, found, baseline),
+            detected=at,
+            closed=None,
+            z=found,
+            moving_average=total / count,
+            mean=float(baseline.mean[0]),
+            std=float(np.sqrt(baseline.variance[0])),
+            volume=int(count),
+            window_s=window,
             usual_volume=round(float(baseline.volume[0]) * window / BLOCK_S, 2),
-        )  # fmt: skip
+        )
         self.judged = at + 1
         return self.open
 
@@ -333,8 +339,11 @@ class Watch:
         good = count >= BLOCK_MESSAGES
         for shift in self.past:
             if shift.end_known:
-                good[max(0, (shift.started - seconds.start) // BLOCK_S - begin) :
-                     max(0, -(-((shift.closed or 0) - seconds.start) // BLOCK_S) - begin)] = False  # fmt: skip
+                good[
+                    max(0, (shift.started - seconds.start) // BLOCK_S - begin) : max(
+                        0, -(-((shift.closed or 0) - seconds.start) // BLOCK_S) - begin
+                    )
+                ] = False
         blocks = (np.arange(first, stop) - seconds.start) // BLOCK_S - begin
         wanted = np.arange(blocks[0], blocks[-1] + 1)
         return _Baseline(*(value[blocks - blocks[0]] for value in _robust(count, total, squares, np.flatnonzero(good), wanted)))

@@ -62,20 +62,23 @@ def need_topic(client: Any, topic: str, bootstrap: str) -> int:
         found = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     except KafkaException as error:
         raise BrokerAway(
-            f"No broker answers at {bootstrap}.", found=error.args[0].str(),
+            f"No broker answers at {bootstrap}.",
+            found=error.args[0].str(),
             remedy="Is it the right address (GROUNDSWELL_STREAM__BOOTSTRAP)? A broker for this machine: make kafka.",
-        ) from error  # fmt: skip
+        ) from error
     if found.error is None:
         return len(found.partitions)
     if found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         raise StreamError(
-            f"The broker lets this user not read the topic {topic}.", found=found.error.str(),
+            f"The broker lets this user not read the topic {topic}.",
+            found=found.error.str(),
             remedy="Grant READ and DESCRIBE on the topic and READ on the group, and WRITE on the topics written to.",
-        )  # fmt: skip
+        )
     raise TopicMissing(
-        f"There is no topic {topic} at {bootstrap}.", found=found.error.str(),
+        f"There is no topic {topic} at {bootstrap}.",
+        found=found.error.str(),
         remedy="Name another with GROUNDSWELL_STREAM__TOPIC, or make the topics: groundswell stream init.",
-    )  # fmt: skip
+    )
 
 
 def create_topics(settings: StreamSettings, *, partitions: int = 6, replication: int = -1) -> list[str]:

@@ -61,9 +61,15 @@ class Calibration:
 
 
 def calibrate(
-    history: Seconds, alarms_per_week: float, *, source: str = "", min_volume: int = 30, quiet: np.ndarray | None = None,
-    weeks: int = WEEKS, seed: int = 0,
-) -> Calibration:  # fmt: skip
+    history: Seconds,
+    alarms_per_week: float,
+    *,
+    source: str = "",
+    min_volume: int = 30,
+    quiet: np.ndarray | None = None,
+    weeks: int = WEEKS,
+    seed: int = 0,
+) -> Calibration:
     """The threshold of one source from its quiet history. Takes about a second of one processor.
 
     Args:

@@ -109,9 +109,14 @@ class Child:
         else:
             state = f"restart in {max(0.0, self._not_before - now):.0f} s"
         return {
-            "pid": self.process.pid if self.process else None, "created_at": self._created_at if self.process else None,
-            "state": state, "restarts": self.restarts, "last_exit": self.last_exit, "cpu": self.cpu, "rss_bytes": self.rss_bytes,
-        }  # fmt: skip
+            "pid": self.process.pid if self.process else None,
+            "created_at": self._created_at if self.process else None,
+            "state": state,
+            "restarts": self.restarts,
+            "last_exit": self.last_exit,
+            "cpu": self.cpu,
+            "rss_bytes": self.rss_bytes,
+        }
 
     def _start(self, now: float) -> None:
         try:
@@ -120,9 +125,13 @@ class Child:
                 self._log.replace(self._log.with_name(self._log.name + ".1"))
             with self._log.open("ab") as output:
                 self.process = subprocess.Popen(
-                    self.command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-                    env=self._environment, start_new_session=True,
-                )  # fmt: skip
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    start_new_session=True,
+                )
         except OSError as error:  # no memory, no file left, a full disk: it may pass
             self._failed(now, f"cannot be started: {error}", longest=False)
             return

@@ -93,9 +93,13 @@ def _consumer(settings: StreamSettings) -> Any:
     from confluent_kafka import Consumer
 
     return Consumer(
-        {**client_config(settings), "group.id": f"{settings.group}-dead-letter-replay", "enable.auto.commit": False,
-         "fetch.message.max.bytes": MAX_MESSAGE_BYTES}
-    )  # fmt: skip
+        {
+            **client_config(settings),
+            "group.id": f"{settings.group}-dead-letter-replay",
+            "enable.auto.commit": False,
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+        }
+    )
 
 
 def _pending(consumer: Any, settings: StreamSettings, *, everything: bool) -> Iterator[Any]:

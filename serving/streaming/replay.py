@@ -41,9 +41,13 @@ class StreamSummary:
 
 
 def run_stream(
-    events: Iterable[dict[str, Any] | bytes], classifier: Classifier, var: Path, *, run_id: str,
+    events: Iterable[dict[str, Any] | bytes],
+    classifier: Classifier,
+    var: Path,
+    *,
+    run_id: str,
     progress: Callable[[str, float | None], None] | None = None,
-) -> StreamSummary:  # fmt: skip
+) -> StreamSummary:
     """Produce events to an in-process broker, let one worker judge them, and read the counts back from the warehouse.
 
     The in-process broker counts offsets from zero each time, so each run has a topic of its own (`sentiment.messages.<run_id>`):

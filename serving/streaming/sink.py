@@ -178,9 +178,10 @@ class Sink:
         left = self._producer.flush(TIMEOUT_S)
         if self._failed:
             raise StreamError(
-                "The broker refused predictions or dead letters.", found=self._failed[0],
+                "The broker refused predictions or dead letters.",
+                found=self._failed[0],
                 remedy="Do the topics exist, and may this user write to them? groundswell stream init makes them.",
-            )  # fmt: skip
+            )
         if left:
             raise Undelivered(f"{left:,} messages did not arrive within {TIMEOUT_S:g} s.", remedy="Is the broker there?")
 

@@ -71,23 +71,40 @@ class StatusReader:
         stalled = state.get("stalled", []) if alive else []
         workers = [_worker(name, beats.get(name), children.get(name)) for name in sorted({*beats, *filter(_is_worker, children)})]
         return {
-            "at": time.time(), "bootstrap": self._settings.bootstrap, "topic": self._settings.topic,
-            "group": self._settings.group, "broker": broker, "warehouse": warehouse,
-            "state": state["state"] if alive else "not supervised", "detail": state.get("detail", "") if alive else "",
-            "target": state.get("target") if alive else None, "reason": state.get("reason", "") if alive else "",
-            "lag": lag, "rate": rate, "arriving": state.get("arriving") if alive else None,
+            "at": time.time(),
+            "bootstrap": self._settings.bootstrap,
+            "topic": self._settings.topic,
+            "group": self._settings.group,
+            "broker": broker,
+            "warehouse": warehouse,
+            "state": state["state"] if alive else "not supervised",
+            "detail": state.get("detail", "") if alive else "",
+            "target": state.get("target") if alive else None,
+            "reason": state.get("reason", "") if alive else "",
+            "lag": lag,
+            "rate": rate,
+            "arriving": state.get("arriving") if alive else None,
             "drain_s": lag / rate if lag is not None and rate else None,
-            "cores": state.get("cores") if alive else None, "memory_bytes": state.get("memory_bytes") if alive else None,
-            "lag_limit": self._settings.lag_limit, "drain_limit_s": self._settings.drain_limit_s,
+            "cores": state.get("cores") if alive else None,
+            "memory_bytes": state.get("memory_bytes") if alive else None,
+            "lag_limit": self._settings.lag_limit,
+            "drain_limit_s": self._settings.drain_limit_s,
             "partitions": [
-                {"partition": each.partition, "committed": each.committed, "end": each.end, "lag": each.lag,
-                 "worker": holders.get(each.partition), "stalled": each.partition in stalled}
+                {
+                    "partition": each.partition,
+                    "committed": each.committed,
+                    "end": each.end,
+                    "lag": each.lag,
+                    "worker": holders.get(each.partition),
+                    "stalled": each.partition in stalled,
+                }
                 for each in partitions
             ],
             "workers": workers,
             "others": [{"name": name} | children[name] for name in others],
-            "dead_letters": dead_letters, "open_alerts": open_alerts,
-        }  # fmt: skip
+            "dead_letters": dead_letters,
+            "open_alerts": open_alerts,
+        }
 
     def _ask_broker(self) -> tuple[list[PartitionLag], int | None]:
         partitions = self._lags.measure(self._settings.topic)
@@ -118,12 +135,26 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
     """A worker's own words and the supervisor's. One that does not live says what the supervisor knows of it."""
     child = child or {}
     row = {
-        "name": name, "state": child.get("state", "starting"), "detail": "", "version": "", "partitions": [], "messages": 0,
-        "dead_letters": 0, "messages_per_s": 0.0, "in_flight": 0, "last_commit_at": None, "p50_ms": None, "p99_ms": None,
-        "metrics_port": None, "pid": child.get("pid"), "silent_s": None,
-        "restarts": child.get("restarts", 0), "last_exit": child.get("last_exit"), "cpu": child.get("cpu"),
+        "name": name,
+        "state": child.get("state", "starting"),
+        "detail": "",
+        "version": "",
+        "partitions": [],
+        "messages": 0,
+        "dead_letters": 0,
+        "messages_per_s": 0.0,
+        "in_flight": 0,
+        "last_commit_at": None,
+        "p50_ms": None,
+        "p99_ms": None,
+        "metrics_port": None,
+        "pid": child.get("pid"),
+        "silent_s": None,
+        "restarts": child.get("restarts", 0),
+        "last_exit": child.get("last_exit"),
+        "cpu": child.get("cpu"),
         "rss_bytes": child.get("rss_bytes"),
-    }  # fmt: skip
+    }
     if beat is None or (child and child.get("pid") != beat.pid):
         return row | {"detail": child.get("last_exit") or ""}
     said = {key: getattr(beat, key) for key in row if hasattr(beat, key)}

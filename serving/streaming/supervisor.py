@@ -296,20 +296,37 @@ class _Supervisor:
         pid, created_at = self.process
         at = time.time()
         written = {
-            "pid": pid, "created_at": created_at, "started_at": self.started_at, "written_at": at, "state": state,
-            "detail": self.broker_error, "stalled": self.stalled, "target": self.decision.target, "reason": self.decision.reason,
-            "bootstrap": self.settings.bootstrap, "topic": self.settings.topic, "group": self.settings.group,
-            "lag": lag, "rate": rate, "arriving": arriving, "cores": self.cores, "memory_bytes": self.memory_bytes,
+            "pid": pid,
+            "created_at": created_at,
+            "started_at": self.started_at,
+            "written_at": at,
+            "state": state,
+            "detail": self.broker_error,
+            "stalled": self.stalled,
+            "target": self.decision.target,
+            "reason": self.decision.reason,
+            "bootstrap": self.settings.bootstrap,
+            "topic": self.settings.topic,
+            "group": self.settings.group,
+            "lag": lag,
+            "rate": rate,
+            "arriving": arriving,
+            "cores": self.cores,
+            "memory_bytes": self.memory_bytes,
             "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
             "children": {name: child.state(now) for name, child in children.items()},
-        }  # fmt: skip
+        }
         row = {
-            "at": round(at, 1), "lag": lag, "rate": round(rate, 1), "arriving": round(arriving, 1),
-            "workers": sum(self._runs(name) for name in self.workers), "target": self.decision.target,
+            "at": round(at, 1),
+            "lag": lag,
+            "rate": round(rate, 1),
+            "arriving": round(arriving, 1),
+            "workers": sum(self._runs(name) for name in self.workers),
+            "target": self.decision.target,
             "cpu": {name: child.cpu for name, child in children.items() if child.cpu is not None},
             "rss_bytes": {name: child.rss_bytes for name, child in children.items() if child.rss_bytes is not None},
             **self._news(children),
-        }  # fmt: skip
+        }
         try:
             write_state(self.var, written)
             self.history.add(row)

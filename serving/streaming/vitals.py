@@ -83,11 +83,23 @@ class Vitals:
         p50, p99 = self._latencies.quantiles(time.monotonic(), (0.5, 0.99))
         (first, before), (last, now) = (self._rates[0], self._rates[-1]) if self._rates else ((0.0, 0), (0.0, 0))
         heartbeat = Heartbeat(
-            name=self._name, pid=self._pid, started_at=self._began, written_at=time.time(), state=self.state, detail=self._detail,
-            version=version, partitions=tuple(sorted(partitions)), messages=self.messages, dead_letters=self.dead,
-            messages_per_s=round((now - before) / (last - first), 1) if last > first else 0.0, in_flight=in_flight,
-            last_commit_at=self._last_commit, p50_ms=_ms(p50), p99_ms=_ms(p99), metrics_port=self._port,
-        )  # fmt: skip
+            name=self._name,
+            pid=self._pid,
+            started_at=self._began,
+            written_at=time.time(),
+            state=self.state,
+            detail=self._detail,
+            version=version,
+            partitions=tuple(sorted(partitions)),
+            messages=self.messages,
+            dead_letters=self.dead,
+            messages_per_s=round((now - before) / (last - first), 1) if last > first else 0.0,
+            in_flight=in_flight,
+            last_commit_at=self._last_commit,
+            p50_ms=_ms(p50),
+            p99_ms=_ms(p99),
+            metrics_port=self._port,
+        )
         try:
             beat(self._var, heartbeat)
         except GroundswellError as error:  # a full disk is waited for; without the next beats the worker would seem to hang

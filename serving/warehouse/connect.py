@@ -55,9 +55,10 @@ def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
         return
     else:
         raise WarehouseAway(
-            "The message database is not running.", expected=f"an owner that answers, named in {owner_file(var)}",
+            "The message database is not running.",
+            expected=f"an owner that answers, named in {owner_file(var)}",
             remedy="groundswell stream up, or groundswell warehouse serve; or name a server with GROUNDSWELL_WAREHOUSE__URL.",
-        )  # fmt: skip
+        )
     try:
         yield client
     finally:
@@ -80,9 +81,10 @@ def hold(var: Path) -> Iterator[Any]:
         lock.acquire()
     except Timeout:
         raise WarehouseError(
-            f"The warehouse {folder} belongs to another process.", found=_owner(var),
+            f"The warehouse {folder} belongs to another process.",
+            found=_owner(var),
             remedy="Stop it, or name another folder with GROUNDSWELL_PATHS__VAR_DIR.",
-        ) from None  # fmt: skip
+        ) from None
     except OSError as error:
         raise WarehouseError(f"The warehouse {folder} cannot be opened.", found=error) from error
     try:
@@ -114,14 +116,17 @@ def server_client(settings: WarehouseSettings) -> Any:
     where = url.rpartition("@")[2]
     try:
         client = clickhouse_connect.get_client(
-            dsn=url, connect_timeout=CONNECT_TIMEOUT_S, send_receive_timeout=settings.timeout_s,
+            dsn=url,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            send_receive_timeout=settings.timeout_s,
             autogenerate_session_id=False,
-        )  # fmt: skip
+        )
     except Exception as error:  # clickhouse-connect raises unrelated classes
         raise WarehouseAway(
-            f"ClickHouse does not answer at {where}.", found=_without_password(first_line(error), url),
+            f"ClickHouse does not answer at {where}.",
+            found=_without_password(first_line(error), url),
             remedy="Mend GROUNDSWELL_WAREHOUSE__URL, such as http://user:password@host:8123/database.",
-        ) from None  # fmt: skip
+        ) from None
     try:
         migrate(client)
     except WarehouseError:
@@ -130,9 +135,10 @@ def server_client(settings: WarehouseSettings) -> Any:
     except Exception as error:
         client.close()
         raise WarehouseError(
-            f"ClickHouse at {where} does not take the schema.", found=_without_password(first_line(error), url),
+            f"ClickHouse at {where} does not take the schema.",
+            found=_without_password(first_line(error), url),
             remedy="The user needs the rights to create, alter and drop tables in its database.",
-        ) from None  # fmt: skip
+        ) from None
     return client
 
 
@@ -151,9 +157,15 @@ def owner_client(var: Path, settings: WarehouseSettings) -> Any | None:
     try:
         owner = read_json(owner_file(var))
         return clickhouse_connect.get_client(
-            host="127.0.0.1", port=owner["port"], username="groundswell", password=owner["password"], compress=False,
-            connect_timeout=CONNECT_TIMEOUT_S, send_receive_timeout=settings.timeout_s, autogenerate_session_id=False,
-        )  # fmt: skip
+            host="127.0.0.1",
+            port=owner["port"],
+            username="groundswell",
+            password=owner["password"],
+            compress=False,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            send_receive_timeout=settings.timeout_s,
+            autogenerate_session_id=False,
+        )
     except Exception:  # gone, or going: the file is of its last days
         return None
 

@@ -19,9 +19,10 @@ def pending(client: Any) -> list[Path]:
     known = sorted(path for path in _FOLDER.glob("*.sql") if not path.name.endswith(".down.sql"))
     if unknown := done - {path.stem for path in known}:
         raise WarehouseError(
-            "The warehouse was made by a later version.", found=", ".join(sorted(unknown)),
+            "The warehouse was made by a later version.",
+            found=", ".join(sorted(unknown)),
             remedy="Update Groundswell, or name another folder.",
-        )  # fmt: skip
+        )
     return [path for path in known if path.stem not in done]
 
 

@@ -102,10 +102,15 @@ def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None
         password = secrets.token_urlsafe(24)
         server = uvicorn.Server(
             uvicorn.Config(
-                application(readers, writers, password), host=HOST, port=port, log_level="warning", access_log=False,
-                lifespan="off", timeout_graceful_shutdown=5,
+                application(readers, writers, password),
+                host=HOST,
+                port=port,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
             )
-        )  # fmt: skip
+        )
         try:
             listener = server.config.bind_socket()
         except SystemExit:

@@ -51,17 +51,30 @@ class DynamoDB(JavaServer):
 
     def command(self) -> list[str]:
         libs = jars("dynamodb")
-        return ["java", "-Xmx256m", f"-Djava.library.path={libs}", "-cp", f"{libs}/*", str(HERE / "DynamoDbOnLoopback.java"),
-                "-port", str(self.port), "-sharedDb", "-dbPath", str(self.folder), "-disableTelemetry"]  # fmt: skip
+        return [
+            "java",
+            "-Xmx256m",
+            f"-Djava.library.path={libs}",
+            "-cp",
+            f"{libs}/*",
+            str(HERE / "DynamoDbOnLoopback.java"),
+            "-port",
+            str(self.port),
+            "-sharedDb",
+            "-dbPath",
+            str(self.folder),
+            "-disableTelemetry",
+        ]
 
     def table(self, name: str) -> str:
         """Make a table as the AWS template does, empty; gives its name."""
         client = aws("dynamodb", self.url)
         client.create_table(
-            TableName=name, BillingMode="PAY_PER_REQUEST",
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )  # fmt: skip
+        )
         client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"})
         return name
 
@@ -91,9 +104,7 @@ def aws(service: str, url: str):
     """A client of a local server."""
     import boto3
 
-    return boto3.client(
-        service, endpoint_url=url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local"
-    )  # fmt: skip
+    return boto3.client(service, endpoint_url=url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local")
 
 
 def environment(dynamodb: JavaServer, sqs: JavaServer) -> dict[str, str]:

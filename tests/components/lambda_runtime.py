@@ -29,11 +29,15 @@ class Function:
         Thread(target=self._server.serve_forever, daemon=True).start()
         (folder / "var").mkdir(exist_ok=True)
         surroundings = environment | {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "test",
-            "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769", "LAMBDA_TASK_ROOT": str(ROOT),
-            "AWS_LAMBDA_LOG_GROUP_NAME": "test", "AWS_LAMBDA_LOG_STREAM_NAME": "test",
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",
+            "AWS_LAMBDA_FUNCTION_NAME": "test",
+            "AWS_LAMBDA_FUNCTION_VERSION": "1",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            "LAMBDA_TASK_ROOT": str(ROOT),
+            "AWS_LAMBDA_LOG_GROUP_NAME": "test",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "test",
             "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
-        }  # fmt: skip
+        }
         self.log = folder / f"{handler}.log"
         self.started = time.monotonic()
         with self.log.open("wb") as log:
@@ -71,8 +75,9 @@ class Function:
                     ("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4())),
                     ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 29_000)),
                     ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:test"),
-                    ("Content-Type", "application/json"), ("Content-Length", str(len(body))),
-                ):  # fmt: skip
+                    ("Content-Type", "application/json"),
+                    ("Content-Length", str(len(body))),
+                ):
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)

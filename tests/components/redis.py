@@ -25,7 +25,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         for attempt in Retrying(retry=retry_if_exception_type(NotThere), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
             with attempt:
                 Redis(port=self.port).ping()

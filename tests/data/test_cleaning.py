@@ -9,11 +9,50 @@ from data import cleaning
 from data.cleaning import MAX_ROUNDS, clean, is_blank, normalise
 
 PIECES = st.sampled_from(
-    ["&amp;", "&lt;", "&#39;", "&",
-     "\\u2019", "\\u00", "\\ud83d\\ude00", "\\n", '\\"', "@anna", "@", "a@b.c", "http://x.y/z", "www.",
-     "https://", "😀", "\ud83d", "\u200d", "\ufeff", "\x00", "\t", " ", "word", "#tag", "é", "İ", "ﬁ", ";", "u2019", "amp;",
-     "amp", "#38", "#", "9" * 5000, "0", "x26", "&et", "www.x", "u005c", "amp;" * MAX_ROUNDS, "u005c" * MAX_ROUNDS]
-)  # fmt: skip
+    [
+        "&amp;",
+        "&lt;",
+        "&#39;",
+        "&",
+        "\\u2019",
+        "\\u00",
+        "\\ud83d\\ude00",
+        "\\n",
+        '\\"',
+        "@anna",
+        "@",
+        "a@b.c",
+        "http://x.y/z",
+        "www.",
+        "https://",
+        "😀",
+        "\ud83d",
+        "\u200d",
+        "\ufeff",
+        "\x00",
+        "\t",
+        " ",
+        "word",
+        "#tag",
+        "é",
+        "İ",
+        "ﬁ",
+        ";",
+        "u2019",
+        "amp;",
+        "amp",
+        "#38",
+        "#",
+        "9" * 5000,
+        "0",
+        "x26",
+        "&et",
+        "www.x",
+        "u005c",
+        "amp;" * MAX_ROUNDS,
+        "u005c" * MAX_ROUNDS,
+    ]
+)
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
 
 
@@ -66,9 +105,19 @@ def test_texts_that_differ_in_masks_case_and_punctuation_have_one_key():
 
 @pytest.mark.parametrize(
     "text",
-    ["é&" + "#38" * 33_320, "é&" + "amp;" * 24_990, "é&" + "amp" * 33_320, "é\\" + "u005c" * 19_998, "&" + "\x01amp;" * 19_998,
-     "&" + "amp;" * 24_990, "\\" + "u005c" * 19_998, "&#" + "0" * 99_000 + "38;", "&#" + "9" * 99_000, "&" * 100_000],
-)  # fmt: skip
+    [
+        "é&" + "#38" * 33_320,
+        "é&" + "amp;" * 24_990,
+        "é&" + "amp" * 33_320,
+        "é\\" + "u005c" * 19_998,
+        "&" + "\x01amp;" * 19_998,
+        "&" + "amp;" * 24_990,
+        "\\" + "u005c" * 19_998,
+        "&#" + "0" * 99_000 + "38;",
+        "&#" + "9" * 99_000,
+        "&" * 100_000,
+    ],
+)
 def test_a_text_of_nested_escapes_is_decoded_in_a_bounded_number_of_rounds(text, monkeypatch):
     real, visited = cleaning._decode_once, []
     monkeypatch.setattr(cleaning, "_decode_once", lambda part: visited.append(len(part)) or real(part))

@@ -21,9 +21,12 @@ def labels(store):
 
 def test_of_each_person_the_last_word_counts_and_of_all_the_most_frequent(store):
     for text, label, by in (
-        ("Late again!", "positive", "ann"), ("late again", "negative", "ann"), ("Late again!", "neutral", "ben"),
-        ("LATE AGAIN", "negative", "cleo"), ("thanks", "positive", "ann"),
-    ):  # fmt: skip
+        ("Late again!", "positive", "ann"),
+        ("late again", "negative", "ann"),
+        ("Late again!", "neutral", "ben"),
+        ("LATE AGAIN", "negative", "cleo"),
+        ("thanks", "positive", "ann"),
+    ):
         store.add(Verdict(text, label, by))
     assert labels(store) == [("LATE AGAIN", "negative", 0.67), ("thanks", "positive", 1.0)]
 

@@ -71,12 +71,15 @@ def test_right_names_pass_in_any_case_and_nested(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("GROUNDSWELL_PORT", "tcp://10.0.0.1:3000"), ("GROUNDSWELL_SERVICE_HOST", "10.0.0.1"),
-        ("GROUNDSWELL_SERVICE_PORT", "3000"), ("GROUNDSWELL_SERVICE_PORT_HTTP", "3000"),
-        ("GROUNDSWELL_PORT_3000_TCP", "tcp://10.0.0.1:3000"), ("GROUNDSWELL_PORT_3000_TCP_ADDR", "10.0.0.1"),
+        ("GROUNDSWELL_PORT", "tcp://10.0.0.1:3000"),
+        ("GROUNDSWELL_SERVICE_HOST", "10.0.0.1"),
+        ("GROUNDSWELL_SERVICE_PORT", "3000"),
+        ("GROUNDSWELL_SERVICE_PORT_HTTP", "3000"),
+        ("GROUNDSWELL_PORT_3000_TCP", "tcp://10.0.0.1:3000"),
+        ("GROUNDSWELL_PORT_3000_TCP_ADDR", "10.0.0.1"),
         ("GROUNDSWELL_STREAM_PORT_9464_TCP_PROTO", "tcp"),
     ],
-)  # fmt: skip
+)
 def test_what_kubernetes_sets_after_a_service_of_this_name_is_no_setting(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     check_settings()
@@ -162,11 +165,19 @@ def test_every_program_of_its_own_checks_its_settings():
     children = {
         "orchestration/cli.py",  # in the callback of the command
         "serving/service/openapi.py",  # reads no setting
-        *(f"orchestration/bench_{name}.py" for name in (
-            "dashboard/writer", "lakehouse/program", "stream/consumers", "stream/naive", "api/lambda_program",
-            "api/peers/litserve_peer", "api/generator",
-        )),
-    }  # fmt: skip
+        *(
+            f"orchestration/bench_{name}.py"
+            for name in (
+                "dashboard/writer",
+                "lakehouse/program",
+                "stream/consumers",
+                "stream/naive",
+                "api/lambda_program",
+                "api/peers/litserve_peer",
+                "api/generator",
+            )
+        ),
+    }
     programs = {path for path in SOURCES if "\nif __name__ ==" in path.read_text(encoding="utf-8")}
     unchecked = {str(p.relative_to(ROOT)) for p in programs if "check_settings()" not in p.read_text(encoding="utf-8")}
     assert unchecked == children - {"orchestration/cli.py"}

@@ -119,9 +119,11 @@ def test_your_own_file_with_your_own_columns(tmp_path, out):
     ):
         write(path, index=False)
         one = spec(
-            path.suffix[1:], local=None, file={"path": str(path), "columns": {"text": "body", "label": "mood"}},
+            path.suffix[1:],
+            local=None,
+            file={"path": str(path), "columns": {"text": "body", "label": "mood"}},
             label_mapping={"angry": "negative", "ok": "neutral", "happy": "positive"},
-        )  # fmt: skip
+        )
         found, read = fetched(one, None, out)
         assert found.origin == "file"
         assert read["label"].value_counts().to_dict() == {"negative": 10, "neutral": 10, "positive": 10}

@@ -89,11 +89,14 @@ def test_blank_splits_are_filled_by_hash_and_new_rows_move_no_old_ones():
 WORDS = st.sampled_from(["great", "Great!", "bad", "@a", "ok", "http://x.y", "the", "day", "was", ""])
 ROWS = st.lists(
     st.tuples(
-        st.lists(WORDS, max_size=7).map(" ".join), st.sampled_from(["negative", "neutral", "positive", None]),
-        st.sampled_from(["train", "val", "test", ""]), st.sampled_from(["first", "other"]),
+        st.lists(WORDS, max_size=7).map(" ".join),
+        st.sampled_from(["negative", "neutral", "positive", None]),
+        st.sampled_from(["train", "val", "test", ""]),
+        st.sampled_from(["first", "other"]),
     ),
-    min_size=1, max_size=25,
-)  # fmt: skip
+    min_size=1,
+    max_size=25,
+)
 
 
 @settings(max_examples=150, deadline=None)

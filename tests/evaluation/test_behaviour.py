@@ -129,8 +129,13 @@ def _write_checklist(folder, groups, mft="ckl-0,good,positive,test,Vocabulary,wo
 def _group(test="add", kind="DIR", says="expect probability of positive to NOT go down (tolerance=0.2)", index=0, n=3):
     texts = [f"{index} {variant}" for variant in range(n)]
     return {
-        "test": test, "capability": "V", "type": kind, "description": says, "group": index, "texts": texts,
-    }  # fmt: skip
+        "test": test,
+        "capability": "V",
+        "type": kind,
+        "description": says,
+        "group": index,
+        "texts": texts,
+    }
 
 
 def test_checklist_is_read_with_its_rules_and_sampled_with_a_seed(tmp_path):

@@ -15,39 +15,72 @@ def _row():
     spread = Spread(3480.0, 3400.0, 3600.0)
     low = METRICS | {"macro_recall": Estimate(0.41, 0.35, 0.47)}
     return Row(
-        "minilm", 60, METRICS, from_scratch=True, temperature=1.31,
+        "minilm",
+        60,
+        METRICS,
+        from_scratch=True,
+        temperature=1.31,
         cost=Cost(spread, spread, spread, spread, spread, 310, 0.9, 90_869_492, 3, 64, 30),
         slices=(SliceRow("emoji", 40, ("negative",), low), SliceRow("question", 9, (), {})),
         behaviour=(BehaviourRow("checklist", "used to, but now", "MFT", "Time", 100, 54, 0, Estimate(0.54, 0.4, 0.6)),),
-    )  # fmt: skip
+    )
 
 
 def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it_fails():
-    card = model_card({
-        "row": _row(), "name": "sentiment", "version": "3", "dataset": "tweeteval_sentiment", "base_model": "MiniLM-L6",
-        "base_licence": "Apache-2.0", "quantization": "int8 dynamic", "max_length": 128, "data_fingerprint": "abc123",
-        "training": {
-            "rows": 6000, "rows_available": 45277, "epochs": 1.0, "seed": 7, "trained_at": "2026-11-28T06:38:00+00:00",
-            "datasets": [
-                {
-                    "name": "tweeteval_sentiment", "domain": "tweets", "licence": "none stated",
-                    "rows": 6000, "rows_available": 45277,
-                },
-            ],
-        },
-        "float32": _row().to_dict() | {"macro_recall": {"value": 0.705, "low": 0.69, "high": 0.72}},
-        "parity": "12 flips in 10,000", "limits": ["Trained on 6,000 rows only."],
-        "verdict": {"passed": True, "reasons": [{"rule": "parity", "passed": True, "text": "as the trained one"}]},
-    })  # fmt: skip
+    card = model_card(
+        {
+            "row": _row(),
+            "name": "sentiment",
+            "version": "3",
+            "dataset": "tweeteval_sentiment",
+            "base_model": "MiniLM-L6",
+            "base_licence": "Apache-2.0",
+            "quantization": "int8 dynamic",
+            "max_length": 128,
+            "data_fingerprint": "abc123",
+            "training": {
+                "rows": 6000,
+                "rows_available": 45277,
+                "epochs": 1.0,
+                "seed": 7,
+                "trained_at": "2026-11-28T06:38:00+00:00",
+                "datasets": [
+                    {
+                        "name": "tweeteval_sentiment",
+                        "domain": "tweets",
+                        "licence": "none stated",
+                        "rows": 6000,
+                        "rows_available": 45277,
+                    },
+                ],
+            },
+            "float32": _row().to_dict() | {"macro_recall": {"value": 0.705, "low": 0.69, "high": 0.72}},
+            "parity": "12 flips in 10,000",
+            "limits": ["Trained on 6,000 rows only."],
+            "verdict": {"passed": True, "reasons": [{"rule": "parity", "passed": True, "text": "as the trained one"}]},
+        }
+    )
     for said in (
-        "sentiment, version 3", "MiniLM-L6", "Apache-2.0", "int8 dynamic", "128 tokens", "`abc123`",
-        "temperature 1.310", "From scratch", "| tweeteval_sentiment | tweets | 6,000 | 45,277 | none stated |",
+        "sentiment, version 3",
+        "MiniLM-L6",
+        "Apache-2.0",
+        "int8 dynamic",
+        "128 tokens",
+        "`abc123`",
+        "temperature 1.310",
+        "From scratch",
+        "| tweeteval_sentiment | tweets | 6,000 | 45,277 | none stated |",
         "on 6,000 of 45,277 rows, 1 epoch, seed 7, finished 2026-11-28 06:38 UTC",
         "the float32 model before export: macro-recall 70.5 [69.0, 72.0], 3,480 µs of CPU per text, 87 MiB.",
-        "12 flips in 10,000", "| Macro-recall | 100.0", "Weakest slice: emoji, 41.0 points",
-        "Fails 54 % of 100 cases of “used to, but now”", "Trained on 6,000 rows only.",
-        "3,480 µs of CPU per text", "87 MiB", "✓ parity: as the trained one",
-    ):  # fmt: skip
+        "12 flips in 10,000",
+        "| Macro-recall | 100.0",
+        "Weakest slice: emoji, 41.0 points",
+        "Fails 54 % of 100 cases of “used to, but now”",
+        "Trained on 6,000 rows only.",
+        "3,480 µs of CPU per text",
+        "87 MiB",
+        "✓ parity: as the trained one",
+    ):
         assert said in card, said
     assert "| question |" not in card  # too small for a verdict
 

@@ -45,13 +45,22 @@ print(json.dumps(out))
 @pytest.mark.integration
 def test_metrics_work_as_evaluate_modules_with_the_network_shut(tmp_path):
     environment = {
-        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1",
-        "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "HF_EVALUATE_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=project_root(), env=environment, capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", SCRIPT],
+        cwd=project_root(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     out = json.loads(done.stdout.strip().splitlines()[-1])
     assert out["all"] == pytest.approx(out["expected"], abs=1e-6)

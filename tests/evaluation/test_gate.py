@@ -69,10 +69,18 @@ def test_a_better_candidate_passes_and_every_rule_has_said_why():
     verdict = _decide()
     assert verdict.passed and not verdict.failures
     assert [reason.rule for reason in verdict.reasons] == [
-        "floor: macro_recall", "floor: recall_negative", "floor: recall_neutral", "floor: recall_positive",
-        "ceiling: ece", "better than VADER", "not worse than production", "slice: source=x", "behaviour: checklist MFT",
-        "parity", "CPU budget",
-    ]  # fmt: skip
+        "floor: macro_recall",
+        "floor: recall_negative",
+        "floor: recall_neutral",
+        "floor: recall_positive",
+        "ceiling: ece",
+        "better than VADER",
+        "not worse than production",
+        "slice: source=x",
+        "behaviour: checklist MFT",
+        "parity",
+        "CPU budget",
+    ]
     assert all(reason.text for reason in verdict.reasons)
     verdict.raise_if_refused()
 

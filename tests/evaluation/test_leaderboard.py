@@ -42,9 +42,18 @@ def _cost(cpu_us):
         return Spread(value, 0.9 * value, 1.2 * value)
 
     return Cost(
-        spread(cpu_us), spread(1e6 / cpu_us), spread(cpu_us / 900), spread(cpu_us / 800), spread(cpu_us / 700),
-        peak_memory_mib=321.5, load_s=1.25, file_bytes=90_000_000, rounds=3, bulk_texts=64, single_texts=30,
-    )  # fmt: skip
+        spread(cpu_us),
+        spread(1e6 / cpu_us),
+        spread(cpu_us / 900),
+        spread(cpu_us / 800),
+        spread(cpu_us / 700),
+        peak_memory_mib=321.5,
+        load_s=1.25,
+        file_bytes=90_000_000,
+        rounds=3,
+        bulk_texts=64,
+        single_texts=30,
+    )
 
 
 PROBAS = {"plain": _answers(0.4, 1), "good": _answers(0.7, 2), "also good": _answers(0.7, 3)}
@@ -68,10 +77,18 @@ def _rows(**changes):
         SliceRow("length=short", 300, (), score(LABELS, PROBAS["good"], resamples=50)),
     )
     return [
-        Row(name, ROWS, score(LABELS, proba, resamples=100), from_scratch=name == "plain", temperature=1.25,
-            cost=_cost(100 * 10**index), slices=parts, behaviour=behaviour)
+        Row(
+            name,
+            ROWS,
+            score(LABELS, proba, resamples=100),
+            from_scratch=name == "plain",
+            temperature=1.25,
+            cost=_cost(100 * 10**index),
+            slices=parts,
+            behaviour=behaviour,
+        )
         for index, (name, proba) in enumerate(PROBAS.items())
-    ]  # fmt: skip
+    ]
 
 
 def _board():
@@ -98,8 +115,13 @@ def test_the_json_is_a_list_of_rows_with_metrics_by_name_and_reads_back(tmp_path
     board = _board()
     files = write_leaderboard(board, tmp_path / "board", labels=LABELS, probas=PROBAS)
     assert {path.name for path in files} == {
-        "leaderboard.json", "leaderboard.md", "leaderboard.html", "pareto.png", "confusion.png", "reliability.png",
-    }  # fmt: skip
+        "leaderboard.json",
+        "leaderboard.md",
+        "leaderboard.html",
+        "pareto.png",
+        "confusion.png",
+        "reliability.png",
+    }
     rows = json.loads((tmp_path / "board" / "leaderboard.json").read_text(), parse_constant=pytest.fail)  # no NaN
     assert [row["candidate"] for row in rows] == [row.candidate for row in board.rows]
     for row in rows:

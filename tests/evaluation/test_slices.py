@@ -9,9 +9,12 @@ from evaluation.slices import SliceRow, label_ids, slice_masks, slice_report, we
 def _frame(texts, labels=None, **columns):
     rows = len(texts)
     base = {
-        "text": texts, "label": labels or ["neutral"] * rows, "source": ["tweeteval_sentiment"] * rows,
-        "domain": ["tweets"] * rows, "label_confidence": [None] * rows,
-    }  # fmt: skip
+        "text": texts,
+        "label": labels or ["neutral"] * rows,
+        "source": ["tweeteval_sentiment"] * rows,
+        "domain": ["tweets"] * rows,
+        "label_confidence": [None] * rows,
+    }
     return pd.DataFrame(base | columns)
 
 
@@ -44,9 +47,10 @@ def test_what_a_text_holds(text, slices):
 def test_lengths_sources_domains_and_uncertain_labels_partition_the_rows():
     frame = _frame(
         ["one two", " ".join(["w"] * 10), " ".join(["w"] * 11), " ".join(["w"] * 21)],
-        source=["a", "a", "b", "b"], domain=["tweets", "support", "support", "news"],
+        source=["a", "a", "b", "b"],
+        domain=["tweets", "support", "support", "news"],
         label_confidence=[0.69, 0.7, None, 1.0],
-    )  # fmt: skip
+    )
     masks = slice_masks(frame)
     assert masks["length=short"].tolist() == [True, True, False, False]
     assert masks["length=medium"].tolist() == [False, False, True, False]

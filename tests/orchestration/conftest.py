@@ -18,10 +18,16 @@ from tests.serving.running import spare_port
 CATALOG = {"mine": {"domain": "tweets", "licence": "ours", "local": "mine", "train": True, "official_splits": True}}
 CANDIDATES = {
     "minilm": {
-        "kind": "transformer", "title": "Tiny", "licence": "ours", "package": "none", "max_length": 32, "batch_size": 8,
-        "learning_rate": 3e-3, "epochs": 14,
+        "kind": "transformer",
+        "title": "Tiny",
+        "licence": "ours",
+        "package": "none",
+        "max_length": 32,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "epochs": 14,
     },
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -61,10 +67,15 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(training.candidates, "project_root", lambda: tmp_path)
     write_checkpoint(tmp_path / "models" / "minilm")
     for name, value in {
-        "DATA__DIR": tmp_path / "texts", "TRAINING__MODELS_DIR": tmp_path / "models", "TRAINING__BF16": "false",
-        "EVALUATION__PRIMARY": "mine", "EVALUATION__COST_BULK_TEXTS": 32, "EVALUATION__COST_SINGLE_TEXTS": 9,
-        "EVALUATION__BOOTSTRAP_RESAMPLES": 200, "SERVING__PORT": spare_port(),
-    }.items():  # fmt: skip
+        "DATA__DIR": tmp_path / "texts",
+        "TRAINING__MODELS_DIR": tmp_path / "models",
+        "TRAINING__BF16": "false",
+        "EVALUATION__PRIMARY": "mine",
+        "EVALUATION__COST_BULK_TEXTS": 32,
+        "EVALUATION__COST_SINGLE_TEXTS": 9,
+        "EVALUATION__BOOTSTRAP_RESAMPLES": 200,
+        "SERVING__PORT": spare_port(),
+    }.items():
         monkeypatch.setenv(f"GROUNDSWELL_{name}", str(value))
     made = Place(tmp_path, Layout.load())
     made.write(rows(100))

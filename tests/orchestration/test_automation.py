@@ -21,9 +21,15 @@ from orchestration.runs import dagster_instance
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
-    "daily_quality", "weekly_retraining", "hourly_lakehouse", "daily_lakehouse_reports", "weekly_lakehouse_maintenance",
-    "new_labels", "production_quality", "run_failed",
-}  # fmt: skip
+    "daily_quality",
+    "weekly_retraining",
+    "hourly_lakehouse",
+    "daily_lakehouse_reports",
+    "weekly_lakehouse_maintenance",
+    "new_labels",
+    "production_quality",
+    "run_failed",
+}
 
 
 @pytest.fixture
@@ -95,9 +101,14 @@ def test_a_wrong_name_is_answered_with_the_nearest(instance):
 
 def automation(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", "automation", *arguments], cwd=ROOT, env=os.environ | environment,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "orchestration.cli", "automation", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.integration
@@ -123,9 +134,13 @@ def test_what_is_turned_on_is_evaluated_by_a_running_daemon_and_its_answer_is_sh
     assert "is on" in automation("on", "new_labels", DAGSTER_HOME=str(home)).stdout
     with (tmp_path / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"], cwd=ROOT, stdout=log, stderr=log,
-            env=os.environ | {"DAGSTER_HOME": str(home)}, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"DAGSTER_HOME": str(home)},
+            start_new_session=True,
+        )
     try:
         ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(200), wait=wait_fixed(2))
         with pytest.MonkeyPatch.context() as patch:

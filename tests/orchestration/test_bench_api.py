@@ -182,9 +182,15 @@ def test_refusals_are_told_from_errors_and_late_answers_are_bounded(tmp_path):
 def test_a_server_is_asked_until_it_answers_held_between_measurements_and_ended(tmp_path):
     (tmp_path / "serve.py").write_text(SERVER)
     spec = Spec(
-        "tiny", "Tiny", lambda port: [sys.executable, "serve.py", str(port)], tmp_path, {}, "/",
-        lambda texts: json.dumps({"text": texts[0]}), lambda answer: [answer["label"]],
-    )  # fmt: skip
+        "tiny",
+        "Tiny",
+        lambda port: [sys.executable, "serve.py", str(port)],
+        tmp_path,
+        {},
+        "/",
+        lambda texts: json.dumps({"text": texts[0]}),
+        lambda answer: [answer["label"]],
+    )
     server: Server = start(spec, tmp_path / "logs", [("a good day", "positive"), ("a day", "negative")])
     try:
         server.hold()

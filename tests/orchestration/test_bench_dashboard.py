@@ -50,9 +50,14 @@ def test_page_and_viewers_are_measured(tmp_path):
         "viewers",
     ]
     ran = subprocess.run(
-        [*command, "--seconds", "2", "--rounds", "1", "--viewers", "3"], cwd=ROOT, capture_output=True, text=True, timeout=180,
-        check=False, env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var")},
-    )  # fmt: skip
+        [*command, "--seconds", "2", "--rounds", "1", "--viewers", "3"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var")},
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads((tmp_path / "var" / "bench" / "dashboard.json").read_text())["sections"]
     assert found["page"]["raw"][0]["messages"] > 1_000

@@ -74,9 +74,13 @@ def test_gold_is_measured_beside_its_peers(tmp_path):
     given = ["--bundle", str(bundle.directory), "--checkpoint", str(write_checkpoint(tmp_path / "checkpoint"))]
     ran = subprocess.run(
         [sys.executable, "-m", "orchestration.bench_lakehouse", *given, "--only", "gold", "--quick"],
-        cwd=ROOT, capture_output=True, text=True, timeout=270, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=270,
+        check=False,
         env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"), "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(SPARK)},
-    )  # fmt: skip
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     gold = json.loads((tmp_path / "var" / "bench" / "lakehouse.json").read_text())["sections"]["gold"]["raw"]
     assert set(gold["rates"]) == {BULK, OURS, STAND_IN, MLFLOW, FLAVOUR, PIPELINE}

@@ -13,15 +13,38 @@ from tests.models import tiny_bundle
 from tests.serving.running import spare_port
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "leaderboard", "classify", "score", "serve", "stream",
-            "demo", "doctor", "stop", "keys", "automation")  # fmt: skip
+COMMANDS = (
+    "data",
+    "train",
+    "benchmark",
+    "export",
+    "promote",
+    "rollback",
+    "leaderboard",
+    "classify",
+    "score",
+    "serve",
+    "stream",
+    "demo",
+    "doctor",
+    "stop",
+    "keys",
+    "automation",
+)
 
 
 def groundswell(*arguments, stdin=None, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env={**os.environ, **environment}, check=False, input=stdin, errors="surrogateescape",
-    )  # fmt: skip
+        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+        check=False,
+        input=stdin,
+        errors="surrogateescape",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +178,14 @@ def test_ctrl_c_at_every_stage_leaves_nothing_half_written_and_the_same_command_
     settings = {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "PYTHONUNBUFFERED": "1", "GROUNDSWELL_TRAINING__EPOCHS": "1"}
     for stage in ("Fetch", "Train", "Export"):
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli", "export", "--with-upstream"], cwd=ROOT, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "orchestration.cli", "export", "--with-upstream"],
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=os.environ | settings,
-        )  # fmt: skip
+        )
         assert process.stdout is not None and process.stderr is not None
         if not any(line.startswith(f"… {stage}") for line in process.stdout):
             pytest.fail(f"it never came to {stage}: {process.stderr.read()[-2000:]}")

@@ -79,10 +79,14 @@ def test_the_lakehouse_has_its_tables_reports_and_checks():
         (key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys if key.asset_key.to_user_string() in lake
     }
     assert checks == {
-        ("lakehouse/silver", "every_record_is_accounted_for"), ("lakehouse/gold", "every_message_is_classified"),
-        ("lakehouse/silver", "sample_suite"), ("lakehouse/gold", "sample_suite"),
-        ("lakehouse/bronze", "is_fresh"), ("lakehouse/silver", "is_fresh"), ("lakehouse/gold", "is_fresh"),
-    }  # fmt: skip
+        ("lakehouse/silver", "every_record_is_accounted_for"),
+        ("lakehouse/gold", "every_message_is_classified"),
+        ("lakehouse/silver", "sample_suite"),
+        ("lakehouse/gold", "sample_suite"),
+        ("lakehouse/bronze", "is_fresh"),
+        ("lakehouse/silver", "is_fresh"),
+        ("lakehouse/gold", "is_fresh"),
+    }
 
 
 def test_loading_the_graph_loads_nothing_that_its_steps_load():

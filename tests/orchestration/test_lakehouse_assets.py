@@ -41,21 +41,36 @@ COPY = pa.struct(
     [("stated_at", TIME), ("arrived_at", TIME), ("origin", pa.string()), ("block", pa.int64()), ("line", pa.int64())]
 )
 SILVER = pa.schema(
-    [("id", pa.string()), ("text", pa.string()), ("cleaned", pa.string()), ("source", pa.string()), ("event_at", TIME),
-     ("event_date", pa.date32()), ("mentions", pa.list_(pa.string())), ("hashtags", pa.list_(pa.string())),
-     ("true_label", pa.string()), ("copy", COPY)]
-)  # fmt: skip
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("cleaned", pa.string()),
+        ("source", pa.string()),
+        ("event_at", TIME),
+        ("event_date", pa.date32()),
+        ("mentions", pa.list_(pa.string())),
+        ("hashtags", pa.list_(pa.string())),
+        ("true_label", pa.string()),
+        ("copy", COPY),
+    ]
+)
 GOLD = pa.schema(
-    [*(field for field in SILVER if field.name != "cleaned"), *ANSWER, ("model_version", pa.string()),
-     ("answers", pa.map_(pa.string(), ANSWER))]
-)  # fmt: skip
+    [
+        *(field for field in SILVER if field.name != "cleaned"),
+        *ANSWER,
+        ("model_version", pa.string()),
+        ("answers", pa.map_(pa.string(), ANSWER)),
+    ]
+)
 
 
 def run(job, **config):
     with dg.DagsterInstance.ephemeral() as instance:
-        return build_defs().resolve_job_def(job).execute_in_process(
-            instance=instance, raise_on_error=False, run_config={**QUIET, **config}
-        )  # fmt: skip
+        return (
+            build_defs()
+            .resolve_job_def(job)
+            .execute_in_process(instance=instance, raise_on_error=False, run_config={**QUIET, **config})
+        )
 
 
 def run_checks():
@@ -99,10 +114,20 @@ def message(number, called="neutral", **changes):
     arrived = NOW - timedelta(hours=3)
     given = answer(called, at=arrived + timedelta(seconds=10))
     row = {
-        "id": f"m{number:04}", "text": f"text {number}", "cleaned": f"text {number}", "source": "shop", "event_at": arrived,
-        "mentions": ["ada"], "hashtags": [], "true_label": None, "copy": {"arrived_at": arrived, "origin": "f", "line": number},
-        **given, "model_version": "v1", "answers": {"v1": given}, **changes,
-    }  # fmt: skip
+        "id": f"m{number:04}",
+        "text": f"text {number}",
+        "cleaned": f"text {number}",
+        "source": "shop",
+        "event_at": arrived,
+        "mentions": ["ada"],
+        "hashtags": [],
+        "true_label": None,
+        "copy": {"arrived_at": arrived, "origin": "f", "line": number},
+        **given,
+        "model_version": "v1",
+        "answers": {"v1": given},
+        **changes,
+    }
     return row | {"event_date": row["event_at"].date()}
 
 
@@ -185,8 +210,12 @@ def test_what_housekeeping_did_is_shown(monkeypatch, root):
     tidy = made(run("lakehouse_maintenance"))["lakehouse/maintenance"]
     assert (tidy["files_before"], tidy["files_after"], tidy["forgotten"]) == (12, 3, 7)
     assert [row.data for row in tidy["tables"].records][1] == {
-        "table": "gold", "files_before": 3, "files_after": 2, "MiB": 0.5, "forgotten": 0,
-    }  # fmt: skip
+        "table": "gold",
+        "files_before": 3,
+        "files_after": 2,
+        "MiB": 0.5,
+        "forgotten": 0,
+    }
 
 
 # Checks, without Spark.
@@ -339,15 +368,30 @@ def test_a_label_chosen_before_rounding_wins_the_tie(layout, root):
 
 # The two lists.
 
-STREAM = pa.schema([("id", pa.string()), ("event_at", TIME), ("text_md5", pa.string()), ("label", pa.string()),
-                    ("score", pa.float64()), ("model_version", pa.string())])  # fmt: skip
+STREAM = pa.schema(
+    [
+        ("id", pa.string()),
+        ("event_at", TIME),
+        ("text_md5", pa.string()),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+        ("model_version", pa.string()),
+    ]
+)
 THERE = pa.schema([*STREAM, ("answers", pa.map_(pa.string(), ANSWER))])
 
 
 def listed(number, label="neutral", score=0.0, version="v1", text="a", others=()):
     answers = {version: answer(label) | {"negative": 0.0, "positive": score}} if version else {}
-    return {"id": f"m{number}", "event_at": NOW, "text_md5": text, "label": label, "score": score, "model_version": version,
-            "answers": list((answers | dict(others)).items())}  # fmt: skip
+    return {
+        "id": f"m{number}",
+        "event_at": NOW,
+        "text_md5": text,
+        "label": label,
+        "score": score,
+        "model_version": version,
+        "answers": list((answers | dict(others)).items()),
+    }
 
 
 def compare(stream, gold):
@@ -386,8 +430,13 @@ def test_the_counts_are_those_of_a_reader_in_python():
     chance = random.Random(5)
 
     def drawn(number):
-        return listed(number, chance.choice(LABELS[:2]), round(chance.choice((0.1, 0.1004, 0.2)), 4),
-                      chance.choice(("v1", "v1", "v2")), chance.choice("aaab"))  # fmt: skip
+        return listed(
+            number,
+            chance.choice(LABELS[:2]),
+            round(chance.choice((0.1, 0.1004, 0.2)), 4),
+            chance.choice(("v1", "v1", "v2")),
+            chance.choice("aaab"),
+        )
 
     stream, gold = ({n: drawn(n) for n in chance.sample(range(3000), 2400)} for _ in range(2))
     kinds = Counter()
@@ -415,11 +464,23 @@ def predicted(number, label="neutral", offset=None, **changes):
     found = answer(label)
     at = NOW - timedelta(hours=3)
     return {
-        "topic": "t", "partition": 0, "offset": number if offset is None else offset, "id": f"m{number:04}", "source": "shop",
-        "text": f"text {number}", "created_at": None, "produced_at": at, "predicted_at": at, "label": label,
-        "confidence": found["confidence"], "probabilities": [found[name] for name in LABELS], "sarcasm": None, "tier": "model",
-        "model_version": "v1", **changes,
-    }  # fmt: skip
+        "topic": "t",
+        "partition": 0,
+        "offset": number if offset is None else offset,
+        "id": f"m{number:04}",
+        "source": "shop",
+        "text": f"text {number}",
+        "created_at": None,
+        "produced_at": at,
+        "predicted_at": at,
+        "label": label,
+        "confidence": found["confidence"],
+        "probabilities": [found[name] for name in LABELS],
+        "sarcasm": None,
+        "tier": "model",
+        "model_version": "v1",
+        **changes,
+    }
 
 
 @pytest.mark.integration
@@ -440,13 +501,19 @@ def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
         write_block(client, "t", [json.dumps(row, default=datetime.isoformat).encode() for row in stream], offsets)
     facts = made(run("lakehouse_reports"))["lakehouse/reconciliation"]
     assert {kind: facts[kind] for kind in KINDS if facts[kind]} == {
-        "agree": 37, "label": 1, "text": 1, "only in the stream": 1, "only in Gold": 2,
-    }  # fmt: skip
+        "agree": 37,
+        "label": 1,
+        "text": 1,
+        "only in the stream": 1,
+        "only in Gold": 2,
+    }
     assert (facts["differences"], facts["gold_delta_version"]) == (5, 0)
     examples = {row.data["id"]: row.data["kind"] for row in facts["examples"].records}
     assert examples == dict.fromkeys(("m0005", "m0091"), "only in Gold") | {
-        "m0000": "label", "m0001": "text", "m0092": "only in the stream",
-    }  # fmt: skip
+        "m0000": "label",
+        "m0001": "text",
+        "m0092": "only in the stream",
+    }
     # Another range, in which the younger one lies too.
     asked = {"since": (NOW - timedelta(minutes=10)).isoformat(), "until": NOW.isoformat()}
     facts = made(run("lakehouse_reports", ops={"lakehouse__reconciliation": {"config": asked}}))["lakehouse/reconciliation"]

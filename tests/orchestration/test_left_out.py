@@ -124,8 +124,13 @@ def test_a_file_of_your_own_that_is_damaged_is_left_out_and_comes_back_when_it_i
     file.write_text("body,mood\n" + "".join(f"ticket {n} is open,{['angry', 'ok', 'happy'][n % 3]}\n" for n in range(200)))
     whole = file.read_bytes()
     mapping = {"angry": "negative", "ok": "neutral", "happy": "positive"}
-    own = {"domain": "support", "licence": "ours", "train": True, "label_mapping": mapping,
-           "file": {"path": str(file), "columns": {"text": "body", "label": "mood"}}}  # fmt: skip
+    own = {
+        "domain": "support",
+        "licence": "ours",
+        "train": True,
+        "label_mapping": mapping,
+        "file": {"path": str(file), "columns": {"text": "body", "label": "mood"}},
+    }
     place.catalog(own=own)
     assert used(place)[0]["own/train"] > 0
     file.write_bytes(whole.replace(b"body", b"text", 1))

@@ -110,10 +110,18 @@ def test_another_reader_finds_what_is_expected(seed, count, files):
 def test_the_shares_are_those_asked_for(tmp_path):
     expected = write(tmp_path, count=4000)
     assert expected.rejected == {
-        "duplicate": 200, "not json": 80, "superseded": 40, "no text": 10, "no id": 15, "blank text": 15,
-        "created_at unreadable": 2, "created_at before 1970": 1, "created_at in the future": 1, "text too long": 1,
+        "duplicate": 200,
+        "not json": 80,
+        "superseded": 40,
+        "no text": 10,
+        "no id": 15,
+        "blank text": 15,
+        "created_at unreadable": 2,
+        "created_at before 1970": 1,
+        "created_at in the future": 1,
+        "text too long": 1,
         "null bytes": 1,
-    }  # fmt: skip
+    }
     assert set(expected.rejected) == {*REASONS.values(), "duplicate", "superseded"}
     assert read(tmp_path)[1] == expected.rejected
     assert {label for _, label, _ in expected.truth.values()} == set(LABELS)
@@ -155,8 +163,9 @@ def test_corrections_come_in_another_file_and_some_before_what_they_correct(tmp_
     for number, record in records(tmp_path):
         if "label" in record:
             copies.setdefault(record.get("id_str") or record.get("id"), {})[record.get("full_text", record.get("text"))] = (
-                number, record,
-            )  # fmt: skip
+                number,
+                record,
+            )
     corrected = [list(copy.values()) for copy in copies.values() if len(copy) == 2]
     overtaken = 0
     for first, second in corrected:

@@ -238,9 +238,12 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     environment = {
-        **os.environ, "DAGSTER_HOME": str(home), "GROUNDSWELL_RETRAINING__MIN_NEW_ROWS": "20", "PYTHONPATH": str(ROOT),
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "GROUNDSWELL_RETRAINING__MIN_NEW_ROWS": "20",
+        "PYTHONPATH": str(ROOT),
         "GROUNDSWELL_RETRAINING__WEBHOOK_URL": f"http://127.0.0.1:{webhook.server_port}/",
-    }  # fmt: skip
+    }
     dagster = [sys.executable, "-m", "dagster"]
     where = ["-f", str(tmp_path / "location.py")]
     for sensor in ("new_labels", "run_failed"):
@@ -249,9 +252,13 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
         )
     with (tmp_path / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", *where], env=environment, cwd=tmp_path, stdout=log, stderr=log,
+            [sys.executable, "-m", "dagster._daemon", "run", *where],
+            env=environment,
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         Retrying(retry=retry_if_result(lambda got: not got), stop=stop_after_delay(150), wait=wait_fixed(0.5))(
             lambda: list(webhook.got)

@@ -22,10 +22,12 @@ def test_sigterm_ends_the_service_too(tmp_path):
     move = {"alias": "production", "to": "1", "bundle": f"bundles/{bundle.directory.name}"}
     (var / "registry" / "ledger.jsonl").write_text(json.dumps(move) + "\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)], cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "BENTOML_HOME": str(tmp_path / "bentoml")},
-    )  # fmt: skip
+    )
     try:
         wait = Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.2))
         wait(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).raise_for_status())

@@ -43,8 +43,10 @@ def test_a_benchmark_is_one_parent_run_with_the_winners_numbers_and_a_complete_r
         for one in candidate.inputs.dataset_inputs
     }
     assert {context: found[:2] for context, found in inputs.items()} == {
-        "training": ("mine", 210), "validation": ("mine", 30), "test": ("mine", 60),
-    }  # fmt: skip
+        "training": ("mine", 210),
+        "validation": ("mine", 30),
+        "test": ("mine", 60),
+    }
     assert len({digest for *_, digest in inputs.values()}) == 3
     artifacts = {file.path for file in tracking.client.list_artifacts(candidate.info.run_id)}
     assert {"slices.json", "images"} <= artifacts
@@ -106,8 +108,10 @@ def test_runs_that_an_older_version_left_running_are_ended_and_those_of_other_ma
     elsewhere = tracking.parent_run("elsewhere", tags={"groundswell.process": "another-machine 1@1.0"})
     here = parent_of(place.layout, tracking, "here", "training")
     open_tracking(place.layout)
-    found = {name: tracking.client.get_run(run).info.status for name, run in
-             {"complete": complete, "cut": cut, "elsewhere": elsewhere, "here": here}.items()}  # fmt: skip
+    found = {
+        name: tracking.client.get_run(run).info.status
+        for name, run in {"complete": complete, "cut": cut, "elsewhere": elsewhere, "here": here}.items()
+    }
     assert found == {"complete": "FINISHED", "cut": "FAILED", "elsewhere": "RUNNING", "here": "RUNNING"}
 
 

@@ -28,8 +28,14 @@ TEXTS = {
     "reviews": ["Does what it says.", "Broke after a week, very disappointed.", "Best purchase of the year!"],
 }
 SURE = {"negative": (0.9, 0.08, 0.02), "neutral": (0.1, 0.8, 0.1), "positive": (0.02, 0.08, 0.9)}
-FELT = {"Coffee": "positive", "Trains": "negative", "Thanks": "positive", "The export": "negative", "Broke": "negative",
-        "Best": "positive"}  # fmt: skip
+FELT = {
+    "Coffee": "positive",
+    "Trains": "negative",
+    "Thanks": "positive",
+    "The export": "negative",
+    "Broke": "negative",
+    "Best": "positive",
+}
 
 
 LABELS = ("negative", "neutral", "positive")
@@ -48,11 +54,24 @@ def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> di
     """A row of the table of predictions."""
     label = changes.get("label", label_of(text))
     return {
-        "topic": "shown", "partition": 0, "offset": offset, "id": f"m{offset}", "text": text, "source": source,
-        "created_at": at, "produced_at": at, "predicted_at": at + timedelta(milliseconds=90), "written_at": at + timedelta(
-            milliseconds=240), "label": label, "confidence": max(SURE[label]), "probabilities": SURE[label], "sarcasm": None,
-        "tier": "model", "model_version": "minilm-1", **changes,
-    }  # fmt: skip
+        "topic": "shown",
+        "partition": 0,
+        "offset": offset,
+        "id": f"m{offset}",
+        "text": text,
+        "source": source,
+        "created_at": at,
+        "produced_at": at,
+        "predicted_at": at + timedelta(milliseconds=90),
+        "written_at": at + timedelta(milliseconds=240),
+        "label": label,
+        "confidence": max(SURE[label]),
+        "probabilities": SURE[label],
+        "sarcasm": None,
+        "tier": "model",
+        "model_version": "minilm-1",
+        **changes,
+    }
 
 
 def write(client: Any, rows: Iterable[dict[str, Any]]) -> None:
@@ -133,9 +152,13 @@ class Shown:
         environment = {"GROUNDSWELL_PATHS__VAR_DIR": str(self.var), "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port())}
         with (self.folder / "owner.log").open("ab") as log:
             process = subprocess.Popen(
-                [*PYTHON, "warehouse", "serve"], cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log,
+                [*PYTHON, "warehouse", "serve"],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=log,
+                stderr=log,
                 stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
         try:
             until_it_answers(self.var)
             yield process
@@ -162,10 +185,22 @@ def browsing() -> Iterator[Browser]:
 def tell(client, name, at, **changes):
     """An alert, into the table."""
     values = {
-        "id": name, "source": CRISIS_SOURCE, "direction": "down", "started_at": at, "detected_at": at + timedelta(seconds=4),
-        "closed_at": None, "z": -7.5, "moving_average": -0.62, "baseline_mean": 0.05, "baseline_std": 0.7, "volume": 41,
-        "window_s": 5, "texts": ["Still down."], "revision": 1, **changes,
-    }  # fmt: skip
+        "id": name,
+        "source": CRISIS_SOURCE,
+        "direction": "down",
+        "started_at": at,
+        "detected_at": at + timedelta(seconds=4),
+        "closed_at": None,
+        "z": -7.5,
+        "moving_average": -0.62,
+        "baseline_mean": 0.05,
+        "baseline_std": 0.7,
+        "volume": 41,
+        "window_s": 5,
+        "texts": ["Still down."],
+        "revision": 1,
+        **changes,
+    }
     client.insert("alerts", [list(values.values())], column_names=list(values))
 
 

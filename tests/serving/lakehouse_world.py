@@ -97,9 +97,11 @@ class Tables:
         """Every count by reason, and every row of Silver as it was written."""
         counts = self.counts()
         assert counts == {
-            "bronze": expected.lines, "silver": expected.silver, "gold": expected.silver,
+            "bronze": expected.lines,
+            "silver": expected.silver,
+            "gold": expected.silver,
             "silver_rejected": sum(expected.rejected.values()),
-        }  # fmt: skip
+        }
         assert self.reasons() == expected.rejected
         # Times as numbers: collected, Spark gives them in this machine's zone.
         rows = self.read("silver").selectExpr("id", "text", "true_label", "unix_micros(created_at)").collect()
@@ -119,10 +121,13 @@ def rows_of(root: str, layer: str, columns: tuple[str, ...]) -> list[dict[str, A
 def environment(root: str, bundle: Bundle, var: Path, **more: str) -> dict[str, str]:
     """For `groundswell lakehouse` as a process."""
     return os.environ | {
-        "GROUNDSWELL_PATHS__VAR_DIR": str(var), "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
-        "GROUNDSWELL_LAKEHOUSE__ROOT": root, "GROUNDSWELL_LAKEHOUSE__MASTER": "local[2]",
-        "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(QUICK), **more,
-    }  # fmt: skip
+        "GROUNDSWELL_PATHS__VAR_DIR": str(var),
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
+        "GROUNDSWELL_LAKEHOUSE__ROOT": root,
+        "GROUNDSWELL_LAKEHOUSE__MASTER": "local[2]",
+        "GROUNDSWELL_LAKEHOUSE__SPARK": json.dumps(QUICK),
+        **more,
+    }
 
 
 def start(environment: dict[str, str], *arguments: str, log: Path) -> subprocess.Popen[bytes]:
@@ -139,8 +144,10 @@ def s3(**environment: str) -> Iterator[str]:
     port = spare_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         for attempt in Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(30), wait=wait_fixed(0.1)):

@@ -29,20 +29,26 @@ def serving(
     """A client of it, and its process; it is stopped afterwards. Its `var/` is in the folder."""
     port = port or spare_port()
     environment = {
-        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
-        "BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "1",
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
+        "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
+        "BENTOML_HOME": str(folder / "home"),
+        "BENTOML_DO_NOT_TRACK": "1",
         "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",  # how full this machine's disk is, is not what is tested
-    } | {f"GROUNDSWELL_SERVING__{name.upper()}": value for name, value in settings.items()}  # fmt: skip
+    } | {f"GROUNDSWELL_SERVING__{name.upper()}": value for name, value in settings.items()}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", "--host", host, "--port", str(port)], cwd=ROOT,
-            stdout=log, stderr=subprocess.STDOUT, env=os.environ | environment,
-        )  # fmt: skip
+            [sys.executable, "-m", "bentoml", "serve", "--host", host, "--port", str(port)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+        )
     url = f"http://127.0.0.1:{port}"
     wait = Retrying(
         retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
-        stop=stop_after_delay(120) | (lambda _: process.poll() is not None), wait=wait_fixed(0.2),
-    )  # fmt: skip
+        stop=stop_after_delay(120) | (lambda _: process.poll() is not None),
+        wait=wait_fixed(0.2),
+    )
     try:
         wait(httpx.get, f"{url}/readyz", timeout=2)
         with httpx.Client(base_url=url, timeout=30) as client:

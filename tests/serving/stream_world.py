@@ -47,12 +47,16 @@ class World:
         self.settings = StreamSettings.load(bootstrap=kafka.bootstrap, topic=topic, group=f"group-{topic}", **settings)
         plain = {key: value for key, value in settings.items() if key != "security"}
         self.environment = {
-            "GROUNDSWELL_PATHS__VAR_DIR": str(var), "GROUNDSWELL_BUNDLE_DIR": str(bundle), "OMP_NUM_THREADS": "1",
-            "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port()), "GROUNDSWELL_STREAM__METRICS_PORT": str(spare_port()),
-            "GROUNDSWELL_STREAM__BOOTSTRAP": kafka.bootstrap, "GROUNDSWELL_STREAM__TOPIC": topic,
+            "GROUNDSWELL_PATHS__VAR_DIR": str(var),
+            "GROUNDSWELL_BUNDLE_DIR": str(bundle),
+            "OMP_NUM_THREADS": "1",
+            "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port()),
+            "GROUNDSWELL_STREAM__METRICS_PORT": str(spare_port()),
+            "GROUNDSWELL_STREAM__BOOTSTRAP": kafka.bootstrap,
+            "GROUNDSWELL_STREAM__TOPIC": topic,
             "GROUNDSWELL_STREAM__GROUP": self.settings.group,
             **{f"GROUNDSWELL_STREAM__{name.upper()}": str(value) for name, value in plain.items()},
-        }  # fmt: skip
+        }
         self.processes: list[subprocess.Popen[bytes]] = []
         self.sent: Counter[str] = Counter()
 
@@ -180,10 +184,14 @@ class World:
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer(
-            {**client_config(self.settings), "group.id": "reader", "enable.auto.commit": False,
-             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-             "fetch.message.max.bytes": 8 * 1024 * 1024}
-        )  # fmt: skip
+            {
+                **client_config(self.settings),
+                "group.id": "reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+                "fetch.message.max.bytes": 8 * 1024 * 1024,
+            }
+        )
         found = []
         for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
             place = TopicPartition(topic, partition, 0)

@@ -123,9 +123,16 @@ def test_a_key_has_its_rate_in_texts_and_another_key_has_its_own(guarded):
 
 @pytest.mark.parametrize(
     ("client", "answered"),
-    [(("127.0.0.1", 5), True), (("127.9.9.9", 5), True), (("::1", 5), True), (None, True),
-     (("10.0.0.1", 5), False), (("2001:db8::1", 5), False), (("somewhere", 5), False)],
-)  # fmt: skip
+    [
+        (("127.0.0.1", 5), True),
+        (("127.9.9.9", 5), True),
+        (("::1", 5), True),
+        (None, True),
+        (("10.0.0.1", 5), False),
+        (("2001:db8::1", 5), False),
+        (("somewhere", 5), False),
+    ],
+)
 def test_without_keys_callers_from_elsewhere_are_refused(client, answered):
     scope = {"type": "http", "path": "/v1/classify", "headers": [], "client": client}
     if answered:

@@ -57,8 +57,11 @@ def test_texts_like_the_usual_ones_have_no_words_of_their_own_and_nothing_to_com
 
 def test_words_are_letters_and_emoji_without_masks_and_function_words():
     assert words_of("I can’t believe @someone: https://x.example/y REFUND refund 42 &amp; Café 😡😡 to") == {
-        "believe", "refund", "café", "😡",
-    }  # fmt: skip
+        "believe",
+        "refund",
+        "café",
+        "😡",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +78,23 @@ def chdb(tmp_path_factory):
             text = f"outage no. {second % 7}" if angry and source == "shop" else f"as always {'outage' * (source == 'other')}"
             rows.append(
                 {
-                    "topic": "t", "partition": 0, "offset": len(rows), "id": str(len(rows)), "source": source, "text": text,
-                    "created_at": at, "produced_at": at, "predicted_at": at, "label": "negative", "confidence": 0.9,
-                    "probabilities": [0.9, 0.1, 0.0] if angry else [0.1, 0.8, 0.1], "sarcasm": None, "tier": "m",
+                    "topic": "t",
+                    "partition": 0,
+                    "offset": len(rows),
+                    "id": str(len(rows)),
+                    "source": source,
+                    "text": text,
+                    "created_at": at,
+                    "produced_at": at,
+                    "predicted_at": at,
+                    "label": "negative",
+                    "confidence": 0.9,
+                    "probabilities": [0.9, 0.1, 0.0] if angry else [0.1, 0.8, 0.1],
+                    "sarcasm": None,
+                    "tier": "m",
                     "model_version": "v",
                 }
-            )  # fmt: skip
+            )
     block = [json.dumps(row, default=datetime.isoformat).encode() for row in rows]
     write_block(client, "t", block, {0: (0, len(rows) - 1)})
     write_block(client, "t", block[-20:], {0: (len(rows) - 20, len(rows) - 1)})  # delivered twice

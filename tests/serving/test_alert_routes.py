@@ -34,10 +34,20 @@ def world(tmp_path_factory):
             with connect(folder / "var", own=False) as warehouse:
                 for name, source in (("a", "shop"), ("b", "shop"), ("c", "it's/a \\ source")):
                     row = {
-                        "id": name, "source": source, "direction": "down", "started_at": NOW, "detected_at": NOW, "z": -6.0,
-                        "moving_average": -0.4, "baseline_mean": 0.1, "baseline_std": 0.5, "volume": 300, "window_s": 3,
-                        "texts": ["oh no"], "revision": 1,
-                    }  # fmt: skip
+                        "id": name,
+                        "source": source,
+                        "direction": "down",
+                        "started_at": NOW,
+                        "detected_at": NOW,
+                        "z": -6.0,
+                        "moving_average": -0.4,
+                        "baseline_mean": 0.1,
+                        "baseline_std": 0.5,
+                        "volume": 300,
+                        "window_s": 3,
+                        "texts": ["oh no"],
+                        "revision": 1,
+                    }
                     warehouse.insert("alerts", [list(row.values())], column_names=list(row))
             yield client, tokens
     finally:

@@ -343,8 +343,22 @@ def test_the_texts_that_moved_it_most_come_with_it(client, tmp_path):
             ]
         )
     ]
-    names = ["topic", "partition", "offset", "id", "source", "text", "created_at", "produced_at", "predicted_at", "label",
-             "confidence", "probabilities", "tier", "model_version"]  # fmt: skip
+    names = [
+        "topic",
+        "partition",
+        "offset",
+        "id",
+        "source",
+        "text",
+        "created_at",
+        "produced_at",
+        "predicted_at",
+        "label",
+        "confidence",
+        "probabilities",
+        "tier",
+        "model_version",
+    ]
     client.insert("predictions", texts + texts[:1], column_names=names)
     fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=1)
     assert told[0].texts == ("awful", "bad <b> & so on", "lovely")
@@ -419,11 +433,20 @@ def test_a_webhook_that_is_down_holds_up_nobody(caplog):
 NOON = NOW // 86_400 * 86_400 + 43_200
 ALERT = Alert.model_validate(
     {
-        "id": "a", "source": "reviews", "direction": "down", "started_at": read_time(NOON), "detected_at": read_time(NOON + 3),
-        "closed_at": None, "z": -7.1, "moving_average": -0.2, "baseline_mean": 0.1, "baseline_std": 0.6, "volume": 212,
+        "id": "a",
+        "source": "reviews",
+        "direction": "down",
+        "started_at": read_time(NOON),
+        "detected_at": read_time(NOON + 3),
+        "closed_at": None,
+        "z": -7.1,
+        "moving_average": -0.2,
+        "baseline_mean": 0.1,
+        "baseline_std": 0.6,
+        "volume": 212,
         "window_s": 3,
     }
-)  # fmt: skip
+)
 
 
 def test_what_a_person_reads():

@@ -44,8 +44,12 @@ def test_each_text_is_cleaned_once_on_its_way(here, monkeypatch):
         found = asyncio.run(here.entries(texts, True))
     assert seen == texts[:4]
     assert [entry.get("label", entry.get("error")) for entry in found] == [
-        "positive", "positive", "is blank", "negative", "is not a string"
-    ]  # fmt: skip
+        "positive",
+        "positive",
+        "is blank",
+        "negative",
+        "is not a string",
+    ]
     assert " ".join(window["text"] for window in found[1]["windows"]) == clean(LONG)
 
 

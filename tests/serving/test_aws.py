@@ -21,11 +21,17 @@ TEMPLATE = ROOT / "serving" / "aws" / "template.yaml"
 def gateway(method: str, path: str, body=None, *, key: str = "k1", headers=None) -> dict:
     """API Gateway's proxy event, in the form AWS documents for REST APIs."""
     return {
-        "resource": "/{proxy+}", "path": path, "httpMethod": method, "queryStringParameters": None,
-        "headers": {"Content-Type": "application/json", **(headers or {})}, "multiValueHeaders": None, "pathParameters": None,
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "queryStringParameters": None,
+        "headers": {"Content-Type": "application/json", **(headers or {})},
+        "multiValueHeaders": None,
+        "pathParameters": None,
         "requestContext": {"stage": "v1-stage", "identity": {"apiKeyId": key, "sourceIp": "203.0.113.7"}, "httpMethod": method},
-        "body": body if isinstance(body, str) or body is None else json.dumps(body), "isBase64Encoded": False,
-    }  # fmt: skip
+        "body": body if isinstance(body, str) or body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
 
 
 def messages(queue: str, client) -> list[dict]:
@@ -52,9 +58,11 @@ def cloud(tmp_path_factory):
     queue, _ = elasticmq.queue("parts")
     bundle = tiny_bundle(folder / "bundle")
     surroundings = environment(dynamodb, elasticmq) | {
-        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory), "GROUNDSWELL_SERVING__ANSWERS": "dynamodb",
-        "GROUNDSWELL_SERVING__JOBS": "sqs", "GROUNDSWELL_SERVING__SQS_QUEUE_URL": queue,
-    }  # fmt: skip
+        "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
+        "GROUNDSWELL_SERVING__ANSWERS": "dynamodb",
+        "GROUNDSWELL_SERVING__JOBS": "sqs",
+        "GROUNDSWELL_SERVING__SQS_QUEUE_URL": queue,
+    }
     yield folder, surroundings, queue, aws("sqs", elasticmq.url)
     dynamodb.stop()
     elasticmq.stop()

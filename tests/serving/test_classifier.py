@@ -131,8 +131,9 @@ def test_threads_may_share_one(classifier):
 
 @pytest.mark.parametrize("kind", ["columns", "nan", "not onnx"])
 def test_a_model_that_breaks_the_contract_is_refused(kind, tmp_path):
-    model = write_sum_model(tmp_path / "m.onnx", columns=2 if kind == "columns" else 3,
-                            strength=float("nan") if kind == "nan" else 1.0)  # fmt: skip
+    model = write_sum_model(
+        tmp_path / "m.onnx", columns=2 if kind == "columns" else 3, strength=float("nan") if kind == "nan" else 1.0
+    )
     if kind == "not onnx":
         model.write_bytes(b"nothing of the kind")
     made = write_bundle(

@@ -50,11 +50,24 @@ def page(browser):
 def record(world, name, at, **changes):
     """An alert, into the table."""
     values = {
-        "id": name, "source": "shop", "direction": "down", "started_at": at, "detected_at": at + timedelta(seconds=4),
-        "closed_at": None, "z": -7.5, "moving_average": -0.62, "baseline_mean": 0.05, "baseline_std": 0.7, "volume": 41,
-        "window_s": 5, "texts": ["Still down."], "revision": 1, "usual_volume": 10.0,
-        "words": [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}], **changes,
-    }  # fmt: skip
+        "id": name,
+        "source": "shop",
+        "direction": "down",
+        "started_at": at,
+        "detected_at": at + timedelta(seconds=4),
+        "closed_at": None,
+        "z": -7.5,
+        "moving_average": -0.62,
+        "baseline_mean": 0.05,
+        "baseline_std": 0.7,
+        "volume": 41,
+        "window_s": 5,
+        "texts": ["Still down."],
+        "revision": 1,
+        "usual_volume": 10.0,
+        "words": [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}],
+        **changes,
+    }
     with world.client() as client:
         client.insert("alerts", [list(values.values())], column_names=list(values))
 

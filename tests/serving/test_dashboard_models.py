@@ -30,10 +30,15 @@ def row(name, cpu, recall):
     measures = {key: interval(recall) for key in ("macro_recall", "macro_f1", "accuracy", "ece")}
     slices = [part("source=airline", 300, 0.5), part("domain=support", 300, 0.5), part("length=short", 200, recall)]
     return {
-        "candidate": name, "from_scratch": False, "n": 5, **measures, "slices": slices,
+        "candidate": name,
+        "from_scratch": False,
+        "n": 5,
+        **measures,
+        "slices": slices,
         "cost": {"cpu_us_per_text": {"value": cpu}, "latency_p99_ms": {"value": 12.4}},
-        "confusion": [[2, 0, 0], [1, 0, 1], [0, 0, 1]], "reliability": [{"confidence": 0.6, "accuracy": 0.5, "rows": 5}],
-    }  # fmt: skip
+        "confusion": [[2, 0, 0], [1, 0, 1], [0, 0, 1]],
+        "reliability": [{"confidence": 0.6, "accuracy": 0.5, "rows": 5}],
+    }
 
 
 @pytest.fixture(scope="module")

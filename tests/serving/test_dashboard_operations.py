@@ -27,19 +27,42 @@ def supervisor(var, **changes):
     me = {"pid": os.getpid(), "created_at": psutil.Process().create_time()}
     child = {**me, "state": "up", "restarts": 0, "last_exit": None, "cpu": 0.5, "rss_bytes": 300 * MIB}
     state = {
-        **me, "started_at": time.time(), "written_at": time.time(), "state": "running", "detail": "", "stalled": [], "target": 1,
-        "reason": "within the limits", "lag": WAITING, "rate": 50.0, "arriving": 40.0, "cores": 2, "memory_bytes": 4096 * MIB,
-        "partitions": [], "children": {"w1": child, "warehouse": child, "alerts": {**child, "cpu": 0.0}}, **changes,
-    }  # fmt: skip
+        **me,
+        "started_at": time.time(),
+        "written_at": time.time(),
+        "state": "running",
+        "detail": "",
+        "stalled": [],
+        "target": 1,
+        "reason": "within the limits",
+        "lag": WAITING,
+        "rate": 50.0,
+        "arriving": 40.0,
+        "cores": 2,
+        "memory_bytes": 4096 * MIB,
+        "partitions": [],
+        "children": {"w1": child, "warehouse": child, "alerts": {**child, "cpu": 0.0}},
+        **changes,
+    }
     (var / "stream" / "supervisor.json").write_text(json.dumps(state))
 
 
 def heartbeat(var, p50_ms, p99_ms):
     process = psutil.Process()
     found = Heartbeat(
-        name="w1", pid=process.pid, started_at=process.create_time(), written_at=time.time(), state="running", version="tiny-1",
-        partitions=(0,), messages=5_400, messages_per_s=50.0, in_flight=3, p50_ms=p50_ms, p99_ms=p99_ms,
-    )  # fmt: skip
+        name="w1",
+        pid=process.pid,
+        started_at=process.create_time(),
+        written_at=time.time(),
+        state="running",
+        version="tiny-1",
+        partitions=(0,),
+        messages=5_400,
+        messages_per_s=50.0,
+        in_flight=3,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+    )
     beat(var, found)
 
 
@@ -60,11 +83,18 @@ def measured(tmp_path_factory):
         bad = second == 600
         keeper.add(
             {
-                "at": now - 1800 + second, "lag": 4_321 if second == 1500 else 7, "rate": 50.0, "arriving": 40.0, "workers": 1,
-                "target": 1, "cpu": {"w1": 0.5, "warehouse": 0.25}, "rss_bytes": {"w1": 300 * MIB, "warehouse": 450 * MIB},
-                "dead_letters": 3 * bad, "restarts": 1 * bad,
+                "at": now - 1800 + second,
+                "lag": 4_321 if second == 1500 else 7,
+                "rate": 50.0,
+                "arriving": 40.0,
+                "workers": 1,
+                "target": 1,
+                "cpu": {"w1": 0.5, "warehouse": 0.25},
+                "rss_bytes": {"w1": 300 * MIB, "warehouse": 450 * MIB},
+                "dead_letters": 3 * bad,
+                "restarts": 1 * bad,
             }
-        )  # fmt: skip
+        )
     supervisor(world.var)
     heartbeat(world.var, 32_297.0, 54_186.3)
     with in_process_broker() as bootstrap, pytest.MonkeyPatch.context() as patch:

@@ -30,9 +30,12 @@ def put(place, bundle, **overrides):
     answers = Classifier(bundle, threads=1).classify(SMOKE_TEXTS)
     known = {text: answer.label for text, answer in zip(SMOKE_TEXTS, answers, strict=True)}
     return deploy(
-        build_bento(bundle.directory, root / "home"), bentoml_home=root / "home", state_dir=folder,
-        settings=ServingSettings.load(port=port), **({"expected_version": bundle.manifest.version, "known": known} | overrides),
-    )  # fmt: skip
+        build_bento(bundle.directory, root / "home"),
+        bentoml_home=root / "home",
+        state_dir=folder,
+        settings=ServingSettings.load(port=port),
+        **({"expected_version": bundle.manifest.version, "known": known} | overrides),
+    )
 
 
 def version_at(deployment):
@@ -64,9 +67,13 @@ def test_one_that_never_comes_up_is_named_with_the_end_of_its_log(place):
     bundle = tiny_bundle(place[0] / "b")
     with pytest.raises(DeploymentFailed) as caught:
         deploy(
-            "sentiment:not-there", bentoml_home=place[0] / "home", state_dir=place[1], expected_version="x", known={},
+            "sentiment:not-there",
+            bentoml_home=place[0] / "home",
+            state_dir=place[1],
+            expected_version="x",
+            known={},
             settings=ServingSettings.load(port=place[2]),
-        )  # fmt: skip
+        )
     assert "not-there" in str(caught.value)
     assert status(place[1]) is None
     assert bundle.manifest.version

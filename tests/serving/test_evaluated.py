@@ -38,10 +38,20 @@ def judged(var, name, predicted, *, labels, ids=None, slices=()):
 @pytest.fixture
 def var(tmp_path):
     labels = ["negative", "neutral", "positive", "neutral", "negative"]
-    judged(tmp_path, "old", ["negative", "negative", "positive", "positive", "neutral"], labels=labels,
-           slices=[part("source=a", 40), part("domain=b", 40), part("emoji", 7)])  # fmt: skip
-    judged(tmp_path, "bundle-new-1", ["negative", "neutral", "neutral", "negative", "neutral"], labels=labels,
-           slices=[part("source=a", 40, 0.6), part("domain=b", 40, 0.6), part("emoji", 8)])  # fmt: skip
+    judged(
+        tmp_path,
+        "old",
+        ["negative", "negative", "positive", "positive", "neutral"],
+        labels=labels,
+        slices=[part("source=a", 40), part("domain=b", 40), part("emoji", 7)],
+    )
+    judged(
+        tmp_path,
+        "bundle-new-1",
+        ["negative", "neutral", "neutral", "negative", "neutral"],
+        labels=labels,
+        slices=[part("source=a", 40, 0.6), part("domain=b", 40, 0.6), part("emoji", 8)],
+    )
     return tmp_path
 
 

@@ -45,12 +45,24 @@ _COPY = pa.struct({"stated_at": _TIME, "arrived_at": _TIME, "origin": pa.string(
 _JUDGED = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys(LABELS, pa.float64())}
 _SCHEMA = pa.schema(
     {
-        "id": pa.string(), "text": pa.string(), "source": pa.string(), "created_at": _TIME, "event_at": _TIME,
-        "event_date": pa.date32(), "lang": pa.string(), "user_id": pa.string(), "mentions": pa.list_(pa.string()),
-        "hashtags": pa.list_(pa.string()), "true_label": pa.string(), "copy": _COPY, **_JUDGED, "model_version": pa.string(),
-        "predicted_at": _TIME, "answers": pa.map_(pa.string(), pa.struct({**_JUDGED, "predicted_at": _TIME})),
+        "id": pa.string(),
+        "text": pa.string(),
+        "source": pa.string(),
+        "created_at": _TIME,
+        "event_at": _TIME,
+        "event_date": pa.date32(),
+        "lang": pa.string(),
+        "user_id": pa.string(),
+        "mentions": pa.list_(pa.string()),
+        "hashtags": pa.list_(pa.string()),
+        "true_label": pa.string(),
+        "copy": _COPY,
+        **_JUDGED,
+        "model_version": pa.string(),
+        "predicted_at": _TIME,
+        "answers": pa.map_(pa.string(), pa.struct({**_JUDGED, "predicted_at": _TIME})),
     }
-)  # fmt: skip
+)
 
 
 def messages(count, begin=BEGIN, until=NOW, seed=5):
@@ -65,12 +77,24 @@ def messages(count, begin=BEGIN, until=NOW, seed=5):
         predicted = arrived + timedelta(milliseconds=rng.randrange(5000))
         rows.append(
             {
-                "topic": "asked" if n % 4 else "other", "partition": n % 3, "offset": n // 3, "id": f"m{n}", "text": f"{n} 😀",
-                "source": rng.choice(SOURCES), "created_at": created, "produced_at": arrived, "predicted_at": predicted,
-                "written_at": predicted, "label": LABELS[shares.index(max(shares))], "confidence": max(shares),
-                "probabilities": shares, "sarcasm": None, "tier": "model", "model_version": "old" if n < count / 3 else "new",
+                "topic": "asked" if n % 4 else "other",
+                "partition": n % 3,
+                "offset": n // 3,
+                "id": f"m{n}",
+                "text": f"{n} 😀",
+                "source": rng.choice(SOURCES),
+                "created_at": created,
+                "produced_at": arrived,
+                "predicted_at": predicted,
+                "written_at": predicted,
+                "label": LABELS[shares.index(max(shares))],
+                "confidence": max(shares),
+                "probabilities": shares,
+                "sarcasm": None,
+                "tier": "model",
+                "model_version": "old" if n < count / 3 else "new",
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -83,14 +107,24 @@ def in_gold(rows):
         table.append(
             {
                 **{name: row[name] for name in ("id", "text", "source", "created_at", "model_version", "predicted_at")},
-                **judged, "event_at": event_at, "event_date": event_at.date(), "lang": None, "user_id": None,
-                "mentions": ["a", "b"], "hashtags": [],
+                **judged,
+                "event_at": event_at,
+                "event_date": event_at.date(),
+                "lang": None,
+                "user_id": None,
+                "mentions": ["a", "b"],
+                "hashtags": [],
                 "true_label": None,
-                "copy": {"stated_at": row["created_at"], "arrived_at": row["produced_at"], "origin": row["topic"],
-                         "block": row["partition"], "line": row["offset"]},
+                "copy": {
+                    "stated_at": row["created_at"],
+                    "arrived_at": row["produced_at"],
+                    "origin": row["topic"],
+                    "block": row["partition"],
+                    "line": row["offset"],
+                },
                 "answers": [("older", {**judged, "label": "neutral"}), (row["model_version"], judged)],
             }
-        )  # fmt: skip
+        )
     return pa.Table.from_pylist(table, schema=_SCHEMA)
 
 
@@ -162,8 +196,14 @@ def both_say(gold, warehouse, question, **given):
 @pytest.mark.parametrize("source", ["", "shop", ODD])
 def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, every):
     given = {"since": span[0], "until": span[1], "source": source, "every": every}
-    for question, more in (("distribution", {}), ("volume", {}), ("sources", {}), ("sources", {"limit": 2}), ("trend", {}),
-                           ("trend", {"by": "source"})):  # fmt: skip
+    for question, more in (
+        ("distribution", {}),
+        ("volume", {}),
+        ("sources", {}),
+        ("sources", {"limit": 2}),
+        ("trend", {}),
+        ("trend", {"by": "source"}),
+    ):
         both_say(gold, warehouse, question, **given, **more)
     assert source or span == SPANS[-1] or ask(gold, "sources", **given), "there is something to compare"
 
@@ -174,8 +214,15 @@ def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, e
 def test_what_is_listed_is_the_same(gold, warehouse, span, source):
     given = {"since": span[0], "until": span[1], "source": source}
     asked = [("messages", {"label": label, "limit": 7}) for label in LABELS] + [("messages", {"limit": 1000}), ("trend", {})]
-    for question, more in [*asked, ("top_negative", {"limit": 20}), ("versions", {}), ("versions", {"limit": 1}), ("latency", {}),
-                           ("latency", {"limit": 1}), ("alerts", {})]:  # fmt: skip
+    for question, more in [
+        *asked,
+        ("top_negative", {"limit": 20}),
+        ("versions", {}),
+        ("versions", {"limit": 1}),
+        ("latency", {}),
+        ("latency", {"limit": 1}),
+        ("alerts", {}),
+    ]:
         both_say(gold, warehouse, question, **given, **more)
 
 
@@ -309,9 +356,11 @@ def test_gold_in_a_bucket_is_read(monkeypatch):
 
         boto3.client("s3").create_bucket(Bucket="lake")
         write_deltalake(
-            "s3://lake/house/gold", in_gold(messages(30)), partition_by=["event_date"],
+            "s3://lake/house/gold",
+            in_gold(messages(30)),
+            partition_by=["event_date"],
             storage_options=gold_questions.storage_options("s3://lake") | {"AWS_S3_ALLOW_UNSAFE_RENAME": "true"},
-        )  # fmt: skip
+        )
         assert ask("s3a://lake/house", "distribution", since=BEGIN)[0]["messages"] == 30
         with pytest.raises(WarehouseError, match="There is no Gold at s3a://lake/nothing/gold"):
             ask("s3a://lake/nothing", "distribution")

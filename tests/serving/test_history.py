@@ -15,9 +15,18 @@ BEGIN = 1_795_000_020.0
 
 def row(at, **changes):
     return {
-        "at": at, "lag": 5, "rate": 10.0, "arriving": 12.0, "workers": 1, "target": 1, "cpu": {"w1": 0.5},
-        "rss_bytes": {"w1": 1000}, "dead_letters": 0, "restarts": 0, **changes,
-    }  # fmt: skip
+        "at": at,
+        "lag": 5,
+        "rate": 10.0,
+        "arriving": 12.0,
+        "workers": 1,
+        "target": 1,
+        "cpu": {"w1": 0.5},
+        "rss_bytes": {"w1": 1000},
+        "dead_letters": 0,
+        "restarts": 0,
+        **changes,
+    }
 
 
 def written(folder, count, **changes):

@@ -527,8 +527,10 @@ def kill_family(process):
 def test_a_job_is_its_owners(bundle, tmp_path):
     with serving(bundle, tmp_path, keys="true") as (client, _):
         keys = keys_of(tmp_path / "var")
-        mine, yours, admin = ({"authorization": f"Bearer {keys.add(n, [s])}"} for n, s in
-                              (("me", "classify"), ("you", "classify"), ("boss", "admin")))  # fmt: skip
+        mine, yours, admin = (
+            {"authorization": f"Bearer {keys.add(n, [s])}"}
+            for n, s in (("me", "classify"), ("you", "classify"), ("boss", "admin"))
+        )
         road = client.post("/v1/jobs", json={"texts": ["a great film"]}, headers=mine).headers["location"]
         finished(client, road, headers=mine)
         codes = [client.get(road, headers=who).status_code for who in (mine, yours, admin)]

@@ -187,8 +187,11 @@ def test_copies_of_a_record_settle_the_same_way_in_one_batch_or_in_many(tables, 
             tables.once(raw)
     tables.once(raw)
     assert {row["id"]: row["text"] for row in rows_of(tables.root, "gold", ("id", "text"))} == {
-        "1": "the flight was great", "2": "the film was great", "3": "the flight was great", "4": "the flight was great",
-    }  # fmt: skip
+        "1": "the flight was great",
+        "2": "the film was great",
+        "3": "the flight was great",
+        "4": "the flight was great",
+    }
     assert tables.reasons() == {"duplicate": 2, "superseded": 2, "blank text": 1, "not json": 3}
 
 

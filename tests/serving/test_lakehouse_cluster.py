@@ -49,12 +49,26 @@ class Cluster:
     def submit(self, master: str, *arguments: object) -> list[str]:
         """The command that submits the job."""
         return [
-            str(LIBRARIES / "pyspark" / "bin" / "spark-submit"), "--master", master,
-            "--jars", ",".join(map(str, spark_jars().glob("*.jar"))), "--py-files", str(self.folder / "groundswell.zip"),
-            "--driver-java-options", QUICK, "--conf", f"spark.executor.extraJavaOptions={QUICK}",
-            "--conf", "spark.executor.memory=1g", "--conf", "spark.ui.enabled=false", "--conf", "spark.sql.shuffle.partitions=2",
-            str(self.folder / "job.py"), *map(str, arguments),
-        ]  # fmt: skip
+            str(LIBRARIES / "pyspark" / "bin" / "spark-submit"),
+            "--master",
+            master,
+            "--jars",
+            ",".join(map(str, spark_jars().glob("*.jar"))),
+            "--py-files",
+            str(self.folder / "groundswell.zip"),
+            "--driver-java-options",
+            QUICK,
+            "--conf",
+            f"spark.executor.extraJavaOptions={QUICK}",
+            "--conf",
+            "spark.executor.memory=1g",
+            "--conf",
+            "spark.ui.enabled=false",
+            "--conf",
+            "spark.sql.shuffle.partitions=2",
+            str(self.folder / "job.py"),
+            *map(str, arguments),
+        ]
 
     def table(self, layer: str):
         return DeltaTable(str(self.folder / "lake" / layer)).to_pyarrow_table()
@@ -81,9 +95,7 @@ def cluster(tmp_path_factory) -> Cluster:
 
 def run(command, cluster, **environment):
     surroundings = cluster.environment | environment
-    return subprocess.run(
-        command, cwd=cluster.folder, env=surroundings, capture_output=True, text=True, timeout=500, check=False
-    )  # fmt: skip
+    return subprocess.run(command, cwd=cluster.folder, env=surroundings, capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.mark.lakehouse
@@ -92,11 +104,18 @@ def test_executors_that_have_only_what_was_submitted_fill_all_layers(cluster):
     assert "No module named 'serving'" in lacking.stderr, "else the package that is sent proves nothing"
     found = run(
         cluster.submit(
-            "local-cluster[1,1,1024]", "run", "--once", "--source", cluster.folder / "raw", "--root", cluster.folder / "lake",
-            "--bundle", f"file://{cluster.bundle.directory}",
+            "local-cluster[1,1,1024]",
+            "run",
+            "--once",
+            "--source",
+            cluster.folder / "raw",
+            "--root",
+            cluster.folder / "lake",
+            "--bundle",
+            f"file://{cluster.bundle.directory}",
         ),
         cluster,
-    )  # fmt: skip
+    )
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-3000:]
     assert re.search(r"gold batch 0: [\d,]+ rows", found.stdout)
     assert list((cluster.folder / "spark" / "work").glob("app-*/0/stderr")), "an executor ran in a process of its own"
@@ -116,9 +135,17 @@ def test_sigterm_lets_the_running_batch_finish_and_the_next_submit_goes_on(clust
     (cluster.folder / "raw" / ".late.jsonl").write_text('{"id": "late", "text": "a great late train"}\n')
     (cluster.folder / "raw" / ".late.jsonl").rename(cluster.folder / "raw" / "late.jsonl")
     command = cluster.submit(
-        "local[1]", "run", "--every", "1s", "--source", cluster.folder / "raw", "--root", cluster.folder / "lake",
-        "--bundle", cluster.bundle.directory,
-    )  # fmt: skip
+        "local[1]",
+        "run",
+        "--every",
+        "1s",
+        "--source",
+        cluster.folder / "raw",
+        "--root",
+        cluster.folder / "lake",
+        "--bundle",
+        cluster.bundle.directory,
+    )
     with (cluster.folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=cluster.folder, env=cluster.environment, stdout=log, stderr=log)
     try:
@@ -222,8 +249,10 @@ def test_each_task_runs_the_job_with_arguments_that_it_takes(name):
     synced = [(DATABRICKS / path).resolve() for path in TOP["sync"]["paths"]]
     assert any(folder in Path(job.__file__).parents for folder in synced)
     values = {"every": TOP["variables"]["every"]["default"], "since": "2026-01-01", "until": "2026-02-01"}
-    words = [re.sub(r"\$\{var\.(\w+)\}|\{\{job\.parameters\.(\w+)\}\}", lambda m: values.get(m[1] or m[2], "x"), word)
-             for word in script["parameters"]]  # fmt: skip
+    words = [
+        re.sub(r"\$\{var\.(\w+)\}|\{\{job\.parameters\.(\w+)\}\}", lambda m: values.get(m[1] or m[2], "x"), word)
+        for word in script["parameters"]
+    ]
     asked = job.parser().parse_args(words)
     assert asked.root == "x" and (asked.command == "maintain" or asked.bundle == "x")
     assert TASKS[name]["job_cluster_key"] in {one["job_cluster_key"] for one in JOBS[name]["job_clusters"]}

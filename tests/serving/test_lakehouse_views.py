@@ -53,10 +53,17 @@ def _row(n, at, label, *, lang: str | None = "en", mentions=(), hashtags=(), ver
     """A row as Gold holds it, without what no view reads; one without a label is one that the model failed on."""
     answer = _answer(label, at, score)
     return {
-        "id": f"m{n:04}", "text": f"text\n{n} \x1b[31m[bold]", "event_at": at, "event_date": at.date(), "lang": lang,
-        "mentions": list(mentions), "hashtags": list(hashtags), **answer, "model_version": version if label else None,
+        "id": f"m{n:04}",
+        "text": f"text\n{n} \x1b[31m[bold]",
+        "event_at": at,
+        "event_date": at.date(),
+        "lang": lang,
+        "mentions": list(mentions),
+        "hashtags": list(hashtags),
+        **answer,
+        "model_version": version if label else None,
         "answers": {version: answer, **(others or {})} if label else others,
-    }  # fmt: skip
+    }
 
 
 def _answer(label, at, score=None):
@@ -82,10 +89,17 @@ def _rows():
         version = "v0" if n % 25 == 1 else "v1"
         rows.append(
             _row(
-                n, at, None if n == 77 else label, lang=rng.choice(["en", "en", "es", "ja", None, "und"]), mentions=mentions,
-                hashtags=hashtags, version=version, others=others, score=score,
+                n,
+                at,
+                None if n == 77 else label,
+                lang=rng.choice(["en", "en", "es", "ja", None, "und"]),
+                mentions=mentions,
+                hashtags=hashtags,
+                version=version,
+                others=others,
+                score=score,
             )
-        )  # fmt: skip
+        )
     rows[5]["mentions"] = rows[5]["hashtags"] = None
     return rows
 
@@ -287,8 +301,13 @@ def test_versions_that_share_no_row_and_versions_nobody_knows(gold, tmp_path):
 def test_what_people_are_shown(gold, rows, tmp_path):
     views = collect_views(gold)
     assert list(views) == [
-        "sentiment_per_hour", "volume_per_hour", "languages", "positive_mentions", "negative_mentions", "hashtags_last_hour",
-    ]  # fmt: skip
+        "sentiment_per_hour",
+        "volume_per_hour",
+        "languages",
+        "positive_mentions",
+        "negative_mentions",
+        "hashtags_last_hour",
+    ]
     console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_views(console, views)
     show_comparison(console, summarise(gold, "v1", "v2"))

@@ -31,10 +31,22 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 def alert(name, **changes):
     return {
-        "id": name, "source": "s", "direction": "down", "started_at": NOW, "detected_at": NOW, "closed_at": None, "z": -6.0,
-        "moving_average": -0.4, "baseline_mean": 0.1, "baseline_std": 0.5, "volume": 300, "window_s": 3, "texts": ["oh no"],
-        "revision": 1, **changes,
-    }  # fmt: skip
+        "id": name,
+        "source": "s",
+        "direction": "down",
+        "started_at": NOW,
+        "detected_at": NOW,
+        "closed_at": None,
+        "z": -6.0,
+        "moving_average": -0.4,
+        "baseline_mean": 0.1,
+        "baseline_std": 0.5,
+        "volume": 300,
+        "window_s": 3,
+        "texts": ["oh no"],
+        "revision": 1,
+        **changes,
+    }
 
 
 def cell(second, source, count):
@@ -275,10 +287,22 @@ def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(worl
 
         now = datetime.now(UTC)
         row = {
-            "topic": "t", "partition": 0, "id": "m", "text": "<b>bold</b>", "source": "shop", "created_at": None,
-            "predicted_at": now, "written_at": now, "label": "negative", "confidence": 0.9, "probabilities": [0.9, 0.05, 0.05],
-            "sarcasm": None, "tier": "model", "model_version": "v", "produced_at": now,
-        }  # fmt: skip
+            "topic": "t",
+            "partition": 0,
+            "id": "m",
+            "text": "<b>bold</b>",
+            "source": "shop",
+            "created_at": None,
+            "predicted_at": now,
+            "written_at": now,
+            "label": "negative",
+            "confidence": 0.9,
+            "probabilities": [0.9, 0.05, 0.05],
+            "sarcasm": None,
+            "tier": "model",
+            "model_version": "v",
+            "produced_at": now,
+        }
         for count in (3, 5):  # the second time two more, and the three again
             rows = [json.dumps(row | {"offset": n, "id": f"m{n}"}, default=datetime.isoformat).encode() for n in range(count)]
             write_block(warehouse, "t", rows, {0: (0, count - 1)})

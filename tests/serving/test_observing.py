@@ -36,8 +36,17 @@ def ask(app, path="/v1/model", **scope):
     async def send(message):
         sent.append(message)
 
-    whole = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
-             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 1), "scheme": "http"} | scope  # fmt: skip
+    whole = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 1),
+        "scheme": "http",
+    } | scope
     asyncio.run(app(whole, receive, send))
     start = sent[0]
     return start["status"], dict(start["headers"]), b"".join(message.get("body", b"") for message in sent[1:])

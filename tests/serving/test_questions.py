@@ -38,20 +38,35 @@ def _rows() -> list[dict]:
         shares = [round(share / sum(shares), 4) for share in shares]
         rows.append(
             {
-                "topic": "asked", "partition": n % 3, "offset": 8000 + n // 3, "id": f"m{n}", "text": f"text {n}",
-                "source": rng.choice(["shop", "shop", "news", "mail's \\ \"own\""]),
-                "created_at": created, "produced_at": arrived, "predicted_at": arrived + timedelta(seconds=1),
-                "written_at": arrived + timedelta(milliseconds=rng.randrange(2000)), "label": LABELS[shares.index(max(shares))],
-                "confidence": max(shares), "probabilities": shares, "sarcasm": None, "tier": "model",
+                "topic": "asked",
+                "partition": n % 3,
+                "offset": 8000 + n // 3,
+                "id": f"m{n}",
+                "text": f"text {n}",
+                "source": rng.choice(["shop", "shop", "news", 'mail\'s \\ "own"']),
+                "created_at": created,
+                "produced_at": arrived,
+                "predicted_at": arrived + timedelta(seconds=1),
+                "written_at": arrived + timedelta(milliseconds=rng.randrange(2000)),
+                "label": LABELS[shares.index(max(shares))],
+                "confidence": max(shares),
+                "probabilities": shares,
+                "sarcasm": None,
+                "tier": "model",
                 "model_version": "old" if n < 2000 else "new",
             }
-        )  # fmt: skip
+        )
     for row in rng.sample(rows, 400):  # judged anew
         rows.append(
             row
-            | {"predicted_at": row["predicted_at"] + timedelta(minutes=1), "label": "positive", "confidence": 0.9,
-               "probabilities": [0.05, 0.05, 0.9], "model_version": "new"}
-        )  # fmt: skip
+            | {
+                "predicted_at": row["predicted_at"] + timedelta(minutes=1),
+                "label": "positive",
+                "confidence": 0.9,
+                "probabilities": [0.05, 0.05, 0.9],
+                "model_version": "new",
+            }
+        )
     return rows + rng.sample(rows[:3000], 500)  # delivered again as they were, too late to count
 
 
@@ -240,8 +255,22 @@ def test_latency_and_lag_percentiles(world, window):
 
 def test_alerts_in_their_last_revision_newest_first(world):
     client, _ = world
-    columns = ["id", "source", "direction", "started_at", "detected_at", "closed_at", "z", "moving_average", "baseline_mean",
-               "baseline_std", "volume", "window_s", "texts", "revision"]  # fmt: skip
+    columns = [
+        "id",
+        "source",
+        "direction",
+        "started_at",
+        "detected_at",
+        "closed_at",
+        "z",
+        "moving_average",
+        "baseline_mean",
+        "baseline_std",
+        "volume",
+        "window_s",
+        "texts",
+        "revision",
+    ]
 
     def alert(name, minutes, closed, revision):
         at = BEGIN + timedelta(minutes=minutes)
@@ -383,6 +412,13 @@ def test_the_rollup_follows_the_window():
 
     minute, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
     assert [chosen(span) for span in (minute, 10 * minute, 11 * minute, hour, day, 2 * day, 3 * day, 100 * day)] == [
-        "second", "second", "minute", "minute", "minute", "minute", "hour", "hour",
-    ]  # fmt: skip
+        "second",
+        "second",
+        "minute",
+        "minute",
+        "minute",
+        "minute",
+        "hour",
+        "hour",
+    ]
     assert chosen(minute, 8 * day) == "minute" and chosen(minute, 91 * day) == "hour"

@@ -106,8 +106,13 @@ def test_a_bad_text_gets_an_error_in_its_place_and_the_others_their_answers(serv
     first, *middle, last = response.json()["predictions"]
     assert (first["label"], last["label"]) == ("positive", "negative") and "probabilities" not in first
     reasons = [entry["error"] for entry in middle]
-    assert reasons == ["is blank", "is not a string", "is not a string", "holds null bytes",
-                       "has 100,001 characters; at most 100,000 are classified"]  # fmt: skip
+    assert reasons == [
+        "is blank",
+        "is not a string",
+        "is not a string",
+        "holds null bytes",
+        "has 100,001 characters; at most 100,000 are classified",
+    ]
 
 
 def test_a_wrong_method_gets_problem_details_too(service):
@@ -160,10 +165,13 @@ def test_feedback_by_text_and_by_the_id_of_a_result_reaches_the_store_that_train
         by_id = {"id": f"{job['id']}-1", "label": "neutral", "by": "ben", "domain": "reviews"}
         assert client.post("/v1/feedback", json=by_id).status_code == 201
         for body, status in (
-            ({"label": "negative", "by": "ann"}, 422), ({"text": "a", "id": "b", "label": "negative", "by": "ann"}, 422),
-            ({"text": " ", "label": "negative", "by": "ann"}, 422), ({"text": "a", "label": "bad", "by": "ann"}, 422),
-            ({"text": "a", "label": "negative"}, 422), ({"id": "none-1", "label": "negative", "by": "ann"}, 404),
-        ):  # fmt: skip
+            ({"label": "negative", "by": "ann"}, 422),
+            ({"text": "a", "id": "b", "label": "negative", "by": "ann"}, 422),
+            ({"text": " ", "label": "negative", "by": "ann"}, 422),
+            ({"text": "a", "label": "bad", "by": "ann"}, 422),
+            ({"text": "a", "label": "negative"}, 422),
+            ({"id": "none-1", "label": "negative", "by": "ann"}, 404),
+        ):
             refused = client.post("/v1/feedback", json=body)
             assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json"), refused.text
     rows = {row.text: (row.label, row.domain) for row in feedback_of(tmp_path / "var").rows().itertuples()}

@@ -16,9 +16,21 @@ from tests.serving.stream_world import World, end, numbered, topics
 
 pytestmark = pytest.mark.integration
 TOPICS = (
-    "plain", "poison", "rebalance", "away", "slow", "transactions", "letters", "swap", "share", "disk", "paused",
-    "between", "between-t", "forgotten",
-)  # fmt: skip
+    "plain",
+    "poison",
+    "rebalance",
+    "away",
+    "slow",
+    "transactions",
+    "letters",
+    "swap",
+    "share",
+    "disk",
+    "paused",
+    "between",
+    "between-t",
+    "forgotten",
+)
 
 
 @pytest.fixture(scope="module")

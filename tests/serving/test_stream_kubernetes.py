@@ -57,9 +57,18 @@ _RULES = {
     },
 }
 _KAFKA = {
-    "bootstrapServersFromEnv", "consumerGroupFromEnv", "topicFromEnv", "lagThreshold", "activationLagThreshold",
-    "offsetResetPolicy", "allowIdleConsumers", "limitToPartitionsWithLag", "version", "sasl", "tls",
-}  # fmt: skip
+    "bootstrapServersFromEnv",
+    "consumerGroupFromEnv",
+    "topicFromEnv",
+    "lagThreshold",
+    "activationLagThreshold",
+    "offsetResetPolicy",
+    "allowIdleConsumers",
+    "limitToPartitionsWithLag",
+    "version",
+    "sasl",
+    "tls",
+}
 # Written by hand after KEDA's own definition of a ScaledObject (kedacore/keda, config/crd/bases/keda.sh_scaledobjects.yaml)
 # and the page of its Kafka scaler (2.14): some fields and no others, so that a misspelt one is found.
 SCALED_OBJECT = {
@@ -241,8 +250,12 @@ def test_the_worker_is_started_as_the_command_line_wants_it():
     assert entry and CONTAINER["args"][:2] == ["stream", "worker"]
     ran = subprocess.run(
         [sys.executable, "-m", "orchestration.cli", *CONTAINER["args"], "--help"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ran.returncode == 0 and "--name" in ran.stdout
 
 
@@ -268,8 +281,12 @@ def test_the_image_holds_what_the_stream_imports():
     program = f"{_IMPORT_WITH.rsplit('import serving', 1)[0]}import {_MODULES}"
     ran = subprocess.run(
         [sys.executable, "-c", program, "groundswell[serve,stream]"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ran.returncode == 0, (
         f"pyproject.toml: the extras serve and stream are short of a package: {ran.stderr.splitlines()[-1]}"
     )

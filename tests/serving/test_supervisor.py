@@ -99,10 +99,13 @@ class Running:
             target=run_supervisor,
             args=(var, StreamSettings(bootstrap=bootstrap), self.stop),
             kwargs={
-                "worker_command": _command, "others": others, "scaler": scaler,
-                "on_change": self.said.append, "notify": self.alarms.append,
+                "worker_command": _command,
+                "others": others,
+                "scaler": scaler,
+                "on_change": self.said.append,
+                "notify": self.alarms.append,
             },
-        )  # fmt: skip
+        )
 
     @property
     def state(self) -> dict:

@@ -11,10 +11,31 @@ from serving.threads import cpu_quota
 
 ROOT = Path(__file__).parents[2]
 LINUX_ONLY = {
-    "sched_getaffinity", "sched_setaffinity", "posix_fadvise", "posix_fallocate", "fdatasync", "pipe2", "memfd_create", "eventfd",
-    "pidfd_open", "splice", "copy_file_range", "getxattr", "setxattr", "sched_setscheduler", "prctl", "epoll", "O_DIRECT",
-    "O_TMPFILE", "SOCK_CLOEXEC", "TCP_QUICKACK", "SO_PEERCRED", "cpu_affinity", "rlimit", "ionice",
-}  # fmt: skip
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "posix_fadvise",
+    "posix_fallocate",
+    "fdatasync",
+    "pipe2",
+    "memfd_create",
+    "eventfd",
+    "pidfd_open",
+    "splice",
+    "copy_file_range",
+    "getxattr",
+    "setxattr",
+    "sched_setscheduler",
+    "prctl",
+    "epoll",
+    "O_DIRECT",
+    "O_TMPFILE",
+    "SOCK_CLOEXEC",
+    "TCP_QUICKACK",
+    "SO_PEERCRED",
+    "cpu_affinity",
+    "rlimit",
+    "ionice",
+}
 GUARDED = {"serving/threads.py", "orchestration/bench_api/servers.py"}
 
 

@@ -62,10 +62,23 @@ def topic(request):
 
 def row(topic, partition, offset, **changes):
     return {
-        "topic": topic, "partition": partition, "offset": offset, "id": f"{partition}-{offset}", "source": "shop",
-        "text": "x", "created_at": None, "produced_at": NOW, "predicted_at": NOW, "label": "negative", "confidence": 0.7,
-        "probabilities": [0.7, 0.2, 0.1], "sarcasm": None, "tier": "model", "model_version": "v", **changes,
-    }  # fmt: skip
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "id": f"{partition}-{offset}",
+        "source": "shop",
+        "text": "x",
+        "created_at": None,
+        "produced_at": NOW,
+        "predicted_at": NOW,
+        "label": "negative",
+        "confidence": 0.7,
+        "probabilities": [0.7, 0.2, 0.1],
+        "sarcasm": None,
+        "tier": "model",
+        "model_version": "v",
+        **changes,
+    }
 
 
 def write(client, topic, rows):
@@ -207,9 +220,15 @@ def test_a_crash_between_rows_and_rollups_is_mended_by_the_redelivery(client, to
 
 @pytest.mark.parametrize(
     "broken",
-    [b'{"partition": "zero"}', b"no json", b'{"label": "furious"}', b'{"predicted_at": "soon"}', b'{"probabilities": "all"}',
-     b'{"offset": 1.5}'],
-)  # fmt: skip
+    [
+        b'{"partition": "zero"}',
+        b"no json",
+        b'{"label": "furious"}',
+        b'{"predicted_at": "soon"}',
+        b'{"probabilities": "all"}',
+        b'{"offset": 1.5}',
+    ],
+)
 def test_a_row_that_cannot_be_parsed_is_told_from_a_warehouse_that_does_not_answer(client, broken):
     topic = f"broken-{next(_count)}"
     good = [json.dumps(row(topic, 0, n), default=datetime.isoformat).encode() for n in range(3)]
@@ -432,9 +451,17 @@ def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, 
     _check_old(empty)
     assert _totals(empty, "rollup_hour") == _message_totals(empty)
     assert _tables(empty) == {
-        "alerts", "alert_acknowledgements", "alert_mutes", "migrations", "normal_minute", "predictions", "topics",
-        *(f"rollup_{name}" for name in ROLLUPS), "rollup_minute_view", "rollup_hour_view",
-    }  # fmt: skip
+        "alerts",
+        "alert_acknowledgements",
+        "alert_mutes",
+        "migrations",
+        "normal_minute",
+        "predictions",
+        "topics",
+        *(f"rollup_{name}" for name in ROLLUPS),
+        "rollup_minute_view",
+        "rollup_hour_view",
+    }
 
 
 def _newest(client):

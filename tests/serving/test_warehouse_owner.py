@@ -78,9 +78,18 @@ def topic(request):
 
 def rows(topic, offsets, text="x", partition=0):
     row = {
-        "topic": topic, "partition": partition, "source": "shop", "text": text, "produced_at": NOW, "predicted_at": NOW,
-        "label": "negative", "confidence": 0.7, "probabilities": [0.7, 0.2, 0.1], "tier": "model", "model_version": "v",
-    }  # fmt: skip
+        "topic": topic,
+        "partition": partition,
+        "source": "shop",
+        "text": text,
+        "produced_at": NOW,
+        "predicted_at": NOW,
+        "label": "negative",
+        "confidence": 0.7,
+        "probabilities": [0.7, 0.2, 0.1],
+        "tier": "model",
+        "model_version": "v",
+    }
     return [json.dumps({**row, "offset": offset, "id": str(offset)}).encode() for offset in offsets]
 
 

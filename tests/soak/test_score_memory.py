@@ -34,8 +34,11 @@ def test_ten_times_the_rows_take_no_more_memory(tmp_path):
             writer.writeheader()
             writer.writerows(few[n % 60] for n in range(count))
         run = subprocess.run(
-            [sys.executable, "-c", _PEAK, str(bundle.directory), str(path)], cwd=Path(__file__).parents[2],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", _PEAK, str(bundle.directory), str(path)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         peaks.append(int(run.stdout))
     assert peaks[1] < 1.1 * peaks[0], f"{peaks} KiB"

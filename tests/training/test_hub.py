@@ -60,9 +60,14 @@ def hub(tmp_path):
 def ask(code, hub_url, home, *arguments):
     environment = hub_environment(hub_url, home) | {"GROUNDSWELL_PROFILE": "hub"}
     run = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=ROOT, capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.strip().splitlines()[-1])
 
@@ -117,8 +122,13 @@ def test_a_data_set_at_its_pinned_revision(hub, tmp_path):
 
 def test_only_the_named_file_is_fetched_and_of_it_a_seeded_choice(hub, tmp_path):
     write_dataset(hub)
-    mapping = {"id": "who/texts", "revision": COMMIT, "splits": {"test": "test"}, "max_rows": 10,
-               "files": {"test": "data/test-00000-of-00001.parquet"}}  # fmt: skip
+    mapping = {
+        "id": "who/texts",
+        "revision": COMMIT,
+        "splits": {"test": "test"},
+        "max_rows": 10,
+        "files": {"test": "data/test-00000-of-00001.parquet"},
+    }
     found = [ask(_DATA, hub.url, tmp_path / f"home-{n}", json.dumps(mapping), tmp_path / f"raw-{n}") for n in "ab"]
     assert found[0]["splits"] == {"test": 10} and found[0] == found[1]
     files = {Path(path).name for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}

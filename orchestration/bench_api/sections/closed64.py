@@ -42,9 +42,13 @@ def measure(bench: Bench) -> Outcome:
         notes.append("A server refused requests: its times are those of refusals too, and its callers sent more.")
     if not bench.loader.has_wrk:
         notes.append("wrk is not installed: our own generator sent the load, and takes more of the processors.")
-    return Outcome(columns, [_row(name, found[name], servers[name]) for name in found], goals, notes, raw={
-        name: [load.to_dict() for load in loads] for name, loads in found.items()
-    })  # fmt: skip
+    return Outcome(
+        columns,
+        [_row(name, found[name], servers[name]) for name in found],
+        goals,
+        notes,
+        raw={name: [load.to_dict() for load in loads] for name, loads in found.items()},
+    )
 
 
 def _row(name: str, loads: list[Load], server: Server) -> list[str]:

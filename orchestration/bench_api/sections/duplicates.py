@@ -63,9 +63,11 @@ def measure(bench: Bench) -> Outcome:
     ]
     columns = ["trace", "requests/s", "CPU ms/request", "of it in the model", "not answered"]
     raw = {
-        "saved": saved, "saved_in_the_model": saved_by_model, "wrong": wrong,
+        "saved": saved,
+        "saved_in_the_model": saved_by_model,
+        "wrong": wrong,
         "loads": {side: [load.to_dict() | {"model_cpu_s": model} for load, model in loads] for side, loads in found.items()},
-    }  # fmt: skip
+    }
     return Outcome(columns, rows, goals, notes, raw)
 
 

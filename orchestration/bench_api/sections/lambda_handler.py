@@ -44,13 +44,20 @@ def _one(bench: Bench) -> dict[str, Any]:
         texts = Path(folder) / "texts"
         texts.write_text("\n".join(" ".join(text.split()) for text in bench.texts.take(TEXTS)), encoding="utf-8")
         environment = {
-            "GROUNDSWELL_BUNDLE_DIR": str(bench.bundle.directory.resolve()), "GROUNDSWELL_PATHS__VAR_DIR": folder,
-            "GROUNDSWELL_SERVING__ANSWERS": "memory", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "GROUNDSWELL_BUNDLE_DIR": str(bench.bundle.directory.resolve()),
+            "GROUNDSWELL_PATHS__VAR_DIR": folder,
+            "GROUNDSWELL_SERVING__ANSWERS": "memory",
+            "OMP_NUM_THREADS": "1",
+        }
         done = subprocess.run(
             [sys.executable, "-m", "orchestration.bench_api.lambda_program", repr(time.monotonic()), str(texts)],
-            cwd=project_root(), env=os.environ | environment, capture_output=True, text=True, timeout=_LONGEST_S, check=False,
-        )  # fmt: skip
+            cwd=project_root(),
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            check=False,
+        )
     if done.returncode:
         raise GroundswellError("The handler failed.", found=done.stderr.strip()[-300:])
     return json.loads(done.stdout)

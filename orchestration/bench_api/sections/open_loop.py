@@ -84,4 +84,4 @@ def _notes(servers: dict[str, Server], capacity: dict[str, float], rates: dict[f
     notes.append(
         "A request's time runs from the moment it was due. The model of DistilBERT's size has random weights, which cost as much."
     )
-    return notes  # fmt: skip
+    return notes

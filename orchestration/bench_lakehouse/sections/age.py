@@ -94,8 +94,13 @@ def _drop(bench: Bench, source: Path, wall: float, second: int) -> None:
     for k, text in enumerate(bench.texts.take(bench.rate)):
         created = datetime.fromtimestamp(wall + max(0, second) + k / bench.rate, UTC)
         number = second * bench.rate + k
-        record = {"id_str": f"{1_700_000_000_000 + number}", "text": text, "created_at": created.isoformat(), "lang": "en",
-                  "user": {"id_str": str(number % 5000)}}  # fmt: skip
+        record = {
+            "id_str": f"{1_700_000_000_000 + number}",
+            "text": text,
+            "created_at": created.isoformat(),
+            "lang": "en",
+            "user": {"id_str": str(number % 5000)},
+        }
         lines.append(json.dumps(record))
     unseen = source / f".{second:05}.jsonl"  # a name that begins with a dot is not read
     unseen.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -126,10 +131,14 @@ def _outcome(
 ) -> Outcome:
     ages = np.concatenate([one.ages for one in found]) if found else np.empty(0)
     rows = [
-        [f"version {one.version}", f"{one.at - wall:.1f}", f"{len(one.ages):,}",
-         *(f"{value:.1f}" for value in (one.ages.min(), np.median(one.ages), one.ages.max()))]
+        [
+            f"version {one.version}",
+            f"{one.at - wall:.1f}",
+            f"{len(one.ages):,}",
+            *(f"{value:.1f}" for value in (one.ages.min(), np.median(one.ages), one.ages.max())),
+        ]
         for one in found
-    ]  # fmt: skip
+    ]
     total = bench.rate * bench.seconds
     old = dict(zip(PERCENTILES, np.percentile(ages, PERCENTILES).tolist(), strict=True)) if len(ages) else {}
     goals = [Goal(f"age, p{which}", [seconds], sense="≤", unit=" s") for which, seconds in old.items()]
@@ -141,18 +150,23 @@ def _outcome(
         f"every {bench.every_s:g} s, Silver and Gold as soon as there is something new; {cpu_quota()} cores. The age is from "
         "created_at to when the version of Gold that has the row was written; up to a second of it is waiting for the "
         "file. Model and classes were loaded before.",
-        "Longest micro-batch: " + ", ".join(f"{stage} {value:.1f} s" for stage, value in longest.items())
+        "Longest micro-batch: "
+        + ", ".join(f"{stage} {value:.1f} s" for stage, value in longest.items())
         + f"; {1000 * spent.cpu_s / max(1, spent.rows):.2f} CPU s per 1,000 rows, all layers.",
         f"{late:,} rows were on their way when the last came"
         + (f"; all could be read {found[-1].at - wall - bench.seconds:.0f} s later." if drained and found else ""),
         _verdict(bench, keeps_up, total - spent.rows),
-    ]  # fmt: skip
+    ]
     shares = np.linspace(0, 1, POINTS)
     raw = {
         "ages": {"shares": shares.tolist(), "seconds": np.quantile(ages, shares).round(2).tolist() if len(ages) else []},
         "commits": [{"version": one.version, "at_s": one.at - wall, "rows": len(one.ages)} for one in found],
-        "batches": batches, "late": late, "drained": drained, "keeps_up": keeps_up, "spent": spent.to_dict(),
-    }  # fmt: skip
+        "batches": batches,
+        "late": late,
+        "drained": drained,
+        "keeps_up": keeps_up,
+        "spent": spent.to_dict(),
+    }
     return Outcome(COLUMNS, rows, goals, notes, raw)
 
 

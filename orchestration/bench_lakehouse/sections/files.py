@@ -17,9 +17,17 @@ ROWS = 500
 READS = 5
 WITHOUT, WITH, AFTER = "no compaction", "autoCompact (as set)", "no compaction, then OPTIMIZE"
 COLUMNS = [
-    "", "files: bronze", "silver", "rejected", "gold", "read Gold ms: deltalake", "Spark", "s a micro-batch: first 10", "last 10",
+    "",
+    "files: bronze",
+    "silver",
+    "rejected",
+    "gold",
+    "read Gold ms: deltalake",
+    "Spark",
+    "s a micro-batch: first 10",
+    "last 10",
     "CPU s",
-]  # fmt: skip
+]
 
 
 def measure(bench: Bench) -> Outcome:
@@ -46,11 +54,13 @@ def measure(bench: Bench) -> Outcome:
         f"{READS} after one that warms, deltalake into Arrow (as the dashboard does), Spark into nothing.",
         "Of the last ten micro-batches: " + "; ".join(f"{name}: {_by_layer(times[-10:])}" for name, times in took.items()) + ".",
         f"OPTIMIZE of the four tables took {optimizing.wall_s:.1f} s ({optimizing.cpu_s:.1f} CPU s).",
-    ]  # fmt: skip
+    ]
     raw = {
-        "found": found, "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()},
-        "optimizing": optimizing.to_dict(), "took": took,
-    }  # fmt: skip
+        "found": found,
+        "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()},
+        "optimizing": optimizing.to_dict(),
+        "took": took,
+    }
     return Outcome(COLUMNS, [_row(name, state, spent.get(name)) for name, state in found.items()], [], notes, raw)
 
 
@@ -77,9 +87,10 @@ def _state(child: Child, root: str) -> dict[str, Any]:
         gold.to_pyarrow_table()
         took.append(time.perf_counter() - began)
     return {
-        "files": {layer: len(one.file_uris()) for layer, one in opened.items()}, "deltalake_s": took[1:],
+        "files": {layer: len(one.file_uris()) for layer, one in opened.items()},
+        "deltalake_s": took[1:],
         "spark_s": child.ask("read", root=root, times=READS),
-    }  # fmt: skip
+    }
 
 
 def _by_layer(took: list[dict[str, float]]) -> str:

@@ -79,9 +79,13 @@ class Contest:
     def sides(self) -> dict[str, Callable[[Source, str], Spent]]:
         """The first of them pays for what all need of Spark when nothing is warm."""
         return {
-            STAND_IN: self.stand_in, OURS: self.ours, BULK: self.bulk, MLFLOW: self.mlflow, FLAVOUR: self.flavour,
+            STAND_IN: self.stand_in,
+            OURS: self.ours,
+            BULK: self.bulk,
+            MLFLOW: self.mlflow,
+            FLAVOUR: self.flavour,
             PIPELINE: self.pipeline,
-        }  # fmt: skip
+        }
 
     def source(self, name: str, count: int) -> Source:
         """So many new texts in Silver."""
@@ -159,9 +163,10 @@ class Contest:
             found = dict(zip(gold["id"].to_pylist(), gold["label"].to_pylist(), strict=True))
             if gold.num_rows != source.count or found.keys() != bulk.keys():
                 raise LakehouseError(
-                    f"{side} did not write each row once.", found=f"{gold.num_rows:,} rows, {len(found):,} ids",
+                    f"{side} did not write each row once.",
+                    found=f"{gold.num_rows:,} rows, {len(found):,} ids",
                     expected=f"{source.count:,}",
-                )  # fmt: skip
+                )
             same += sum(found[one] == label for one, label in bulk.items())
         return same / sum(source.count for source in rounds)
 
@@ -185,9 +190,13 @@ class Contest:
 
 
 def _outcome(
-    bench: Bench, contest: Contest, spent: dict[str, list[Spent]], first: dict[str, float], trials: dict[str, float],
+    bench: Bench,
+    contest: Contest,
+    spent: dict[str, list[Spent]],
+    first: dict[str, float],
+    trials: dict[str, float],
     rounds: list[Source],
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     agreeing = {name: contest.agreeing(name, rounds) for name in (OURS, MLFLOW, FLAVOUR, PIPELINE)}
     asked = contest.children["judges"].ask("asked")
     rates = {name: [one.rows / one.wall_s / cpu_quota() for one in spent[name]] for name in SHOWN}
@@ -222,7 +231,11 @@ def _outcome(
         f"The judge that costs nothing was asked for {asked:,} texts by the last {bench.rows:,} rows.",
     ]
     raw = {
-        "rates": rates, "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()}, "first_s": first,
-        "trials": trials, "agreeing": agreeing, "asked": asked,
-    }  # fmt: skip
+        "rates": rates,
+        "spent": {name: [one.to_dict() for one in costs] for name, costs in spent.items()},
+        "first_s": first,
+        "trials": trials,
+        "agreeing": agreeing,
+        "asked": asked,
+    }
     return Outcome(COLUMNS, [row(name) for name in SHOWN], goals, notes, raw)

@@ -87,9 +87,10 @@ class Ours:
     def __init__(self, bench: Bench, settings: dict[str, str]) -> None:
         self._bench, self._all = bench, []
         self._settings = settings | {
-            "GROUNDSWELL_WAREHOUSE__PORT": str(free_port()), "GROUNDSWELL_STREAM__METRICS_PORT": str(free_port()),
+            "GROUNDSWELL_WAREHOUSE__PORT": str(free_port()),
+            "GROUNDSWELL_STREAM__METRICS_PORT": str(free_port()),
             "GROUNDSWELL_STREAM__THREADS": "1",
-        }  # fmt: skip
+        }
 
     def start(self) -> None:
         """One command."""
@@ -239,6 +240,9 @@ def _cpu_s(scale: Scale) -> float:
 
 def _row(runs: list[Burst]) -> list[str]:
     return [
-        figure([one.drain_s for one in runs]), figure([one.rebalances for one in runs]),
-        str(max(one.most_workers for one in runs)), figure([one.worker_s for one in runs]), figure([one.cpu_s for one in runs]),
-    ]  # fmt: skip
+        figure([one.drain_s for one in runs]),
+        figure([one.rebalances for one in runs]),
+        str(max(one.most_workers for one in runs)),
+        figure([one.worker_s for one in runs]),
+        figure([one.cpu_s for one in runs]),
+    ]

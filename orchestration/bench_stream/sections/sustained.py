@@ -37,9 +37,12 @@ def measure(bench: Bench) -> Outcome:
         Goal(f"{fastest.title} / {BULK}", ratios(per_s(fastest.title), per_s(BULK)), OF_BULK),
     ]
     return Outcome(
-        COLUMNS, [row(title, steady) for title, steady in found.items()], goals, notes(found),
+        COLUMNS,
+        [row(title, steady) for title, steady in found.items()],
+        goals,
+        notes(found),
         {title: [one.to_dict() for one in steady] for title, steady in found.items()},
-    )  # fmt: skip
+    )
 
 
 def rate(steady: list[Steady]) -> float:
