@@ -1,4 +1,4 @@
-"""Which sets of labelled text there are, and how each is read: configs/datasets.yaml."""
+"""Which sets of labeled text there are, and how each is read: configs/datasets.yaml."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -49,13 +49,13 @@ class OwnFile(BaseModel):
 
 
 class DatasetSpec(BaseModel):
-    """One set of labelled text."""
+    """One set of labeled text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     domain: Literal["tweets", "reviews", "support", "finance", "news"]
-    licence: str
+    license: str
     hub: HubMapping | None = None
     no_hub: str | None = None
     """Why it is not fetched from the hub."""

@@ -1,7 +1,7 @@
 """Raw text to what a model reads. One copy, called in training and in serving; pure `str` to `str`.
 
 Two functions for two purposes: `clean` keeps what carries sentiment (case, punctuation, emoji) and masks what does not
-(who is addressed, where a link leads); `normalise` is the key by which two texts count as the same.
+(who is addressed, where a link leads); `normalize` is the key by which two texts count as the same.
 """
 
 import html
@@ -96,7 +96,7 @@ def _masked(text: str) -> str:
     return " ".join(text.split())
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """The key under which two texts are the same: cleaned, no masks, lower case, words only.
 
     Args:

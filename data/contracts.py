@@ -1,4 +1,4 @@
-"""What several parts must agree on: events, predictions, alerts, predictors; labelled text is in `labelled_text.py`."""
+"""What several parts must agree on: events, predictions, alerts, predictors; labeled text is in `labeled_text.py`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -53,7 +53,7 @@ class SettingsError(GroundswellError):
 
 
 class DataError(GroundswellError):
-    """Something is wrong with labelled text."""
+    """Something is wrong with labeled text."""
 
 
 class SourceUnavailable(DataError):
@@ -65,7 +65,7 @@ class ChecksumMismatch(DataError):
 
 
 class MalformedData(DataError):
-    """A file or row breaks the contract of labelled text."""
+    """A file or row breaks the contract of labeled text."""
 
 
 class ValidationFailed(DataError):

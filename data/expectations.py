@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.catalog import DatasetSpec
-from data.cleaning import normalise
+from data.cleaning import normalize
 from data.contracts import DOMAINS, SPLITS
-from data.labelled_text import LABELLED_TEXT
+from data.labeled_text import LABELLED_TEXT
 from data.labels import LABELS
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS
 
@@ -202,7 +202,7 @@ def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
         elif column == "split_and_label" and {"split", "label"} <= set(frame.columns):
             frame[column] = frame["split"].astype(str) + "/" + frame["label"].astype(str)
         elif column == "leaks" and {"split", "text"} <= set(frame.columns):
-            keys = frame["text"].fillna("").map(normalise)
+            keys = frame["text"].fillna("").map(normalize)
             frame[column] = frame["split"].groupby(keys).transform("nunique") > 1
         elif value == "joined" and kind in frame:
             frame[column] = [" ".join(names) or None if names is not None else None for names in frame[kind]]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.cleaning import normalise
+from data.cleaning import normalize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class FeedbackStore:
 
         said: dict[str, dict[str, tuple[str, str, str, str | None]]] = defaultdict(dict)
         for at, text, label, by, domain in self._all():
-            said[normalise(text)][by] = (label, text, at, domain)  # the last word of each
+            said[normalize(text)][by] = (label, text, at, domain)  # the last word of each
         found = []
         for verdicts in said.values():
             counts = Counter(label for label, *_ in verdicts.values())

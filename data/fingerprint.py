@@ -1,4 +1,4 @@
-"""What labelled rows are, in one number: the same rows in any order give the same, any other row another."""
+"""What labeled rows are, in one number: the same rows in any order give the same, any other row another."""
 
 import hashlib
 from typing import TYPE_CHECKING

@@ -11,24 +11,24 @@ THRESHOLD = 0.85
 _PERMUTATIONS = 64
 
 
-def shingles(normalised: str) -> frozenset[str]:
+def shingles(normalized: str) -> frozenset[str]:
     """Runs of `SHINGLE` words."""
-    words = normalised.split()
+    words = normalized.split()
     return frozenset(" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1))
 
 
-def near_pairs(normalised: Sequence[str]) -> Iterator[tuple[int, int]]:
+def near_pairs(normalized: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pairs of positions, smaller first, whose texts are nearly the same.
 
     MinHash may miss a pair that only just reaches the threshold; it never invents one, since each is checked exactly.
 
     Args:
-        normalised: Texts as `data.cleaning.normalise` gives them, each different.
+        normalized: Texts as `data.cleaning.normalize` gives them, each different.
     """
     from datasketch import MinHash, MinHashLSH
 
-    long_enough = [index for index, text in enumerate(normalised) if text.count(" ") + 1 >= MIN_WORDS]
-    sets = {index: shingles(normalised[index]) for index in long_enough}
+    long_enough = [index for index, text in enumerate(normalized) if text.count(" ") + 1 >= MIN_WORDS]
+    sets = {index: shingles(normalized[index]) for index in long_enough}
     lsh = MinHashLSH(threshold=THRESHOLD, num_perm=_PERMUTATIONS)
     hashes = MinHash.generator(
         ([shingle.encode() for shingle in sets[index]] for index in long_enough), num_perm=_PERMUTATIONS, seed=1

@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from data.cleaning import clean, normalise
+from data.cleaning import clean, normalize
 from data.near_repeats import near_pairs
 from data.readable import MAX_TEXT_CHARS
 
@@ -38,9 +38,9 @@ class SplitResult:
     """Removed rows by reason, and `test_repeats_kept`: repeats inside official test splits, which are left as published."""
 
 
-def split_of(normalised: str) -> str:
+def split_of(normalized: str) -> str:
     """The split of a text by its hash alone: equal texts land in one split, and new rows move no old ones."""
-    share = int.from_bytes(hashlib.sha256(normalised.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
+    share = int.from_bytes(hashlib.sha256(normalized.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
     return "test" if share < TEST_SHARE else "val" if share < TEST_SHARE + VAL_SHARE else "train"
 
 
@@ -59,7 +59,7 @@ def make_splits(
         Every row of `frame` once, either kept or removed. The same rows in another order give the same result by id.
     """
     frame = frame.copy()
-    keys = [normalise(text) for text in frame["text"].fillna("")]
+    keys = [normalize(text) for text in frame["text"].fillna("")]
     guests = frame["source"].isin(guest_sets).tolist()
     frame["split"] = [
         "train" if guest else split or split_of(key)

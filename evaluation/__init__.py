@@ -1,1 +1,1 @@
-"""Candidates are compared on one frozen split: metrics, benchmark, parity, slices, behaviour, gate, report."""
+"""Candidates are compared on one frozen split: metrics, benchmark, parity, slices, behavior, gate, report."""

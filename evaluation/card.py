@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.behaviour import fail_rate_by_kind
+from evaluation.behavior import fail_rate_by_kind
 from evaluation.leaderboard import RANKED_BY, Row, format_bytes, format_us, points
 from evaluation.leaderboard_page import markdown_table
 from evaluation.slices import weakest
@@ -24,8 +24,8 @@ def model_card(report: Mapping[str, Any]) -> str:
 
     Args:
         report: `row` (a leaderboard row or its JSON form, of the bundle itself) and, where known: `name`, `version`, `dataset`,
-            `base_model`, `base_licence`, `training` (`rows`, `rows_available`, `epochs`, `seed`, `trained_at`, and `datasets`
-            with `name`, `domain`, `licence`, `rows`, `rows_available`), `float32` (the row of the model before export),
+            `base_model`, `base_license`, `training` (`rows`, `rows_available`, `epochs`, `seed`, `trained_at`, and `datasets`
+            with `name`, `domain`, `license`, `rows`, `rows_available`), `float32` (the row of the model before export),
             `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `verdict` (`Verdict.to_dict()`), `limits` (more
             lines). What is missing is written as "not stated"; nothing is guessed.
 
@@ -84,7 +84,7 @@ def _bullets(lines: list[str]) -> str:
 def _summary(report: Mapping[str, Any], row: Row) -> str:
     lines = [
         "Task: sentiment of a short text: negative, neutral or positive.",
-        f"Base model: {report.get('base_model', _UNKNOWN)}; its license: {report.get('base_licence', _UNKNOWN)}.",
+        f"Base model: {report.get('base_model', _UNKNOWN)}; its license: {report.get('base_license', _UNKNOWN)}.",
         f"Quantization: {report.get('quantization', _UNKNOWN)}.",
         f"Longest input: {report.get('max_length', _UNKNOWN)} tokens.",
         f"Trained: {_training(report.get('training') or {})}.",
@@ -128,7 +128,7 @@ def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
             "Macro-recall by slice, over the classes that occur in it:",
             markdown_table(["Slice", "Rows", "Value"], cells),
         ]
-    rates = fail_rate_by_kind(row.behaviour)
+    rates = fail_rate_by_kind(row.behavior)
     if rates:
         cells = [[kind, f"{100 * rate:.1f} %"] for kind, rate in rates.items()]
         parts += ["Behavior, mean failure rate over tests:", markdown_table(["Suite and kind", "Fails"], cells)]
@@ -168,7 +168,7 @@ def _data(report: Mapping[str, Any]) -> list[str]:
             str(dataset.get("domain", "–")),
             f"{dataset['rows']:,}",
             f"{dataset['rows_available']:,}",
-            str(dataset.get("licence", _UNKNOWN)),
+            str(dataset.get("license", _UNKNOWN)),
         ]
         for dataset in datasets
     ]
@@ -182,7 +182,7 @@ def _limits(report: Mapping[str, Any], row: Row) -> str:
     if worst := weakest(row.slices):
         found = points(worst.metrics[RANKED_BY])
         lines.append(f"Weakest slice: {worst.slice}, {found} points of macro-recall on {worst.n:,} rows.")
-    failing = sorted((part for part in row.behaviour if part.n >= 20), key=lambda part: -part.fail_rate.value)[:3]
+    failing = sorted((part for part in row.behavior if part.n >= 20), key=lambda part: -part.fail_rate.value)[:3]
     lines += [
         f"Fails {100 * part.fail_rate.value:.0f} % of {part.n} cases of “{part.test}” ({part.kind})."
         for part in failing

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import GateRefused, ModelError
-from evaluation.gates import BaselineRule, BehaviourRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
+from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
 from evaluation.leaderboard import Row
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
 
@@ -86,9 +86,9 @@ class _Evidence:
     seed: int
 
     def rows(self, mask: np.ndarray | None) -> np.ndarray:
-        """The labelled rows of a mask."""
-        labelled = self.labels >= 0
-        return labelled if mask is None else labelled & mask
+        """The labeled rows of a mask."""
+        labeled = self.labels >= 0
+        return labeled if mask is None else labeled & mask
 
     def minus(self, other: np.ndarray, metric: str, rows: np.ndarray) -> Estimate:
         """The paired difference candidate - other."""
@@ -163,20 +163,20 @@ def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
 
 def _pooled(row: Row, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]]:
     pooled: dict[str, tuple[int, int]] = {}
-    for part in row.behaviour:
+    for part in row.behavior:
         if (part.suite, part.test) in shared:
             fails, n = pooled.get(f"{part.suite} {part.kind}", (0, 0))
             pooled[f"{part.suite} {part.kind}"] = (fails + part.fails, n + part.n)
     return {key: counts for key, counts in pooled.items() if counts[1]}
 
 
-def _behaviour(row: Row, production: Row | None, rule: BehaviourRule) -> list[Reason]:
+def _behavior(row: Row, production: Row | None, rule: BehaviorRule) -> list[Reason]:
     if production is None:
         return []
-    tests = [{(part.suite, part.test) for part in one.behaviour} for one in (row, production)]
+    tests = [{(part.suite, part.test) for part in one.behavior} for one in (row, production)]
     ours, theirs = (_pooled(one, tests[0] & tests[1]) for one in (row, production))
     if not set(ours) & set(theirs):
-        return [Reason("behaviour", True, None, None, "no behavioural test was run on both: nothing to compare with")]
+        return [Reason("behavior", True, None, None, "no behavioral test was run on both: nothing to compare with")]
     reasons = []
     for key in [key for key in ours if key in theirs]:
         (fails, n), (their_fails, their_n) = ours[key], theirs[key]
@@ -186,7 +186,7 @@ def _behaviour(row: Row, production: Row | None, rule: BehaviourRule) -> list[Re
         passed = not (worse > rule.margin and worse - spread > 0)
         text = f"{key} fails in {100 * share:.1f} % of {n} cases, production in {100 * their_share:.1f} %"
         text += "" if passed else f": worse by more than {100 * rule.margin:g} points and beyond chance"
-        reasons.append(Reason(f"behaviour: {key}", passed, worse, rule.margin, text))
+        reasons.append(Reason(f"behavior: {key}", passed, worse, rule.margin, text))
     return reasons
 
 
@@ -226,7 +226,7 @@ def decide(
     """Judge a candidate by every rule.
 
     Args:
-        candidate: Its leaderboard row (or the row's JSON form), with behaviour and cost.
+        candidate: Its leaderboard row (or the row's JSON form), with behavior and cost.
         production: That of the model that answers now, or None.
         gates: The rules, from `load_gates`.
         labels: Class ids of the test rows, int, shape (N,); -1 where a row has no sentiment label.
@@ -261,7 +261,7 @@ def decide(
         _baseline(evidence, gates.baseline),
         _production(evidence, gates.production),
         *_slices(evidence, gates.slices),
-        *_behaviour(row, current, gates.behaviour),
+        *_behavior(row, current, gates.behavior),
         _parity(parity, gates.parity),
         _cost(row, gates.cost),
     )

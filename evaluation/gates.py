@@ -36,7 +36,7 @@ class SlicesRule(_Strict):
     margin: float = Field(default=0.03, ge=0, le=1)
 
 
-class BehaviourRule(_Strict):
+class BehaviorRule(_Strict):
     """Failure rates not much higher than those of production."""
 
     margin: float = Field(default=0.02, ge=0, le=1)
@@ -63,7 +63,7 @@ class Gates(_Strict):
     baseline: BaselineRule = BaselineRule()
     production: ProductionRule = ProductionRule()
     slices: SlicesRule = SlicesRule()
-    behaviour: BehaviourRule = BehaviourRule()
+    behavior: BehaviorRule = BehaviorRule()
     parity: ParityRule = ParityRule()
     cost: CostRule = CostRule()
 

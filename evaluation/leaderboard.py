@@ -16,7 +16,7 @@ import numpy as np
 from data.artifacts import read_json
 from data.errors import ModelError
 from data.settings import CostSettings
-from evaluation.behaviour import BehaviourRow
+from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost
 from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_difference
 from evaluation.slices import SliceRow
@@ -44,7 +44,7 @@ class Row:
     temperature: float = 1.0
     cost: Cost | None = None
     slices: tuple[SliceRow, ...] = ()
-    behaviour: tuple[BehaviourRow, ...] = ()
+    behavior: tuple[BehaviorRow, ...] = ()
     confusion: list[list[int]] | None = None
     """Rows of the frozen split: true class by predicted class."""
     reliability: list[dict[str, float]] | None = None
@@ -77,7 +77,7 @@ class Row:
             "confusion": self.confusion,
             "reliability": self.reliability,
             "slices": [row.to_dict() for row in self.slices],
-            "behaviour": [row.to_dict() for row in self.behaviour],
+            "behavior": [row.to_dict() for row in self.behavior],
         }
 
     @classmethod
@@ -94,7 +94,7 @@ class Row:
             temperature=float(raw.get("temperature", 1.0)),
             cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
             slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
-            behaviour=tuple(BehaviourRow.from_dict(row) for row in raw.get("behaviour", ())),
+            behavior=tuple(BehaviorRow.from_dict(row) for row in raw.get("behavior", ())),
             confusion=raw.get("confusion"),
             reliability=raw.get("reliability"),
             against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},

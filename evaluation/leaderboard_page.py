@@ -10,7 +10,7 @@ import numpy as np
 
 from data.artifacts import atomic_folder, write_json, write_text
 from data.settings import CostSettings
-from evaluation.behaviour import fail_rate_by_kind
+from evaluation.behavior import fail_rate_by_kind
 from evaluation.leaderboard import RANKED_BY, Leaderboard, Row, format_bytes, format_ms, format_us, points
 from evaluation.metrics import Estimate, is_real
 from evaluation.plots import plot_confusion, plot_ladder, plot_pareto, plot_reliability
@@ -99,17 +99,17 @@ def slice_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
     return ["Slice", "Rows", *(row.candidate for row in rows)], cells
 
 
-def behaviour_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str], Cells]:
+def behavior_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str], Cells]:
     """Failure rates: the mean of each suite and kind, or every test."""
     names = [row.candidate for row in rows]
     if not every_test:
-        means = [fail_rate_by_kind(row.behaviour) for row in rows]
+        means = [fail_rate_by_kind(row.behavior) for row in rows]
         keys = list(dict.fromkeys(key for mean in means for key in mean))
         return ["Suite and kind", *names], [
             [key, *(f"{100 * mean[key]:.1f} %" if key in mean else "–" for mean in means)] for key in keys
         ]
-    found = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behaviour}
-    tests = {(part.suite, part.test): part for row in rows for part in row.behaviour}
+    found = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behavior}
+    tests = {(part.suite, part.test): part for row in rows for part in row.behavior}
     cells = []
     for (suite, test), part in tests.items():
         rates = [found[name, suite, test].fail_rate if (name, suite, test) in found else None for name in names]
@@ -129,12 +129,12 @@ def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
         ),
         ("Slices", "Macro-recall over the classes a slice holds. Slices that are too small get no verdict.", *slice_table(rows)),
         (
-            "Behaviour",
+            "Behavior",
             "Mean failure rate over the tests of each suite and kind: MFT must be right, INV must not "
             "change, DIR must not move the wrong way.",
-            *behaviour_table(rows, every_test=False),
+            *behavior_table(rows, every_test=False),
         ),
-        ("Behaviour, test by test", "Failure rates with 95 % intervals.", *behaviour_table(rows, every_test=True)),
+        ("Behavior, test by test", "Failure rates with 95 % intervals.", *behavior_table(rows, every_test=True)),
     ]
     return [section for section in sections if section[3] and (len(rows) > 1 or section[0][0] != "W")]
 

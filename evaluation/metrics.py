@@ -70,7 +70,7 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0:
         raise DataError(
-            "There are no labelled rows to score.",
+            "There are no labeled rows to score.",
             found=f"shape {labels.shape}",
             expected="labels of shape (N,), N > 0",
             remedy="Check that the test split is not empty.",
@@ -134,7 +134,7 @@ def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def _draw(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Row-bootstrap counts of `cells` (K,), int64, shape (resamples, K)."""
-    used = np.flatnonzero(cells)  # an empty cell stays empty, whatever the rounding of its neighbours' shares
+    used = np.flatnonzero(cells)  # an empty cell stays empty, whatever the rounding of its neighbors' shares
     total = int(cells.sum())
     drawn = np.zeros((resamples, len(cells)), dtype=np.int64)
     drawn[:, used] = np.random.default_rng(seed).multinomial(total, cells[used] / total, size=resamples)
@@ -162,7 +162,7 @@ def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int
     """
     counts = np.asarray(counts, dtype=np.int64)
     if counts.shape != (CLASSES, CLASSES) or counts.sum() == 0:
-        raise DataError("There are no labelled rows to score.", found=f"counts of shape {counts.shape}, sum {counts.sum()}")
+        raise DataError("There are no labeled rows to score.", found=f"counts of shape {counts.shape}, sum {counts.sum()}")
     values = _from_counts(counts)
     drawn = _from_counts(_draw(counts.ravel(), resamples, seed).reshape(-1, CLASSES, CLASSES))
     return {name: _interval(float(values[name]), drawn[name]) for name in values}

@@ -23,7 +23,7 @@ MAX_FP32_GAP = 1e-3
 
 @dataclass(frozen=True)
 class BatchInvariance:
-    """The same texts alone, among 31 long neighbours, and the same again padded."""
+    """The same texts alone, among 31 long neighbors, and the same again padded."""
 
     texts: int
     flips: float
@@ -123,10 +123,10 @@ def batch_invariance(
     """
     half = 16
     chosen = [str(texts[i]) for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
-    neighbours = sorted(texts, key=len)[-half:]
+    neighbors = sorted(texts, key=len)[-half:]
     groups = [chosen[start : start + half] for start in range(0, len(chosen), half)]
     alone = np.concatenate([together([text]) for text in chosen])
-    among = np.concatenate([together([*group, *neighbours])[: len(group)] for group in groups])
+    among = np.concatenate([together([*group, *neighbors])[: len(group)] for group in groups])
     return BatchInvariance(
         len(chosen),
         float((alone.argmax(axis=1) != among.argmax(axis=1)).mean()),

@@ -1,4 +1,4 @@
-"""The pictures of the leaderboard: PNG, drawn without a display, in colours that colour-blind people can tell apart."""
+"""The pictures of the leaderboard: PNG, drawn without a display, in colors that color-blind people can tell apart."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,7 +105,7 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
         assert row.cost
         cpu, recall = row.cost.cpu_us_per_text, row.metrics[RANKED_BY]
         places.append((cpu.value, 100 * recall.value))
-        colour = COLOURS[index % len(COLOURS)]
+        color = COLOURS[index % len(COLOURS)]
         axes.errorbar(
             cpu.value,
             100 * recall.value,
@@ -113,8 +113,8 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
             yerr=[[100 * (recall.value - recall.low)], [100 * (recall.high - recall.value)]],
             fmt="o",
             markersize=8,
-            color=colour,
-            markerfacecolor="white" if row.from_scratch else colour,
+            color=color,
+            markerfacecolor="white" if row.from_scratch else color,
             mew=1.8,
             capsize=3,
             zorder=3,
@@ -188,12 +188,12 @@ def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path:
     for index, (axes, (name, proba)) in enumerate(zip(panels, probas.items(), strict=True)):
         confidence, accuracy, rows = reliability(labels, proba)
         error = expected_calibration_error(labels, proba, resamples=1).value
-        colour = COLOURS[index % len(COLOURS)]
+        color = COLOURS[index % len(COLOURS)]
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
         held = rows > 0
-        axes.vlines(confidence[held], confidence[held], accuracy[held], color=colour, alpha=0.35, linewidth=3)
-        axes.plot(confidence[held], accuracy[held], color=colour, linewidth=1)
-        axes.scatter(confidence[held], accuracy[held], s=12 + 260 * rows[held] / rows.sum(), color=colour, zorder=3)
+        axes.vlines(confidence[held], confidence[held], accuracy[held], color=color, alpha=0.35, linewidth=3)
+        axes.plot(confidence[held], accuracy[held], color=color, linewidth=1)
+        axes.scatter(confidence[held], accuracy[held], s=12 + 260 * rows[held] / rows.sum(), color=color, zorder=3)
         axes.set(xlim=(0.3, 1.02), ylim=(0, 1.02))
         axes.set_title(name, fontsize=10, fontweight="bold")
         axes.text(0.33, 0.93, f"ECE {100 * error:.1f} points", fontsize=9)

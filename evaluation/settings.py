@@ -21,9 +21,9 @@ class EvaluationSettings(Settings):
     seed: int = 0
     bootstrap_resamples: int = Field(default=1000, ge=100, le=100_000)
     min_slice_rows: int = Field(default=30, ge=1)
-    behaviour_cases_per_test: int = Field(default=100, ge=1)
+    behavior_cases_per_test: int = Field(default=100, ge=1)
     """Of each CheckList test, a seeded sample (the whole suite holds 68,912 sentences and 16,153 groups)."""
-    behaviour_variants_per_case: int = Field(default=4, ge=1)
+    behavior_variants_per_case: int = Field(default=4, ge=1)
     """Of each INV or DIR group, the original and at most this many variants."""
     cost_rounds: int = Field(default=3, ge=1, le=100)
     cost_bulk_texts: int = Field(default=512, ge=1)

@@ -61,7 +61,7 @@ def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Which rows belong to which slice; a row can be in several.
 
     Args:
-        frame: Labelled text (columns of `data.labelled_text.LABELLED_TEXT`), N rows.
+        frame: Labeled text (columns of `data.labeled_text.LABELLED_TEXT`), N rows.
 
     Returns:
         Boolean masks, shape (N,), by slice name: `source=<data set>`, `domain=<domain>`, `length=short|medium|long`,
@@ -114,9 +114,9 @@ def slice_report(
     averages run over the two classes it has.
 
     Args:
-        frame: Labelled text, N rows; rows without a sentiment label are passed over.
+        frame: Labeled text, N rows; rows without a sentiment label are passed over.
         proba: Probabilities of the same rows, shape (N, 3).
-        min_rows: Slices with fewer labelled rows get no metrics.
+        min_rows: Slices with fewer labeled rows get no metrics.
         resamples: Bootstrap resamples.
         seed: Of the resampling.
         masks: `slice_masks(frame)`, when it is at hand: it does not depend on the candidate.

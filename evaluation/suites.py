@@ -1,4 +1,4 @@
-"""Where behavioural cases come from: CheckList's suite in the local data folder, and our own in `configs/`."""
+"""Where behavioral cases come from: CheckList's suite in the local data folder, and our own in `configs/`."""
 
 import csv
 import gzip
@@ -150,12 +150,12 @@ class _OwnSuite(_Strict):
 
 
 def load_own_suite(path: Path | None = None) -> list[Case]:
-    """Read our own suite, `configs/behaviour.yaml`.
+    """Read our own suite, `configs/behavior.yaml`.
 
     Raises:
         SettingsError: The file cannot be read, holds an unknown key, or a test lacks its label, rule, texts or groups.
     """
-    path = path or project_root() / "configs" / "behaviour.yaml"
+    path = path or project_root() / "configs" / "behavior.yaml"
     try:
         suite = _OwnSuite(**read_yaml(path))
     except ValidationError as error:

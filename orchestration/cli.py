@@ -216,9 +216,9 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Classify a file in bounded memory; with labels, print accuracy, F1 and recall with 95 % intervals."""
-    from orchestration.scoring import as_table, score_labelled_file
+    from orchestration.scoring import as_table, score_labeled_file
 
-    row = score_labelled_file(
+    row = score_labeled_file(
         file, text_column=text_column, label_column=label_column, bundle=bundle, out=out, console=None if as_json else console
     )
     if as_json:

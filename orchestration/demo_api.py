@@ -1,6 +1,6 @@
 """What the demo shows of the API: answers, a long text, a job, many callers at once, and what it all cost.
 
-No feedback: it would be new labelled text, and the next demo would train again.
+No feedback: it would be new labeled text, and the next demo would train again.
 """
 
 import asyncio

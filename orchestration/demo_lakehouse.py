@@ -31,7 +31,7 @@ def run_demo(console: Console) -> None:
     """Write raw tweets, fill the layers, show them, the views and their plots."""
     from orchestration.lakehouse import lakehouse
     from orchestration.lakehouse_view import collect_views, plot_views, show_views
-    from orchestration.raw_tweets import labelled_texts, write_raw_tweets
+    from orchestration.raw_tweets import labeled_texts, write_raw_tweets
     from serving.lakehouse.paths import table
     from serving.lakehouse.run import local_source, run_once
     from serving.lakehouse.status import read_status
@@ -45,7 +45,7 @@ def run_demo(console: Console) -> None:
         terminal.begin("A model")
         bundle = _model(folder, terminal)
         terminal.begin(f"{TWEETS:,} raw tweets with the faults that real dumps have")
-        write_raw_tweets(folder / "raw", labelled_texts(TWEETS), count=TWEETS)
+        write_raw_tweets(folder / "raw", labeled_texts(TWEETS), count=TWEETS)
     with lakehouse(console, root=str(folder / "tables")) as opened:
         with TerminalProgress(console) as terminal:
             terminal.begin("Bronze, Silver, Gold")
@@ -83,13 +83,13 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
         note("No model is in production yet, so a small one is trained now; `make demo` trains and tests a better one.")
     from data.labels import LABELS
     from orchestration.bench import primary_texts
-    from orchestration.raw_tweets import labelled_texts
+    from orchestration.raw_tweets import labeled_texts
     from training.candidates import load_candidates
     from training.finetune import finetune
     from training.onnx_export import export_fp32
     from training.settings import TrainingSettings
 
-    labelled_texts(1)  # makes the splits where there are none
+    labeled_texts(1)  # makes the splits where there are none
     layout, candidate = Layout.load(), load_candidates()["minilm"]
     settings = TrainingSettings.load(max_train_rows=TRAIN_ROWS, max_val_rows=200, epochs=1, evaluations=1)
     train, val = (primary_texts(layout, split) for split in ("train", "val"))

@@ -106,13 +106,13 @@ def compare(
     """Show what changed from one version to another, on the rows that both have judged."""
     from orchestration.lakehouse import lakehouse
     from orchestration.lakehouse_view import show_comparison
-    from serving.lakehouse.compare import summarise
+    from serving.lakehouse.compare import summarize
     from serving.lakehouse.errors import explained
     from serving.lakehouse.paths import table
 
     with lakehouse(console) as lake, explained(lake.root):
         gold = lake.spark.read.format("delta").load(table(lake.root, "gold"))
-        comparison = summarise(gold, *versions, largest=limit)
+        comparison = summarize(gold, *versions, largest=limit)
     show_comparison(console, comparison)
 
 

@@ -1,4 +1,4 @@
-"""What `groundswell lakehouse views` and `compare` show: tables for the terminal, pictures in the dashboard's colours."""
+"""What `groundswell lakehouse views` and `compare` show: tables for the terminal, pictures in the dashboard's colors."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ _LINE = 72
 _STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _TREND = {"minute": "15_minutes", "hour": "hour", "day": "day"}
 
-# In the terminal the dashboard's colours for dark pages: they can be read on white too.
+# In the terminal the dashboard's colors for dark pages: they can be read on white too.
 _INK = {"negative": "#f0803c", "neutral": "#7d8792", "positive": "#56b4e9"}
 _BLOCK = {"negative": "█", "neutral": "░", "positive": "█"}
 _PAINT = {"negative": COLOURS[1], "neutral": "#c3c9d0", "positive": COLOURS[0]}
@@ -102,7 +102,7 @@ def show_views(console: Console, views: "Views") -> None:
 
 
 def show_comparison(console: Console, comparison: "Comparison") -> None:
-    """Print what `summarise` gave: counts, the labels before and after, and the rows that moved most."""
+    """Print what `summarize` gave: counts, the labels before and after, and the rows that moved most."""
     a, b = (escape(_plain(version)) for version in (comparison.a, comparison.b))
     head = Table.grid(padding=(0, 2))
     head.add_row("[dim]judged by both[/]", f"[bold]{comparison.both:,}[/] rows")
@@ -396,7 +396,7 @@ def _plot_hashtags(name: str, rows: "list[Row]", folder: Path) -> Path:
     _named(axes, [f"#{row.hashtag}" for row in shown])
     seen = [50.0, *(points for row in shown for points in (row.points_now, row.points_before) if points is not None)]
     axes.set_xlim(min(seen) - 5, max(seen) + 5)
-    axes.set_xlabel("points: hollow before, full now; grey where there was nothing before")
+    axes.set_xlabel("points: hollow before, full now; gray where there was nothing before")
     axes.set_title(_title(name), loc="left", fontweight="bold", fontsize=11, pad=14)
     _tidy(axes)
     return _save(figure, folder / f"{name}.png")

@@ -128,11 +128,11 @@ def write_raw_tweets(
     return Expected(sum(map(len, dump.lines)), dump.rejected["not json"], rejected, len(truth), truth)
 
 
-def labelled_texts(count: int) -> list[tuple[str, str]]:
+def labeled_texts(count: int) -> list[tuple[str, str]]:
     """So many (text, label) of the test split, real tweets where they can be had; used up, they come from the beginning again.
 
     Raises:
-        SourceUnavailable: There is no labelled text at all.
+        SourceUnavailable: There is no labeled text at all.
     """
     from orchestration.bench import primary_texts
     from orchestration.steps.data import build_splits, fetch_sets
@@ -242,7 +242,7 @@ def _is_usable(text: str) -> bool:
 
 
 def _unmasked(text: str, chance: random.Random) -> str:
-    """Labelled tweets say @user where raw ones name somebody; `clean` makes the same of both."""
+    """Labeled tweets say @user where raw ones name somebody; `clean` makes the same of both."""
     return _MASK.sub(lambda _: f"@reader{chance.randrange(_USERS)}", text)
 
 

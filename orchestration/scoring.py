@@ -83,7 +83,7 @@ def as_answers(answers: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def score_labelled_file(
+def score_labeled_file(
     file: Path, *, text_column: str, label_column: str | None, bundle: Path | None, out: Path | None, console: Console | None
 ) -> dict[str, Any]:
     """Classify a file and, with labels, measure.

@@ -119,8 +119,8 @@ def _processes(status: dict[str, Any]) -> Group:
 
 
 def _state(state: str) -> str:
-    colour = "green" if state in _GOOD else "red" if state in _BAD or state.startswith("restart in") else "yellow"
-    return f"[{colour}]{escape(state)}[/]"
+    color = "green" if state in _GOOD else "red" if state in _BAD or state.startswith("restart in") else "yellow"
+    return f"[{color}]{escape(state)}[/]"
 
 
 def _answers(why_not: str) -> str:

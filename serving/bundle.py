@@ -1,4 +1,4 @@
-"""The one artefact that every path serves: a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
+"""The one artifact that every path serves: a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
 
 Writing is atomic; reading verifies every checksum and refuses what it does not understand.
 """

@@ -1,4 +1,4 @@
-"""Small real things that tests build: labelled rows, a data folder, and (in tests/models.py) checkpoints and bundles."""
+"""Small real things that tests build: labeled rows, a data folder, and (in tests/models.py) checkpoints and bundles."""
 
 import csv
 import gzip
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.catalog import DatasetSpec, load_catalog
-from data.sources import to_labelled
+from data.sources import to_labeled
 
 PRAISE = ("great", "lovely", "wonderful", "superb", "delightful", "excellent")
 BLAME = ("awful", "terrible", "horrible", "dreadful", "rotten", "useless")
@@ -37,12 +37,12 @@ def rows(per_class: int = 30) -> list[dict[str, str]]:
 
 def spec(name: str = "mine", **fields) -> DatasetSpec:
     """A catalog entry of the local layout."""
-    return load_catalog({name: {"domain": "tweets", "licence": "ours", "local": name, "train": True} | fields})[name]
+    return load_catalog({name: {"domain": "tweets", "license": "ours", "local": name, "train": True} | fields})[name]
 
 
-def labelled(per_class: int = 30, **fields) -> pd.DataFrame:
+def labeled(per_class: int = 30, **fields) -> pd.DataFrame:
     """`rows` in the columns of `LABELLED_TEXT`."""
-    return to_labelled(pd.DataFrame(rows(per_class)), spec(**fields))
+    return to_labeled(pd.DataFrame(rows(per_class)), spec(**fields))
 
 
 def write_set(folder: Path, content: list[dict[str, str]], name: str = "mine", *, compress: bool = False) -> Path:

@@ -152,7 +152,7 @@ def tiny_candidate(base: Path, **fields) -> Candidate:
     entry = {
         "kind": "transformer",
         "title": "Tiny",
-        "licence": "ours",
+        "license": "ours",
         "package": "none",
         "max_length": 32,
         "batch_size": 8,

@@ -28,7 +28,7 @@ class Candidate(BaseModel):
     name: str
     title: str
     kind: Literal["vader", "transformer", "as_is"]
-    licence: str
+    license: str
     package: str | None = None
     hub: str | None = None
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")

@@ -85,9 +85,9 @@ def finetune(
     started = time.monotonic()
     if candidate.kind == "as_is":
         return _keep_as_is(candidate, out_dir, started)
-    available = _labelled(train, "train")
+    available = _labeled(train, "train")
     train = choose_rows(available, settings.max_train_rows, settings.seed)
-    val = choose_rows(_labelled(val, "val"), settings.max_val_rows, settings.seed)
+    val = choose_rows(_labeled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
     model, tokenizer_file = base_model(candidate)
     work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings)}"
@@ -226,11 +226,11 @@ def _rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[st
     }
 
 
-def _labelled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
+def _labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
     frame = frame[frame["label"].notna()]
     if frame.empty:
         raise TrainingFailed(
-            f"There are no labelled rows in the split {split!r}.",
+            f"There are no labeled rows in the split {split!r}.",
             remedy="Enable a set with train: true, or mend its splits.",
         )
     found = sorted(frame["label"].unique())

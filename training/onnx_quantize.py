@@ -15,14 +15,14 @@ from data.errors import ModelError
 from data.labels import LABELS
 from data.settings import nearest
 from training.onnx_export import whole_file
-from training.onnx_optimise import read_graph
+from training.onnx_optimize import read_graph
 from training.onnx_rowwise import Fixed, PerRow, matmuls, to_integer
 
 if TYPE_CHECKING:
     import onnx
 
 FIRST_TOKEN = "first_token"
-"""Name that `onnx_optimise` gives the node from which on only the first token is computed."""
+"""Name that `onnx_optimize` gives the node from which on only the first token is computed."""
 
 GELU_LOWEST = -0.17
 """GELU falls to -0.16997 and no further (its only minimum)."""
@@ -71,14 +71,14 @@ def scheme_named(name: str) -> Scheme:
 
 
 def quantize(
-    scheme: str, *, fp32_file: Path, optimised_file: Path, out_file: Path, calibration: Sequence[Batch] | None = None
+    scheme: str, *, fp32_file: Path, optimized_file: Path, out_file: Path, calibration: Sequence[Batch] | None = None
 ) -> Path:
     """Quantize an exported model.
 
     Args:
         scheme: A key of `SCHEMES`.
         fp32_file: What `export_fp32` wrote.
-        optimised_file: What `optimise` made of it.
+        optimized_file: What `optimize` made of it.
         out_file: The quantized model; replaced if it is there, never half-written.
         calibration: Batches of training texts, for schemes that are calibrated.
 
@@ -90,7 +90,7 @@ def quantize(
         raise ModelError(f"The scheme {scheme} needs calibration texts.", found="none")
     if scheme == "int8_dynamic":
         return _dynamic(fp32_file, out_file)
-    model = read_graph(optimised_file)
+    model = read_graph(optimized_file)
     if scheme == "int8_weight_only":
         model = _weight_only(model)
     else:
@@ -101,7 +101,7 @@ def quantize(
             else _calibrated(model, list(inputs), calibration or [])
         )
         if not to_integer(model, how):
-            raise ModelError(f"{optimised_file} has no MatMul to quantize.", remedy="Optimise the export first.")
+            raise ModelError(f"{optimized_file} has no MatMul to quantize.", remedy="Optimize the export first.")
     _save(model, out_file)
     return out_file
 

@@ -7,7 +7,7 @@ scale per row (token), found while running, or one fixed scale:
     q     = QuantizeLinear(x * 1 / scale) + zero_point   uint8
     y     = MatMulIntegerToFloat(q, w8) [* scale]
 
-Neither looks at other rows, so no text's answer depends on its neighbours. uint8 times int8 is the kernel that
+Neither looks at other rows, so no text's answer depends on its neighbors. uint8 times int8 is the kernel that
 processors with VNNI run natively; x86 processors without it add pairs of products in 16 bits, which can saturate.
 """
 
@@ -76,7 +76,7 @@ def to_integer(
     """Replace MatMuls, in place.
 
     Args:
-        model: A graph as `onnx_optimise.optimise` leaves it.
+        model: A graph as `onnx_optimize.optimize` leaves it.
         activations: How to quantize each input tensor, by name. MatMuls of other tensors stay float32.
         weights: From tensor name and matrix (K, M) to int8 weights.
 

@@ -17,7 +17,7 @@ from data.sources.reading import Source
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RawSet", "fetch", "fetched", "find", "last_fetched", "to_labelled"]
+__all__ = ["RawSet", "fetch", "fetched", "find", "last_fetched", "to_labeled"]
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
-        from data.sources.reading import write_labelled
+        from data.sources.reading import write_labeled
 
-        frame = to_labelled(source.read(), spec)
-        write_labelled(folder / "texts.parquet", frame)
+        frame = to_labeled(source.read(), spec)
+        write_labeled(folder / "texts.parquet", frame)
         found = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
         write_json(folder / "source.json", found)
 
@@ -124,7 +124,7 @@ def _read(out_dir: Path, name: str) -> RawSet:
     return RawSet(name, folder / "texts.parquet", key["origin"], key["source"], known["fingerprint"], known["rows"])
 
 
-def to_labelled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
+def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
     """A source's rows in the columns and order of `LABELLED_TEXT`.
 
     A label that the set's mapping does not know stays as it is: the suite of raw rows then says which, how many and where.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import MalformedData, SourceUnavailable
-from data.labelled_text import LABELLED_TEXT
+from data.labeled_text import LABELLED_TEXT
 from data.settings import nearest
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def need_columns(frame: "pd.DataFrame", needed: list[str], where: str) -> None:
         )
 
 
-def write_labelled(path: Path, frame: "pd.DataFrame") -> None:
+def write_labeled(path: Path, frame: "pd.DataFrame") -> None:
     """Write a frame as Parquet in the schema `LABELLED_TEXT`, extra columns behind."""
     import pyarrow as pa
     import pyarrow.parquet as pq

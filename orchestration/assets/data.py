@@ -66,10 +66,10 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
                 tags={"domain": spec.domain, "use": "training" if spec.train else "evaluation"},
                 description=(
                     f"Rows of the dataset `{spec.name}`{f' ({source})' if source else ''}, fetched and validated. License: "
-                    f"{spec.licence}. Not materialized while the dataset is not enabled, not available or not valid; the log "
+                    f"{spec.license}. Not materialized while the dataset is not enabled, not available or not valid; the log "
                     "says why. See configs/datasets.yaml."
                 ),
-                metadata={**labeled_text_columns(), "license": spec.licence, "hub_id": spec.hub_id or "none"},
+                metadata={**labeled_text_columns(), "license": spec.license, "hub_id": spec.hub_id or "none"},
             )
         ],
         check_specs=[

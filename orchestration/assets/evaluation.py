@@ -15,7 +15,7 @@ from orchestration.steps.release import ask_gate, read_verdict
 from training.candidates import Candidate
 
 _METRICS = ("macro_recall", "accuracy", "macro_f1", "ece")
-_LOWER_IS_BETTER = ("ceiling", "behaviour", "CPU budget")
+_LOWER_IS_BETTER = ("ceiling", "behavior", "CPU budget")
 
 
 def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:

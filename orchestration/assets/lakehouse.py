@@ -211,7 +211,7 @@ def maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iter
 )
 def quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
     """Measure, or say why there is nothing to measure."""
-    with step(context, "Judge the labelled stream", retry=_may_pass, wait_s=RETRY_AFTER_S):
+    with step(context, "Judge the labeled stream", retry=_may_pass, wait_s=RETRY_AFTER_S):
         found = measure_quality(workplace.layout(), f"lakehouse-{context.run.run_id}")
         if found is None:
             note("No record of Gold arrived with a label: there is nothing to measure, and no MLflow run was made.")

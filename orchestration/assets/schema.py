@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from data.labelled_text import LABELLED_TEXT
+from data.labeled_text import LABELLED_TEXT
 
 _MEANING = {
     "id": "Unique in its dataset.",

@@ -28,10 +28,10 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
         deps=[keys.SPLITS],
         output_required=False,
         description=(
-            f"{candidate.title}: {what}. License: {candidate.licence}. Not materialized while its base model is not available; "
+            f"{candidate.title}: {what}. License: {candidate.license}. Not materialized while its base model is not available; "
             "the log says why. See configs/candidates.yaml."
         ),
-        metadata={"base_model": base, "license": candidate.licence, "from_scratch": candidate.from_scratch},
+        metadata={"base_model": base, "license": candidate.license, "from_scratch": candidate.from_scratch},
     )
     def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
         layout = workplace.layout()

@@ -28,7 +28,7 @@ def _build(target: Path, like: Bundle) -> None:
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
     from training.onnx_export import export_fp32
-    from training.onnx_optimise import optimise
+    from training.onnx_optimize import optimize
     from training.onnx_quantize import quantize
 
     tokenizer_file = like.directory / TOKENIZER
@@ -39,8 +39,8 @@ def _build(target: Path, like: Bundle) -> None:
         checkpoint = Path(work) / "checkpoint"
         DistilBertForSequenceClassification(config).save_pretrained(str(checkpoint))
         fp32 = export_fp32(checkpoint, Path(work) / "fp32.onnx")
-        optimised = optimise(fp32, Path(work) / "optimised.onnx")
-        model = quantize(SCHEME, fp32_file=fp32, optimised_file=optimised, out_file=Path(work) / "model.onnx")
+        optimized = optimize(fp32, Path(work) / "optimized.onnx")
+        model = quantize(SCHEME, fp32_file=fp32, optimized_file=optimized, out_file=Path(work) / "model.onnx")
         write_bundle(
             target / "bundle",
             model_file=model,

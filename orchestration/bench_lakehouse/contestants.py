@@ -174,7 +174,7 @@ class Judges(Sparked):
 
     @functools.cached_property
     def _mlflow_transformers_udf(self) -> Callable[..., Any]:
-        """Of the checkpoint, as MLflow's documentation has it: its own flavour."""
+        """Of the checkpoint, as MLflow's documentation has it: its own flavor."""
         from training.tracking import _hush
 
         _hush()

@@ -49,9 +49,9 @@ def _draw_ages(axes: Any, ages: Mapping[str, Any]) -> None:
 def _draw_rates(axes: Any, rates: Mapping[str, list[float]]) -> None:
     names = list(rates)[::-1]
     middle = [spread(rates[name]) for name in names]
-    colours = [COLOURS[0] if name == "Groundswell" else COLOURS[1] for name in names]
+    colors = [COLOURS[0] if name == "Groundswell" else COLOURS[1] for name in names]
     around = [[median - low for median, low, _ in middle], [high - median for median, _, high in middle]]
-    axes.barh(names, [median for median, _, _ in middle], color=colours, xerr=around, ecolor="#374151", height=0.6)
+    axes.barh(names, [median for median, _, _ in middle], color=colors, xerr=around, ecolor="#374151", height=0.6)
     for place, (median, _, high) in enumerate(middle):
         axes.annotate(f"{median:,.0f}", (high, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.grid(visible=False, axis="y")

@@ -134,7 +134,7 @@ def _river(
     skip: int,
     most: int | None = None,
 ) -> np.ndarray:
-    """A detector of river's, fed the mean of each second, standardised by mean and deviation of quiet seconds.
+    """A detector of river's, fed the mean of each second, standardized by mean and deviation of quiet seconds.
 
     It ends after `most` alarms.
     """
@@ -361,7 +361,7 @@ def notes(found: dict[str, Any]) -> list[str]:
     said = [
         f"{found['texts']:,} texts judged by {found['bundle']}: mean score {found['mean']:.3f}, "
         f"deviation {found['deviation']:.3f}.",
-        "River's detectors are fed a second's mean, standardised by the quiet weeks' own mean and deviation, "
+        "River's detectors are fed a second's mean, standardized by the quiet weeks' own mean and deviation, "
         "which no detector knows of a live source.",
         "Bound: ln(seconds between false alarms) / (messages/s x KL), what a detector needs that knows this very shift "
         "(Lorden, 1971; asymptotic, so a median may lie a little under it).",

@@ -30,11 +30,11 @@ def plot_burst(lines: Sequence[Line], path: Path) -> Path:
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for index, line in enumerate(lines):
-        colour = COLOURS[index % len(COLOURS)]
-        above.plot(*_columns(line.lag), label=line.title, color=colour, linewidth=2 if index == 0 else 1.3)
+        color = COLOURS[index % len(COLOURS)]
+        above.plot(*_columns(line.lag), label=line.title, color=color, linewidth=2 if index == 0 else 1.3)
         at, counts = _columns(line.workers)
         # A little above each other: the same number of workers would be one line.
-        below.step(at, [count + 0.04 * index for count in counts], where="post", color=colour, linewidth=2 if index == 0 else 1.3)
+        below.step(at, [count + 0.04 * index for count in counts], where="post", color=color, linewidth=2 if index == 0 else 1.3)
     above.set_ylabel("messages waiting")
     above.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     below.set_ylabel("workers at work")

@@ -262,12 +262,12 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
-        from data.sources.reading import write_labelled
+        from data.sources.reading import write_labeled
 
         report("removing duplicates and leakage")
         result = split_rows([read_raw(one) for one in raw.sets])
-        write_labelled(folder / "texts.parquet", result.kept)
-        write_labelled(folder / "removed.parquet", result.removed)
+        write_labeled(folder / "texts.parquet", result.kept)
+        write_labeled(folder / "removed.parquet", result.removed)
         rows = result.kept.groupby(["source", "split"]).size()
         write_json(
             folder / "report.json",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXPORT_VERSION = "2"
 """Raise it when exporting or quantizing changes."""
 CALIBRATION_TEXTS = 320
-TORCH, FP32, OPTIMISED = "torch", "onnx_fp32", "onnx_optimised"
+TORCH, FP32, OPTIMIZED = "torch", "onnx_fp32", "onnx_optimized"
 
 
 def export_winner(layout: Layout) -> Bundle:
@@ -113,7 +113,7 @@ def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
     """Every ONNX form as a bundle of its own, uncalibrated, in `var/export/<step>/`."""
     from data.tokenization import encode, load_tokenizer, pad, pad_id
     from training.onnx_export import export_fp32
-    from training.onnx_optimise import optimise
+    from training.onnx_optimize import optimize
     from training.onnx_quantize import SCHEMES, quantize
 
     checkpoint = candidate_folder(layout, candidate) / "checkpoint"
@@ -127,12 +127,12 @@ def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
     work.mkdir()
     report("exporting to ONNX")
     files = {FP32: export_fp32(checkpoint, work / f"{FP32}.onnx")}
-    report("optimising the graph")
-    files[OPTIMISED] = optimise(files[FP32], work / f"{OPTIMISED}.onnx")
+    report("optimizing the graph")
+    files[OPTIMIZED] = optimize(files[FP32], work / f"{OPTIMIZED}.onnx")
     for name in SCHEMES:
         report(f"quantizing: {name}")
         files[name] = quantize(
-            name, fp32_file=files[FP32], optimised_file=files[OPTIMISED], out_file=work / f"{name}.onnx", calibration=calibration
+            name, fp32_file=files[FP32], optimized_file=files[OPTIMIZED], out_file=work / f"{name}.onnx", calibration=calibration
         )
     for name, file in files.items():
         write_bundle(
@@ -169,20 +169,20 @@ def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "l
             labels,
             reference,
             predict(classifier, texts, f"{name}: validation rows"),
-            exact_arithmetic=name in (FP32, OPTIMISED),
+            exact_arithmetic=name in (FP32, OPTIMIZED),
             resamples=settings.bootstrap_resamples,
         )
         report(f"{name}: alone and in company")
         classifier.token_budget = 10**9  # what is judged together runs together
         rows.append(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
     cpu = {name: costs[name].cpu_us_per_text.value for name in factories}
-    before = {FP32: TORCH, OPTIMISED: FP32}
+    before = {FP32: TORCH, OPTIMIZED: FP32}
     return [
         replace(
             row,
             cpu_us=round(cpu[row.name], 1),
             speed_up=round(cpu[TORCH] / cpu[row.name], 3),
-            step_speed_up=None if row.name == TORCH else round(cpu[before.get(row.name, OPTIMISED)] / cpu[row.name], 3),
+            step_speed_up=None if row.name == TORCH else round(cpu[before.get(row.name, OPTIMIZED)] / cpu[row.name], 3),
             file_bytes=None if row.name == TORCH else (steps[row.name] / "model.onnx").stat().st_size,
         )
         for row in rows
@@ -218,7 +218,7 @@ def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "Pari
             "version": trial.manifest.version,
             "dataset": dataset,
             "base_model": candidate.hub or candidate.package or "none",
-            "base_licence": candidate.licence,
+            "base_license": candidate.license,
             "data_fingerprint": splits.fingerprint,
             "quantization": chosen.name,
             "max_length": candidate.max_length,
@@ -245,7 +245,7 @@ def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     trained = trained_report(layout, candidate)
     catalog = load_catalog()
     datasets = [
-        {"name": name, "domain": catalog[name].domain, "licence": catalog[name].licence, **rows}
+        {"name": name, "domain": catalog[name].domain, "license": catalog[name].license, **rows}
         for name, rows in trained.get("datasets", {}).items()
         if name in catalog
     ]

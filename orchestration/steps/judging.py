@@ -76,7 +76,7 @@ def predict(predictor: Predictor, texts: list[str], what: str) -> np.ndarray:
 def judge(
     layout: Layout, name: str, key: dict[str, Any], load: Callable[[], Predictor], *, temperature: float | None = None
 ) -> Judged:
-    """Judge one predictor on the validation and test rows, with slices and behaviour.
+    """Judge one predictor on the validation and test rows, with slices and behavior.
 
     Args:
         layout: Where the rows lie.
@@ -136,7 +136,7 @@ def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
 
 def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:
     from data.settings import DataSettings
-    from evaluation.behaviour import load_cases, run_behaviour
+    from evaluation.behavior import load_cases, run_behavior
     from evaluation.metrics import apply_temperature, confusion, fit_temperature, reliability, score
     from evaluation.slices import slice_report
 
@@ -149,9 +149,9 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
     main, main_val = primary_mask(test), primary_mask(val)
     metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
     bins = zip(*reliability(label_ids(test)[main], proba_test[main]), strict=True)
-    report(f"{name}: behaviour")
+    report(f"{name}: behavior")
     cases = load_cases(DataSettings.load().dir, settings)
-    behaviour = run_behaviour(predictor, cases, temperature=fitted if temperature is None else 1.0)
+    behavior = run_behavior(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(
         target / "report.json",
@@ -177,6 +177,6 @@ def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temper
                     seed=settings.seed,
                 )
             ],
-            "behaviour": [row.to_dict() for row in behaviour],
+            "behavior": [row.to_dict() for row in behavior],
         },
     )

@@ -166,7 +166,7 @@ def read_sample(layout: Layout, layer: Layer, rows: int = SAMPLE) -> "pd.DataFra
     return pa.concat_tables(parts).to_pandas() if parts else dataset.schema.empty_table().to_pandas()
 
 
-# Quality of labelled streams.
+# Quality of labeled streams.
 
 _ANSWERED = """
 SELECT true_label, label, negative, neutral, positive, model_version,
@@ -179,7 +179,7 @@ FROM gold WHERE true_label IS NOT NULL AND label IS NOT NULL
 
 @dataclass(frozen=True)
 class StreamQuality:
-    """What labelled rows of Gold say of the model."""
+    """What labeled rows of Gold say of the model."""
 
     run: str
     """The MLflow run that holds it all."""
@@ -197,7 +197,7 @@ def measure_quality(layout: Layout, name: str) -> StreamQuality | None:
         name: Of the run; one of this name that is there is gone on with.
 
     Returns:
-        None where no labelled row has been answered.
+        None where no labeled row has been answered.
     """
     import pyarrow.compute as pc
 
@@ -205,8 +205,8 @@ def measure_quality(layout: Layout, name: str) -> StreamQuality | None:
     frame = _arrow(gold.to_pyarrow_dataset(), _ANSWERED).to_pandas()
     if not len(frame):
         return None
-    labelled = silver.to_pyarrow_dataset().count_rows(filter=pc.field("true_label").is_valid())
-    metrics = {**_scores(frame), "rows": len(frame), "rows_not_answered": labelled - len(frame)}
+    labeled = silver.to_pyarrow_dataset().count_rows(filter=pc.field("true_label").is_valid())
+    metrics = {**_scores(frame), "rows": len(frame), "rows_not_answered": labeled - len(frame)}
     versions = sorted(frame["model_version"].unique())
     if len(versions) > 1:
         for version, part in frame.groupby("model_version"):

@@ -13,7 +13,7 @@ from orchestration.steps.data import only_sample, read_splits, require_real_text
 from orchestration.steps.evaluation import judge_candidate, refresh_leaderboard, trained
 from orchestration.steps.export import current_bundle, parity_of
 from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
-from orchestration.steps.retraining_state import TRAINED_FILE, labelled
+from orchestration.steps.retraining_state import TRAINED_FILE, labeled
 from orchestration.steps.served import bundle_row, judge_bundle
 from orchestration.steps.tracking import benchmark_parent, open_tracking, row_metrics
 from serving.bundle import Bundle, production_bundle, read_bundle
@@ -97,7 +97,7 @@ def _write_verdict(layout: Layout, bundle: Bundle, kept: dict[str, Any]) -> dict
     write_json(layout.gate / "verdict.json", whole)
     write_text(layout.gate / "verdict.md", (note if kept["unchanged"] else "") + kept["markdown"])
     # What this verdict was about: the sensors compare the world with it.
-    write_json(layout.gate / TRAINED_FILE, labelled(layout))
+    write_json(layout.gate / TRAINED_FILE, labeled(layout))
     return whole
 
 

@@ -9,7 +9,7 @@ from data.artifacts import digest, read_json
 from data.catalog import DatasetSpec
 from data.errors import DataError, GroundswellError
 from data.settings import DataSettings
-from data.sources import fetched, find, to_labelled
+from data.sources import fetched, find, to_labeled
 from data.sources.reading import Source
 from orchestration.layout import Layout
 from orchestration.retraining import Quality, RetrainingState, config_digest
@@ -33,7 +33,7 @@ class _Now:
     """The copy that was fetched last is what the source holds."""
 
 
-def labelled(layout: Layout) -> dict[str, Any]:
+def labeled(layout: Layout) -> dict[str, Any]:
     """What the last training used, for `TRAINED_FILE`: rows by dataset, and each source as it was."""
     splits = read_splits(layout)
     return {"training_rows": training_rows(splits.rows), "sources": splits.sources}
@@ -93,12 +93,12 @@ def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enoug
 
 def _usable(frame: "pd.DataFrame | None") -> int:
     """Rows of a dataset that training could use at most: labeled, not for another split, each text once."""
-    from data.cleaning import normalise
+    from data.cleaning import normalize
 
     if frame is None:
         return 0
     rows = frame[frame["label"].notna() & frame["split"].isin(["train", ""])]
-    return len({normalise(text) for text in rows["text"].fillna("")})
+    return len({normalize(text) for text in rows["text"].fillna("")})
 
 
 def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
@@ -106,7 +106,7 @@ def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
     if one.kept and (raw := fetched(one.spec, DataSettings.load(), layout.raw)):
         return read_raw(raw)
     try:
-        return to_labelled(one.source.read(), one.spec)
+        return to_labeled(one.source.read(), one.spec)
     except DataError:
         return None
 

@@ -48,7 +48,7 @@ def compare(gold: DataFrame, a: str, b: str) -> DataFrame:
     return both.select("id", "event_at", "text", *names, F.round(F.abs(F.col("score_b") - F.col("score_a")), 4).alias("moved"))
 
 
-def summarise(gold: DataFrame, a: str, b: str, *, largest: int = 10) -> Comparison:
+def summarize(gold: DataFrame, a: str, b: str, *, largest: int = 10) -> Comparison:
     """Count what changed from `a` to `b`. Blocks for two passes over Gold; rows that moved equally far come by id.
 
     Raises:

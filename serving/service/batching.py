@@ -111,7 +111,7 @@ class Batcher(Generic[Answer]):
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
         weights = [self._weigh(text) for text in texts]
-        # Neighbours of like length share a batch: padding is what a batch costs.
+        # Neighbors of like length share a batch: padding is what a batch costs.
         order = range(len(texts)) if sum(weights) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
         parts = cut(order, weights, self._max_texts)
         loop = asyncio.get_running_loop()

@@ -257,12 +257,12 @@ class SQSJobs:
         return item if item and float(item["expires"]["N"]) > time.time() else None
 
     def _part_at(self, job: str, position: int) -> dict[str, Any] | None:
-        return self._neighbour(job, "part#", _sort_key(position), forward=False)
+        return self._neighbor(job, "part#", _sort_key(position), forward=False)
 
     def _part_after(self, job: str, last: int) -> dict[str, Any] | None:
-        return self._neighbour(job, _sort_key(last + 1), "part#~", forward=True)
+        return self._neighbor(job, _sort_key(last + 1), "part#~", forward=True)
 
-    def _neighbour(self, job: str, low: str, high: str, *, forward: bool) -> dict[str, Any] | None:
+    def _neighbor(self, job: str, low: str, high: str, *, forward: bool) -> dict[str, Any] | None:
         items = self._dynamodb.query(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :low AND :high",

@@ -35,4 +35,4 @@ CONNECTIONS_CLOSED = Counter(
     "groundswell_connections_closed", "Connections that the service closed: idle, headers, pipelined, stalled, full.", ["cause"]
 )
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
-MODEL = Gauge("groundswell_model_info", "1, labelled with the version that answers.", ["version"])
+MODEL = Gauge("groundswell_model_info", "1, labeled with the version that answers.", ["version"])

@@ -1,7 +1,7 @@
 """The threshold that keeps to the false-alarm budget, found by replay of quiet history: `groundswell stream calibrate`.
 
 The seconds of each source, without those of alerts, are cut into blocks of five minutes, drawn with replacement (a block
-bootstrap: Künsch, Annals of Statistics 17, 1989; blocks keep what neighbouring messages have in common) into simulated weeks, and
+bootstrap: Künsch, Annals of Statistics 17, 1989; blocks keep what neighboring messages have in common) into simulated weeks, and
 scanned by the same code that watches live. The threshold is read from the peaks, the largest |z| of each two minutes. A few hours
 drawn again and again hold no more extremes than they did, so only the upper part of the peaks of which history had enough is
 used as it is; above it the squares of the peaks are taken to fall exponentially, as those of normal maxima do (Hall, Advances in

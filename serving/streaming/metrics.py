@@ -20,4 +20,4 @@ IN_FLIGHT = Gauge("groundswell_stream_in_flight", "Messages read and not yet com
 PAUSED = Gauge("groundswell_stream_paused", "1 while reading waits for the sink, else 0.")
 REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions came or went.")
 RETRIES = Counter("groundswell_stream_retries", "Tries of the sink that failed, by what was away.", ["what"])
-MODEL = Gauge("groundswell_stream_model_info", "1, labelled with the version that judges.", ["version"])
+MODEL = Gauge("groundswell_stream_model_info", "1, labeled with the version that judges.", ["version"])

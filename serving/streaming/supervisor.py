@@ -248,7 +248,7 @@ class _Supervisor:
             lacking = {each for each in self.stalled if each in beat.partitions or each not in held} - self.replaced_for
             if not lacking:
                 continue
-            # The group needs seconds to give partitions to others: one that has just begun or lost its neighbour is not idle yet.
+            # The group needs seconds to give partitions to others: one that has just begun or lost its neighbor is not idle yet.
             since = self.idle_since[beat.pid] = before.get(beat.pid, now)
             if now - since >= stall.STALLED_AFTER_S:
                 self.replaced_for |= lacking

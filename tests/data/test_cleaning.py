@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import cleaning
-from data.cleaning import MAX_ROUNDS, clean, is_blank, normalise
+from data.cleaning import MAX_ROUNDS, clean, is_blank, normalize
 
 PIECES = st.sampled_from(
     [
@@ -94,13 +94,13 @@ def test_cleaning_twice_changes_nothing_and_leaves_no_control_character(text):
 
 @given(TEXTS)
 def test_the_key_of_a_text_is_the_key_of_its_cleaned_form(text):
-    assert normalise(clean(text)) == normalise(text)
+    assert normalize(clean(text)) == normalize(text)
 
 
 def test_texts_that_differ_in_masks_case_and_punctuation_have_one_key():
-    assert normalise("@anna So GOOD!!! http://a.b") == normalise("@ben so good www.c.d") == "so good"
-    assert normalise("so good") != normalise("not so good")
-    assert normalise("😀") == "😀"
+    assert normalize("@anna So GOOD!!! http://a.b") == normalize("@ben so good www.c.d") == "so good"
+    assert normalize("so good") != normalize("not so good")
+    assert normalize("😀") == "😀"
 
 
 @pytest.mark.parametrize(

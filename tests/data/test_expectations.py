@@ -3,12 +3,12 @@ import pytest
 
 from data.catalog import load_catalog
 from data.expectations import BALANCE_MIN_ROWS, validate_raw, validate_splits
-from tests.make import labelled, spec
+from tests.make import labeled, spec
 
 
 def test_good_rows_pass_both_suites():
-    assert validate_raw(labelled(), spec(rows={"train": 63, "val": 9, "test": 18})).success
-    assert validate_splits(labelled()).success
+    assert validate_raw(labeled(), spec(rows={"train": 63, "val": 9, "test": 18})).success
+    assert validate_splits(labeled()).success
 
 
 def duplicate(frame):
@@ -49,7 +49,7 @@ def null_text(frame):
     ],
 )
 def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
-    report = validate_raw(spoil(labelled(40)), spec())
+    report = validate_raw(spoil(labeled(40)), spec())
     assert not report.success
     assert any(
         expectation in outcome.expectation and (column is None or column in str(outcome.column)) for outcome in report.failures
@@ -57,19 +57,19 @@ def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
 
 
 def test_the_row_counts_of_the_catalog_are_held():
-    report = validate_raw(labelled(), spec(rows={"train": 700}))
+    report = validate_raw(labeled(), spec(rows={"train": 700}))
     assert [outcome.column for outcome in report.failures] == ["in_train"]
-    assert validate_raw(labelled(), spec(rows={"train": 700}), origin="hub").success, "they are those of the local layout"
+    assert validate_raw(labeled(), spec(rows={"train": 700}), origin="hub").success, "they are those of the local layout"
 
 
 @pytest.mark.parametrize(("spoil", "column"), [(no_test, "split"), (leak, "leaks"), (one_class, "is_"), (duplicate, "id")])
 def test_a_split_suite_names_what_is_wrong(spoil, column):
-    report = validate_splits(spoil(labelled(40)))
+    report = validate_splits(spoil(labeled(40)))
     assert any(column in str(outcome.column) for outcome in report.failures), report.failures
 
 
 def test_a_failure_counts_rows_and_shows_some():
-    frame = labelled()
+    frame = labeled()
     frame.loc[frame.index[:7], "split"] = "holdout"
     failure = next(o for o in validate_raw(frame, spec()).failures if o.column == "split")
     assert failure.unexpected_count == 7
@@ -78,7 +78,7 @@ def test_a_failure_counts_rows_and_shows_some():
 
 @pytest.mark.parametrize("rows", [1, 2, BALANCE_MIN_ROWS - 1, BALANCE_MIN_ROWS])
 def test_class_balance_fails_from_a_number_of_rows_on_and_warns_below(rows):
-    report = validate_raw(labelled(200).iloc[:rows].assign(label="neutral"), spec())
+    report = validate_raw(labeled(200).iloc[:rows].assign(label="neutral"), spec())
     small = rows < BALANCE_MIN_ROWS
     assert report.success is small and bool(report.warnings) is small
     assert all("mean" in outcome.expectation for outcome in [*report.warnings, *report.failures])
@@ -86,7 +86,7 @@ def test_class_balance_fails_from_a_number_of_rows_on_and_warns_below(rows):
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
 def test_feedback_of_one_class_only_warns(rows):
-    frame = labelled(1000, name="feedback").iloc[:rows].assign(label="negative", split="")
+    frame = labeled(1000, name="feedback").iloc[:rows].assign(label="negative", split="")
     report = validate_raw(frame, load_catalog()["feedback"])
     assert report.success and report.warnings
 
@@ -95,4 +95,4 @@ def test_feedback_of_one_class_only_warns(rows):
     "spoil", [duplicate, null_text, lambda frame: frame.assign(label="grumpy"), lambda frame: frame.iloc[:0]]
 )
 def test_what_is_wrong_in_one_row_fails_a_small_dataset_too(spoil):
-    assert not validate_raw(spoil(labelled(1)), spec()).success
+    assert not validate_raw(spoil(labeled(1)), spec()).success

@@ -162,10 +162,10 @@ def test_an_unpinned_revision_on_the_hub_is_refused(out):
 
 
 def test_the_catalog_names_what_is_wrong_with_an_entry():
-    with pytest.raises(SettingsError, match="Did you mean 'licence'"):
-        load_catalog({"mine": {"domain": "tweets", "license": "x"}})
+    with pytest.raises(SettingsError, match="Did you mean 'license'"):
+        load_catalog({"mine": {"domain": "tweets", "lisense": "x"}})
     with pytest.raises(SettingsError, match="leads to"):
-        load_catalog({"mine": {"domain": "tweets", "licence": "x", "label_mapping": {"a": "angry"}}})
+        load_catalog({"mine": {"domain": "tweets", "license": "x", "label_mapping": {"a": "angry"}}})
 
 
 def test_a_full_disk_leaves_nothing(folder, out, monkeypatch):

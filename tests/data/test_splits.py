@@ -2,9 +2,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cleaning import normalise
+from data.cleaning import normalize
 from data.splits import REASONS, make_splits
-from tests.make import labelled
+from tests.make import labeled
 
 COLUMNS = ["id", "text", "label", "sarcasm", "domain", "source", "split", "label_confidence", "created_at"]
 
@@ -77,7 +77,7 @@ def test_a_leak_between_two_sets_is_found():
 
 
 def test_blank_splits_are_filled_by_hash_and_new_rows_move_no_old_ones():
-    frame = labelled(200)
+    frame = labeled(200)
     frame["split"] = ""
     whole = make_splits(frame).kept.set_index("id")["split"]
     half = make_splits(frame.iloc[::2]).kept.set_index("id")["split"]
@@ -106,7 +106,7 @@ def test_every_row_once_no_leak_and_the_order_does_not_matter(raw, random):
     result = make_splits(frame, frozen_sets=frozenset({"first"}))
     assert sorted([*result.kept["id"], *result.removed["id"]]) == sorted(frame["id"])
     assert set(result.removed["reason"]) <= set(REASONS)
-    kept = result.kept.assign(key=[normalise(text) for text in result.kept["text"]])
+    kept = result.kept.assign(key=[normalize(text) for text in result.kept["text"]])
     frozen = (kept["split"] == "test") & (kept["source"] == "first")
     for _, group in kept.groupby("key"):
         assert group["split"].nunique() == 1, "no text in two splits"
@@ -189,5 +189,5 @@ def test_splits_of_other_datasets_are_the_same_with_and_without_guests(hosts, gu
         pd.testing.assert_frame_equal(theirs, reference.reset_index(drop=True), check_dtype=False)
     guest_kept = mixed.kept[mixed.kept["source"] == "feedback"]
     assert set(guest_kept["split"]) <= {"train"}
-    others = {normalise(text) for text in mixed.kept.loc[mixed.kept["source"] != "feedback", "text"]}
-    assert not others & {normalise(text) for text in guest_kept["text"]}
+    others = {normalize(text) for text in mixed.kept.loc[mixed.kept["source"] != "feedback", "text"]}
+    assert not others & {normalize(text) for text in guest_kept["text"]}

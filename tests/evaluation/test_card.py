@@ -1,6 +1,6 @@
 import numpy as np
 
-from evaluation.behaviour import BehaviourRow
+from evaluation.behavior import BehaviorRow
 from evaluation.card import model_card
 from evaluation.cost import Cost, Spread
 from evaluation.leaderboard import Row
@@ -22,7 +22,7 @@ def _row():
         temperature=1.31,
         cost=Cost(spread, spread, spread, spread, spread, 310, 0.9, 90_869_492, 3, 64, 30),
         slices=(SliceRow("emoji", 40, ("negative",), low), SliceRow("question", 9, (), {})),
-        behaviour=(BehaviourRow("checklist", "used to, but now", "MFT", "Time", 100, 54, 0, Estimate(0.54, 0.4, 0.6)),),
+        behavior=(BehaviorRow("checklist", "used to, but now", "MFT", "Time", 100, 54, 0, Estimate(0.54, 0.4, 0.6)),),
     )
 
 
@@ -34,7 +34,7 @@ def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it
             "version": "3",
             "dataset": "tweeteval_sentiment",
             "base_model": "MiniLM-L6",
-            "base_licence": "Apache-2.0",
+            "base_license": "Apache-2.0",
             "quantization": "int8 dynamic",
             "max_length": 128,
             "data_fingerprint": "abc123",
@@ -48,7 +48,7 @@ def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it
                     {
                         "name": "tweeteval_sentiment",
                         "domain": "tweets",
-                        "licence": "none stated",
+                        "license": "none stated",
                         "rows": 6000,
                         "rows_available": 45277,
                     },

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import GateRefused, ModelError, SettingsError
-from evaluation.behaviour import BehaviourRow
+from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost, Spread
 from evaluation.gate import decide
 from evaluation.gates import Gates, load_gates
@@ -32,15 +32,15 @@ def _proba(predicted, confidence):
     return proba
 
 
-def _behaviour(fails, n=1000, kind="MFT"):
+def _behavior(fails, n=1000, kind="MFT"):
     rate = Estimate(fails / n, 0.0, 1.0)
-    return (BehaviourRow("checklist", f"a {kind} test", kind, "c", n, fails, 0, rate),)
+    return (BehaviorRow("checklist", f"a {kind} test", kind, "c", n, fails, 0, rate),)
 
 
 def _row(name, proba, *, cpu_us=3500.0, fails=100):
     spread = Spread(cpu_us, cpu_us, cpu_us)
     cost = Cost(spread, spread, spread, spread, spread, 300, 1, None, 3, 64, 30)
-    return Row(name, ROWS, score(LABELS, proba, resamples=100), cost=cost, behaviour=_behaviour(fails))
+    return Row(name, ROWS, score(LABELS, proba, resamples=100), cost=cost, behavior=_behavior(fails))
 
 
 GOOD, OLD, BASE = _calibrated(0.72, 1), _calibrated(0.70, 2), _calibrated(0.57, 3)
@@ -77,7 +77,7 @@ def test_a_better_candidate_passes_and_every_rule_has_said_why():
         "better than VADER",
         "not worse than production",
         "slice: source=x",
-        "behaviour: checklist MFT",
+        "behavior: checklist MFT",
         "parity",
         "CPU budget",
     ]
@@ -125,15 +125,15 @@ def test_better_on_the_whole_but_much_worse_on_a_slice_is_refused():
     ("fails", "refused"),
     [(100, False), (110, False), (119, False), (170, True)],  # production fails 100 of 1,000
 )
-def test_behaviour_may_not_get_worse_by_more_than_the_margin_and_chance(fails, refused):
+def test_behavior_may_not_get_worse_by_more_than_the_margin_and_chance(fails, refused):
     verdict = _decide(row=_row("new", GOOD, fails=fails))
-    assert _failed(verdict) == (["behaviour: checklist MFT"] if refused else [])
+    assert _failed(verdict) == (["behavior: checklist MFT"] if refused else [])
 
 
-def test_behaviour_is_compared_on_tests_that_both_have_run():
-    other = replace(_row("old", OLD), behaviour=_behaviour(0, kind="INV"))
-    reason = next(r for r in _decide(old_row=other).reasons if r.rule == "behaviour")
-    assert reason.passed and "no behavioural test was run on both" in reason.text
+def test_behavior_is_compared_on_tests_that_both_have_run():
+    other = replace(_row("old", OLD), behavior=_behavior(0, kind="INV"))
+    reason = next(r for r in _decide(old_row=other).reasons if r.rule == "behavior")
+    assert reason.passed and "no behavioral test was run on both" in reason.text
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_calibration_is_not_judged_on_few_rows():
     assert verdict.passed and "400 rows are too few" in next(r.text for r in verdict.reasons if r.rule == "ceiling: ece")
 
 
-def test_unlabelled_rows_and_other_sets_do_not_rank():
+def test_unlabeled_rows_and_other_sets_do_not_rank():
     labels = LABELS.copy()
     labels[:500] = -1
     base = {"labels": labels, "candidate_proba": GOOD, "production_proba": OLD, "parity": PARITY, "resamples": 200}

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from data.errors import GroundswellError, ModelError
 from evaluation import plots
-from evaluation.behaviour import run_behaviour
+from evaluation.behavior import run_behavior
 from evaluation.cost import Cost, Spread
 from evaluation.leaderboard import (
     Row,
@@ -71,7 +71,7 @@ def _rows(**changes):
         Case("own", "praise | joy", "MFT", "c", ("x",), frozenset({2})),
         Case("own", "names", "INV", "c", ("x", "y")),
     ]
-    behaviour = tuple(run_behaviour(_Plain(), cases))
+    behavior = tuple(run_behavior(_Plain(), cases))
     parts = (
         SliceRow("emoji", 12, ("negative", "positive"), {}),
         SliceRow("length=short", 300, (), score(LABELS, PROBAS["good"], resamples=50)),
@@ -85,7 +85,7 @@ def _rows(**changes):
             temperature=1.25,
             cost=_cost(100 * 10**index),
             slices=parts,
-            behaviour=behaviour,
+            behavior=behavior,
         )
         for index, (name, proba) in enumerate(PROBAS.items())
     ]
@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_one_candidate_without_cost_is_a_leaderboard_too(tmp_path):
-    row = replace(_rows()[1], cost=None, slices=(), behaviour=())
+    row = replace(_rows()[1], cost=None, slices=(), behavior=())
     board = build_leaderboard([row], LABELS, {"good": PROBAS["good"]}, dataset="d", resamples=100)
     files = write_leaderboard(board, tmp_path, labels=LABELS, probas={"good": PROBAS["good"]})
     assert "pareto.png" not in {path.name for path in files}

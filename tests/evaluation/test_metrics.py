@@ -178,7 +178,7 @@ def test_hard_zeros_and_ones_stay_finite():
 @pytest.mark.parametrize(
     ("labels", "proba", "error", "says"),
     [
-        (np.array([], int), np.empty((0, 3)), DataError, "no labelled rows"),
+        (np.array([], int), np.empty((0, 3)), DataError, "no labeled rows"),
         (np.array([0, 3]), np.eye(3)[[0, 1]], DataError, "class ids 0 to 2"),
         (np.array([0.0, 1.0]), np.eye(3)[[0, 1]], DataError, "class ids 0 to 2"),
         (np.array([0, 1]), np.eye(3), ModelError, r"shape \(3, 3\)"),

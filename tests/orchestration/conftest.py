@@ -15,12 +15,12 @@ from tests.make import rows, write_set
 from tests.models import write_checkpoint
 from tests.serving.running import spare_port
 
-CATALOG = {"mine": {"domain": "tweets", "licence": "ours", "local": "mine", "train": True, "official_splits": True}}
+CATALOG = {"mine": {"domain": "tweets", "license": "ours", "local": "mine", "train": True, "official_splits": True}}
 CANDIDATES = {
     "minilm": {
         "kind": "transformer",
         "title": "Tiny",
-        "licence": "ours",
+        "license": "ours",
         "package": "none",
         "max_length": 32,
         "batch_size": 8,

@@ -90,7 +90,7 @@ def said(result):
 
 
 def made(result):
-    """Metadata of what was materialised, by asset."""
+    """Metadata of what was materialized, by asset."""
     return {
         event.asset_key.to_user_string(): {
             name: getattr(value, "value", value) for name, value in event.materialization.metadata.items()
@@ -326,7 +326,7 @@ def test_a_stream_without_labels_makes_no_run(layout, root):
     assert not (layout.var / "mlflow").exists()
 
 
-def test_a_labelled_stream_is_measured_in_a_run_that_names_what_it_read(layout, root):
+def test_a_labeled_stream_is_measured_in_a_run_that_names_what_it_read(layout, root):
     # 4 of 6 negatives, 3 of 3 neutrals and 1 of 1 positives are right; two rows have no label, one no answer.
     said_as = [("negative", "negative")] * 4 + [("negative", "positive")] * 2 + [("neutral",) * 2] * 3 + [("positive",) * 2]
     rows = [message(n, given, true_label=truth) for n, (truth, given) in enumerate(said_as)]

@@ -22,12 +22,12 @@ from orchestration.steps.data import (
     read_texts,
     require_training_rows,
 )
-from orchestration.steps.retraining_state import TRAINED_FILE, labelled, read_state
+from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
 from tests.make import rows, write_set
 
 pytestmark = pytest.mark.integration  # each imports Great Expectations
-FEEDBACK = {"domain": "support", "licence": "ours", "feedback": True, "train": True}
-OTHER = {"domain": "tweets", "licence": "ours", "local": "other", "train": True}
+FEEDBACK = {"domain": "support", "license": "ours", "feedback": True, "train": True}
+OTHER = {"domain": "tweets", "license": "ours", "local": "other", "train": True}
 
 
 def correct(place, *said):
@@ -126,7 +126,7 @@ def test_a_file_of_your_own_that_is_damaged_is_left_out_and_comes_back_when_it_i
     mapping = {"angry": "negative", "ok": "neutral", "happy": "positive"}
     own = {
         "domain": "support",
-        "licence": "ours",
+        "license": "ours",
         "train": True,
         "label_mapping": mapping,
         "file": {"path": str(file), "columns": {"text": "body", "label": "mood"}},
@@ -182,7 +182,7 @@ def test_dagster_shows_what_is_left_out_as_a_check_that_warns_and_goes_on(place)
 
 
 def test_feedback_beside_the_sample_does_not_make_it_real_texts(place, monkeypatch):
-    sample = {"domain": "tweets", "licence": "ours", "sample": "tweets.csv", "train": True}
+    sample = {"domain": "tweets", "license": "ours", "sample": "tweets.csv", "train": True}
     place.catalog(feedback=FEEDBACK, sample_tweets=sample)
     monkeypatch.delenv("GROUNDSWELL_DATA__DIR")
     correct(place, ("a flight of its own", "negative", "ann"))
@@ -199,7 +199,7 @@ def test_feedback_beside_the_sample_does_not_make_it_real_texts(place, monkeypat
     ],
 )
 def test_datasets_that_are_for_evaluation_only_stop_the_run_before_a_candidate_is_trained(place, catalog, says):
-    base = {"domain": "tweets", "licence": "ours", "local": "mine"}
+    base = {"domain": "tweets", "license": "ours", "local": "mine"}
     place.catalog(**{name: base | fields if name == "mine" else fields for name, fields in catalog.items()})
     correct(place, ("a flight of its own", "negative", "ann"))
     with pytest.raises(SourceUnavailable, match="nothing to train on") as caught:
@@ -244,7 +244,7 @@ def test_a_run_uses_the_feedback_that_it_fetched_though_callers_go_on(place):
     correct(place, ("some other meal", "positive", "ben"))
     splits = build_splits(place.layout, raw_texts(place.layout))
     assert splits.rows["feedback/train"] == 1 and splits.notices == []
-    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
     assert read_state(place.layout, enough=1).new_rows == 1, "and what came meanwhile is new"
 
 

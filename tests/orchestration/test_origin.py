@@ -121,7 +121,7 @@ def test_settings_decide_before_the_hub_is_asked(tmp_path, monkeypatch):
     folder = configured(catalog, DataSettings.load(dir=tmp_path))
     assert folder is not None and not SAMPLES & set(folder.sets) and str(tmp_path) in folder.text
     file = {"path": "own.csv", "columns": {"text": "a", "label": "b"}}
-    own = load_catalog({"own": {"domain": "support", "licence": "ours", "file": file}})
+    own = load_catalog({"own": {"domain": "support", "license": "ours", "file": file}})
     assert (found := configured(catalog | own, DataSettings.load())) is not None and found.sets == ("own",)
     assert configured(catalog, DataSettings.load()) is None
     with pytest.raises(SourceUnavailable, match="There is no data folder"):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 NEXT = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
 
 
-def materialised(result):
+def materialized(result):
     return {key.to_user_string() for event in result.get_asset_materialization_events() for key in [event.asset_key]}
 
 
@@ -33,10 +33,10 @@ def answering(place):
 
 def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled_back(place, monkeypatch):
     before = place.run("measure_production")
-    assert before.success and "evaluation/production_quality" not in materialised(before), "there is nothing to measure yet"
+    assert before.success and "evaluation/production_quality" not in materialized(before), "there is nothing to measure yet"
     first = place.run(TRAIN_AND_DEPLOY)
     assert first.success
-    assert {"data/mine/validated", "evaluation/leaderboard", "serving/deployment"} <= materialised(first)
+    assert {"data/mine/validated", "evaluation/leaderboard", "serving/deployment"} <= materialized(first)
     assert all(check.passed for check in first.get_asset_check_evaluations())
     version, labels = answering(place)
     assert labels == ["positive", "negative"]
@@ -44,12 +44,12 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     again = place.run(TRAIN_AND_DEPLOY)
     assert again.success and answering(place)[0] == version
     assert len(read_ledger(place.layout.var)) == 2, "nothing has changed: no alias moved again"
-    assert "evaluation/production_quality" not in materialised(place.run("measure_production")), "nothing has been labeled since"
+    assert "evaluation/production_quality" not in materialized(place.run("measure_production")), "nothing has been labeled since"
     monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_QUALITY_ROWS", "30")
     for number in range(30):
         label = LABELS[number % 3]
         feedback_of(place.layout.var).add(Verdict(text_of(label, 500 + number), label, "ann"))
-    assert "evaluation/production_quality" in materialised(place.run("measure_production"))
+    assert "evaluation/production_quality" in materialized(place.run("measure_production"))
     measured = read_json(place.layout.quality)
     assert measured["version"] == version and measured["rows"] == 30 and measured["macro_recall"]["value"] > 0.9
 
@@ -57,7 +57,7 @@ def test_the_first_is_deployed_a_worse_one_refused_a_new_one_promoted_and_rolled
     place.write([row | {"label": NEXT[row["label"]]} if row["split"] == "train" else row for row in rows(100)])
     worse = place.run(TRAIN_AND_DEPLOY)
     assert worse.success, "trained, not better, not promoted: a normal end"
-    assert "training/registered_version" not in materialised(worse)
+    assert "training/registered_version" not in materialized(worse)
     gate = next(check for check in worse.get_asset_check_evaluations() if check.check_name == "gate")
     assert not gate.passed
     refused = {reason["rule"]: reason["text"] for reason in read_verdict(place.layout)["reasons"] if not reason["passed"]}
@@ -90,12 +90,12 @@ def test_bad_rows_turn_a_check_red_and_training_does_not_start(spoil, expectatio
     assert red and red[0].severity == dg.AssetCheckSeverity.ERROR
     failures = [row.data for row in red[0].metadata["failures"].records]
     assert any(expectation in failure["expectation"] for failure in failures), failures
-    assert "training/minilm/checkpoint" not in materialised(result)
+    assert "training/minilm/checkpoint" not in materialized(result)
     assert not place.layout.candidates.exists()
 
 
 def test_a_label_corrected_on_the_service_is_trained_on_and_stops_nothing(place):
-    place.catalog(feedback={"domain": "support", "licence": "ours", "feedback": True, "train": True})
+    place.catalog(feedback={"domain": "support", "license": "ours", "feedback": True, "train": True})
     assert place.run("train_candidates").success
     assert trained_rows(place) == 210
     with serving(tiny_bundle(place.root / "bundle"), place.root) as (client, _):

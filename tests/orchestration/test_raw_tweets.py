@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.cleaning import clean
 from data.errors import MalformedData
 from data.labels import LABELS
-from orchestration.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, labelled_texts, write_raw_tweets
+from orchestration.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, labeled_texts, write_raw_tweets
 
 START = datetime(2026, 3, 1, 21, 0, 0, tzinfo=UTC)
 TEXTS = [
@@ -219,6 +219,6 @@ def test_what_cannot_be_written_is_told_before_anything_is(tmp_path, change):
 
 
 def test_without_a_data_folder_the_texts_are_the_projects_own():
-    texts = labelled_texts(500)
+    texts = labeled_texts(500)
     assert len(texts) == 500 > len(set(texts)) > 20
     assert {label for _, label in texts} == set(LABELS)

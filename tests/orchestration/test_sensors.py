@@ -24,13 +24,13 @@ from orchestration.layout import Layout
 from orchestration.schedules import schedules
 from orchestration.sensors import CAUSE_TAG, REASON_TAG, TEXT_TAG, new_labels, production_quality
 from orchestration.steps.data import build_splits, fetch_sets, training_rows
-from orchestration.steps.retraining_state import TRAINED_FILE, labelled, read_state
+from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
 from serving.webhook import notify
 from tests.make import rows, write_set
 from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]
-FEEDBACK = {"domain": "support", "licence": "ours", "feedback": True, "train": True}
+FEEDBACK = {"domain": "support", "license": "ours", "feedback": True, "train": True}
 
 
 def tick(sensor, *, instance=None):
@@ -43,7 +43,7 @@ def tick(sensor, *, instance=None):
 def trained_on(layout, *, fewer):
     """The last training used all but `fewer` of the training rows there are now (those of the project's own sample)."""
     build_splits(layout, fetch_sets(layout))
-    trained = labelled(layout)
+    trained = labeled(layout)
     name = next(iter(trained["training_rows"]))
     trained["training_rows"][name] -= fewer
     trained["sources"][name] = "another file"
@@ -114,10 +114,10 @@ def test_bad_quality_and_age_ask_and_say_why(monkeypatch):
 @pytest.mark.integration
 def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
     """Not when the feedback has grown, nor when a file has changed, nor for a dataset that is only on the hub."""
-    on_hub = {"domain": "tweets", "licence": "ours", "train": True, "hub": {"id": "who/texts", "revision": "a" * 40}}
+    on_hub = {"domain": "tweets", "license": "ours", "train": True, "hub": {"id": "who/texts", "revision": "a" * 40}}
     place.catalog(feedback=FEEDBACK, only_on_the_hub=on_hub)
     build_splits(place.layout, fetch_sets(place.layout))
-    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
     feedback_of(place.layout.var).add(Verdict("a flight of its own", "negative", "ann"))
     place.write(rows(110))
 
@@ -149,7 +149,7 @@ def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
 def test_the_count_of_new_rows_is_that_of_the_splits(place, said, new):
     place.catalog(feedback=FEEDBACK)
     before = build_splits(place.layout, fetch_sets(place.layout))
-    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
     for text, label in said:
         feedback_of(place.layout.var).add(Verdict(text, label, "ann"))
     assert read_state(place.layout, enough=1).new_rows == new
@@ -161,11 +161,11 @@ def test_the_count_of_new_rows_is_that_of_the_splits(place, said, new):
 
 @pytest.mark.integration
 def test_rows_that_are_for_evaluation_only_or_for_other_splits_are_not_new_labels(place):
-    other = {"domain": "tweets", "licence": "ours", "local": "other"}
+    other = {"domain": "tweets", "license": "ours", "local": "other"}
     place.catalog(other=other)
     write_set(place.root / "texts", rows(30), "other")
     build_splits(place.layout, fetch_sets(place.layout))
-    write_json(place.layout.gate / TRAINED_FILE, labelled(place.layout))
+    write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
     write_set(place.root / "texts", rows(100), "other")
     assert read_state(place.layout, enough=1).new_rows == 0, "models do not learn from it"
     place.write(rows(100) + [row | {"id": f"x-{row['id']}", "text": f"new {row['text']}", "split": "test"} for row in rows(20)])

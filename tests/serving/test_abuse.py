@@ -1,4 +1,4 @@
-"""What strangers, bursts and broken neighbours do to the real service."""
+"""What strangers, bursts and broken neighbors do to the real service."""
 
 import asyncio
 import json

@@ -126,16 +126,16 @@ def test_a_burst_is_cut_so_that_the_rest_can_be_read(shown, page):
 
 
 def test_filters_that_are_none_are_named_and_can_be_reset(shown, page):
-    page.goto(f"{shown.url}/?source=nosuch&span=7x&colour=red")
+    page.goto(f"{shown.url}/?source=nosuch&span=7x&color=red")
     notice = page.get_by_test_id("state-filters")
     expect(notice).to_contain_text('Time "7x" is not one of 1m, 5m')
-    expect(notice).to_contain_text('"colour" is not a filter')
+    expect(notice).to_contain_text('"color" is not a filter')
     expect(page.get_by_test_id("state-source-unknown")).to_contain_text('No messages from source "nosuch" are known.')
     expect(page.get_by_test_id("alerts-words").or_(page.locator(".figure.alerts.bad"))).not_to_contain_text("normal")
     has_no_violation(page)
     page.get_by_role("button", name="Show all sources").click()
     expect(page.get_by_test_id("state-source-unknown")).to_be_hidden()
-    page.goto(f"{shown.url}/?span=7x&colour=red")
+    page.goto(f"{shown.url}/?span=7x&color=red")
     page.get_by_role("button", name="Reset the filters").click()
     expect(page.get_by_test_id("state-filters")).to_be_hidden()
 

@@ -303,7 +303,7 @@ def test_the_api_judges_as_the_bundle_does(tables, tmp_path):
 
 @pytest.mark.lakehouse
 def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
-    from serving.lakehouse.compare import summarise
+    from serving.lakehouse.compare import summarize
     from serving.lakehouse.rescore import rescore
     from serving.lakehouse.run import local_source, run_on
 
@@ -338,7 +338,7 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     assert not failed and not thread.is_alive()
     current = {row["id"]: row for row in rows_of(tables.root, "gold", GOLD)}
     assert all(current[row["id"]]["model_version"] == shy.manifest.version for row in first)
-    comparison = summarise(tables.read("gold"), bundle.manifest.version, shy.manifest.version)
+    comparison = summarize(tables.read("gold"), bundle.manifest.version, shy.manifest.version)
     positives = sum(row["label"] == "positive" for row in first)
     assert comparison.both >= 150 and comparison.changed >= positives > 0
     # Back to the version before: nothing is judged that it had judged, and its answers are what they were.

@@ -202,7 +202,7 @@ assert spark.range(3).count() == 3 and spark.conf.get("spark.sql.extensions.of.o
         (["run", "--root", "lake", "--source", "raw", "--every", "soon"], 2, "such as 30s"),
         (["run", "--once", "--every", "1s"], 2, "not allowed with"),
         (["backfill", "--root", "lake", "--since", "yesterday", "--until", "2026-01-01"], 2, "such as 2026-01-31"),
-        (["optimise"], 2, "invalid choice"),
+        (["optimize"], 2, "invalid choice"),
     ],
 )
 def test_what_is_missing_is_said_before_spark_starts(arguments, status, says, capsys):

@@ -12,7 +12,7 @@ from rich.console import Console
 from data.errors import LakehouseError
 from data.labels import LABELS
 from orchestration.lakehouse_view import collect_views, plot_views, show_comparison, show_views
-from serving.lakehouse.compare import compare, summarise
+from serving.lakehouse.compare import compare, summarize
 from serving.lakehouse.views import (
     TRENDING_FROM,
     VIEWS,
@@ -271,7 +271,7 @@ def test_a_comparison(gold, rows):
         assert (row["confidence_a"], row["confidence_b"]) == (a["confidence"], b["confidence"])
         assert row["moved"] == pytest.approx(moved[row["id"]], abs=0.0001)
 
-    told = summarise(gold, "v1", "v2", largest=5)
+    told = summarize(gold, "v1", "v2", largest=5)
     pairs = Counter((a["label"], b["label"]) for _, a, b in both.values())
     assert told.both == len(both) and told.changed == sum(count for (was, now), count in pairs.items() if was != now) > 0
     assert told.matrix == tuple(tuple(pairs[was, now] for now in LABELS) for was in LABELS)
@@ -287,14 +287,14 @@ def _score(answer):
 
 
 def test_versions_that_share_no_row_and_versions_nobody_knows(gold, tmp_path):
-    told = summarise(gold, "v0", "v1")
+    told = summarize(gold, "v0", "v1")
     assert (told.both, told.changed, told.score_a, told.largest) == (0, 0, None, ())
     assert told.only_a == 12 and told.only_b > 200
     console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_comparison(console, told)
     assert "12 by v0" in console.export_text()
     with pytest.raises(LakehouseError, match="'v11'") as raised:
-        summarise(gold, "v2", "v11")
+        summarize(gold, "v2", "v11")
     assert "v0, v1, v2" in str(raised.value) and "Did you mean v1?" in str(raised.value)
 
 
@@ -310,7 +310,7 @@ def test_what_people_are_shown(gold, rows, tmp_path):
     ]
     console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_views(console, views)
-    show_comparison(console, summarise(gold, "v1", "v2"))
+    show_comparison(console, summarize(gold, "v1", "v2"))
     shown = console.export_text()
     assert "2026-03-01 02:00" in shown and "300 in all" in shown, "in UTC, whatever the zone of this machine"
     for name in ("@日本航空", "@cash$", "#[bold]", "#new", "v1 down, v2 across"):

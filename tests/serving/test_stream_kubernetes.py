@@ -177,11 +177,11 @@ def test_the_scaler_drives_the_workers_and_asks_what_they_are_set_to():
 
 
 def test_the_scaler_has_the_limits_of_the_supervisor():
-    spec, behaviour = SCALER["spec"], SCALER["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    spec, behavior = SCALER["spec"], SCALER["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert int(spec["triggers"][0]["metadata"]["lagThreshold"]) == StreamSettings.model_fields["lag_limit"].default
     assert spec["pollingInterval"] == scaling.UP_AFTER_S
-    assert behaviour["scaleUp"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": int(scaling.SETTLE_S)}]
-    assert behaviour["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": int(scaling.CALM_S)}]
+    assert behavior["scaleUp"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": int(scaling.SETTLE_S)}]
+    assert behavior["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": int(scaling.CALM_S)}]
     assert spec["minReplicaCount"] == 1
     partitions = re.search(r"partitions: int = (\d+)", (ROOT / "serving" / "streaming" / "broker.py").read_text())
     assert partitions and spec["maxReplicaCount"] == int(partitions[1])

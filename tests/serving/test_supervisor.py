@@ -312,7 +312,7 @@ def test_a_worker_that_is_handed_nothing_though_messages_wait_is_replaced_once(t
         assert (tmp_path / "left").read_text() == "w1\n", "neither again, nor one that they are not for"
 
 
-def test_a_worker_whose_neighbour_died_is_given_time_to_be_handed_its_partitions(tmp_path, broker, monkeypatch):
+def test_a_worker_whose_neighbor_died_is_given_time_to_be_handed_its_partitions(tmp_path, broker, monkeypatch):
     monkeypatch.setattr(stall, "STALLED_AFTER_S", 4.0)
     for name, partitions in (("w1", "[0, 1, 2, 3]"), ("w2", "[]")):
         (tmp_path / f"beat-{name}").write_text(f'{{"partitions": {partitions}}}')

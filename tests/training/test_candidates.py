@@ -42,12 +42,12 @@ def test_an_unknown_candidate_names_the_nearest():
 
 def test_a_wrong_key_names_the_nearest():
     with pytest.raises(SettingsError, match="Did you mean 'learning_rate'"):
-        load_candidates({"x": {"kind": "transformer", "title": "X", "licence": "y", "learn_rate": 1}})
+        load_candidates({"x": {"kind": "transformer", "title": "X", "license": "y", "learn_rate": 1}})
 
 
 def test_labels_of_a_published_model_are_mapped_or_refused(tmp_path):
     known = {0: "positive", 1: "negative", 2: "neutral"}
-    entry = {"finbert": {"kind": "as_is", "title": "F", "licence": "x", "hub": "who/what"}}
+    entry = {"finbert": {"kind": "as_is", "title": "F", "license": "x", "hub": "who/what"}}
     folder = write_checkpoint(tmp_path / "a", labels=known)
     model, _ = base_model(load_candidates(entry)["finbert"].model_copy(update={"local": str(folder)}))
     assert model.config.id2label == known

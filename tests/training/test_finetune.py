@@ -11,7 +11,7 @@ import pytest
 
 from data.errors import TrainingFailed
 from data.labels import LABEL_IDS
-from tests.make import labelled
+from tests.make import labeled
 from tests.models import tiny_candidate, write_checkpoint
 from training.finetune import choose_rows, finetune
 from training.predictors import load_predictor
@@ -22,7 +22,7 @@ SETTINGS = {"evaluations": 4, "bf16": False, "seed": 3}
 
 
 def parts():
-    frame = labelled(60)
+    frame = labeled(60)
     return frame[frame["split"] == "train"], frame[frame["split"] == "val"]
 
 
@@ -43,7 +43,7 @@ def test_it_learns_and_reports(base, tmp_path):
     shares = [share for _, share in told]
     assert shares == sorted(shares) and "rows/s" in told[-1][0] and "left" in told[-1][0]
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"], "no work folder stays"
-    frame = labelled(60)
+    frame = labeled(60)
     test = frame[frame["split"] == "test"]
     proba = load_predictor(tiny_candidate(base), tmp_path / "tiny").predict_proba(test["text"].tolist())
     assert proba.shape == (len(test), 3) and proba.dtype == np.float32
@@ -96,9 +96,9 @@ def test_killed_it_goes_on_from_its_checkpoint_to_the_same_model(base, tmp_path)
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda frame: frame.iloc[:0], "no labelled rows"),
+        (lambda frame: frame.iloc[:0], "no labeled rows"),
         (lambda frame: frame.assign(label="neutral"), "all three classes"),
-        (lambda frame: frame.assign(label=None), "no labelled rows"),
+        (lambda frame: frame.assign(label=None), "no labeled rows"),
     ],
 )
 def test_rows_that_cannot_teach_are_refused_and_nothing_is_written(spoil, says, base, tmp_path):
@@ -109,7 +109,7 @@ def test_rows_that_cannot_teach_are_refused_and_nothing_is_written(spoil, says, 
 
 
 def test_a_bounded_choice_keeps_the_shares():
-    rows = labelled(100)
+    rows = labeled(100)
     chosen = choose_rows(rows, 60, seed=1)
     assert chosen["label"].value_counts().to_dict() == {"negative": 20, "neutral": 20, "positive": 20}
     assert choose_rows(rows, 60, seed=1).equals(chosen)

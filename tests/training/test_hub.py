@@ -23,7 +23,7 @@ import json, sys
 from training.candidates import load_candidates
 from training.checkpoints import base_model
 from data.errors import GroundswellError
-entry = {"kind": "transformer", "title": "T", "licence": "x", "hub": sys.argv[1], "revision": sys.argv[2]}
+entry = {"kind": "transformer", "title": "T", "license": "x", "hub": sys.argv[1], "revision": sys.argv[2]}
 try:
     model, tokenizer = base_model(load_candidates({"tiny": entry})["tiny"])
     print(json.dumps({"hidden": model.config.hidden_size, "labels": model.config.num_labels, "tokenizer": tokenizer.is_file()}))
@@ -40,7 +40,7 @@ from data.errors import GroundswellError
 from data.settings import DataSettings
 from data.sources import fetch
 hub = json.loads(sys.argv[1])
-entry = {"domain": "tweets", "licence": "x", "hub": hub, "label_mapping": {"0": "negative", "1": "neutral", "2": "positive"}}
+entry = {"domain": "tweets", "license": "x", "hub": hub, "label_mapping": {"0": "negative", "1": "neutral", "2": "positive"}}
 try:
     found = fetch(load_catalog({"mine": entry})["mine"], DataSettings.load(origin="hub"), Path(sys.argv[2]))
     frame = pd.read_parquet(found.path)

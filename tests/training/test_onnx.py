@@ -9,7 +9,7 @@ from data.errors import ModelError
 from data.tokenization import encode, load_tokenizer, pad, pad_id
 from tests.models import some_texts, write_checkpoint
 from training.onnx_export import export_fp32
-from training.onnx_optimise import optimise
+from training.onnx_optimize import optimize
 from training.onnx_quantize import SCHEMES, quantize
 from training.onnx_rowwise import quantize_weights
 
@@ -19,11 +19,11 @@ LABELS_BY_INDEX = {0: "positive", 1: "negative", 2: "neutral"}  # not our order:
 
 @pytest.fixture(scope="module", params=["bert", "distilbert", "roberta"])
 def forms(request, tmp_path_factory):
-    """Checkpoint, ONNX and optimised ONNX of one architecture."""
+    """Checkpoint, ONNX and optimized ONNX of one architecture."""
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint = write_checkpoint(folder / "checkpoint", architecture=request.param, labels=LABELS_BY_INDEX)
     fp32 = export_fp32(checkpoint, folder / "fp32.onnx")
-    return checkpoint, fp32, optimise(fp32, folder / "optimised.onnx")
+    return checkpoint, fp32, optimize(fp32, folder / "optimized.onnx")
 
 
 def batches(checkpoint, size=32):
@@ -51,18 +51,18 @@ def torch_logits(checkpoint, found):
 
 
 def test_float32_forms_answer_as_torch_does_in_our_order(forms):
-    checkpoint, fp32, optimised = forms
+    checkpoint, fp32, optimized = forms
     found = batches(checkpoint)
     expected = torch_logits(checkpoint, found)
-    for file in (fp32, optimised):
+    for file in (fp32, optimized):
         np.testing.assert_allclose(run(file, found), expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_near_float32_and_smaller(scheme, forms, tmp_path):
-    checkpoint, fp32, optimised = forms
+    checkpoint, fp32, optimized = forms
     found = batches(checkpoint)
-    out = quantize(scheme, fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx", calibration=found)
+    out = quantize(scheme, fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx", calibration=found)
     expected, logits = run(fp32, found), run(out, found)
     spread = expected.std()
     assert np.abs(logits - expected).mean() < 0.15 * spread
@@ -72,32 +72,32 @@ def test_every_scheme_is_near_float32_and_smaller(scheme, forms, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["int8_rowwise", "int8_static", "int8_weight_only"])
-def test_no_answer_depends_on_the_neighbours(scheme, forms, tmp_path):
+def test_no_answer_depends_on_the_neighbors(scheme, forms, tmp_path):
     """Alone, in a batch, and padded to the longest: the same numbers but for the order of additions."""
-    checkpoint, fp32, optimised = forms
+    checkpoint, fp32, optimized = forms
     found = batches(checkpoint)
-    out = quantize(scheme, fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx", calibration=found)
+    out = quantize(scheme, fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx", calibration=found)
     together = run(out, found)
     alone = run(out, batches(checkpoint, size=1))
     np.testing.assert_allclose(alone, together, atol=1e-3 * max(1.0, np.abs(together).max()))
 
 
 def test_a_calibrated_scheme_asks_for_texts(forms, tmp_path):
-    _, fp32, optimised = forms
+    _, fp32, optimized = forms
     with pytest.raises(ModelError, match="needs calibration"):
-        quantize("int8_static", fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx")
+        quantize("int8_static", fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_unknown_schemes_and_damaged_models_are_named(forms, tmp_path):
-    _, fp32, optimised = forms
+    _, fp32, optimized = forms
     with pytest.raises(ModelError, match="Did you mean 'int8_rowwise'"):
-        quantize("int8_rowise", fp32_file=fp32, optimised_file=optimised, out_file=tmp_path / "q.onnx")
-    (tmp_path / "cut.onnx").write_bytes(optimised.read_bytes()[:2000])
+        quantize("int8_rowise", fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx")
+    (tmp_path / "cut.onnx").write_bytes(optimized.read_bytes()[:2000])
     with pytest.raises(ModelError):
-        quantize("int8_rowwise", fp32_file=fp32, optimised_file=tmp_path / "cut.onnx", out_file=tmp_path / "q.onnx")
+        quantize("int8_rowwise", fp32_file=fp32, optimized_file=tmp_path / "cut.onnx", out_file=tmp_path / "q.onnx")
     with pytest.raises(ModelError):
-        optimise(tmp_path / "cut.onnx", tmp_path / "o.onnx")
+        optimize(tmp_path / "cut.onnx", tmp_path / "o.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["cut.onnx"], "nothing half-written"
 
 

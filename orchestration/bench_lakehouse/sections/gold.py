@@ -83,7 +83,7 @@ class Contest:
             OURS: self.ours,
             BULK: self.bulk,
             MLFLOW: self.mlflow,
-            FLAVOUR: self.flavour,
+            FLAVOUR: self.flavor,
             PIPELINE: self.pipeline,
         }
 
@@ -138,7 +138,7 @@ class Contest:
         """With the setting that is kept."""
         return self._appended("mlflow", source, self.root(MLFLOW, name), tasks=self.setting.tasks, records=self.setting.records)
 
-    def flavour(self, source: Source, name: str) -> Spent:
+    def flavor(self, source: Source, name: str) -> Spent:
         """A worker a processor."""
         return self._appended("mlflow_transformers", source, self.root(FLAVOUR, name), tasks=cpu_quota())
 
@@ -224,7 +224,7 @@ def _outcome(
         f'{MLFLOW}: the bundle with serving/pyfunc_model.py, env_manager="local"; on one machine MLflow loads the model anew in '
         "each task. ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Fastest of what was tried: "
         f"{contest.setting} (rows/s: {tried}).",
-        "That is our classifier inside MLflow. What MLflow makes of the checkpoint itself is its flavour mlflow.transformers: "
+        "That is our classifier inside MLflow. What MLflow makes of the checkpoint itself is its flavor mlflow.transformers: "
         f"float32, {cpu_quota()} tasks of one thread, batches of {PIPELINE_BATCH}, the model loaded anew in each task.",
         f"{PIPELINE}: float32 of the checkpoint that the bundle was made from, {cpu_quota()} workers of one thread, batches of "
         f"{PIPELINE_BATCH}; the worker keeps it from task to task.",

@@ -20,7 +20,7 @@ test("what is no filter is named, with what there is", () => {
   assert.match(problems("?by=moon").join(), /Chart "moon"/);
   assert.match(problems("?label=angry").join(), /negative, neutral, positive/);
   assert.match(problems("?sorce=shop").join(), /"sorce" is not a filter; known are .*source/);
-  assert.equal(problems("?span=x&by=y&colour=red").length, 3);
+  assert.equal(problems("?span=x&by=y&color=red").length, 3);
 });
 
 test("a range that is none is named", () => {

@@ -58,7 +58,7 @@ test("each process has a line; many workers have one together", () => {
   ]);
 });
 
-test("a number against its limit has a word and not only a colour", () => {
+test("a number against its limit has a word and not only a color", () => {
   assert.deepEqual(lagMeaning(stream), { tone: "good", words: "ok, limit 1,000" });
   assert.equal(lagMeaning({ ...stream, lag: 900 })?.tone, "warn");
   assert.deepEqual(lagMeaning({ ...stream, lag: 1001 }), { tone: "bad", words: "high, limit 1,000" });

@@ -1,4 +1,4 @@
--- Granules of 1,024 rows: every block reads its chunks again for the rollups, and larger granules hold more of their neighbours.
+-- Granules of 1,024 rows: every block reads its chunks again for the rollups, and larger granules hold more of their neighbors.
 -- Kept for 90 days from when it was written, not from when it arrived: an old topic read today has to stay while its chunks fill.
 
 DROP TABLE IF EXISTS predictions_2;

@@ -5,5 +5,5 @@ export type Label = Schemas["Message"]["label"];
 /** In the order of every table, bar and matrix. */
 export const LABELS: readonly Label[] = ["negative", "neutral", "positive"];
 
-/** A shape beside the colour, so that colour is never the only sign. */
+/** A shape beside the color, so that color is never the only sign. */
 export const LABEL_SHAPES: Record<Label, string> = { negative: "▼", neutral: "●", positive: "▲" };

@@ -1,7 +1,7 @@
 import type { Schemas } from "@/api/client";
 import { bytes, count, duration, percent } from "./formats";
 
-/** What a number means: with a word, so that colour is not the only sign. */
+/** What a number means: with a word, so that color is not the only sign. */
 export interface Meaning {
   tone: "good" | "warn" | "bad";
   words: string;

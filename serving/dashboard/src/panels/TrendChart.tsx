@@ -13,7 +13,7 @@ import { timeCursor } from "@/ui/cursor";
 import type { LegendItem } from "@/ui/Legend";
 import type { Theme } from "@/ui/theme";
 
-// A dash of its own a line, so that colour is not the only sign.
+// A dash of its own a line, so that color is not the only sign.
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
 const SOURCES = ["s1", "s2", "s3", "s4", "s5"] as const;
 export const HEIGHT = 300;

@@ -7,7 +7,7 @@ interface Props {
   normal: [number, number] | null;
 }
 
-/** Points on their scale: the colours say negative, balanced, positive; the bracket says what is normal. */
+/** Points on their scale: the colors say negative, balanced, positive; the bracket says what is normal. */
 export function Gauge({ points, normal }: Props) {
   const range = normal && `normal ${fixed(normal[0], 0)} to ${fixed(normal[1], 0)}`;
   const words =

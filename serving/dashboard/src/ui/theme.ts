@@ -21,7 +21,7 @@ const NAMES = [
   "s5",
 ] as const;
 
-/** The colours of `styles/tokens.css` as a canvas wants them. */
+/** The colors of `styles/tokens.css` as a canvas wants them. */
 export type Theme = Record<(typeof NAMES)[number], string>;
 
 const DARK = "(prefers-color-scheme: dark)";
@@ -32,7 +32,7 @@ function subscribe(listener: () => void): () => void {
   return () => query.removeEventListener("change", listener);
 }
 
-/** The colours now; charts are drawn anew when the system goes from light to dark or back. */
+/** The colors now; charts are drawn anew when the system goes from light to dark or back. */
 export function useTheme(): Theme {
   const dark = useSyncExternalStore(
     subscribe,

@@ -27,7 +27,7 @@ _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
-class BehaviourRow:
+class BehaviorRow:
     """How often one test fails."""
 
     suite: str
@@ -62,15 +62,15 @@ def load_cases(data_dir: Path | None, settings: EvaluationSettings) -> list[Case
     found = (
         load_checklist(
             data_dir,
-            cases_per_test=settings.behaviour_cases_per_test,
-            variants_per_case=settings.behaviour_variants_per_case,
+            cases_per_test=settings.behavior_cases_per_test,
+            variants_per_case=settings.behavior_variants_per_case,
             seed=settings.seed,
         )
         if data_dir
         else []
     )
     if not found:
-        _LOG.info("CheckList's suite is not in the data folder (%s); behaviour is judged by our own suite.", data_dir)
+        _LOG.info("CheckList's suite is not in the data folder (%s); behavior is judged by our own suite.", data_dir)
     return found + load_own_suite()
 
 
@@ -100,7 +100,7 @@ def _wilson(fails: int, n: int) -> Estimate:
     return Estimate(share, float(min(max(low, 0.0), share)), float(max(min(high, 1.0), share)))
 
 
-def run_behaviour(predictor: Predictor, cases: Sequence[Case], *, temperature: float = 1.0) -> list[BehaviourRow]:
+def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: float = 1.0) -> list[BehaviorRow]:
     """Judge every text of every case in one call, and say how often each test fails.
 
     Args:
@@ -131,7 +131,7 @@ def run_behaviour(predictor: Predictor, cases: Sequence[Case], *, temperature: f
         judged = [result for result in results if result is not None]
         case, fails = first[suite, test], sum(judged)
         rows.append(
-            BehaviourRow(
+            BehaviorRow(
                 suite,
                 test,
                 case.kind,
@@ -145,7 +145,7 @@ def run_behaviour(predictor: Predictor, cases: Sequence[Case], *, temperature: f
     return rows
 
 
-def fail_rate_by_kind(rows: Iterable[BehaviourRow]) -> dict[str, float]:
+def fail_rate_by_kind(rows: Iterable[BehaviorRow]) -> dict[str, float]:
     """Mean failure rate over the tests of each suite and kind, such as `checklist INV`; every test counts the same."""
     rates: dict[str, list[float]] = {}
     for row in rows:

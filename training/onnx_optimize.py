@@ -36,12 +36,12 @@ _PER_TOKEN = {
 }
 
 
-def optimise(fp32_file: Path, out_file: Path) -> Path:
+def optimize(fp32_file: Path, out_file: Path) -> Path:
     """Fuse a float32 export.
 
     Args:
         fp32_file: What `export_fp32` wrote.
-        out_file: The optimised ONNX file, same inputs and output; replaced if it is there. Padding must stand behind
+        out_file: The optimized ONNX file, same inputs and output; replaced if it is there. Padding must stand behind
             the text: the fused attention reads the mask as lengths.
 
     Returns:
@@ -54,7 +54,7 @@ def optimise(fp32_file: Path, out_file: Path) -> Path:
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
-    read_graph(fp32_file)  # a clear error before the optimiser's own
+    read_graph(fp32_file)  # a clear error before the optimizer's own
     options = FusionOptions("bert")
     options.use_multi_head_attention = True
     for name in ("onnxruntime.transformers", "fusion_base", "onnx_model", "onnx_model_bert", "optimizer"):
@@ -65,9 +65,9 @@ def optimise(fp32_file: Path, out_file: Path) -> Path:
     )
     graph = fused.model
     if not any(node.op_type == "MultiHeadAttention" for node in graph.graph.node):
-        log.warning("No attention of %s was fused; the optimised file gains little.", fp32_file)
+        log.warning("No attention of %s was fused; the optimized file gains little.", fp32_file)
     first_token_only(graph)
-    log.info("Optimised %s: %s", fp32_file.name, dict(Counter(node.op_type for node in graph.graph.node)))
+    log.info("Optimized %s: %s", fp32_file.name, dict(Counter(node.op_type for node in graph.graph.node)))
     with whole_file(out_file) as temporary:
         onnx.save(graph, temporary)
     return out_file
@@ -102,7 +102,7 @@ def first_token_only(model: "onnx.ModelProto") -> bool:
     classifier does anything but per-token work followed by the choice of token 0.
 
     Args:
-        model: Optimised graph with `MultiHeadAttention` operators.
+        model: Optimized graph with `MultiHeadAttention` operators.
 
     Returns:
         Whether the graph was changed.

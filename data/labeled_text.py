@@ -1,4 +1,4 @@
-"""The columns of labelled text. A module of its own, so that what serves needs no pyarrow."""
+"""The columns of labeled text. A module of its own, so that what serves needs no pyarrow."""
 
 import pyarrow as pa
 
@@ -15,4 +15,4 @@ LABELLED_TEXT = pa.schema(
         pa.field("created_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""Columns and types of every labelled text file (Parquet)."""
+"""Columns and types of every labeled text file (Parquet)."""

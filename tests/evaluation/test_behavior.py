@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import MalformedData, ModelError, SettingsError
 from data.labels import LABEL_IDS
-from evaluation.behaviour import BehaviourRow, fail_rate_by_kind, load_cases, run_behaviour
+from evaluation.behavior import BehaviorRow, fail_rate_by_kind, load_cases, run_behavior
 from evaluation.settings import EvaluationSettings
 from evaluation.suites import Case, load_checklist, load_own_suite
 
@@ -29,7 +29,7 @@ NEG, NEU, POS = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)
 
 
 def _run(case, *answers):
-    return run_behaviour(Table(dict(zip(case.texts, answers, strict=True))), [case])[0]
+    return run_behavior(Table(dict(zip(case.texts, answers, strict=True))), [case])[0]
 
 
 def _case(kind, texts, **options):
@@ -83,7 +83,7 @@ def test_a_neutral_original_says_nothing_about_confidence():
     row = _run(_case("DIR", ["a", "b"], rule="confidence_not_down"), NEU, NEG)
     assert (row.n, row.fails, row.disregarded) == (0, 0, 1)
     assert np.isnan(row.fail_rate.value) and row.to_dict()["fail_rate"]["value"] is None
-    assert str(BehaviourRow.from_dict(row.to_dict())) == str(row)
+    assert str(BehaviorRow.from_dict(row.to_dict())) == str(row)
     assert fail_rate_by_kind([row]) == {}
 
 
@@ -91,19 +91,19 @@ def test_every_text_is_judged_once_in_one_call_and_rates_have_intervals():
     right = frozenset({LABEL_IDS["positive"]})
     cases = [_case("MFT", ["x"], right=right), _case("MFT", ["y"], right=right), _case("MFT", ["x"], right=right)]
     table = Table({"x": POS, "y": NEG})
-    (row,) = run_behaviour(table, cases)
+    (row,) = run_behavior(table, cases)
     assert table.calls == [["x", "y"]]
     assert row.n == 3 and row.fail_rate.value == pytest.approx(1 / 3)
     assert 0 < row.fail_rate.low < 1 / 3 < row.fail_rate.high < 1
     assert fail_rate_by_kind([row]) == {"s MFT": pytest.approx(1 / 3)}
-    assert run_behaviour(table, []) == []
+    assert run_behavior(table, []) == []
 
 
 def test_the_temperature_reaches_the_tolerances():
     case = _case("DIR", ["a", "b"], rule="positive_not_down")
     table = Table({"a": (0.05, 0.05, 0.9), "b": (0.12, 0.12, 0.76)})
-    assert run_behaviour(table, [case])[0].fails == 1
-    assert run_behaviour(table, [case], temperature=0.2)[0].fails == 0  # sharpened, both are near 1
+    assert run_behavior(table, [case])[0].fails == 1
+    assert run_behavior(table, [case], temperature=0.2)[0].fails == 0  # sharpened, both are near 1
 
 
 def test_a_predictor_that_drops_a_text_is_refused():
@@ -114,7 +114,7 @@ def test_a_predictor_that_drops_a_text_is_refused():
             return np.eye(3)[[0] * (len(texts) - 1)]
 
     with pytest.raises(ModelError, match=r"shape \(1, 3\)"):
-        run_behaviour(Short(), [_case("INV", ["a", "b"])])
+        run_behavior(Short(), [_case("INV", ["a", "b"])])
 
 
 def _write_checklist(folder, groups, mft="ckl-0,good,positive,test,Vocabulary,words\n"):

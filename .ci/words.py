@@ -1,0 +1,88 @@
+"""Fail on words that have a better one: in identifiers, strings, comments, pages and dashboard texts.
+
+    python .ci/words.py [path ...]    # all files that git knows, or these
+
+Each line of output is `file:line: word; say ...`. A word that is right in one place stands in `ALLOWED` with the reason.
+"""
+
+import fnmatch
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SUFFIXES = {".py", ".md", ".ts", ".tsx", ".sql", ".yaml", ".yml", ".css"}
+SKIPPED = ("serving/dashboard/src/api/schema.d.ts", ".ci/words.py", "data/sample/*", "tests/*/corpus/*")
+"""Generated, or texts of other people."""
+
+WORDS = {
+    r"judg\w*": "classify, predict (online); evaluate, score (offline)",
+    r"verdicts?": "gate decision, prediction, feedback label",
+    r"asides?": "rejected, quarantined, with the reason",
+    r"roads?": "route, endpoint",
+    r"tells?|told|telling": "log, report, return, notify, publish",
+    r"says?|said|saying": "log, report, return, state",
+    r"somebody|nobody|whoever": "name the actor: the client, no process, the caller",
+    r"ladders?": "export variants",
+    r"contestants?": "system under test, peer, candidate",
+    r"stand ?ins?": "stub, fake",
+    r"processors?": "CPU, core",
+    r"besides?": "compared with, next to",
+    r"(go|goes|going|went|gone) on": "resume, continue",
+    r"mend(s|ed|ing)?": "fix",
+    r"anew": "again, recreate",
+    r"lies? in": "is stored in",
+    r"vitals": "worker health, heartbeat",
+    r"(so|as) many .{0,20}as it takes|for so long": "N messages, for N seconds",
+    r"need (keys|topic|java|port|rate|source|columns|capacity|same)": "require_, check_, ensure_",
+    r"answers?|answered|answering": "prediction (of the model), response, respond (of a server)",
+    r"licences?": "license",
+    r"behaviou?rs?(?<!behavior)(?<!behaviors)": "behavior",
+    r"(normal|optim|material|initial|recogn|summar|serial|organ|minim|maxim|token|synchron)is(e|es|ed|ing|ation)": "-ize",
+    r"colou?r(?<!color)s?|favou?r(?<!favor)(ite)?s?|neighbou?r(?<!neighbor)s?|centre[sd]?|grey": "the American spelling",
+    r"catalogues?|labelled|labelling|artefacts?": "the American spelling",
+}
+"""What not to say, as a regular expression over whole words in lower case, and what to say."""
+
+ALLOWED: list[tuple[str, str, str]] = [
+    # (files, text that contains the word, reason)
+]
+"""Where a word is right. The text is looked for in the line, any case."""
+
+_PATTERN = re.compile("|".join(f"(?P<w{n}>\\b(?:{pattern})\\b)" for n, pattern in enumerate(WORDS)))
+_SAY = list(WORDS.values())
+
+
+def plain(line: str) -> str:
+    """The line in lower case, with the words of identifiers apart: `need_keys`, `JudgedRow` and `stand-in` as words."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", line)
+    return re.sub(r"[_\-]+", " ", apart).lower()
+
+
+def found(path: Path, text: str) -> list[str]:
+    """What is wrong in one file, a line each."""
+    name, lines = path.as_posix(), []
+    allowed = [part.lower() for files, part, _ in ALLOWED if fnmatch.fnmatch(name, files)]
+    for number, line in enumerate(text.splitlines(), 1):
+        if any(part in line.lower() for part in allowed):
+            continue
+        for match in _PATTERN.finditer(plain(line)):
+            lines.append(f"{name}:{number}: {match[0]!r}; say: {_SAY[int(str(match.lastgroup)[1:])]}")
+    return lines
+
+
+def main(given: list[str]) -> int:
+    """Print what is wrong; the exit code is 1 where there is something."""
+    known = subprocess.run(["git", "ls-files", *given], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    wrong = []
+    for name in known:
+        path = Path(name)
+        if path.suffix in SUFFIXES and not any(fnmatch.fnmatch(name, skipped) for skipped in SKIPPED) and (ROOT / path).is_file():
+            wrong += found(path, (ROOT / path).read_text(encoding="utf-8"))
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
