@@ -1,1 +1,4 @@
-"""Text arrives, is labeled, is checked. Imports no sibling folder, and is cheap to import: no torch, no Great Expectations."""
+"""Labeled text: sources, cleaning, checks and splits; also settings, errors and contracts.
+
+Imports no sibling folder, and is cheap to import: no torch, no Great Expectations.
+"""

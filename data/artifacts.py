@@ -1,4 +1,4 @@
-"""Folders that are either whole or not there, and are made again only when what they were made from has changed."""
+"""Folders that are complete or absent, and are rebuilt only when their inputs have changed."""
 
 import hashlib
 import json
@@ -16,18 +16,22 @@ KEY_FILE = "key.json"
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
+    """Return the hex SHA-256 of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:
-    """Hex SHA-256 of anything JSON can hold; the same for equal values whatever the order of their keys."""
+    """Return the hex SHA-256 of a JSON value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: under a temporary name in the same folder, then renamed."""
+    """Write a file atomically: under a temporary name in the same folder, then renamed.
+
+    Raises:
+        GroundswellError: The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise GroundswellError(
-            f"{path} cannot be written.", found=error, remedy="Free disk space or mend the folder's rights."
+            f"{path} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
         ) from error
     finally:
         with suppress(OSError):
@@ -51,22 +55,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
+    """Return the value in a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `target`, and rename it to `target` when the block ends without an error.
+    """Yield a temporary folder next to `target`, and rename it to `target` when the block ends without an error.
 
-    An existing `target` is replaced. After an error nothing is left of the temporary folder, and `target` is as it was.
+    An existing `target` is replaced. After an error the temporary folder is removed, and `target` is unchanged.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     except OSError as error:
         raise GroundswellError(
-            f"{target} cannot be written.", found=error, remedy="Free disk space or mend the folder's rights."
+            f"{target} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
         ) from error
     try:
         yield temporary
@@ -83,7 +87,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def is_current(target: Path, key: dict[str, Any]) -> bool:
-    """Say whether `target` was built from this `key`."""
+    """Return whether `target` was built from this `key`."""
     try:
         return read_json(target / KEY_FILE)["digest"] == digest(key)
     except (OSError, ValueError, KeyError):
@@ -91,17 +95,17 @@ def is_current(target: Path, key: dict[str, Any]) -> bool:
 
 
 def mark_current(target: Path, key: dict[str, Any]) -> None:
-    """Record what `target` was built from; the last thing to do when building it."""
+    """Record the `key` that `target` was built from; the last step of a build."""
     write_json(target / KEY_FILE, {"digest": digest(key), "key": key})
 
 
 def reuse_or_build(target: Path, key: dict[str, Any], build: Callable[[Path], None]) -> bool:
-    """Keep `target` if it was built from the same `key`, else build it anew.
+    """Keep `target` if it was built from the same `key`, else rebuild it.
 
     Args:
         target: The folder.
         key: Everything the result depends on, as JSON: fingerprints, settings, versions of rules.
-        build: Fills the (temporary) folder it is given.
+        build: Writes the content into the temporary folder it gets.
 
     Returns:
         True when the folder was reused.

@@ -1,4 +1,4 @@
-"""Which sets of labeled text there are, and how each is read: configs/datasets.yaml."""
+"""The catalog of datasets, and how each is read: configs/datasets.yaml."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +21,11 @@ class HubMapping(BaseModel):
     text: str = "text"
     label: str = "label"
     splits: dict[str, str] = {"train": "train", "validation": "val", "test": "test"}
-    """Their split to ours; a split that is not named is not read."""
+    """Split on the hub to our split; a split that is not listed is not read."""
     files: dict[str, str] | None = None
-    """Their split to the only file that is fetched of it; none: every file of the repository."""
+    """Split on the hub to the only file fetched for it; none: every file of the repository."""
     max_rows: int | None = Field(default=None, ge=1)
-    """At most this many rows of each split, a seeded choice; none: all."""
+    """Maximum rows of each split, a seeded sample; none: all."""
 
 
 class OwnFile(BaseModel):
@@ -36,20 +36,20 @@ class OwnFile(BaseModel):
     path: Path
     """CSV, JSONL or Parquet; relative to the checkout."""
     columns: dict[str, str]
-    """Our column to theirs: text and label are needed, id, split, created_at and label_confidence may be."""
+    """Our column to the column in the file. Required: text, label. Optional: id, split, created_at, label_confidence."""
 
     @model_validator(mode="after")
     def _known_columns(self) -> "OwnFile":
         allowed = {"id", "text", "label", "split", "created_at", "label_confidence"}
         if unknown := set(self.columns) - allowed:
-            raise ValueError(f"unknown columns {sorted(unknown)}; there are {sorted(allowed)}")
+            raise ValueError(f"unknown columns {sorted(unknown)}; known columns: {sorted(allowed)}")
         if missing := {"text", "label"} - set(self.columns):
             raise ValueError(f"no mapping for {sorted(missing)}")
         return self
 
 
 class DatasetSpec(BaseModel):
-    """One set of labeled text."""
+    """One dataset of labeled text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,40 +62,40 @@ class DatasetSpec(BaseModel):
     local: str | None = None
     """Folder in the local data folder, holding `data.csv` or `data.csv.gz`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Of the local file; another sum is refused."""
+    """Of the local file; a file with another checksum is refused."""
     file: OwnFile | None = None
     feedback: bool = False
-    """What callers of the service corrected (`data/feedback.py`); each row may name a domain of its own."""
+    """Whether its rows are the corrections of API callers (`data/feedback.py`); each row may have its own domain."""
     sample: str | None = None
-    """File in data/samples/; serves only where no other set can be had."""
+    """File in data/samples/; used only where no other dataset is available."""
     label_mapping: dict[str, str | None] = {label: label for label in LABELS}
-    """Their label to ours; to null where the set says nothing of sentiment."""
+    """Label of the source to our label; null where it carries no sentiment."""
     sarcasm_mapping: dict[str, bool] = {}
-    """Their label to whether the text is sarcastic, for sets that label that."""
+    """Label of the source to whether the text is sarcastic, for datasets that label sarcasm."""
     confidence_column: str | None = None
     confidence_scale: float = 1.0
-    """The column is divided by this to lie in 0..1."""
+    """The column is divided by this, which gives 0 to 1."""
     rows: dict[str, int] = {}
     """Expected rows of each split in the local layout."""
     train: bool = False
-    """Whether models learn from it; a dataset that lacks a class is for evaluation only."""
+    """Whether models are trained on it; a dataset that lacks a class is for evaluation only."""
     official_splits: bool = False
     """Whether its test split is the published one, which is never touched."""
 
     @property
     def hub_id(self) -> str | None:
-        """Its name on the hub."""
+        """Repository id on the hub."""
         return self.hub.id if self.hub else None
 
     @model_validator(mode="after")
     def _known_labels(self) -> "DatasetSpec":
         if wrong := {label for label in self.label_mapping.values() if label is not None and label not in LABELS}:
-            raise ValueError(f"label_mapping leads to {sorted(wrong)}; there are {list(LABELS)}")
+            raise ValueError(f"label_mapping leads to {sorted(wrong)}; labels are {list(LABELS)}")
         return self
 
 
 def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
-    """Every set, whether or not it can be had.
+    """Return every dataset by name, available or not.
 
     Args:
         raw: The mapping to read; none: configs/datasets.yaml.
@@ -108,12 +108,12 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
         try:
             catalog[name] = DatasetSpec(name=name, **(entry or {}))
         except ValidationError as error:
-            # A wrong name first: it is why another is missing.
+            # Report an unknown key first: a misspelled key is why another one is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
             close = nearest(key, list(DatasetSpec.model_fields)) if first["type"] == "extra_forbidden" else None
             raise SettingsError(
-                f"The set {name!r} in configs/datasets.yaml cannot be used: {key}.",
+                f"The dataset {name!r} in configs/datasets.yaml is invalid at {key}.",
                 found=repr(first["input"]),
                 expected=first["msg"],
                 remedy=f"Did you mean {close!r}?" if close else None,
@@ -121,17 +121,17 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
     return catalog
 
 
-def chosen(catalog: dict[str, DatasetSpec], names: list[str] | None) -> list[DatasetSpec]:
-    """The named sets; all of them when no names are given.
+def select_datasets(catalog: dict[str, DatasetSpec], names: list[str] | None) -> list[DatasetSpec]:
+    """Return the named datasets, or all of them when no names are given.
 
     Raises:
-        SourceUnavailable: A name is unknown; says the nearest.
+        SourceUnavailable: A name is unknown; the error suggests the nearest.
     """
     for name in names or []:
         if name not in catalog:
             close = nearest(name, list(catalog))
             raise SourceUnavailable(
-                f"There is no data set {name!r}.",
+                f"Unknown dataset {name!r}.",
                 expected=", ".join(catalog),
                 remedy=f"Did you mean {close!r}?" if close else "See configs/datasets.yaml.",
             )

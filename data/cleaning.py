@@ -1,7 +1,7 @@
-"""Raw text to what a model reads. One copy, called in training and in serving; pure `str` to `str`.
+"""Raw text to model input. Training and serving call the same functions; pure `str` to `str`.
 
-Two functions for two purposes: `clean` keeps what carries sentiment (case, punctuation, emoji) and masks what does not
-(who is addressed, where a link leads); `normalize` is the key by which two texts count as the same.
+Two functions: `clean` keeps what carries sentiment (case, punctuation, emoji) and masks what does not (mentions, link
+targets); `normalize` gives the key by which two texts count as equal.
 """
 
 import html
@@ -9,10 +9,10 @@ import re
 import unicodedata
 
 CLEANING_VERSION = "1"
-"""Raise it with every change of `clean` that can change an answer: bundles record it and refuse another."""
+"""Increase it with every change of `clean` that can change a prediction: bundles record it and refuse another version."""
 
 MAX_ROUNDS = 8
-"""Most rounds of decoding, each of which peels one layer of `&amp;amp;`. No string of our datasets needs more than four."""
+"""Maximum rounds of decoding; each removes one layer of `&amp;amp;`. No text of our datasets needs more than four."""
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\n|\\t|\\\"")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
@@ -35,24 +35,24 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing readable is left of a text when it is cleaned: white space, control characters, zero width. Mostly 1 µs."""
+    """Return whether cleaning leaves nothing readable: white space, control or zero-width characters only. Typically 1 µs."""
     if "&" not in text and "\\" not in text and any(map(str.isalnum, text)):
-        return False  # cleaning takes no letter away and no digit, but for what it decodes
+        return False  # cleaning removes no letter and no digit, except those it decodes
     return clean(text) == ""
 
 
 def clean(text: str) -> str:
-    r"""Make a raw text ready for a tokenizer.
+    r"""Clean a raw text for the tokenizer.
 
     In order: literal `\u2019` escapes and HTML entities are decoded, control characters dropped, URLs become `http` and
-    mentions `@user` (what the tweet models were trained on, see cardiffnlp/tweeteval), white space is folded. Takes time in
-    proportion to the length of the text, whatever is in it.
+    mentions `@user` (what the tweet models were trained on, see cardiffnlp/tweeteval), white space is folded. Linear
+    time in the length of the text, whatever its content.
 
     Args:
         text: Any string; may hold lone surrogates, which are dropped.
 
     Returns:
-        The cleaned text; the empty string when nothing readable is left. `clean(clean(t)) == clean(t)`.
+        The cleaned text; empty when nothing readable is left. `clean(clean(t)) == clean(t)`.
     """
     text = _masked(_decoded(text))
     # A mask may complete an entity: `&etwww.a` becomes `&ethttp`, which begins with `&eth`.
@@ -64,8 +64,8 @@ def clean(text: str) -> str:
 def _decoded(text: str) -> str:
     """Decode until nothing changes: `&amp;amp;` and `&amp;#39;` are decoded whole, so that cleaning twice changes nothing.
 
-    A text that is nested deeper than `MAX_ROUNDS` was made to cost time. It is decoded no further, and loses what starts an
-    escape, so that cleaning it again changes nothing either.
+    A text nested deeper than `MAX_ROUNDS` is an attack on CPU time. Decoding stops there, and the characters that start an
+    escape are removed, so that cleaning it again changes nothing either.
     """
     for _ in range(MAX_ROUNDS):
         previous, text = text, _decode_once(text)
@@ -75,20 +75,20 @@ def _decoded(text: str) -> str:
 
 
 def _decode_once(text: str) -> str:
-    """One round; takes time in proportion to the length of the text."""
+    """Decode one layer, in time linear in the length of the text."""
     if "\\" in text:
         text = _ESCAPE.sub(_unescape, text)
     if "&" in text:
-        # Python converts no more than 4,300 decimal digits; a number of so many is no character anyway.
+        # Python converts no more than 4,300 decimal digits; a number that long is no character anyway.
         text = html.unescape(_HUGE.sub("\ufffd", _ZEROS.sub("&#", text)) if "&#" in text else text)
     if not text.isascii() and _SURROGATE.search(text):
-        # Two escapes can be the halves of one emoji; what stays alone is no character.
+        # Two escapes can be the halves of one emoji; a lone half is no character.
         text = _SURROGATE.sub("", text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))
     return _CONTROL.sub("", text)
 
 
 def _masked(text: str) -> str:
-    # To look first is ten times faster than to search with an expression, and most texts have neither.
+    # `in` is ten times faster than a regular expression, and most texts have neither a URL nor a mention.
     if "://" in text or "www." in text.lower():
         text = _URL.sub("http", text)
     if "@" in text:
@@ -97,13 +97,13 @@ def _masked(text: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """The key under which two texts are the same: cleaned, no masks, lower case, words only.
+    """Return the key by which two texts count as equal: cleaned, without masks, lower case, words only.
 
     Args:
         text: Raw or cleaned text.
 
     Returns:
-        Lower-case words joined by single spaces; a text without any word is its own cleaned form.
+        Lower-case words joined by single spaces; the cleaned text where it has no word.
     """
     cleaned = clean(text)
     bare = cleaned.replace("@user", " ").replace("http", " ")
@@ -112,10 +112,10 @@ def normalize(text: str) -> str:
 
 
 def mentions(text: str) -> list[str]:
-    """Who is addressed in a raw text, without the @, lower case, each once in the order of writing."""
+    """Return the mentions of a raw text without the @, lower case, each once, in order."""
     return list(dict.fromkeys(name[1:].lower() for name in _MENTION.findall(_URL.sub(" ", text))))
 
 
 def hashtags(text: str) -> list[str]:
-    """The hashtags of a raw text, without the #, lower case, each once in the order of writing."""
+    """Return the hashtags of a raw text without the #, lower case, each once, in order."""
     return list(dict.fromkeys(tag.lower() for tag in _HASHTAG.findall(_URL.sub(" ", text))))

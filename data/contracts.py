@@ -1,4 +1,4 @@
-"""What several parts must agree on: events, predictions, alerts, predictors; labeled text is in `labeled_text.py`."""
+"""Contracts shared by several folders: events, predictions, alerts, predictors. Labeled text is in `labeled_text.py`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ class Event(BaseModel):
 
 
 class Prediction(BaseModel):
-    """One judged message. `(topic, partition, offset)` is its identity."""
+    """The prediction for one message. `(topic, partition, offset)` is its identity."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -85,8 +85,8 @@ class Alert(BaseModel):
     id: str
     source: str
     direction: Literal["down", "up"]
-    started_at: datetime  # when the shift began, as far as the data tell
-    detected_at: datetime  # end of the second whose messages gave it away
+    started_at: datetime  # estimated start of the shift
+    detected_at: datetime  # end of the second whose messages triggered detection
     closed_at: datetime | None
     z: float  # at detection
     moving_average: float  # mean score of the last window_s seconds at detection
@@ -94,7 +94,7 @@ class Alert(BaseModel):
     baseline_std: float  # of one message
     volume: int  # messages in the window
     window_s: int
-    texts: tuple[str, ...] = ()  # of the window, those that moved it most
+    texts: tuple[str, ...] = ()  # of the window, those with the largest effect on its mean
     revision: int = 1
     words: tuple[AlertWord, ...] = ()  # strongest first
     usual_volume: float | None = None  # messages that such a window usually holds; null where not known
@@ -103,15 +103,15 @@ class Alert(BaseModel):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that judges texts: a checkpoint, VADER, a bundle."""
+    """Anything that predicts sentiment: a checkpoint, VADER, a bundle."""
 
     name: str
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Judge texts.
+        """Predict the probabilities of N texts.
 
         Args:
-            texts: N raw texts; cleaning is the predictor's own business.
+            texts: N raw texts; the predictor cleans them itself.
 
         Returns:
             Probabilities, float32, shape (N, 3), columns in `LABELS` order, rows summing to 1.

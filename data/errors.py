@@ -1,36 +1,36 @@
-"""The errors that a person can act on: commands print them without a traceback, the service and Dagster show them as they are.
+"""Errors that a user can act on: commands print them without a traceback, the service and Dagster show them as they are.
 
 GroundswellError
 ├── SettingsError            a setting or configuration file that cannot be used
 ├── DataError
-│   ├── SourceUnavailable    a dataset cannot be had from where it should come
+│   ├── SourceUnavailable    a dataset cannot be fetched from its source
 │   ├── ChecksumMismatch     a file is not the one that was recorded
 │   ├── MalformedData        a file or row that breaks the contract of labeled text
 │   └── ValidationFailed     an expectation suite failed
 ├── ModelError
-│   ├── CandidateUnavailable a base model cannot be had
+│   ├── CandidateUnavailable a base model cannot be loaded
 │   ├── TrainingFailed       a training run that cannot continue
 │   └── BundleError          a bundle that is corrupt, unknown or missing
-├── RegistryError            an alias or version that is not there
+├── RegistryError            an alias or version that does not exist
 ├── GateRefused              the promotion gate refused
 └── ServiceError
     ├── DeploymentFailed     the new deployment did not become healthy
     ├── StreamError          the stream cannot continue
-    ├── WarehouseError       the warehouse refused
+    ├── WarehouseError       the warehouse refused or failed
     └── LakehouseError       Spark, or a table of the lakehouse, cannot continue
 
-`serving` has kinds of its own below these (`WarehouseAway`, `UnreadableRows` and the like), beside the code that raises them, and
-exceptions outside the tree (`service.problems.Refused`, for one) that become an HTTP answer and never reach a command.
+`serving` defines subclasses of these next to the code that raises them. Exceptions outside this tree, such as
+`service.problems.Refused`, become an HTTP response and never reach a command.
 """
 
 
 class GroundswellError(Exception):
-    """An error a person can act on.
+    """An error that a user can act on.
 
     Args:
-        message: What went wrong, naming the thing.
-        found: What was there.
-        expected: What should have been there.
+        message: What went wrong, and where.
+        found: What was found.
+        expected: What was expected.
         remedy: What to do about it.
     """
 
@@ -57,7 +57,7 @@ class DataError(GroundswellError):
 
 
 class SourceUnavailable(DataError):
-    """A data set cannot be had from where it should come."""
+    """A dataset cannot be fetched from its source."""
 
 
 class ChecksumMismatch(DataError):
@@ -69,7 +69,7 @@ class MalformedData(DataError):
 
 
 class ValidationFailed(DataError):
-    """An expectation suite said no."""
+    """An expectation suite failed."""
 
 
 class ModelError(GroundswellError):
@@ -77,11 +77,11 @@ class ModelError(GroundswellError):
 
 
 class CandidateUnavailable(ModelError):
-    """A base model cannot be had."""
+    """A base model cannot be loaded."""
 
 
 class TrainingFailed(ModelError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 class BundleError(ModelError):
@@ -89,15 +89,15 @@ class BundleError(ModelError):
 
 
 class RegistryError(GroundswellError):
-    """An alias or version is not there."""
+    """An alias or version does not exist."""
 
 
 class GateRefused(GroundswellError):
-    """The gate said no."""
+    """The promotion gate refused a candidate."""
 
 
 class ServiceError(GroundswellError):
-    """Something that should answer does not."""
+    """A service or a server that it depends on failed."""
 
 
 class DeploymentFailed(ServiceError):
@@ -105,12 +105,12 @@ class DeploymentFailed(ServiceError):
 
 
 class StreamError(ServiceError):
-    """The stream cannot go on."""
+    """The stream cannot continue."""
 
 
 class WarehouseError(ServiceError):
-    """The warehouse refused."""
+    """The warehouse refused or failed."""
 
 
 class LakehouseError(ServiceError):
-    """Spark, or a table of the lakehouse, cannot go on."""
+    """Spark, or a table of the lakehouse, cannot continue."""

@@ -1,4 +1,4 @@
-"""What raw and split texts and the lakehouse's rows must hold, as Great Expectations suites; plain results come back.
+"""Great Expectations suites for raw texts, splits and rows of the lakehouse; they return plain results.
 
 Importing this module is cheap; the first validation imports Great Expectations (about ten seconds).
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from data.catalog import DatasetSpec
 from data.cleaning import normalize
 from data.contracts import DOMAINS, SPLITS
-from data.labeled_text import LABELLED_TEXT
+from data.labeled_text import LABELED_TEXT
 from data.labels import LABELS
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RARE_CLASS_SHARE = 0.01
-"""A class rarer than this, or one that takes up more than `COMMON_CLASS_SHARE`, points to a wrong mapping."""
+"""A class rarer than this, or one above `COMMON_CLASS_SHARE`, indicates a wrong label mapping."""
 COMMON_CLASS_SHARE = 0.95
 BALANCE_MIN_ROWS = 100
-"""From this many rows on a class outside those shares fails the suite; with fewer rows chance alone can do it: a warning."""
+"""With at least this many rows, a class outside those shares fails the suite; with fewer, chance can explain it: a warning."""
 ROWS_TOLERANCE = 0.01
 MAX_NULL_LABELS = 0.001
 SUM_TOLERANCE = 0.001
-"""How far three probabilities, each kept to 4 decimals, may be from 1 together."""
+"""Allowed distance from 1 of the sum of three probabilities, each rounded to 4 decimals."""
 _SAMPLE = 5
 _BOUNDS = ("min_value", "max_value", "value_set", "column_set", "mostly")
 
@@ -45,7 +45,7 @@ class Outcome:
     unexpected_count: int
     observed: Any
     expected: str
-    """The bounds or the set that was asked for; empty where the expectation's name says it all."""
+    """The required bounds or values; empty where the name of the expectation is enough."""
     sample: list[Any] = field(default_factory=list)
     """At most five of the unexpected values, `id: value` where rows have an id."""
 
@@ -60,31 +60,31 @@ class ValidationReport:
 
     @property
     def failures(self) -> list[Outcome]:
-        """What failed the suite."""
+        """The failed expectations of severity `critical`."""
         return [one for one in self.outcomes if not one.success and one.severity == "critical"]
 
     @property
     def warnings(self) -> list[Outcome]:
-        """What a person should look at, though it does not fail the suite."""
+        """The failed expectations of severity `warning`, which do not fail the suite."""
         return [one for one in self.outcomes if not one.success and one.severity == "warning"]
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> "ValidationReport":
-        """The report whose `dataclasses.asdict` this is."""
-        return cls(found["success"], found["suite"], [Outcome(**outcome) for outcome in found["outcomes"]])
+    def from_dict(cls, raw: dict[str, Any]) -> "ValidationReport":
+        """Return the report from its `dataclasses.asdict` form."""
+        return cls(raw["success"], raw["suite"], [Outcome(**outcome) for outcome in raw["outcomes"]])
 
 
 def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec, *, origin: str = "local") -> ValidationReport:
     """Check one fetched dataset: columns, types, labels, nulls, lengths, balance, ids, and the row counts of the local layout.
 
-    Feedback comes without a label mapping that could be wrong, and people mostly correct what one class got wrong: its balance
-    only ever warns. Its texts may be as long as the API takes them; the splits remove those that are too long to train on.
+    Feedback has no label mapping that could be wrong, and callers mostly correct the errors of one class: its balance gives
+    only a warning. Its texts may have the maximum length of the API; the splits remove those too long for training.
     """
     gx = _great_expectations()
     x = gx.expectations
     mapped = [label for label in LABELS if label in spec.label_mapping.values()]
-    asked = [
-        x.ExpectTableColumnsToMatchSet(column_set=LABELLED_TEXT.names, exact_match=False),
+    expectations = [
+        x.ExpectTableColumnsToMatchSet(column_set=LABELED_TEXT.names, exact_match=False),
         x.ExpectTableRowCountToBeBetween(min_value=1),
         *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "domain", "source", "split")),
         x.ExpectColumnValuesToBeUnique(column="id"),
@@ -98,31 +98,31 @@ def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec, *, origin: str = "loc
         x.ExpectColumnValuesToBeBetween(column="label_confidence", min_value=0, max_value=1),
     ]
     if mapped:
-        asked += [
+        expectations += [
             x.ExpectColumnValuesToNotBeNull(column="label", mostly=1 - MAX_NULL_LABELS),
             x.ExpectColumnValuesToBeInSet(column="label", value_set=mapped),
             *_balance(x, mapped, warn=spec.feedback or len(frame) < BALANCE_MIN_ROWS),
         ]
     else:
-        asked.append(x.ExpectColumnValuesToNotBeNull(column="sarcasm"))
+        expectations.append(x.ExpectColumnValuesToNotBeNull(column="sarcasm"))
     if origin == "local" and spec.rows and "split" in frame:
         for split, rows in spec.rows.items():
-            asked.append(
+            expectations.append(
                 x.ExpectColumnSumToBeBetween(
                     column=f"in_{split}",
                     min_value=int(rows * (1 - ROWS_TOLERANCE)),
                     max_value=int(rows * (1 + ROWS_TOLERANCE)) + 1,
                 )
             )
-    return _run(frame, f"raw_{spec.name}", asked)
+    return _run(frame, f"raw_{spec.name}", expectations)
 
 
 def validate_splits(frame: "pd.DataFrame") -> ValidationReport:
-    """Check the split rows: every split there with every class, unique ids, no text in two splits."""
+    """Check the split rows: every split has every class, ids are unique, no text is in two splits."""
     gx = _great_expectations()
     x = gx.expectations
-    asked = [
-        x.ExpectTableColumnsToMatchSet(column_set=LABELLED_TEXT.names, exact_match=False),
+    expectations = [
+        x.ExpectTableColumnsToMatchSet(column_set=LABELED_TEXT.names, exact_match=False),
         *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "label", "split")),
         x.ExpectCompoundColumnsToBeUnique(column_list=["source", "id"]),
         x.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
@@ -135,19 +135,19 @@ def validate_splits(frame: "pd.DataFrame") -> ValidationReport:
         x.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1, max_value=MAX_TEXT_CHARS),
         x.ExpectColumnValuesToBeInSet(column="leaks", value_set=[False]),
     ]
-    return _run(frame, "splits", asked)
+    return _run(frame, "splits", expectations)
 
 
-def validate_messages(frame: "pd.DataFrame", *, judged: bool) -> ValidationReport:
-    """Check rows of the lakehouse, at least one.
+def validate_messages(frame: "pd.DataFrame", *, classified: bool) -> ValidationReport:
+    """Check one or more rows of the lakehouse.
 
     Args:
-        frame: Rows of Silver, with its columns.
-        judged: They are of Gold, and so have answers.
+        frame: Rows of Silver or Gold, with the columns of that table.
+        classified: Whether the rows are from Gold, which has predictions.
     """
     gx = _great_expectations()
     x = gx.expectations
-    asked = [
+    expectations = [
         x.ExpectTableRowCountToBeBetween(min_value=1),
         *(x.ExpectColumnValuesToNotBeNull(column=name) for name in ("id", "text", "event_at", "event_date", "source")),
         x.ExpectColumnValuesToBeUnique(column="id"),
@@ -157,25 +157,25 @@ def validate_messages(frame: "pd.DataFrame", *, judged: bool) -> ValidationRepor
         x.ExpectColumnValuesToNotMatchRegex(column="hashtags_joined", regex="#"),
         x.ExpectColumnValuesToNotMatchRegex(column="mentions_joined", regex="@"),
     ]
-    if not judged:
-        asked += [
+    if not classified:
+        expectations += [
             x.ExpectColumnValuesToNotBeNull(column="cleaned"),
             x.ExpectColumnValueLengthsToBeBetween(column="cleaned", min_value=1),
         ]
-        return _run(frame, "silver", asked)
-    asked += [
-        # A row that the model fails on has no answer; more than a few of them are the model's fault, not the texts'.
+        return _run(frame, "silver", expectations)
+    expectations += [
+        # A row has no prediction where the model failed on it. More than a few of them point to the model, not to the texts.
         *(x.ExpectColumnValuesToNotBeNull(column=name, mostly=1 - MAX_NULL_LABELS) for name in ("label", "model_version")),
         x.ExpectColumnValuesToNotBeNull(column="predicted_at"),
         x.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS)),
         *(x.ExpectColumnValuesToBeBetween(column=name, min_value=0, max_value=1) for name in ("confidence", *LABELS)),
         x.ExpectColumnValuesToBeBetween(column="probabilities_sum", min_value=1 - SUM_TOLERANCE, max_value=1 + SUM_TOLERANCE),
     ]
-    return _run(frame, "gold", asked)
+    return _run(frame, "gold", expectations)
 
 
 def _balance(x: Any, labels: Iterable[str], *, warn: bool) -> list[Any]:
-    """No class of `labels` is nearly absent, and none is nearly everything."""
+    """Require that no class of `labels` is nearly absent and that none has nearly all rows."""
     return [
         x.ExpectColumnMeanToBeBetween(
             column=f"is_{label}",
@@ -187,8 +187,8 @@ def _balance(x: Any, labels: Iterable[str], *, warn: bool) -> list[Any]:
     ]
 
 
-def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
-    """The frame with the columns that expectations ask for and rows do not have: class and split indicators, leaks, sums."""
+def _with_derived_columns(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
+    """Add the derived columns that expectations refer to: class and split indicators, leaks, sums."""
     frame = frame.copy()
     for name in ("id", "text", "label", "split", "domain", "source"):
         if name in frame:
@@ -211,9 +211,11 @@ def _helpers(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataFrame":
     return frame
 
 
-def _run(frame: "pd.DataFrame", suite: str, asked: list[Any]) -> ValidationReport:
+def _run(frame: "pd.DataFrame", suite: str, expectations: list[Any]) -> ValidationReport:
     gx = _great_expectations()
-    wanted = {name for e in asked for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name}
+    wanted = {
+        name for e in expectations for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")
@@ -222,23 +224,23 @@ def _run(frame: "pd.DataFrame", suite: str, asked: list[Any]) -> ValidationRepor
             context.data_sources.add_pandas("frames")
             .add_dataframe_asset("texts")
             .add_batch_definition_whole_dataframe("whole")
-            .get_batch({"dataframe": _helpers(frame, wanted)})
+            .get_batch({"dataframe": _with_derived_columns(frame, wanted)})
         )
-        # With the id beside each unexpected value a person finds the row.
+        # The id next to each unexpected value identifies the row.
         by_id = {"result_format": "SUMMARY", "unexpected_index_column_names": ["id"]} if "id" in frame else "SUMMARY"
-        result = batch.validate(gx.ExpectationSuite(name=suite, expectations=asked), result_format=by_id)
+        result = batch.validate(gx.ExpectationSuite(name=suite, expectations=expectations), result_format=by_id)
     outcomes = [_outcome(one) for one in result.results]
     passed = all(outcome.success or outcome.severity == "warning" for outcome in outcomes)
     return ValidationReport(passed, suite, outcomes)
 
 
 def _outcome(one: Any) -> Outcome:
-    found = one.result or {}
+    details = one.result or {}
     config = one.expectation_config
     error = next((e["exception_message"] for e in _exceptions(one.exception_info)), None)
-    observed = found.get("observed_value", error)
-    if observed is None and "unexpected_percent" in found:
-        observed = f"{found['unexpected_percent'] or 0:.3g} % of rows"
+    observed = details.get("observed_value", error)
+    if observed is None and "unexpected_percent" in details:
+        observed = f"{details['unexpected_percent'] or 0:.3g} % of rows"
     if isinstance(observed, float):
         observed = round(observed, 4)
     return Outcome(
@@ -246,22 +248,22 @@ def _outcome(one: Any) -> Outcome:
         column=config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", [])) or None,
         success=bool(one.success),
         severity="warning" if config.severity.value == "warning" else "critical",
-        unexpected_count=int(found.get("unexpected_count") or 0),
+        unexpected_count=int(details.get("unexpected_count") or 0),
         observed=observed,
         expected=", ".join(f"{key} {value}" for key, value in config.kwargs.items() if key in _BOUNDS and value is not None),
-        sample=_sample_of(found, config.kwargs.get("column")),
+        sample=_sample_of(details, config.kwargs.get("column")),
     )
 
 
-def _sample_of(found: dict[str, Any], column: str | None) -> list[Any]:
-    rows = (found.get("partial_unexpected_index_list") or [])[:_SAMPLE]
+def _sample_of(details: dict[str, Any], column: str | None) -> list[Any]:
+    rows = (details.get("partial_unexpected_index_list") or [])[:_SAMPLE]
     if rows and column != "id" and all(isinstance(row, dict) and column in row for row in rows):
         return [f"{row['id']}: {_short(row[column])}" for row in rows]
-    return [_short(value) for value in (found.get("partial_unexpected_list") or [])[:_SAMPLE]]
+    return [_short(value) for value in (details.get("partial_unexpected_list") or [])[:_SAMPLE]]
 
 
 def _exceptions(info: Any) -> list[dict[str, Any]]:
-    """Great Expectations gives one, or one a metric."""
+    """Return the raised exceptions; Great Expectations gives one, or one per metric."""
     if not info:
         return []
     single = [info] if "raised_exception" in info else list(info.values())

@@ -1,4 +1,4 @@
-"""What people say the right label is: an append-only store beside the service, and the rows that training reads of it."""
+"""Feedback labels: an append-only store that the service writes, and the rows that training reads from it."""
 
 import os
 import sqlite3
@@ -16,28 +16,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One person's word on one text."""
+class FeedbackLabel:
+    """The label that one person gave to one text."""
 
     text: str
     label: str
     """One of `LABELS`."""
     by: str
-    """Who says so."""
+    """The person who gave the label."""
     domain: str | None = None
     key: str = ""
-    """Id of the API key it came with."""
+    """Id of the API key of the request."""
+
+
+# Stores on disk have a table `verdicts` with a column `said_by`: both names stay.
+_CREATE = (
+    "CREATE TABLE IF NOT EXISTS verdicts (number INTEGER PRIMARY KEY, at TEXT, text TEXT, label TEXT, said_by TEXT, "
+    "domain TEXT, key TEXT)"
+)
+_INSERT = "INSERT INTO verdicts (at, text, label, said_by, domain, key) VALUES (?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT at, text, label, said_by, domain FROM verdicts ORDER BY number"
 
 
 class FeedbackStore:
-    """A SQLite file, readable by its owner only; several processes may write to it."""
+    """A SQLite file that only its owner may read; several processes may write to it."""
 
     def __init__(self, path: Path) -> None:
-        """Made when something is first added."""
+        """Set the path; `add` creates the file."""
         self.path = path
 
-    def add(self, verdict: Verdict) -> int:
-        """Keep it; when this returns it is on the disk. Blocks for at most 5 s while another process writes.
+    def add(self, feedback: FeedbackLabel) -> int:
+        """Store a feedback label; it is on disk when this returns. Blocks for at most 5 s while another process writes.
 
         Returns:
             Its number.
@@ -48,21 +57,16 @@ class FeedbackStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:  # one kind of error for a file that cannot be had
+        except OSError as error:  # callers handle one class of errors for a file that cannot be opened
             raise sqlite3.OperationalError(str(error)) from error
         with closing(sqlite3.connect(self.path, timeout=5.0)) as database, database:
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS verdicts (number INTEGER PRIMARY KEY, at TEXT, text TEXT, label TEXT, "
-                "said_by TEXT, domain TEXT, key TEXT)"
-            )
-            row = [datetime.now(UTC).isoformat(), verdict.text, verdict.label, verdict.by, verdict.domain, verdict.key]
-            added = database.execute(
-                "INSERT INTO verdicts (at, text, label, said_by, domain, key) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            return int(added.lastrowid or 0)
+            database.execute(_CREATE)
+            now = datetime.now(UTC).isoformat()
+            row = [now, feedback.text, feedback.label, feedback.by, feedback.domain, feedback.key]
+            return int(database.execute(_INSERT, row).lastrowid or 0)
 
     def is_empty(self) -> bool:
-        """Whether there is no feedback; also where there is no file, or one that was made and never written to.
+        """Return whether there is no feedback: no file, a file without the table, or an empty table.
 
         Raises:
             sqlite3.Error: The file cannot be read.
@@ -70,27 +74,27 @@ class FeedbackStore:
         return next(iter(self._all("LIMIT 1")), None) is None
 
     def rows(self) -> "pd.DataFrame":
-        """What training reads: a row a text, `id, text, label, label_confidence, created_at, domain`.
+        """Return what training reads: one row per text, `id, text, label, label_confidence, created_at, domain`.
 
-        Of each person the latest label counts, and of all persons the most frequent one; `label_confidence` is its share. Where
-        two labels are equally frequent both are given, and the splits remove the text as a label conflict.
+        The latest label of each person counts; the most frequent label of all persons wins, and `label_confidence` is its share.
+        If two labels are equally frequent, both are returned, and the splits remove the text as a label conflict.
 
         Raises:
             sqlite3.Error: The file cannot be read.
         """
         import pandas as pd
 
-        said: dict[str, dict[str, tuple[str, str, str, str | None]]] = defaultdict(dict)
+        by_text: dict[str, dict[str, tuple[str, str, str, str | None]]] = defaultdict(dict)
         for at, text, label, by, domain in self._all():
-            said[normalize(text)][by] = (label, text, at, domain)  # the last word of each
-        found = []
-        for verdicts in said.values():
-            counts = Counter(label for label, *_ in verdicts.values())
+            by_text[normalize(text)][by] = (label, text, at, domain)  # the latest label of each person
+        rows = []
+        for by_person in by_text.values():
+            counts = Counter(label for label, *_ in by_person.values())
             most = max(counts.values())
             for label in sorted(label for label, count in counts.items() if count == most):
-                _, text, at, domain = max((v for v in verdicts.values() if v[0] == label), key=lambda v: v[2])
-                found.append((text, label, most / len(verdicts), at, domain))
-        frame = pd.DataFrame(found, columns=["text", "label", "label_confidence", "created_at", "domain"])
+                _, text, at, domain = max((one for one in by_person.values() if one[0] == label), key=lambda one: one[2])
+                rows.append((text, label, most / len(by_person), at, domain))
+        frame = pd.DataFrame(rows, columns=["text", "label", "label_confidence", "created_at", "domain"])
         frame.insert(0, "id", [f"feedback-{number}" for number in range(len(frame))])
         return frame
 
@@ -99,10 +103,10 @@ class FeedbackStore:
             return []
         with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
-                return []  # killed between making the file and the table
-            return database.execute(f"SELECT at, text, label, said_by, domain FROM verdicts ORDER BY number {limit}").fetchall()
+                return []  # a process was killed after it created the file and before it created the table
+            return database.execute(f"{_SELECT} {limit}").fetchall()
 
 
-def feedback_of(var: Path) -> FeedbackStore:
-    """The store of one `var/` folder."""
+def open_feedback(var: Path) -> FeedbackStore:
+    """Return the feedback store of a `var/` folder."""
     return FeedbackStore(var / "labels" / "feedback.db")

@@ -1,4 +1,4 @@
-"""The three labels, and the only place that fixes their order."""
+"""The three labels; the only module that defines their order."""
 
 from collections.abc import Mapping
 
@@ -22,17 +22,17 @@ _ALIASES = {
 
 
 def columns_in_label_order(model_name: str, id2label: Mapping[int, str]) -> list[int]:
-    """Say which output column of a model holds each label.
+    """Map each label to an output column of a model.
 
     Args:
-        model_name: Named in the error.
-        id2label: The model's own column names, as in its `config.json`.
+        model_name: For the error message.
+        id2label: The column names of the model, as in its `config.json`.
 
     Returns:
         Three column indices, in `LABELS` order: `logits[:, result]` has our order.
 
     Raises:
-        ModelError: The model's labels are not these three under known names.
+        ModelError: The labels of the model are not these three, under a known name each.
     """
     by_label = {_ALIASES.get(str(name).lower(), str(name).lower()): int(index) for index, name in id2label.items()}
     if set(by_label) != set(LABELS) or len(id2label) != len(LABELS):

@@ -1,4 +1,4 @@
-"""Rates as people read them. A rate over less than half a second says more about the clock than about the work."""
+"""Rates for display. A rate over less than half a second is not reported: it measures the clock rather than the work."""
 
 MEASURABLE_S = 0.5
 
@@ -10,5 +10,5 @@ def rate(count: float, seconds: float) -> float | None:
 
 def rate_text(count: float, seconds: float) -> str:
     """Return the rate for a terminal: `670 a second`, or `too short to measure`."""
-    found = rate(count, seconds)
-    return "too short to measure" if found is None else f"{found:,.0f} a second"
+    per_second = rate(count, seconds)
+    return "too short to measure" if per_second is None else f"{per_second:,.0f} a second"

@@ -1,17 +1,17 @@
-"""Which texts can be classified. API, stream, Silver, `score` and Lambda all ask this one function."""
+"""Which texts can be classified. API, stream, Silver, `score` and Lambda all call `unreadable`."""
 
 from enum import StrEnum
 
 from data.cleaning import is_blank
 
 MAX_TEXT_CHARS = 10_000
-"""Of an event, and of a record of the lakehouse."""
+"""Maximum length of an event and of a record in the lakehouse."""
 MAX_DOCUMENT_CHARS = 100_000
-"""Of a text over HTTP or in a file: longer ones than the model reads are classified by windows."""
+"""Maximum length of a text over HTTP or in a file; a text longer than the model input is classified in windows."""
 
 
 class Unreadable(StrEnum):
-    """Why a text cannot be classified; the values are what Silver and `score` report."""
+    """Why a text cannot be classified; Silver and `score` report the values."""
 
     NO_TEXT = "no text"
     TOO_LONG = "text too long"
@@ -23,12 +23,12 @@ _WORDS = {Unreadable.NO_TEXT: "is not a string", Unreadable.NULL_BYTES: "holds n
 
 
 def unreadable(text: object, max_chars: int, *, cleaned: str | None = None) -> Unreadable | None:
-    """Say why a text cannot be classified, or None where it can.
+    """Return why a text cannot be classified, or None if it can.
 
     Args:
-        text: Anything; what is not a string is no text.
-        max_chars: Most characters of the raw text.
-        cleaned: What `clean` made of it, where that is known, so that it is not cleaned twice.
+        text: Any value; one that is not a string gives `NO_TEXT`.
+        max_chars: Maximum characters of the raw text.
+        cleaned: The result of `clean`, if known, so that the text is not cleaned twice.
     """
     if not isinstance(text, str):
         return Unreadable.NO_TEXT
@@ -41,7 +41,7 @@ def unreadable(text: object, max_chars: int, *, cleaned: str | None = None) -> U
 
 
 def explain(reason: Unreadable, text: object, max_chars: int) -> str:
-    """The reason as a caller reads it after the name of a field: `is blank`."""
+    """Return the reason as it follows the name of a field in a message: `is blank`."""
     if reason is Unreadable.TOO_LONG:
         return f"has {len(str(text)):,} characters; at most {max_chars:,} are classified"
     return _WORDS[reason]

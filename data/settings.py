@@ -1,4 +1,4 @@
-"""How every section of settings is read: a profile's YAML, then the environment, then arguments. Nothing is read at import."""
+"""Settings: read from a profile's YAML, then the environment, then arguments. Nothing is read at import."""
 
 import difflib
 import os
@@ -15,61 +15,61 @@ ENV_PREFIX = "GROUNDSWELL_"
 
 
 def project_root() -> Path:
-    """The checkout: the folder that holds `configs/`."""
+    """Return the checkout: the folder that holds `configs/`."""
     return Path(__file__).resolve().parent.parent
 
 
 def profile_name() -> str:
-    """`offline`, `hub` or `production`, from `GROUNDSWELL_PROFILE`; `offline` when unset."""
+    """Return `offline`, `hub` or `production`, from `GROUNDSWELL_PROFILE`; `offline` when unset."""
     return os.environ.get("GROUNDSWELL_PROFILE", "offline")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file.
+    """Read a YAML mapping from a file.
 
     Raises:
-        SettingsError: The file is missing, is not YAML, or holds no mapping.
+        SettingsError: The file is missing, is not YAML, or has no mapping.
     """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"The configuration {path} cannot be read.", found=error) from error
     if not isinstance(loaded, dict):
-        raise SettingsError(f"The configuration {path} holds no mapping.", found=type(loaded).__name__)
+        raise SettingsError(f"The configuration {path} has no mapping.", found=type(loaded).__name__)
     return loaded
 
 
 def profiles() -> list[str]:
-    """The names that `GROUNDSWELL_PROFILE` may have."""
+    """Return the valid values of `GROUNDSWELL_PROFILE`."""
     return sorted(path.stem for path in (project_root() / "configs" / "profiles").glob("*.yaml"))
 
 
 def read_profile() -> dict[str, dict[str, Any]]:
-    """The sections of the active profile."""
+    """Return the sections of the active profile."""
     folder = project_root() / "configs" / "profiles"
     path = folder / f"{profile_name()}.yaml"
     if not path.is_file():
         if "GROUNDSWELL_PROFILE" not in os.environ and not folder.is_dir():
-            return {}  # installed without the checkout, as where Spark runs: fields' defaults and the environment stand
+            return {}  # installed without the checkout, as on a Spark worker: field defaults and the environment apply
         known = profiles()
         close = nearest(profile_name(), known)
         raise SettingsError(
             f"There is no profile {profile_name()!r}.",
             found=f"GROUNDSWELL_PROFILE={profile_name()}",
             expected=f"one of {', '.join(known)}",
-            remedy=f"Set GROUNDSWELL_PROFILE to one of them{f', such as {close}' if close else ''}; unset it is offline.",
+            remedy=f"Set GROUNDSWELL_PROFILE to one of them{f', such as {close}' if close else ''}; the default is offline.",
         )
     return read_yaml(path)
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """The known word that looks most like `word`."""
+    """Return the known word most similar to `word`, or None."""
     return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)), None)
 
 
 class _Profile(PydanticBaseSettingsSource):
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise AssertionError("unused: __call__ gives the whole section")
+        raise AssertionError("unused: __call__ returns the section")
 
     def __call__(self) -> dict[str, Any]:
         section: str = self.settings_cls.section  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         dotenv_settings: Any,
         file_secret_settings: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What `Settings` says of precedence, as pydantic-settings wants it said."""
+        """Return the sources of pydantic-settings, in the precedence that `Settings` documents."""
         return init_settings, env_settings, _Profile(settings_cls)
 
     @classmethod
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         """Read this section; arguments that are None do not override.
 
         Raises:
-            SettingsError: An unknown key (naming the nearest right one) or a value out of range.
+            SettingsError: An unknown key (the error suggests the nearest valid one) or an invalid value.
         """
         known = list(cls.model_fields)
         prefix = f"{ENV_PREFIX}{cls.section}__".upper()
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
             if first["type"] == "extra_forbidden":
                 raise _unknown(f"{cls.section}.{name}", nearest(name, known), known) from None
             raise SettingsError(
-                f"The setting {cls.section}.{name} cannot be used.",
+                f"The setting {cls.section}.{name} is invalid.",
                 found=repr(first["input"]) if "secret" not in name else "(not shown)",
                 expected=first["msg"],
                 remedy=f"Correct configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
@@ -131,7 +131,7 @@ def _unknown(name: str, close: str | None, known: list[str], prefix: str = "") -
 
 
 def section_config(section: str) -> SettingsConfigDict:
-    """The pydantic configuration of a settings section."""
+    """Return the pydantic configuration of a settings section."""
     return SettingsConfigDict(
         env_prefix=f"{ENV_PREFIX}{section.upper()}__",
         env_nested_delimiter="__",
@@ -143,7 +143,7 @@ def section_config(section: str) -> SettingsConfigDict:
 
 
 class PathSettings(Settings):
-    """Where fetched and produced files go."""
+    """Where fetched and produced files are stored."""
 
     section: ClassVar[str] = "paths"
     model_config = section_config("paths")
@@ -152,21 +152,21 @@ class PathSettings(Settings):
 
     @property
     def var(self) -> Path:
-        """The absolute folder; a relative `var_dir` lies in the checkout."""
+        """The absolute folder; a relative `var_dir` is relative to the checkout."""
         return self.var_dir if self.var_dir.is_absolute() else project_root() / self.var_dir
 
 
 class CostSettings(Settings):
-    """What computing costs, so that an answer has a price."""
+    """The price of CPU time, from which the cost of predictions is computed."""
 
     section: ClassVar[str] = "cost"
     model_config = section_config("cost")
 
     cpu_hour_usd: float = Field(default=0.0446, ge=0)
-    """One processor for one hour. The default: half an EC2 c7i.large (2 vCPU, $0.08925 an hour on demand, us-east-1)."""
+    """Price of one CPU for one hour. The default: half an EC2 c7i.large (2 vCPU, $0.08925 an hour on demand, us-east-1)."""
 
     def per_million(self, cpu_us_per_text: float) -> float:
-        """USD for a million texts: a microsecond a text is a second a million."""
+        """Return USD per million texts: one microsecond per text is one second per million."""
         return cpu_us_per_text / 3600 * self.cpu_hour_usd
 
 
@@ -177,9 +177,9 @@ class DataSettings(Settings):
     model_config = section_config("data")
 
     origin: Literal["local", "hub"] = "local"
-    """Where a dataset comes from that the data folder does not hold: nowhere, or the Hugging Face hub."""
+    """Where to fetch a dataset that is not in the data folder: nowhere (local), or the Hugging Face hub (hub)."""
     dir: Path | None = None
-    """Folder in the layout `<name>/data.csv[.gz]`. None, and origin local: the primary dataset from the hub when it answers, else
-    the project's own small sample."""
+    """Folder in the layout `<name>/data.csv[.gz]`. None, and origin local: the primary dataset from the hub if it is reachable,
+    else the project's own small sample."""
     datasets: list[str] | None = None
-    """Names from configs/datasets.yaml, each of which must be had; none: all that can be had."""
+    """Names from configs/datasets.yaml, all of which must be available; none: every available dataset."""

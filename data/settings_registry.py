@@ -1,8 +1,8 @@
-"""Every section of settings there is, and the one check that no name is misspelled, made at the start of every program.
+"""All sections of settings, and the check for misspelled names that every program runs at its start.
 
-A command loads only the sections it needs, so a wrong name in another one would go unnoticed. Sections are named here and
-imported when the check is made: this folder imports no sibling, and where a folder is not installed (a serving image has no
-`orchestration`) its section is known by name alone.
+A command loads only the sections it needs, so a wrong name in another section would go unnoticed. Sections are listed here
+by name and imported when the check runs: this folder imports no sibling, and where a folder is not installed (a serving
+image has no `orchestration`) its section is known by name only.
 """
 
 import importlib
@@ -27,30 +27,30 @@ SECTIONS = {
     "lakehouse": "serving.settings:LakehouseSettings",
     "retraining": "orchestration.retraining:RetrainingSettings",
 }
-"""Section to where its class is."""
+"""Section name to `module:class`."""
 VARIABLES = (f"{ENV_PREFIX}PROFILE", f"{ENV_PREFIX}BUNDLE_DIR")
-"""What belongs to no section."""
+"""Variables that belong to no section."""
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 
 
 def settings_classes() -> list[type[Settings]]:
-    """The class of every section whose folder is installed."""
-    found = []
+    """Return the class of every section whose folder is installed."""
+    classes = []
     for where in SECTIONS.values():
         module, name = where.split(":")
         try:
-            found.append(getattr(importlib.import_module(module), name))
+            classes.append(getattr(importlib.import_module(module), name))
         except ModuleNotFoundError as error:
             if error.name != module.split(".")[0]:
                 raise
-    return found
+    return classes
 
 
 def check_settings() -> None:
     """Check every `GROUNDSWELL_*` name of the environment and every name in the profile; values are checked where they are read.
 
     Raises:
-        SettingsError: There is no such profile, section or field; names the nearest right one.
+        SettingsError: Unknown profile, section or field; the error suggests the nearest valid name.
     """
     profile = read_profile()
     fields = {one.section: list(one.model_fields) for one in settings_classes()}
@@ -79,7 +79,7 @@ def _is_known(name: str, fields: dict[str, list[str]]) -> bool:
 
 
 def _is_service_link(name: str) -> bool:
-    """Whether Kubernetes set it after a Service whose name begins with ours."""
+    """Return whether Kubernetes set the variable for a Service whose name starts with `groundswell`."""
     return bool(_SERVICE_LINK.search(name)) or re.match(r"(tcp|udp|sctp)://", os.environ[name]) is not None
 
 

@@ -1,4 +1,4 @@
-"""Cleaned texts to `input_ids` and `attention_mask`. One copy for training and serving, on the `tokenizers` library."""
+"""Cleaned texts to `input_ids` and `attention_mask`. Training and serving share it; based on the `tokenizers` library."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ from tokenizers import Tokenizer
 from data.errors import BundleError
 
 TOKENIZATION_VERSION = "2"
-"""Raise it with every change here that can change an answer. 2: texts longer than the model are judged by windows."""
+"""Increase it with every change here that can change a prediction. 2: long texts are classified in windows."""
 
 PAD_TOKENS = ("[PAD]", "<pad>")
 
 
 def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
-    """Read a `tokenizer.json` and set truncation; padding stays off, since batches are cut by length.
+    """Read a `tokenizer.json` and set truncation; padding is off, since `pad` pads each batch.
 
     Args:
         path: The file.
-        max_length: Most tokens of one text, special tokens included, at least 3.
+        max_length: Maximum tokens of one text with special tokens, at least 3.
 
     Raises:
-        BundleError: The file is missing or is no tokenizer.
+        BundleError: The file is missing or not a tokenizer.
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -36,25 +36,25 @@ def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
-    """The id that fills a row up; masked out, so that 0 serves where the vocabulary names none."""
+    """Return the padding id. Padding is masked out, so 0 works where the vocabulary has no padding token."""
     return next((i for token in PAD_TOKENS if (i := tokenizer.token_to_id(token)) is not None), 0)
 
 
 def encode(tokenizer: Tokenizer, cleaned: Sequence[str]) -> list[list[int]]:
-    """Token ids of N cleaned texts, each with special tokens, truncated, not padded."""
+    """Return the token ids of N cleaned texts, each with special tokens, truncated, not padded."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(cleaned))]
 
 
 def encode_windows(tokenizer: Tokenizer, cleaned: Sequence[str]) -> list[list[list[int]]]:
-    """Token ids of N cleaned texts, none of them lost: a text longer than `max_length` gives as many rows as it takes.
+    """Return the token ids of N cleaned texts without truncation: a text longer than `max_length` gives several rows.
 
-    Rows follow each other without overlap, each with special tokens of its own.
+    The rows of a text do not overlap; each has its own special tokens.
     """
     return [[part.ids for part in (whole, *whole.overflowing)] for whole in tokenizer.encode_batch_fast(list(cleaned))]
 
 
 def window_bounds(tokenizer: Tokenizer, cleaned: str) -> list[tuple[int, int]]:
-    """Where each row that `encode_windows` makes of one text begins and ends in it, in characters."""
+    """Return start and end, in characters, of each row that `encode_windows` makes from one text."""
     whole = tokenizer.encode(cleaned)
     parts = [
         [offset for offset, special in zip(part.offsets, part.special_tokens_mask, strict=True) if not special]
@@ -68,7 +68,7 @@ def pad(rows: Sequence[Sequence[int]], fill: int) -> tuple[np.ndarray, np.ndarra
 
     Args:
         rows: N non-empty rows of ids.
-        fill: The id written behind shorter rows.
+        fill: The id appended to shorter rows.
 
     Returns:
         `input_ids` and `attention_mask`, int64, shape (N, L) with L the longest row.

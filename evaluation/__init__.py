@@ -1,1 +1,1 @@
-"""Candidates are compared on one frozen split: metrics, benchmark, parity, slices, behavior, gate, report."""
+"""Comparison of candidates on one frozen split: metrics, cost, parity, slices, behavior, promotion gate, reports."""

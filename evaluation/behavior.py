@@ -1,11 +1,11 @@
-"""What a model must do, whatever its accuracy: minimum functionality, invariance and direction (MFT, INV, DIR).
+"""Behavioral tests, independent of accuracy: minimum functionality, invariance and direction (MFT, INV, DIR).
 
-A case fails when any of its variants breaks the expectation; the failure rate of a test is fails / n. Cases come from
+A case fails if any of its variants breaks the expectation; the failure rate of a test is fails / n. Cases come from
 `evaluation.suites`.
 
 Source:
     Ribeiro et al., "Beyond Accuracy", ACL 2020 (marcotcr/checklist): the three kinds, the tolerance of 0.1, and the
-    rule that confidence tests disregard an original judged neutral.
+    rule that confidence tests disregard an original predicted neutral.
 """
 
 import logging
@@ -28,38 +28,38 @@ _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class BehaviorRow:
-    """How often one test fails."""
+    """The failure rate of one test."""
 
     suite: str
     test: str
     kind: Kind
     capability: str
     n: int
-    """Cases judged."""
+    """Evaluated cases."""
     fails: int
     disregarded: int
-    """Confidence cases whose original was judged neutral: they say nothing."""
+    """Confidence cases whose original was predicted neutral: they have no result."""
     fail_rate: Estimate
-    """0 to 1 with Wilson's 95 % interval; NaN when no case was judged."""
+    """0 to 1 with Wilson's 95 % interval; NaN if no case was evaluated."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
+        """Return the JSON form."""
         return {**vars(self), "fail_rate": self.fail_rate.to_dict()}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Return the row from its JSON form."""
         return cls(**{**raw, "fail_rate": Estimate.from_dict(raw["fail_rate"])})
 
 
 def load_cases(data_dir: Path | None, settings: EvaluationSettings) -> list[Case]:
-    """Our own suite, and CheckList's when the local data folder holds it (a log line says when it does not).
+    """Load our own suite, and that of CheckList if the local data folder has it (logs if not).
 
     Args:
         data_dir: The local data folder, or None.
-        settings: How many cases of each test.
+        settings: Number of cases per test and of variants per case, and the seed.
     """
-    found = (
+    checklist = (
         load_checklist(
             data_dir,
             cases_per_test=settings.behavior_cases_per_test,
@@ -69,18 +69,18 @@ def load_cases(data_dir: Path | None, settings: EvaluationSettings) -> list[Case
         if data_dir
         else []
     )
-    if not found:
-        _LOG.info("CheckList's suite is not in the data folder (%s); behavior is judged by our own suite.", data_dir)
-    return found + load_own_suite()
+    if not checklist:
+        _LOG.info("The CheckList suite is not in the data folder (%s); using only our own suite for behavior.", data_dir)
+    return checklist + load_own_suite()
 
 
 def _broken(case: Case, proba: np.ndarray) -> bool | None:
-    """Whether a case fails; None when it says nothing. `proba` has shape (texts of the case, 3)."""
+    """Return whether a case fails; None if it has no result. `proba` has shape (texts of the case, 3)."""
     first = int(proba[0].argmax())
     if case.kind == "MFT":
         return first not in case.right
     rest = proba[1:]
-    if case.kind == "INV":  # another label, and not merely a coin that fell the other way
+    if case.kind == "INV":  # another label, and a change beyond the tolerance
         moved = np.abs(rest[:, first] - proba[0, first]) > case.tolerance
         return bool(((rest.argmax(axis=1) != first) & moved).any())
     if case.rule in ("confidence_not_down", "confidence_not_up") and first == LABEL_IDS["neutral"]:
@@ -101,13 +101,13 @@ def _wilson(fails: int, n: int) -> Estimate:
 
 
 def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: float = 1.0) -> list[BehaviorRow]:
-    """Judge every text of every case in one call, and say how often each test fails.
+    """Predict every text of every case in one call, and compute the failure rate of each test.
 
     Args:
         predictor: The candidate.
-        cases: Of one or more suites. Texts that occur more than once are judged once.
-        temperature: Applied to the probabilities, so that tolerances mean the same for every candidate; 1 for a
-            predictor that applies its own.
+        cases: Of one or more suites. A text that occurs more than once is predicted once.
+        temperature: Applied to the probabilities, so that tolerances are comparable between candidates; 1 for a predictor
+            that applies its own.
 
     Returns:
         One row per test, in the order of the cases.
@@ -118,35 +118,35 @@ def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: fl
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     if not texts:
         return []
-    place = {text: index for index, text in enumerate(texts)}
+    position = {text: index for index, text in enumerate(texts)}
     proba = apply_temperature(check_proba(predictor.predict_proba(texts), len(texts)), temperature)
-    found: dict[tuple[str, str], list[bool | None]] = {}
+    broken: dict[tuple[str, str], list[bool | None]] = {}
     first: dict[tuple[str, str], Case] = {}
     for case in cases:
         key = (case.suite, case.test)
         first.setdefault(key, case)
-        found.setdefault(key, []).append(_broken(case, proba[[place[text] for text in case.texts]]))
+        broken.setdefault(key, []).append(_broken(case, proba[[position[text] for text in case.texts]]))
     rows = []
-    for (suite, test), results in found.items():
-        judged = [result for result in results if result is not None]
-        case, fails = first[suite, test], sum(judged)
+    for (suite, test), results in broken.items():
+        evaluated = [result for result in results if result is not None]
+        case, fails = first[suite, test], sum(evaluated)
         rows.append(
             BehaviorRow(
                 suite,
                 test,
                 case.kind,
                 case.capability,
-                n=len(judged),
+                n=len(evaluated),
                 fails=fails,
-                disregarded=len(results) - len(judged),
-                fail_rate=_wilson(fails, len(judged)),
+                disregarded=len(results) - len(evaluated),
+                fail_rate=_wilson(fails, len(evaluated)),
             )
         )
     return rows
 
 
 def fail_rate_by_kind(rows: Iterable[BehaviorRow]) -> dict[str, float]:
-    """Mean failure rate over the tests of each suite and kind, such as `checklist INV`; every test counts the same."""
+    """Return the mean failure rate over the tests of each suite and kind, such as `checklist INV`, with equal weights."""
     rates: dict[str, list[float]] = {}
     for row in rows:
         if row.n:

@@ -1,4 +1,4 @@
-"""The model card that travels in a bundle: what the model is, what it was measured to do, and where it fails."""
+"""The model card in a bundle: the model, its measured quality and cost, and its weaknesses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +26,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         report: `row` (a leaderboard row or its JSON form, of the bundle itself) and, where known: `name`, `version`, `dataset`,
             `base_model`, `base_license`, `training` (`rows`, `rows_available`, `epochs`, `seed`, `trained_at`, and `datasets`
             with `name`, `domain`, `license`, `rows`, `rows_available`), `float32` (the row of the model before export),
-            `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `verdict` (`Verdict.to_dict()`), `limits` (more
-            lines). What is missing is written as "not stated"; nothing is guessed.
+            `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `gate_decision` (`GateDecision.to_dict()`),
+            `limits` (more lines). A missing value is written as "not stated".
 
     Returns:
         Markdown.
@@ -40,18 +40,18 @@ def model_card(report: Mapping[str, Any]) -> str:
         parts += ["## Cost", _cost(report, row)]
     parts += ["## Data", *_data(report)]
     parts += ["## Limits", _limits(report, row)]
-    if report.get("verdict"):
-        parts += ["## The gate", _verdict(report["verdict"])]
+    if report.get("gate_decision"):
+        parts += ["## The gate", _gate_decision(report["gate_decision"])]
     return "\n\n".join(parts) + "\n"
 
 
 def served_metrics(row: Mapping[str, Any], float32: Mapping[str, Any], *, dataset: str, flips: float) -> dict[str, Any]:
-    """What `bundle.json`, and with it `/v1/model` and MLflow, say of a bundle: the numbers of its leaderboard row.
+    """Return the metrics of a bundle for `bundle.json`, `/v1/model` and MLflow, from its leaderboard row.
 
     Args:
         row: The bundle's leaderboard row, JSON form.
-        float32: That of the model before export.
-        dataset: Of the test rows.
+        float32: The row of the model before export.
+        dataset: Name of the dataset of the test rows.
         flips: Labels per 10,000 that differ from the float32 model.
     """
     return {
@@ -121,9 +121,9 @@ def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
         f"On {row.n:,} test rows of {report.get('dataset', _UNKNOWN)}; points of 100 with 95 % bootstrap intervals.",
         markdown_table(["Metric", "Value"], cells),
     ]
-    judged = [part for part in row.slices if part.metrics]
-    if judged:
-        cells = [[part.slice, f"{part.n:,}", part.metrics[RANKED_BY].text()] for part in judged]
+    measured = [part for part in row.slices if part.metrics]
+    if measured:
+        cells = [[part.slice, f"{part.n:,}", part.metrics[RANKED_BY].text()] for part in measured]
         parts += [
             "Macro-recall by slice, over the classes that occur in it:",
             markdown_table(["Slice", "Rows", "Value"], cells),
@@ -153,7 +153,7 @@ def _cost(report: Mapping[str, Any], row: Row) -> str:
 
 
 def _before_export(float32: Row) -> str:
-    """The trained model beside the bundle made from it, in one line."""
+    """Return one line that compares the trained model with the bundle made from it."""
     line = f"For comparison, the float32 model before export: macro-recall {float32.metrics[RANKED_BY].text()}"
     if float32.cost:
         line += f", {format_us(float32.cost.cpu_us_per_text.value)} of CPU per text, {format_bytes(float32.cost.file_bytes)}"
@@ -180,8 +180,8 @@ def _data(report: Mapping[str, Any]) -> list[str]:
 def _limits(report: Mapping[str, Any], row: Row) -> str:
     lines = [*_LIMITS, *report.get("limits", ())]
     if worst := weakest(row.slices):
-        found = points(worst.metrics[RANKED_BY])
-        lines.append(f"Weakest slice: {worst.slice}, {found} points of macro-recall on {worst.n:,} rows.")
+        value = points(worst.metrics[RANKED_BY])
+        lines.append(f"Weakest slice: {worst.slice}, {value} points of macro-recall on {worst.n:,} rows.")
     failing = sorted((part for part in row.behavior if part.n >= 20), key=lambda part: -part.fail_rate.value)[:3]
     lines += [
         f"Fails {100 * part.fail_rate.value:.0f} % of {part.n} cases of “{part.test}” ({part.kind})."
@@ -191,7 +191,7 @@ def _limits(report: Mapping[str, Any], row: Row) -> str:
     return _bullets(lines)
 
 
-def _verdict(verdict: Mapping[str, Any]) -> str:
-    head = "Passed, by these rules:" if verdict["passed"] else "**Refused**, for these reasons:"
-    lines = [f"{'✓' if reason['passed'] else '✗'} {reason['rule']}: {reason['text']}" for reason in verdict["reasons"]]
+def _gate_decision(decision: Mapping[str, Any]) -> str:
+    head = "Passed, by these rules:" if decision["passed"] else "**Refused**, for these reasons:"
+    lines = [f"{'✓' if reason['passed'] else '✗'} {reason['rule']}: {reason['text']}" for reason in decision["reasons"]]
     return f"{head}\n\n{_bullets(lines)}"

@@ -1,7 +1,7 @@
-"""The far side of `evaluation.cost`: a process that holds one candidate, and nothing that candidate does not need.
+"""The child process of `evaluation.cost`: it loads one candidate, and nothing that the candidate does not need.
 
-Only the standard library is imported here, so that memory and loading time are the candidate's own. Messages travel
-over an inherited socket: first the pickled factory and the warm-up texts, then orders, each with one answer.
+This module imports only the standard library, so that memory and load time are those of the candidate. Messages use an
+inherited socket: first the pickled factory and the warm-up texts, then orders, each with one response.
 """
 
 import pickle
@@ -18,16 +18,16 @@ from data.errors import ModelError
 
 
 def peak_memory_mib() -> float:
-    """Highest resident memory of this process so far, MiB."""
+    """Return the highest resident memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
-    if status.is_file():  # VmHWM begins with this program; ru_maxrss would inherit the peak of the parent
+    if status.is_file():  # VmHWM starts with this program; ru_maxrss would inherit the peak of the parent
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
 
 
-def _answer(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]:
+def _execute(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]:
     if order == "peak":
         return {"peak_memory_mib": peak_memory_mib()}
     if order == "bulk":
@@ -35,7 +35,7 @@ def _answer(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]:
         proba = predictor.predict_proba(texts)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         if len(proba) != len(texts):
-            raise ModelError("A predictor did not answer every text.", found=len(proba), expected=len(texts))
+            raise ModelError("The predictor did not return one row per text.", found=len(proba), expected=len(texts))
         return {"cpu_s": cpu, "wall_s": wall}
     times = []
     for text in texts:
@@ -46,10 +46,10 @@ def _answer(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def serve(descriptor: int) -> None:
-    """Load the candidate, warm it up, then answer orders until told to stop or the other side is gone.
+    """Load the candidate, warm it up, then execute orders until `stop` or until the parent exits.
 
     Args:
-        descriptor: Of the inherited socket.
+        descriptor: File descriptor of the inherited socket.
     """
     connection = Connection(descriptor)
     try:
@@ -64,9 +64,9 @@ def serve(descriptor: int) -> None:
             order, texts = connection.recv()
             if order == "stop":
                 return
-            connection.send(_answer(predictor, order, texts))
+            connection.send(_execute(predictor, order, texts))
     except (EOFError, ConnectionError):
-        return  # the parent is gone
+        return  # the parent has exited
     except BaseException as error:
         lines = traceback.format_exception(error)
         connection.send({"error": f"{type(error).__name__}: {error}", "traceback": "".join(lines)[-2000:]})

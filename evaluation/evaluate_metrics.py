@@ -1,7 +1,7 @@
-"""The metrics of `evaluation.metrics` as `evaluate.Metric` modules that need no network.
+"""The metrics of `evaluation.metrics` as `evaluate.Metric` classes that need no network.
 
-`evaluate.load("accuracy")` fetches a script; these are classes, so that `evaluate.combine([MacroRecall(), ...])` and
-`evaluate.evaluator("text-classification")` work on a machine with nothing to reach. Importing this module imports
+`evaluate.load("accuracy")` fetches a script; these classes do not, so that `evaluate.combine([MacroRecall(), ...])` and
+`evaluate.evaluator("text-classification")` work without network. Importing this module imports
 `evaluate` (several CPU-seconds): import it where it is used.
 """
 
@@ -21,20 +21,20 @@ _CITATION = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017"
 
 
 def _proba(predictions: Any) -> np.ndarray:
-    """Predictions as probabilities, shape (N, 3); class ids become ones and zeros."""
+    """Return predictions as probabilities, shape (N, 3); class ids become one-hot rows."""
     array = np.asarray(predictions)
     return np.eye(len(LABELS))[array] if array.ndim == 1 else array
 
 
 class _OwnMetric(evaluate.Metric):
-    """A metric of ours. `predictions` are class ids (N,) or probabilities (N, 3) in `LABELS` order."""
+    """Base class of our metrics. `predictions` are class ids (N,) or probabilities (N, 3) in `LABELS` order."""
 
     names: tuple[str, ...]
     accepts = (_PROBABILITIES, _CLASS_IDS)
 
     def __init__(self, *, resamples: int = metrics.RESAMPLES, seed: int = 0, **options: Any) -> None:
         self.resamples, self.bootstrap_seed = resamples, seed
-        # In memory, or `evaluate` writes Arrow files into the cache folder of the person who runs it.
+        # In memory: otherwise `evaluate` writes Arrow files into the cache folder of the user.
         super().__init__(**({"keep_in_memory": True, "experiment_id": type(self).__name__} | options))
 
     def _info(self) -> evaluate.MetricInfo:
@@ -50,13 +50,13 @@ class _OwnMetric(evaluate.Metric):
         return metrics.score_confusion(counts, resamples=self.resamples, seed=self.bootstrap_seed)
 
     def _compute(self, predictions: Any, references: Any, intervals: bool = False) -> dict[str, Any]:
-        """The metric by name: a number, or `{value, low, high}` with `intervals=True`."""
+        """Return the metric by name: a number, or `{value, low, high}` with `intervals=True`."""
         estimates = self._estimates(predictions, references)
         return {name: estimates[name].to_dict() if intervals else float(estimates[name].value) for name in self.names}
 
 
 class Accuracy(_OwnMetric):
-    """Share of rows whose class is right."""
+    """Share of rows with the correct class."""
 
     names = ("accuracy",)
 
@@ -87,11 +87,11 @@ class CalibrationError(_OwnMetric):
 
     def _estimates(self, predictions: Any, references: Any) -> dict[str, metrics.Estimate]:
         labels, proba = np.asarray(references), np.asarray(predictions)
-        found = metrics.expected_calibration_error(labels, proba, resamples=self.resamples, seed=self.bootstrap_seed)
-        return {"ece": found}
+        error = metrics.expected_calibration_error(labels, proba, resamples=self.resamples, seed=self.bootstrap_seed)
+        return {"ece": error}
 
 
 def all_metrics(**options: Any) -> evaluate.CombinedEvaluations:
-    """All of them, combined: `all_metrics().compute(predictions=proba, references=labels)`."""
+    """Return all metrics, combined: `all_metrics().compute(predictions=proba, references=labels)`."""
     modules = [Accuracy, MacroF1, MacroRecall, PerClass, CalibrationError]
     return evaluate.combine([module(**options) for module in modules])

@@ -1,4 +1,4 @@
-"""The gate: may this candidate answer? Rules from `configs/gates.yaml`, each with its reason, passed or not."""
+"""The promotion gate. Rules from `configs/gates.yaml` decide whether a candidate is promoted; each rule gives a reason."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Reason:
-    """What one rule found."""
+    """The result of one rule."""
 
     rule: str
     passed: bool
@@ -27,30 +27,30 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Passed when every rule passed."""
+class GateDecision:
+    """The decision of the promotion gate: passed if every rule passed."""
 
     candidate: str
     passed: bool
     reasons: tuple[Reason, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
+        """Return the JSON form."""
         return {"candidate": self.candidate, "passed": self.passed, "reasons": [asdict(r) for r in self.reasons]}
 
     @property
     def failures(self) -> tuple[Reason, ...]:
-        """The rules that said no."""
+        """The rules that failed."""
         return tuple(reason for reason in self.reasons if not reason.passed)
 
     def summary(self) -> str:
-        """One line."""
+        """Return one line for a log or a terminal."""
         if self.passed:
             return f"{self.candidate} passed all {len(self.reasons)} rules."
         return f"{self.candidate} is refused: " + "; ".join(reason.text for reason in self.failures)
 
     def markdown(self) -> str:
-        """A table of every rule, those that said no first."""
+        """Return a Markdown table of every rule, failed rules first."""
         lines = [f"**{'Passed' if self.passed else 'Refused'}**: {self.candidate}", ""]
         lines += ["| | Rule | Reason |", "|---|---|---|"]
         for reason in sorted(self.reasons, key=lambda reason: reason.passed):
@@ -58,23 +58,23 @@ class Verdict:
         return "\n".join(lines) + "\n"
 
     def raise_if_refused(self) -> None:
-        """Raise when the verdict is no.
+        """Raise if a rule failed.
 
         Raises:
-            GateRefused: With every rule that said no.
+            GateRefused: Lists every failed rule.
         """
         if not self.passed:
             raise GateRefused(
-                f"The gate refused {self.candidate}.",
+                f"The promotion gate refused {self.candidate}.",
                 found="; ".join(reason.text for reason in self.failures),
                 expected="every rule of configs/gates.yaml passed",
-                remedy="Production stays as it is.",
+                remedy="Production stays unchanged.",
             )
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """The answers the rules compare, as `decide` is given them."""
+    """The labels and predictions that the rules compare, from the arguments of `decide`."""
 
     labels: np.ndarray
     candidate: np.ndarray
@@ -86,12 +86,12 @@ class _Evidence:
     seed: int
 
     def rows(self, mask: np.ndarray | None) -> np.ndarray:
-        """The labeled rows of a mask."""
+        """Return the mask of labeled rows, restricted to `mask`."""
         labeled = self.labels >= 0
         return labeled if mask is None else labeled & mask
 
     def minus(self, other: np.ndarray, metric: str, rows: np.ndarray) -> Estimate:
-        """The paired difference candidate - other."""
+        """Return the paired difference candidate - other."""
         return paired_difference(
             self.labels[rows], self.candidate[rows], other[rows], metric, resamples=self.resamples, seed=self.seed
         )
@@ -106,13 +106,13 @@ def _bounds(row: Row, gates: Gates) -> list[Reason]:
     reasons = []
     for metric, floor in gates.floors.items():
         value = row.metrics[metric].value
-        # Not defined (a class that the test rows lack) is not enough: nobody measured it.
-        text = f"{metric} is {value:.4f}, at least {floor:g} is asked"
+        # An undefined value (the test rows lack a class) does not pass: it was not measured.
+        text = f"{metric} is {value:.4f}, at least {floor:g} is required"
         reasons.append(Reason(f"floor: {metric}", bool(value >= floor), value, floor, text))
     for metric, ceiling in gates.ceilings.items():
         value, few = row.metrics[metric].value, row.n < gates.ceilings_min_rows
-        text = f"{metric} is {value:.4f}, at most {ceiling:g} is asked"
-        text += f"; {row.n} rows are too few to ask it" if few else ""
+        text = f"{metric} is {value:.4f}, at most {ceiling:g} is required"
+        text += f"; {row.n} rows are too few to require it" if few else ""
         reasons.append(Reason(f"ceiling: {metric}", bool(few or value <= ceiling), value, ceiling, text))
     return reasons
 
@@ -121,13 +121,13 @@ def _baseline(evidence: _Evidence, rule: BaselineRule) -> Reason:
     if evidence.baseline is None:
         return Reason("better than VADER", True, None, None, "VADER was not measured: nothing to compare with")
     rows = evidence.rows(evidence.primary)
-    found, count = evidence.minus(evidence.baseline, rule.metric, rows), int(rows.sum())
+    difference, count = evidence.minus(evidence.baseline, rule.metric, rows), int(rows.sum())
     if count < rule.min_rows:
-        text = f"{rule.metric} against VADER {_span(found)} on {count} rows: too few, the value alone decides"
-        value = found.value
+        text = f"{rule.metric} against VADER {_span(difference)} on {count} rows: too few for the interval, so the value decides"
+        value = difference.value
     else:
-        text = f"{rule.metric} against VADER {_span(found)}, the whole interval above 0 is asked"
-        value = found.low
+        text = f"{rule.metric} against VADER {_span(difference)}, the whole interval must be above 0"
+        value = difference.low
     text += "" if rule.required else "; not required here"
     return Reason("better than VADER", value > 0 or not rule.required, value, 0.0, text)
 
@@ -136,13 +136,13 @@ def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:
     name = "not worse than production"
     if evidence.production is None:
         return Reason(name, True, None, None, "there is no production model yet: nothing to compare with")
-    found = evidence.minus(evidence.production, rule.metric, evidence.rows(evidence.primary))
-    text = f"{rule.metric} against production {_span(found)}"
-    if found.high < 0:
-        return Reason(name, False, found.high, 0.0, f"{text}: the whole interval lies below 0")
-    if found.value < -rule.margin:
-        return Reason(name, False, found.value, -rule.margin, f"{text}: worse by more than {100 * rule.margin:g} points")
-    return Reason(name, True, found.value, -rule.margin, f"{text}: not worse")
+    difference = evidence.minus(evidence.production, rule.metric, evidence.rows(evidence.primary))
+    text = f"{rule.metric} against production {_span(difference)}"
+    if difference.high < 0:
+        return Reason(name, False, difference.high, 0.0, f"{text}: the whole interval is below 0")
+    if difference.value < -rule.margin:
+        return Reason(name, False, difference.value, -rule.margin, f"{text}: worse by more than {100 * rule.margin:g} points")
+    return Reason(name, True, difference.value, -rule.margin, f"{text}: not worse")
 
 
 def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
@@ -153,11 +153,11 @@ def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
         rows = evidence.rows(mask)
         if (count := int(rows.sum())) < rule.min_rows:
             continue
-        found = evidence.minus(evidence.production, rule.metric, rows)
-        passed = not found.high < -rule.margin
-        text = f"{rule.metric} on {name} ({count:,} rows) against production {_span(found)}"
-        text += "" if passed else f": wholly below {-100 * rule.margin:g} points"
-        reasons.append(Reason(f"slice: {name}", passed, found.high, -rule.margin, text))
+        difference = evidence.minus(evidence.production, rule.metric, rows)
+        passed = not difference.high < -rule.margin
+        text = f"{rule.metric} on {name} ({count:,} rows) against production {_span(difference)}"
+        text += "" if passed else f": the whole interval is below {-100 * rule.margin:g} points"
+        reasons.append(Reason(f"slice: {name}", passed, difference.high, -rule.margin, text))
     return reasons
 
 
@@ -192,11 +192,11 @@ def _behavior(row: Row, production: Row | None, rule: BehaviorRule) -> list[Reas
 
 def _parity(parity: Mapping[str, Any] | None, rule: ParityRule) -> Reason:
     if parity is None:
-        text = "parity was not checked" + ("" if rule.required else ", and is not asked")
+        text = "parity was not checked" + ("" if rule.required else ", and is not required")
         return Reason("parity", not rule.required, None, "passed", text)
     passed = bool(parity["passed"])
-    said = str(parity.get("text") or ("the exported model answers as the trained one" if passed else "parity failed"))
-    return Reason("parity", passed or not rule.required, "passed" if passed else "failed", "passed", said)
+    text = str(parity.get("text") or ("the exported model predicts what the trained one does" if passed else "parity failed"))
+    return Reason("parity", passed or not rule.required, "passed" if passed else "failed", "passed", text)
 
 
 def _cost(row: Row, rule: CostRule) -> Reason:
@@ -204,7 +204,7 @@ def _cost(row: Row, rule: CostRule) -> Reason:
     if row.cost is None:
         return Reason("CPU budget", False, None, limit, "the CPU time per text was not measured")
     found = row.cost.cpu_us_per_text.value
-    text = f"{found:,.0f} CPU µs per text, at most {limit:,.0f} is asked"
+    text = f"{found:,.0f} CPU µs per text, at most {limit:,.0f} is required"
     return Reason("CPU budget", found <= limit, found, limit, text)
 
 
@@ -222,28 +222,28 @@ def decide(
     parity: Mapping[str, Any] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Verdict:
-    """Judge a candidate by every rule.
+) -> GateDecision:
+    """Evaluate a candidate by every rule.
 
     Args:
         candidate: Its leaderboard row (or the row's JSON form), with behavior and cost.
-        production: That of the model that answers now, or None.
+        production: The row of the production model, or None.
         gates: The rules, from `load_gates`.
         labels: Class ids of the test rows, int, shape (N,); -1 where a row has no sentiment label.
-        candidate_proba: The candidate's probabilities of the same rows, shape (N, 3).
-        production_proba: Those of the model that answers now, or None.
+        candidate_proba: Probabilities of the candidate for the same rows, shape (N, 3).
+        production_proba: Those of the production model, or None.
         baseline_proba: Those of VADER, or None.
         primary: Which rows rank the candidates, bool, shape (N,); None: all.
         slices: Masks by name, bool, shape (N,), from `slices.slice_masks`.
-        parity: `passed` (bool) and `text` (why) of the parity check, or None when there was none.
+        parity: `passed` (bool) and `text` (reason) of the parity check, or None without a check.
         resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        The verdict with one reason per rule, in the order of `configs/gates.yaml`.
+        The decision with one reason per rule, in the order of `configs/gates.yaml`.
 
     Raises:
-        ModelError: Production without its probabilities or the other way round, or probabilities of another shape.
+        ModelError: Only one of production row and production probabilities is given, or a shape is wrong.
     """
     row = candidate if isinstance(candidate, Row) else Row.from_dict(candidate)
     current = production if isinstance(production, Row) or production is None else Row.from_dict(production)
@@ -265,4 +265,4 @@ def decide(
         _parity(parity, gates.parity),
         _cost(row, gates.cost),
     )
-    return Verdict(row.candidate, all(reason.passed for reason in reasons), reasons)
+    return GateDecision(row.candidate, all(reason.passed for reason in reasons), reasons)

@@ -22,7 +22,7 @@ class BaselineRule(_Strict):
 
 
 class ProductionRule(_Strict):
-    """Not worse than the model that answers now."""
+    """Not worse than the production model."""
 
     metric: str = "macro_recall"
     margin: float = Field(default=0.005, ge=0, le=1)
@@ -43,7 +43,7 @@ class BehaviorRule(_Strict):
 
 
 class ParityRule(_Strict):
-    """The exported model answers as the trained one."""
+    """The exported model predicts what the trained one does."""
 
     required: bool = True
 
@@ -55,7 +55,7 @@ class CostRule(_Strict):
 
 
 class Gates(_Strict):
-    """The rules. A section left out has its defaults; floors and ceilings left out ask for nothing."""
+    """The rules. A section left out has its defaults; floors and ceilings left out require nothing."""
 
     floors: dict[str, float] = {}
     ceilings: dict[str, float] = {}
@@ -72,7 +72,7 @@ def load_gates(path: Path | None = None) -> Gates:
     """Read `configs/gates.yaml`.
 
     Raises:
-        SettingsError: Not readable, an unknown key or metric (naming the nearest right one), or a value out of range.
+        SettingsError: The file is not readable, a key or metric is unknown, or a value is out of range.
     """
     path = path or project_root() / "configs" / "gates.yaml"
     try:
@@ -84,7 +84,7 @@ def load_gates(path: Path | None = None) -> Gates:
         known = list(getattr(model, "model_fields", {}))
         close = nearest(key, known) if first["type"] == "extra_forbidden" else None
         raise SettingsError(
-            f"{path} cannot be used at {'.'.join([*section, key])}.",
+            f"{path} is invalid at {'.'.join([*section, key])}.",
             found=first["input"],
             expected=f"one of {', '.join(known)}" if first["type"] == "extra_forbidden" else first["msg"],
             remedy=f"Did you mean {close}?" if close else None,
@@ -94,7 +94,7 @@ def load_gates(path: Path | None = None) -> Gates:
         if metric not in METRICS:
             close = nearest(metric, list(METRICS))
             raise SettingsError(
-                f"{path} names a metric that is not there.",
+                f"{path} names an unknown metric.",
                 found=metric,
                 expected=", ".join(METRICS),
                 remedy=f"Did you mean {close}?" if close else None,

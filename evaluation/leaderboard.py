@@ -1,6 +1,6 @@
-"""The comparison of all candidates on one frozen split: what it holds, and its JSON and terminal forms.
+"""The leaderboard: the comparison of all candidates on one frozen split, and its JSON, CSV and terminal forms.
 
-`leaderboard.json` is a list of rows, best first; a row holds `candidate` and each metric by name, `{value, low, high}`.
+`leaderboard.json` is a list of rows, best first; a row has `candidate` and each metric by name, `{value, low, high}`.
 Pages and plots: `evaluation.leaderboard_page`, `evaluation.plots`.
 """
 
@@ -33,14 +33,14 @@ class Row:
 
     candidate: str
     n: int
-    """Rows of the frozen split it was ranked on."""
+    """Rows of the frozen split that ranks the candidates."""
     metrics: dict[str, Estimate]
     version: str | None = None
-    """Of a bundle; None for a candidate before export."""
+    """Version of a bundle; None for a candidate before export."""
     role: str = ""
-    """Of a bundle: `in production`, or `exported` where the gate has not let it through."""
+    """Role of a bundle: `in production`, or `exported` if it has not passed the gate."""
     from_scratch: bool = False
-    """Trained from random weights: not what its family reaches from a pretrained checkpoint."""
+    """Trained from random weights; a pretrained checkpoint of its family does better."""
     temperature: float = 1.0
     cost: Cost | None = None
     slices: tuple[SliceRow, ...] = ()
@@ -48,7 +48,7 @@ class Row:
     confusion: list[list[int]] | None = None
     """Rows of the frozen split: true class by predicted class."""
     reliability: list[dict[str, float]] | None = None
-    """Confidence, accuracy and rows of each bin that holds any."""
+    """Confidence, accuracy and rows of each bin that is not empty."""
     against: dict[str, Estimate] = field(default_factory=dict)
     """Macro-recall minus that of each other candidate, paired."""
 
@@ -59,11 +59,11 @@ class Row:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What a reader must know beside the name."""
+        """The tags shown after the name: role, from scratch."""
         return tuple(tag for tag in (self.role, "from scratch" if self.from_scratch else "") if tag)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: metrics lie beside `candidate`."""
+        """Return the JSON form; metrics are keys next to `candidate`."""
         return {
             "candidate": self.candidate,
             "version": self.version,
@@ -82,7 +82,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; metrics may lie under `metrics` instead, and `n` may be called `rows`."""
+        """Return the row from its JSON form; metrics may also be under `metrics`, and `n` may be called `rows`."""
         metrics = raw.get("metrics", raw)
         return cls(
             candidate=raw["candidate"],
@@ -111,14 +111,14 @@ class Comparison:
 
     @property
     def real(self) -> bool:
-        """Whether the 95 % interval leaves 0 out."""
+        """Whether the 95 % interval excludes 0."""
         return is_real(self.difference)
 
     def text(self) -> str:
-        """One sentence, in points of macro-recall."""
+        """Return one line, in points of macro-recall."""
         value, low, high = (100 * x for x in (self.difference.value, self.difference.low, self.difference.high))
-        verdict = "a real difference" if self.real else "no real difference"
-        return f"{self.first} − {self.second}: {value:+.1f} [{low:+.1f}, {high:+.1f}], {verdict}"
+        conclusion = "a real difference" if self.real else "no real difference"
+        return f"{self.first} − {self.second}: {value:+.1f} [{low:+.1f}, {high:+.1f}], {conclusion}"
 
 
 @dataclass(frozen=True)
@@ -129,19 +129,19 @@ class Leaderboard:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     about: dict[str, Any] = field(default_factory=dict)
-    """What else the page states: data fingerprint, when, machine ... by title."""
+    """Further facts for the page by title: data fingerprint, date, machine."""
 
 
 def compare(
     labels: np.ndarray, probas: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Comparison]:
-    """The paired difference in macro-recall of every pair, in the order of `probas`.
+    """Return the paired difference in macro-recall of every pair, in the order of `probas`.
 
     Args:
         labels: Class ids, shape (N,).
         probas: By candidate, probabilities of the same rows, shape (N, 3).
         resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     return [
         Comparison(a, b, paired_difference(labels, probas[a], probas[b], RANKED_BY, resamples=resamples, seed=seed))
@@ -165,10 +165,10 @@ def build_leaderboard(
         rows: One per candidate.
         labels: Class ids of the primary rows, shape (N,).
         probas: By candidate, probabilities of those rows, shape (N, 3).
-        dataset: Name of the primary data set.
-        about: What else the page states, by title.
+        dataset: Name of the primary dataset.
+        about: Further facts for the page, by title.
         resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ModelError: There are no rows, a name occurs twice, or a candidate has no probabilities.
@@ -185,18 +185,18 @@ def build_leaderboard(
     pairs = compare(labels, ordered, resamples=resamples, seed=seed)
     against: dict[str, dict[str, Estimate]] = {name: {} for name in ordered}
     for pair in pairs:
-        found = pair.difference
-        against[pair.first][pair.second] = found
-        against[pair.second][pair.first] = Estimate(-found.value, -found.high, -found.low)
+        difference = pair.difference
+        against[pair.first][pair.second] = difference
+        against[pair.second][pair.first] = Estimate(-difference.value, -difference.high, -difference.low)
     ranked = [replace(row, against=against[row.candidate]) for row in ranked]
     return Leaderboard(dataset, tuple(ranked), tuple(pairs), dict(about or {}))
 
 
 def read_leaderboard(path: Path) -> list[Row]:
-    """The rows of a `leaderboard.json`.
+    """Read the rows of a `leaderboard.json`.
 
     Raises:
-        ModelError: There is none yet, or it cannot be read.
+        ModelError: The file does not exist yet, or it cannot be read.
     """
     try:
         return [Row.from_dict(raw) for raw in read_json(path)]
@@ -213,12 +213,12 @@ def read_leaderboard(path: Path) -> list[Row]:
 
 
 def format_us(microseconds: float) -> str:
-    """CPU time as a person reads it: `52 µs`, `3,480 µs`."""
+    """Return CPU time for display: `52 µs`, `3,480 µs`."""
     return f"{microseconds:,.0f} µs" if microseconds >= 10 else f"{microseconds:.1f} µs"
 
 
 def format_bytes(size: float | None) -> str:
-    """`87 MiB`, `512 KiB`; a dash for None."""
+    """Return a size for display: `87 MiB`, `512 KiB`; a dash for None."""
     if size is None:
         return "–"
     for unit in ("B", "KiB", "MiB"):
@@ -229,18 +229,18 @@ def format_bytes(size: float | None) -> str:
 
 
 def format_ms(milliseconds: float) -> str:
-    """Milliseconds with as many decimals as they deserve: `0.07`, `3.9`, `53`."""
+    """Return milliseconds for display, with more decimals for small values: `0.07`, `3.9`, `53`."""
     digits = 2 if milliseconds < 1 else 1 if milliseconds < 10 else 0
     return f"{milliseconds:,.{digits}f}"
 
 
 def points(estimate: Estimate | None) -> str:
-    """A value in points of 100 without its interval."""
+    """Return a value in points of 100, without its interval."""
     return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
 
 
 def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
-    """The rows' JSON forms as CSV, best first: a line a candidate; shares are 0 to 1, CPU time in microseconds, memory in MiB."""
+    """Return JSON rows as CSV, best first, one line per candidate. Shares are 0 to 1, CPU time in microseconds, memory in MiB."""
     import csv
     import io
 
@@ -282,7 +282,7 @@ def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
 
 
 def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
-    """The rows (or their JSON forms) for a terminal of 80 columns or more, best first; the page holds the rest."""
+    """Return rows (or their JSON forms) as a table for a terminal of 80 columns or more, best first; the page has the rest."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""The leaderboard as a folder: JSON, Markdown, a page for a browser, and the plots beside it."""
+"""The leaderboard as a folder: JSON, Markdown, an HTML page and the plots."""
 
 import html
 import re
@@ -13,24 +13,24 @@ from data.settings import CostSettings
 from evaluation.behavior import fail_rate_by_kind
 from evaluation.leaderboard import RANKED_BY, Leaderboard, Row, format_bytes, format_ms, format_us, points
 from evaluation.metrics import Estimate, is_real
-from evaluation.plots import plot_confusion, plot_ladder, plot_pareto, plot_reliability
+from evaluation.plots import plot_confusion, plot_export_variants, plot_pareto, plot_reliability
 
 Cells = list[list[str]]
 _HOW_TO_READ = (
-    "Points of 100. [ ] are 95 % bootstrap intervals over the test rows. CPU time is that of a process holding one "
-    "candidate alone, all candidates measured in turn in the same run (median of rounds); wall times hold for this "
-    "machine only. From scratch: trained from random weights, not what the family reaches from a pretrained checkpoint."
+    "Points of 100. [ ] are 95 % bootstrap intervals over the test rows. CPU time is that of a process with one candidate; "
+    "all candidates are measured in turn in the same run (median of rounds). Wall times are valid for this machine only. "
+    "From scratch: trained from random weights; a pretrained checkpoint of the family does better."
 )
 _PLOTS = {
     "pareto.png": "Macro-recall against CPU time per text, with the Pareto front",
     "confusion.png": "Confusion matrices: share of each true class",
     "reliability.png": "Reliability: accuracy against confidence, after temperature scaling",
-    "ladder.png": "The export ladder: CPU time per text of each step",
+    "export_variants.png": "Export variants: CPU time per text",
 }
 
 
 def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
-    """Header and cells of the main table, best candidate first."""
+    """Return header and cells of the main table, best candidate first."""
     head = [
         "Candidate",
         "Macro-recall",
@@ -82,25 +82,25 @@ def _signed(difference: Estimate) -> str:
 
 
 def pair_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
-    """Row minus column in macro-recall; an asterisk marks a difference whose interval leaves 0 out."""
+    """Return row minus column in macro-recall; an asterisk marks a difference whose interval excludes 0."""
     names = [row.candidate for row in rows]
     cells = [[row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows]
     return ["Row minus column", *names], cells
 
 
 def slice_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
-    """Macro-recall on each slice, one column per candidate; a dash where the slice is too small."""
+    """Return macro-recall on each slice, one column per candidate; a dash where the slice is too small."""
     sizes = {part.slice: part.n for row in rows for part in row.slices}
-    found = {(row.candidate, part.slice): part.metrics.get(RANKED_BY) for row in rows for part in row.slices}
+    values = {(row.candidate, part.slice): part.metrics.get(RANKED_BY) for row in rows for part in row.slices}
     cells = []
     for name, size in sizes.items():
-        estimates = [found.get((row.candidate, name)) for row in rows]
+        estimates = [values.get((row.candidate, name)) for row in rows]
         cells.append([name, f"{size:,}", *(e.text() if e else "–" for e in estimates)])
     return ["Slice", "Rows", *(row.candidate for row in rows)], cells
 
 
 def behavior_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str], Cells]:
-    """Failure rates: the mean of each suite and kind, or every test."""
+    """Return failure rates: the mean of each suite and kind, or every test."""
     names = [row.candidate for row in rows]
     if not every_test:
         means = [fail_rate_by_kind(row.behavior) for row in rows]
@@ -108,30 +108,30 @@ def behavior_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str],
         return ["Suite and kind", *names], [
             [key, *(f"{100 * mean[key]:.1f} %" if key in mean else "–" for mean in means)] for key in keys
         ]
-    found = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behavior}
+    by_test = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behavior}
     tests = {(part.suite, part.test): part for row in rows for part in row.behavior}
     cells = []
     for (suite, test), part in tests.items():
-        rates = [found[name, suite, test].fail_rate if (name, suite, test) in found else None for name in names]
+        rates = [by_test[name, suite, test].fail_rate if (name, suite, test) in by_test else None for name in names]
         shown = [f"{rate.text(0)} %" if rate and points(rate) != "–" else "–" for rate in rates]
         cells.append([test, suite, part.kind, str(part.n), *shown])
     return ["Test", "Suite", "Kind", "Cases", *names], cells
 
 
 def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
-    """Title, explanation, header, cells of the tables under the main one; those without content left out."""
+    """Return title, explanation, header and cells of the tables after the main one, without empty ones."""
     sections = [
         (
             "Which differences are real",
             "Macro-recall of the row minus that of the column on the same texts (paired "
-            "bootstrap). * marks a difference whose 95 % interval leaves 0 out.",
+            "bootstrap). * marks a difference whose 95 % interval excludes 0.",
             *pair_table(rows),
         ),
-        ("Slices", "Macro-recall over the classes a slice holds. Slices that are too small get no verdict.", *slice_table(rows)),
+        ("Slices", "Macro-recall over the classes of a slice. Slices with too few rows have no value.", *slice_table(rows)),
         (
             "Behavior",
-            "Mean failure rate over the tests of each suite and kind: MFT must be right, INV must not "
-            "change, DIR must not move the wrong way.",
+            "Mean failure rate over the tests of each suite and kind: MFT must be correct, INV must not "
+            "change, DIR must not move in the wrong direction.",
             *behavior_table(rows, every_test=False),
         ),
         ("Behavior, test by test", "Failure rates with 95 % intervals.", *behavior_table(rows, every_test=True)),
@@ -140,13 +140,13 @@ def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
 
 
 def markdown_table(head: Sequence[str], cells: Cells) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
+    """Return a Markdown table; the first column left-aligned, the others right-aligned."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *cells]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def as_markdown(board: Leaderboard, plots: Sequence[str] = ()) -> str:
-    """The whole leaderboard as Markdown."""
+    """Return the leaderboard as Markdown."""
     parts = [f"# Leaderboard: {board.dataset}", _HOW_TO_READ]
     parts += ["\n".join(f"- {title}: {value}" for title, value in board.about.items())] if board.about else []
     parts += [markdown_table(*summary_table(board.rows))]
@@ -193,12 +193,12 @@ def _html_table(title: str, head: Sequence[str], cells: Cells, kind: str = "") -
     top = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "\n".join(f"<tr>{''.join(map(cell, line))}</tr>" for line in cells)
     table = f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
-    # Focusable, so that a keyboard can scroll what is wider than the page.
+    # Focusable, so that a keyboard can scroll a table that is wider than the page.
     return f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{html.escape(title)}">{table}</div>'
 
 
 def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
-    """The whole leaderboard as one page that needs nothing but the plots beside it."""
+    """Return the leaderboard as one HTML page that needs only the plots in the same folder."""
     title = html.escape(f"Leaderboard: {board.dataset}")
     about = "".join(f"<span><b>{html.escape(k)}</b>{html.escape(str(v))}</span>" for k, v in board.about.items())
     parts = [f"<h1>{title}</h1>", f'<div class="about">{about}</div>', f"<p>{html.escape(_HOW_TO_READ)}</p>"]
@@ -225,16 +225,16 @@ def write_leaderboard(
     *,
     labels: np.ndarray,
     probas: Mapping[str, np.ndarray],
-    ladder: Sequence[Mapping[str, Any]] = (),
+    export_variants: Sequence[Mapping[str, Any]] = (),
 ) -> list[Path]:
-    """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced whole or not at all.
+    """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced atomically.
 
     Args:
-        board: What `build_leaderboard` gave.
-        directory: The folder.
+        board: The result of `build_leaderboard`.
+        directory: The folder to write.
         labels: Class ids of the primary rows, shape (N,).
         probas: By candidate, calibrated probabilities of those rows, shape (N, 3).
-        ladder: Steps of the export, as `plots.plot_ladder` takes them; none: no such plot.
+        export_variants: Rows for `plots.plot_export_variants`; none: no such plot.
 
     Returns:
         The files, in `directory`.
@@ -245,8 +245,8 @@ def write_leaderboard(
         plot_pareto(board.rows, folder / "pareto.png")
         plot_confusion(labels, titled, folder / "confusion.png")
         plot_reliability(labels, titled, folder / "reliability.png")
-        if ladder:
-            plot_ladder(ladder, folder / "ladder.png")
+        if export_variants:
+            plot_export_variants(export_variants, folder / "export_variants.png")
         plots = [name for name in _PLOTS if (folder / name).is_file()]
         write_text(folder / "leaderboard.md", as_markdown(board, plots))
         write_text(folder / "leaderboard.html", as_html(board, plots))

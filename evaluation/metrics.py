@@ -1,10 +1,10 @@
-"""Arrays in, numbers with intervals out. Every interval is a 95 % percentile interval of a seeded row bootstrap.
+"""Metrics with intervals. Every interval is a 95 % percentile interval of a seeded row bootstrap.
 
 Labels are class ids, int, shape (N,), in `data.labels.LABELS` order; probabilities are shape (N, 3), same order.
 
-Resampling rows with replacement and then counting is the same as drawing the counts from a multinomial over the cells
-(label, prediction), or (label, prediction of a, prediction of b) for a pair: exact, and free of N. Only the calibration
-error needs the rows themselves.
+Resampling rows with replacement and then counting is equivalent to drawing the counts from a multinomial over the cells
+(label, prediction), or (label, prediction of a, prediction of b) for a pair: exact, and independent of N. Only the
+calibration error needs the rows themselves.
 """
 
 import math
@@ -30,19 +30,19 @@ METRICS = (
     *(f"f1_{label}" for label in LABELS),
     "ece",
 )
-"""Names of all metrics; all but `ece` are better when higher, and all lie in 0..1."""
+"""Names of all metrics, each from 0 to 1; higher is better, except for `ece`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval. All three are NaN where the number is not defined (recall of an absent class)."""
+    """A number and its 95 % interval. All three are NaN if the number is undefined (recall of an absent class)."""
 
     value: float
     low: float
     high: float
 
     def to_dict(self) -> dict[str, float | None]:
-        """JSON form, rounded to 6 decimals; NaN becomes null, since JSON has no NaN."""
+        """Return the JSON form, rounded to 6 decimals; NaN becomes null, since JSON has no NaN."""
         return {
             key: round(x, 6) if math.isfinite(x) else None
             for key, x in (("value", self.value), ("low", self.low), ("high", self.high))
@@ -50,11 +50,11 @@ class Estimate:
 
     @classmethod
     def from_dict(cls, raw: dict[str, float | None]) -> Self:
-        """The inverse of `to_dict`."""
+        """Return the estimate from its JSON form."""
         return cls(*(math.nan if raw[key] is None else float(raw[key] or 0.0) for key in ("value", "low", "high")))
 
     def text(self, digits: int = 1) -> str:
-        """In points of 100, such as `70.7 [69.9, 71.4]`; a dash where it is not defined."""
+        """Return the estimate in points of 100, such as `70.7 [69.9, 71.4]`; a dash if it is undefined."""
         if not math.isfinite(self.value):
             return "–"
         value, low, high = (f"{100 * x:.{digits}f}" for x in (self.value, self.low, self.high))
@@ -62,10 +62,10 @@ class Estimate:
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as int64, shape (N,).
+    """Return labels as int64, shape (N,).
 
     Raises:
-        DataError: There are none, or one is not a class id.
+        DataError: There are no labels, or one is not a class id.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0:
@@ -85,7 +85,7 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def check_proba(proba: np.ndarray, rows: int) -> np.ndarray:
-    """Probabilities as float64, shape (rows, 3).
+    """Return probabilities as float64, shape (rows, 3).
 
     Raises:
         ModelError: Wrong shape, not finite, outside 0..1, or rows that do not sum to 1 (tolerance 0.001).
@@ -110,14 +110,14 @@ def check_proba(proba: np.ndarray, rows: int) -> np.ndarray:
 
 
 def confusion(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Counts, int64, shape (3, 3): row = true class, column = predicted class (the most probable)."""
+    """Return counts, int64, shape (3, 3): row = true class, column = predicted class (the most probable)."""
     labels = check_labels(labels)
     predicted = check_proba(proba, len(labels)).argmax(axis=1)
     return np.bincount(labels * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 
 
 def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric but `ece` from confusion matrices of shape (..., 3, 3)."""
+    """Compute every metric except `ece` from confusion matrices of shape (..., 3, 3)."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
     support, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     present = support > 0
@@ -133,8 +133,8 @@ def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _draw(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Row-bootstrap counts of `cells` (K,), int64, shape (resamples, K)."""
-    used = np.flatnonzero(cells)  # an empty cell stays empty, whatever the rounding of its neighbors' shares
+    """Draw row-bootstrap counts of `cells` (K,), int64, shape (resamples, K)."""
+    used = np.flatnonzero(cells)  # an empty cell stays empty, independent of rounding in the other shares
     total = int(cells.sum())
     drawn = np.zeros((resamples, len(cells)), dtype=np.int64)
     drawn[:, used] = np.random.default_rng(seed).multinomial(total, cells[used] / total, size=resamples)
@@ -149,16 +149,16 @@ def _interval(value: float, resampled: np.ndarray) -> Estimate:
 
 
 def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
-    """Every metric but `ece`, from counts alone: for files too long to hold their probabilities.
+    """Compute every metric except `ece` from counts, for files too large to keep their probabilities in memory.
 
     Args:
-        counts: Confusion matrix as `confusion` gives it, shape (3, 3); those of parts of a file may be added up.
+        counts: Confusion matrix from `confusion`, shape (3, 3); matrices of parts of a file can be added.
         resamples: Bootstrap resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        Estimates by metric name. Macro averages run over the classes that occur among the labels, as scikit-learn's
-        `balanced_accuracy_score` does; recall and F1 of a class that does not occur are NaN.
+        Estimates by metric name. Macro averages are over the classes that occur among the labels, as in
+        `balanced_accuracy_score` of scikit-learn; recall and F1 of a class that does not occur are NaN.
     """
     counts = np.asarray(counts, dtype=np.int64)
     if counts.shape != (CLASSES, CLASSES) or counts.sum() == 0:
@@ -169,24 +169,24 @@ def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int
 
 
 def score(labels: np.ndarray, proba: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
-    """Every metric of `METRICS` with its interval.
+    """Compute every metric of `METRICS` with its interval.
 
     Args:
         labels: Class ids, int, shape (N,), N > 0.
         proba: Probabilities, shape (N, 3).
         resamples: Bootstrap resamples.
-        seed: Of the resampling; the same seed gives the same interval.
+        seed: Seed of the resampling; the same seed gives the same interval.
 
     Raises:
-        DataError: No rows, or labels that are no class ids.
-        ModelError: Probabilities of another shape, not finite, or not summing to 1.
+        DataError: There are no rows, or a label is not a class id.
+        ModelError: Probabilities have a wrong shape, are not finite, or do not sum to 1.
     """
     estimates = score_confusion(confusion(labels, proba), resamples=resamples, seed=seed)
     return estimates | {"ece": expected_calibration_error(labels, proba, resamples=resamples, seed=seed)}
 
 
 def _calibration_gaps(labels: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's bin (N,) and its `correct - confidence` (N,)."""
+    """Return the bin (N,) and `correct - confidence` (N,) of each row."""
     confidence = proba.max(axis=1)
     bins = np.ceil(confidence * ECE_BINS).astype(np.int64).clip(1, ECE_BINS) - 1
     return bins, (proba.argmax(axis=1) == labels) - confidence
@@ -202,9 +202,9 @@ def _resampled_ece(bins: np.ndarray, gaps: np.ndarray, resamples: int, seed: int
 
 
 def expected_calibration_error(labels: np.ndarray, proba: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """How far confidence is from being right: the sum over 15 equal bins of `n_b / N * |accuracy_b - confidence_b|`.
+    """Compute the calibration error: the sum over 15 equal bins of `n_b / N * |accuracy_b - confidence_b|`.
 
-    A resample adds noise to each bin and so leans upward; where the interval would miss the value, it is widened.
+    A resample adds noise to each bin and is biased upward; if the interval misses the value, it is extended to it.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins (0, 1/15], (1/15, 2/15] ...
@@ -217,7 +217,7 @@ def expected_calibration_error(labels: np.ndarray, proba: np.ndarray, *, resampl
 
 
 def reliability(labels: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean confidence, accuracy and rows of each of the 15 bins, each shape (15,); NaN where a bin is empty."""
+    """Return mean confidence, accuracy and rows of the 15 bins, each shape (15,); NaN for an empty bin."""
     labels = check_labels(labels)
     proba = check_proba(proba, len(labels))
     bins, gaps = _calibration_gaps(labels, proba)
@@ -236,17 +236,17 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A metric of `a` minus that of `b` on the same rows, resampled together: the interval of the difference itself.
+    """Compute a metric of `a` minus that of `b` on the same rows, resampled together, with the interval of the difference.
 
-    It is far narrower than two separate intervals suggest, since both judge the same rows. A difference is called real
-    when the interval does not hold 0 (`is_real`).
+    It is much narrower than two separate intervals suggest, since both models predict the same rows. A difference is real if
+    the interval excludes 0 (`is_real`).
 
     Raises:
-        DataError: An unknown metric, no rows, or labels that are no class ids.
-        ModelError: Probabilities that cannot be scored.
+        DataError: The metric is unknown, there are no rows, or a label is not a class id.
+        ModelError: Probabilities are invalid, see `check_proba`.
     """
     if metric not in METRICS:
-        raise DataError(f"There is no metric {metric!r}.", expected=", ".join(METRICS))
+        raise DataError(f"Unknown metric {metric!r}.", expected=", ".join(METRICS))
     labels = check_labels(labels)
     a, b = check_proba(proba_a, len(labels)), check_proba(proba_b, len(labels))
     if metric == "ece":
@@ -262,12 +262,12 @@ def paired_difference(
 
 
 def is_real(difference: Estimate) -> bool:
-    """Whether the interval of a difference leaves 0 out."""
+    """Return whether the interval of a difference excludes 0."""
     return difference.low > 0 or difference.high < 0
 
 
 def apply_temperature(proba: np.ndarray, temperature: float) -> np.ndarray:
-    """Soften (temperature > 1) or sharpen (< 1) probabilities: `softmax(log p / T)`. No label changes.
+    """Soften (temperature > 1) or sharpen (< 1) probabilities: `softmax(log p / T)`. Labels do not change.
 
     Args:
         proba: Shape (N, 3).
@@ -284,14 +284,14 @@ def apply_temperature(proba: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(labels: np.ndarray, proba: np.ndarray) -> float:
-    """The temperature, from 0.05 to 20, under which the validation labels are most likely.
+    """Fit the temperature, from 0.05 to 20, that maximizes the likelihood of the validation labels.
 
     Args:
         labels: Class ids of the validation rows, shape (N,). Never the test rows.
         proba: Their uncalibrated probabilities, shape (N, 3).
 
     Source:
-        Guo et al., ICML 2017, section 4.2; one parameter, found on the log scale.
+        Guo et al., ICML 2017, section 4.2; one parameter, fitted on the log scale.
     """
     from scipy.optimize import minimize_scalar
 
@@ -304,5 +304,5 @@ def fit_temperature(labels: np.ndarray, proba: np.ndarray) -> float:
         top = scaled.max(axis=1)
         return float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, labels]).mean())
 
-    found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded")
-    return float(math.exp(found.x))  # type: ignore[attr-defined]
+    optimum = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded")
+    return float(math.exp(optimum.x))  # type: ignore[attr-defined]

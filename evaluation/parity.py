@@ -1,4 +1,4 @@
-"""Does a converted model answer as the one it was made from? Predictors and arrays in; nothing here runs ONNX itself."""
+"""Parity: whether a converted model predicts the same as the original. Works on arrays; nothing here runs ONNX."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,21 +9,21 @@ import numpy as np
 from evaluation.metrics import Estimate, check_proba, paired_difference
 
 MAX_RECALL_LOSS = 0.005
-"""Macro-recall that 8 bits may cost, 0 to 1. Refused when the point is worse by more, or when the whole 95 % paired interval
-lies below zero by more: a wide interval on few rows neither saves a bad model nor sinks a good one."""
+"""Maximum loss of macro-recall through 8 bits, 0 to 1. Refused if the value is worse by more, or if the whole 95 % paired
+interval is: a wide interval on few rows neither passes a bad model nor refuses a good one."""
 MAX_FLIPS = 0.01
-"""Share of labels that 8 bits may change against float32."""
+"""Maximum share of labels that differ between 8 bits and float32."""
 MAX_BATCH_FLIPS = 0.002
-"""Share of labels that may change with the company a text is in."""
+"""Maximum share of labels that change with the batch mates."""
 MAX_BATCH_GAP = 0.02
-"""Largest change of a probability with the company a text is in."""
+"""Maximum change of a probability with the batch mates."""
 MAX_FP32_GAP = 1e-3
-"""Largest difference of a probability after a conversion that keeps float32."""
+"""Maximum difference of a probability after a conversion that keeps float32."""
 
 
 @dataclass(frozen=True)
 class BatchInvariance:
-    """The same texts alone, among 31 long neighbors, and the same again padded."""
+    """Difference of predictions for the same texts alone and in batches with long texts."""
 
     texts: int
     flips: float
@@ -34,37 +34,37 @@ class BatchInvariance:
 
 @dataclass(frozen=True)
 class ParityRow:
-    """One converted model against the one it was made from."""
+    """One converted model compared with its original."""
 
     name: str
     n: int
     exact_arithmetic: bool
-    """float32 throughout: then no label may flip."""
+    """float32 throughout: no label may flip."""
     flips_per_10000: float
     max_gap: float
-    """Largest difference of a log-odds, log p - mean log p, which is a logit up to a constant of its row."""
+    """Largest difference of `log p - mean log p`, which is a logit up to a constant per row."""
     max_probability_gap: float
     macro_recall: float
     recall_difference: Estimate
     """Macro-recall of the converted minus that of the reference, paired."""
     batch: BatchInvariance | None = None
     cpu_us: float | None = None
-    """CPU microseconds a text, in bulk."""
+    """CPU microseconds per text, in bulk."""
     speed_up: float | None = None
-    """Against torch, in the same run."""
+    """Compared with torch, in the same run."""
     step_speed_up: float | None = None
-    """Against the step before."""
+    """Compared with the previous export variant."""
     file_bytes: int | None = None
     reasons: list[str] = field(default_factory=list)
-    """Why parity says no; empty: it says yes."""
+    """Why parity failed; empty if it passed."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
+        """Return the JSON form."""
         return {**asdict(self), "recall_difference": self.recall_difference.to_dict()}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "ParityRow":
-        """The inverse of `to_dict`."""
+        """Return the row from its JSON form."""
         batch = BatchInvariance(**raw["batch"]) if raw.get("batch") else None
         return cls(**{**raw, "batch": batch, "recall_difference": Estimate.from_dict(raw["recall_difference"])})
 
@@ -79,16 +79,16 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ParityRow:
-    """Compare answers to the same texts.
+    """Compare predictions for the same texts.
 
     Args:
-        name: Of the converted model.
+        name: Name of the converted model.
         labels: Class ids, shape (N,).
         reference: Probabilities of the float32 model, shape (N, 3).
         converted: Probabilities of the converted one, shape (N, 3).
         exact_arithmetic: Whether the conversion kept float32.
-        resamples: Of the paired bootstrap.
-        seed: Of the paired bootstrap.
+        resamples: Resamples of the paired bootstrap.
+        seed: Seed of the paired bootstrap.
     """
     reference, converted = (check_proba(proba, len(labels)) for proba in (reference, converted))
     predicted = converted.argmax(axis=1)
@@ -111,76 +111,76 @@ def _logits(proba: np.ndarray) -> np.ndarray:
 
 
 def batch_invariance(
-    together: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 500, seed: int = 0
+    predict_batch: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], *, most: int = 500, seed: int = 0
 ) -> BatchInvariance:
-    """Judge texts alone, then in batches of 32, half of each the longest texts there are, to which the others are padded.
+    """Predict texts alone, then in batches of 32 whose second half is the longest texts, to which the others are padded.
 
     Args:
-        together: Judges all the texts it is given in one run of the model, shape (N, 3).
-        texts: At most `most` of them are tried.
-        most: Texts to try.
-        seed: Of the choice.
+        predict_batch: Predicts all given texts in one run of the model, shape (N, 3).
+        texts: Texts to sample from.
+        most: Maximum texts in the sample.
+        seed: Seed of the sample.
     """
     half = 16
     chosen = [str(texts[i]) for i in np.random.default_rng(seed).permutation(len(texts))[:most]]
-    neighbors = sorted(texts, key=len)[-half:]
+    longest = sorted(texts, key=len)[-half:]
     groups = [chosen[start : start + half] for start in range(0, len(chosen), half)]
-    alone = np.concatenate([together([text]) for text in chosen])
-    among = np.concatenate([together([*group, *neighbors])[: len(group)] for group in groups])
+    alone = np.concatenate([predict_batch([text]) for text in chosen])
+    batched = np.concatenate([predict_batch([*group, *longest])[: len(group)] for group in groups])
     return BatchInvariance(
         len(chosen),
-        float((alone.argmax(axis=1) != among.argmax(axis=1)).mean()),
-        round(float(np.abs(alone - among).max()), 6),
+        float((alone.argmax(axis=1) != batched.argmax(axis=1)).mean()),
+        round(float(np.abs(alone - batched).max()), 6),
     )
 
 
 def reasons_against(row: ParityRow) -> list[str]:
-    """Why a converted model does not answer as its reference; empty when it does."""
-    found = []
+    """Return why a converted model does not predict what its reference does; empty if it does."""
+    reasons = []
     if row.exact_arithmetic:
         if row.flips_per_10000 > 0:
-            found.append(f"float32 flips {row.flips_per_10000:g} labels per 10,000, none allowed")
+            reasons.append(f"float32 flips {row.flips_per_10000:g} labels per 10,000, none allowed")
         if row.max_probability_gap > MAX_FP32_GAP:
-            found.append(f"float32 moves a probability by {row.max_probability_gap:g}, at most {MAX_FP32_GAP:g} allowed")
+            reasons.append(f"float32 moves a probability by {row.max_probability_gap:g}, at most {MAX_FP32_GAP:g} allowed")
     elif row.flips_per_10000 > 1e4 * MAX_FLIPS:
-        found.append(f"{row.flips_per_10000:g} labels per 10,000 flip, at most {1e4 * MAX_FLIPS:g} allowed")
-    found += recall_reasons(row)
+        reasons.append(f"{row.flips_per_10000:g} labels per 10,000 flip, at most {1e4 * MAX_FLIPS:g} allowed")
+    reasons += recall_reasons(row)
     if row.batch is not None:
         if row.batch.flips > MAX_BATCH_FLIPS:
-            found.append(f"{100 * row.batch.flips:.2g} % of labels change with the batch, at most {100 * MAX_BATCH_FLIPS:g} %")
+            reasons.append(f"{100 * row.batch.flips:.2g} % of labels change with the batch, at most {100 * MAX_BATCH_FLIPS:g} %")
         if row.batch.max_gap > MAX_BATCH_GAP:
-            found.append(f"a probability moves by {row.batch.max_gap:g} with the batch, at most {MAX_BATCH_GAP:g}")
-    return found
+            reasons.append(f"a probability moves by {row.batch.max_gap:g} with the batch, at most {MAX_BATCH_GAP:g}")
+    return reasons
 
 
 def recall_reasons(row: ParityRow) -> list[str]:
-    """Why a converted model loses too much macro-recall; empty when it does not."""
+    """Return why a converted model loses too much macro-recall; empty if it does not."""
     difference = row.recall_difference
     if difference.value < -MAX_RECALL_LOSS or difference.high < -MAX_RECALL_LOSS:
-        return [f"macro-recall changes by {difference.text(2)} points, at least {-100 * MAX_RECALL_LOSS:g} asked for"]
+        return [f"macro-recall changes by {difference.text(2)} points, at least {-100 * MAX_RECALL_LOSS:g} required"]
     return []
 
 
 def choose(rows: Sequence[ParityRow], mode: Literal["exact", "fast"]) -> ParityRow:
-    """The step of the ladder to serve.
+    """Return the export variant to serve.
 
     Args:
-        rows: In the order of the ladder, with `cpu_us`; at least one float32 step that passes.
-        mode: exact: the cheapest that passes every rule. fast: the cheapest that keeps macro-recall, whatever flips.
+        rows: The export variants, with `cpu_us`; at least one float32 variant that passes.
+        mode: exact: the cheapest that passes every rule. fast: the cheapest that keeps macro-recall, however many labels flip.
 
     Raises:
-        ValueError: None can be served.
+        ValueError: No variant can be served.
     """
     fit = [row for row in rows if not (reasons_against(row) if mode == "exact" else recall_reasons(row))]
     if not fit:
-        raise ValueError("no step of the ladder can be served")
+        raise ValueError("no export variant can be served")
     return min(fit, key=lambda row: row.cpu_us if row.cpu_us is not None else float("inf"))
 
 
 def pareto(rows: Sequence[ParityRow]) -> list[str]:
-    """Names of the rows that no other beats in both CPU and flips."""
+    """Return the names of the rows that no other row dominates in CPU time and flips."""
 
-    def beaten(row: ParityRow) -> bool:
+    def dominated(row: ParityRow) -> bool:
         return any(
             (o.cpu_us or 0) <= (row.cpu_us or 0)
             and o.flips_per_10000 <= row.flips_per_10000
@@ -188,4 +188,4 @@ def pareto(rows: Sequence[ParityRow]) -> list[str]:
             for o in rows
         )
 
-    return [row.name for row in rows if not beaten(row)]
+    return [row.name for row in rows if not dominated(row)]

@@ -1,4 +1,4 @@
-"""The pictures of the leaderboard: PNG, drawn without a display, in colors that color-blind people can tell apart."""
+"""The plots of the leaderboard: PNG, drawn without a display, in colors for color-blind readers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008), without the yellow that vanishes on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#6b7280"
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is invisible on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GRAY = "#6b7280"
 _DPI = 150
 _COLUMNS = 4
 
@@ -43,7 +43,7 @@ def _save(figure: "Figure", path: Path) -> Path:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which of the points (cost, quality) no other beats in both: their indices, by rising cost."""
+    """Return the indices of the points (cost, quality) that no other point dominates, by rising cost."""
     front, best = [], -np.inf
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if points[index][1] > best:
@@ -53,15 +53,15 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def decades(values: Sequence[float]) -> tuple[float, float]:
-    """The decades that hold positive values, with a little room, so that a logarithmic axis is labeled at 100 and 1,000."""
+    """Return the decades around positive values, with a margin, so that a logarithmic axis has labels at 100 and 1,000."""
     return 10.0 ** np.floor(np.log10(min(values) / 1.1)), 10.0 ** np.ceil(np.log10(max(values) * 1.1))
 
 
 def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write each name beside its point where it covers neither another name nor a point."""
+    """Write each name next to its point, where it covers neither another name nor a point."""
     from matplotlib.transforms import Bbox
 
-    figure.draw_without_rendering()  # places are in pixels, known only now
+    figure.draw_without_rendering()  # positions are in pixels, which are known only now
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     pixels = [axes.transData.transform(point) for point in points]
     taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in pixels]
@@ -77,7 +77,7 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, 
                 ha="left" if dx > 0 else "right",
                 fontsize=9,
                 bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
-                arrowprops={"arrowstyle": "-", "color": _GREY, "lw": 0.5} if abs(dy) > 17 else None,
+                arrowprops={"arrowstyle": "-", "color": _GRAY, "lw": 0.5} if abs(dy) > 17 else None,
             )
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
@@ -88,10 +88,10 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, 
 
 
 def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
-    """Macro-recall against CPU time per text, with intervals and the Pareto front; hollow marks are from scratch.
+    """Plot macro-recall against CPU time per text, with intervals and the Pareto front; hollow marks are from scratch.
 
     Returns:
-        The file, or None where no row has a cost.
+        The file, or None if no row has a cost.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -105,7 +105,7 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
         assert row.cost
         cpu, recall = row.cost.cpu_us_per_text, row.metrics[RANKED_BY]
         places.append((cpu.value, 100 * recall.value))
-        color = COLOURS[index % len(COLOURS)]
+        color = COLORS[index % len(COLORS)]
         axes.errorbar(
             cpu.value,
             100 * recall.value,
@@ -121,7 +121,7 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
         )
     front = [places[index] for index in pareto_front(places)]
     if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color=_GREY, linewidth=1.2, linestyle="--", label="Pareto front", zorder=2)
+        axes.plot(*zip(*front, strict=True), color=_GRAY, linewidth=1.2, linestyle="--", label="Pareto front", zorder=2)
         axes.legend(loc="upper left", frameon=False)
     axes.set_xscale("log")
     axes.set_xlim(decades([place[0] for place in places]))
@@ -148,7 +148,7 @@ def _panels(count: int, size: float, height: float) -> "tuple[Figure, list[Axes]
 
 
 def plot_confusion(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:
-    """One confusion matrix per candidate: share of each true class, and rows.
+    """Plot one confusion matrix per candidate: share of each true class, and rows.
 
     Args:
         labels: Class ids, shape (N,).
@@ -170,14 +170,14 @@ def plot_confusion(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: P
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(name, fontsize=10, fontweight="bold")
-        axes.set_xlabel("predicted", fontsize=8, color=_GREY)
+        axes.set_xlabel("predicted", fontsize=8, color=_GRAY)
         if index % _COLUMNS == 0:
-            axes.set_ylabel("true", fontsize=8, color=_GREY)
+            axes.set_ylabel("true", fontsize=8, color=_GRAY)
     return _save(figure, path)
 
 
 def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:
-    """Accuracy against confidence per candidate; the size of a mark is the share of rows, the diagonal is the goal.
+    """Plot accuracy against confidence per candidate; the size of a mark is the share of rows, the diagonal is the target.
 
     Args:
         labels: Class ids, shape (N,).
@@ -188,8 +188,8 @@ def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path:
     for index, (axes, (name, proba)) in enumerate(zip(panels, probas.items(), strict=True)):
         confidence, accuracy, rows = reliability(labels, proba)
         error = expected_calibration_error(labels, proba, resamples=1).value
-        color = COLOURS[index % len(COLOURS)]
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+        color = COLORS[index % len(COLORS)]
+        axes.plot([0, 1], [0, 1], color=_GRAY, linewidth=1, linestyle="--")
         held = rows > 0
         axes.vlines(confidence[held], confidence[held], accuracy[held], color=color, alpha=0.35, linewidth=3)
         axes.plot(confidence[held], accuracy[held], color=color, linewidth=1)
@@ -197,42 +197,42 @@ def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path:
         axes.set(xlim=(0.3, 1.02), ylim=(0, 1.02))
         axes.set_title(name, fontsize=10, fontweight="bold")
         axes.text(0.33, 0.93, f"ECE {100 * error:.1f} points", fontsize=9)
-        axes.set_xlabel("confidence", fontsize=8, color=_GREY)
+        axes.set_xlabel("confidence", fontsize=8, color=_GRAY)
         if index % _COLUMNS == 0:
-            axes.set_ylabel("accuracy", fontsize=8, color=_GREY)
+            axes.set_ylabel("accuracy", fontsize=8, color=_GRAY)
         axes.tick_params(labelsize=8)
         _tidy(axes)
     return _save(figure, path)
 
 
-def plot_ladder(steps: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """What each step of the export gains and loses: CPU time per text, speed against the first step, label flips.
+def plot_export_variants(variants: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Plot the export variants: CPU time per text, speed-up over the first variant, label flips.
 
     Args:
-        steps: In order; keys `name`, `cpu_us` (a number or `{value, low, high}`), and optionally `flips_per_10000`
-            (labels changed against the float32 model) and `recall_difference` (`{value, low, high}`, of 1, not of 100).
+        variants: In order; keys `name`, `cpu_us` (a number or `{value, low, high}`), and optionally `flips_per_10000`
+            (labels that differ from the float32 model) and `recall_difference` (`{value, low, high}`, each 0 to 1).
         path: The PNG.
     """
-    figure = _figure(8.0, 1.4 + 0.55 * len(steps))
+    figure = _figure(8.0, 1.4 + 0.55 * len(variants))
     axes = figure.subplots()
-    cpu = [step["cpu_us"] if isinstance(step["cpu_us"], Mapping) else {"value": step["cpu_us"]} for step in steps]
+    cpu = [one["cpu_us"] if isinstance(one["cpu_us"], Mapping) else {"value": one["cpu_us"]} for one in variants]
     values = np.array([float(entry["value"]) for entry in cpu])
     errors = np.array(
         [[value - float(e.get("low", value)), float(e.get("high", value)) - value] for value, e in zip(values, cpu, strict=True)]
     ).T
-    axes.barh(range(len(steps)), values, color=COLOURS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GREY, "capsize": 3})
-    for index, (step, value) in enumerate(zip(steps, values, strict=True)):
-        said = [f"{format_us(value)}", f"{values[0] / value:.1f}×"]
-        if step.get("flips_per_10000") is not None:
-            said.append(f"{float(step['flips_per_10000']):.0f} flips in 10,000")
-        if step.get("recall_difference"):
-            said.append(f"recall {100 * float(step['recall_difference']['value']):+.2f}")
-        axes.text(value + errors[1, index] + values.max() * 0.015, index, "  ".join(said), va="center", fontsize=9)
-    axes.set_yticks(range(len(steps)), [str(step["name"]) for step in steps])
+    axes.barh(range(len(variants)), values, color=COLORS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GRAY, "capsize": 3})
+    for index, (variant, value) in enumerate(zip(variants, values, strict=True)):
+        parts = [f"{format_us(value)}", f"{values[0] / value:.1f}×"]
+        if variant.get("flips_per_10000") is not None:
+            parts.append(f"{float(variant['flips_per_10000']):.0f} flips in 10,000")
+        if variant.get("recall_difference"):
+            parts.append(f"recall {100 * float(variant['recall_difference']['value']):+.2f}")
+        axes.text(value + errors[1, index] + values.max() * 0.015, index, "  ".join(parts), va="center", fontsize=9)
+    axes.set_yticks(range(len(variants)), [str(variant["name"]) for variant in variants])
     axes.invert_yaxis()
     axes.set_xlim(0, values.max() * 1.75)
     axes.set_xlabel("CPU time per text, µs, at equal lengths (bar: lowest and highest round)")
-    axes.set_title("The ladder: each step alone", loc="left", fontweight="bold")
+    axes.set_title("Export variants", loc="left", fontweight="bold")
     _tidy(axes)
     axes.grid(visible=False, axis="y")
     return _save(figure, path)

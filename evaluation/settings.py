@@ -1,4 +1,4 @@
-"""Settings of the evaluation."""
+"""Settings of evaluation."""
 
 from typing import ClassVar
 
@@ -14,17 +14,17 @@ class EvaluationSettings(Settings):
     model_config = section_config("evaluation")
 
     primary: str = "tweeteval_sentiment"
-    """The data set (`source`) whose frozen test split ranks the candidates; the others appear as slices."""
+    """The dataset (`source`) whose frozen test split ranks the candidates; the others appear as slices."""
     max_test_rows: int | None = Field(default=None, ge=100)
-    """At most this many test rows of the primary set and a quarter as many of each other, the same seeded choice for every
+    """Maximum test rows of the primary dataset, and a quarter of that from each other dataset: the same seeded sample for every
     candidate; none: all."""
     seed: int = 0
     bootstrap_resamples: int = Field(default=1000, ge=100, le=100_000)
     min_slice_rows: int = Field(default=30, ge=1)
     behavior_cases_per_test: int = Field(default=100, ge=1)
-    """Of each CheckList test, a seeded sample (the whole suite holds 68,912 sentences and 16,153 groups)."""
+    """Cases of each CheckList test, a seeded sample (the whole suite has 68,912 sentences and 16,153 groups)."""
     behavior_variants_per_case: int = Field(default=4, ge=1)
-    """Of each INV or DIR group, the original and at most this many variants."""
+    """Maximum variants of each INV or DIR group, in addition to the original."""
     cost_rounds: int = Field(default=3, ge=1, le=100)
     cost_bulk_texts: int = Field(default=512, ge=1)
     """Texts per bulk round."""

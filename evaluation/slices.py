@@ -1,4 +1,4 @@
-"""Where a candidate is good and where it is not: the same metrics on parts of the test split."""
+"""Slices: the same metrics on parts of the test split, which show where a candidate is weak."""
 
 import re
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from data.labels import LABEL_IDS, LABELS
 from evaluation.metrics import RESAMPLES, Estimate, check_proba, score
 
 MIN_ROWS = 30
-"""A slice below this is shown with its size and no verdict: its interval would span most of the scale."""
+"""A slice with fewer rows has no metrics, only its size: its interval would span most of the scale."""
 UNCERTAIN_BELOW = 0.7
 SHORT_WORDS, MEDIUM_WORDS = 10, 20
-"""A text of at most 10 words is short, of at most 20 medium, else long (white space separates words)."""
+"""Short: at most 10 words; medium: at most 20; else long. White space separates words."""
 
-# English negators and their contractions, with or without the apostrophe; "hardly" and "without" negate too.
+# English negators and their contractions, with or without the apostrophe, including "hardly" and "without".
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|cannot|without|hardly|barely|scarcely|"
     r"\w+n['’]t|(?:ai|are|ca|could|did|do|does|had|has|have|is|must|should|was|were|wo|would)nt)\b",
@@ -35,18 +35,18 @@ class SliceRow:
     slice: str
     n: int
     classes: tuple[str, ...]
-    """Labels that occur; macro averages run over these only."""
+    """Labels that occur; macro averages are over these only."""
     metrics: dict[str, Estimate]
-    """Empty where the slice is too small for a verdict."""
+    """Empty if the slice has too few rows."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
+        """Return the JSON form."""
         metrics = {name: estimate.to_dict() for name, estimate in self.metrics.items()}
         return {"slice": self.slice, "n": self.n, "classes": list(self.classes), "metrics": metrics}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Return the row from its JSON form."""
         metrics = {name: Estimate.from_dict(value) for name, value in raw["metrics"].items()}
         return cls(raw["slice"], raw["n"], tuple(raw["classes"]), metrics)
 
@@ -58,14 +58,14 @@ def _has_emoji(text: str) -> bool:
 
 
 def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Which rows belong to which slice; a row can be in several.
+    """Return the rows of each slice; a row can be in several.
 
     Args:
-        frame: Labeled text (columns of `data.labeled_text.LABELLED_TEXT`), N rows.
+        frame: Labeled text (columns of `data.labeled_text.LABELED_TEXT`), N rows.
 
     Returns:
-        Boolean masks, shape (N,), by slice name: `source=<data set>`, `domain=<domain>`, `length=short|medium|long`,
-        `negation`, `emoji` (emoticons such as `:)` are none), `hashtag`, `question` (a question mark outside
+        Boolean masks, shape (N,), by slice name: `source=<dataset>`, `domain=<domain>`, `length=short|medium|long`,
+        `negation`, `emoji` (without emoticons such as `:)`), `hashtag`, `question` (a question mark outside
         URLs), `uncertain labels` (label_confidence under 0.7). Texts are cleaned first. Empty slices are left out.
     """
     texts = [clean(text) for text in frame["text"]]
@@ -87,10 +87,10 @@ def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def label_ids(frame: pd.DataFrame) -> np.ndarray:
-    """Class ids of a frame, int64, shape (N,); -1 where a row has no sentiment label.
+    """Return the class ids of a frame, int64, shape (N,); -1 where a row has no sentiment label.
 
     Raises:
-        DataError: A label that is not one of `LABELS`.
+        DataError: A label is not one of `LABELS`.
     """
     labels = frame["label"]
     unknown = sorted({str(value) for value in labels.dropna().unique()} - set(LABEL_IDS))
@@ -108,18 +108,18 @@ def slice_report(
     seed: int = 0,
     masks: dict[str, np.ndarray] | None = None,
 ) -> list[SliceRow]:
-    """Metrics on every slice.
+    """Compute metrics on every slice.
 
-    A set without neutral rows is judged with all three columns open: a neutral answer there is wrong, and the macro
-    averages run over the two classes it has.
+    A dataset without neutral rows is evaluated with all three classes: a neutral prediction is an error there, and macro
+    averages are over its two classes.
 
     Args:
-        frame: Labeled text, N rows; rows without a sentiment label are passed over.
+        frame: Labeled text, N rows; rows without a sentiment label are ignored.
         proba: Probabilities of the same rows, shape (N, 3).
         min_rows: Slices with fewer labeled rows get no metrics.
         resamples: Bootstrap resamples.
-        seed: Of the resampling.
-        masks: `slice_masks(frame)`, when it is at hand: it does not depend on the candidate.
+        seed: Seed of the resampling.
+        masks: `slice_masks(frame)`, if already computed: it does not depend on the candidate.
     """
     labels = label_ids(frame)
     proba = check_proba(proba, len(labels))
@@ -130,12 +130,12 @@ def slice_report(
         if count == 0:
             continue
         present = tuple(LABELS[index] for index in np.unique(labels[chosen]))
-        judged = score(labels[chosen], proba[chosen], resamples=resamples, seed=seed) if count >= min_rows else {}
-        rows.append(SliceRow(name, count, present, judged))
+        metrics = score(labels[chosen], proba[chosen], resamples=resamples, seed=seed) if count >= min_rows else {}
+        rows.append(SliceRow(name, count, present, metrics))
     return rows
 
 
 def weakest(rows: Sequence[SliceRow], metric: str = "macro_recall") -> SliceRow | None:
-    """The judged slice where a candidate is worst, or None."""
-    judged = [row for row in rows if row.metrics and np.isfinite(row.metrics[metric].value)]
-    return min(judged, key=lambda row: row.metrics[metric].value, default=None)
+    """Return the slice with the lowest value of a metric, or None."""
+    measured = [row for row in rows if row.metrics and np.isfinite(row.metrics[metric].value)]
+    return min(measured, key=lambda row: row.metrics[metric].value, default=None)

@@ -1,4 +1,4 @@
-"""Where behavioral cases come from: CheckList's suite in the local data folder, and our own in `configs/`."""
+"""Sources of behavioral cases: the CheckList suite in the local data folder, and our own suite in `configs/`."""
 
 import csv
 import gzip
@@ -21,9 +21,9 @@ Kind = Literal["MFT", "INV", "DIR"]
 Rule = Literal["positive_not_down", "positive_not_up", "confidence_not_down", "confidence_not_up"]
 CHECKLIST_FOLDER = "checklist_sentiment"
 TOLERANCE = 0.1
-"""How far a probability may move before an expectation is broken; 0 to 1."""
+"""Allowed change of a probability in the wrong direction; 0 to 1."""
 
-# The expectations as tests.csv words them.
+# The expectations in the wording of CheckList.
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("probability of positive to not go down", "positive_not_down"),
     ("probability of positive to not go up", "positive_not_up"),
@@ -35,7 +35,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
 
 @dataclass(frozen=True)
 class Case:
-    """One case: an MFT case has one text and the labels that are right; the others an original and its variants."""
+    """One case: an MFT case has one text and its correct labels; other cases have an original and its variants."""
 
     suite: str
     test: str
@@ -48,7 +48,7 @@ class Case:
 
 
 def _sample(items: Sequence[Any], most: int, *, seed: int, name: str) -> list[Any]:
-    """At most `most` items in their order; depends on the seed and the test's own name only."""
+    """Return at most `most` items in their order; depends only on the seed and the name of the test."""
     if len(items) <= most:
         return list(items)
     chosen = np.random.default_rng([seed, zlib.crc32(name.encode())]).choice(len(items), size=most, replace=False)
@@ -61,7 +61,7 @@ def _rule(test: str, description: str) -> Rule:
         if phrase in words:
             return rule
     raise MalformedData(
-        f"The expectation of CheckList test {test!r} is not understood.",
+        f"The expectation of CheckList test {test!r} is unknown.",
         found=description.strip(),
         expected="one of: " + "; ".join(phrase for phrase, _ in _RULES),
     )
@@ -71,16 +71,16 @@ def load_checklist(data_dir: Path, *, cases_per_test: int = 100, variants_per_ca
     """Read the CheckList sentiment suite, a seeded sample of each test.
 
     Args:
-        data_dir: The local data folder; the suite lies in its `checklist_sentiment/`.
-        cases_per_test: At most this many cases of each test.
-        variants_per_case: At most this many variants beside the original of an INV or DIR group.
-        seed: Of the sample; a test's sample does not depend on the other tests.
+        data_dir: The local data folder; the suite is its folder `checklist_sentiment/`.
+        cases_per_test: Maximum cases per test.
+        variants_per_case: Maximum variants of an INV or DIR group, in addition to the original.
+        seed: Seed of the sample; the sample of a test does not depend on other tests.
 
     Returns:
-        Cases; none when the folder is not there (the suite is optional, and the caller says that it was left out).
+        Cases; none if the folder does not exist (the suite is optional; `load_cases` logs that it is missing).
 
     Raises:
-        MalformedData: A file that cannot be read, a label or an expectation that is not understood.
+        MalformedData: A file cannot be read, or a label or an expectation is unknown.
     """
     folder = data_dir / CHECKLIST_FOLDER
     if not folder.is_dir():
@@ -153,7 +153,7 @@ def load_own_suite(path: Path | None = None) -> list[Case]:
     """Read our own suite, `configs/behavior.yaml`.
 
     Raises:
-        SettingsError: The file cannot be read, holds an unknown key, or a test lacks its label, rule, texts or groups.
+        SettingsError: The file cannot be read or has an unknown key, or a test lacks its label, rule, texts or groups.
     """
     path = path or project_root() / "configs" / "behavior.yaml"
     try:
@@ -161,7 +161,7 @@ def load_own_suite(path: Path | None = None) -> list[Case]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"{path} cannot be used at {where}.", found=first["input"], expected=first["msg"]) from None
+        raise SettingsError(f"{path} is invalid at {where}.", found=first["input"], expected=first["msg"]) from None
     cases: list[Case] = []
     for test in suite.tests:
         common = ("own", test.test, test.kind, test.capability)
@@ -172,7 +172,7 @@ def load_own_suite(path: Path | None = None) -> list[Case]:
             cases += [Case(*common, tuple(g), rule=test.rule, tolerance=test.tolerance) for g in test.groups]
         else:
             raise SettingsError(
-                f"Test {test.test!r} in {path} is not whole.",
+                f"Test {test.test!r} in {path} is incomplete.",
                 expected="MFT: label and texts; INV: groups; DIR: rule and groups",
             )
     return cases

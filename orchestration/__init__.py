@@ -1,1 +1,1 @@
-"""Says when each step happens: thin assets, checks, jobs, schedules, sensors, and the command line."""
+"""When each step runs: thin assets, checks, jobs, schedules, sensors, and the command line."""

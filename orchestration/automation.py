@@ -1,6 +1,6 @@
-"""Which schedules and sensors are on, when they last ticked and what came of it; and the switch. Needs no running daemon.
+"""Read the state and last tick of schedules and sensors, and turn them on or off. Needs no running daemon.
 
-The state is Dagster's own, in the store that `dagster dev` uses: what is switched here is switched in its pages, and the reverse.
+The state is in Dagster's own store, which `dagster dev` uses too: a switch here changes its pages, and the reverse.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Automation:
     """schedule or sensor."""
     on: bool
     rule: str
-    """A cron expression in UTC, or how often a sensor looks."""
+    """A cron expression in UTC, or the interval of a sensor."""
     description: str
     next_at: datetime | None
     """When it ticks next while a daemon runs; None when it is off, or a sensor that has not ticked yet."""
     last_at: datetime | None = None
     last: str | None = None
-    """What came of the last tick: runs requested, why none was, or the error."""
+    """The result of the last tick: the runs requested, the reason for none, or the error."""
 
 
 def read_automations(instance: "dg.DagsterInstance") -> list[Automation]:
@@ -42,10 +42,10 @@ def read_automations(instance: "dg.DagsterInstance") -> list[Automation]:
 
 
 def switch(instance: "dg.DagsterInstance", name: str, *, on: bool) -> Automation:
-    """Turn a schedule or sensor on or off; one that is so already stays so.
+    """Turn a schedule or sensor on or off; repeating it changes nothing.
 
     Raises:
-        GroundswellError: There is none of this name; names the nearest.
+        GroundswellError: No schedule or sensor has this name; the remedy names the nearest.
     """
     remotes = _remotes(instance)
     if name not in remotes:
@@ -69,19 +69,19 @@ def switch(instance: "dg.DagsterInstance", name: str, *, on: bool) -> Automation
 
 
 def daemon_seen_at(instance: "dg.DagsterInstance") -> datetime | None:
-    """When a Dagster daemon that evaluates schedules and sensors last gave a sign of life; None: never."""
+    """Return the last heartbeat of the Dagster daemon that evaluates schedules and sensors; None: there was none."""
     heartbeats = instance.get_daemon_heartbeats()
     seen = [heartbeats[kind].timestamp for kind in _DAEMONS if kind in heartbeats]
     return datetime.fromtimestamp(min(seen), UTC) if len(seen) == len(_DAEMONS) else None
 
 
 def daemon_runs(seen_at: datetime | None) -> bool:
-    """Whether that is recent enough for a daemon that runs."""
+    """Return whether that heartbeat is recent enough for a running daemon."""
     return seen_at is not None and datetime.now(UTC) - seen_at < DAEMON_SILENT_AFTER
 
 
 def _remotes(instance: "dg.DagsterInstance") -> dict[str, Any]:
-    """Schedules and sensors as Dagster's store knows them: by the code location of workspace.yaml, which need not be running."""
+    """Return schedules and sensors under the ids of Dagster's store: by the code location of workspace.yaml, running or not."""
     from dagster._core.remote_representation.external import RemoteRepository
     from dagster._core.remote_representation.external_data import RepositorySnap
     from dagster._core.remote_representation.handle import RepositoryHandle

@@ -1,4 +1,4 @@
-"""`groundswell automation`: what starts by itself, and the switch. Heavy imports wait until their command runs."""
+"""`groundswell automation`: show schedules and sensors, and turn them on or off. Heavy imports wait until their command runs."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,36 +12,34 @@ from orchestration.progress import terminal_console
 
 automation_app = typer.Typer(
     help=(
-        "What starts by itself: schedules (by the clock) and sensors (when data, quality or a failure ask for it). All are off "
-        "until you turn them on, and tick only while a Dagster daemon runs ([bold]make dagster[/])."
+        "Automatic runs: schedules (by the clock) and sensors (on new data, low quality or a failed run). All are off until you "
+        "turn them on, and tick only while a Dagster daemon runs ([bold]make dagster[/])."
     ),
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 console = terminal_console()
-Name = Annotated[str, typer.Argument(help="As `groundswell automation status` shows it.")]
+Name = Annotated[str, typer.Argument(help="A name from `groundswell automation status`.")]
 
 
 @automation_app.command(epilog="Example: groundswell automation status")
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")] = False) -> None:
-    """Show each schedule and sensor: on or off, next tick, last tick and what came of it."""
+    """Show each schedule and sensor: on or off, next tick, last tick and its result."""
     from orchestration.automation import daemon_runs, daemon_seen_at, read_automations
     from orchestration.instance import dagster_instance
-    from orchestration.runs import hush
+    from orchestration.runs import silence_libraries
 
-    hush()
+    silence_libraries()
     with dagster_instance() as instance:
-        found, seen_at = read_automations(instance), daemon_seen_at(instance)
+        automations, seen_at = read_automations(instance), daemon_seen_at(instance)
     if as_json:
         import json
 
-        running = daemon_runs(seen_at)
-        print(
-            json.dumps({"daemon_runs": running, "daemon_seen_at": seen_at, "automations": list(map(asdict, found))}, default=str)
-        )
+        state = {"daemon_runs": daemon_runs(seen_at), "daemon_seen_at": seen_at}
+        print(json.dumps({**state, "automations": list(map(asdict, automations))}, default=str))
         return
     table = Table("", "name", "kind", "when (UTC)", "next tick", "last tick", "result", box=None, header_style="dim")
-    for one in found:
+    for one in automations:
         mark = "[green]on[/]" if one.on else "[dim]off[/]"
         result = escape(one.last or "")
         table.add_row(mark, one.name, one.kind, one.rule, _time(one.next_at), _time(one.last_at), result)
@@ -57,16 +55,16 @@ def turn_on(name: Name) -> None:
 
 @automation_app.command("off", epilog="Example: groundswell automation off new_labels")
 def turn_off(name: Name) -> None:
-    """Turn a schedule or sensor off. A run that it started goes on."""
+    """Turn a schedule or sensor off. A run that it started continues."""
     _switch(name, on=False)
 
 
 def _switch(name: str, *, on: bool) -> None:
     from orchestration.automation import daemon_runs, daemon_seen_at, switch
     from orchestration.instance import dagster_instance
-    from orchestration.runs import hush
+    from orchestration.runs import silence_libraries
 
-    hush()
+    silence_libraries()
     with dagster_instance() as instance:
         now, seen_at = switch(instance, name, on=on), daemon_seen_at(instance)
     following = f"; next tick {_time(now.next_at)} UTC" if now.next_at and daemon_runs(seen_at) else ""

@@ -1,8 +1,8 @@
-"""`make bench`: what Groundswell takes beside a named peer, measured in turns in one run.
+"""`make bench`: CPU and wall time of Groundswell compared with named peers, all measured in one run.
 
-Each comparison runs both sides in every round, one after the other, so that a busy machine slows both; the ratio is taken round
-by round, and its median is shown with the lowest and the highest. CPU time stands beside wall time: it is what a noisy machine
-changes least. Numbers go to `var/bench/bench.json` too.
+Each comparison runs both sides in every round, one after the other, so that a busy machine slows both. The ratio is computed per
+round; the table shows its median with the lowest and the highest. CPU time is shown next to wall time because a noisy machine
+changes it least. The numbers are also written to `var/bench/bench.json`.
 """
 
 import resource
@@ -23,7 +23,7 @@ from data.settings import project_root
 from data.settings_registry import check_settings
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 from training.candidates import load_candidates
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 ROUNDS = 3
 TRAIN_ROWS, PLAIN_ROWS = 1024, 256
-"""The plain Trainer gets fewer rows, since each takes it so much longer; both are rates."""
+"""The plain Trainer gets fewer rows because it is much slower. Both results are rates, so they stay comparable."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One side in one round."""
+    """The time one side took in one round."""
 
     wall_s: float
     cpu_s: float
@@ -44,13 +44,13 @@ class Cost:
     """Texts, rows or calls."""
 
     def per_unit_us(self) -> tuple[float, float]:
-        """Wall and CPU microseconds a unit."""
+        """Return wall and CPU microseconds per unit."""
         return 1e6 * self.wall_s / self.units, 1e6 * self.cpu_s / self.units
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against a peer, over all rounds."""
+    """Groundswell compared with a peer, over all rounds."""
 
     what: str
     peer: str
@@ -59,13 +59,13 @@ class Comparison:
     theirs: list[Cost]
 
     def ratios(self, which: int) -> tuple[float, float, float]:
-        """Median, lowest and highest of peer / ours, for wall (0) or CPU (1) time."""
-        found = [t.per_unit_us()[which] / o.per_unit_us()[which] for o, t in zip(self.ours, self.theirs, strict=True)]
-        return statistics.median(found), min(found), max(found)
+        """Return median, lowest and highest of peer / ours, for wall (0) or CPU (1) time."""
+        by_round = [t.per_unit_us()[which] / o.per_unit_us()[which] for o, t in zip(self.ours, self.theirs, strict=True)]
+        return statistics.median(by_round), min(by_round), max(by_round)
 
 
 def timed(work: Callable[[], Any], units: int) -> Cost:
-    """Wall and CPU time of this process and of the children it waited for."""
+    """Run `work` and return the wall and CPU time of this process and of the children it waited for."""
     before, started = _cpu(), time.perf_counter()
     work()
     return Cost(time.perf_counter() - started, _cpu() - before, units)
@@ -76,20 +76,22 @@ def _cpu() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def in_turns(sides: Mapping[str, Callable[[], Cost]], tell: Callable[[str, float | None], None], rounds: int = ROUNDS) -> dict:
-    """Every side once a round, in an order that turns; gives the costs by side."""
+def in_turns(
+    sides: Mapping[str, Callable[[], Cost]], progress: Callable[[str, float | None], None], rounds: int = ROUNDS
+) -> dict:
+    """Run every side once per round, in a rotating order, and return the costs by side."""
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     names = list(sides)
     for index in range(rounds):
         for turn in range(len(names)):
             name = names[(index + turn) % len(names)]
-            tell(f"round {index + 1} of {rounds}: {name}", (index + turn / len(names)) / rounds)
+            progress(f"round {index + 1} of {rounds}: {name}", (index + turn / len(names)) / rounds)
             costs[name].append(sides[name]())
     return costs
 
 
-def bulk_classify(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Comparison]:
-    """The classifier over the test set, against bare ONNX Runtime loops over the same session and tokenizer."""
+def bulk_classify(layout: Layout, progress: Callable[[str, float | None], None]) -> list[Comparison]:
+    """Compare the classifier on the test split with bare ONNX Runtime loops over the same session and tokenizer."""
     from data.cleaning import clean
     from data.tokenization import encode, pad, pad_id
     from orchestration.steps.export import current_bundle
@@ -97,7 +99,7 @@ def bulk_classify(layout: Layout, tell: Callable[[str, float | None], None]) -> 
 
     classifier = Classifier(current_bundle(layout))
     texts = primary_texts(layout, "test")["text"].tolist()
-    session, tokenizer = classifier._session, classifier._tokenizer  # the peers run the very same model
+    session, tokenizer = classifier._session, classifier._tokenizer  # the peers run the same model
 
     def loop(*, by_length: bool) -> None:
         rows = encode(tokenizer, [clean(text) for text in texts])
@@ -113,7 +115,7 @@ def bulk_classify(layout: Layout, tell: Callable[[str, float | None], None]) -> 
             "sorted by length": lambda: timed(lambda: loop(by_length=True), len(texts)),
             "arrival order": lambda: timed(lambda: loop(by_length=False), len(texts)),
         },
-        tell,
+        progress,
     )
     ours = costs["the classifier"]
     what = f"bulk classify, {len(texts):,} texts, {classifier.bundle.manifest.quantization}"
@@ -123,20 +125,20 @@ def bulk_classify(layout: Layout, tell: Callable[[str, float | None], None]) -> 
     ]
 
 
-def ladder(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Comparison]:
-    """Every step of the export on the very same padded batches, against torch in float32."""
+def export_variants(layout: Layout, progress: Callable[[str, float | None], None]) -> list[Comparison]:
+    """Compare every variant of the export with torch in float32, on the same padded batches."""
     import onnxruntime as ort
     import torch
     from transformers import AutoModelForSequenceClassification
 
     from data.cleaning import clean
     from data.tokenization import encode, load_tokenizer, pad, pad_id
-    from orchestration.steps.export import read_ladder
+    from orchestration.steps.export import read_export_variants
     from orchestration.steps.training import candidate_folder
     from serving.threads import cpu_quota
 
-    found = read_ladder(layout)
-    candidate = load_candidates()[found["candidate"]]
+    report = read_export_variants(layout)
+    candidate = load_candidates()[report["candidate"]]
     checkpoint = candidate_folder(layout, candidate) / "checkpoint"
     tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=candidate.max_length)
     texts = primary_texts(layout, "val")["text"].tolist()[:512]
@@ -150,10 +152,10 @@ def ladder(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Co
             for ids, mask in batches:
                 model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
 
-    def on_ort(step: str) -> Callable[[], None]:
+    def on_ort(variant: str) -> Callable[[], None]:
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_quota()
-        session = ort.InferenceSession(str(layout.export / step / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(layout.export / variant / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
         def run() -> None:
             for ids, mask in batches:
@@ -161,28 +163,28 @@ def ladder(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Co
 
         return run
 
-    steps = [row["name"] for row in found["rows"] if row["name"] != "torch"]
-    runs = {"torch": on_torch, **{step: on_ort(step) for step in steps}}
+    variants = [row["name"] for row in report["rows"] if row["name"] != "torch"]
+    runs = {"torch": on_torch, **{variant: on_ort(variant) for variant in variants}}
     for run in runs.values():
-        run()  # first runs allocate
-    costs = in_turns({name: lambda run=run: timed(run, len(rows)) for name, run in runs.items()}, tell)
-    fastest = min((s for s in steps if s.startswith("int8")), key=lambda s: statistics.median(c.cpu_s for c in costs[s]))
-    goals = {fastest: 3.0, found["chosen"]: 3.0 if found["chosen"] == fastest else 2.0}
-    marks = {found["chosen"]: ", served"}
+        run()  # the first run allocates memory
+    costs = in_turns({name: lambda run=run: timed(run, len(rows)) for name, run in runs.items()}, progress)
+    fastest = min((v for v in variants if v.startswith("int8")), key=lambda v: statistics.median(c.cpu_s for c in costs[v]))
+    goals = {fastest: 3.0, report["chosen"]: 3.0 if report["chosen"] == fastest else 2.0}
+    marks = {report["chosen"]: ", served"}
     return [
         Comparison(
-            f"ladder: {step}{marks.get(step, '')}",
+            f"export variant {variant}{marks.get(variant, '')}",
             "torch float32, the same batches",
-            goals.get(step, 0.0),
-            costs[step],
+            goals.get(variant, 0.0),
+            costs[variant],
             costs["torch"],
         )
-        for step in steps
+        for variant in variants
     ]
 
 
-def fine_tuning(layout: Layout, tell: Callable[[str, float | None], None]) -> list[Comparison]:
-    """Rows a second of our Trainer against a plain one: every row padded to 128, float32."""
+def fine_tuning(layout: Layout, progress: Callable[[str, float | None], None]) -> list[Comparison]:
+    """Compare the rows per second of our Trainer with those of a plain one (every row padded to 128, float32)."""
     from training.checkpoints import base_model
     from training.finetune import choose_rows, make_trainer
     from training.precision import bf16_is_faster
@@ -210,7 +212,7 @@ def fine_tuning(layout: Layout, tell: Callable[[str, float | None], None]) -> li
         trainer = _plain_trainer(base_model(candidate), candidate.learning_rate, rows, work)
         return timed(trainer.train, len(rows))
 
-    costs = in_turns({"ours": ours, "plain": plain}, tell)
+    costs = in_turns({"ours": ours, "plain": plain}, progress)
     return [Comparison("fine-tuning MiniLM, a row", "plain Trainer, padded to 128, float32", 4.0, costs["ours"], costs["plain"])]
 
 
@@ -250,8 +252,8 @@ def _plain_trainer(base: tuple[Any, Path], learning_rate: float, rows: "pd.DataF
 
 
 def suites(layout: Layout) -> Cost:
-    """Both suites over the splits, at most 60,000 rows, Great Expectations already imported."""
-    import great_expectations  # noqa: F401  what is timed starts after the import
+    """Time both suites over at most 60,000 rows of the splits, without the import of Great Expectations."""
+    import great_expectations  # noqa: F401  imported here so that its import is not timed
 
     from data.catalog import load_catalog
     from data.expectations import validate_raw, validate_splits
@@ -269,7 +271,7 @@ def suites(layout: Layout) -> Cost:
 
 
 def cold_help() -> Cost:
-    """`groundswell --help` in a new process, five times."""
+    """Time `groundswell --help` in five new processes."""
     command = [sys.executable, "-m", "orchestration.cli", "--help"]
 
     def calls() -> None:
@@ -280,7 +282,7 @@ def cold_help() -> Cost:
 
 
 def primary_texts(layout: Layout, split: str) -> "pd.DataFrame":
-    """Rows of the primary set; of all sets where it is not there."""
+    """Return the rows of the primary dataset, or of all datasets if it has none."""
     from evaluation.settings import EvaluationSettings
     from orchestration.steps.data import read_texts
 
@@ -290,19 +292,23 @@ def primary_texts(layout: Layout, split: str) -> "pd.DataFrame":
 
 
 def main() -> None:
-    """Run everything, print the table, write `bench.json`."""
+    """Run all comparisons, print the table and write `bench.json`."""
     from rich.table import Table
 
-    hush()
+    silence_libraries()
     layout, console = Layout.load(), terminal_console()
-    if not (layout.export / "ladder.json").is_file():
-        raise GroundswellError("There is no exported model to measure.", remedy="make demo, or make train; then make bench")
+    if not (layout.export_report).is_file():
+        raise GroundswellError("No exported model to measure.", remedy="Run make demo or make train, then make bench.")
     comparisons: list[Comparison] = []
     with TerminalProgress(console) as terminal:
-        for title, measure in (("Bulk classify", bulk_classify), ("The ladder", ladder), ("Fine-tuning", fine_tuning)):
+        for title, measure in (
+            ("Bulk classify", bulk_classify),
+            ("Export variants", export_variants),
+            ("Fine-tuning", fine_tuning),
+        ):
             terminal.begin(title)
             comparisons += measure(layout, terminal)
-        terminal.begin("The suites, and --help")
+        terminal.begin("Validation suites and --help")
         limits = [("both suites", suites(layout), 5.0), ("cold --help, one call", cold_help(), 0.5)]
     table = Table("ours", "peer", "CPU µs ours", "CPU µs peer", "ratio, CPU", "ratio, wall", "goal", box=None, header_style="dim")
     for one in comparisons:
@@ -318,17 +324,17 @@ def main() -> None:
         )
     console.print(table)
     for what, cost, limit in limits:
-        each = 1 if what == "both suites" else cost.units
+        calls = 1 if what == "both suites" else cost.units
         console.print(
-            f"{what} ({cost.units:,}): {cost.wall_s / each:.2f} s wall, {cost.cpu_s / each:.2f} s CPU (goal ≤ {limit:g} s)"
+            f"{what} ({cost.units:,}): {cost.wall_s / calls:.2f} s wall, {cost.cpu_s / calls:.2f} s CPU (goal ≤ {limit:g} s)"
         )
-    found = {
+    report = {
         "machine": _machine(),
-        "ladder": read_json(layout.export / "ladder.json")["rows"],
+        "export_variants": read_json(layout.export_report)["rows"],
         "comparisons": [asdict(one) | {"cpu": one.ratios(1), "wall": one.ratios(0)} for one in comparisons],
         "limits": [{"what": what, **asdict(cost), "goal_s": limit} for what, cost, limit in limits],
     }
-    write_json(layout.var / "bench" / "bench.json", found)
+    write_json(layout.var / "bench" / "bench.json", report)
 
 
 def _machine() -> dict[str, Any]:
@@ -339,8 +345,8 @@ def _machine() -> dict[str, Any]:
     try:
         model = next(line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
     except (OSError, StopIteration):
-        model = platform.processor()
-    return {"processor": model, "cores": cpu_quota(), "python": platform.python_version()}
+        model = platform.machine()
+    return {"cpu": model, "cores": cpu_quota(), "python": platform.python_version()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one place that puts the code location together. Tests call it with their own resources."""
+"""Assemble the code location. Tests call it with their own resources."""
 
 import warnings
 
@@ -13,24 +13,24 @@ from orchestration.assets.release import release_assets
 from orchestration.assets.stepping import with_code_references
 from orchestration.assets.training import training_assets
 from orchestration.jobs import jobs
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from training.candidates import load_candidates
 
 
-def build_defs(*, workplace: Workplace | None = None) -> dg.Definitions:
-    """Everything that Dagster's web UI shows.
+def build_defs(*, var_dir: VarDirResource | None = None) -> dg.Definitions:
+    """Build all definitions that Dagster's web UI shows.
 
     Args:
-        workplace: The folder to work in; none: the one of the settings.
+        var_dir: The var folder; None: the one of the settings.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # code references; the version of Dagster is pinned
-        return _build(workplace or Workplace())
+        return _build(var_dir or VarDirResource())
 
 
-def _build(workplace: Workplace) -> dg.Definitions:
+def _build(var_dir: VarDirResource) -> dg.Definitions:
     # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
     candidates = [candidate for candidate in load_candidates().values() if candidate.exportable]
     data, data_checks = data_assets()
@@ -44,7 +44,7 @@ def _build(workplace: Workplace) -> dg.Definitions:
         jobs=jobs([candidate.name for candidate in candidates]),
         schedules=schedules(),
         sensors=sensors(),
-        resources={"workplace": workplace},
-        # Two cores: steps side by side would only take turns, and each would load torch again.
+        resources={"var_dir": var_dir},
+        # Two cores: parallel steps would only take turns, and each would load torch again.
         executor=dg.in_process_executor,
     )

@@ -1,4 +1,4 @@
-"""The bridge from a Great Expectations result to Dagster: an asset check, its metadata, and the error that ends a run."""
+"""Turn a Great Expectations result into a Dagster asset check, its metadata, and the error that ends a run."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import dagster as dg
 
 from data.errors import ValidationFailed
 from orchestration.layout import Layout
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 
 if TYPE_CHECKING:
     from data.expectations import ValidationReport
@@ -19,10 +19,10 @@ def suite_check(
     """Make a check that stops everything after `asset` when its suite fails.
 
     Args:
-        asset: Which asset.
+        asset: Key of the checked asset.
         name: Name of the check.
-        description: What it looks at.
-        validate: Runs the suite; None when there are no rows to check: the check is then shown as skipped.
+        description: Shown in Dagster.
+        validate: Runs the suite. Returns None when there are no rows to check; the check is then shown as skipped.
     """
 
     @dg.multi_asset_check(
@@ -30,8 +30,8 @@ def suite_check(
         specs=[dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)],
         can_subset=True,  # so that it may end without a result
     )
-    def check(workplace: Workplace) -> Iterator[dg.AssetCheckResult]:
-        report = validate(workplace.layout())
+    def check(var_dir: VarDirResource) -> Iterator[dg.AssetCheckResult]:
+        report = validate(var_dir.layout())
         if report is not None:
             yield suite_result(report, name, asset=asset)
 
@@ -41,7 +41,7 @@ def suite_check(
 def suite_result(
     report: "ValidationReport", name: str, *, asset: dg.AssetKey, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 ) -> dg.AssetCheckResult:
-    """The report as the result of an asset check."""
+    """Return the report as the result of an asset check."""
     metadata: dict[str, dg.MetadataValue] = {
         "suite": dg.MetadataValue.text(report.suite),
         "expectations": dg.MetadataValue.int(len(report.outcomes)),
@@ -60,7 +60,7 @@ def suite_result(
 
 
 def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
-    """What failed or warns, one row an expectation."""
+    """Return one row for each expectation that failed or warns."""
     return [
         {
             "expectation": outcome.expectation,
@@ -76,7 +76,7 @@ def failure_rows(report: "ValidationReport") -> list[dict[str, str | int]]:
 
 
 def check_failed(asset: dg.AssetKey, name: str, rows: list[dict[str, str | int]]) -> ValidationFailed:
-    """The error of a failed suite, made of its `failure_rows`."""
+    """Return the error of a failed suite, made of its `failure_rows`."""
     found = "; ".join(
         f"{row['expectation']}({row['column']}): {row['unexpected']} rows, observed {row['observed']}, "
         f"expected {row['expected'] or 'none'}, such as {row['sample']}"

@@ -1,4 +1,4 @@
-"""The `groundswell` command. Every heavy import waits until its command runs, so that `--help` answers at once."""
+"""The `groundswell` command. Heavy imports wait until their command runs, so that `--help` is fast."""
 
 import os
 import sys
@@ -34,13 +34,13 @@ errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
 WithUpstream = Annotated[
-    bool, typer.Option("--with-upstream", help="Fetch, validate and train first what is missing or has changed: about an hour.")
+    bool, typer.Option("--with-upstream", help="First fetch, validate and train whatever is missing or changed: about an hour.")
 ]
-BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder; without it the production bundle answers.")]
+BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder (default: the production bundle).")]
 
 
 def _set(**settings: Any) -> None:
-    """Flags go above the environment: write them there, where every section reads them."""
+    """Write flags into the environment, where every settings section reads them: flags override variables."""
     for name, value in settings.items():
         if value is not None:
             os.environ[f"GROUNDSWELL_{name.upper()}"] = str(value)
@@ -48,7 +48,7 @@ def _set(**settings: Any) -> None:
 
 @app.callback()
 def _start() -> None:
-    """Before every command: no setting may be misspelled, whatever sections the command loads."""
+    """Check the spelling of all settings before every command, whatever sections the command loads."""
     if "--help" not in sys.argv:
         from data.settings_registry import check_settings
 
@@ -60,7 +60,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop everything and exit at the end.")] = False,
     rows: Annotated[int | None, typer.Option(help="Rows to train on.", min=100)] = None,
 ) -> None:
-    """Watch Groundswell do its whole job on real tweets, from labeled text to a served model and a live dashboard."""
+    """Run the whole pipeline on real tweets, from labeled text to a served model and a live dashboard."""
     from orchestration.demo import run_demo
 
     _set(training__max_train_rows=rows)
@@ -70,7 +70,7 @@ def demo(
 
 @app.command(rich_help_panel=START, epilog="Example: groundswell doctor")
 def doctor() -> None:
-    """Report what is installed, reachable and missing, with the remedy."""
+    """Check packages, services, data and models; print a remedy for each problem."""
     from orchestration.doctor import as_table, examine
 
     findings = examine()
@@ -94,17 +94,17 @@ def train(
     only: Annotated[bool, typer.Option("--only", help="Stop after training: no benchmark, export or gate.")] = False,
 ) -> None:
     """Train every candidate; then benchmark, export, gate and register the best. Resumes after an interruption."""
-    from orchestration.runs import run_assets, show_leaderboard, show_verdict
+    from orchestration.runs import run_assets, show_gate_decision, show_leaderboard
 
     _set(training__max_train_rows=rows, training__epochs=epochs)
     run_assets("train" if only else "release")
     if not only:
         show_leaderboard(console)
-        show_verdict(console)
+        show_gate_decision(console)
 
 
 def _run_trained(target: str, with_upstream: bool) -> None:
-    """Run what comes after the training; training itself only where it was asked for."""
+    """Run the steps after training; training itself only with `--with-upstream`."""
     from orchestration.runs import run_assets
 
     if with_upstream:
@@ -130,25 +130,26 @@ def benchmark(with_upstream: WithUpstream = False) -> None:
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell export --quantization exact")
 def export(
     quantization: Annotated[
-        str | None, typer.Option(help="exact: passes parity, else fp32. fast: recall passes, flips are stated.")
+        str | None,
+        typer.Option(help="exact: a variant that passes parity, else fp32. fast: recall must pass, flips are reported."),
     ] = None,
     with_upstream: WithUpstream = False,
 ) -> None:
     """Export the winner to ONNX, quantize it, check that its predictions stay the same, and write the bundle."""
-    from orchestration.runs import show_ladder
+    from orchestration.runs import show_export_variants
 
     _set(training__quantization=quantization)
     _run_trained("export", with_upstream)
-    show_ladder(console)
+    show_export_variants(console)
 
 
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell promote")
 def promote(with_upstream: WithUpstream = False) -> None:
     """Run the promotion gate; if it passes, register the bundle, deploy it and set `production`."""
-    from orchestration.runs import show_verdict
+    from orchestration.runs import show_gate_decision
 
     _run_trained("deploy", with_upstream)
-    show_verdict(console)
+    show_gate_decision(console)
 
 
 @app.command(rich_help_panel=PIPELINE, epilog='Example: groundswell rollback --reason "complaints about refunds"')
@@ -168,7 +169,7 @@ def leaderboard(
     ] = "table",
     as_json: AsJson = False,
 ) -> None:
-    """Show the last benchmark: every candidate, quality with 95 % intervals compared with its cost."""
+    """Show the last benchmark: quality with 95 % intervals and cost of every candidate."""
     from orchestration.layout import Layout
     from orchestration.steps.evaluation import read_leaderboard
 
@@ -192,17 +193,17 @@ def classify(
     bundle: BundleDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify texts with the production bundle, here, without a server."""
-    from orchestration.scoring import as_answers, classify_texts, texts_from
+    """Classify texts with the production bundle, in this process, without a server."""
+    from orchestration.scoring import classify_texts, predictions_table, texts_from
 
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
-    answers = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)
+    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)
     if as_json:
-        _print_json(answers)
+        _print_json(results)
     else:
-        console.print(as_answers(answers))
-    if all("error" in answer for answer in answers):
+        console.print(predictions_table(results))
+    if all("error" in result for result in results):
         raise typer.Exit(1)
 
 
@@ -210,9 +211,11 @@ def classify(
 def score(
     file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet, of any size.")],
     text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
-    label_column: Annotated[str | None, typer.Option(help="The column with the right label; none: only classify.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column with the true label; without it, classify only.")] = None,
     bundle: BundleDir = None,
-    out: Annotated[Path | None, typer.Option(help="Write one prediction a row here (.csv, .jsonl or .parquet).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write one prediction per row to this file (.csv, .jsonl or .parquet).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify a file in bounded memory; with labels, print accuracy, F1 and recall with 95 % intervals."""
@@ -242,29 +245,29 @@ def stop() -> None:
     from orchestration.layout import Layout
     from serving.deployment import stop as stop_deployment
 
-    console.print("stopped." if stop_deployment(Layout.load().deployment) else "Nothing runs.")
+    console.print("Stopped." if stop_deployment(Layout.load().deployment) else "No deployment is running.")
 
 
-keys_app = typer.Typer(help="API keys, for a service that asks for them (GROUNDSWELL_SERVING__KEYS=true).", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys, for a service that requires them (GROUNDSWELL_SERVING__KEYS=true).", no_args_is_help=True)
 app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
 
 
 @keys_app.command("add", epilog='Example: groundswell keys add "support desk" --rate 10/second')
 def add_key(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    name: Annotated[str, typer.Argument(help="The client that will use it.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="classify (default), feedback, dashboard, admin; several may be given.")
     ] = None,
-    rate: Annotated[str, typer.Option(help="Texts it may have judged, such as 10/second.")] = "6000/minute",
+    rate: Annotated[str, typer.Option(help="Limit of texts, such as 10/second.")] = "6000/minute",
 ) -> None:
-    """Make a key. It is printed once; only its hash is kept."""
+    """Create a key. It is printed once; only its hash is stored."""
     print(_keys().add(name, scope or ["classify"], rate))  # plain, so that it can be piped
     errors.print("Keep it: it cannot be shown again.")
 
 
 @keys_app.command("list", epilog="Example: groundswell keys list")
 def list_keys(as_json: AsJson = False) -> None:
-    """Who has a key, for what, since when; revoked ones too."""
+    """List all keys with name, scopes, rate and dates, revoked ones too."""
     import dataclasses
 
     from rich.table import Table
@@ -280,8 +283,8 @@ def list_keys(as_json: AsJson = False) -> None:
 
 
 @keys_app.command("revoke", epilog="Example: groundswell keys revoke 1a2b3c4d")
-def revoke_key(identity: Annotated[str, typer.Argument(metavar="ID", help="As `groundswell keys list` shows it.")]) -> None:
-    """End a key; services that run refuse it at once."""
+def revoke_key(identity: Annotated[str, typer.Argument(metavar="ID", help="An id from `groundswell keys list`.")]) -> None:
+    """Revoke a key; running services refuse it at once."""
     _keys().revoke(identity)
     console.print(f"{identity} is revoked.")
 
@@ -295,7 +298,7 @@ def _keys() -> Any:
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: groundswell dagster --port 3001")
 def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 3001) -> None:
-    """Show the graph, its runs and checks in Dagster, guarded against other sites' pages. Ctrl-C stops it."""
+    """Show the graph, its runs and checks in Dagster; requests of other sites' pages are refused. Ctrl-C stops it."""
     from orchestration.dagster_ui import serve_dagster
 
     serve_dagster(port)
@@ -314,14 +317,14 @@ app.add_typer(lakehouse_app, name="lakehouse", rich_help_panel=OPERATE)
 
 
 def main() -> None:
-    """Entry point: errors made for people are printed as such; Ctrl-C ends with 130."""
+    """Entry point: print Groundswell's errors without a traceback; exit with 130 on Ctrl-C."""
     try:
         app(standalone_mode=True)
     except GroundswellError as error:
         sys.exit(print_error(errors, error))
     except SystemExit as end:
-        if end.code == 130:  # typer's answer to Ctrl-C, which says nothing
-            errors.print("Stopped. What was finished is kept; the same command goes on from there.")
+        if end.code == 130:  # typer exits so on Ctrl-C, and prints nothing
+            errors.print("Stopped. Finished steps are kept; run the same command again to resume.")
         raise
 
 

@@ -1,6 +1,6 @@
-"""Dagster's web UI and daemon, as `dagster dev` starts them, with a guard before the UI: it has no login.
+"""Dagster's web UI and daemon, as `dagster dev` starts them, with a guard in front of the UI, which has no login.
 
-A bare `dagster dev` has no guard: any web page that its user opens may start jobs, schedules and sensors there.
+A plain `dagster dev` has no guard: any web page that its user opens can start jobs, schedules and sensors there.
 """
 
 import signal
@@ -26,7 +26,7 @@ _STOP_S = 10.0
 
 
 class Guard:
-    """ASGI middleware: requests of other sites' pages are refused, and queries come as JSON by POST or not at all."""
+    """ASGI middleware: refuse requests of other sites' pages, and queries that are not JSON by POST."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -45,7 +45,10 @@ class Guard:
 
 
 def _no_query(scope: Any) -> str | None:
-    """Dagster runs a mutation that comes by GET, or by POST with no type or that of a form: a page may send those unasked."""
+    """Return why a request could carry a mutation that a browser sends for any page: by GET, or by POST without type or as form.
+
+    Dagster would run it.
+    """
     if scope["type"] != "http":
         return None
     headers = dict(scope["headers"])
@@ -88,7 +91,7 @@ def serve_dagster(port: int) -> None:
 
 @contextmanager
 def _code_server(instance: "dg.DagsterInstance") -> Iterator[Path]:
-    """One process that holds the definitions for UI and daemon; gives a workspace file that names it."""
+    """Start the process that holds the definitions for UI and daemon; yields a workspace file that names it."""
     import yaml
     from dagster._cli.proxy_server_manager import ProxyServerManager
     from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -105,7 +108,7 @@ def _code_server(instance: "dg.DagsterInstance") -> Iterator[Path]:
 
 @contextmanager
 def _daemon(instance: "dg.DagsterInstance", workspace: Path) -> Iterator[None]:
-    """The process that runs schedules, sensors and the queue of runs."""
+    """Run the process that evaluates schedules and sensors and starts queued runs."""
     from dagster._serdes import serialize_value
 
     reference = serialize_value(instance.get_ref())

@@ -1,4 +1,4 @@
-"""What `workspace.yaml` loads."""
+"""The definitions that `workspace.yaml` loads."""
 
 from data.settings_registry import check_settings
 from orchestration.build import build_defs

@@ -1,4 +1,4 @@
-"""`groundswell demo`: the whole job, watched."""
+"""`groundswell demo`: the whole pipeline in one command, with its pages."""
 
 import os
 import signal
@@ -26,28 +26,28 @@ from orchestration.demo_pages import (
 from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
-from orchestration.runs import run_assets, show_data, show_ladder, show_leaderboard, show_verdict
+from orchestration.runs import run_assets, show_data, show_export_variants, show_gate_decision, show_leaderboard
 from orchestration.steps.data import only_sample
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 20
-"""On 150 rows: fewer leave a model that has not moved."""
+"""For the sample's 150 training rows: with fewer epochs the model learns nothing."""
 EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DEMO_TOPIC = "demo-"
 _EARLIER_TOPICS = (DEMO_TOPIC, "test-texts-")
-"""Beginnings of the topics of earlier demos: their streams, and their replays of test texts."""
+"""Prefixes of the topics of earlier demos: their streams, and their replays of test texts."""
 
 
 def run_demo(console: Console, *, once: bool) -> bool:
     """Fetch, validate, train, benchmark, export, gate, register, build, deploy, classify, stream; then the dashboard, fed.
 
     Args:
-        console: Where it is watched.
+        console: Where progress and results are printed.
         once: Stop what was started and return; else show the pages until Ctrl-C or SIGTERM.
 
     Returns:
-        Whether the job was done; False where it was interrupted before.
+        Whether the pipeline finished; False where it was interrupted before.
 
     Raises:
         StreamError: Another stream runs in the same var folder.
@@ -61,9 +61,9 @@ def run_demo(console: Console, *, once: bool) -> bool:
         try:
             if not once:
                 _require_no_stream(layout)
-                held.enter_context(_broker())  # before the service starts, which shows how the stream on it stands
+                held.enter_context(_broker())  # before the service starts, which shows the state of its stream
             with TerminalProgress(console) as terminal:
-                console.rule("[bold]Groundswell: labeled text in, a model that serves out", align="left")
+                console.rule("[bold]Groundswell: from labeled text to a served model", align="left")
                 run_assets("data", terminal=terminal)
                 show_data(console)
                 if only_sample(layout):
@@ -71,11 +71,13 @@ def run_demo(console: Console, *, once: bool) -> bool:
                 run_assets("benchmark", after="data", terminal=terminal)
                 show_leaderboard(console)
                 run_assets("export", after="benchmark", terminal=terminal)
-                show_ladder(console)
+                show_export_variants(console)
                 run_assets("deploy", after="export", terminal=terminal)
-                show_verdict(console)
-            if status(layout.deployment) is None:  # and so nothing could classify the stream's messages
-                console.print("[yellow]The gate let no version through, so nothing is served yet. The reasons are above.[/]")
+                show_gate_decision(console)
+            if status(layout.deployment) is None:  # so no model can classify the stream's messages
+                console.print(
+                    "[yellow]The promotion gate refused every version: nothing is served yet. See the reasons above.[/]"
+                )
                 return True
             show_api(console, layout)
             if once:
@@ -96,8 +98,8 @@ def run_demo(console: Console, *, once: bool) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and the end of the terminal raise KeyboardInterrupt, also where they were ignored at the start: a
-    script's `&` and `nohup` do that.
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and the end of the terminal, also where these were ignored at the start, as
+    a script's `&` and `nohup` do.
     """
 
     def interrupt(*_: object) -> None:
@@ -131,30 +133,30 @@ def _require_no_stream(layout: Layout) -> None:
     state = read_state(layout.var)
     if state and state["alive"]:
         raise StreamError(
-            "A stream runs here already, and the demo brings its own.",
+            "A stream is running here already; the demo starts its own.",
             found=f"a supervisor with pid {state['pid']} in {layout.var / 'stream'}",
-            remedy="Stop it first (Ctrl-C in its terminal), or name another folder: GROUNDSWELL_PATHS__VAR_DIR.",
+            remedy="Stop it first (Ctrl-C in its terminal), or set another folder: GROUNDSWELL_PATHS__VAR_DIR.",
         )
 
 
 @contextmanager
 def _broker() -> Iterator[None]:
-    """A broker in this process, and the settings by which those that are started find it."""
+    """Run a broker in this process, and set its address in the environment of the processes that the demo starts."""
     from serving.streaming.broker import MESSAGES, in_process_broker
 
     with in_process_broker() as bootstrap:
-        # It counts from zero each time, so each run has a topic of its own.
+        # Its offsets start at zero each time, so each run has a topic of its own.
         os.environ[f"{ENV_PREFIX}STREAM__BOOTSTRAP"] = bootstrap
         os.environ[f"{ENV_PREFIX}STREAM__TOPIC"] = f"{MESSAGES}.{DEMO_TOPIC}{int(time.time())}"
         yield
 
 
 def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page]) -> None:
-    """Start what a person looks at, and return when it can be looked at: a stream that has caught up, and the pages."""
+    """Start the stream and the pages; return when the stream has caught up and the pages are ready."""
     from serving.settings import StreamSettings
 
     with TerminalProgress(console) as terminal:
-        terminal.begin("Forget earlier demos")
+        terminal.begin("Delete earlier demos")
         _forget_earlier(layout)
         terminal.begin("Start the stream")
         pages.append(start_stream(layout))
@@ -164,11 +166,11 @@ def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[P
         pages += [start_page(layout, spec) for spec in (dagster_page(), mlflow_page(layout))]
         wait_for_pages(pages[1:], terminal)
         terminal.finish()
-    feed.watched()
+    feed.start_crisis_clock()
 
 
 def _forget_earlier(layout: Layout) -> None:
-    """Delete what earlier demos left in the same minutes: their messages, and the alerts of sources that only they had."""
+    """Delete the messages of earlier demos in the same minutes, and the alerts of sources that only they had."""
     from serving.streaming.alerts import forget_sources
     from serving.streaming.broker import MESSAGES
     from serving.warehouse.connect import connect
@@ -188,13 +190,13 @@ def _what_next(console: Console, layout: Layout, seconds: float, pages: list[Pag
         lines += [f"[bold]Dashboard  {url}[/]   {crisis}", f"API docs   {url}/docs"]
         lines += [page.line() for page in pages[1:]]
     else:
-        lines += ["make demo          the same again in seconds, and then the pages stay open"]
+        lines += ["make demo          repeats this in seconds, and keeps the pages open"]
     lines += [
         f"Leaderboard {layout.leaderboard / 'leaderboard.html'}",
         "",
-        'groundswell classify "your text"          classify here, with the model in production',
+        'groundswell classify "your text"          classify with the production model',
         "groundswell score FILE --label-column …   measure it on your own file",
-        "make train                                train on everything: better, and slower",
+        "make train                                train on all rows: better, and slower",
     ]
     console.print(Panel("\n".join(lines), title="What next", border_style="green"))
     if pages:
@@ -211,11 +213,11 @@ def _trained_on(layout: Layout) -> str:
         return ""
     if not training.get("rows"):
         return ""
-    return f"; the model in production is trained on {training['rows']:,} of {training['rows_available']:,} rows"
+    return f"; the production model is trained on {training['rows']:,} of {training['rows_available']:,} rows"
 
 
 def _wait(pages: list[Page]) -> None:
-    """Until Ctrl-C, or until every page has ended by itself."""
+    """Block until Ctrl-C, or until every page has ended by itself."""
     psutil.wait_procs([psutil.Process(page.process.pid) for page in pages if page.process and page.alive])
 
 

@@ -1,6 +1,6 @@
-"""What the demo shows of the API: answers, a long text, a job, many callers at once, and what it all cost.
+"""The demo's calls to the API: three texts, a long text, a job, many callers at once, and the cost of all of them.
 
-No feedback: it would be new labeled text, and the next demo would train again.
+It sends no feedback: that would be new labeled text, and the next demo would train again.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ LONG = "The flight was fine and the crew was friendly. " * 12 + "Then they lost 
 JOB_TEXTS, CALLERS, REQUESTS = 500, 64, 640
 
 
-def ask(layout: Layout) -> dict:
-    """Three texts over HTTP, as a caller would."""
+def classify_over_http(layout: Layout) -> dict:
+    """Classify `TEXTS` over HTTP; returns the response with the service's `url`."""
     response = httpx.post(f"{_url(layout)}/v1/classify", json={"texts": list(TEXTS)}, timeout=10)
     response.raise_for_status()
     return {"url": _url(layout), **response.json()}
 
 
 def show_api(console: Console, layout: Layout) -> None:
-    """Ask the deployment in every way there is, and say what came of it."""
-    url, answers = _url(layout), ask(layout)
-    console.print(f"[dim]POST {url}/v1/classify, answered by {answers['model_version']}[/]")
-    for text, answer in zip(TEXTS, answers["predictions"], strict=True):
-        console.print(f"  {answer['label']:<9} {answer['confidence']:.4f}  {text}", highlight=False)
+    """Call the deployment in each supported way, and print the results."""
+    url, response = _url(layout), classify_over_http(layout)
+    console.print(f"[dim]POST {url}/v1/classify, model {response['model_version']}[/]")
+    for text, prediction in zip(TEXTS, response["predictions"], strict=True):
+        console.print(f"  {prediction['label']:<9} {prediction['confidence']:.4f}  {text}", highlight=False)
     with SentimentClient(url) as client:
         (long,) = client.classify([LONG], detail=True)
         parts = [max(window.probabilities, key=lambda pair: pair[1])[0] for window in getattr(long, "windows", None) or ()]
@@ -44,17 +44,17 @@ def show_api(console: Console, layout: Layout) -> None:
             f"  {getattr(long, 'label', '-'):<9} a text of {len(LONG):,} characters, by its windows: {', '.join(parts)}"
         )
         console.print(f"  {_job(client, _new_texts(JOB_TEXTS))}", highlight=False)
-        console.print(f"  {_crowd(url, _new_texts(REQUESTS))}", highlight=False)
+        console.print(f"  {_concurrent_calls(url, _new_texts(REQUESTS))}", highlight=False)
         cost = client.model()["cost"]
     console.print(
-        f"  so far {cost['texts']:,} texts at {cost['cpu_us_per_text']:,.0f} µs of processor each: "
-        f"${cost['usd_per_million_texts']:.3f} a million, at ${cost['cpu_hour_usd']:g} an hour",
+        f"  {cost['texts']:,} texts so far, {cost['cpu_us_per_text']:,.0f} CPU µs per text: "
+        f"${cost['usd_per_million_texts']:.3f} per million texts at ${cost['cpu_hour_usd']:g} per CPU hour",
         highlight=False,
     )
 
 
 def _new_texts(count: int) -> list[str]:
-    """None of them is in the cache."""
+    """Return texts that are not in the cache."""
     return [f"{TEXTS[n % len(TEXTS)]} ({time.time_ns()})" for n in range(count)]
 
 
@@ -67,8 +67,8 @@ def _job(client: SentimentClient, texts: Sequence[str]) -> str:
     return f"a job of {job.total:,} texts is {job.state} after {time.monotonic() - started:.1f} s: {job.results}"
 
 
-def _crowd(url: str, texts: Sequence[str]) -> str:
-    async def everybody() -> float:
+def _concurrent_calls(url: str, texts: Sequence[str]) -> str:
+    async def run_callers() -> float:
         waiting = iter(texts)
         async with AsyncSentimentClient(url) as client:
 
@@ -81,20 +81,21 @@ def _crowd(url: str, texts: Sequence[str]) -> str:
             return time.monotonic() - started
 
     before = _batches(url)
-    seconds = asyncio.run(everybody())
-    count, judged = (now - then for now, then in zip(_batches(url), before, strict=True))
-    return f"{CALLERS} callers at once: {len(texts) / seconds:,.0f} requests a second, {judged / max(1, count):.0f} texts a batch"
+    seconds = asyncio.run(run_callers())
+    count, classified = (now - then for now, then in zip(_batches(url), before, strict=True))
+    batch = classified / max(1, count)
+    return f"{CALLERS} callers at once: {len(texts) / seconds:,.0f} requests a second, {batch:.0f} texts a batch"
 
 
 def _batches(url: str) -> tuple[float, float]:
-    """How many batches there were, and texts in them."""
+    """Return the number of batches so far, and of texts in them."""
     lines = (line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics", timeout=10).text.splitlines() if line[:1] != "#")
-    found = {name: float(value) for name, value in lines}
-    return found.get("groundswell_batch_texts_count", 0.0), found.get("groundswell_batch_texts_sum", 0.0)
+    metrics = {name: float(value) for name, value in lines}
+    return metrics.get("groundswell_batch_texts_count", 0.0), metrics.get("groundswell_batch_texts_sum", 0.0)
 
 
 def _url(layout: Layout) -> str:
     deployment = status(layout.deployment)
     if deployment is None:
-        raise DeploymentFailed("Nothing is deployed.", remedy="groundswell serve")
+        raise DeploymentFailed("Nothing is deployed.", remedy="Run `groundswell promote` or `groundswell serve`.")
     return deployment.url

@@ -1,4 +1,4 @@
-"""`make demo-lakehouse`: a folder of raw tweets through all three layers, and what Gold says of them."""
+"""`make demo-lakehouse`: process a folder of raw tweets through all three layers, and show the views of Gold."""
 
 import shutil
 import time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TWEETS = 5_000
 TRAIN_ROWS = 1_500
-"""Rows for a model where none is there yet: a minute's training, and some points below what `make demo` trains."""
+"""Training rows if no model exists yet: one minute of training; the accuracy is some points below that of `make demo`."""
 _HERE = "demo-lakehouse"
 
 
@@ -40,16 +40,16 @@ def run_demo(console: Console) -> None:
     folder = Layout.load().var / _HERE
     for old in ("raw", "tables", "plots"):
         shutil.rmtree(folder / old, ignore_errors=True)
-    console.rule("[bold]Groundswell: raw tweets in, tables that can be trusted out", align="left")
+    console.rule("[bold]Groundswell: raw tweets to clean, classified tables", align="left")
     with TerminalProgress(console) as terminal:
-        terminal.begin("A model")
+        terminal.begin("Model")
         bundle = _model(folder, terminal)
         terminal.begin(f"{TWEETS:,} raw tweets with the faults that real dumps have")
         write_raw_tweets(folder / "raw", labeled_texts(TWEETS), count=TWEETS)
     with lakehouse(console, root=str(folder / "tables")) as opened:
         with TerminalProgress(console) as terminal:
             terminal.begin("Bronze, Silver, Gold")
-            lake = replace(opened, bundle=lambda: bundle, seen=lambda stage, _: report(f"{stage} is there"))
+            lake = replace(opened, bundle=lambda: bundle, on_batch=lambda stage, _: report(f"{stage} is filled"))
             run_once(lake, local_source(str(folder / "raw")))
         _show_layers(console, lake)
         views = collect_views(lake.spark.read.format("delta").load(table(lake.root, "gold")))
@@ -58,10 +58,11 @@ def run_demo(console: Console) -> None:
     status = read_status(str(folder / "tables"))
     console.print(
         Panel(
-            f"{status.rows('bronze'):,} records = {status.rows('silver'):,} messages + {status.rows('silver_rejected'):,} aside; "
-            f"all of them judged by {bundle.manifest.version}, in {time.monotonic() - started:.0f} s.\n\n"
+            f"{status.rows('bronze'):,} records = {status.rows('silver'):,} messages "
+            f"+ {status.rows('silver_rejected'):,} rejected; "
+            f"all messages classified by {bundle.manifest.version}, in {time.monotonic() - started:.0f} s.\n\n"
             f"Plots    {plots[0].parent}\n"
-            f"Tables   {status.root} (Delta: Spark, DuckDB, pandas and Polars read them)\n\n"
+            f"Tables   {status.root} (Delta; readable with Spark, DuckDB, pandas and Polars)\n\n"
             f"GROUNDSWELL_LAKEHOUSE__ROOT={status.root} groundswell lakehouse status\n"
             "groundswell lakehouse run --source <your folder, s3a:// URI, or kafka>",
             title="What next",
@@ -72,7 +73,7 @@ def run_demo(console: Console) -> None:
 
 
 def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
-    """What is served, or a small one made now."""
+    """Return the served bundle, or train a small model and return its bundle."""
     try:
         return served_bundle()
     except BundleError:
@@ -80,7 +81,7 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     try:
         return read_bundle(folder / "bundle")
     except BundleError:
-        note("No model is in production yet, so a small one is trained now; `make demo` trains and tests a better one.")
+        note("No model is in production yet: training a small one. `make demo` trains and evaluates a better one.")
     from data.labels import LABELS
     from orchestration.bench import primary_texts
     from orchestration.raw_tweets import labeled_texts
@@ -89,7 +90,7 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     from training.onnx_export import export_fp32
     from training.settings import TrainingSettings
 
-    labeled_texts(1)  # makes the splits where there are none
+    labeled_texts(1)  # creates the splits if they do not exist
     layout, candidate = Layout.load(), load_candidates()["minilm"]
     settings = TrainingSettings.load(max_train_rows=TRAIN_ROWS, max_val_rows=200, epochs=1, evaluations=1)
     train, val = (primary_texts(layout, split) for split in ("train", "val"))
@@ -97,7 +98,7 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     checkpoint = folder / "candidate" / "checkpoint"
     report("exporting to ONNX")
     model = export_fp32(checkpoint, folder / "model.onnx")
-    card = f"# A small model for a demo\n\nTrained on {TRAIN_ROWS:,} rows, {', '.join(LABELS)}; not measured, not for use.\n"
+    card = f"# Small demo model\n\nTrained on {TRAIN_ROWS:,} rows, {', '.join(LABELS)}; not evaluated, not for production.\n"
     bundle = write_bundle(
         folder / "bundle",
         model_file=model,
@@ -120,19 +121,21 @@ def _show_layers(console: Console, lake: "Lakehouse") -> None:
     raw = [row[0] for row in bronze.where("raw IS NOT NULL").select("raw").limit(2).collect()]
     rescued = bronze.where("rescued IS NOT NULL").select("rescued").limit(2).collect()
     broken = [bytes(row[0]).decode("utf-8", "backslashreplace") for row in rescued]
-    _print(console, "Bronze: as it came", [("record", line) for line in raw] + [("rescued", line) for line in broken])
+    _print(console, "Bronze: raw records", [("record", line) for line in raw] + [("rescued", line) for line in broken])
     silver = read("silver").select("created_at", "text", "mentions", "hashtags").where("size(hashtags) > 0").limit(3).collect()
-    _print(console, "Silver: clean, once, in UTC", [(f"{row[0]:%H:%M:%S}", f"{row[1]}  {row[2]} {row[3]}") for row in silver])
-    aside = read("silver_rejected").groupBy("reason").count().orderBy("count", ascending=False).collect()
-    _print(console, "Aside: nothing is dropped", [(f"{row[1]:,}", row[0]) for row in aside])
+    _print(
+        console, "Silver: clean, deduplicated, in UTC", [(f"{row[0]:%H:%M:%S}", f"{row[1]}  {row[2]} {row[3]}") for row in silver]
+    )
+    rejected = read("silver_rejected").groupBy("reason").count().orderBy("count", ascending=False).collect()
+    _print(console, "Rejected records by reason", [(f"{row[1]:,}", row[0]) for row in rejected])
     gold = read("gold").orderBy("confidence", ascending=False).select("label", "confidence", "text").limit(4).collect()
-    _print(console, "Gold: judged", [(f"{row[0]} {row[1]:.2f}", row[2]) for row in gold])
+    _print(console, "Gold: classified", [(f"{row[0]} {row[1]:.2f}", row[2]) for row in gold])
 
 
 def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     table = Table("", "", box=None, show_header=False, title=title, title_justify="left", title_style="bold")
     table.columns[0].style, table.columns[0].no_wrap = "dim", True
-    table.columns[0].min_width = max((len(left) for left, _ in rows), default=0)  # else the texts take its room
+    table.columns[0].min_width = max((len(left) for left, _ in rows), default=0)  # otherwise the texts shrink this column
     table.columns[1].no_wrap, table.columns[1].overflow = True, "ellipsis"
     for left, right in rows:
         table.add_row(escape(left), escape(right.replace("\n", " ")))

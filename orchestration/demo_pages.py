@@ -1,4 +1,4 @@
-"""The processes that the demo starts beside the service, and when each of them is ready to be looked at."""
+"""The processes that the demo starts in addition to the service, and the waits until each of them is ready."""
 
 import os
 import signal
@@ -24,11 +24,11 @@ from serving.settings import DashboardSettings
 from serving.streaming.supervisor_files import read_state
 
 READY_S = 120.0
-"""A page that does not answer by then is reported, and the demo continues; a stream that has moved no further by then ends it."""
-LOOK_S = 0.3
+"""A page that is not ready by then is reported, and the demo continues; a stream without progress for as long ends the demo."""
+POLL_INTERVAL_S = 0.3
 STOP_S = 15.0
 MLFLOW_RUNS = "/#/experiments/1/runs?workflowType=machine_learning"
-"""The first experiment of a store is ours. Without the query MLflow opens on its pages for language models."""
+"""The first experiment of a store is Groundswell's. Without the query MLflow opens on its pages for language models."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class Spec:
     name: str
     port: int
     health: str
-    """Path that answers 200 once it is ready."""
+    """Path that returns 200 once it is ready."""
     opens: str
-    """Address a person opens."""
+    """Address to open in a browser."""
     about: str
     command: list[str]
 
 
 def dagster_page() -> Spec:
-    """Dagster, on the port of the dashboard's link to it."""
+    """Describe Dagster's page, on the port of the dashboard's link to it."""
     port = urlsplit(DashboardSettings.load().dagster_url).port or 3001
     command = [sys.executable, "-m", "orchestration.cli", "dagster", "--port", str(port)]
     return Spec("Dagster", port, "/server_info", f"http://127.0.0.1:{port}", "the graph, its runs and checks", command)
 
 
 def mlflow_page(layout: Layout) -> Spec:
-    """MLflow, on the port of the dashboard's link to it."""
+    """Describe MLflow's page, on the port of the dashboard's link to it."""
     port = urlsplit(DashboardSettings.load().mlflow_url).port or 5000
     store = f"sqlite:///{layout.var}/mlflow/mlflow.db"
     command = [_binary("mlflow"), "ui", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", store]
@@ -62,7 +62,7 @@ def mlflow_page(layout: Layout) -> Spec:
 
 @dataclass
 class Page:
-    """A started process, or one that could not be started; `problem` says why it cannot be looked at, empty where it can."""
+    """A process that was started, or could not be; `problem` is the reason why its page is not available, or empty."""
 
     spec: Spec | None
     log: Path
@@ -76,11 +76,11 @@ class Page:
 
     @property
     def exit_code(self) -> int | None:
-        """None where it runs, or never did."""
+        """None where it is running, or was not started."""
         return self.process and self.process.returncode
 
     def ready(self) -> bool:
-        """Whether it answers now."""
+        """Return whether its health check returns 200."""
         assert self.spec
         try:
             return httpx.get(f"http://127.0.0.1:{self.spec.port}{self.spec.health}", timeout=2).status_code == 200
@@ -88,7 +88,7 @@ class Page:
             return False
 
     def line(self) -> str:
-        """What the closing panel says of it."""
+        """Return the page's line in the closing panel."""
         assert self.spec
         if self.problem:
             return f"{self.spec.name:<10} [yellow]{self.problem}[/]"
@@ -103,12 +103,12 @@ def start_stream(layout: Layout) -> Page:
 
 
 def start_page(layout: Layout, spec: Spec) -> Page:
-    """Start a page; where its port is taken, its `problem` says so."""
+    """Start a page; where its port is in use, that becomes its `problem`."""
     log = layout.var / "logs" / f"{spec.name.lower()}.log"
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", spec.port)) == 0
     if taken:
-        return Page(spec, log, problem=f"not started: port {spec.port} is taken by another program")
+        return Page(spec, log, problem=f"not started: port {spec.port} is in use by another program")
     return Page(spec, log, _start(spec.command, log))
 
 
@@ -127,15 +127,15 @@ def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 def wait_for_stream(layout: Layout, page: Page, feed: Feed, terminal: TerminalProgress) -> None:
-    """Block until the stream runs, the history is in the warehouse and the alerts know what is normal.
+    """Block until the stream runs, the history is in the warehouse and the alerts have a baseline.
 
-    However slow the machine: each may take as long as it moves on, and `READY_S` without a change ends the wait.
+    There is no limit to the total time, so that slow machines finish too: `READY_S` without progress ends the wait.
 
     Raises:
-        StreamError: The stream ended, or did not get there; its log says why.
+        StreamError: The stream ended, or made no progress; its log has the reason.
     """
     if not feed.wait_for_history(READY_S):
-        raise StreamError("The broker does not take the demo's messages.", remedy=f"See {page.log}.")
+        raise StreamError("The broker does not accept the demo's messages.", remedy=f"See {page.log}.")
     terminal.begin("Load the last 15 minutes")
 
     def loaded() -> tuple[bool, int]:
@@ -146,10 +146,10 @@ def wait_for_stream(layout: Layout, page: Page, feed: Feed, terminal: TerminalPr
 
     _until(loaded, page, "The stream has not read the demo's history.")
     terminal.begin("Learn what is normal")
-    _until(lambda: (_normal_is_known(layout), 0), page, "The alerts have no baseline.")
+    _until(lambda: (_has_baseline(layout), 0), page, "The alerts have no baseline.")
 
 
-def _normal_is_known(layout: Layout) -> bool:
+def _has_baseline(layout: Layout) -> bool:
     from serving.warehouse.connect import connect
     from serving.warehouse.questions import ask
 
@@ -157,23 +157,23 @@ def _normal_is_known(layout: Layout) -> bool:
         return any(row["source"] == CRISIS_SOURCE for row in ask(client, "normal"))
 
 
-def _until(look: Callable[[], tuple[bool, int]], page: Page, failure: str) -> None:
-    """Wait until `look` returns True, with how far it is: the time starts again with each change of that."""
+def _until(check: Callable[[], tuple[bool, int]], page: Page, failure: str) -> None:
+    """Wait until `check` returns True; its second value is the progress, and each change of it restarts the timeout."""
     never, reached, ends = threading.Event(), -1, 0.0
     while True:
-        done, so_far = look()
+        done, so_far = check()
         if done:
             return
         if so_far != reached:
             reached, ends = so_far, time.monotonic() + READY_S
         if not page.alive or time.monotonic() > ends:
-            found = f"it ended with {page.exit_code}" if not page.alive else f"no change for {READY_S:g} s"
+            found = f"it ended with {page.exit_code}" if not page.alive else f"no progress for {READY_S:g} s"
             raise StreamError(failure, found=found, remedy=f"See {page.log} and {page.log.parent.parent / 'stream' / 'logs'}.")
-        never.wait(LOOK_S)
+        never.wait(POLL_INTERVAL_S)
 
 
 def wait_for_pages(pages: Sequence[Page], terminal: TerminalProgress) -> None:
-    """Block until every page answers, at most `READY_S`; what does not gets a `problem`."""
+    """Block until every page is ready, at most `READY_S`; a page that is not gets a `problem`."""
     never, ends = threading.Event(), time.monotonic() + READY_S
     waiting = [page for page in pages if not page.problem]
     while waiting:
@@ -182,13 +182,13 @@ def wait_for_pages(pages: Sequence[Page], terminal: TerminalProgress) -> None:
             if not page.alive:
                 page.problem = f"ended with {page.exit_code}; see {page.log}"
             elif time.monotonic() > ends:
-                page.problem = f"does not answer yet; see {page.log}"
+                page.problem = f"not ready yet; see {page.log}"
         waiting = [page for page in waiting if not page.problem and not page.ready()]
-        never.wait(LOOK_S)
+        never.wait(POLL_INTERVAL_S)
 
 
 def end_pages(pages: Sequence[Page]) -> None:
-    """End the processes and their children: first asked, after `STOP_S` killed."""
+    """Stop the processes and their children: SIGINT first, and after `STOP_S` SIGKILL."""
     families = []
     for process in (page.process for page in pages if page.process):
         try:

@@ -1,4 +1,4 @@
-"""What the demo's stream carries: real texts at a human pace and, soon and then every ten minutes, a crisis nobody announced."""
+"""The messages of the demo's stream: real texts at a slow rate, with a crisis in one source soon and then every ten minutes."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from serving.settings import StreamSettings
 RATES = {"tweets": 3.0, "support": 2.0, "reviews": 1.0}
 """Messages a second, by source."""
 HISTORY_S = 900
-"""Seconds of the past that are sent first: an alert needs five minutes to know what is normal."""
+"""Seconds of history that are sent first: alerts need five minutes for a baseline."""
 CRISIS_AFTER_S, CRISIS_S, CRISIS_EVERY_S, CRISIS_RATE = 25, 45, 600, 12.0
 CRISIS_SOURCE = "support"
 CRISIS = (
@@ -36,27 +36,27 @@ CRISIS = (
 
 
 @dataclass(frozen=True)
-class Said:
-    """One message. `at` is when it is written, in seconds since 1970."""
+class DemoMessage:
+    """One message. `at` is its event time, in seconds since 1970."""
 
     at: float
     source: str
     text: str
 
 
-def said(
+def demo_messages(
     began: float, texts: dict[str, list[str]], seed: int = 0, crisis_from: Callable[[], float] | None = None
-) -> Iterator[Said]:
-    """Yield messages without end, from `HISTORY_S` before `began` on, in the order of their times.
+) -> Iterator[DemoMessage]:
+    """Yield messages without end, starting `HISTORY_S` before `began`, in the order of their times.
 
     Args:
         began: The end of the history, in seconds since 1970.
-        texts: By source, the texts it repeats.
+        texts: By source, the texts that it repeats.
         seed: Of the order and the pauses.
-        crisis_from: Returns when the first crisis starts, asked for each message; none: `CRISIS_AFTER_S` after `began`.
+        crisis_from: Returns the start of the first crisis, called for each message; None: `CRISIS_AFTER_S` after `began`.
     """
     chance = random.Random(seed)
-    usual = {name: cycle(chance.sample(found, len(found))) for name, found in texts.items()}
+    usual = {name: cycle(chance.sample(own, len(own))) for name, own in texts.items()}
     first = crisis_from or (lambda: began + CRISIS_AFTER_S)
     at = began - HISTORY_S
     while True:
@@ -65,25 +65,25 @@ def said(
         rates = {**RATES, "": crisis}
         at += chance.expovariate(sum(rates.values()))
         (source,) = chance.choices(list(rates), list(rates.values()))
-        yield Said(at, source, next(usual[source])) if source else Said(at, CRISIS_SOURCE, chance.choice(CRISIS))
+        yield DemoMessage(at, source, next(usual[source])) if source else DemoMessage(at, CRISIS_SOURCE, chance.choice(CRISIS))
 
 
 def test_texts(layout: Layout) -> dict[str, list[str]]:
-    """Texts of the test split by source: those of its domain, or, where there are none, all."""
+    """Return texts of the test split by source: those of its domain, or all where there are none."""
     from orchestration.steps.data import read_texts
 
     frame = read_texts(layout, "test")
-    found = {name: frame["text"][frame["domain"] == name].tolist() for name in RATES}
-    return {name: mine or frame["text"].tolist() for name, mine in found.items()}
+    by_domain = {name: frame["text"][frame["domain"] == name].tolist() for name in RATES}
+    return {name: own or frame["text"].tolist() for name, own in by_domain.items()}
 
 
-test_texts.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name
+test_texts.__test__ = False  # type: ignore[attr-defined]  # not a test, in spite of its name
 
 
 class Feed:
     """Sends the demo's messages in a thread: the history at once, then each message when it is due.
 
-    The first crisis comes `CRISIS_AFTER_S` after `watched`, so that nobody misses it while pages still load.
+    The first crisis comes `CRISIS_AFTER_S` after `start_crisis_clock`, so that it does not start while pages still load.
     """
 
     def __init__(self, settings: StreamSettings, texts: dict[str, list[str]], clock: Callable[[], float] = time.time) -> None:
@@ -104,23 +104,23 @@ class Feed:
         self._thread.join()
 
     def wait_for_history(self, timeout_s: float) -> bool:
-        """Block until the history is on the topic; False where that took longer."""
+        """Block until the history is on the topic; return False on a timeout."""
         return self._history.wait(timeout_s)
 
-    def watched(self) -> float:
-        """Say that somebody watches from now on; return when the first crisis starts, in seconds since 1970."""
+    def start_crisis_clock(self) -> float:
+        """Schedule the first crisis, as the pages are ready; return its start in seconds since 1970."""
         self._crisis_from = self._clock() + CRISIS_AFTER_S
         return self._crisis_from
 
     def _run(self) -> None:
         from confluent_kafka import Producer
 
-        from serving.streaming.broker import client_config, need_topic
+        from serving.streaming.broker import client_config, require_topic
 
         producer = Producer({**client_config(self._settings), "linger.ms": 5})
-        need_topic(producer, self._settings.topic, self._settings.bootstrap)
+        require_topic(producer, self._settings.topic, self._settings.bootstrap)
         began = self._clock()
-        for number, message in enumerate(said(began, self._texts, crisis_from=lambda: self._crisis_from)):
+        for number, message in enumerate(demo_messages(began, self._texts, crisis_from=lambda: self._crisis_from)):
             if message.at > began and not self._history.is_set():
                 producer.flush(10)
                 self.history = number

@@ -1,4 +1,4 @@
-"""What is installed, reachable and missing, with the remedy."""
+"""Check packages, services, data and models, with a remedy for each problem."""
 
 import importlib.metadata
 import importlib.util
@@ -21,14 +21,14 @@ from data.catalog import load_catalog
 from data.errors import GroundswellError, StreamError
 from data.settings import ENV_PREFIX, DataSettings, profile_name, profiles, project_root
 from data.settings_registry import settings_classes
-from data.sources.local import holds
+from data.sources.local import has_dataset
 from data.sources.origin import configured, hub_refusal
 from evaluation.settings import EvaluationSettings
-from orchestration.jars import need_java
+from orchestration.jars import require_java
 from orchestration.layout import Layout
 from serving.bundle import production_bundle, read_ledger
 from serving.deployment import HOST
-from serving.lakehouse.paths import for_deltalake, root_of, storage_options, table
+from serving.lakehouse.paths import for_deltalake, lakehouse_root, storage_options, table
 from serving.lakehouse.status import cause
 from serving.settings import DashboardSettings, ServingSettings
 
@@ -41,13 +41,13 @@ CAPABILITIES = {
     "lakehouse": ["pyspark", "delta-spark", "deltalake", "duckdb"],
     "aws": ["boto3"],
 }
-LATER = {"lakehouse", "aws"}
-"""Capabilities that one can do without: of the lakehouse only its own commands need them."""
+OPTIONAL = {"lakehouse", "aws"}
+"""Capabilities that only their own commands need."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     thing: str
     state: State
@@ -67,7 +67,7 @@ def _packages() -> list[Finding]:
         if not absent:
             findings.append(Finding(f"packages: {extra}", "ok", ", ".join(versions)))
         else:
-            state: State = "optional" if extra in LATER else "missing"
+            state: State = "optional" if extra in OPTIONAL else "missing"
             remedy = f'.venv/bin/uv pip install -e ".[{extra}]" -c requirements.lock'
             findings.append(Finding(f"packages: {extra}", state, f"not installed: {', '.join(absent)}", remedy))
     return findings
@@ -81,7 +81,7 @@ def _node() -> Finding:
 
 def _java() -> Finding:
     try:
-        path = need_java()
+        path = require_java()
     except StreamError as error:
         return Finding(
             "java",
@@ -89,12 +89,12 @@ def _java() -> Finding:
             error.message + (f" {error.found}" if error.found else ""),
             f"needed for the lakehouse and a local Kafka only: {error.remedy}",
         )
-    said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    return Finding("java", "ok", f"{path}, {said.splitlines()[0]}")
+    version = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    return Finding("java", "ok", f"{path}, {version.splitlines()[0]}")
 
 
 def _spark_jars() -> Finding:
-    """Whether they lie there, of the versions that are wanted; nothing is fetched."""
+    """Check that the jars are there in the required versions; nothing is fetched."""
     pom = (project_root() / "serving" / "lakehouse" / "pom.xml").read_text(encoding="utf-8")
     folder = project_root() / "var" / "components" / "spark"
     done = folder / "done"
@@ -105,28 +105,28 @@ def _spark_jars() -> Finding:
 
 
 def _lakehouse() -> Finding:
-    root = root_of(Layout.load().var)
+    root = lakehouse_root(Layout.load().var)
     try:
         from deltalake import DeltaTable
     except ImportError:
         return Finding("lakehouse", "optional", "deltalake is not installed", "see packages: lakehouse")
     gold = for_deltalake(table(root, "gold"))
-    # A bucket that does not answer is asked twice for some seconds, not for the minutes that a long read may take.
+    # An unreachable bucket is tried twice for some seconds, not for the minutes that a long read may take.
     options = storage_options(root) | ({"timeout": "5s", "connect_timeout": "3s", "max_retries": "1"} if "://" in root else {})
     try:
         if not DeltaTable.is_deltatable(gold, storage_options=options):
             return Finding("lakehouse", "optional", f"none yet in {root}", "groundswell lakehouse run --once --source <folder>")
         opened = DeltaTable(gold, storage_options=options)
-    except Exception as error:  # deltalake raises whatever its storage said
+    except Exception as error:  # deltalake raises whatever its storage raised
         found = f"{root} cannot be read: {cause(error)}"
-        return Finding("lakehouse", "missing", found, "look at GROUNDSWELL_LAKEHOUSE__ROOT and AWS_*")
+        return Finding("lakehouse", "missing", found, "check GROUNDSWELL_LAKEHOUSE__ROOT and AWS_*")
     written = datetime.fromtimestamp(opened.history(1)[0]["timestamp"] / 1000, UTC)
     return Finding("lakehouse", "ok", f"{root}, Gold's version {opened.version()} of {written:%Y-%m-%d %H:%M} UTC")
 
 
-def _guarded(thing: str, look: Callable[[], Finding]) -> Finding:
+def _guarded(thing: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return look()
+        return check()
     except GroundswellError as error:
         return Finding(thing, "missing", f"{error.message} {error.found or ''}".strip(), error.remedy or "")
 
@@ -141,7 +141,7 @@ def _data() -> Finding:
     if origin := configured(catalog, settings):
         found = origin.text.removeprefix("Texts: ")
         if settings.origin == "local" and settings.dir and not settings.datasets:
-            here = [name for name in origin.sets if holds(catalog[name], settings.dir)]
+            here = [name for name in origin.sets if has_dataset(catalog[name], settings.dir)]
             return Finding(
                 "labeled texts", "ok" if here else "missing", f"{found} {len(here)} datasets", "see configs/datasets.yaml"
             )
@@ -149,7 +149,7 @@ def _data() -> Finding:
     spec = catalog.get(EvaluationSettings.load().primary)
     refusal = hub_refusal(spec) if spec else "the primary dataset is not in configs/datasets.yaml"
     if spec and refusal is None:
-        return Finding("labeled texts", "ok", f"{spec.name} from the Hugging Face hub, which answers")
+        return Finding("labeled texts", "ok", f"{spec.name} from the Hugging Face hub, which is reachable")
     remedy = "set GROUNDSWELL_DATA__DIR to a local folder, or connect to the hub"
     return Finding("labeled texts", "optional", f"the project's own small sample: {refusal}", remedy)
 
@@ -168,7 +168,7 @@ def _var() -> Finding:
     try:
         probe.write_text("x")
     except OSError as error:
-        return Finding("var folder", "missing", str(error), "mend its rights or set GROUNDSWELL_PATHS__VAR_DIR")
+        return Finding("var folder", "missing", str(error), "fix its permissions or set GROUNDSWELL_PATHS__VAR_DIR")
     finally:
         probe.unlink(missing_ok=True)
     free_gib = shutil.disk_usage(folder).free / 2**30
@@ -188,30 +188,30 @@ def _production() -> Finding:
 
 
 def _api() -> Finding:
-    """Whether an API answers, which version it serves, and from which var folder: another installation's looks just like ours."""
+    """Check whether an API is running, its version and its var folder: another installation's API looks the same from outside."""
     port, var = ServingSettings.load().port, Layout.load().var
     thing = f"API on {port}"
-    if not _answers(port):
+    if not _listens(port):
         return Finding(thing, "optional", "not running", "groundswell serve")
     try:
         reply = httpx.get(f"http://{HOST}:{port}/v1/model", timeout=3)
         version = reply.json().get("version") if reply.status_code == 200 else None
     except (httpx.HTTPError, ValueError, AttributeError):
-        return Finding(thing, "missing", "another program answers there", "set GROUNDSWELL_SERVING__PORT to a free port")
+        return Finding(thing, "missing", "another program uses this port", "set GROUNDSWELL_SERVING__PORT to a free port")
     if version is None and reply.status_code not in {401, 403}:
         found = f"no Groundswell API: HTTP status {reply.status_code}"
         return Finding(thing, "missing", found, "set GROUNDSWELL_SERVING__PORT to a free port")
-    served, owner = version or "a model (it asks for an API key)", _var_of_listener(port)
-    if owner is None:
-        return Finding(thing, "ok", f"serves {served}; its var folder cannot be seen")
-    if owner != var:
-        remedy = "stop that one, or set GROUNDSWELL_SERVING__PORT to use both"
-        return Finding(thing, "missing", f"another installation's: serves {served} from {owner}, this one's is {var}", remedy)
-    return Finding(thing, "ok", f"serves {served} from {owner}")
+    served, its_var = version or "a model (it requires an API key)", _var_of_listener(port)
+    if its_var is None:
+        return Finding(thing, "ok", f"serves {served}; its var folder is unknown")
+    if its_var != var:
+        remedy = "stop that API, or set GROUNDSWELL_SERVING__PORT to run both"
+        return Finding(thing, "missing", f"another installation's: serves {served} from {its_var}, expected {var}", remedy)
+    return Finding(thing, "ok", f"serves {served} from {its_var}")
 
 
 def _var_of_listener(port: int) -> Path | None:
-    """The var folder of the process that listens there; None where the system does not let this user see it."""
+    """Return the var folder of the process that listens on a port; None where this user may not read it."""
     try:
         listeners = {
             connection.pid
@@ -226,7 +226,7 @@ def _var_of_listener(port: int) -> Path | None:
     return None
 
 
-def _answers(port: int) -> bool:
+def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((HOST, port)) == 0
@@ -234,15 +234,15 @@ def _answers(port: int) -> bool:
 
 def _page(name: str, url: str, remedy: str) -> Finding:
     port = urlsplit(url).port or 80
-    running = _answers(port)
-    return Finding(f"{name} on {port}", "ok" if running else "optional", "answers" if running else "not running", remedy)
+    running = _listens(port)
+    return Finding(f"{name} on {port}", "ok" if running else "optional", "running" if running else "not running", remedy)
 
 
 def examine() -> list[Finding]:
-    """Look at everything; never raises for what it looks at.
+    """Run every check; a failed check is a finding and raises nothing.
 
     Raises:
-        SettingsError: A setting cannot be used: whatever else was found would be about other settings than those meant.
+        SettingsError: A setting is invalid: the findings would be about other settings than those meant.
     """
     for section in settings_classes():
         section.load()
@@ -265,7 +265,7 @@ def examine() -> list[Finding]:
 
 
 def as_table(findings: list[Finding]) -> Table:
-    """The findings, for a terminal."""
+    """Return the findings as a table for a terminal."""
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]–[/]", "missing": "[red]missing[/]"}
     table = Table("", "", "found", "remedy", box=None, header_style="dim")
     for finding in findings:

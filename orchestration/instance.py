@@ -1,4 +1,4 @@
-"""Dagster's store and code location, as a command sees them: the same ones that the web UI shows."""
+"""Dagster's store and code location for a command: the same ones that the web UI uses."""
 
 import os
 from typing import TYPE_CHECKING
@@ -19,10 +19,10 @@ _STORAGE = "dagster._core.storage"
 
 
 def dagster_instance(*, capture_output: bool = False) -> "dg.DagsterInstance":
-    """The store that `groundswell dagster` and a bare `dagster dev` at the root use too; `DAGSTER_HOME` names another.
+    """Open the store that `groundswell dagster` and a plain `dagster dev` at the root use too; `DAGSTER_HOME` names another.
 
     Args:
-        capture_output: Keep what steps print. A command's belongs to the terminal, and keeping it costs two processes a step.
+        capture_output: Store what steps print. A command prints to the terminal instead; storing it costs two processes a step.
 
     Raises:
         GroundswellError: The folder cannot be written.
@@ -54,7 +54,7 @@ def _component(module: str, name: str, **config: str) -> dict[str, object]:
 
 
 def job_in_code_location(name: str) -> "tuple[ReconstructableJob, RemoteJobOrigin]":
-    """A job of workspace.yaml's code location, and the origin by which the web UI finds that job again.
+    """Return a job of workspace.yaml's code location, and the origin by which the web UI finds that job again.
 
     A run without the origin is missing from the timeline and the job's history, and cannot be executed again.
     """
@@ -69,12 +69,12 @@ def job_in_code_location(name: str) -> "tuple[ReconstructableJob, RemoteJobOrigi
 
 
 def process_tag(run_id: str) -> dict[str, str]:
-    """The tag of a run that this process executes, by which another can tell whether it still does."""
+    """Return the tag of a run that this process executes; other processes can check by it whether this one still lives."""
     return {_PROCESS_TAG: f"{run_id} {process_mark()}"}
 
 
 def end_dead_runs(instance: "dg.DagsterInstance") -> None:
-    """Report runs as failed whose process was killed: the UI would show them as running for ever."""
+    """Report runs whose process was killed as failed: the UI would show them as running forever."""
     from dagster import DagsterRunStatus, RunsFilter
 
     unfinished = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
@@ -87,6 +87,6 @@ def _is_dead(run: "dg.DagsterRun") -> bool:
     owner, _, process = run.tags.get(_PROCESS_TAG, "").partition(" ")
     if owner == run.run_id:
         return not mark_lives(process)
-    # Not a command's: run again from the UI, a run has the tags of the one before. Without an origin, it was left behind by a
-    # command of an older version.
+    # Not a command's run: one executed again from the UI has the tags of the previous run. A run without an origin was left
+    # unfinished by a command of an older version.
     return run.remote_job_origin is None

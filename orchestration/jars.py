@@ -1,4 +1,4 @@
-"""What Kafka and Spark need to start: Java, and jars, which Maven fetches once."""
+"""Java and the jars of Kafka and Spark, which Maven downloads once."""
 
 import fcntl
 import os
@@ -11,35 +11,35 @@ from data.errors import StreamError
 from data.settings import project_root
 
 JAVA = 17
-"""Kafka 4 and Spark 4 need at least this Java."""
+"""Minimum Java version of Kafka 4 and Spark 4."""
 FETCH_S = 600
 _HERE = Path(__file__).parent
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars; see `fetched_jars`."""
+    """Return the folder of Kafka's jars; see `fetched_jars`."""
     return fetched_jars("kafka", _HERE / "kafka" / "pom.xml")
 
 
 def spark_jars() -> Path:
-    """The folder of what Spark lacks: Delta, its Kafka source, S3; see `fetched_jars`."""
+    """Return the folder of the jars that Spark lacks: Delta, its Kafka source, S3; see `fetched_jars`."""
     return fetched_jars("spark", _HERE.parent / "serving" / "lakehouse" / "pom.xml")
 
 
 def fetched_jars(name: str, pom: Path) -> Path:
-    """The folder of the jars that a pom asks for. Blocks for at most `FETCH_S` where Maven has to fetch them.
+    """Return the folder of a pom's jars. Blocks for at most `FETCH_S` if Maven has to download them.
 
-    They are downloads and the same for everyone, so they lie in the checkout's `var/` wherever else the state is.
+    The downloads do not depend on settings, so they are stored in the checkout's `var/`, even if the state is elsewhere.
 
     Raises:
-        StreamError: Maven is missing, or fails.
+        StreamError: Maven is missing or failed.
     """
     folder = project_root() / "var" / "components" / name
     done = folder / "done"
     wanted = pom.read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes begin at once; the file is closed with its lock
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may start together; closing the file releases the lock
         if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
             for old in folder.iterdir():
                 old.unlink()
@@ -51,7 +51,7 @@ def fetched_jars(name: str, pom: Path) -> Path:
 def _fetch(name: str, pom: Path, folder: Path) -> None:
     maven = shutil.which("mvn")
     if not maven:
-        raise StreamError(f"Maven is missing: it fetches {name}.", remedy="apt-get install maven, or brew install maven")
+        raise StreamError(f"Maven is missing; it downloads {name}.", remedy="apt-get install maven, or brew install maven")
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     try:
         run = subprocess.run(
@@ -59,32 +59,32 @@ def _fetch(name: str, pom: Path, folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise StreamError(
-            f"Maven has not fetched {name} within {FETCH_S} s.", remedy="Is there a way to its repository?"
+            f"Maven did not download {name} within {FETCH_S} s.", remedy="Check the connection to its repository."
         ) from error
     if run.returncode:
         lines = [line for line in (run.stdout + run.stderr).splitlines() if "ERROR" in line] or ["no message"]
-        raise StreamError(f"Maven cannot fetch {name}.", found=lines[0], remedy=" ".join(command[:-1]) + " says more.")
+        raise StreamError(f"Maven failed to download {name}.", found=lines[0], remedy=f"Details: {' '.join(command[:-1])}")
 
 
-def need_java() -> str:
-    """The Java program.
+def require_java() -> str:
+    """Return the path of the Java program.
 
     Raises:
-        StreamError: It is missing or too old.
+        StreamError: Java is missing or too old.
     """
     home = os.environ.get("JAVA_HOME")  # Spark looks here first
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     remedy = f"apt-get install openjdk-{JAVA}-jre-headless, or brew install openjdk@{JAVA}"
     if not java:
         raise StreamError(
-            "Java is missing: Kafka and Spark run in it.",
+            "Java is missing; Kafka and Spark need it.",
             found=f"JAVA_HOME={home}" if home else None,
             expected=f"java {JAVA} or newer on the PATH",
             remedy=remedy,
         )
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r'version "(\d+)', said)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(\d+)', output)
     if not version or int(version[1]) < JAVA:
-        found = said.splitlines()[0] if said else "no answer to java -version"
+        found = output.splitlines()[0] if output else "no output of java -version"
         raise StreamError("This Java is too old for Kafka and Spark.", found=found, expected=f"{JAVA} or newer", remedy=remedy)
     return java

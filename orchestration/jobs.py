@@ -1,4 +1,4 @@
-"""What runs as one: the job behind each `groundswell` command, and the jobs that schedules and sensors start."""
+"""Jobs: one behind each `groundswell` command, and those that schedules and sensors start."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ LAKEHOUSE_MAINTENANCE = "lakehouse_maintenance"
 
 @dataclass(frozen=True)
 class Target:
-    """What a command asks for; every asset before it is in the job too, and is reused when unchanged."""
+    """The asset that a command brings up to date. Every asset before it is in the job too, and is reused when unchanged."""
 
     job: str
     asset: dg.AssetKey | None
@@ -34,7 +34,7 @@ TARGETS = {
     "benchmark": Target(
         "benchmark_candidates",
         keys.LEADERBOARD,
-        "Train what is missing, then compare all candidates on the frozen test split: `groundswell benchmark`.",
+        "Train missing candidates, then compare all candidates on the frozen test split: `groundswell benchmark`.",
     ),
     "export": Target(
         "export_winner",
@@ -62,14 +62,14 @@ TARGETS = {
 
 
 def selection(target: str, candidates: list[str]) -> dg.AssetSelection:
-    """The assets behind a command, with everything before them and all their checks."""
+    """Return the assets behind a command, with everything before them and all their checks."""
     asset = TARGETS[target].asset
     wanted = [asset] if asset else [keys.checkpoint(name) for name in candidates]
     return dg.AssetSelection.assets(*wanted).upstream()
 
 
 def jobs(candidates: list[str]) -> list:
-    """Every job."""
+    """Return every job."""
     return [
         *(
             dg.define_asset_job(target.job, selection(name, candidates), description=target.description)
@@ -80,7 +80,7 @@ def jobs(candidates: list[str]) -> list:
             selection("deploy", candidates),
             description=(
                 "The same as train_and_deploy, started by the sensors `new_labels` and `production_quality` or the schedule "
-                "`weekly_retraining`. A failed run is tried again by the sensors, after a pause."
+                "`weekly_retraining`. The sensors retry a failed run after a pause."
             ),
         ),
         dg.define_asset_job(

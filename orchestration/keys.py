@@ -1,4 +1,4 @@
-"""The key of every asset: the folder whose code makes it, then the thing. The only module that spells them."""
+"""The key of every asset: the folder whose code makes it, then its name. No other module spells them."""
 
 from dagster import AssetKey
 
@@ -17,17 +17,17 @@ RECONCILIATION = AssetKey(["lakehouse", "reconciliation"])
 
 
 def dataset(name: str) -> AssetKey:
-    """The validated rows of a dataset of configs/datasets.yaml."""
+    """Return the validated rows of a dataset of configs/datasets.yaml."""
     return AssetKey(["data", _part(name), "validated"])
 
 
 def checkpoint(name: str) -> AssetKey:
-    """The checkpoint of a candidate of configs/candidates.yaml."""
+    """Return the checkpoint of a candidate of configs/candidates.yaml."""
     return AssetKey(["training", _part(name), "checkpoint"])
 
 
 def table(layer: str) -> AssetKey:
-    """A table of the lakehouse: bronze, silver or gold."""
+    """Return a table of the lakehouse: bronze, silver or gold."""
     return AssetKey(["lakehouse", layer])
 
 

@@ -1,4 +1,4 @@
-"""What `groundswell lakehouse` does: Spark on this machine, the streams, and what is asked of the tables."""
+"""Implement `groundswell lakehouse`: Spark on this machine, the streams, and backfills."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from data.errors import SettingsError
-from orchestration.jars import need_java, spark_jars
+from orchestration.jars import require_java, spark_jars
 from orchestration.layout import Layout
 from orchestration.progress import report
 from serving.bundle import Bundle, alias_bundle, read_bundle, served_bundle
-from serving.lakehouse.locks import alone
-from serving.lakehouse.paths import root_of
+from serving.lakehouse.locks import exclusive_run
+from serving.lakehouse.paths import lakehouse_root
 from serving.settings import LakehouseSettings
 
 if TYPE_CHECKING:
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lakehouse(console: Console | None = None, **settings: Any) -> Iterator["Lakehouse"]:
-    """A lakehouse with its tables and a Spark session of its own, which ends with the block. Starting takes some ten seconds.
+    """Open a lakehouse: create missing tables and start a Spark session, which ends with the block. Takes about ten seconds.
 
     Args:
-        console: Told what is waited for.
-        settings: Above those of the environment.
+        console: Prints a line while Spark starts.
+        settings: Overrides of the environment's settings.
 
     Raises:
-        LakehouseError: The tables there are not ours, or cannot be reached.
+        LakehouseError: Existing tables have other columns, or the root is not reachable.
         StreamError: Java or the jars are missing.
     """
-    need_java()
-    from serving.lakehouse.errors import explained
+    require_java()
+    from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.run import Lakehouse
     from serving.lakehouse.session import open_session
     from serving.lakehouse.tables import ensure_tables
 
     given = LakehouseSettings.load(**settings)
-    root = root_of(Layout.load().var, given)
+    root = lakehouse_root(Layout.load().var, given)
     if console:
         console.print(f"Starting Spark; the tables are in {root} …", style="dim", highlight=False)
     jars = spark_jars()
-    with explained(root):
+    with translate_spark_errors(root):
         spark = open_session(given, jars)
         try:
             ensure_tables(spark, root)
@@ -54,39 +54,39 @@ def lakehouse(console: Console | None = None, **settings: Any) -> Iterator["Lake
             spark.stop()
 
 
-def need_source(settings: LakehouseSettings) -> str:
-    """The source of the settings, checked as far as that costs nothing.
+def require_source(settings: LakehouseSettings) -> str:
+    """Return the source of the settings after cheap checks.
 
     Raises:
-        SettingsError: None is given, or its folder is not there.
+        SettingsError: No source is set, or its folder does not exist.
     """
     from serving.lakehouse.run import local_source
 
     if not settings.source:
         raise SettingsError(
-            "Where should records come from?",
+            "No source of records is set.",
             expected="a folder, an s3a:// URI, or kafka",
             remedy="groundswell lakehouse run --source <...>, or GROUNDSWELL_LAKEHOUSE__SOURCE.",
         )
     source = local_source(settings.source)
     if source != "kafka" and "://" not in source and not Path(source).is_dir():
         raise SettingsError(
-            f"There is no folder {source}.", expected="a folder with files of JSON lines", remedy="Look at --source."
+            f"Folder {source} does not exist.", expected="a folder with files of JSON lines", remedy="Check --source."
         )
     return source
 
 
 def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> None:
     """Run the streams: once, or until Ctrl-C or SIGTERM."""
-    from serving.lakehouse.run import run_on, run_once
+    from serving.lakehouse.run import run_once, run_until_stopped
 
     given = LakehouseSettings.load(**settings)
-    source = need_source(given)
-    if given.judge == "bundle":
-        served_bundle()  # what is wrong with it is said before Spark starts
-    root = root_of(Layout.load().var, given)
-    with alone(root), lakehouse(console, **settings) as opened:
-        lake = replace(opened, seen=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False))
+    source = require_source(given)
+    if given.classify_with == "bundle":
+        served_bundle()  # reports a missing or damaged bundle before Spark starts
+    root = lakehouse_root(Layout.load().var, given)
+    with exclusive_run(root), lakehouse(console, **settings) as opened:
+        lake = replace(opened, on_batch=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False))
         if once:
             run_once(lake, source)
         else:
@@ -95,8 +95,8 @@ def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> Non
             stop = stop_on_signals()
             pace = f"a batch every {every_s:g} s" if every_s else "batch after batch"
             console.print(f"Reading {source}, {pace}; Ctrl-C stops after the running batch.", highlight=False)
-            run_on(lake, source, every_s=every_s, stop=stop)
-            console.print("Stopped; the same command goes on from here.")
+            run_until_stopped(lake, source, every_s=every_s, stop=stop)
+            console.print("Stopped; run the same command to resume.")
 
 
 def _batch_line(stage: str, progress: dict[str, Any]) -> str:
@@ -105,14 +105,14 @@ def _batch_line(stage: str, progress: dict[str, Any]) -> str:
 
 
 def backfill(console: Console, *, since: datetime, until: datetime, version: str | None) -> int:
-    """Re-score a time range of Gold with production's version, or with another one beside it."""
+    """Classify a time range of Gold with the production version, or add the predictions of another version."""
     from orchestration.progress import TerminalProgress, begin, listening
     from serving.lakehouse.rescore import rescore
 
-    bundle = bundle_of(version)
+    bundle = find_bundle(version)
     current = served_bundle().manifest.version == bundle.manifest.version
     with lakehouse(console) as lake, TerminalProgress(console) as terminal, listening(terminal):
-        begin(f"Judge with {bundle.manifest.version}")
+        begin(f"Classify with {bundle.manifest.version}")
         return rescore(
             lake.spark,
             lake.root,
@@ -120,15 +120,15 @@ def backfill(console: Console, *, since: datetime, until: datetime, version: str
             since=since,
             until=until,
             make_current=current,
-            seen=report,
+            on_day=report,
         )
 
 
-def bundle_of(version: str | None) -> Bundle:
-    """A bundle by its version, by an alias of the registry, or the one that is served.
+def find_bundle(version: str | None) -> Bundle:
+    """Return the bundle of a version or registry alias; None: the served one.
 
     Raises:
-        BundleError: There is none, or it is damaged.
+        BundleError: The bundle does not exist or is damaged.
     """
     layout = Layout.load()
     if version is None:

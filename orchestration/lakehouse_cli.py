@@ -1,4 +1,4 @@
-"""`groundswell lakehouse`. Heavy imports wait until their command runs."""
+"""The commands of `groundswell lakehouse`. Heavy imports are deferred until their command runs."""
 
 import re
 import sys
@@ -13,8 +13,8 @@ from orchestration.progress import terminal_console
 
 lakehouse_app = typer.Typer(
     help=(
-        "Records to Delta tables with Spark: Bronze as they came, Silver clean and once, Gold judged. "
-        "[bold]run --once --source folder[/] makes them, [bold]views[/] shows what they say, [bold]status[/] whether they add up."
+        "Build Delta tables with Spark: Bronze (raw), Silver (clean, deduplicated), Gold (classified). "
+        "[bold]run --once --source folder[/] fills them, [bold]views[/] summarizes Gold, [bold]status[/] checks the counts."
     ),
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -25,26 +25,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothi
 Source = Annotated[
     str | None, typer.Option(help="A folder or s3a://bucket/path with files of JSON lines, or kafka: the stream's topic.")
 ]
-Since = Annotated[datetime, typer.Option(help="From this event time on, UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
-Until = Annotated[datetime, typer.Option(help="Before this event time, UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
+Since = Annotated[datetime, typer.Option(help="First event time, UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
+Until = Annotated[
+    datetime, typer.Option(help="End of the event times (exclusive), UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+]
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse run --once --source /your/tweets")
 def run(
     source: Source = None,
-    once: Annotated[bool, typer.Option("--once", help="Read what is there now, and return.")] = False,
-    every: Annotated[str, typer.Option(help="How often a batch begins, such as 30s or 5m; 0s: one after the other.")] = "60s",
-    judge: Annotated[Literal["bundle", "api"] | None, typer.Option(help="Who judges: the bundle here, or the HTTP API.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Process all current records, then return.")] = False,
+    every: Annotated[str, typer.Option(help="Time between two batches, such as 30s or 5m; 0s: no pause.")] = "60s",
+    classify_with: Annotated[Literal["bundle", "api"] | None, typer.Option(help="The bundle, or the HTTP API.")] = None,
 ) -> None:
-    """Fill the three layers: once, or until Ctrl-C, which lets the running batch finish. Run again, it goes on."""
+    """Fill the three layers: once, or until Ctrl-C, which lets the running batch finish. Running it again resumes."""
     from orchestration.lakehouse import run as run_lakehouse
 
-    run_lakehouse(console, once=once, every_s=seconds(every), source=source, judge=judge)
+    run_lakehouse(console, once=once, every_s=seconds(every), source=source, classify_with=classify_with)
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse demo")
 def demo() -> None:
-    """Watch raw tweets with the faults of real dumps go through all layers, in a folder of their own (var/demo-lakehouse)."""
+    """Send raw tweets with the faults of real dumps through all layers, in a separate folder (var/demo-lakehouse)."""
     from orchestration.demo_lakehouse import run_demo
 
     run_demo(console)
@@ -52,12 +54,12 @@ def demo() -> None:
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse status")
 def status(as_json: AsJson = False) -> None:
-    """Show the tables, whether they add up, and why records went aside. Without Spark, also while it runs."""
+    """Show the tables, whether their counts match, and why records were rejected. Needs no Spark; works while a run is active."""
     from orchestration.layout import Layout
-    from serving.lakehouse.paths import root_of
+    from serving.lakehouse.paths import lakehouse_root
     from serving.lakehouse.status import read_status
 
-    found = read_status(root_of(Layout.load().var))
+    found = read_status(lakehouse_root(Layout.load().var))
     if as_json:
         _print_json(found)
         return
@@ -66,18 +68,17 @@ def status(as_json: AsJson = False) -> None:
         size = f"{row.bytes / 2**20:.1f}"
         table.add_row(row.layer, f"{row.rows:,}", f"{row.files:,}", size, str(row.version), f"{row.written_at:%Y-%m-%d %H:%M:%S}")
     console.print(table)
-    aside = ", ".join(f"{reason} {count:,}" for reason, count in found.reasons.items()) or "none"
-    console.print(f"Aside: {aside}", highlight=False)
-    console.print(
-        f"Judged by: {', '.join(f'{name} {count:,}' for name, count in found.versions.items()) or 'nobody'}", highlight=False
-    )
+    rejected = ", ".join(f"{reason} {count:,}" for reason, count in found.reasons.items()) or "none"
+    console.print(f"Rejected: {rejected}", highlight=False)
+    versions = ", ".join(f"{name} {count:,}" for name, count in found.versions.items()) or "no version"
+    console.print(f"Classified by: {versions}", highlight=False)
     if found.behind_silver or found.behind_gold:
         console.print(
-            f"Not settled yet: {found.behind_silver:,} records, {found.behind_gold:,} rows not judged.", highlight=False
+            f"Pending: {found.behind_silver:,} records for Silver, {found.behind_gold:,} rows for Gold.", highlight=False
         )
     else:
-        bronze = f"Bronze and {found.forgotten:,} old records that it forgot" if found.forgotten else "Bronze"
-        console.print(f"{bronze} = Silver + aside, Gold = Silver: every record is accounted for.", highlight=False)
+        bronze = f"Bronze + {found.forgotten:,} deleted old records" if found.forgotten else "Bronze"
+        console.print(f"{bronze} = Silver + rejected, Gold = Silver: every record is accounted for.", highlight=False)
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse backfill --since 2026-11-01 --until 2026-11-08 --version staging")
@@ -88,29 +89,29 @@ def backfill(
         str | None, typer.Option(help="production, previous, staging, or a version in var/bundles; default: what is served now.")
     ] = None,
 ) -> None:
-    """Judge a time range of Gold with another version, while the stream goes on.
+    """Classify a time range of Gold with another version while the stream runs.
 
-    The served version's answers become those that readers see; any other version's are added beside them, for `compare`.
+    Readers see the predictions of the served version; those of any other version are only stored, for `compare`.
     """
     from orchestration.lakehouse import backfill as run_backfill
 
     added = run_backfill(console, since=since.replace(tzinfo=UTC), until=until.replace(tzinfo=UTC), version=version)
-    console.print(f"{added:,} rows were judged; those that this version knew keep its answer.", highlight=False)
+    console.print(f"{added:,} rows were classified; rows that already had this version's prediction keep it.", highlight=False)
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse compare --versions minilm-a minilm-b")
 def compare(
-    versions: Annotated[tuple[str, str], typer.Option(help="Two versions that Gold holds answers of.")],
-    limit: Annotated[int, typer.Option(help="Rows that changed most.", min=1)] = 20,
+    versions: Annotated[tuple[str, str], typer.Option(help="Two versions with predictions in Gold.")],
+    limit: Annotated[int, typer.Option(help="Maximum number of rows with the largest changes.", min=1)] = 20,
 ) -> None:
-    """Show what changed from one version to another, on the rows that both have judged."""
+    """Show what changed from one version to another, on the rows that both classified."""
     from orchestration.lakehouse import lakehouse
     from orchestration.lakehouse_view import show_comparison
     from serving.lakehouse.compare import summarize
-    from serving.lakehouse.errors import explained
+    from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.paths import table
 
-    with lakehouse(console) as lake, explained(lake.root):
+    with lakehouse(console) as lake, translate_spark_errors(lake.root):
         gold = lake.spark.read.format("delta").load(table(lake.root, "gold"))
         comparison = summarize(gold, *versions, largest=limit)
     show_comparison(console, comparison)
@@ -118,51 +119,51 @@ def compare(
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse views --plots plots")
 def views(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; default: one of each kind.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Draw them into this folder.")] = None,
-    version: Annotated[int | None, typer.Option(help="Of the table: as Gold was then.", min=0)] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of views; default: one of each kind.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write plots into this folder.")] = None,
+    version: Annotated[int | None, typer.Option(help="Version of the Gold table to read; default: newest.", min=0)] = None,
 ) -> None:
-    """Show what Gold says: sentiment over time, languages, mentions, hashtags that swing, volume."""
+    """Summarize Gold: sentiment over time, languages, mentions, trending hashtags, volume."""
     from orchestration.lakehouse import lakehouse
     from orchestration.lakehouse_view import collect_views, plot_views, show_views
-    from serving.lakehouse.errors import explained
+    from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.paths import table
 
-    with lakehouse(console) as lake, explained(lake.root):
+    with lakehouse(console) as lake, translate_spark_errors(lake.root):
         reader = lake.spark.read.format("delta")
         gold = (reader if version is None else reader.option("versionAsOf", version)).load(table(lake.root, "gold"))
         collected = collect_views(gold, names)
     show_views(console, collected)
     if plots:
         for path in plot_views(collected, plots):
-            console.print(f"drawn: {path}", highlight=False)
+            console.print(f"wrote {path}", highlight=False)
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse maintain")
 def maintain() -> None:
-    """Merge small files, remove what no recent version needs, and let Bronze forget what is older than it is kept."""
+    """Merge small files, remove files that no recent version needs, and delete Bronze records past their retention."""
     from orchestration.lakehouse import lakehouse
     from serving.lakehouse.maintain import maintain as maintain_tables
 
     with lakehouse(console) as lake:
-        kept = maintain_tables(lake.spark, lake.root, lake.settings)
-    table = Table("table", "files before", "after", "MiB", "forgotten", box=None, header_style="dim")
-    for row in kept:
+        maintained = maintain_tables(lake.spark, lake.root, lake.settings)
+    table = Table("table", "files before", "after", "MiB", "deleted records", box=None, header_style="dim")
+    for row in maintained:
         table.add_row(row.layer, str(row.files_before), str(row.files_after), f"{row.bytes / 2**20:.1f}", f"{row.forgotten:,}")
     console.print(table)
 
 
 def seconds(text: str) -> float:
-    """`90`, `30s`, `5m` or `1h` in seconds.
+    """Convert `90`, `30s`, `5m` or `1h` to seconds.
 
     Raises:
-        SettingsError: It is none of these.
+        SettingsError: The text has another format.
     """
     from data.errors import SettingsError
 
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not found:
-        raise SettingsError("That is no length of time.", found=text, expected="such as 30s, 5m or 1h; 0s: without a pause")
+        raise SettingsError("Invalid duration.", found=text, expected="a value such as 30s, 5m or 1h; 0s: no pause")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 

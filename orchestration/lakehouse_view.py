@@ -1,4 +1,4 @@
-"""What `groundswell lakehouse views` and `compare` show: tables for the terminal, pictures in the dashboard's colors."""
+"""Output of `groundswell lakehouse views` and `compare`: tables for the terminal, plots in the dashboard's colors."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from rich.text import Text
 from data.errors import LakehouseError
 from data.labels import LABELS
 from data.settings import nearest
-from evaluation.plots import COLOURS
+from evaluation.plots import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     Views = dict[str, list[Row]]
 
 _LINES = 15
-"""Of a table in the terminal, and of a picture with a line a name."""
+"""Maximum number of rows of a terminal table, and of lines of a plot with one line per name."""
 _BUCKETS = 240
-"""Most points in time that are collected, the newest."""
+"""Maximum number of buckets that are collected; the newest ones are kept."""
 _BAR = 12
 _LINE = 72
 _STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _TREND = {"minute": "15_minutes", "hour": "hour", "day": "day"}
 
-# In the terminal the dashboard's colors for dark pages: they can be read on white too.
+# The terminal uses the dashboard's colors for dark pages, which are readable on white too.
 _INK = {"negative": "#f0803c", "neutral": "#7d8792", "positive": "#56b4e9"}
 _BLOCK = {"negative": "█", "neutral": "░", "positive": "█"}
-_PAINT = {"negative": COLOURS[1], "neutral": "#c3c9d0", "positive": COLOURS[0]}
-_GREY = "#6b7280"
+_PAINT = {"negative": COLORS[1], "neutral": "#c3c9d0", "positive": COLORS[0]}
+_GRAY = "#6b7280"
 
 
 def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Views":
-    """Compute views once, for the terminal and for the pictures. Blocks for a Spark job each.
+    """Compute views once, for the terminal and for the plots. Blocks for one Spark job per view.
 
     Args:
         gold: The table.
-        names: Of `serving.lakehouse.views.VIEWS`; none: one of each kind, over time as finely as the span of Gold's events
-            allows.
+        names: Names of `serving.lakehouse.views.VIEWS`. None: one of each kind; views over time use the finest bucket that the
+            span of Gold's events allows.
 
     Returns:
-        By name, the rows of each view; of those over time the newest 240.
+        The rows of each view by name; for views over time the newest 240.
 
     Raises:
-        LakehouseError: There is no such view.
+        LakehouseError: A view is unknown.
     """
     from serving.lakehouse.views import VIEWS
 
@@ -70,7 +70,7 @@ def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Vie
         if name not in VIEWS:
             close = nearest(name, list(VIEWS))
             raise LakehouseError(
-                f"There is no view {name!r}.",
+                f"Unknown view {name!r}.",
                 expected=f"one of {', '.join(VIEWS)}",
                 remedy=f"Did you mean {close}?" if close else None,
             )
@@ -84,29 +84,29 @@ def _collect(view: "DataFrame") -> "list[Row]":
 
 
 def _every(gold: "DataFrame") -> str:
-    """The finest step that cuts the span of the events into no more than some two hundred."""
+    """Return the finest bucket that gives about 200 buckets at most for the span of the events."""
     first, last = gold.selectExpr("min(event_at)", "max(event_at)").collect()[0]
     span = last - first if first else timedelta(0)
     return "minute" if span <= timedelta(hours=3) else "hour" if span <= timedelta(days=5) else "day"
 
 
 def show_views(console: Console, views: "Views") -> None:
-    """Print what `collect_views` gave, a table each."""
+    """Print the result of `collect_views`, one table per view."""
     for name, rows in views.items():
         title = _title(name)
         if rows:
             console.print(_TABLES[_kind(name)](name, rows))
         else:
-            console.print(f"[italic]{title}[/]\n[dim]nothing yet[/]")
+            console.print(f"[italic]{title}[/]\n[dim]no rows yet[/]")
         console.print()
 
 
 def show_comparison(console: Console, comparison: "Comparison") -> None:
-    """Print what `summarize` gave: counts, the labels before and after, and the rows that moved most."""
+    """Print the result of `summarize`: counts, labels before and after, and the rows with the largest changes."""
     a, b = (escape(_plain(version)) for version in (comparison.a, comparison.b))
     head = Table.grid(padding=(0, 2))
-    head.add_row("[dim]judged by both[/]", f"[bold]{comparison.both:,}[/] rows")
-    head.add_row("[dim]by one alone[/]", f"{comparison.only_a:,} by {a}, {comparison.only_b:,} by {b}")
+    head.add_row("[dim]classified by both[/]", f"[bold]{comparison.both:,}[/] rows")
+    head.add_row("[dim]only by one[/]", f"{comparison.only_a:,} by {a}, {comparison.only_b:,} by {b}")
     if comparison.score_a is not None and comparison.score_b is not None:
         share = comparison.changed / comparison.both
         head.add_row("[dim]label changed[/]", f"[bold]{comparison.changed:,}[/] rows, {share:.2%}")
@@ -121,8 +121,8 @@ def show_comparison(console: Console, comparison: "Comparison") -> None:
         matrix.add_row(_label(label), *cells)
     console.print("", matrix)
     if comparison.largest:
-        moves = _table("Moved most", "id", comparison.a, comparison.b, "points", "text", left=("id", "text"))
-        moves.columns[-1].no_wrap = False  # the one that gives way where the terminal is narrow
+        moves = _table("Largest changes", "id", comparison.a, comparison.b, "points", "text", left=("id", "text"))
+        moves.columns[-1].no_wrap = False  # this column shrinks on a narrow terminal
         for row in comparison.largest:
             text = Text(_plain(row["text"]), no_wrap=True, overflow="ellipsis")
             moves.add_row(
@@ -143,7 +143,7 @@ def _sentiment(name: str, rows: "list[Row]") -> Table:
 
 
 def _volume(name: str, rows: "list[Row]") -> Table:
-    """A line of blocks: empty buckets, which the view leaves out, are gaps."""
+    """Draw a line of blocks. Empty buckets, which the view leaves out, are gaps."""
     step, last = _STEPS[name.rpartition("_")[2]], _utc(rows[-1].bucket)
     counts = {_utc(row.bucket): row.messages for row in rows}
     first = max(_utc(rows[0].bucket), last - (_LINE - 1) * step)
@@ -152,7 +152,7 @@ def _volume(name: str, rows: "list[Row]") -> Table:
     table = _table(_title(name), "")
     table.show_header = False
     table.add_row(Text("".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // most)] for count in shown), style=_INK["positive"]))
-    table.add_row(f"[dim]{_time(first, name)} to {_time(last, name)}: {sum(shown):,} in all, at most {most:,}[/]")
+    table.add_row(f"[dim]{_time(first, name)} to {_time(last, name)}: {sum(shown):,} in total, at most {most:,}[/]")
     return table
 
 
@@ -222,12 +222,12 @@ def _kind(name: str) -> str:
 
 def _title(name: str, rows: Sequence[Any] = (), which: str = "newest") -> str:
     more = f", the {which} {_LINES} of {len(rows)}" if len(rows) > _LINES else ""
-    against = ", against as long before" if _kind(name) == "hashtags" else ""
+    against = ", compared with the window before" if _kind(name) == "hashtags" else ""
     return name.replace("_", " ").capitalize() + against + more
 
 
 def _bar(row: "Row") -> Text:
-    """The label's shares: cut points are rounded, not lengths, so that every bar is as long."""
+    """Draw the shares of the labels. Cut points are rounded, not lengths, so that all bars have equal length."""
     bar, upto, drawn = Text(), 0, 0
     for label in LABELS:
         upto += row[label]
@@ -250,24 +250,24 @@ def _time(bucket: datetime, name: str) -> str:
 
 
 def _utc(time: datetime) -> datetime:
-    """Spark hands times over without a zone, in that of this process."""
+    """Convert to UTC: Spark returns times without a zone, in the time zone of this process."""
     return time.astimezone(UTC)
 
 
 def _plain(text: str) -> str:
-    """On one line, without what a terminal would obey: anybody may have written it."""
+    """Return the text on one line, without control characters: it comes from unknown authors."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def plot_views(views: "Views", folder: Path) -> list[Path]:
-    """Draw what `collect_views` gave.
+    """Plot the result of `collect_views`.
 
     Args:
-        views: By name; those that are empty or not there are left out, and volume, which is part of the sentiment's picture.
-        folder: Made where it is not there; pictures of the same name are replaced.
+        views: Rows by name. Empty or missing views are left out; volume is part of the sentiment plot.
+        folder: The output folder, created if missing; plots of the same name are replaced.
 
     Returns:
-        The PNGs: one for sentiment over time, languages, mentions and hashtags each.
+        The PNG files: one each for sentiment over time, languages, mentions and hashtags.
     """
     drawn = [_PLOTS[_kind(name)](name, rows, folder) for name, rows in views.items() if rows and _kind(name) in _PLOTS]
     mentions = {label: views.get(f"{label}_mentions", []) for label in ("negative", "positive")}
@@ -283,15 +283,15 @@ def _plot_sentiment(name: str, rows: "list[Row]", folder: Path) -> Path:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     middle, points = [time + step / 2 for time in times], [row.points for row in rows]
     at, line = _broken(middle, points, step)
-    above.axhline(50, color=_GREY, linewidth=1, linestyle="--")
+    above.axhline(50, color=_GRAY, linewidth=1, linestyle="--")
     for label, over in (("positive", True), ("negative", False)):
-        held = [value >= 50 if over else value < 50 for value in line]  # neither where the line breaks
+        held = [value >= 50 if over else value < 50 for value in line]  # neither is filled where the line breaks
         above.fill_between(at, line, 50, where=held, color=_PAINT[label], alpha=0.15, linewidth=0, interpolate=True)  # type: ignore[arg-type]
     above.plot(at, line, color="#111827", linewidth=1.6, marker="o" if len(rows) <= 60 else None, markersize=3.5)  # type: ignore[arg-type]
     reach = max(5.0, 1.15 * max(abs(value - 50) for value in points))
     above.set_ylim(max(0, 50 - reach), min(100, 50 + reach))
     above.set_ylabel("points")
-    above.set_title(f"{_title(name)} (50: as much positive as negative)", loc="left", fontweight="bold", fontsize=11)
+    above.set_title(f"{_title(name)} (50: equal shares of positive and negative)", loc="left", fontweight="bold", fontsize=11)
     under = [0] * len(rows)
     for label in LABELS:
         counts = [row[label] for row in rows]
@@ -315,7 +315,7 @@ def _plot_sentiment(name: str, rows: "list[Row]", folder: Path) -> Path:
 
 
 def _broken(times: list[datetime], values: list[float], step: timedelta) -> tuple[list[datetime], list[float]]:
-    """The line's points, with a break where buckets are missing: a line across would tell of what nobody wrote."""
+    """Return the line's points with a break where buckets are missing: a line across would show values that do not exist."""
     at, line = [], []
     for time, value in zip(times, values, strict=True):
         if at and time - at[-1] > step:
@@ -342,8 +342,8 @@ def _plot_languages(name: str, rows: "list[Row]", folder: Path) -> Path:
     for y, row in enumerate(shown):
         axes.text(114, y, f"{row.messages:,}", va="center", ha="right", fontsize=9)
         axes.text(127, y, f"{row.points:.1f}", va="center", ha="right", fontsize=9)
-    axes.text(114, -0.8, "messages", fontsize=8, color=_GREY, va="center", ha="right")
-    axes.text(127, -0.8, "points", fontsize=8, color=_GREY, va="center", ha="right")
+    axes.text(114, -0.8, "messages", fontsize=8, color=_GRAY, va="center", ha="right")
+    axes.text(127, -0.8, "points", fontsize=8, color=_GRAY, va="center", ha="right")
     _named(axes, [row.lang for row in shown])
     axes.set_xlim(0, 128)
     axes.set_xticks([])
@@ -354,7 +354,7 @@ def _plot_languages(name: str, rows: "list[Row]", folder: Path) -> Path:
 
 
 def _plot_mentions(views: "Views", folder: Path) -> Path:
-    """Two lists back to back: most negative to the left, most positive to the right."""
+    """Plot two lists back to back: most negative on the left, most positive on the right."""
     most = max(row[label] for label, rows in views.items() for row in rows)
     lines = min(_LINES, max(len(rows) for rows in views.values()))
     figure = _figure(8.6, 1.2 + 0.33 * lines)
@@ -363,8 +363,8 @@ def _plot_mentions(views: "Views", folder: Path) -> Path:
         axes.barh(range(len(shown)), [row[label] for row in shown], height=0.72, color=_PAINT[label])
         outward = label == "positive"
         for y, row in enumerate(shown):
-            said = f" {row[label]:,} of {row.messages:,} "
-            axes.text(row[label], y, said, va="center", ha="left" if outward else "right", fontsize=8, color="#374151")
+            counts = f" {row[label]:,} of {row.messages:,} "
+            axes.text(row[label], y, counts, va="center", ha="left" if outward else "right", fontsize=8, color="#374151")
         _named(axes, [f"@{row.mention}" for row in shown])
         axes.set_ylim(lines - 0.5, -0.6)
         axes.set_xlim((0, 1.45 * most) if outward else (1.45 * most, 0))
@@ -376,27 +376,27 @@ def _plot_mentions(views: "Views", folder: Path) -> Path:
 
 
 def _plot_hashtags(name: str, rows: "list[Row]", folder: Path) -> Path:
-    """From the points before to the points now, a line each."""
+    """Plot one line per hashtag, from the points before to the points now."""
     shown = rows[:_LINES]
     figure = _figure(8.0, 1.5 + 0.34 * len(shown))
     axes = figure.subplots()
-    axes.axvline(50, color=_GREY, linewidth=1, linestyle="--")
+    axes.axvline(50, color=_GRAY, linewidth=1, linestyle="--")
     for y, row in enumerate(shown):
-        paint = _GREY
+        paint = _GRAY
         if row.swing is not None:
             paint = _PAINT["positive" if row.swing >= 0 else "negative"]
             axes.plot([row.points_before, row.points_now], [y, y], color=paint, linewidth=2.5, zorder=2)
             axes.plot(row.points_before, y, "o", markersize=7, markerfacecolor="white", color=paint, mew=1.8, zorder=3)
         axes.plot(row.points_now, y, "o", markersize=8, color=paint, zorder=4)
         axes.text(1.02, y, f"{row.growth:.1f}×", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-        said = f"{row.before:,} → {row.now:,}"
-        axes.text(1.11, y, said, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#374151")
-    axes.text(1.02, -0.9, "growth", transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=_GREY)
-    axes.text(1.11, -0.9, "messages", transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=_GREY)
+        counts = f"{row.before:,} → {row.now:,}"
+        axes.text(1.11, y, counts, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color="#374151")
+    axes.text(1.02, -0.9, "growth", transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=_GRAY)
+    axes.text(1.11, -0.9, "messages", transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=_GRAY)
     _named(axes, [f"#{row.hashtag}" for row in shown])
-    seen = [50.0, *(points for row in shown for points in (row.points_now, row.points_before) if points is not None)]
-    axes.set_xlim(min(seen) - 5, max(seen) + 5)
-    axes.set_xlabel("points: hollow before, full now; gray where there was nothing before")
+    drawn = [50.0, *(points for row in shown for points in (row.points_now, row.points_before) if points is not None)]
+    axes.set_xlim(min(drawn) - 5, max(drawn) + 5)
+    axes.set_xlabel("points: hollow before, filled now; gray without earlier messages")
     axes.set_title(_title(name), loc="left", fontweight="bold", fontsize=11, pad=14)
     _tidy(axes)
     return _save(figure, folder / f"{name}.png")
@@ -410,9 +410,11 @@ _PLOTS: "dict[str, Callable[[str, list[Row], Path], Path]]" = {
 
 
 def _named(axes: "Axes", names: Sequence[str]) -> None:
-    """A line a name, the first on top."""
+    """Label one line per name, the first on top."""
     short = [name if len(name) <= 24 else name[:23] + "…" for name in map(_plain, names)]
-    axes.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in short])  # between two dollars would be a formula
+    axes.set_yticks(
+        range(len(names)), [name.replace("$", r"\$") for name in short]
+    )  # matplotlib reads text between two dollars as a formula
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.5, -0.6)
 
@@ -437,6 +439,6 @@ def _save(figure: "Figure", path: Path) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in a script that the font has not
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the font lacks the script of some names
         figure.savefig(path, facecolor="white")
     return path

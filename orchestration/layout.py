@@ -1,4 +1,4 @@
-"""Where everything fetched or produced lies under `var/`. The only module that knows."""
+"""Paths of everything fetched or produced under `var/`. No other module spells them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,17 @@ class Layout:
 
     @classmethod
     def load(cls) -> "Layout":
-        """The folder of the settings (`GROUNDSWELL_PATHS__VAR_DIR`, default `var`)."""
+        """Return the folder of the settings (`GROUNDSWELL_PATHS__VAR_DIR`, default `var`)."""
         return cls(PathSettings.load().var)
 
     @property
     def raw(self) -> Path:
-        """One folder a data set: `texts.parquet`, `source.json`."""
+        """One folder a dataset: `texts.parquet`, `source.json`."""
         return self.var / "data" / "raw"
 
     @property
     def origin(self) -> Path:
-        """Which texts the last run found where no setting says so: `sets`, `text`."""
+        """The last decision on the texts of a run, where no setting decides: `sets`, `text`."""
         return self.var / "data" / "origin.json"
 
     @property
@@ -38,9 +38,9 @@ class Layout:
         return self.var / "candidates"
 
     @property
-    def judged(self) -> Path:
-        """One folder a candidate: its probabilities on the frozen split and its quality report."""
-        return self.var / "judged"
+    def evaluations(self) -> Path:
+        """One folder for each candidate or bundle: its probabilities on the frozen rows and its quality report."""
+        return self.var / "evaluations"
 
     @property
     def leaderboard(self) -> Path:
@@ -49,8 +49,18 @@ class Layout:
 
     @property
     def export(self) -> Path:
-        """One bundle a step of the ladder, and `ladder.json`."""
+        """One bundle for each export variant, with report and plot."""
         return self.var / "export"
+
+    @property
+    def export_report(self) -> Path:
+        """Every export variant compared with torch, and the one that was chosen."""
+        return self.export / "export_variants.json"
+
+    @property
+    def export_plot(self) -> Path:
+        """CPU time and changed labels of every export variant."""
+        return self.export / "export_variants.png"
 
     @property
     def bundles(self) -> Path:
@@ -59,12 +69,22 @@ class Layout:
 
     @property
     def gate(self) -> Path:
-        """The last verdict: `verdict.json`, `verdict.md`."""
+        """Decisions of the promotion gate."""
         return self.var / "gate"
 
     @property
+    def gate_decision(self) -> Path:
+        """The last gate decision."""
+        return self.gate / "decision.json"
+
+    @property
+    def gate_page(self) -> Path:
+        """The last gate decision as Markdown."""
+        return self.gate / "decision.md"
+
+    @property
     def quality(self) -> Path:
-        """What the production model measured last."""
+        """The last measurement of the production model."""
         return self.var / "quality" / "report.json"
 
     @property

@@ -1,6 +1,6 @@
-"""What a long step says of itself while it runs: one function to say it, and a terminal that draws it.
+"""Progress of long steps: steps call `report`, and listeners show it.
 
-A step calls `report`; who listens is decided by whoever started it. The command line draws bars with an estimate, Dagster logs.
+The caller of a step chooses the listeners: the command line draws bars with an estimate, Dagster logs.
 """
 
 import sys
@@ -17,35 +17,35 @@ from data.errors import GroundswellError, SettingsError
 
 
 class Listener(Protocol):
-    """Hears of steps and of their progress."""
+    """Receives the start, the progress and the notes of steps."""
 
     def begin(self, title: str) -> None:
-        """A step starts."""
+        """Receive the start of a step."""
 
     def __call__(self, message: str, fraction: float | None) -> None:
-        """The running step says how far it is."""
+        """Receive the progress of the running step."""
 
     def note(self, text: str, *, warning: bool = True) -> None:
-        """The running step says something that a person has to see."""
+        """Receive a message of the running step that people must see."""
 
     def ended(self, state: str, why: str | None) -> None:
-        """The running step did nothing: it was skipped, or found its result unchanged."""
+        """Receive that the running step did nothing: it was skipped, or its result was unchanged."""
 
 
 _listeners: list[Listener] = []
 
 
 def begin(title: str) -> None:
-    """Say that a step starts; the one before it is over."""
+    """Report that a step starts; the previous one is over."""
     for listener in list(_listeners):
         listener.begin(title)
 
 
 def report(message: str, fraction: float | None = None) -> None:
-    """Say how far the running step is.
+    """Report the progress of the running step.
 
     Args:
-        message: What is being done, short.
+        message: What is being done, in a few words.
         fraction: The share that is done, 0 to 1; None when unknown.
     """
     for listener in list(_listeners):
@@ -53,7 +53,7 @@ def report(message: str, fraction: float | None = None) -> None:
 
 
 def note(text: str, *, warning: bool = True) -> None:
-    """Say something that a person has to see, such as what was left out and why."""
+    """Report a message that people must see, such as what was left out and why."""
     for listener in list(_listeners):
         listener.note(text, warning=warning)
 
@@ -63,7 +63,7 @@ def ended(state: str, why: str | None = None) -> None:
 
     Args:
         state: One word or two, such as "skipped" or "unchanged".
-        why: The reason, where it is not plain.
+        why: The reason, where it is not obvious.
     """
     for listener in list(_listeners):
         listener.ended(state, why)
@@ -80,12 +80,12 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def terminal_console() -> Console:
-    """The terminal; what goes to a pipe or a file gets lines wide enough for the tables."""
+    """Return a console of standard output; on a pipe or file, its lines are wide enough for the tables."""
     return Console() if sys.stdout.isatty() else Console(width=130)
 
 
 class LogProgress:
-    """Writes to a logger, at most one line a tenth of a step: what a Dagster run shows."""
+    """A listener that writes to a logger, at most one line a tenth of a step: shown in a Dagster run."""
 
     def __init__(self, log: Any) -> None:
         self.log = log
@@ -112,7 +112,7 @@ class LogProgress:
 
 
 class TerminalProgress:
-    """One line a step, with a bar where the step knows its share. On a pipe: a plain line a step and a tenth."""
+    """A listener that draws one line a step, with a bar where the fraction is known. On a pipe: a line a step and a tenth."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -141,7 +141,7 @@ class TerminalProgress:
         self._bars.stop()
 
     def begin(self, title: str) -> None:
-        """Start a step; the one before is done."""
+        """Start a step; the previous one is done."""
         self.finish()
         self._title, self._started, self._last_tenth, self._ended = title, time.monotonic(), -1, None
         if self.console.is_terminal:
@@ -150,7 +150,7 @@ class TerminalProgress:
             self.console.print(f"… {title}")
 
     def finish(self, *, failed: bool = False) -> None:
-        """The step is over: leave one line that says how it ended and how long it took."""
+        """End the step: print one line with its state and duration."""
         if not self._title:
             return
         if self._task is not None:
@@ -165,15 +165,15 @@ class TerminalProgress:
         self._title = ""
 
     def ended(self, state: str, why: str | None) -> None:
-        """The step's line will say so in place of ✓."""
+        """Set the state that the step's line shows instead of ✓."""
         self._ended = state, why
 
     def note(self, text: str, *, warning: bool = True) -> None:
-        """Leave a line."""
+        """Print a line that stays."""
         self.console.print(f"  [yellow]{escape(text)}[/]" if warning else f"  {escape(text)}", highlight=False)
 
     def __call__(self, message: str, fraction: float | None) -> None:
-        """A listener for `report`."""
+        """Draw the progress that `report` sends."""
         if self._task is not None:
             self._bars.update(
                 self._task,
@@ -187,7 +187,7 @@ class TerminalProgress:
 
 
 def print_error(console: Console, error: GroundswellError) -> int:
-    """Say what was found, expected, and to be done; gives the exit status."""
+    """Print the error with what was found, what was expected, and the remedy; return the exit status."""
     console.print(f"[red]{type(error).__name__}[/]: {escape(error.message)}", highlight=False)
     for name in ("found", "expected", "remedy"):
         if (value := getattr(error, name)) is not None:

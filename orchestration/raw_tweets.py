@@ -1,4 +1,4 @@
-"""A folder of raw tweets as dumps have them, faults and all, and what a lakehouse must make of it."""
+"""Generate a folder of raw tweets with the faults of real dumps, and the expected content of the lakehouse's tables."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from data.labels import LABELS
 from orchestration.layout import Layout
 
 SPAN = timedelta(hours=6)
-"""From the first tweet to the last file's arrival."""
+"""Time from the first tweet to the arrival of the last file."""
 BETWEEN_FILES = timedelta(minutes=1)
 FEWEST = 20
-"""Of lines: room for each of the single faults and some tweets."""
-REPEATED, CORRUPT, EMPTY, CORRECTED, LATE = 0.05, 0.02, 0.01, 0.01, 0.002
-"""Shares of all lines."""
+"""Minimum number of lines: each single fault and some tweets."""
+DUPLICATED, CORRUPT, EMPTY, CORRECTED, LATE = 0.05, 0.02, 0.01, 0.01, 0.002
+"""Shares of all lines, 0 to 1."""
 
 REASONS = {
     "cut": "not json",
@@ -49,7 +49,7 @@ REASONS = {
     "long": "text too long",
     "null byte": "null bytes",
 }
-"""Why a line with this fault is rejected."""
+"""The reject reason of each fault."""
 _CORRUPT = [fault for fault, reason in REASONS.items() if reason == "not json"]
 _EMPTY = [fault for fault, reason in REASONS.items() if reason in {"no text", "no id", "blank text"}]
 _SINGLE = [fault for fault in REASONS if fault not in {*_CORRUPT, *_EMPTY}]
@@ -60,26 +60,26 @@ _NAMES = {
     "positive": ("@quietphone", "#launchday", "#LaunchDay"),
 }
 _SWINGS = "#delay"
-"""In good company for two thirds of the time, in bad for the last."""
+"""A hashtag that appears mostly in non-negative tweets for two thirds of the time, and in negative ones after that."""
 _MASK = re.compile(r"(?<![\w@])@user\b")
 _USERS = 500
-_FIRST_ID = 1_700_000_000_000_000_000  # more digits than a double holds, as real ones
+_FIRST_ID = 1_700_000_000_000_000_000  # more digits than a double can represent, like real ids
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the layers hold once they have read the folder: `lines == silver + sum(rejected.values())`."""
+    """The content of the layers after they have read the folder: `lines == silver + sum(rejected.values())`."""
 
     lines: int
-    """Of all files: rows of Bronze."""
+    """Lines of all files, which is the number of rows of Bronze."""
     corrupt: int
-    """Lines that are no JSON object."""
+    """Lines that are not one JSON object."""
     rejected: dict[str, int]
-    """Rows of the rejected by reason, without reasons that nothing was rejected for."""
+    """Number of rejected rows by reason; unused reasons are left out."""
     silver: int
     truth: dict[str, tuple[str, str, datetime]]
-    """By id, of the copy that wins: text as written, label, and `created_at` in UTC, as precise as it was written."""
+    """The winning copy of each id: text as written, label, and `created_at` in UTC with the precision that was written."""
 
 
 def write_raw_tweets(
@@ -91,18 +91,18 @@ def write_raw_tweets(
     seed: int = 7,
     start: datetime | None = None,
 ) -> Expected:
-    """Wrap texts into tweets, spoil some, and write them as `tweets-<n>.jsonl`, each file whole the moment it is seen.
+    """Wrap texts into tweets, add faults, and write them as `tweets-<n>.jsonl`; each file appears only when it is complete.
 
-    Files arrive (their modification time) a minute apart, the last at `start` + `SPAN`; no tweet is younger than its file. Of two
-    copies of a tweet the one wins that was edited last, else the one in the later file.
+    Files arrive (their modification time) one minute apart, the last at `start` + `SPAN`; no tweet is newer than its file. Of two
+    copies of a tweet the one edited last wins, else the one in the later file.
 
     Args:
-        folder: Made if need be; files of these names are replaced.
-        texts: (text, label), from the beginning again when used up; texts that Silver would reject are passed over.
-        count: Lines in all, faults among them; at least `FEWEST`.
-        files: At least 2: a correction comes in another file.
+        folder: The output folder, created if missing; files of these names are replaced.
+        texts: (text, label), repeated when used up; texts that Silver would reject are skipped.
+        count: Total number of lines, including faults; at least `FEWEST`.
+        files: At least 2, since a correction comes in another file.
         seed: The same seed and start give the same bytes.
-        start: When the first tweet is said; default: `SPAN` ago.
+        start: Time of the first tweet; default: `SPAN` ago.
 
     Raises:
         MalformedData: No text can be used, or there are too few lines or files.
@@ -110,36 +110,36 @@ def write_raw_tweets(
     usable = [(text, label) for text, label in texts if _is_usable(text)]
     if not usable or count < FEWEST or files < 2:
         raise MalformedData(
-            "These tweets cannot be written.",
-            found=f"{len(usable)} texts, {count} lines, {files} files",
-            expected=f"a text, {FEWEST} lines and 2 files at least",
+            "Raw tweets cannot be written.",
+            found=f"{len(usable)} usable texts, {count} lines, {files} files",
+            expected=f"at least one text, {FEWEST} lines and 2 files",
         )
     start = (start or datetime.now(UTC) - SPAN).astimezone(UTC).replace(microsecond=0)
     chance = random.Random(seed)
-    repeats, corrections = round(count * REPEATED), round(count * CORRECTED)
-    kinds = _kinds(count, count - repeats - corrections)
+    duplicates, corrections = round(count * DUPLICATED), round(count * CORRECTED)
+    kinds = _kinds(count, count - duplicates - corrections)
     chance.shuffle(kinds)
     dump = _Dump(usable, files, start, chance)
-    dump.say(kinds)
+    dump.add(kinds)
     dump.correct(corrections)
-    dump.repeat(repeats)
+    dump.duplicate(duplicates)
     dump.write(folder)
     rejected, truth = dict(+dump.rejected), dump.truth
     return Expected(sum(map(len, dump.lines)), dump.rejected["not json"], rejected, len(truth), truth)
 
 
 def labeled_texts(count: int) -> list[tuple[str, str]]:
-    """So many (text, label) of the test split, real tweets where they can be had; used up, they come from the beginning again.
+    """Return `count` pairs (text, label) of the test split, real tweets if available; repeated when used up.
 
     Raises:
-        SourceUnavailable: There is no labeled text at all.
+        SourceUnavailable: No labeled text is available.
     """
     from orchestration.bench import primary_texts
-    from orchestration.steps.data import build_splits, fetch_sets
+    from orchestration.steps.data import build_splits, fetch_datasets
 
     layout = Layout.load()
     if not (layout.splits / "texts.parquet").is_file():
-        build_splits(layout, fetch_sets(layout))
+        build_splits(layout, fetch_datasets(layout))
     frame = primary_texts(layout, "test").sample(frac=1, random_state=0)
     return list(islice(cycle(zip(frame["text"], frame["label"], strict=True)), count))
 
@@ -153,47 +153,47 @@ class _Tweet:
 
 
 class _Dump:
-    """Files in the making, and what is known of them."""
+    """Files under construction, and their expected result."""
 
     def __init__(self, texts: list[tuple[str, str]], files: int, start: datetime, chance: random.Random) -> None:
         self._texts, self._start, self._chance = texts, start, chance
         self._arrived = [start + SPAN - BETWEEN_FILES * (files - 1 - number) for number in range(files)]
-        self._tweets: list[_Tweet] = []  # those that repeat or correct nothing and are not rejected
+        self._tweets: list[_Tweet] = []  # accepted tweets that are neither a duplicate nor a correction
         self.lines: list[list[bytes]] = [[] for _ in range(files)]
         self.rejected: Counter[str] = Counter()
         self.truth: dict[str, tuple[str, str, datetime]] = {}
 
-    def say(self, kinds: Sequence[str]) -> None:
-        """A line of each kind, in the order in which they are said."""
+    def add(self, kinds: Sequence[str]) -> None:
+        """Add one line per kind, in order of time."""
         chance, files = self._chance, len(self.lines)
         for number, kind in enumerate(kinds):
             file, elapsed = number * files // len(kinds), number / len(kinds)
             text, label = self._texts[number % len(self._texts)]
             text = _decorated(_unmasked(text, chance), label, elapsed, chance)
-            said = self._start + SPAN * (elapsed + chance.random() / len(kinds)) - timedelta(seconds=chance.expovariate(1 / 20))
-            said = min(said, self._arrived[file] - timedelta(seconds=1))
+            at = self._start + SPAN * (elapsed + chance.random() / len(kinds)) - timedelta(seconds=chance.expovariate(1 / 20))
+            at = min(at, self._arrived[file] - timedelta(seconds=1))
             if kind == "late":
-                said -= timedelta(hours=chance.uniform(2, 12))
-            written, said = _date(said, number, chance)
+                at -= timedelta(hours=chance.uniform(2, 12))
+            written, at = _date(at, number, chance)
             record = _record(number, text, label, written, chance)
             if file >= files // 2 and chance.random() < 0.7:
                 record["place"] = {"country_code": chance.choice(("DE", "FR", "GB")), "full_name": "Harbour"}
             if kind in REASONS:
-                self.lines[file].append(_spoilt(kind, record, text, chance))
+                self.lines[file].append(_faulty_line(kind, record, text, chance))
                 self.rejected[REASONS[kind]] += 1
             else:
                 tweet = _Tweet(str(record.get("id_str") or record["id"]), file, record, _line(record, chance))
                 self._tweets.append(tweet)
                 self.lines[file].append(tweet.line)
-                self.truth[tweet.id] = (text, label, said)
+                self.truth[tweet.id] = (text, label, at)
 
     def correct(self, count: int) -> None:
-        """So many tweets get another text and label in another file; half of these copies tell when they were edited."""
+        """Correct `count` tweets: another text and label in another file; half of these copies have `edited_at`."""
         chance, files = self._chance, len(self.lines)
         others = {label: [pair for pair in self._texts if pair[1] != label] or self._texts for label in LABELS}
         corrected = chance.sample([tweet for tweet in self._tweets if tweet.file < files - 1], count)
         for number, tweet in enumerate(corrected):
-            edited, overtakes = number % 2 == 0, number % 8 == 0  # one that overtakes arrives before what it corrects
+            edited, overtakes = number % 2 == 0, number % 8 == 0  # one that overtakes arrives before the tweet that it corrects
             later = chance.randrange(tweet.file + 1, files)
             text, label = chance.choice(others[tweet.record["label"]])
             text = f"Edit: {_unmasked(text, chance)}"
@@ -206,18 +206,18 @@ class _Dump:
             self._slip_in(later, tweet.line if overtakes else line)
             self.rejected["superseded"] += 1
             self.truth[tweet.id] = (text, label, self.truth[tweet.id][2])
-        ids = {tweet.id for tweet in corrected}  # these are never repeated: a repeat of what was corrected could win
+        ids = {tweet.id for tweet in corrected}  # never duplicated: a duplicate of the corrected copy could win
         self._tweets = [tweet for tweet in self._tweets if tweet.id not in ids]
 
-    def repeat(self, count: int) -> None:
-        """So many lines come again, half of them in the same file."""
+    def duplicate(self, count: int) -> None:
+        """Duplicate `count` lines, about half of them in the same file."""
         for tweet in self._chance.choices(self._tweets, k=count):
             later = self._chance.randrange(tweet.file, len(self.lines))
             self._slip_in(self._chance.choice((tweet.file, later)), tweet.line)
             self.rejected["duplicate"] += 1
 
     def write(self, folder: Path) -> None:
-        """Each file is there with all its lines and its time, or not at all."""
+        """Write each file under a hidden name, set its time, and rename it, so that it appears complete."""
         folder.mkdir(parents=True, exist_ok=True)
         for number, (lines, at) in enumerate(zip(self.lines, self._arrived, strict=True)):
             unseen = folder / f".tweets-{number:04}.jsonl"
@@ -230,7 +230,7 @@ class _Dump:
 
 
 def _kinds(count: int, first: int) -> list[str]:
-    """What the `first` lines are: of `count` so many of each share, each single fault once, tweets else."""
+    """Return the kinds of the `first` lines: the shares of `count`, each single fault once, and sound tweets for the rest."""
     kinds = [*islice(cycle(_CORRUPT), round(count * CORRUPT)), *islice(cycle(_EMPTY), round(count * EMPTY)), *_SINGLE]
     kinds += ["late"] * (1 + round(count * LATE))
     return kinds + ["sound"] * (first - len(kinds))
@@ -238,16 +238,16 @@ def _kinds(count: int, first: int) -> list[str]:
 
 def _is_usable(text: str) -> bool:
     sound = "\0" not in text and text == text.encode("utf-8", "ignore").decode()
-    return sound and bool(clean(text)) and len(text) < MAX_TEXT_CHARS // 2 - 100  # what names add has room
+    return sound and bool(clean(text)) and len(text) < MAX_TEXT_CHARS // 2 - 100  # leaves room for added names
 
 
 def _unmasked(text: str, chance: random.Random) -> str:
-    """Labeled tweets say @user where raw ones name somebody; `clean` makes the same of both."""
+    """Replace @user, the mask of labeled tweets, by names as in raw tweets; `clean` gives the same text for both."""
     return _MASK.sub(lambda _: f"@reader{chance.randrange(_USERS)}", text)
 
 
 def _decorated(text: str, label: str, elapsed: float, chance: random.Random) -> str:
-    """The text, or, three times in ten, with a name before or after it that mostly goes with its label."""
+    """Return the text; with probability 0.3 add a name before or after it that mostly matches its label."""
     if chance.random() >= 0.3:
         return text
     leaning = label if chance.random() < 0.8 else chance.choice(LABELS)
@@ -257,7 +257,7 @@ def _decorated(text: str, label: str, elapsed: float, chance: random.Random) -> 
 
 
 def _date(at: datetime, turn: int, chance: random.Random) -> tuple[str | int, datetime]:
-    """A time in the format whose turn it is, and what of it was written."""
+    """Return a time in the format number `turn` % 4, and the time with the precision that was written."""
     cut = at.replace(microsecond=0)
     if turn % 4 == 0:
         return f"{at:%a %b %d %H:%M:%S} +0000 {at:%Y}", cut
@@ -290,7 +290,7 @@ def _record(number: int, text: str, label: str, created_at: str | int, chance: r
     shape = chance.random()
     if shape < 0.5:
         record["text"] = record.pop("full_text")
-    elif shape < 0.55 and len(text) > 40:  # both, one of them cut, as the API of old gave them
+    elif shape < 0.55 and len(text) > 40:  # both fields, one of them truncated, as in the old API
         record["text"] = text[:39] + "…"
     left_out = chance.random()  # dumps differ in which id they keep
     if left_out < 0.2:
@@ -302,8 +302,8 @@ def _line(record: dict[str, Any], chance: random.Random) -> bytes:
     return json.dumps(record, ensure_ascii=chance.random() < 0.5).encode()
 
 
-def _spoilt(fault: str, record: dict[str, Any], text: str, chance: random.Random) -> bytes:
-    """The line of a record with this one fault."""
+def _faulty_line(fault: str, record: dict[str, Any], text: str, chance: random.Random) -> bytes:
+    """Return the line of a record with one fault."""
     line = _line(record, chance)
     textless = {name: value for name, value in record.items() if name not in {"text", "full_text"}}
     broken = {

@@ -1,12 +1,12 @@
-"""What assets are given: the folder they work in."""
+"""Resources of the assets: the var folder."""
 
 import dagster as dg
 
 from orchestration.layout import Layout
 
 
-class Workplace(dg.ConfigurableResource):
-    """The `var/` folder. Tests give their own; empty: the one of the settings, read when a run starts."""
+class VarDirResource(dg.ConfigurableResource):
+    """The `var/` folder. Tests set their own; empty: the folder of the settings, read when a run starts."""
 
     var_dir: str = ""
 
@@ -17,10 +17,10 @@ class Workplace(dg.ConfigurableResource):
         return Layout(Path(self.var_dir)) if self.var_dir else Layout.load()
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """End the MLflow run that steps of this Dagster run have begun, as the run ends.
+        """End the MLflow run that the steps of this Dagster run started.
 
-        The executor runs all steps in one process: this is called once a run. One that is killed is ended by the next that uses
-        MLflow.
+        The executor runs all steps in one process, so this is called once a run. The MLflow run of a killed process is ended by
+        the next process that uses MLflow.
         """
         if context.run is None or context.instance is None:
             return  # outside of a run

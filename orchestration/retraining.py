@@ -1,9 +1,9 @@
-"""When to train again: a pure decision over what is known, so that a test can walk through every order of events.
+"""When to train again: a pure decision over the retraining state, so that tests can cover every order of events.
 
-A sensor asks twice: is there a cause, and is an attempt due? The cause names what is new (the data, or a production model that
-measures badly or is old). Whether an attempt is due depends on the retrainings of before: one at a time, each failure waited out
-for twice as long as the one before, and no cause tried more than a set number of times. No decision rests on a cursor: a tick
-that is repeated, or a crash between request and cursor, asks for the same run key again, which Dagster launches once.
+A sensor decides two things: is there a cause, and is an attempt due? The cause is new data, or a production model whose quality
+is low or which is old. Whether an attempt is due depends on earlier retrainings: one runs at a time, the pause doubles after each
+failure, and each cause has a maximum number of attempts. No decision depends on a cursor: a repeated tick, or a crash between
+request and cursor, requests the same run key again, which Dagster launches once.
 """
 
 from collections.abc import Sequence
@@ -25,25 +25,25 @@ class RetrainingSettings(Settings):
     model_config = section_config("retraining")
 
     min_new_rows: int = Field(default=500, ge=1)
-    """New labeled rows for training, since the last one, that ask for another: rows of the training split, duplicates removed."""
+    """New labeled rows since the last training that cause another: rows of the training split, duplicates removed."""
     quality_floor: float = Field(default=0.6, ge=0, le=1)
-    """Macro-recall of the production model on labeled rows of what it really saw; asked for when the whole interval is below."""
+    """Macro-recall of the production model on labeled rows of its own traffic; it is a cause if the whole interval is below."""
     min_quality_rows: int = Field(default=200, ge=1)
-    """Such rows, labeled since the model was promoted, below which its quality is not measured."""
+    """Labeled rows since the promotion that a measurement of the quality needs."""
     max_age_days: float = Field(default=45.0, gt=0)
     """A production model older than this is stale."""
     retry_after_minutes: float = Field(default=15.0, gt=0)
-    """How long a failed retraining is waited out; twice as long after each further failure, a day at most."""
+    """Pause after a failed retraining; it doubles after each further failure, up to a day."""
     max_attempts: int = Field(default=3, ge=1)
-    """How often a retraining is tried for the same cause."""
+    """Attempts for the same cause."""
     webhook_url: str | None = None
     """Notified when a run fails; nothing is sent when unset."""
 
 
 LONGEST_WAIT = timedelta(days=1)
-"""Between two attempts, however many have failed."""
+"""Between two attempts, whatever the number of failures."""
 LONGEST_RUN = timedelta(days=1)
-"""A run that began longer ago than this has died without a word, and counts as failed."""
+"""A run that started longer ago than this counts as failed: its process died without a report."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class Quality:
 
 @dataclass(frozen=True)
 class RetrainingState:
-    """What a cause is found in."""
+    """The state from which a cause is derived."""
 
     data_digest: str
     """Changes with every enabled source of labeled text."""
     config_digest: str
     new_rows: int | None
-    """Rows that training would use now, over those of the last training; None: nothing has been trained yet."""
+    """Rows that training would use now, minus those of the last training; None: nothing has been trained yet."""
     at_most: bool = False
-    """Whether duplicates of other datasets are counted still: `new_rows` is then too few all the same."""
+    """Whether `new_rows` still counts duplicates of other datasets; it is then below the minimum even so."""
     production_version: str | None = None
     production_since: datetime | None = None
     quality: Quality | str = "not measured yet"
-    """Of the production version; or why there is none."""
+    """Of the production version; or the reason for none."""
 
 
 @dataclass(frozen=True)
@@ -79,34 +79,34 @@ class Cause:
 
     reason: Literal["new_labels", "quality", "freshness"]
     key: str
-    """The same as long as nothing has changed that would make another attempt worth it."""
+    """Unchanged while nothing has changed that would justify another attempt."""
     text: str
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A retraining of before."""
+    """An earlier retraining."""
 
     cause: str | None
-    """Its `Cause.key`; None: started by the clock or by a person."""
+    """Its `Cause.key`; None: started by a schedule or by a person."""
     outcome: Literal["running", "succeeded", "failed", "canceled"]
     at: datetime
-    """When it ended, or began while it is running."""
+    """When it ended, or when it started while it is running."""
 
 
 def new_rows_cause(state: RetrainingState, settings: RetrainingSettings) -> Cause | str:
-    """Enough new labeled rows have come since the last training; or why that is no cause."""
+    """Return a cause if there are enough new labeled rows since the last training; else the reason why not."""
     if state.new_rows is None:
-        return "Nothing has been trained yet; the first training is started by a person."
+        return "Nothing has been trained yet; start the first training with `groundswell train`."
     rows = f"{'at most ' if state.at_most else ''}{state.new_rows:,} new labeled rows for training"
-    text = f"{rows}, at least {settings.min_new_rows:,} are asked for"
+    text = f"{rows}, minimum {settings.min_new_rows:,}"
     if state.new_rows < settings.min_new_rows:
         return text
     return Cause("new_labels", _key("new_labels", state.data_digest, state.config_digest), text)
 
 
 def quality_cause(state: RetrainingState, settings: RetrainingSettings, now: datetime) -> Cause | str:
-    """The production model measures badly or is stale; or why that is no cause."""
+    """Return a cause if the production model's quality is low or the model is stale; else the reason why not."""
     if state.production_since is None:
         return "No model is in production yet."
     version, quality = state.production_version, state.quality
@@ -119,8 +119,8 @@ def quality_cause(state: RetrainingState, settings: RetrainingSettings, now: dat
     age = now - state.production_since
     limit = timedelta(days=settings.max_age_days)
     if age > limit:
-        text = f"{version} has been in production for {age.days} days, at most {settings.max_age_days:g} are asked for"
-        # A retraining that was not promoted leaves the old model; it is tried again when as much time has passed once more.
+        text = f"{version} has been in production for {age.days} days, maximum {settings.max_age_days:g}"
+        # A retraining that was not promoted leaves the old model; the next attempt follows after the same time again.
         return Cause("freshness", _key("freshness", version, state.config_digest, age // limit), text)
     return f"{measured}; in production for {age.days} days"
 
@@ -130,12 +130,12 @@ def _key(reason: str, *what: object) -> str:
 
 
 def due_attempt(cause: Cause, attempts: Sequence[Attempt], settings: RetrainingSettings, now: datetime) -> int | str:
-    """The number of the attempt that is due for this cause, from 1; or why none is.
+    """Return the number of the attempt that is due for this cause, from 1; or the reason why none is.
 
     Args:
-        cause: What asks for it.
-        attempts: Retrainings of before, of any cause, in any order.
-        settings: How long to wait, and how often to try.
+        cause: The cause of the retraining.
+        attempts: Earlier retrainings, of any cause, in any order.
+        settings: Pause after a failure, and maximum number of attempts.
         now: The time of the tick.
     """
     outcomes = [(one, _outcome(one, now)) for one in sorted(attempts, key=lambda one: one.at)]
@@ -145,9 +145,12 @@ def due_attempt(cause: Cause, attempts: Sequence[Attempt], settings: RetrainingS
     if "succeeded" in mine:
         return "It has been retrained for this cause already."
     if "canceled" in mine:
-        return "The retraining for this cause was canceled; it is tried again when data or configuration change."
+        return "The retraining for this cause was canceled; the next attempt follows a change of data or configuration."
     if len(mine) >= settings.max_attempts:
-        return f"The retraining for this cause has failed {len(mine)} times; it is tried again when data or configuration change."
+        return (
+            f"The retraining for this cause has failed {len(mine)} times; the next attempt follows a change of data or "
+            "configuration."
+        )
     failures: list[datetime] = []
     for one, outcome in outcomes:
         failures = [] if outcome == "succeeded" else [*failures, one.at] if outcome == "failed" else failures
@@ -164,6 +167,6 @@ def _outcome(attempt: Attempt, now: datetime) -> str:
 
 
 def config_digest() -> str:
-    """Changes with every file under configs/."""
+    """Return a digest of every file under configs/."""
     folder: Path = project_root() / "configs"
     return digest({str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*.yaml"))})

@@ -1,4 +1,4 @@
-"""A command runs a part of the graph in this process, with the store of the web UI, and draws what it does."""
+"""Run a part of the graph for a command: in this process, with the web UI's store, and with progress on the terminal."""
 
 import logging
 import os
@@ -27,16 +27,16 @@ console = terminal_console()
 
 
 def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> None:
-    """Bring the assets behind a command up to date, in this process, as a run of the code location that the web UI shows.
+    """Bring the assets behind a command up to date, in this process, as a run that the web UI shows.
 
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
-        after: Another key: what is behind it has just been run, and is left out.
-        terminal: Draws the progress; none: one of its own.
+        after: Another key, whose assets have just been run and are left out.
+        terminal: Draws the progress; None: a new one.
 
     Raises:
         GroundswellError: A step failed; the error is the step's own.
-        ValidationFailed: A check that must pass did not.
+        ValidationFailed: A blocking check failed.
         KeyboardInterrupt: Ctrl-C; the run ends as canceled.
     """
     if terminal is None:
@@ -45,7 +45,7 @@ def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgr
         return
     if "orchestration.definitions" not in sys.modules:
         terminal.begin("Load the graph")
-    hush()
+    silence_libraries()
     with dagster_instance() as instance, listening(terminal):
         end_dead_runs(instance)
         job, run = _create_run(instance, target, after)
@@ -71,7 +71,7 @@ def _create_run(instance: "dg.DagsterInstance", target: str, after: str | None) 
         remote_job_origin=origin,
         job_code_origin=job.get_python_origin(),
     )
-    # In the log and not as a tag: run again from the UI, a run keeps its tags.
+    # In the log and not as a tag: a run that is executed again from the UI keeps its tags.
     instance.report_engine_event(f"Executed by the command: {' '.join([Path(sys.argv[0]).stem, *sys.argv[1:]])}", run)
     return job, run
 
@@ -82,7 +82,7 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
     from dagster._core.execution.api import execute_run
     from dagster_shared.record import copy
 
-    # Only here: the terminal draws the progress, so Dagster's console stays quiet. The run as it is stored has no such setting,
+    # The terminal draws the progress, so Dagster's console is off for this execution only. The stored run has no such setting,
     # and prints when it is executed again from the UI.
     quiet = copy(run, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
     try:
@@ -104,7 +104,7 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Dagster listens to SIGINT and SIGTERM while it runs, and leaves SIGTERM with the handler of SIGINT: put both back."""
+    """Restore the handlers of SIGINT and SIGTERM: Dagster replaces both, and leaves SIGTERM with the handler of SIGINT."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -115,7 +115,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFailed:
-    """The blocking check that ended a run, with what it found."""
+    """Return the error of the blocking check that ended a run, with its findings."""
     from dagster import DagsterEventType, TableMetadataValue
 
     from orchestration.checks import check_failed
@@ -131,26 +131,26 @@ def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFail
     return ValidationFailed(f"Check {check.check_name!r} of {asset} failed; nothing after it ran.", found=found)
 
 
-def hush() -> None:
-    """Keep libraries' chatter out of a terminal that draws progress; the run's own log has it all."""
+def silence_libraries() -> None:
+    """Silence the logs and warnings of libraries on a terminal that draws progress; the run's own log has everything."""
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("evaluation").setLevel(logging.WARNING)
     for name in ("dagster", "alembic", "mlflow", "great_expectations", "datasets", "transformers", "bentoml", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # A connection that Ctrl-C catches while it is being closed is told with a traceback, and is closed all the same.
+    # A connection that Ctrl-C interrupts while it is closing is logged with a traceback, though it is closed.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def show_data(console: Console) -> None:
-    """Rows by set and split, and what was removed."""
+    """Print the rows by dataset and split, and the removed rows by reason."""
     from rich.table import Table
 
     from orchestration.steps.data import read_splits
 
     splits = read_splits(Layout.load())
-    table = Table("set", "train", "val", "test", box=None, header_style="dim")
+    table = Table("dataset", "train", "val", "test", box=None, header_style="dim")
     for name in sorted({key.split("/")[0] for key in splits.rows}):
         table.add_row(name, *(f"{splits.rows.get(f'{name}/{split}', 0):,}" for split in ("train", "val", "test")))
     console.print(table)
@@ -161,7 +161,7 @@ def show_data(console: Console) -> None:
 
 
 def show_leaderboard(console: Console) -> None:
-    """The last benchmark as a table."""
+    """Print the last benchmark as a table."""
     from evaluation.leaderboard import as_table
     from orchestration.steps.evaluation import read_leaderboard
 
@@ -170,25 +170,25 @@ def show_leaderboard(console: Console) -> None:
     console.print(f"[dim]{_shown(layout.leaderboard / 'leaderboard.html')}[/]")
 
 
-def show_ladder(console: Console) -> None:
-    """The last export, step by step."""
-    from orchestration.steps.export import ladder_table
+def show_export_variants(console: Console) -> None:
+    """Print the variants of the last export."""
+    from orchestration.steps.export import export_variants_table
 
-    console.print(ladder_table(Layout.load()))
+    console.print(export_variants_table(Layout.load()))
 
 
-def show_verdict(console: Console) -> None:
-    """What the gate said, with every reason."""
-    from orchestration.steps.release import read_verdict
+def show_gate_decision(console: Console) -> None:
+    """Print the last decision of the promotion gate, with every reason."""
+    from orchestration.steps.release import read_gate_decision
 
-    verdict = read_verdict(Layout.load())
-    console.print(f"gate: [bold]{'[green]passed' if verdict['passed'] else '[red]refused'}[/][/]")
-    if verdict["unchanged"]:
-        console.print(f"  {verdict['bundle']} is in production already; the decision that let it through:", highlight=False)
-    for reason in verdict["reasons"]:
+    decision = read_gate_decision(Layout.load())
+    console.print(f"gate: [bold]{'[green]passed' if decision['passed'] else '[red]refused'}[/][/]")
+    if decision["unchanged"]:
+        console.print(f"  {decision['bundle']} is in production already; the decision that promoted it:", highlight=False)
+    for reason in decision["reasons"]:
         console.print(f"  {'[green]✓[/]' if reason['passed'] else '[red]✗[/]'} {reason['text']}", highlight=False)
 
 
 def _shown(path: Path) -> Path:
-    """Relative to where the person stands, when it lies below."""
+    """Return the path relative to the working directory where it is inside of it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

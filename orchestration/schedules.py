@@ -1,4 +1,4 @@
-"""When jobs start by the clock. All are off until a person turns them on."""
+"""Schedules of the jobs. All are off until a person turns them on."""
 
 import dagster as dg
 
@@ -17,7 +17,7 @@ def _schedule(name: str, job: str, cron: str, description: str) -> dg.ScheduleDe
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
-    """Every schedule; times are UTC."""
+    """Return every schedule; times are UTC."""
     return [
         _schedule(
             "daily_quality",
@@ -36,8 +36,8 @@ def schedules() -> list[dg.ScheduleDefinition]:
             "hourly_lakehouse",
             LAKEHOUSE,
             "0 * * * *",
-            "Every hour, brings Bronze, Silver and Gold up to date. Not together with `groundswell lakehouse run`, which does so "
-            "without pause.",
+            "Every hour, brings Bronze, Silver and Gold up to date. Do not use it together with `groundswell lakehouse run`, "
+            "which does the same continuously.",
         ),
         _schedule(
             "daily_lakehouse_reports",

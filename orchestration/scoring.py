@@ -1,4 +1,4 @@
-"""Answers from a bundle on the command line: a few texts, or a file of any size."""
+"""Classify texts with a bundle on the command line: a few texts, or a file of any size."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from serving.classifier import Classifier
 
 MAX_LINES = 10_000
-"""Of `groundswell classify -`; more are a file for `groundswell score`."""
+"""Limit of `groundswell classify -`; use `groundswell score` for more."""
 
 
 def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Classifier":
-    """The classifier of a bundle folder, or of the production bundle.
+    """Open the classifier of a bundle folder, or of the production bundle.
 
     Raises:
-        BundleError: There is none, or it is damaged.
+        BundleError: There is no bundle, or it is damaged.
     """
     from serving.bundle import production_bundle, read_bundle
     from serving.classifier import Classifier
@@ -34,14 +34,14 @@ def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Clas
 
 
 def texts_from(stdin: BinaryIO) -> list[str]:
-    """One text per line of stdin, at most `MAX_LINES`.
+    """Read one text per line of stdin, at most `MAX_LINES`.
 
     Raises:
-        MalformedData: There is none, there are more, or a line is not UTF-8.
+        MalformedData: There is no text, there are too many, or a line is not UTF-8.
     """
     lines = list(islice(stdin, MAX_LINES + 1))
     if not lines:
-        raise MalformedData("No text came from stdin.", expected="one text per line", remedy="Pipe texts in.")
+        raise MalformedData("No text on stdin.", expected="one text per line", remedy="Pipe texts in.")
     if len(lines) > MAX_LINES:
         found = f"more than {MAX_LINES:,} lines"
         raise MalformedData("Too many texts at once.", found=found, remedy="Write them to a file: groundswell score FILE --out …")
@@ -52,7 +52,7 @@ def texts_from(stdin: BinaryIO) -> list[str]:
 
 
 def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, Any]]:
-    """N answers in the order of the texts: `text` with a classification's fields, or with an `error` where it is unreadable.
+    """Return N results in the order of the texts: `text` with the prediction's fields, or with `error` where it is unreadable.
 
     Raises:
         BundleError: There is no bundle, or it is damaged.
@@ -60,33 +60,33 @@ def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, 
     from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
     reasons = [unreadable(text, MAX_DOCUMENT_CHARS) for text in texts]
-    good = [text for text, reason in zip(texts, reasons, strict=True) if not reason]
-    classified = iter(open_classifier(bundle).classify(good))
+    readable = [text for text, reason in zip(texts, reasons, strict=True) if not reason]
+    predictions = iter(open_classifier(bundle).classify(readable))
     return [
         {"text": text, "error": explain(reason, text, MAX_DOCUMENT_CHARS)}
         if reason
-        else {"text": text, **asdict(next(classified))}
+        else {"text": text, **asdict(next(predictions))}
         for text, reason in zip(texts, reasons, strict=True)
     ]
 
 
-def as_answers(answers: Sequence[dict[str, Any]]) -> Table:
-    """What `classify_texts` gives, for people."""
+def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
+    """Return the results of `classify_texts` as a table for a terminal."""
     table = Table("label", "confidence", "text", box=None, header_style="dim")
     colors = {"negative": "red", "neutral": "yellow", "positive": "green"}
-    for answer in answers:
-        if "error" in answer:
-            table.add_row("[dim]none[/]", "", escape(f"{answer['text'][:80]!r} {answer['error']}"))
+    for result in results:
+        if "error" in result:
+            table.add_row("[dim]none[/]", "", escape(f"{result['text'][:80]!r} {result['error']}"))
         else:
-            label = answer["label"]
-            table.add_row(f"[{colors[label]}]{label}[/]", f"{answer['confidence']:.4f}", escape(answer["text"]))
+            label = result["label"]
+            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", escape(result["text"]))
     return table
 
 
 def score_labeled_file(
     file: Path, *, text_column: str, label_column: str | None, bundle: Path | None, out: Path | None, console: Console | None
 ) -> dict[str, Any]:
-    """Classify a file and, with labels, measure.
+    """Classify a file and, with labels, compute metrics.
 
     Returns:
         One row: `candidate`, `rows`, `skipped`, `texts_per_s`, and with labels each metric as `{value, low, high}`.
@@ -120,7 +120,7 @@ def score_labeled_file(
 
 
 def as_table(row: dict[str, Any]) -> Table:
-    """One scored file, for a terminal."""
+    """Return the result of one file as a table for a terminal."""
     table = Table("", "", title=row["candidate"], box=None, show_header=False, title_justify="left")
     for name, value in row.items():
         if name == "candidate" or value is None or value == {}:

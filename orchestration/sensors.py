@@ -1,4 +1,4 @@
-"""What asks for a retraining, and who is notified when a run fails. The decisions are in `retraining.py`."""
+"""Sensors: request a retraining, and notify a webhook when a run fails. The decisions are in `retraining.py`."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from orchestration.steps.retraining_state import read_state
 
 CAUSE_TAG, REASON_TAG, TEXT_TAG = "groundswell/cause", "groundswell/reason", "groundswell/why"
 _RUNS = 50
-"""Newest runs of a job that are looked at."""
+"""Newest runs of a job that are read."""
 _OUTCOMES = {
     dg.DagsterRunStatus.SUCCESS: "succeeded",
     dg.DagsterRunStatus.FAILURE: "failed",
@@ -21,18 +21,18 @@ _OUTCOMES = {
 
 
 def attempts(instance: dg.DagsterInstance) -> list[Attempt]:
-    """The newest runs that train: those of the sensors, of the clock and of people."""
-    found = []
+    """Return the newest training runs: those of sensors, schedules and people."""
+    runs = []
     for job in (RETRAIN, TRAIN_AND_DEPLOY):
         for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=_RUNS):
             run, outcome = record.dagster_run, _OUTCOMES.get(record.dagster_run.status, "running")
             began = record.create_timestamp.timestamp()
             at = datetime.fromtimestamp(began if outcome == "running" else record.end_time or began, UTC)
-            found.append(Attempt(run.tags.get(CAUSE_TAG), outcome, at))  # type: ignore[arg-type]
-    return found
+            runs.append(Attempt(run.tags.get(CAUSE_TAG), outcome, at))  # type: ignore[arg-type]
+    return runs
 
 
-def _answer(
+def _request_or_skip(
     context: dg.SensorEvaluationContext, cause: Cause | str, settings: RetrainingSettings
 ) -> dg.RunRequest | dg.SkipReason:
     if isinstance(cause, str):
@@ -47,30 +47,30 @@ def _answer(
 @dg.sensor(
     job_name=RETRAIN,
     minimum_interval_seconds=300,
-    description="Ask for a retraining when enough new labeled rows for training have come. Reads; fetches and writes nothing.",
+    description="Request a retraining when there are enough new labeled rows for training. Fetches and writes nothing.",
 )
 def new_labels(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Compare the labeled rows there are now with those of the last training."""
+    """Compare the present labeled rows with those of the last training."""
     settings = RetrainingSettings.load()
-    return _answer(context, new_rows_cause(read_state(Layout.load(), settings.min_new_rows), settings), settings)
+    return _request_or_skip(context, new_rows_cause(read_state(Layout.load(), settings.min_new_rows), settings), settings)
 
 
 @dg.sensor(
     job_name=RETRAIN,
     minimum_interval_seconds=900,
-    description="Ask for a retraining when the production model measures badly on what it really saw, or is old.",
+    description="Request a retraining when the production model's quality on its own traffic is low, or the model is old.",
 )
 def production_quality(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Compare the last measurement and the age of the production model with the settings."""
     settings = RetrainingSettings.load()
-    return _answer(
+    return _request_or_skip(
         context, quality_cause(read_state(Layout.load(), settings.min_new_rows), settings, datetime.now(UTC)), settings
     )
 
 
 @dg.run_failure_sensor(description="Notify the webhook of the settings when a run fails.")
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-    """Post the job, the run and the error; a webhook that does not answer is logged, not fatal."""
+    """Post the job, the run and the error; an unreachable webhook is logged, not fatal."""
     settings = RetrainingSettings.load()
     if settings.webhook_url is None:
         return dg.SkipReason("no webhook is configured (GROUNDSWELL_RETRAINING__WEBHOOK_URL)")
@@ -82,5 +82,5 @@ def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
 
 
 def sensors() -> list:
-    """Every sensor."""
+    """Return every sensor."""
     return [new_labels, production_quality, run_failed]

@@ -10,13 +10,13 @@ from rich.console import Console
 from data.settings import project_root
 from orchestration.layout import Layout
 from serving.bundle import production_bundle
-from serving.deployment import HOST, need_port
+from serving.deployment import HOST, require_port
 from serving.service.build import bento_environment
 from serving.settings import ServingSettings
 
 
 def serve_production(console: Console) -> int:
-    """Serve until Ctrl-C or SIGTERM. Gives the exit status of BentoML.
+    """Serve until Ctrl-C or SIGTERM. Returns the exit status of BentoML.
 
     Raises:
         BundleError: Nothing is in production.
@@ -24,11 +24,11 @@ def serve_production(console: Console) -> int:
     """
     layout, port = Layout.load(), ServingSettings.load().port
     bundle = production_bundle(layout.var)
-    need_port(port)
+    require_port(port)
     console.print(
         f"[bold]{bundle.manifest.version}[/] on http://{HOST}:{port}  (docs at http://{HOST}:{port}/docs, Ctrl-C stops)"
     )
-    # Both folders by their whole names: the service runs elsewhere, and `groundswell doctor` tells by them whose it is.
+    # Absolute paths: the service runs in another folder, and `groundswell doctor` identifies its installation by them.
     environment = bento_environment(layout.bentoml) | {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
         "GROUNDSWELL_PATHS__VAR_DIR": str(layout.var),

@@ -1,4 +1,4 @@
-"""Messages into the topic: from a file, test texts, or numbered ones for proofs; as fast as it goes or at a fixed rate."""
+"""Send messages to the topic: from a file, test texts, or numbered ones for tests; at full speed or at a fixed rate."""
 
 import json
 import time
@@ -14,22 +14,22 @@ from data.errors import SourceUnavailable
 from orchestration.layout import Layout
 
 TICK_S = 0.005
-"""At a rate, what is due is sent so often: waiting for each single message would take a processor of its own."""
+"""At a rate, due messages are sent at this interval: waiting for each single message would use a whole core."""
 _REPORT_S = 0.2
 
 
 @dataclass(frozen=True)
 class SendSummary:
-    """What became of the messages."""
+    """The result of a send."""
 
     sent: int
     delivered: int
     """Acknowledged by the broker."""
     errors: dict[str, int] = field(default_factory=dict)
-    """Messages that were not, by the name of librdkafka's error, such as MSG_SIZE_TOO_LARGE."""
+    """Messages that were not acknowledged, by the name of librdkafka's error, such as MSG_SIZE_TOO_LARGE."""
     wall_s: float = 0.0
     late_s: float = 0.0
-    """The most that a message was handed over after it was due; 0 without a rate."""
+    """The longest delay of a message after it was due; 0 without a rate."""
 
     @property
     def failed(self) -> int:
@@ -52,25 +52,25 @@ def send(
     total: int | None = None,
     timeout_s: float = 60.0,
 ) -> SendSummary:
-    """Send events, each once and in order, whatever the client has to repeat. Blocks until each is acknowledged or given up.
+    """Send events, each once and in order, even with retries. Blocks until each is acknowledged or given up.
 
-    The load is open: message k is due at k / rate whatever became of those before it; what is late is sent at once.
+    The load is open: message k is due at k / rate, independent of earlier messages; late messages are sent at once.
 
     Args:
-        bootstrap_config: What the client begins with, as `serving.streaming.broker.client_config` gives it.
-        topic: Has to be there.
-        events: Taken one by one when they are due.
-        rate: Messages a second; none: as fast as the broker takes them.
-        progress: Told what was acknowledged, a few times a second.
-        total: How many events there are, for the progress.
-        timeout_s: A message that is not acknowledged within it is given up and counted as an error.
+        bootstrap_config: The client's configuration, from `serving.streaming.broker.client_config`.
+        topic: An existing topic.
+        events: Read one by one when they are due.
+        rate: Messages a second; None: as fast as the broker accepts them.
+        progress: Called with the acknowledged messages, a few times a second.
+        total: Number of events, for the progress.
+        timeout_s: A message that is not acknowledged within this time is given up and counted as an error.
 
     Raises:
-        StreamError: No broker answers, or it has no such topic; nothing was sent then. Takes ten seconds at most.
+        StreamError: The broker is not reachable, or has no such topic; nothing was sent. Takes at most ten seconds.
     """
     from confluent_kafka import KafkaException, Producer
 
-    from serving.streaming.broker import MAX_MESSAGE_BYTES, need_topic
+    from serving.streaming.broker import MAX_MESSAGE_BYTES, require_topic
 
     producer = Producer(
         {
@@ -81,7 +81,7 @@ def send(
             "message.timeout.ms": round(1000 * timeout_s),
         }
     )
-    need_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
+    require_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
     delivered, errors = 0, Counter[str]()
 
     def reported(error: Any, _: Any) -> None:
@@ -92,13 +92,13 @@ def send(
             errors[error.name()] += 1
 
     sent, late, started = 0, 0.0, time.monotonic()
-    told = started
+    shown_at = started
     for event in events:
         now = time.monotonic()
         if rate:
             due = started + sent / rate
             while now < due:
-                # Wait for the tick of the next message, and hear of deliveries meanwhile.
+                # Wait for the tick of the next message, and receive delivery reports meanwhile.
                 producer.poll(max(due - now, TICK_S))
                 now = time.monotonic()
             late = max(late, now - due)
@@ -106,15 +106,15 @@ def send(
             try:
                 producer.produce(topic, event, on_delivery=reported)
                 break
-            except BufferError:  # the client's queue is full: as fast as the broker takes them
+            except BufferError:  # the client's queue is full: continue as fast as the broker accepts messages
                 producer.poll(0.1)
-            except KafkaException as error:  # refused here, such as one that is too large
+            except KafkaException as error:  # refused by the client, such as a message that is too large
                 errors[error.args[0].name()] += 1
                 break
         sent += 1
         producer.poll(0)
-        if progress and now - told >= _REPORT_S:
-            told = now
+        if progress and now - shown_at >= _REPORT_S:
+            shown_at = now
             progress(f"{delivered:,} messages", delivered / total if total else None)
     left = producer.flush(timeout_s + 5)
     if left:
@@ -125,17 +125,17 @@ def send(
 
 
 def event_bytes(identity: str, text: str, source: str) -> bytes:
-    """An event as it goes over the wire, created now."""
+    """Return an event as it is sent, with the current time."""
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     return json.dumps({"id": identity, "text": text, "source": source, "created_at": created}, ensure_ascii=False).encode()
 
 
 def test_text_events(layout: Layout, count: int, *, again: bool = True) -> Iterator[bytes]:
-    """Texts of the test split in a random order, created when they are taken; used up, they come from the beginning `again`."""
-    from orchestration.steps.data import build_splits, fetch_sets, read_texts
+    """Yield texts of the test split in a random order, with the time when they are read; with `again` they repeat at the end."""
+    from orchestration.steps.data import build_splits, fetch_datasets, read_texts
 
     if not (layout.splits / "texts.parquet").is_file():
-        build_splits(layout, fetch_sets(layout))
+        build_splits(layout, fetch_datasets(layout))
     frame = read_texts(layout, "test").sample(frac=1, random_state=0)
     rows = list(zip(frame["id"], frame["text"], frame["source"], strict=True))
 
@@ -147,14 +147,14 @@ def test_text_events(layout: Layout, count: int, *, again: bool = True) -> Itera
     return map(event, range(count if again else min(count, len(rows))))
 
 
-test_text_events.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name
+test_text_events.__test__ = False  # type: ignore[attr-defined]  # not a test, in spite of its name
 
 
 def file_events(file: Path, count: int | None = None) -> Iterator[bytes]:
-    """The lines of a JSONL file, as they are.
+    """Yield the lines of a JSONL file, unchanged.
 
     Raises:
-        SourceUnavailable: There is no such file.
+        SourceUnavailable: The file does not exist.
     """
     if not file.is_file():
         raise SourceUnavailable(f"There is no file {file}.")
@@ -168,6 +168,6 @@ def _lines(file: Path, count: int | None) -> Iterator[bytes]:
 
 
 def numbered_events(count: int, *, start: int = 0, source: str = "numbered") -> Iterator[bytes]:
-    """Messages `n-<k>`, k from `start`: what is missing or there twice afterwards can be named."""
+    """Yield messages `n-<k>`, k from `start`: lost and duplicated messages can be identified by their ids."""
     for number in range(start, start + count):
         yield event_bytes(f"n-{number}", f"message number {number}", source)

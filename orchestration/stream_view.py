@@ -1,4 +1,4 @@
-"""What `groundswell stream status` shows: one look, or a live one."""
+"""The tables of `groundswell stream status`, printed once or live."""
 
 import threading
 from pathlib import Path
@@ -17,14 +17,14 @@ _BAD = {"stalled", "failed", "gone", "waiting for the broker", "waiting for the 
 
 
 def show_status(console: Console, status: dict[str, Any]) -> None:
-    """Print what `read_status` gave."""
+    """Print a status of `read_status`."""
     console.print(render(status))
 
 
 def watch_status(
     console: Console, var: Path, settings: StreamSettings, stop: threading.Event | None = None, *, every_s: float = 1.0
 ) -> None:
-    """Draw the status anew each second until Ctrl-C or `stop`; on a pipe, print it each time. Raises as `StatusReader` does."""
+    """Refresh the status every second until Ctrl-C or `stop`; on a pipe, print it each time. Raises as `StatusReader` does."""
     reader, stop = StatusReader(var, settings), stop or threading.Event()
     try:
         status = reader.read()
@@ -37,13 +37,13 @@ def watch_status(
             while not stop.wait(every_s):
                 status = reader.read()
                 live.update(render(status), refresh=True)
-        show_status(console, status)  # the last look stays in the terminal
+        show_status(console, status)  # the last status stays in the terminal
     except KeyboardInterrupt:
         pass
 
 
 def render(status: dict[str, Any]) -> Group:
-    """Tables of what `read_status` gave."""
+    """Return the tables of a status of `read_status`."""
     parts: list[Any] = [_head(status)]
     if status["partitions"]:
         parts.append(_partitions(status))
@@ -59,8 +59,8 @@ def _head(status: dict[str, Any]) -> Table:
     drain = "" if status["drain_s"] is None else f", {status['drain_s']:,.1f} s of work"
     table.add_row("[dim]stream[/]", _state(status["state"]) + (f" [dim]{escape(detail)}[/]" if detail else ""))
     table.add_row("[dim]topic[/]", f"{escape(status['topic'])} at {escape(status['bootstrap'])}, group {escape(status['group'])}")
-    table.add_row("[dim]broker[/]", _answers(status["broker"]))
-    table.add_row("[dim]warehouse[/]", _answers(status["warehouse"]))
+    table.add_row("[dim]broker[/]", _connection(status["broker"]))
+    table.add_row("[dim]warehouse[/]", _connection(status["warehouse"]))
     table.add_row("[dim]lag[/]", f"[bold]{_count(status['lag'])}[/] messages{drain}")
     if status["rate"] is not None:
         table.add_row("[dim]a second[/]", ", ".join(rates))
@@ -81,7 +81,7 @@ def _partitions(status: dict[str, Any]) -> Table:
             _count(row["committed"]),
             _count(row["end"]),
             _count(row["lag"]),
-            "[red]stands still[/]" if row["stalled"] else "",
+            "[red]stalled[/]" if row["stalled"] else "",
         )
     return table
 
@@ -90,14 +90,14 @@ def _processes(status: dict[str, Any]) -> Group:
     table = Table("process", title="Processes", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("state", "version", "partitions"):
         table.add_column(name, no_wrap=True)
-    for name in ("messages", "/s", "in hand", "dead", "p50 ms", "p99 ms", "restarts"):
+    for name in ("messages", "/s", "in flight", "dead", "p50 ms", "p99 ms", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
     notes = []
     for row in status["workers"]:
         if row["detail"]:
             notes.append(f"{row['name']}: {row['detail']}")
         if (row["silent_s"] or 0) > 5 and row["state"] in _GOOD:
-            notes.append(f"{row['name']} has said nothing for {row['silent_s']:.0f} s")
+            notes.append(f"{row['name']}: no heartbeat for {row['silent_s']:.0f} s")
         table.add_row(
             escape(row["name"]),
             _state(row["state"]),
@@ -123,8 +123,8 @@ def _state(state: str) -> str:
     return f"[{color}]{escape(state)}[/]"
 
 
-def _answers(why_not: str) -> str:
-    return f"[red]{escape(why_not)}[/]" if why_not else "[green]answers[/]"
+def _connection(why_not: str) -> str:
+    return f"[red]{escape(why_not)}[/]" if why_not else "[green]reachable[/]"
 
 
 def _count(number: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What `groundswell stream` runs: each process of the stream, and the replay that needs no Kafka."""
+"""The commands of `groundswell stream`: each process of the stream, and the replay that needs no Kafka."""
 
 import os
 import signal
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
-    """An event that SIGTERM and Ctrl-C set, and with a parent the end of standard input: the parent holds its other end, and the
-    system closes it however the parent dies.
+    """Return an event that SIGTERM and Ctrl-C set, and with a parent the end of standard input: the parent holds its other end,
+    and the system closes it however the parent ends.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,7 +42,7 @@ def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
 
 
 def log_json() -> None:
-    """A line of JSON each event on standard error, as the service logs."""
+    """Log one line of JSON per event to standard error, in the service's format."""
     import structlog
 
     structlog.configure(
@@ -56,7 +56,7 @@ def log_json() -> None:
 
 
 def log_quietly() -> None:
-    """Errors only: a terminal that draws progress has no room for more."""
+    """Log errors only, for a terminal that draws progress."""
     import logging
 
     import structlog
@@ -64,12 +64,12 @@ def log_quietly() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
-def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stand_in: bool) -> None:
-    """One worker, until told to stop. Raises as `Worker.run` does."""
+def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stub_model: bool) -> None:
+    """Run one worker until it is stopped. Raises as `Worker.run` does."""
     from prometheus_client import start_http_server
 
     from serving.settings import StreamSettings
-    from serving.streaming.model import Followed, StandIn
+    from serving.streaming.model import ReloadingModel, StubModel
     from serving.streaming.worker import Worker
 
     stop = stop_on_signals(with_parent=with_parent)
@@ -77,17 +77,17 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stand_
     settings, var = StreamSettings.load(), Layout.load().var
     port = metrics_port or settings.metrics_port
     start_http_server(port, addr="127.0.0.1")
-    if stand_in:
-        judge = StandIn()
-        Worker(settings, var, lambda: judge, name=name, port=port).run(stop)
+    if stub_model:
+        stub = StubModel()
+        Worker(settings, var, lambda: stub, name=name, port=port).run(stop)
         return
-    model = Followed(var)
+    model = ReloadingModel(var)
     threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
     Worker(settings, var, lambda: model.current, name=name, port=port).run(stop)
 
 
 def run_alert_loop(*, with_parent: bool) -> None:
-    """The alerts, until told to stop."""
+    """Run the alert process until it is stopped."""
     from serving.streaming.alert_process import run_alerts
 
     stop = stop_on_signals(with_parent=with_parent)
@@ -96,13 +96,13 @@ def run_alert_loop(*, with_parent: bool) -> None:
 
 
 def run_up(console: Console, *, max_workers: int | None) -> None:
-    """Everything, until told to stop."""
+    """Run the supervisor with all its processes until it is stopped."""
     from serving.settings import AlertSettings, StreamSettings, WarehouseSettings
     from serving.streaming.supervisor import run_supervisor
     from serving.webhook import notify
 
     stop = stop_on_signals()
-    # Workers of one machine share its processors: a thread each, so that one more worker is one more processor
+    # Workers of one machine share its cores: one thread each, so that one more worker uses one more core
     os.environ.setdefault("GROUNDSWELL_STREAM__THREADS", "1")
     settings = StreamSettings.load(max_workers=max_workers)
     hook = AlertSettings.load().webhook
@@ -116,8 +116,8 @@ def run_up(console: Console, *, max_workers: int | None) -> None:
     if WarehouseSettings.load().url is None:
         others = {"warehouse": [*python, "warehouse", "serve", "--with-parent"], **others}
     console.print(
-        f"Group [bold]{settings.group}[/] on {settings.topic} at {settings.bootstrap}. Ctrl-C stops; "
-        "[bold]groundswell stream status --watch[/] shows."
+        f"Group [bold]{settings.group}[/] on {settings.topic} at {settings.bootstrap}. Ctrl-C stops it; "
+        "[bold]groundswell stream status --watch[/] shows its state."
     )
     run_supervisor(
         Layout.load().var,
@@ -131,7 +131,7 @@ def run_up(console: Console, *, max_workers: int | None) -> None:
 
 
 def run_send(console: Console, *, file: Path | None, count: int, rate: float | None) -> None:
-    """Send messages and say what became of them."""
+    """Send messages and print how many arrived."""
     from serving.settings import StreamSettings
     from serving.streaming.broker import client_config
     from serving.streaming.supervisor_files import running_stream
@@ -148,13 +148,13 @@ def run_send(console: Console, *, file: Path | None, count: int, rate: float | N
 
 
 def replay(*, file: Path | None, count: int, bundle: Path | None, console: Console | None) -> "StreamSummary":
-    """Replay messages and count what came out.
+    """Replay messages through the stream and return the warehouse's counts.
 
     Args:
-        file: JSONL of events; none: test texts of the splits.
-        count: At most this many messages.
-        bundle: Judges; none: production's.
-        console: Draws the progress; none: silent.
+        file: JSONL of events; None: test texts of the splits.
+        count: Maximum number of messages.
+        bundle: The bundle that classifies; None: the production bundle.
+        console: Draws the progress; None: nothing is printed.
     """
     from serving.streaming.replay import run_stream
 
@@ -163,7 +163,7 @@ def replay(*, file: Path | None, count: int, bundle: Path | None, console: Conso
     classifier = open_classifier(bundle, threads=1)
     if file is not None and not file.is_file():
         raise SourceUnavailable(f"There is no file {file}.")
-    # The same messages and the same model: the same run, whose rows count once however often it is repeated.
+    # The same messages and the same model are the same run: its rows count once, even if it is repeated.
     run_id = f"{sha256_file(file)[:12] if file else 'test-texts'}-{count}-{classifier.bundle.fingerprint[:12]}"
     events = file_events(file, count) if file else test_text_events(layout, count, again=False)
 
@@ -178,8 +178,8 @@ def replay(*, file: Path | None, count: int, bundle: Path | None, console: Conso
 
 
 def show_summary(console: Console, summary: "StreamSummary") -> None:
-    """The summary, for a terminal."""
-    table = Table("", "", box=None, show_header=False, title=f"stream, judged by {summary.version}", title_justify="left")
+    """Print the summary as a table."""
+    table = Table("", "", box=None, show_header=False, title=f"stream, model {summary.version}", title_justify="left")
     table.add_row("messages in the warehouse", f"{summary.messages:,}")
     table.add_row("dead letters", f"{summary.dead_letters:,}")
     table.add_row("rate", rate_text(summary.messages, summary.seconds))

@@ -1,1 +1,1 @@
-"""The promoted model answers. Holds ONNX Runtime, tokenizers and numpy; never torch, transformers, mlflow or dagster."""
+"""Serve the promoted model. Imports ONNX Runtime, tokenizers and numpy; never torch, transformers, mlflow or dagster."""

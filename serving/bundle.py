@@ -1,6 +1,6 @@
-"""The one artifact that every path serves: a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
+"""The one artifact that every path serves, a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
 
-Writing is atomic; reading verifies every checksum and refuses what it does not understand.
+Writing is atomic; reading verifies every checksum and raises for a format that this version does not read.
 """
 
 import json
@@ -39,14 +39,14 @@ class Manifest(BaseModel):
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it."""
     thresholds: dict[str, float] | None = None
-    """Least probability for a label to be decided for; below it the text is neutral. None: the most probable label."""
+    """Least probability of each label; below it the text is neutral. None: the most probable label."""
     tokenizer_version: str = TOKENIZATION_VERSION
     cleaning_version: str = CLEANING_VERSION
     parent_run: str | None = None
     """MLflow run that made it."""
     data_fingerprint: str = ""
     metrics: dict[str, Any] = {}
-    """Of this bundle on the frozen test rows: quality with intervals, CPU, memory, size; `float32`: the model before export."""
+    """Measures of this bundle on the frozen test rows: quality with intervals, CPU, memory, size; `float32`: before export."""
     training: dict[str, Any] = {}
     """`rows` used of `rows_available`, `epochs`, `seed`, `trained_at`, and the same rows by dataset."""
     quantization: str = "fp32"
@@ -63,12 +63,12 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """The same for bundles that give the same answers: model, tokenizer, decision; not time, run or card."""
+        """Equal for bundles with equal predictions: hash of model, tokenizer and decision rule, not of time, run or card."""
         return _fingerprint(self.manifest)
 
 
 def _fingerprint(manifest: Manifest) -> str:
-    deciding = manifest.model_dump(
+    decisive = manifest.model_dump(
         mode="json",
         include={
             "format_version",
@@ -80,7 +80,7 @@ def _fingerprint(manifest: Manifest) -> str:
             "cleaning_version",
         },
     )
-    return digest([deciding, manifest.files[MODEL], manifest.files[TOKENIZER]])
+    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER]])
 
 
 def write_bundle(
@@ -94,16 +94,16 @@ def write_bundle(
     version: str | None = None,
     **manifest: Any,
 ) -> Bundle:
-    """Write a bundle, whole or not at all; an existing folder is replaced.
+    """Write a bundle atomically; an existing folder is replaced.
 
     Args:
-        directory: The folder to make.
+        directory: The folder to create.
         model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3).
         tokenizer_file: `tokenizer.json`.
         card: The model card, Markdown.
-        name: What it is called.
-        max_length: Most tokens of a text.
-        version: None: made of the name and the fingerprint, so that the same model has the same version.
+        name: Name of the model.
+        max_length: Most tokens of one run of the model.
+        version: None: made from the name and the fingerprint, so that the same model has the same version.
         manifest: Other fields of `Manifest`.
     """
     with atomic_folder(directory) as folder:
@@ -122,17 +122,15 @@ def read_bundle(directory: Path) -> Bundle:
     """Read a bundle and verify it.
 
     Raises:
-        BundleError: A file is missing or is not the one that was written, or the bundle is of another kind than this
-            version reads: format, labels, cleaning or tokenization.
+        BundleError: A file is missing or changed, or this version cannot read the bundle: another format, other labels,
+            cleaning or tokenization.
     """
     path = directory / MANIFEST
     try:
         raw = read_json(path)
         manifest = Manifest.model_validate(raw)
     except FileNotFoundError:
-        raise BundleError(
-            f"There is no bundle in {directory}.", expected=MANIFEST, remedy="groundswell export writes one."
-        ) from None
+        raise BundleError(f"No bundle in {directory}.", expected=MANIFEST, remedy="groundswell export writes one.") from None
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} cannot be read.", found=error) from error
     except ValidationError as error:
@@ -152,7 +150,7 @@ def read_bundle(directory: Path) -> Bundle:
     for field, expected in understood.items():
         if (found := getattr(manifest, field)) != expected:
             raise BundleError(
-                f"The bundle {directory} is of another kind: {field}.",
+                f"Bundle {directory} has an unsupported {field}.",
                 found=found,
                 expected=expected,
                 remedy="Export it again with this version.",
@@ -161,7 +159,7 @@ def read_bundle(directory: Path) -> Bundle:
         try:
             found = sha256_file(directory / file)
         except OSError as error:
-            raise BundleError(f"The bundle {directory} lacks {file}.", found=error, remedy="Copy it again whole.") from error
+            raise BundleError(f"Bundle {directory} lacks {file}.", found=error, remedy="Copy the whole bundle again.") from error
         if found != manifest.files.get(file):
             raise BundleError(
                 f"{directory / file} is not the file that was written.",
@@ -173,7 +171,7 @@ def read_bundle(directory: Path) -> Bundle:
 
 
 def read_card(bundle: Bundle) -> str:
-    """The model card, Markdown."""
+    """Read the model card, Markdown."""
     return (bundle.directory / CARD).read_text(encoding="utf-8")
 
 
@@ -183,7 +181,7 @@ def ledger_path(var: Path) -> Path:
 
 
 def read_ledger(var: Path) -> list[dict[str, Any]]:
-    """Every alias move, oldest first; a last line that a crash left torn is no move."""
+    """Read every alias move, oldest first; an incomplete last line, left by a crash, is ignored."""
     try:
         lines = ledger_path(var).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
@@ -202,15 +200,15 @@ def read_ledger(var: Path) -> list[dict[str, Any]]:
 
 
 def alias_bundle(var: Path, alias: str) -> Bundle:
-    """The bundle that an alias of the registry points to.
+    """Read the bundle that an alias of the registry points to.
 
     Raises:
-        BundleError: The alias points nowhere, or its bundle is damaged.
+        BundleError: The alias has no bundle, or its bundle is damaged.
     """
     move = next((move for move in reversed(read_ledger(var)) if move["alias"] == alias), None)
     if move is None or not move.get("to"):
         raise BundleError(
-            f"No model is {alias!r} yet.",
+            f"No model has the alias {alias!r} yet.",
             expected=f"an entry in {ledger_path(var)}",
             remedy="make demo, or groundswell train.",
         )
@@ -218,12 +216,12 @@ def alias_bundle(var: Path, alias: str) -> Bundle:
 
 
 def production_bundle(var: Path) -> Bundle:
-    """The bundle that answers now; see `alias_bundle`."""
+    """Read the production bundle; see `alias_bundle`."""
     return alias_bundle(var, "production")
 
 
 def served_bundle() -> Bundle:
-    """The bundle to serve: the one named by GROUNDSWELL_BUNDLE_DIR, the one inside the Bento or image, or production's."""
+    """Read the bundle to serve: the one named by GROUNDSWELL_BUNDLE_DIR, the one inside the Bento or image, or production's."""
     if named := os.environ.get(BUNDLE_ENV):
         return read_bundle(Path(named))
     return read_bundle(_INSIDE) if _INSIDE.is_dir() else production_bundle(PathSettings.load().var)

@@ -1,11 +1,11 @@
-"""The only code that turns texts into predictions: in the API, the stream, Spark, Lambda and the benchmark.
+"""Classify texts: the only code that does, in the API, the stream, Spark, Lambda and the benchmark.
 
 clean → tokenize → sort by length → cut by a budget of padded tokens → run → restore order → temperature → decision.
 
 A text with more tokens than the model reads is cut into windows, without overlap, and its probabilities are the mean of theirs,
-weighted by their tokens. On 300 documents made of some 25 reviews each (test rows of two sets, 60 to 100 % of one mind, and
-neutral news between them) this finds the right one in 90 %, the first window alone in 70 %, the window that is surest of
-itself in 87 %; an overlap of 16 or 32 tokens costs 18 to 44 % more and gains nothing that can be told from noise.
+weighted by their tokens. Measured on 300 documents of about 25 reviews each (test rows of two datasets, 60 to 100 % with the same
+label, mixed with neutral news): the mean finds the right label in 90 %, the first window alone in 70 %, the most confident window
+in 87 %. An overlap of 16 or 32 tokens costs 18 to 44 % more and gains nothing beyond the noise.
 """
 
 import math
@@ -24,10 +24,10 @@ from serving.bundle import MODEL, TOKENIZER, Bundle
 from serving.threads import cpu_quota, limit_tokenizer_threads
 
 TOKEN_BUDGET = 1024
-"""Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the cache, less pays per call."""
+"""Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the CPU cache, less costs more."""
 
 RUN_TOKENS = 16
-"""What a run costs whatever is in it, in padded tokens. With MiniLM 8 to 32 do equally well; see `plan_runs`."""
+"""Fixed cost of a run, in padded tokens. With MiniLM 8 to 32 do equally well; see `plan_runs`."""
 RUN_TEXTS = 64
 """Most texts of one run, so that planning stays cheap."""
 
@@ -36,10 +36,10 @@ _NEUTRAL = LABELS.index("neutral")
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a long text, judged by itself."""
+    """The prediction of one window of a long text."""
 
     start: int
-    """Where it begins in the cleaned text, in characters."""
+    """First character in the cleaned text."""
     end: int
     probabilities: tuple[float, float, float]
     """As those of `Classification`."""
@@ -47,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Classification:
-    """One judged text."""
+    """The prediction of one text."""
 
     label: str
     confidence: float
@@ -55,12 +55,12 @@ class Classification:
     probabilities: tuple[float, float, float]
     """In `LABELS` order, rounded to 4 decimals."""
     windows: tuple[Window, ...] = ()
-    """Of a text longer than the model reads; else none."""
+    """Windows of a text that is longer than the model reads; else empty."""
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time of one call went."""
+    """Time and sizes of one call."""
 
     texts: int
     tokenize_s: float
@@ -72,18 +72,18 @@ class Timings:
 
 
 class Classifier:
-    """Judges texts with a bundle. Thread-safe: ONNX Runtime and the tokenizer may be called from several threads."""
+    """Classify texts with a bundle. Thread-safe: ONNX Runtime and the tokenizer may be called from several threads."""
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET) -> None:
         """Load the model.
 
         Args:
             bundle: A verified bundle.
-            threads: Threads of ONNX Runtime for one call; none: the process's CPU quota.
+            threads: Threads of ONNX Runtime for one call; None: the process's CPU quota.
             token_budget: Padded tokens of one run, at least one text.
 
         Raises:
-            BundleError: The model cannot be loaded or is not of the contract's shape.
+            BundleError: The model cannot be loaded, or its inputs or outputs are not as expected.
         """
         self.bundle = bundle
         self.name = bundle.manifest.version
@@ -99,38 +99,38 @@ class Classifier:
 
     @property
     def providers(self) -> list[str]:
-        """The execution providers in use, which need not be those that were asked for."""
+        """The execution providers in use, which may differ from those requested."""
         return list(self._session.get_providers())
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
-        return self._judge([clean(text) for text in texts])[0]
+        return self._predict([clean(text) for text in texts])[0]
 
     def classify(self, texts: Sequence[str]) -> list[Classification]:
-        """Judge N texts: N answers in their order. A text that is blank after cleaning gets an answer too."""
+        """Classify N texts; N predictions in the same order. A text that is blank after cleaning gets a prediction too."""
         return self.classify_timed(texts)[0]
 
     def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
-        """As `classify`, with where the time went."""
+        """As `classify`, with timings."""
         started = time.perf_counter()
         cleaned = [clean(text) for text in texts]
         cleaning_s = time.perf_counter() - started
-        answers, timings = self.classify_cleaned(cleaned)
-        return answers, replace(timings, tokenize_s=timings.tokenize_s + cleaning_s)
+        predictions, timings = self.classify_cleaned(cleaned)
+        return predictions, replace(timings, tokenize_s=timings.tokenize_s + cleaning_s)
 
     def classify_cleaned(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
         """As `classify_timed`, for texts that `clean` has made: they are not cleaned again."""
-        proba, timings, long = self._judge(texts)
+        proba, timings, long = self._predict(texts)
         decided = self.decide(proba).tolist()
         rounded = _rounded(proba)
-        answers = [
+        predictions = [
             Classification(LABELS[k], row[k], row, self._windows(texts[index], long[index]) if index in long else ())
             for index, (k, row) in enumerate(zip(decided, rounded, strict=True))
         ]
-        return answers, timings
+        return predictions, timings
 
     def decide(self, proba: np.ndarray) -> np.ndarray:
-        """Class ids, int64, shape (N,): the most probable label, or neutral where that does not reach its threshold."""
+        """Decide on class ids, int64, shape (N,): the most probable label, or neutral where that is below its threshold."""
         decided = proba.argmax(axis=1)
         if self._thresholds is not None:
             rows = np.arange(len(proba))
@@ -141,8 +141,8 @@ class Classifier:
         bounds = window_bounds(self._tokenizer, text)
         return tuple(Window(start, end, row) for (start, end), row in zip(bounds, _rounded(proba), strict=True))
 
-    def _judge(self, texts: Sequence[str]) -> tuple[np.ndarray, Timings, dict[int, np.ndarray]]:
-        """Probabilities of each cleaned text, and, by the position of each long one, those of its windows."""
+    def _predict(self, texts: Sequence[str]) -> tuple[np.ndarray, Timings, dict[int, np.ndarray]]:
+        """Return probabilities of each cleaned text, and those of the windows of long texts by the position of the text."""
         started = time.perf_counter()
         windows = encode_windows(self._tokenizer, list(texts)) if len(texts) else []
         rows = [row for parts in windows for row in parts]
@@ -173,7 +173,7 @@ class Classifier:
 
     def _softmax(self, logits: np.ndarray) -> np.ndarray:
         if not np.isfinite(logits).all():
-            raise BundleError(f"The model of {self.name} gives numbers that are not finite.", remedy="Export it again.")
+            raise BundleError(f"Logits of {self.name} are not finite.", remedy="Export it again.")
         scaled = logits * self._scale
         scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
         np.exp(scaled, out=scaled)
@@ -182,10 +182,10 @@ class Classifier:
 
 
 def plan_runs(lengths: Sequence[int], token_budget: int) -> list[tuple[int, int]]:
-    """Cut texts into runs so that all together cost least: padded tokens, and `RUN_TOKENS` a run.
+    """Cut texts into runs with the least total cost: padded tokens, plus `RUN_TOKENS` per run.
 
-    The best of all ways to cut, by dynamic programming (3 µs a text). Cut greedily at the budget alone, batches of 32 and 64
-    tweets cost 10 to 30 % more processor time, as a third and a fifth of what runs is padding.
+    The optimum, by dynamic programming (3 µs per text). A greedy cut at the budget needs 10 to 30 % more CPU time for batches of
+    32 and 64 tweets, as a third and a fifth of its tokens are padding.
 
     Args:
         lengths: Tokens of each text, the longest first.
@@ -213,7 +213,7 @@ def plan_runs(lengths: Sequence[int], token_budget: int) -> list[tuple[int, int]
 
 
 def _by_text(proba: np.ndarray, windows: list[list[list[int]]]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Rows of windows to rows of texts, and the windows of those texts that have several."""
+    """Average rows of windows to rows of texts; also return the windows of texts that have several."""
     if len(proba) == len(windows):
         return proba, {}
     texts, long, start = np.empty((len(windows), len(LABELS)), dtype=np.float32), {}, 0
@@ -234,14 +234,14 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning threads burn the processor that the rest of the service needs.
+    # Spinning threads use CPU time that the rest of the service needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(bundle.directory / MODEL), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has no common base class
         raise BundleError(
-            f"The model of {bundle.manifest.version} cannot be loaded.",
+            f"Model of bundle {bundle.manifest.version} cannot be loaded.",
             found=str(error).splitlines()[0],
             remedy="Export it again.",
         ) from error
@@ -249,7 +249,7 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     outputs = [value.name for value in session.get_outputs()]
     if inputs != ["attention_mask", "input_ids"] or "logits" not in outputs:
         raise BundleError(
-            f"The model of {bundle.manifest.version} does not hold to the contract.",
+            f"Model of bundle {bundle.manifest.version} has unexpected inputs or outputs.",
             found=f"inputs {inputs}, outputs {outputs}",
             expected="inputs attention_mask, input_ids; output logits",
         )

@@ -1,6 +1,6 @@
-"""A typed client of the API: `SentimentClient` and, with the same methods to be awaited, `AsyncSentimentClient`.
+"""A typed client of the API: `SentimentClient`, and `AsyncSentimentClient` with the same methods for an event loop.
 
-Both try again when the service is full (429, 503) or not there, and wait as long as its `Retry-After` says.
+Both retry when the service is overloaded (429, 503) or unreachable, after the seconds in `Retry-After`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,16 +17,16 @@ from tenacity import (
 )
 
 from data.errors import GroundswellError
-from serving.service.schemas import MAX_TEXTS, Answer, ClassifyResponse, JobShown, NotJudged
+from serving.service.schemas import MAX_TEXTS, ClassifyResponse, JobShown, TextError, TextPrediction
 
 ATTEMPTS = 5
 _LONGEST_WAIT_S = 60.0
-_AGAIN = frozenset({429, 502, 503, 504})
+_RETRYABLE = frozenset({429, 502, 503, 504})
 _backing_off = wait_exponential_jitter(multiplier=0.2, max=10.0)
 
 
 class RequestRefused(GroundswellError):
-    """The service answered with a problem; `status` is its HTTP status."""
+    """The service responded with a problem; `status` is the HTTP status."""
 
     def __init__(self, message: str, *, status: int, found: Any = None) -> None:
         super().__init__(message, found=found)
@@ -35,18 +35,18 @@ class RequestRefused(GroundswellError):
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, httpx.HTTPStatusError) and (said := error.response.headers.get("retry-after", "")).isdigit():
-        return min(float(said), _LONGEST_WAIT_S)
+    if isinstance(error, httpx.HTTPStatusError) and (seconds := error.response.headers.get("retry-after", "")).isdigit():
+        return min(float(seconds), _LONGEST_WAIT_S)
     return _backing_off(state)
 
 
-def _worth_another_try(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in _AGAIN
+        return error.response.status_code in _RETRYABLE
     return isinstance(error, httpx.TransportError)
 
 
-_POLICY: dict[str, Any] = {"retry": retry_if_exception(_worth_another_try), "wait": _wait, "reraise": True}
+_POLICY: dict[str, Any] = {"retry": retry_if_exception(_is_retryable), "wait": _wait, "reraise": True}
 
 
 def _refused(error: httpx.HTTPStatusError) -> RequestRefused:
@@ -55,7 +55,7 @@ def _refused(error: httpx.HTTPStatusError) -> RequestRefused:
         problem = response.json()
         return RequestRefused(problem["title"], status=response.status_code, found=problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return RequestRefused("The service refused.", status=response.status_code, found=response.text[:200])
+        return RequestRefused("The service refused the request.", status=response.status_code, found=response.text[:200])
 
 
 def _settings(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
@@ -68,12 +68,12 @@ def _bodies(texts: Sequence[str], domain: str | None, detail: bool) -> Iterator[
         yield {"texts": list(texts[start : start + MAX_TEXTS]), "domain": domain, "detail": detail}
 
 
-def _predictions(responses: Iterable[httpx.Response]) -> list[Answer | NotJudged]:
+def _predictions(responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
     return [entry for response in responses for entry in ClassifyResponse.model_validate_json(response.content).predictions]
 
 
 class SentimentClient:
-    """Asks and waits for the answer; close it, or use it as a context manager."""
+    """Send requests and wait for their responses; close it, or use it as a context manager."""
 
     def __init__(
         self, url: str = "http://127.0.0.1:3000", *, key: str | None = None, timeout_s: float = 30.0, attempts: int = ATTEMPTS
@@ -81,44 +81,46 @@ class SentimentClient:
         """Make it.
 
         Args:
-            url: Where the service is.
-            key: An API key, where the service asks for one.
+            url: Address of the service.
+            key: An API key, if the service needs one.
             timeout_s: Longest wait for one response.
-            attempts: How often a request is tried.
+            attempts: Most attempts of one request.
         """
         self._http = httpx.Client(**_settings(url, key, timeout_s))
         self._retrying = Retrying(stop=stop_after_attempt(attempts), **_POLICY)
 
-    def classify(self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False) -> list[Answer | NotJudged]:
-        """Judge any number of texts: one entry for each, in their order; 256 go into one request.
+    def classify(
+        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
+    ) -> list[TextPrediction | TextError]:
+        """Classify any number of texts, 256 per request; one entry each, in their order.
 
         Raises:
-            RequestRefused: The service said no, and would again.
-            httpx.TransportError: It cannot be reached.
+            RequestRefused: The service refused the request, and a retry would not help.
+            httpx.TransportError: The service is unreachable.
         """
-        return _predictions([self._ask("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
+        return _predictions([self._request("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
 
     def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
-        """One request with up to 256 texts: the answers, and the version that gave them."""
-        response = self._ask("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        """Classify up to 256 texts in one request; returns the whole response, with the model version."""
+        response = self._request("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
         return ClassifyResponse.model_validate_json(response.content)
 
     def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
-        """Have up to 10,000 texts judged later. With an idempotency key, asking twice makes one job."""
+        """Submit up to 10,000 texts as a job. Repeating an idempotency key returns the same job."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = self._ask("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
+        response = self._request("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
         return JobShown.model_validate_json(response.content)
 
     def job(self, identity: str) -> JobShown:
-        """Where a job stands."""
-        return JobShown.model_validate_json(self._ask("GET", f"/v1/jobs/{identity}").content)
+        """Get the state of a job."""
+        return JobShown.model_validate_json(self._request("GET", f"/v1/jobs/{identity}").content)
 
     def model(self) -> dict[str, Any]:
-        """Which model answers."""
-        return self._ask("GET", "/v1/model").json()
+        """Describe the served model."""
+        return self._request("GET", "/v1/model").json()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -127,9 +129,9 @@ class SentimentClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, method: str, road: str, **kwargs: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         def once() -> httpx.Response:
-            return self._http.request(method, road, **kwargs).raise_for_status()
+            return self._http.request(method, path, **kwargs).raise_for_status()
 
         try:
             return self._retrying(once)
@@ -149,31 +151,31 @@ class AsyncSentimentClient:
 
     async def classify(
         self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
-    ) -> list[Answer | NotJudged]:
+    ) -> list[TextPrediction | TextError]:
         """See `SentimentClient`."""
-        return _predictions([await self._ask("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
+        return _predictions([await self._request("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
 
     async def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
         """See `SentimentClient`."""
-        response = await self._ask("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        response = await self._request("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
         return ClassifyResponse.model_validate_json(response.content)
 
     async def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
         """See `SentimentClient`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = await self._ask("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
+        response = await self._request("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
         return JobShown.model_validate_json(response.content)
 
     async def job(self, identity: str) -> JobShown:
         """See `SentimentClient`."""
-        return JobShown.model_validate_json((await self._ask("GET", f"/v1/jobs/{identity}")).content)
+        return JobShown.model_validate_json((await self._request("GET", f"/v1/jobs/{identity}")).content)
 
     async def model(self) -> dict[str, Any]:
         """See `SentimentClient`."""
-        return (await self._ask("GET", "/v1/model")).json()
+        return (await self._request("GET", "/v1/model")).json()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -182,9 +184,9 @@ class AsyncSentimentClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, method: str, road: str, **kwargs: Any) -> httpx.Response:
+    async def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         async def once() -> httpx.Response:
-            return (await self._http.request(method, road, **kwargs)).raise_for_status()
+            return (await self._http.request(method, path, **kwargs)).raise_for_status()
 
         try:
             return await self._retrying(once)

@@ -1,7 +1,7 @@
-"""The local deployment: one service process, replaced only by one that has proved itself.
+"""The local deployment: one service process, replaced only after its successor passed a smoke test.
 
-The new one is started on a spare port, has to become ready and to answer known texts; only then is the old one stopped and the
-new one started on the real port. The port is silent for the few seconds of that last step; callers should retry.
+The new process is started on a spare port, has to become ready and to classify known texts; only then the old process is stopped
+and the new one started on the real port. The port is closed for the few seconds of that last step; callers should retry.
 """
 
 import logging
@@ -42,11 +42,11 @@ Progress = Callable[[str, float | None], None]
 
 @dataclass(frozen=True)
 class Deployment:
-    """The process that answers."""
+    """A service process."""
 
     pid: int
     process_started: float
-    """Its start time by the kernel: a pid alone may have gone to another process."""
+    """Start time by the kernel: a pid alone may be reused by another process."""
     port: int
     version: str
     bento: str
@@ -55,12 +55,12 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Address of the service."""
         return f"http://{HOST}:{self.port}"
 
 
 def status(state_dir: Path) -> Deployment | None:
-    """The deployment that runs, or None."""
+    """Return the running deployment, or None."""
     try:
         known = Deployment(**read_json(state_dir / STATE))
     except (OSError, ValueError, TypeError):
@@ -69,7 +69,7 @@ def status(state_dir: Path) -> Deployment | None:
 
 
 def stop(state_dir: Path, *, timeout_s: float = 15.0) -> bool:
-    """Stop the deployment and wait until it is gone. False when none ran."""
+    """Stop the deployment and wait until it has ended. False if none ran."""
     running = status(state_dir)
     if running is None:
         return False
@@ -88,36 +88,36 @@ def deploy(
     settings: ServingSettings,
     progress: Progress | None = None,
 ) -> Deployment:
-    """Let a Bento answer on the port of the settings; one that answers there already is kept.
+    """Deploy a Bento on the port of the settings; if it already runs there and is healthy, it is kept.
 
     Args:
-        bento: Its tag.
+        bento: Tag of the Bento.
         bentoml_home: BentoML's store.
-        state_dir: Gets `state.json` and the logs.
-        expected_version: The bundle version it has to report.
-        known: Texts, and the labels its bundle gives them where it was built.
+        state_dir: Folder for `state.json` and the logs.
+        expected_version: The bundle version that it has to report.
+        known: Texts with the labels that the bundle predicted when the Bento was built.
         settings: Port and time limits.
-        progress: Told what is being waited for.
+        progress: Called with each step and None.
 
     Raises:
-        DeploymentFailed: The port belongs to somebody else, or the new one did not become ready or answered wrongly. The old
-            one answers as before, or again.
+        DeploymentFailed: Another process holds the port, or the new process did not become ready or failed the smoke test.
+            The old process still runs, or runs again.
     """
-    tell = progress or (lambda message, fraction: None)
+    report = progress or (lambda message, fraction: None)
     old = status(state_dir)
-    if old and old.bento == bento and old.port == settings.port and _answers(old, known):
+    if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
         return old
-    need_port(settings.port, old)
-    tell("starting on a spare port", None)
+    require_port(settings.port, old)
+    report("starting on a spare port", None)
     trial = _start(bento, _spare_port(), bentoml_home, state_dir, expected_version)
     try:
         _prove(trial, known, settings.ready_timeout_s)
     finally:
         _end(trial, settings.stop_timeout_s)
     if old:
-        tell("stopping the old one", None)
+        report("stopping the old process", None)
         _end(old, settings.stop_timeout_s)
-    tell(f"starting on port {settings.port}", None)
+    report(f"starting on port {settings.port}", None)
     new = None
     try:
         new = _start(bento, settings.port, bentoml_home, state_dir, expected_version)
@@ -126,24 +126,24 @@ def deploy(
         if new is not None:
             _end(new, settings.stop_timeout_s)
         if old:
-            _log.warning("the new deployment failed; %s is started again", old.version)
-            back = _start(old.bento, old.port, bentoml_home, state_dir, old.version)
-            _prove(back, {}, settings.ready_timeout_s)
-            write_json(state_dir / STATE, asdict(back))
+            _log.warning("new deployment failed; restarting %s", old.version)
+            restored = _start(old.bento, old.port, bentoml_home, state_dir, old.version)
+            _prove(restored, {}, settings.ready_timeout_s)
+            write_json(state_dir / STATE, asdict(restored))
         raise
     write_json(state_dir / STATE, asdict(new))
     return new
 
 
 def smoke_test(deployment: Deployment, known: Mapping[str, str]) -> None:
-    """Ask a deployment for known texts.
+    """Check that a deployment classifies known texts.
 
     Args:
-        deployment: Which.
-        known: Texts and the labels they must get; none: any answer will do.
+        deployment: The deployment.
+        known: Texts and their expected labels; empty: any labels pass.
 
     Raises:
-        DeploymentFailed: It does not answer, reports another version, or gives a known text another label.
+        DeploymentFailed: It does not respond, reports another version, or predicts another label for a known text.
     """
     texts = list(known) or list(SMOKE_TEXTS)
     try:
@@ -151,22 +151,22 @@ def smoke_test(deployment: Deployment, known: Mapping[str, str]) -> None:
             response = httpx.post(f"{deployment.url}/v1/classify", json={"texts": texts}, headers=headers, timeout=10)
         response.raise_for_status()
         body = response.json()
-        answers = [answer["label"] for answer in body["predictions"]]
+        labels = [prediction["label"] for prediction in body["predictions"]]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise DeploymentFailed("The new deployment does not answer.", found=f"{type(error).__name__}: {error}") from error
+        raise DeploymentFailed("The new deployment does not respond.", found=f"{type(error).__name__}: {error}") from error
     version = body.get("model_version")
     if version != deployment.version:
         raise DeploymentFailed("The new deployment serves another model.", found=version, expected=deployment.version)
-    for text, found in zip(texts, answers, strict=True):
-        if known.get(text, found) != found:
+    for text, label in zip(texts, labels, strict=True):
+        if known.get(text, label) != label:
             raise DeploymentFailed(
-                "The new deployment answers otherwise than its bundle did.", found=f"{found}: {text}", expected=known[text]
+                "The new deployment predicts another label than its bundle did.", found=f"{label}: {text}", expected=known[text]
             )
 
 
 @contextmanager
 def _own_key(var: Path) -> Iterator[dict[str, str]]:
-    """The header of a key that lives for one test, where the service asks for keys."""
+    """Header with a key that exists for one test only; no header where keys are off."""
     if not ServingSettings.load().keys:
         yield {}
         return
@@ -188,7 +188,7 @@ def _start(bento: str, port: int, bentoml_home: Path, state_dir: Path, version: 
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # it outlives the run that started it
+            start_new_session=True,  # it keeps running after the process that started it
             cwd=state_dir,
         )
     started = psutil.Process(process.pid).create_time()
@@ -196,8 +196,7 @@ def _start(bento: str, port: int, bentoml_home: Path, state_dir: Path, version: 
 
 
 def _child_environment(bentoml_home: Path) -> dict[str, str]:
-    # The bundle inside the Bento is what is served, whatever this process was told to serve; and the Bento's own copy of
-    # the code is what runs.
+    # The Bento serves the bundle inside it, whatever bundle this process serves, and runs its own copy of the code.
     environment = bento_environment(bentoml_home)
     for name in ("GROUNDSWELL_BUNDLE_DIR", "PYTHONPATH"):
         environment.pop(name, None)
@@ -228,7 +227,7 @@ def _ready(deployment: Deployment) -> bool:
         return False
 
 
-def _answers(deployment: Deployment, known: Mapping[str, str]) -> bool:
+def _is_healthy(deployment: Deployment, known: Mapping[str, str]) -> bool:
     try:
         smoke_test(deployment, known)
     except DeploymentFailed:
@@ -237,12 +236,12 @@ def _answers(deployment: Deployment, known: Mapping[str, str]) -> bool:
 
 
 def _process(deployment: Deployment) -> psutil.Process | None:
-    """The deployment's process, if it lives."""
+    """The deployment's process, if it runs."""
     return living(deployment.pid, deployment.process_started)
 
 
 def _end(deployment: Deployment, timeout_s: float) -> None:
-    """Ask it to stop, wait, and end what is left of it; its workers too."""
+    """Stop it and its workers with SIGTERM, wait, and kill those that remain."""
     process = _process(deployment)
     if process is None:
         return
@@ -254,11 +253,11 @@ def _end(deployment: Deployment, timeout_s: float) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
-def need_port(port: int, old: Deployment | None = None) -> None:
-    """Refuse a port that somebody else holds.
+def require_port(port: int, old: Deployment | None = None) -> None:
+    """Raise if another process holds a port.
 
     Raises:
-        DeploymentFailed: Names the port, and the holder where this user may see it.
+        DeploymentFailed: Names the port, and its process if this user may see it.
     """
     if old and old.port == port:
         return
@@ -268,7 +267,7 @@ def need_port(port: int, old: Deployment | None = None) -> None:
             probe.bind((HOST, port))
         except OSError:
             raise DeploymentFailed(
-                f"Port {port} is taken.",
+                f"Port {port} is in use.",
                 found=_holder(port),
                 remedy="Stop that process, or set GROUNDSWELL_SERVING__PORT.",
             ) from None
@@ -281,7 +280,7 @@ def _holder(port: int) -> str:
                 return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}"
     except psutil.Error:
         pass
-    return "a process that this user may not see"
+    return "a process of another user"
 
 
 def _spare_port() -> int:

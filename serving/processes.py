@@ -1,4 +1,4 @@
-"""Whether a process that was written down still lives."""
+"""Check whether a recorded process still runs."""
 
 import os
 
@@ -6,12 +6,12 @@ import psutil
 
 
 def living(pid: int | None, created_at: float | None) -> psutil.Process | None:
-    """The process with this pid, if it lives and is the one that was meant.
+    """Return the process with this pid and start time, if it runs.
 
     Args:
         pid: None: there is none.
-        created_at: When it began, as psutil says, in seconds since 1970: the pid alone may be another's by now. Two processes may
-            work it out differently by a part of a second when the clock was set in between.
+        created_at: Start time by psutil, in seconds since 1970: the pid alone may be reused by another process. Two processes may
+            compute it with a difference of part of a second if the clock was set in between.
     """
     if not pid or created_at is None:
         return None
@@ -24,12 +24,12 @@ def living(pid: int | None, created_at: float | None) -> psutil.Process | None:
 
 
 def process_mark() -> str:
-    """This process as one word, to be kept where another process can find it: `pid@start`."""
+    """Identify this process for other processes, as one word: `pid@start`."""
     return f"{os.getpid()}@{psutil.Process().create_time():.2f}"
 
 
 def mark_lives(mark: str) -> bool:
-    """Whether the process that wrote this mark, on this machine, still lives; False for what is no mark."""
+    """Whether the process with this mark still runs on this machine; False for an invalid mark."""
     pid, _, started = mark.partition("@")
     try:
         return living(int(pid), float(started)) is not None

@@ -9,7 +9,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class BundleModel(PythonModel):
-    """Texts in, `label, confidence, negative, neutral, positive` out, one row a text."""
+    """Texts in; `label, confidence, negative, neutral, positive` out, one row per text."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read and verify the bundle."""
@@ -21,12 +21,15 @@ class BundleModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Judge the column `text` of a frame."""
+        """Classify the column `text` of a frame."""
         from data.labels import LABELS
 
-        answers = self._classifier.classify(model_input["text"].tolist())
+        predictions = self._classifier.classify(model_input["text"].tolist())
         return pd.DataFrame(
-            [{"label": a.label, "confidence": a.confidence, **dict(zip(LABELS, a.probabilities, strict=True))} for a in answers]
+            [
+                {"label": p.label, "confidence": p.confidence, **dict(zip(LABELS, p.probabilities, strict=True))}
+                for p in predictions
+            ]
         )
 
 

@@ -1,4 +1,4 @@
-"""Classify a file of any size in bounded memory: read a stretch, judge it, write it, forget it."""
+"""Classify a file of any size in bounded memory: read, classify and write it in chunks of rows."""
 
 import csv
 import gzip
@@ -22,22 +22,22 @@ from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.settings import nearest
 from serving.classifier import Classification, Classifier
 
-STRETCH = 2048
-"""Rows held at a time."""
+CHUNK_ROWS = 2048
+"""Rows of a chunk; one chunk is in memory at a time."""
 
 Progress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What came out of one file."""
+    """Counts and times of one scored file."""
 
     rows: int
-    """Rows judged; those skipped are not among them."""
+    """Rows classified, without those skipped."""
     skipped: dict[str, int]
-    """Rows not judged, by reason."""
+    """Rows not classified, by reason."""
     confusion: np.ndarray | None
-    """Counts, int64, shape (3, 3), row = right label, column = predicted; None without a label column."""
+    """Counts, int64, shape (3, 3), row = true label, column = predicted; None without a label column."""
     predicted: dict[str, int]
     seconds: float
     """Wall time, reading and writing included."""
@@ -56,17 +56,17 @@ def score_file(
     """Classify every row of a CSV (also .gz), JSONL or Parquet file.
 
     Args:
-        path: The file; `STRETCH` rows of it are held at a time.
-        classifier: Judges.
+        path: The file; `CHUNK_ROWS` rows of it are in memory at a time.
+        classifier: Classifies the texts.
         text_column: The column with the text.
-        label_column: The column with the right label, `negative`, `neutral` or `positive`.
-        out: Gets one row a row (.csv, .jsonl, .parquet): `row, label, confidence, negative, neutral, positive, skipped`. Written
-            under a temporary name and renamed at the end.
-        progress: Told `message, share done`.
+        label_column: The column with the true label, `negative`, `neutral` or `positive`.
+        out: Output (.csv, .jsonl, .parquet) with one line per row: `row, label, confidence, negative, neutral, positive,
+            skipped`. Written under a temporary name and renamed at the end.
+        progress: Called with a message and the share done, 0 to 1.
 
     Raises:
-        SourceUnavailable: There is no such file.
-        MalformedData: A column is missing, the file is cut short or not UTF-8, or no row can be judged.
+        SourceUnavailable: The file does not exist.
+        MalformedData: A column is missing, the file is truncated or not UTF-8, or no row can be classified.
     """
     started, cpu_started = time.monotonic(), time.process_time()
     confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
@@ -74,18 +74,18 @@ def score_file(
     predicted: Counter[str] = Counter()
     seen = 0
     with _writer(out) as write:
-        for stretch, share in _stretches(path, [text_column, *([label_column] if label_column else [])]):
-            reasons = [_unfit(row, text_column, label_column) for row in stretch]
-            fit = [row for row, reason in zip(stretch, reasons, strict=True) if reason is None]
-            answers = classifier.classify([row[text_column] for row in fit])
-            predicted.update(answer.label for answer in answers)
+        for chunk, share in _chunks(path, [text_column, *([label_column] if label_column else [])]):
+            reasons = [_unfit(row, text_column, label_column) for row in chunk]
+            fit = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]
+            predictions = classifier.classify([row[text_column] for row in fit])
+            predicted.update(prediction.label for prediction in predictions)
             skipped.update(reason for reason in reasons if reason)
             if confusion is not None and label_column:
-                for row, answer in zip(fit, answers, strict=True):
-                    confusion[LABEL_IDS[row[label_column].strip().lower()], LABEL_IDS[answer.label]] += 1
-            remaining = iter(answers)
+                for row, prediction in zip(fit, predictions, strict=True):
+                    confusion[LABEL_IDS[row[label_column].strip().lower()], LABEL_IDS[prediction.label]] += 1
+            remaining = iter(predictions)
             write([_line(seen + i, reason, remaining) for i, reason in enumerate(reasons)])
-            seen += len(stretch)
+            seen += len(chunk)
             if progress:
                 progress(f"{seen:,} rows, {seen / (time.monotonic() - started):,.0f} a second", share)
         rows = sum(predicted.values())
@@ -115,22 +115,22 @@ def _unfit(row: dict[str, Any], text_column: str, label_column: str | None) -> s
     return None
 
 
-def _line(number: int, reason: str | None, answers: Iterator[Classification]) -> dict[str, Any]:
-    answer = next(answers) if reason is None else None
+def _line(number: int, reason: str | None, predictions: Iterator[Classification]) -> dict[str, Any]:
+    prediction = next(predictions) if reason is None else None
     line: dict[str, Any] = {
         "row": number,
-        "label": answer.label if answer else None,
-        "confidence": answer.confidence if answer else None,
+        "label": prediction.label if prediction else None,
+        "confidence": prediction.confidence if prediction else None,
     }
     for index, label in enumerate(LABELS):
-        line[label] = answer.probabilities[index] if answer else None
+        line[label] = prediction.probabilities[index] if prediction else None
     return {**line, "skipped": reason}
 
 
-def _stretches(path: Path, columns: list[str]) -> Iterator[tuple[list[dict[str, Any]], float]]:
-    """Stretches of rows and the share of the file that is read."""
+def _chunks(path: Path, columns: list[str]) -> Iterator[tuple[list[dict[str, Any]], float]]:
+    """Read a file in chunks of rows, each with the share of the file read so far, 0 to 1."""
     if not path.is_file():
-        raise SourceUnavailable(f"There is no file {path}.")
+        raise SourceUnavailable(f"File {path} not found.")
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     kind = suffixes[-1].lower() if suffixes else ""
     if kind == ".parquet":
@@ -141,14 +141,14 @@ def _stretches(path: Path, columns: list[str]) -> Iterator[tuple[list[dict[str, 
         raise MalformedData(f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .tsv, .jsonl or .parquet")
 
 
-def _need(columns: list[str], there: list[str], path: Path) -> None:
+def _require_columns(columns: list[str], there: list[str], path: Path) -> None:
     for column in columns:
         if column not in there:
             close = nearest(column, there)
             raise MalformedData(
                 f"{path} has no column {column!r}.",
                 found=", ".join(there),
-                remedy=f"Did you mean {close!r}? Say it with --text-column or --label-column." if close else None,
+                remedy=f"Did you mean {close!r}? Set it with --text-column or --label-column." if close else None,
             )
 
 
@@ -158,9 +158,9 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[tuple[list[dict[str, An
 
     try:
         file = pq.ParquetFile(path)
-        _need(columns, file.schema_arrow.names, path)
+        _require_columns(columns, file.schema_arrow.names, path)
         total, seen = max(file.metadata.num_rows, 1), 0
-        for batch in file.iter_batches(batch_size=STRETCH, columns=columns):
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
             seen += batch.num_rows
             yield batch.to_pylist(), seen / total
     except (pa.ArrowException, OSError) as error:
@@ -172,35 +172,35 @@ def _lines(path: Path, columns: list[str], kind: str) -> Iterator[tuple[list[dic
     with path.open("rb") as raw:
         binary = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
-        number, stretch = 0, []
+        number, chunk = 0, []
         try:
             for row in _csv_rows(text, columns, path, kind) if kind in {".csv", ".tsv"} else _json_rows(text, columns, path):
                 number += 1
-                stretch.append(row)
-                if len(stretch) == STRETCH:
-                    yield stretch, min(raw.tell() / size, 1.0)
-                    stretch = []
+                chunk.append(row)
+                if len(chunk) == CHUNK_ROWS:
+                    yield chunk, min(raw.tell() / size, 1.0)
+                    chunk = []
         except UnicodeDecodeError as error:
             raise MalformedData(
                 f"{path} is not UTF-8.",
                 found=f"byte 0x{error.object[error.start]:02x} after row {number:,}",
                 expected="UTF-8",
-                remedy=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > mended{kind}",
+                remedy=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf-8{kind}",
             ) from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise MalformedData(
-                f"{path} is cut short or damaged.", found=f"{error} after row {number:,}", remedy="Copy it again."
+                f"{path} is truncated or damaged.", found=f"{error} after row {number:,}", remedy="Copy it again."
             ) from error
         except csv.Error as error:
-            raise MalformedData(f"{path} is no CSV.", found=f"{error} after row {number:,}") from error
-        if stretch:
-            yield stretch, 1.0
+            raise MalformedData(f"{path} is not CSV.", found=f"{error} after row {number:,}") from error
+        if chunk:
+            yield chunk, 1.0
 
 
 def _csv_rows(text: io.TextIOWrapper, columns: list[str], path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(64 * 2**20)  # a text of megabytes is one bad row, not the end of the file
+    csv.field_size_limit(64 * 2**20)  # a text of megabytes is one invalid row, not the end of the file
     reader = csv.DictReader(text, delimiter="\t" if kind == ".tsv" else ",")
-    _need(columns, list(reader.fieldnames or []), path)
+    _require_columns(columns, list(reader.fieldnames or []), path)
     yield from reader
 
 
@@ -212,18 +212,20 @@ def _json_rows(text: io.TextIOWrapper, columns: list[str], path: Path) -> Iterat
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise MalformedData(f"{path} is no JSONL in line {number:,}.", found=f"{error}: {line[:60]!r}") from error
+            raise MalformedData(
+                f"{path} is not JSONL: line {number:,} cannot be read.", found=f"{error}: {line[:60]!r}"
+            ) from error
         if not isinstance(row, dict):
-            raise MalformedData(f"{path} line {number:,} holds no object.", found=line[:60])
+            raise MalformedData(f"{path} line {number:,} is not an object.", found=line[:60])
         if not seen_columns:
-            _need(columns, list(row), path)
+            _require_columns(columns, list(row), path)
             seen_columns = True
         yield row
 
 
 @contextmanager
 def _writer(out: Path | None) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
-    """Writes stretches under a temporary name; the file is there only when the block ends well."""
+    """Write chunks under a temporary name; the file appears only if the block ends without an error."""
     if out is None:
         yield lambda lines: None
         return
@@ -237,7 +239,7 @@ def _writer(out: Path | None) -> Iterator[Callable[[list[dict[str, Any]]], None]
             yield write
         temporary.replace(out)
     except OSError as error:
-        raise DataError(f"{out} cannot be written.", found=error, remedy="Free disk space or mend the rights.") from error
+        raise DataError(f"{out} cannot be written.", found=error, remedy="Free disk space or change its permissions.") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

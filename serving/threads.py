@@ -1,4 +1,4 @@
-"""How many threads this process may use: the one place that asks, and the one that sets it for the libraries."""
+"""The number of threads that this process may use, and its setting for the libraries."""
 
 import math
 import os
@@ -8,9 +8,9 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
-    """CPUs this process may keep busy, whole ones, at least 1: its affinity, or the container's quota where that is less.
+    """Count the CPUs that this process may use, at least 1: its affinity, or the container's quota if that is less.
 
-    Where the system keeps no affinity (macOS), all CPUs count.
+    On a system without affinity (macOS) all CPUs count.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -18,11 +18,11 @@ def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
         if quota != "max":
             allowed = min(allowed, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):
-        pass  # no control group, or one of another version: affinity stands
+        pass  # no control group, or another version: the affinity counts
     return max(1, allowed)
 
 
 def limit_tokenizer_threads(threads: int) -> None:
-    """Tell the tokenizer's thread pool; has an effect only before its first batch."""
+    """Set the size of the tokenizer's thread pool; has an effect only before its first batch."""
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")

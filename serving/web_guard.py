@@ -1,8 +1,8 @@
-"""Which requests a browser may send to a service on this machine: a page of another site reaches it as easily as its user does.
+"""Refuse requests that a web page of another site sends to a service on this machine through the user's browser.
 
-Two ways are closed. A page sends a request to http://127.0.0.1: its browser says so in `Origin` and `Sec-Fetch-Site`. Or the
-page's own name is made to lead to this machine (DNS rebinding), so that the browser takes the service for a part of the page:
-then `Host` is that name. Programs send none of these headers, and name an address or localhost.
+Two attacks are blocked. A page sends a request to http://127.0.0.1: the browser names the page in `Origin` and `Sec-Fetch-Site`.
+Or the page's own host name resolves to this machine (DNS rebinding), so that the browser treats the service as part of the page:
+then `Host` has that name. Other programs send none of these headers, and use an address or localhost.
 """
 
 import ipaddress
@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ANY = "*"
-"""Among the allowed hosts: any name is allowed."""
+"""As an allowed host: any name."""
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
 _OWN_PAGES = {b"same-origin", b"none"}
-"""Of `Sec-Fetch-Site`; `none`: a person typed the address."""
+"""Values of `Sec-Fetch-Site`; `none`: the user typed the address."""
 
 
 class Foreign(StrEnum):
@@ -28,11 +28,11 @@ class Foreign(StrEnum):
 
 
 def foreign(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> Foreign | None:
-    """Say why a request or WebSocket is refused; None: it may pass.
+    """Return the reason to refuse a request or WebSocket; None: it may pass.
 
     Args:
         scope: The ASGI scope of the connection, `http` or `websocket`.
-        hosts: Names under which the service is reached, besides localhost and IP addresses; `*`: any.
+        hosts: Names under which the service is reached, in addition to localhost and IP addresses; `*`: any.
     """
     named = [value for name, value in scope["headers"] if name == b"host"]
     if len(named) > 1:
@@ -49,23 +49,23 @@ def foreign(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> Foreign | 
 
 
 def host_of(scope: Mapping[str, Any]) -> str:
-    """The `Host` header, with its port; empty where there is none."""
+    """Return the `Host` header, with its port; empty if there is none."""
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
 def _is_ours(host: str, hosts: Collection[str]) -> bool:
-    found = _HOST.fullmatch(host)
-    name = (found["address"] or found["name"]).lower().removesuffix(".") if found else ""
+    match = _HOST.fullmatch(host)
+    name = (match["address"] or match["name"]).lower().removesuffix(".") if match else ""
     if name == "localhost" or name in {known.lower() for known in hosts}:
         return True
     try:
-        ipaddress.ip_address(name)  # no name was looked up, so none was made to lead here
+        ipaddress.ip_address(name)  # without a DNS lookup there is no DNS rebinding
     except ValueError:
         return False
     return True
 
 
 def _follows_a_link(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a person follows a link to a page here: the site with the link sees nothing of the answer."""
+    """Whether the user follows a link to a page of this service: the linking site cannot read the response."""
     navigates = headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
     return scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and navigates

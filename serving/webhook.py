@@ -1,4 +1,4 @@
-"""Tell a webhook, in the shape that Slack takes."""
+"""Post messages to a webhook, in Slack's format."""
 
 import logging
 import queue
@@ -25,36 +25,36 @@ def _post(url: str, body: dict[str, Any]) -> None:
 
 
 def _send(url: str, body: dict[str, Any]) -> None:
-    _quiet.secrets.add(str(httpx.URL(url)))
+    _url_filter.secrets.add(str(httpx.URL(url)))
     httpx.post(url, json=body, timeout=5).raise_for_status()
 
 
-class _Quiet(logging.Filter):
-    """httpx logs the whole address of each request at INFO; those of webhooks are secrets."""
+class _UrlFilter(logging.Filter):
+    """Drop httpx's log lines with a webhook's address, which is a secret: httpx logs each URL at INFO."""
 
     def __init__(self) -> None:
         super().__init__()
         self.secrets: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may be seen."""
+        """Whether the record may be logged."""
         return not (isinstance(record.args, tuple) and any(str(part) in self.secrets for part in record.args))
 
 
-_quiet = _Quiet()
-logging.getLogger("httpx").addFilter(_quiet)
+_url_filter = _UrlFilter()
+logging.getLogger("httpx").addFilter(_url_filter)
 
 
 def notify(url: str, text: str, blocks: Sequence[dict[str, Any]] = ()) -> bool:
-    """Post `{"text": text}`, with `"blocks"` where there are some. Blocks at most about 20 s: three tries of 5 s each.
+    """Post `{"text": text}`, with `"blocks"` if given. Blocks at most about 20 s: three attempts of 5 s each.
 
     Returns:
-        False when the webhook did not take it; the reason is logged, without the address, which may hold a secret.
+        False if the webhook did not accept it; the reason is logged, without the address, which may hold a secret.
     """
     try:
         _post(url, {"text": text, "blocks": list(blocks)} if blocks else {"text": text})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _log.warning("The webhook did not take the message: %s", _reason(error))
+        _log.warning("Webhook did not accept the message: %s", _reason(error))
         return False
     return True
 
@@ -66,10 +66,10 @@ def _reason(error: Exception) -> str:
 
 
 class WebhookThread:
-    """Posts in a thread of its own, in order, so that a webhook that is down stops nobody.
+    """Post messages in order, in a thread, so that a webhook that is down does not block the caller.
 
-    A message is tried until the webhook takes it, with pauses of up to a minute; one it refuses for what it is (4xx, but for 408
-    and 429) is dropped. At most 1,000 wait; beyond that the oldest is dropped. Each drop is logged.
+    A message is retried until the webhook accepts it, with pauses of up to a minute; one that it rejects (4xx except 408 and 429)
+    is dropped. At most 1,000 messages wait; beyond that the oldest is dropped. Each drop is logged.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,7 +79,7 @@ class WebhookThread:
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
 
-    def tell(self, text: str, blocks: Sequence[dict[str, Any]] = ()) -> None:
+    def enqueue(self, text: str, blocks: Sequence[dict[str, Any]] = ()) -> None:
         """Queue a message; does not block."""
         body = {"text": text, "blocks": list(blocks)} if blocks else {"text": text}
         while True:
@@ -89,12 +89,12 @@ class WebhookThread:
             except queue.Full:
                 try:
                     self._waiting.get_nowait()
-                    _log.warning("The webhook has been away for too long: the oldest of %d messages is dropped.", _WAITING)
+                    _log.warning("Webhook unavailable for too long: the oldest of %d messages is dropped.", _WAITING)
                 except queue.Empty:
                     pass
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Give what waits a last try; blocks for at most `timeout_s`."""
+        """Try once more to post the messages that wait; blocks for at most `timeout_s`."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -117,9 +117,9 @@ class WebhookThread:
                 if isinstance(error, httpx.InvalidURL) or (
                     status is not None and 400 <= status < 500 and status not in (408, 429)
                 ):
-                    _log.warning("The webhook refuses a message, which is dropped: %s", _reason(error))
+                    _log.warning("Webhook rejected a message, which is dropped: %s", _reason(error))
                     return
                 if pause == 0.2:
-                    _log.warning("The webhook did not take a message, trying on: %s", _reason(error))
+                    _log.warning("Webhook did not accept a message; retrying: %s", _reason(error))
             self._stop.wait(pause)
             pause = min(pause * 2, _LONGEST_WAIT_S)

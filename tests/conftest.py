@@ -8,13 +8,13 @@ import pytest
 
 from tests.trained import trained  # noqa: F401 - a fixture of all
 
-hypothesis.settings.register_profile("no deadlines", deadline=None)  # how long an example takes is the machine's business
+hypothesis.settings.register_profile("no deadlines", deadline=None)  # the time of an example depends on the machine
 hypothesis.settings.load_profile("no deadlines")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test depends on the network; those of the hub have a stub
 
-# Started in the background (`make test &`), a process ignores Ctrl-C and so do its children: tests of Ctrl-C need it heard.
+# A process that is started in the background (`make test &`) ignores Ctrl-C, and so do its children: tests of Ctrl-C need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -32,6 +32,6 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file that needs the trained demo comes first: other workers do the rest meanwhile, and none waits for it at the end."""
+    """Run a file that needs the trained demo first: other workers run the rest meanwhile, and none waits for it at the end."""
     first = next((item.path for item in items if "trained" in getattr(item, "fixturenames", ())), None)
     items.sort(key=lambda item: item.path != first)

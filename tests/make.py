@@ -1,4 +1,4 @@
-"""Small real things that tests build: labeled rows, a data folder, and (in tests/models.py) checkpoints and bundles."""
+"""Small real data for tests: labeled rows and a data folder. Checkpoints and bundles are in tests/models.py."""
 
 import csv
 import gzip
@@ -16,13 +16,13 @@ THINGS = ("flight", "meeting", "phone", "film", "soup", "concert", "parcel", "ho
 
 
 def text_of(label: str, n: int) -> str:
-    """A text of this label, another one for each n below 72 × 1000."""
+    """Return a text of this label, a different one for each n below 72 × 1000."""
     words = {"positive": PRAISE, "negative": BLAME, "neutral": PLAIN}[label]
     return f"the {THINGS[n // 6 % 12]} number {n} was {words[n % 6]} {THINGS[n * 7 % 12]} {n * 31 % 997}"
 
 
 def rows(per_class: int = 30) -> list[dict[str, str]]:
-    """Rows of all three classes with splits: of ten, seven to train, one to val, two to test."""
+    """Return rows of all three classes with splits: of ten rows, seven train, one val, two test."""
     return [
         {
             "id": f"{label[:3]}-{n}",
@@ -36,17 +36,17 @@ def rows(per_class: int = 30) -> list[dict[str, str]]:
 
 
 def spec(name: str = "mine", **fields) -> DatasetSpec:
-    """A catalog entry of the local layout."""
+    """Return a catalog entry of the local layout."""
     return load_catalog({name: {"domain": "tweets", "license": "ours", "local": name, "train": True} | fields})[name]
 
 
 def labeled(per_class: int = 30, **fields) -> pd.DataFrame:
-    """`rows` in the columns of `LABELLED_TEXT`."""
+    """Return `rows` in the columns of `LABELED_TEXT`."""
     return to_labeled(pd.DataFrame(rows(per_class)), spec(**fields))
 
 
-def write_set(folder: Path, content: list[dict[str, str]], name: str = "mine", *, compress: bool = False) -> Path:
-    """A set in the local layout: `<folder>/<name>/data.csv[.gz]`."""
+def write_dataset(folder: Path, content: list[dict[str, str]], name: str = "mine", *, compress: bool = False) -> Path:
+    """Write a dataset in the local layout: `<folder>/<name>/data.csv[.gz]`."""
     path = folder / name / ("data.csv.gz" if compress else "data.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     open_text = gzip.open if compress else open

@@ -1,4 +1,4 @@
-"""Tiny models that tests build in milliseconds: a tokenizer of words, a BERT checkpoint, a bundle that sums word scores."""
+"""Tiny models built in milliseconds: a word tokenizer, a BERT checkpoint, a bundle that sums word scores."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *PRAISE, *BLAME, *THINGS,
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """A `tokenizer.json` that knows `WORDS`."""
+    """Write a `tokenizer.json` with the vocabulary `WORDS`."""
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -24,7 +24,7 @@ def write_tokenizer(folder: Path) -> Path:
 
 
 def write_sum_model(path: Path, *, strength: float = 2.0, columns: int = 3) -> Path:
-    """ONNX: logits are the sum of the scores of the words, so that praise is positive and blame negative."""
+    """Write an ONNX model whose logits are the sum of word scores, so that praise is positive and blame negative."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -58,7 +58,7 @@ def write_sum_model(path: Path, *, strength: float = 2.0, columns: int = 3) -> P
 
 
 def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32, **manifest) -> Bundle:
-    """A bundle whose answers are right for `tests.make.text_of`; another `strength` makes another version."""
+    """Write a bundle that predicts `tests.make.text_of` correctly; each `strength` gives a different version."""
     parts = directory.parent / f"{directory.name}-parts"
     parts.mkdir(parents=True, exist_ok=True)
     return write_bundle(
@@ -74,7 +74,7 @@ def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32,
 
 
 def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
-    """As `tiny_bundle`, and each text costs `turns` products of 512 by 512 matrices on top: 5 are some 7 ms of a processor."""
+    """Write a `tiny_bundle` with `turns` extra products of 512 by 512 matrices per text: 5 take about 7 ms of CPU."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -112,7 +112,7 @@ def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
 
 
 def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[int, str] | None = None, seed: int = 0) -> Path:
-    """A Hugging Face checkpoint of two small layers, with random weights."""
+    """Write a Hugging Face checkpoint of two small layers, with random weights."""
     import torch
     from transformers import (
         BertConfig,
@@ -148,7 +148,7 @@ def write_checkpoint(folder: Path, *, architecture: str = "bert", labels: dict[i
 
 
 def tiny_candidate(base: Path, **fields) -> Candidate:
-    """A candidate whose base model is a local checkpoint."""
+    """Return a candidate whose base model is a local checkpoint."""
     entry = {
         "kind": "transformer",
         "title": "Tiny",
@@ -163,6 +163,6 @@ def tiny_candidate(base: Path, **fields) -> Candidate:
 
 
 def some_texts(count: int = 60) -> list[str]:
-    """Texts of all classes and many lengths."""
+    """Return texts of all classes and many lengths."""
     labels = ("negative", "neutral", "positive")
     return [" ".join(text_of(labels[n % 3], n) for _ in range(1 + n % 4)) for n in range(count)]

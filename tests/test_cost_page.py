@@ -1,4 +1,4 @@
-"""docs/cost.md: its program prints its tables."""
+"""The program in docs/cost.md prints the tables of the page."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "cost.md"
 
 
 def printed() -> str:
-    """What the program on the page prints."""
+    """Return the output of the program on the page."""
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

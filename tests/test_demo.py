@@ -1,4 +1,4 @@
-"""The demo as a person runs it, on the project's own sample."""
+"""`groundswell demo` on the project's own sample."""
 
 import re
 import signal
@@ -21,10 +21,10 @@ def until(process: "subprocess.Popen[str]", words: str) -> Iterator[str]:
         yield line
         if words in line:
             return
-    raise AssertionError(f"it ended with {process.wait()} and never said {words!r}")
+    raise AssertionError(f"it ended with {process.wait()} and did not print {words!r}")
 
 
-def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(trained: Trained):
+def test_demo_runs_the_whole_pipeline_and_a_second_demo_reuses_it(trained: Trained):
     for words in (
         "gate: passed",
         "POST http://127.0.0.1:",
@@ -44,7 +44,7 @@ def test_the_demo_does_the_whole_job_and_the_second_time_reuses_it(trained: Trai
     assert worked == [], "nothing is trained, evaluated or exported again"
 
 
-def test_a_demo_in_the_background_of_a_script_ends_with_all_it_started(trained: Trained):
+def test_demo_in_the_background_of_a_script_ends_with_all_its_processes(trained: Trained):
     process = subprocess.Popen(
         ["groundswell", "demo"],
         cwd=ROOT,

@@ -19,7 +19,7 @@ from data.labels import LABELS
 from orchestration.demo_stream import CRISIS_SOURCE
 from serving.streaming.alert_rows import read_alerts, time_of
 from serving.warehouse.connect import connect
-from tests.serving.dashboard_world import browsing, counted, has_no_violation, number
+from tests.serving.dashboard_harness import browsing, count_labels, has_no_violation, number
 from tests.serving.running import ROOT
 from tests.test_demo import until
 from tests.trained import Trained
@@ -91,10 +91,10 @@ def ready(page: Page, api: httpx.Client) -> None:
     expect(page.get_by_test_id("headline")).to_have_attribute("data-stale", "false")
     model = api.get("/v1/model").json()
     quality = model["metrics"]
-    said = (
+    metrics = (
         f"accuracy {100 * quality['accuracy']['value']:.1f} %, macro-recall {100 * quality['macro_recall']['value']:.1f} of 100"
     )
-    expect(page.get_by_test_id("served-model")).to_have_text(f"Model {model['version']}: {said}")
+    expect(page.get_by_test_id("served-model")).to_have_text(f"Model {model['version']}: {metrics}")
     expect(page.get_by_test_id("alerts-open")).to_have_text("0")
     expect(page.get_by_test_id("alerts-words")).to_contain_text("normal")
     assert number(page.get_by_test_id("messages-total")) > 2000, "ten minutes of history at six a second"
@@ -134,9 +134,9 @@ def history(page: Page, api: httpx.Client, trained: Trained, alert: dict[str, An
     since, end = (datetime.fromtimestamp(at, UTC) for at in (began, began + 300))
     page.goto(f"{api.base_url}/?from={since:%Y-%m-%dT%H:%M:%SZ}&to={end:%Y-%m-%dT%H:%M:%SZ}")
     with connect(trained.var, own=False) as client:
-        rows = counted(client, since, end)
-    [told] = api.get("/v1/panels/distribution", params={"since": since.isoformat(), "until": end.isoformat()}).json()["rows"]
-    assert {label: told[label] for label in LABELS} == {label: rows[label] for label in LABELS}
+        rows = count_labels(client, since, end)
+    [counts] = api.get("/v1/panels/distribution", params={"since": since.isoformat(), "until": end.isoformat()}).json()["rows"]
+    assert {label: counts[label] for label in LABELS} == {label: rows[label] for label in LABELS}
     for label in LABELS:
         expect(page.get_by_test_id(f"count-{label}")).to_have_text(f"{rows[label]:,}")
     expect(page.get_by_test_id("messages-total")).to_have_text(f"{sum(rows.values()):,}")
@@ -181,19 +181,19 @@ def operations(page: Page, api: httpx.Client) -> None:
 
 
 def try_it(page: Page, api: httpx.Client, trained: Trained) -> None:
-    """A text of one's own: the page says what the API says; a correction is kept."""
+    """A text of the user: the page shows the API's prediction, and a correction is stored."""
     page.goto(f"{api.base_url}/try/")
     page.get_by_role("textbox", name="Text in English").fill(TRIED)
     page.get_by_role("button", name="Classify").click()
-    [answer] = api.post("/v1/classify", json={"texts": [TRIED], "detail": True}).json()["predictions"]
+    [result] = api.post("/v1/classify", json={"texts": [TRIED], "detail": True}).json()["predictions"]
     prediction = page.get_by_test_id("prediction")
-    expect(prediction).to_contain_text(answer["label"])
+    expect(prediction).to_contain_text(result["label"])
     for label in LABELS:
-        expect(prediction).to_contain_text(f"{fixed(100 * answer['probabilities'][label], 1)} %")
+        expect(prediction).to_contain_text(f"{fixed(100 * result['probabilities'][label], 1)} %")
     page.get_by_label("Your name or team").fill("desk")
-    wrong = next(label for label in LABELS if label != answer["label"])
+    wrong = next(label for label in LABELS if label != result["label"])
     page.locator("section", has=page.locator("#title-feedback")).get_by_role("button", name=wrong).click()
-    expect(page.get_by_test_id("feedback-said")).to_have_text(f"Saved as {wrong}; used in the next training run.")
+    expect(page.get_by_test_id("feedback-status")).to_have_text(f"Saved as {wrong}; used in the next training run.")
     has_no_violation(page)
 
 
@@ -211,7 +211,7 @@ def leaderboard_page(page: Page, trained: Trained) -> None:
 
 
 def mlflow(url: str, page: Page) -> None:
-    """The address opens on the runs; none is left running, and the parent has a name that says what it is."""
+    """The address opens on the runs; all have finished, and the parent run has a descriptive name."""
     page.goto(url)
     expect(page.get_by_text("benchmark 20").first).to_be_visible(timeout=60_000)
     api = f"{url.partition('/#')[0]}/api/2.0/mlflow"
@@ -234,7 +234,7 @@ def dagster(url: str) -> None:
 
 
 def stopped_stream(page: Page, family: list[psutil.Process]) -> None:
-    """When the stream ends, the page says since when its numbers are old, and calls nothing normal."""
+    """When the stream ends, the page shows since when its numbers are stale, and shows no baseline."""
     [supervisor] = [child for child in family if child.is_running() and "up" in child.cmdline() and "stream" in child.cmdline()]
     supervisor.send_signal(signal.SIGTERM)
     supervisor.wait(60)

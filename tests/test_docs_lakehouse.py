@@ -1,4 +1,4 @@
-"""docs/lakehouse.md: commands in `sh` blocks run in their order, all others are checked against what takes them."""
+"""docs/lakehouse.md: commands in `sh` blocks run in order; all others are checked against their parsers."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from serving.lakehouse import job
 from serving.lakehouse.tables import COLUMNS
 from tests.make import text_of
 from tests.models import tiny_bundle
-from tests.serving.lakehouse_world import QUICK
+from tests.serving.lakehouse_harness import QUICK
 from tests.test_readme import ROOT
 from tests.trained import BIN
 
@@ -35,7 +35,7 @@ def commands(blocks: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.lakehouse
-def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path):
+def test_documented_commands_build_tables_and_views(tmp_path):
     texts = [(text_of(label, n), label) for n in range(100) for label in ("negative", "neutral", "positive")]
     start = datetime(2026, 1, 15, 6, tzinfo=UTC)
     expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=3, start=start)
@@ -46,19 +46,19 @@ def test_raw_tweets_become_tables_and_views_by_the_documented_commands(tmp_path)
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "COLUMNS": "150",
     }
-    said = {}
+    output = {}
     for words in commands(RUN):
-        found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert found.returncode == 0 and "Traceback" not in found.stderr, f"{words}\n{(found.stdout + found.stderr)[-3000:]}"
-        said[words[2]] = found.stdout
-    assert list(said) == ["run", "status", "views"]
-    assert "every record is accounted for" in said["status"] and f"{expected.silver:,}" in said["status"]
+        ran = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0 and "Traceback" not in ran.stderr, f"{words}\n{(ran.stdout + ran.stderr)[-3000:]}"
+        output[words[2]] = ran.stdout
+    assert list(output) == ["run", "status", "views"]
+    assert "every record is accounted for" in output["status"] and f"{expected.silver:,}" in output["status"]
     assert len(list((tmp_path / "plots").iterdir())) >= 3
     assert (tmp_path / "var" / "lakehouse" / "gold" / "event_date=2026-01-15").is_dir()
 
 
 def options(*names: str) -> set[str]:
-    """What a command of `groundswell` takes, or what all commands of a group take."""
+    """The options of a command of `groundswell`, or of all commands of a group."""
     command = typer.main.get_command(app)
     for name in names:
         command = getattr(command, "commands", {}).get(name)
@@ -67,7 +67,7 @@ def options(*names: str) -> set[str]:
     return {option for one in ones for parameter in one.params for option in parameter.opts}
 
 
-def test_every_other_command_is_one_that_is_there_with_options_that_it_takes():
+def test_every_other_command_exists_and_accepts_its_options():
     inline = commands([code for code in re.findall(r"`([^`\n]+)`", PAGE) if code.startswith("groundswell ")])
     shown = [words for words in commands(SHOWN) if words[0] == "groundswell"]
     assert len(shown) >= 8
@@ -76,13 +76,13 @@ def test_every_other_command_is_one_that_is_there_with_options_that_it_takes():
         assert {word for word in words if word.startswith("--")} <= options(*name), words
 
 
-def test_the_options_said_in_passing_are_the_lakehouse_s():
+def test_options_in_the_text_belong_to_the_lakehouse():
     prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split("## On a cluster")[0]
-    said = {word for code in re.findall(r"`([^`\n]+)`", prose) for word in code.split() if word.startswith("--")}
-    assert {"--once", "--every", "--judge", "--source"} <= said <= options("lakehouse")
+    named = {word for code in re.findall(r"`([^`\n]+)`", prose) for word in code.split() if word.startswith("--")}
+    assert {"--once", "--every", "--classify-with", "--source"} <= named <= options("lakehouse")
 
 
-def test_the_submitted_job_takes_its_arguments_and_its_packages_are_those_of_the_pom():
+def test_submitted_job_accepts_its_arguments_and_uses_the_packages_of_the_pom():
     (submit,) = [words for words in commands(SHOWN) if words[0] == "spark-submit"]
     at = submit.index("serving/lakehouse/job.py")
     asked = job.parser().parse_args(submit[at + 1 :])
@@ -108,7 +108,7 @@ def test_tables_columns_and_reasons_are_named():
     assert set(REASONS.values()) | {"duplicate", "superseded"} <= reasons
 
 
-def test_settings_assets_and_files_it_names_are_there():
+def test_settings_assets_and_files_in_the_text_exist():
     for section, field in re.findall(r"GROUNDSWELL_([A-Z]+)__([A-Z_]+)", PAGE):
         assert field.lower() in getattr(settings, f"{section.title()}Settings").model_fields, field
     names = set(re.findall(r"`(lakehouse/\w+)`", PAGE))

@@ -1,4 +1,4 @@
-"""Docstrings that break off in mid-sentence, as one module's once did."""
+"""Docstrings are complete sentences. (One module docstring ended in mid-sentence.)"""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who imports whom, read from the imports themselves (DESIGN.md, section 2)."""
+"""Import directions between folders, read from the source (DESIGN.md, section 2)."""
 
 import ast
 from pathlib import Path
@@ -17,7 +17,7 @@ ALLOWED = {
 # The bundle is a file format: training writes what serving reads.
 EXCEPTIONS = {("training", "serving.bundle")}
 HEAVY = {"torch", "transformers", "mlflow", "dagster", "optimum", "datasets", "evaluate", "great_expectations"}
-# MLflow itself loads this file when somebody serves the registered model from the registry; nothing here imports it.
+# MLflow loads this file to serve the model from its registry; no module here imports it.
 LOADED_BY_MLFLOW = "pyfunc_model.py"
 
 
@@ -43,7 +43,7 @@ def _imports(tree: ast.Module, *, module_level: bool) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_each_folder_imports_only_what_it_may(folder):
+def test_each_folder_imports_only_allowed_folders(folder):
     sources = _sources(folder)
     assert sources, f"no sources under {folder}/"
     wrong = []

@@ -1,4 +1,4 @@
-"""The commands of the README, run in their order on the project's own sample, and the addresses it promises."""
+"""The README's commands, run in order on the project's own sample, and its addresses."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def test_the_make_targets_it_names_are_there():
         assert f"make {target} " in listed, target
 
 
-def answers(command, url, environment, cwd=ROOT):
+def get_from(command, url, environment, cwd=ROOT):
     process = subprocess.Popen(
         shlex.split(command),
         cwd=cwd,
@@ -71,15 +71,15 @@ def answers(command, url, environment, cwd=ROOT):
 
 
 def test_the_pages_open(trained):
-    """What `make dagster`, `make mlflow` and `make serve` start, on ports that are free here."""
+    """The pages of `make dagster`, `make mlflow` and `make serve`, on free ports."""
     port, environment = spare_port(), trained.environment
     quiet = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    page = answers(f"groundswell dagster --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
+    page = get_from(f"groundswell dagster --port {port}", f"http://127.0.0.1:{port}/server_info", environment)
     assert "dagster_version" in page.text
     store = f"sqlite:///{environment['GROUNDSWELL_PATHS__VAR_DIR']}/mlflow/mlflow.db"
-    page = answers(
+    page = get_from(
         f"mlflow ui --host 127.0.0.1 --port {port} --backend-store-uri {store}", f"http://127.0.0.1:{port}/health", quiet
     )
     assert page.text == "OK"
     serving = environment | {"GROUNDSWELL_SERVING__PORT": str(port)}
-    assert "Groundswell" in answers("groundswell serve", f"http://127.0.0.1:{port}/docs", serving).text
+    assert "Groundswell" in get_from("groundswell serve", f"http://127.0.0.1:{port}/docs", serving).text

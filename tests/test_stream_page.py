@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, spare_port
-from tests.serving.stream_world import end
+from tests.serving.stream_harness import end
 
 pytestmark = pytest.mark.integration
 PAGE = (ROOT / "docs" / "stream.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def commands() -> list[str]:
     return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
 
 
-def test_messages_in_rows_out_status_by_the_documented_commands(tmp_path):
+def test_documented_commands_run_the_stream(tmp_path):
     port = spare_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")} | {
         "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var"),
@@ -65,7 +65,7 @@ def test_messages_in_rows_out_status_by_the_documented_commands(tmp_path):
                 until("groundswell stream init", "All four topics are there")
         until(others[0], "2,000 of 2,000 messages arrived")
         until("groundswell warehouse ask distribution --hours 9", "2,000")
-        until(others[1], "warehouse     answers", "w1", "running")
+        until(others[1], "warehouse     reachable", "w1", "running")
         for command in others[2:]:
             found = run(command)
             assert found.returncode == 0 and found.stdout.strip() and "Traceback" not in found.stderr, found.stderr

@@ -1,4 +1,4 @@
-"""What `groundswell demo --once` leaves on the project's own sample: made once a session, and copied for each module."""
+"""The state after `groundswell demo --once` on the project's own sample: created once a session, and copied for each module."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Trained:
-    """A copy of the trained state, and what the demo printed when it was made."""
+    """A copy of the trained state, with the output of the demo that created it."""
 
     var: Path
     environment: dict[str, str]

@@ -1,1 +1,1 @@
-"""Checked text becomes candidates: fine-tuning, VADER, ONNX export, quantization, the MLflow registry."""
+"""Candidates from checked text: fine-tuning, VADER, ONNX export, quantization, the MLflow registry."""

@@ -1,4 +1,4 @@
-"""Rows of token ids into batches of like length, which spares most of what padding to a fixed length computes."""
+"""Batches of rows of similar length, which avoids most of the computation on padding."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from data.tokenization import pad
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Indices such that each run of `batch_size` has like lengths, while the batches come in random order.
+    """Sample indices such that each batch has rows of similar length, with the batches in random order.
 
-    Rows are shuffled, sorted by length within stretches of `stretch` batches, and the batches of a stretch are shuffled.
-    The order depends on the seed and the epoch alone, so that a resumed epoch goes on with the rows it had left.
+    Rows are shuffled, sorted by length within chunks of `chunk` batches, and the batches of a chunk are shuffled. The order
+    depends only on seed and epoch, so that a resumed epoch continues with the remaining rows.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, stretch: int = 50) -> None:
-        self.lengths, self.batch_size, self.seed, self.stretch, self.epoch = lengths, batch_size, seed, stretch, 0
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, chunk: int = 50) -> None:
+        self.lengths, self.batch_size, self.seed, self.chunk, self.epoch = lengths, batch_size, seed, chunk, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer before each epoch."""
+        """Set the epoch; the Trainer calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -30,10 +30,10 @@ class LengthGroupedSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
         size = self.batch_size
-        for start in range(0, len(order), size * self.stretch):
-            rows = sorted(order[start : start + size * self.stretch], key=lambda row: self.lengths[row])
+        for start in range(0, len(order), size * self.chunk):
+            rows = sorted(order[start : start + size * self.chunk], key=lambda row: self.lengths[row])
             batches = [rows[i : i + size] for i in range(0, len(rows), size)]
-            # A short batch goes last: in the middle it would shift every batch behind it.
+            # A short batch comes last: in the middle it would shift every batch after it.
             full, short = [b for b in batches if len(b) == size], [b for b in batches if len(b) < size]
             for index in torch.randperm(len(full), generator=generator).tolist():
                 yield from full[index]
@@ -42,13 +42,13 @@ class LengthGroupedSampler(Sampler[int]):
 
 
 class Collator:
-    """Rows to tensors, padded to the longest of the batch."""
+    """Convert rows to tensors, padded to the longest row of the batch."""
 
     def __init__(self, fill: int) -> None:
         self.fill = fill
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask` int64 (N, L), and `labels` int64 (N,)."""
+        """Return `input_ids` and `attention_mask`, int64 (N, L), and `labels`, int64 (N,)."""
         input_ids, attention_mask = pad([row["input_ids"] for row in rows], self.fill)
         return {
             "input_ids": torch.from_numpy(input_ids),

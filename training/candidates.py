@@ -1,4 +1,4 @@
-"""Who competes: configs/candidates.yaml, read for the active profile."""
+"""The candidates: configs/candidates.yaml, read for the active profile."""
 
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ class Scratch(BaseModel):
 
 
 class Candidate(BaseModel):
-    """One competitor, as the active profile has it."""
+    """One candidate in the active profile."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,9 +34,9 @@ class Candidate(BaseModel):
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     scratch: Scratch | None = None
     local: str | None = None
-    """A folder with the base model; set by the reader when `training.models_dir` holds one."""
+    """A folder with the base model; `load_candidates` sets it when `training.models_dir` has one."""
     from_scratch: bool = False
-    """Random weights stand in for the published ones. Set by the reader, never in the file."""
+    """Whether it starts from random weights instead of the published ones. Set by `load_candidates`, never in the file."""
     max_length: int = Field(default=96, ge=8, le=512)
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
     scratch_learning_rate: float | None = Field(default=None, gt=0, lt=1)
@@ -47,18 +47,18 @@ class Candidate(BaseModel):
 
     @property
     def exportable(self) -> bool:
-        """Whether it is a neural network that ONNX can hold."""
+        """Whether it is a neural network that can be exported to ONNX."""
         return self.kind != "vader"
 
 
 def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
-    """Every candidate of the active profile, whether or not it can be had.
+    """Return every candidate of the active profile by name, available or not.
 
     Args:
         raw: The mapping to read; none: configs/candidates.yaml.
 
     Raises:
-        SettingsError: An entry is malformed; names the entry, the key and the nearest right one.
+        SettingsError: An entry is malformed; the error gives the entry, the key and the nearest valid key.
     """
     models_dir = TrainingSettings.load().models_dir
     offline = profile_name() == "offline"
@@ -84,15 +84,15 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
 
 
 def candidate_named(name: str, candidates: dict[str, Candidate]) -> Candidate:
-    """One of `candidates`.
+    """Return a candidate by name.
 
     Raises:
-        CandidateUnavailable: There is none of this name; names the nearest.
+        CandidateUnavailable: The name is unknown; the error suggests the nearest.
     """
     if name not in candidates:
         close = nearest(name, list(candidates))
         raise CandidateUnavailable(
-            f"There is no candidate {name!r}.",
+            f"Unknown candidate {name!r}.",
             expected=", ".join(candidates),
             remedy=f"Did you mean {close!r}?" if close else "See configs/candidates.yaml.",
         )
@@ -101,12 +101,12 @@ def candidate_named(name: str, candidates: dict[str, Candidate]) -> Candidate:
 
 def _malformed(name: str, error: ValidationError | TypeError) -> SettingsError:
     if isinstance(error, TypeError):
-        return SettingsError(f"The candidate {name!r} in configs/candidates.yaml is no mapping.")
+        return SettingsError(f"The candidate {name!r} in configs/candidates.yaml is not a mapping.")
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     close = nearest(key, list(Candidate.model_fields)) if first["type"] == "extra_forbidden" else None
     return SettingsError(
-        f"The candidate {name!r} in configs/candidates.yaml cannot be used: {key}.",
+        f"The candidate {name!r} in configs/candidates.yaml is invalid at {key}.",
         found=repr(first["input"]),
         expected=first["msg"],
         remedy=f"Did you mean {close!r}?" if close else None,

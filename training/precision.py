@@ -1,4 +1,4 @@
-"""Is bf16 faster here? Measured once for a model's size and this machine, and remembered."""
+"""Whether bf16 is faster on this machine: measured once per model size, and stored."""
 
 import logging
 import platform
@@ -13,13 +13,13 @@ _log = logging.getLogger(__name__)
 FILE = ".precision.json"
 _ROUNDS, _BATCH, _LENGTH = 3, 16, 32
 _WORTH_IT = 1.1
-"""bf16 has to win by a tenth: its rounding is not free."""
+"""Required speed-up of bf16, since its rounding costs accuracy."""
 
 
 def bf16_is_faster(model: Any, folder: Path) -> bool:
-    """Time a few training steps in fp32 and under bf16 autocast, in turns; keep the answer in `folder`.
+    """Time a few training steps in fp32 and under bf16 autocast, alternating; store the ratio in `folder`.
 
-    On a GPU the answer is whether the card has bf16. Leaves the model's weights as they were.
+    On a GPU, returns whether the card supports bf16. The weights of the model stay unchanged.
     """
     import torch
 
@@ -31,7 +31,7 @@ def bf16_is_faster(model: Any, folder: Path) -> bool:
     if key not in known:
         known[key] = round(_fp32_over_bf16(model), 3)
         write_json(path, known)
-        _log.info("bf16 against fp32: %.2fx", known[key])
+        _log.info("bf16 speed-up over fp32: %.2fx", known[key])
     return known[key] >= _WORTH_IT
 
 

@@ -1,4 +1,4 @@
-"""Trained candidates as predictors: what the benchmark judges, before anything is exported."""
+"""Trained candidates as predictors, for the benchmark before export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from data.tokenization import encode, load_tokenizer, pad, pad_id
 from training.candidates import Candidate
 
 TOKENS_A_BATCH = 2048
-"""Padded tokens a batch holds at most; larger batches fall out of the processor's cache."""
+"""Maximum padded tokens per batch; larger batches do not fit into the CPU cache."""
 
 NEUTRAL_BAND = 0.05
 """Half-width of VADER's neutral zone (cjhutto/vaderSentiment README, "About the Scoring")."""
@@ -33,7 +33,7 @@ class CheckpointPredictor:
         self._tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=max_length)
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, float32, shape (N, 3); rows are sorted by length and cut by padded tokens."""
+        """Return probabilities, float32, shape (N, 3). Batches are sorted by length, at most `TOKENS_A_BATCH` tokens."""
         rows = encode(self._tokenizer, [clean(text) for text in texts])
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         result = np.empty((len(rows), 3), dtype=np.float32)
@@ -52,7 +52,7 @@ class CheckpointPredictor:
 class VaderPredictor:
     """The VADER lexicon (Hutto and Gilbert, ICWSM 2014).
 
-    Reads raw text: it knows emoticons, capitals and punctuation, and was published so; cleaning would only take cues away.
+    Reads raw text, as published: it uses emoticons, capitals and punctuation, which cleaning would partly remove.
     """
 
     def __init__(self, name: str) -> None:
@@ -62,10 +62,10 @@ class VaderPredictor:
         self._analyzer = SentimentIntensityAnalyzer()
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, float32, shape (N, 3).
+        """Return probabilities, float32, shape (N, 3).
 
         With compound c: `softmax(8 * (-c - 0.05, 0, c - 0.05))`. Its argmax is VADER's rule (c >= 0.05 positive,
-        c <= -0.05 negative, else neutral); the slope is ours, and temperature scaling corrects it.
+        c <= -0.05 negative, else neutral); the slope 8 is our choice, and temperature scaling corrects it.
         """
         compound = np.array([self._analyzer.polarity_scores(text)["compound"] for text in texts])
         edge = NEUTRAL_BAND - 1e-6  # a score on the edge is not neutral
@@ -75,11 +75,11 @@ class VaderPredictor:
 
 
 def load_predictor(candidate: Candidate, directory: Path | None) -> Predictor:
-    """The predictor of a candidate.
+    """Load the predictor of a candidate.
 
     Args:
-        candidate: Which.
-        directory: The folder `finetune` left; not needed for VADER.
+        candidate: The candidate.
+        directory: The folder that `finetune` wrote; not needed for VADER.
 
     Raises:
         CandidateUnavailable: It has not been trained.
@@ -88,6 +88,6 @@ def load_predictor(candidate: Candidate, directory: Path | None) -> Predictor:
         return VaderPredictor(candidate.name)
     if directory is None or not (directory / "checkpoint" / "config.json").is_file():
         raise CandidateUnavailable(
-            f"{candidate.name} has not been trained.", expected=f"{directory}/checkpoint", remedy="groundswell train"
+            f"{candidate.name} has not been trained.", expected=f"{directory}/checkpoint", remedy="Run `groundswell train`."
         )
     return CheckpointPredictor(candidate.name, directory / "checkpoint", candidate.max_length)

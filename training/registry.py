@@ -1,7 +1,7 @@
 """The registered model `sentiment`: versions, the aliases `staging`, `production`, `previous`, and the ledger of every move.
 
 A move is written to the ledger first and to MLflow second. The ledger is append-only and is what serving reads; when a crash
-falls between the two, `reconcile` brings MLflow to what the ledger says.
+falls between the two, `reconcile` sets MLflow to the state of the ledger.
 """
 
 import json
@@ -18,7 +18,11 @@ from training.tracking import MODEL_NAME, Tracking
 ALIASES = ("staging", "production", "previous")
 _PYFUNC = Path(__file__).resolve().parent.parent / "serving" / "pyfunc_model.py"
 _ROOT = _PYFUNC.parent.parent
-_EXAMPLE = ["The new update is great, well done!", "My parcel is three weeks late and nobody answers.", "The shop opens at nine."]
+_EXAMPLE = [
+    "The new update is great, well done!",
+    "My parcel is three weeks late and support does not reply.",
+    "The shop opens at nine.",
+]
 _MODEL_TAGS = {"task": "text-classification", "language": "en", "labels": "negative, neutral, positive"}
 _DESCRIPTION = """Sentiment of short English texts: negative, neutral or positive.
 
@@ -48,10 +52,10 @@ class Registry:
         """Register a bundle; the same bundle keeps the version it has.
 
         Args:
-            bundle: What is registered; its card becomes the version's description.
-            parent_run: Gives the MLflow run it came from; a nested run holds the artifact. Called for a new version only.
-            tags: More tags of the version.
-            metrics: The bundle's own numbers, kept with the model.
+            bundle: The bundle; its card becomes the description of the version.
+            parent_run: Returns the MLflow run of the bundle; a nested run stores the artifact. Called only for a new version.
+            tags: Additional tags of the version.
+            metrics: Metrics of the bundle, logged with the model.
 
         Returns:
             The version, such as "3".
@@ -114,7 +118,7 @@ class Registry:
             python_model=str(_PYFUNC),
             artifacts={"bundle": str(bundle.directory)},
             code_paths=[str(_ROOT / "data"), str(_ROOT / "serving")],
-            # Written out: inferring them would import everything, which takes ten seconds.
+            # Listed here: inferring them would import everything, which takes ten seconds.
             pip_requirements=["onnxruntime", "tokenizers", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml"],
             signature=signature,
             input_example=pd.DataFrame({"text": _EXAMPLE}),
@@ -123,27 +127,27 @@ class Registry:
     def _ensure_model(self) -> None:
         try:
             self.client.get_registered_model(MODEL_NAME)
-        except Exception:  # mlflow raises one class for everything; the create below says what is wrong
+        except Exception:  # mlflow raises one class for every failure; the create below reports the cause
             self.client.create_registered_model(MODEL_NAME, tags=_MODEL_TAGS, description=_DESCRIPTION)
 
     def version_of(self, bundle: Bundle) -> str | None:
-        """The version under which a bundle is registered, or None."""
-        found = self.client.search_model_versions(f"name = '{MODEL_NAME}' and tag.fingerprint = '{bundle.fingerprint}'")
-        return str(max(int(version.version) for version in found)) if found else None
+        """Return the version under which a bundle is registered, or None."""
+        versions = self.client.search_model_versions(f"name = '{MODEL_NAME}' and tag.fingerprint = '{bundle.fingerprint}'")
+        return str(max(int(version.version) for version in versions)) if versions else None
 
     def alias(self, alias: str) -> dict[str, Any] | None:
-        """The last ledger entry of an alias that points somewhere, or None."""
+        """Return the last ledger entry of an alias, or None if the alias points nowhere."""
         move = next((move for move in reversed(read_ledger(self.var)) if move["alias"] == alias), None)
         return move if move and move["to"] else None
 
     def move(self, alias: str, version: str, bundle: str, *, reason: str, gate: str = "none", data_fingerprint: str = "") -> None:
-        """Point an alias to a version, and write it down.
+        """Point an alias to a version, in the ledger and in MLflow.
 
         Args:
             alias: staging, production or previous.
             version: A registered version.
             bundle: Its folder, relative to `var`.
-            reason: Why, for whoever reads the ledger.
+            reason: Why, for readers of the ledger.
             gate: passed, refused or none.
             data_fingerprint: Of the data it was trained on.
 
@@ -151,7 +155,7 @@ class Registry:
             RegistryError: The alias is unknown.
         """
         if alias not in ALIASES:
-            raise RegistryError(f"There is no alias {alias!r}.", expected=", ".join(ALIASES))
+            raise RegistryError(f"Unknown alias {alias!r}.", expected=", ".join(ALIASES))
         before = self.alias(alias)
         append_ledger(
             self.var,
@@ -169,14 +173,14 @@ class Registry:
         self.client.set_registered_model_alias(MODEL_NAME, alias, version)
 
     def promote(self, *, reason: str) -> str:
-        """Let what is staged be production, and what was production be previous. Gives the version.
+        """Move `production` to the staged version and `previous` to the version before. Returns the version.
 
         Raises:
-            RegistryError: Nothing is staged.
+            RegistryError: No version is staged.
         """
         staged = self.alias("staging")
         if staged is None:
-            raise RegistryError("Nothing is staged.", remedy="groundswell train ends with a staged version if the gate says yes.")
+            raise RegistryError("No version is staged.", remedy="`groundswell train` stages a version that passes the gate.")
         current = self.alias("production")
         if current and current["to"] == staged["to"]:
             return staged["to"]
@@ -186,11 +190,11 @@ class Registry:
         return staged["to"]
 
     def rollback(self, *, reason: str) -> str:
-        """Let what was production before be it again; called twice, it goes forward again. Gives the version.
+        """Swap `production` and `previous`; a second call undoes the first. Returns the version.
 
         Raises:
-            RegistryError: There is nothing to go back to.
-            BundleError: The bundle to go back to is damaged or gone; nothing moves.
+            RegistryError: There is no previous version.
+            BundleError: The previous bundle is corrupt or missing; no alias moves.
         """
         previous, current = self.previous(), self.alias("production")
         assert current is not None
@@ -200,29 +204,29 @@ class Registry:
         return previous["to"]
 
     def previous(self) -> dict[str, Any]:
-        """The ledger entry that a rollback would go to.
+        """Return the ledger entry that a rollback would return to.
 
         Raises:
-            RegistryError: There is nothing to go back to.
+            RegistryError: There is no previous version.
         """
         current, previous = self.alias("production"), self.alias("previous")
         if current is None or previous is None or previous["to"] == current["to"]:
-            there = {"production": current and current["to"], "previous": previous and previous["to"]}
-            raise RegistryError("There is no version to go back to.", found=there)
+            aliases = {"production": current and current["to"], "previous": previous and previous["to"]}
+            raise RegistryError("There is no version to go back to.", found=aliases)
         return previous
 
     def reconcile(self) -> list[str]:
-        """Bring MLflow's aliases to what the ledger says; gives those that were moved."""
+        """Set the aliases in MLflow to the state of the ledger; returns those that moved."""
         moved = []
         for alias in ALIASES:
             entry = self.alias(alias)
             if entry is None:
                 continue
             try:
-                found = str(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
+                current = str(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
             except Exception:  # mlflow has no class for "no such alias"
-                found = None
-            if found != entry["to"]:
+                current = None
+            if current != entry["to"]:
                 self.client.set_registered_model_alias(MODEL_NAME, alias, entry["to"])
                 moved.append(alias)
         return moved
@@ -243,7 +247,7 @@ class Registry:
 
 
 def append_ledger(var: Path, entry: dict[str, Any]) -> None:
-    """Add one line, flushed to disk before this returns. A torn last line, left by a crash, is cut off first."""
+    """Append one line, flushed to disk before this returns. Removes an incomplete last line that a crash left."""
     path = ledger_path(var)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:

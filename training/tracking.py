@@ -23,23 +23,23 @@ EXPERIMENT = "sentiment"
 MODEL_NAME = "sentiment"
 PARENT_TAG = "groundswell.parent"
 PROCESS_TAG = "groundswell.process"
-"""Of a parent run: the machine and process that work on it."""
+"""Tag of a parent run: the machine and process that work on it."""
 EXPERIMENT_TAGS = {
-    # Without it MLflow opens on traces of language models.
+    # Without it MLflow opens the page of traces for language models.
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "macro_recall",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
     "mlflow.note.content": (
         "Sentiment of short texts. One parent run per benchmark, with the numbers of the best candidate; a nested run per "
         "candidate, and one for the exported bundle. `macro_recall` and the other numbers without a prefix are of the frozen "
-        "test split; `training/` and `validation/` are curves of the training."
+        "test split; `training/` and `validation/` are training curves."
     ),
 }
 Ended = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class TrackingSettings(Settings):
-    """Where runs are kept."""
+    """Where runs are stored."""
 
     section: ClassVar[str] = "tracking"
     model_config = section_config("tracking")
@@ -49,15 +49,15 @@ class TrackingSettings(Settings):
 
 
 class Tracking:
-    """The MLflow store of one `var/` folder. Every call names the store; nothing is global but MLflow's own active run."""
+    """The MLflow store of one `var/` folder. Every call is bound to the store; only the active run of MLflow is global."""
 
     def __init__(self, var: Path) -> None:
-        """Open the store, and make it and the experiment where they are missing.
+        """Open the store; create it and the experiment if they do not exist.
 
         Args:
-            var: The folder; without `tracking.uri` in the settings, runs lie in `<var>/mlflow`.
+            var: The folder; without `tracking.uri` in the settings, runs are stored in `<var>/mlflow`.
         """
-        _hush()
+        _silence_mlflow()
         import mlflow
 
         folder = var / "mlflow"
@@ -70,36 +70,36 @@ class Tracking:
         self.experiment_id = self._experiment(folder)
 
     def _experiment(self, folder: Path) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
             place = (folder / "artifacts").resolve().as_uri()
             return self.client.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
-        for name, value in EXPERIMENT_TAGS.items():  # a store of an older version lacks them; a person may have changed them
-            if name not in found.tags:
-                self.client.set_experiment_tag(found.experiment_id, name, value)
-        return found.experiment_id
+        for name, value in EXPERIMENT_TAGS.items():  # a store of an older version lacks them; users may change them
+            if name not in experiment.tags:
+                self.client.set_experiment_tag(experiment.experiment_id, name, value)
+        return experiment.experiment_id
 
     def page(self, port: int = 5000) -> str:
-        """The address of the runs in `make mlflow`, in MLflow's view for models rather than the one for language models."""
+        """Return the URL of the runs in `make mlflow`, in the view for models rather than the one for language models."""
         return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def find_parent(self, key: str) -> str | None:
-        """The id of the parent run of this key, if there is one."""
-        found = self.client.search_runs([self.experiment_id], f"tags.`{PARENT_TAG}` = '{key}'", max_results=1)
-        return found[0].info.run_id if found else None
+        """Return the id of the parent run of this key, if there is one."""
+        runs = self.client.search_runs([self.experiment_id], f"tags.`{PARENT_TAG}` = '{key}'", max_results=1)
+        return runs[0].info.run_id if runs else None
 
     def parent_run(self, key: str, name: str | None = None, tags: Mapping[str, str] | None = None) -> str:
-        """The id of the parent run of this key; made when there is none.
+        """Return the id of the parent run of this key; create the run if there is none.
 
         Args:
-            key: What the run is about, such as the id of a Dagster run.
-            name: What people call it; none: the key.
-            tags: More tags of a run that is made.
+            key: Identity of the run, such as the id of a Dagster run.
+            name: Display name; none: the key.
+            tags: Additional tags of a new run.
         """
         from mlflow.tracking.context.registry import resolve_tags
 
-        if found := self.find_parent(key):
-            return found
+        if run_id := self.find_parent(key):
+            return run_id
         made = self.client.create_run(
             self.experiment_id,
             run_name=name or key,
@@ -109,14 +109,14 @@ class Tracking:
 
     @contextmanager
     def nested_run(self, parent: str, name: str) -> Iterator[str]:
-        """The run `name` below `parent`, made or continued; gives its id. It ends as FAILED when the block raises."""
-        found = self.client.search_runs(
+        """Create or resume the run `name` below `parent`, and yield its id. It ends as FAILED if the block raises."""
+        runs = self.client.search_runs(
             [self.experiment_id],
             f"tags.`mlflow.parentRunId` = '{parent}' and tags.`groundswell.candidate` = '{name}'",
             max_results=1,
         )
-        if found:
-            with self.mlflow.start_run(run_id=found[0].info.run_id) as run:
+        if runs:
+            with self.mlflow.start_run(run_id=runs[0].info.run_id) as run:
                 yield run.info.run_id
             return
         with self.mlflow.start_run(
@@ -125,7 +125,7 @@ class Tracking:
             yield run.info.run_id
 
     def has_run(self, run_id: str) -> bool:
-        """Whether a run is there and not deleted."""
+        """Return whether a run exists and is not deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -134,7 +134,7 @@ class Tracking:
             return False
 
     def end(self, run_id: str, status: Ended) -> None:
-        """End a run that is still running, and those below it."""
+        """End a run and its nested runs, if they are running."""
         below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
         for run in self.client.search_runs([self.experiment_id], below):
             self.client.set_terminated(run.info.run_id, status)
@@ -142,10 +142,11 @@ class Tracking:
             self.client.set_terminated(run_id, status)
 
     def end_left_behind(self, is_left: "Callable[[str | None], bool]") -> None:
-        """End the parent runs that no process works on any more, so that none is shown as running for ever.
+        """End the parent runs without a live process, so that none is shown as running for ever.
 
         Args:
-            is_left: Says so of a run's `PROCESS_TAG`; None: an older version, which ended no parent run, made it.
+            is_left: Returns whether the process in a `PROCESS_TAG` is gone. The tag is None for runs of an older version, which
+                ended no parent run.
         """
         for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
             process = run.data.tags.get(PROCESS_TAG)
@@ -156,7 +157,7 @@ class Tracking:
             self.end(run.info.run_id, "FINISHED" if complete else "FAILED")
 
     def log_curves(self, run_id: str, history: list[dict[str, float]]) -> None:
-        """Every number of a training history at its step, as `training/…` or `validation/…`."""
+        """Log every value of a training history at its step, as `training/…` or `validation/…`."""
         from mlflow.entities import Metric
 
         now = _now_ms()
@@ -170,31 +171,31 @@ class Tracking:
             self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        """Settings, as text."""
+        """Log settings as text."""
         from mlflow.entities import Param
 
         self.client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float | None], *, model_id: str | None = None) -> None:
-        """Numbers; what is not defined is left out.
+        """Log metrics; undefined ones are left out.
 
         Args:
-            run_id: Of which run.
-            metrics: By name.
-            model_id: A model that was logged, whose numbers they are too.
+            run_id: The run.
+            metrics: Values by name.
+            model_id: A logged model that the metrics also belong to.
         """
         from mlflow.entities import Metric
 
         now = _now_ms()
-        found = [
+        entries = [
             Metric(key, float(value), now, 0, model_id=model_id)
             for key, value in metrics.items()
             if value is not None and not math.isnan(value)
         ]
-        self.client.log_batch(run_id, metrics=found)
+        self.client.log_batch(run_id, metrics=entries)
 
     def log_dataset(self, run_id: str, frame: "pd.DataFrame", *, source: Path, name: str, context: str) -> None:
-        """The rows as a dataset input of a run: where they are stored, name, fingerprint, schema and number, not the texts."""
+        """Log the rows as a dataset input of a run: location, name, fingerprint, schema and row count, without the texts."""
         import mlflow.data
         from mlflow.entities import DatasetInput, InputTag
 
@@ -209,7 +210,7 @@ class Tracking:
         self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
 
     def log_pictures(self, run_id: str, pictures: Mapping[str, Path]) -> None:
-        """PNG files, shown side by side where runs are compared."""
+        """Log PNG files, which MLflow shows side by side in the comparison of runs."""
         import mlflow
 
         for key, path in pictures.items():
@@ -226,22 +227,22 @@ def _now_ms() -> int:
 
 
 def environment() -> dict[str, str]:
-    """What the numbers were made with."""
+    """Return the versions and the machine that a run used."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {
+    versions = {
         "env.python": platform.python_version(),
         "env.machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     for package in ("torch", "transformers", "onnxruntime", "groundswell"):
         try:
-            found[f"env.{package}"] = version(package)
+            versions[f"env.{package}"] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _hush() -> None:
+def _silence_mlflow() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")

@@ -1,7 +1,7 @@
 """One dataset of labeled text, from its source to `texts.parquet`.
 
-Each source gives a frame with the columns `id, text, label, split` and what else it has, its labels still its own; the rest
-(mapping, types, the file) is done here, once.
+Each source gives a frame with the columns `id, text, label, split` and its other columns, with its own labels. This module
+maps labels, sets types and writes the file for all sources.
 """
 
 from dataclasses import dataclass
@@ -10,68 +10,68 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import KEY_FILE, digest, is_current, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec
-from data.feedback import feedback_of
+from data.feedback import open_feedback
 from data.settings import DataSettings, PathSettings, project_root
 from data.sources.reading import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RawSet", "fetch", "fetched", "find", "last_fetched", "to_labeled"]
+__all__ = ["RawDataset", "fetch", "fetched", "find", "last_fetched", "to_labeled"]
 
 
 @dataclass(frozen=True)
-class RawSet:
+class RawDataset:
     """One fetched dataset."""
 
     name: str
     path: Path
-    """Parquet in the schema `LABELLED_TEXT`."""
+    """Parquet in the schema `LABELED_TEXT`."""
     origin: str
     """local, hub, file, feedback or sample."""
     identity: str
-    """Of its source when it was fetched: a checksum, or a revision."""
+    """Identity of the source when it was fetched: a checksum or a revision."""
     fingerprint: str
     rows: int
 
 
 def find(spec: DatasetSpec, settings: DataSettings) -> Source:
-    """Say where a dataset is; reads checksums of local files, and fetches nothing.
+    """Locate a dataset; computes checksums of local files, and fetches nothing.
 
-    Its own `file`, the feedback or the sample; else the data folder where it is in there; else the hub, where `data.origin` says
-    so or no data folder is set.
+    Order: its own `file`, the feedback store or the sample; the data folder if it holds the dataset; the hub, if `data.origin`
+    is `hub` or no data folder is set.
 
     Raises:
-        SourceUnavailable: It cannot be had; one line says why and what to do.
-        ChecksumMismatch: The file is not the recorded one.
-        MalformedData: The feedback file is damaged.
+        SourceUnavailable: The dataset is not available; the error gives the reason and the remedy.
+        ChecksumMismatch: The checksum of the file differs from the recorded one.
+        MalformedData: The feedback store is corrupt.
     """
     from data.sources import feedback, hub, local, own_file, sample
 
     if spec.file is not None:
         return own_file.find(spec, project_root())
     if spec.feedback:
-        return feedback.find(spec, feedback_of(PathSettings.load().var))
+        return feedback.find(spec, open_feedback(PathSettings.load().var))
     if spec.sample is not None:
         return sample.find(spec)
     on_hub = settings.origin == "hub" or (settings.dir is None and spec.hub is not None)
-    if on_hub and not local.holds(spec, settings.dir):
+    if on_hub and not local.has_dataset(spec, settings.dir):
         return hub.find(spec)
     return local.find(spec, settings.dir)
 
 
-def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
-    """Fetch one dataset; nothing is read again while its source and its entry in the catalog are unchanged.
+def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDataset:
+    """Fetch one dataset, unless its source and its entry in the catalog are unchanged since the last fetch.
 
     Args:
-        spec: Which.
-        settings: Where from, see `find`.
-        out_dir: Gets `<name>/texts.parquet` and `<name>/source.json`, whole or not at all.
+        spec: The dataset.
+        settings: Where to look, see `find`.
+        out_dir: Folder for `<name>/texts.parquet` and `<name>/source.json`, written atomically.
 
     Raises:
-        SourceUnavailable: It cannot be had; one line says why and what to do.
-        ChecksumMismatch: The file is not the recorded one.
-        MalformedData: A column is missing, a byte is not UTF-8, the file is cut short; names the place.
+        SourceUnavailable: The dataset is not available; the error gives the reason and the remedy.
+        ChecksumMismatch: The checksum of the file differs from the recorded one.
+        MalformedData: A column is missing, a byte is not UTF-8 or the file is truncated; the error gives the position.
     """
     source = find(spec, settings)
 
@@ -81,15 +81,15 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet:
 
         frame = to_labeled(source.read(), spec)
         write_labeled(folder / "texts.parquet", frame)
-        found = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
-        write_json(folder / "source.json", found)
+        about = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
+        write_json(folder / "source.json", about)
 
     reuse_or_build(out_dir / spec.name, _key(spec, source), build)
     return _read(out_dir, spec.name)
 
 
-def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
-    """Read what was fetched of a dataset, if it is still what its source holds; None when it is not. Fetches and writes nothing.
+def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDataset | None:
+    """Return a fetched dataset if its source is unchanged, else None. Fetches and writes nothing.
 
     Raises:
         SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
@@ -98,36 +98,36 @@ def fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet 
     return _read(out_dir, spec.name) if is_current(out_dir / spec.name, _key(spec, source)) else None
 
 
-def last_fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawSet | None:
-    """Read what was fetched of a dataset last from where it comes from now, though its source may have changed since.
+def last_fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDataset | None:
+    """Return the last fetch of a dataset from its current origin, even if the source has changed since.
 
-    Callers go on correcting labels while a run trains: it uses the rows that it fetched.
+    API callers correct labels while a run trains: the run uses the rows that it fetched.
 
     Raises:
         SourceUnavailable, ChecksumMismatch, MalformedData: As `find`.
     """
     source = find(spec, settings)
     try:
-        found = _read(out_dir, spec.name)
+        last = _read(out_dir, spec.name)
     except (OSError, ValueError, KeyError):
         return None
-    return found if found.origin == source.origin else None
+    return last if last.origin == source.origin else None
 
 
 def _key(spec: DatasetSpec, source: Source) -> dict[str, Any]:
     return {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
 
 
-def _read(out_dir: Path, name: str) -> RawSet:
+def _read(out_dir: Path, name: str) -> RawDataset:
     folder = out_dir / name
-    known, key = read_json(folder / "source.json"), read_json(folder / KEY_FILE)["key"]
-    return RawSet(name, folder / "texts.parquet", key["origin"], key["source"], known["fingerprint"], known["rows"])
+    about, key = read_json(folder / "source.json"), read_json(folder / KEY_FILE)["key"]
+    return RawDataset(name, folder / "texts.parquet", key["origin"], key["source"], about["fingerprint"], about["rows"])
 
 
 def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
-    """A source's rows in the columns and order of `LABELLED_TEXT`.
+    """Convert rows of a source to the columns and order of `LABELED_TEXT`.
 
-    A label that the set's mapping does not know stays as it is: the suite of raw rows then says which, how many and where.
+    A label that the mapping does not have stays as it is: the suite of raw rows then reports which, how many and where.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What callers of the service say the right label is (`POST /v1/feedback`)."""
+"""The feedback labels of API callers (`POST /v1/feedback`) as a dataset."""
 
 import sqlite3
 
@@ -10,11 +10,11 @@ from data.sources.reading import Source
 
 
 def find(spec: DatasetSpec, store: FeedbackStore) -> Source:
-    """Say where the feedback is.
+    """Locate the feedback store.
 
     Raises:
-        SourceUnavailable: There is none yet.
-        MalformedData: The file is no feedback store, or it is damaged.
+        SourceUnavailable: There is no feedback yet.
+        MalformedData: The file is corrupt or not a feedback store.
     """
     try:
         empty = store.is_empty()
@@ -23,7 +23,7 @@ def find(spec: DatasetSpec, store: FeedbackStore) -> Source:
             f"{spec.name}: {store.path} cannot be read.",
             found=error,
             expected="the SQLite file that the service writes",
-            remedy="Restore it from a backup, or move it away: the service starts another.",
+            remedy="Restore it from a backup, or move it away: the service creates a new one.",
         ) from error
     if empty:
         raise SourceUnavailable(f"{spec.name}: there is no feedback yet.", remedy="POST /v1/feedback, see docs/api.md.")

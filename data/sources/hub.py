@@ -4,25 +4,25 @@ from typing import Any
 
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import Source, need_columns
+from data.sources.reading import Source, require_columns
 
 
 def find(spec: DatasetSpec) -> Source:
-    """Where the set is; nothing is fetched yet.
+    """Locate the dataset; fetches nothing.
 
     Raises:
-        SourceUnavailable: The catalog names no place or no revision for it.
+        SourceUnavailable: The catalog has no repository or no revision for it.
     """
     if spec.hub is None:
         raise SourceUnavailable(
             f"{spec.name} is not fetched from the hub{f': {spec.no_hub}' if spec.no_hub else ''}.",
-            remedy="Put it into the folder GROUNDSWELL_DATA__DIR, or set `hub` in configs/datasets.yaml.",
+            remedy="Add it to the folder GROUNDSWELL_DATA__DIR, or set `hub` in configs/datasets.yaml.",
         )
     if spec.hub.revision is None:
         raise SourceUnavailable(
             f"{spec.name}: the revision of {spec.hub.id} is not pinned.",
             expected="40 hex digits",
-            remedy=f"Write the commit you have looked at to hub.revision of {spec.name} in configs/datasets.yaml.",
+            remedy=f"Set the commit you have reviewed as hub.revision of {spec.name} in configs/datasets.yaml.",
         )
     return Source("hub", f"{spec.hub.id}@{spec.hub.revision}", lambda: _read(spec))
 
@@ -34,9 +34,9 @@ def _read(spec: DatasetSpec) -> Any:
 
     hub = spec.hub
     assert hub is not None
-    disable_progress_bars()  # whoever runs this shows progress of their own
+    disable_progress_bars()  # the caller shows its own progress
     try:
-        found: Any = load_dataset(hub.id, hub.config, data_files=hub.files, revision=hub.revision)
+        splits: Any = load_dataset(hub.id, hub.config, data_files=hub.files, revision=hub.revision)
     except DatasetNotFoundError as error:
         raise SourceUnavailable(
             f"{spec.name}: there is no {hub.id} at revision {hub.revision} on the hub.", found=_first_line(error)
@@ -45,14 +45,14 @@ def _read(spec: DatasetSpec) -> Any:
         raise SourceUnavailable(
             f"{spec.name}: {hub.id} could not be fetched.",
             found=f"{type(error).__name__}: {_first_line(error)}",
-            remedy="Check the network and HF_ENDPOINT; what has arrived is kept, and the next try resumes.",
+            remedy="Check the network and HF_ENDPOINT; the next attempt resumes the download.",
         ) from error
     parts = []
     for theirs, ours in hub.splits.items():
-        if theirs not in found:
+        if theirs not in splits:
             continue
-        frame = found[theirs].to_pandas()
-        need_columns(frame, [hub.text, hub.label], f"{hub.id}/{theirs}")
+        frame = splits[theirs].to_pandas()
+        require_columns(frame, [hub.text, hub.label], f"{hub.id}/{theirs}")
         ids = [f"{spec.name}-{ours}-{index}" for index in range(len(frame))]
         label = frame[hub.label].astype("string")
         part = pd.DataFrame({"id": ids, "text": frame[hub.text], "label": label, "split": ours})
@@ -61,7 +61,7 @@ def _read(spec: DatasetSpec) -> Any:
         parts.append(part)
     if not parts:
         raise SourceUnavailable(
-            f"{spec.name}: {hub.id} has none of the splits.", found=", ".join(found), expected=", ".join(hub.splits)
+            f"{spec.name}: {hub.id} has none of the splits.", found=", ".join(splits), expected=", ".join(hub.splits)
         )
     return pd.concat(parts, ignore_index=True)
 

@@ -1,15 +1,15 @@
-"""A folder with `<set>/data.csv` or `<set>/data.csv.gz`: columns `id, text, label, split`, then what the set has."""
+"""A folder with `<dataset>/data.csv` or `<dataset>/data.csv.gz`: columns `id, text, label, split`, then any others."""
 
 from pathlib import Path
 
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import ChecksumMismatch, SourceUnavailable
-from data.sources.reading import Source, need_columns, read_table
+from data.sources.reading import Source, read_table, require_columns
 
 
-def holds(spec: DatasetSpec, folder: Path | None) -> bool:
-    """Whether the data folder has this dataset."""
+def has_dataset(spec: DatasetSpec, folder: Path | None) -> bool:
+    """Return whether the data folder has this dataset."""
     return folder is not None and spec.local is not None and any(path.is_file() for path in _files(spec, folder))
 
 
@@ -19,11 +19,11 @@ def _files(spec: DatasetSpec, folder: Path) -> list[Path]:
 
 
 def find(spec: DatasetSpec, folder: Path | None) -> Source:
-    """Where the set is.
+    """Locate the dataset.
 
     Raises:
-        SourceUnavailable: No folder is set, or the set is not in it.
-        ChecksumMismatch: The file is not the one the catalog pins.
+        SourceUnavailable: No data folder is set, or the dataset is not in it.
+        ChecksumMismatch: The checksum of the file is not the one in the catalog.
     """
     if spec.local is None:
         raise SourceUnavailable(f"{spec.name} has no local layout.", remedy="Set `local` in configs/datasets.yaml.")
@@ -31,24 +31,24 @@ def find(spec: DatasetSpec, folder: Path | None) -> Source:
         raise SourceUnavailable(f"{spec.name}: no data folder is set.", remedy="Set GROUNDSWELL_DATA__DIR.")
     if not folder.is_dir():
         raise SourceUnavailable(f"{spec.name}: there is no data folder {folder}.", remedy="Correct GROUNDSWELL_DATA__DIR.")
-    tried = _files(spec, folder)
-    path = next((path for path in tried if path.is_file()), None)
+    candidates = _files(spec, folder)
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise SourceUnavailable(
-            f"{spec.name} is not in {folder}.", expected=" or ".join(str(path.relative_to(folder)) for path in tried)
+            f"{spec.name} is not in {folder}.", expected=" or ".join(str(path.relative_to(folder)) for path in candidates)
         )
-    found = sha256_file(path)
-    if spec.sha256 is not None and found != spec.sha256:
+    checksum = sha256_file(path)
+    if spec.sha256 is not None and checksum != spec.sha256:
         raise ChecksumMismatch(
-            f"{path} is not the file that configs/datasets.yaml names.",
-            found=found,
+            f"The checksum of {path} is not the one in configs/datasets.yaml.",
+            found=checksum,
             expected=spec.sha256,
-            remedy=f"Get the recorded file back; or, if the change is wanted, write the new sum to sha256 of {spec.name}.",
+            remedy=f"Restore the recorded file; or, if the change is intended, set sha256 of {spec.name} to the new checksum.",
         )
 
     def read():
         frame = read_table(path)
-        need_columns(frame, ["id", "text", "label", "split"], str(path))
+        require_columns(frame, ["id", "text", "label", "split"], str(path))
         return frame
 
-    return Source("local", found, read)
+    return Source("local", checksum, read)

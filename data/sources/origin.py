@@ -1,17 +1,17 @@
-"""Where labeled texts come from: what the settings say; else the hub, when it answers; else the project's own small sample."""
+"""Where labeled texts come from: the settings; else the hub, if it is reachable; else the project's own small sample."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Thread
 
-from data.catalog import DatasetSpec, chosen
+from data.catalog import DatasetSpec, select_datasets
 from data.errors import SourceUnavailable
-from data.feedback import feedback_of
+from data.feedback import open_feedback
 from data.settings import DataSettings, PathSettings, profile_name
 
 PROBE_S = 3.0
-"""How long the hub has to answer before the sample is used."""
+"""Seconds to wait for a response of the hub before the sample is used."""
 _OFFLINE = ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -20,18 +20,18 @@ class Origin:
     """Which datasets are enabled, and why."""
 
     sets: tuple[str, ...]
-    """Names in the catalog; feedback is added to them once there is some."""
+    """Names in the catalog; feedback is added once there is some."""
     text: str
-    """One line for a person: which texts are used and why."""
+    """One line for display: which texts are used and why."""
     is_sample: bool = False
 
 
 def configured(catalog: dict[str, DatasetSpec], settings: DataSettings) -> Origin | None:
-    """What the settings decide alone; None where the hub has to be asked.
+    """Return the origin if the settings determine it; None if it depends on whether the hub is reachable.
 
     Raises:
-        SourceUnavailable: The data folder does not exist; a name is unknown; or the profile is `production` and nothing but the
-            sample is left.
+        SourceUnavailable: The data folder does not exist, a name is unknown, or the profile is `production` and only the sample
+            is available.
     """
     if settings.dir is not None and not settings.dir.is_dir():
         raise SourceUnavailable(f"There is no data folder {settings.dir}.", remedy="Correct GROUNDSWELL_DATA__DIR.")
@@ -39,10 +39,10 @@ def configured(catalog: dict[str, DatasetSpec], settings: DataSettings) -> Origi
     own = [name for name in real if catalog[name].file is not None]
     origin = None
     if settings.datasets is not None:
-        named = [spec.name for spec in chosen(catalog, settings.datasets)]
-        origin = _origin(named, f"the datasets that GROUNDSWELL_DATA__DATASETS names: {', '.join(named)}.")
+        named = [spec.name for spec in select_datasets(catalog, settings.datasets)]
+        origin = _origin(named, f"the datasets in GROUNDSWELL_DATA__DATASETS: {', '.join(named)}.")
     elif settings.origin == "hub":
-        folder = f"{settings.dir}, and for what it lacks " if settings.dir else ""
+        folder = f"{settings.dir}, and for datasets that it lacks " if settings.dir else ""
         origin = _origin(real, f"{folder}the Hugging Face hub, at pinned revisions.")
     elif settings.dir is not None:
         origin = _origin(real, f"the data folder {settings.dir}.")
@@ -59,16 +59,16 @@ def configured(catalog: dict[str, DatasetSpec], settings: DataSettings) -> Origi
 
 
 def from_hub(spec: DatasetSpec) -> Origin:
-    """The one dataset that is fetched where no data folder is set."""
+    """Return the origin for the one dataset that is fetched when no data folder is set."""
     where = spec.hub.id if spec.hub else "nowhere"
     return _origin([spec.name], f"{spec.name} from the Hugging Face hub ({where}), since no data folder is set.")
 
 
 def from_sample(catalog: dict[str, DatasetSpec], why: str) -> Origin:
-    """The sample; `why` completes "no data folder is set and ..."."""
+    """Return the origin for the sample; `why` completes "no data folder is set and ..."."""
     text = (
         f"Texts: the project's own small sample, since no data folder is set and {why}. "
-        "Its numbers mean nothing; for real texts set GROUNDSWELL_DATA__DIR or connect to the hub."
+        "Its metrics are meaningless; for real texts set GROUNDSWELL_DATA__DIR or connect to the hub."
     )
     return Origin(tuple(name for name, spec in catalog.items() if spec.sample), text, is_sample=True)
 
@@ -78,23 +78,23 @@ def _origin(sets: Iterable[str], text: str) -> Origin:
 
 
 def enabled(catalog: dict[str, DatasetSpec], origin: Origin) -> list[DatasetSpec]:
-    """The datasets of an origin, in the order of the catalog, and feedback once there is some."""
-    feedback = feedback_of(PathSettings.load().var).path.is_file()
+    """Return the datasets of an origin in the order of the catalog, and feedback once there is some."""
+    feedback = open_feedback(PathSettings.load().var).path.is_file()
     return [spec for name, spec in catalog.items() if name in origin.sets or (spec.feedback and feedback)]
 
 
 def offline_variable() -> str | None:
-    """The variable that forbids asking the hub, if one is set."""
+    """Return the environment variable that forbids requests to the hub, if one is set."""
     return next((name for name in _OFFLINE if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}), None)
 
 
 def hub_refusal(spec: DatasetSpec, timeout_s: float = PROBE_S) -> str | None:
-    """Ask the hub for a dataset at its pinned revision; give why it cannot be used, None when it answers.
+    """Return why a dataset at its pinned revision cannot be fetched from the hub, or None if it can.
 
-    Blocks for at most `timeout_s`, whatever hangs: name resolution, connection or answer.
+    Blocks for at most `timeout_s`, whether name resolution, connection or response hangs.
     """
     if spec.hub is None or spec.hub.revision is None:
-        return f"{spec.name} has no pinned place on the hub"
+        return f"{spec.name} has no pinned revision on the hub"
     if name := offline_variable():
         return f"{name} is set"
     try:
@@ -102,21 +102,21 @@ def hub_refusal(spec: DatasetSpec, timeout_s: float = PROBE_S) -> str | None:
     except ImportError:
         return "the package huggingface-hub is not installed"
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-    answers: list[Exception | None] = []
+    outcomes: list[Exception | None] = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
             api.dataset_info(spec.hub.id, revision=spec.hub.revision, timeout=timeout_s)  # type: ignore[union-attr]
-            answers.append(None)
-        except Exception as error:  # whatever a network does
-            answers.append(error)
+            outcomes.append(None)
+        except Exception as error:  # a network fails in many ways
+            outcomes.append(error)
 
-    asking = Thread(target=ask, name="ask-the-hub", daemon=True)
-    asking.start()
-    asking.join(timeout_s)
-    if not answers:
-        return f"{api.endpoint} did not answer within {timeout_s:g} s"
-    error = answers[0]
+    thread = Thread(target=request, name="hub-request", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if not outcomes:
+        return f"{api.endpoint} did not respond within {timeout_s:g} s"
+    error = outcomes[0]
     return None if error is None else f"{api.endpoint} cannot be used ({_short(error)})"
 
 

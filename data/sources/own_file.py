@@ -6,27 +6,27 @@ from pathlib import Path
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import Source, need_columns, read_table
+from data.sources.reading import Source, read_table, require_columns
 
 
 def find(spec: DatasetSpec, root: Path) -> Source:
-    """Where the file is.
+    """Locate the file.
 
     Raises:
-        SourceUnavailable: There is no such file.
+        SourceUnavailable: The file does not exist.
     """
     assert spec.file is not None
     path = spec.file.path if spec.file.path.is_absolute() else root / spec.file.path
     if not path.is_file():
-        raise SourceUnavailable(f"{spec.name}: there is no file {path}.", remedy="Mend file.path in configs/datasets.yaml.")
+        raise SourceUnavailable(f"{spec.name}: there is no file {path}.", remedy="Correct file.path in configs/datasets.yaml.")
     columns = spec.file.columns
 
     def read():
         frame = read_table(path)
-        need_columns(frame, list(columns.values()), str(path))
+        require_columns(frame, list(columns.values()), str(path))
         frame = frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
         if "id" not in frame:
-            # The same text keeps its id when rows are added or moved.
+            # An id from the text stays the same when rows are added or moved.
             seen = frame.groupby("text").cumcount()
             frame["id"] = [
                 f"{hashlib.sha256(str(text).encode('utf-8', 'replace')).hexdigest()[:16]}-{n}"

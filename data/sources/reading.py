@@ -1,4 +1,4 @@
-"""Files to frames, with errors that name the file, the place and the remedy."""
+"""Read files to frames, with errors that give the file, the position and the remedy."""
 
 import gzip
 import zlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import MalformedData, SourceUnavailable
-from data.labeled_text import LABELLED_TEXT
+from data.labeled_text import LABELED_TEXT
 from data.settings import nearest
 
 if TYPE_CHECKING:
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set is, and how to read it."""
+    """Where a dataset is, and how to read it."""
 
     origin: str
     identity: str
-    """Changes when the content does: a checksum, or a revision."""
+    """Changes with the content: a checksum or a revision."""
     read: Callable[[], "pd.DataFrame"]
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """A CSV (also .gz), JSONL or Parquet file, every column as text.
+    """Read a CSV (also .gz), JSONL or Parquet file, with every column as text.
 
     Raises:
-        SourceUnavailable: There is no such file.
-        MalformedData: It is empty, cut short, not UTF-8, or not what its name says.
+        SourceUnavailable: The file does not exist.
+        MalformedData: It is empty, truncated, not UTF-8, or not in the format of its suffix.
     """
     import pandas as pd
 
@@ -52,19 +52,19 @@ def read_table(path: Path) -> "pd.DataFrame":
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
         raise MalformedData(f"{path} cannot be read.", found=str(error).strip() or type(error).__name__) from error
     if frame.empty:
-        raise MalformedData(f"{path} holds no rows.", expected="a header and at least one row")
+        raise MalformedData(f"{path} has no rows.", expected="a header and at least one row")
     return frame
 
 
 def _text(path: Path):
-    """The file as a text stream; checked first, since a decoder's own error does not say where."""
+    """Return the file as a text stream; decoded here, since the error of pandas does not give the position."""
     import io
 
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MalformedData(
-            f"{path} is cut short or damaged.", found=str(error), expected="a whole gzip file", remedy="Copy it again."
+            f"{path} is truncated or corrupt.", found=str(error), expected="a complete gzip file", remedy="Copy it again."
         ) from error
     try:
         text = raw.decode("utf-8-sig")
@@ -74,35 +74,35 @@ def _text(path: Path):
             f"{path} is not UTF-8.",
             found=f"byte 0x{raw[error.start]:02x} at offset {error.start:,}, line {line:,}",
             expected="UTF-8",
-            remedy=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > mended.csv",
+            remedy=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > fixed.csv",
         ) from error
     return io.StringIO(text, newline="")
 
 
-def need_columns(frame: "pd.DataFrame", needed: list[str], where: str) -> None:
-    """Refuse a frame that lacks a column.
+def require_columns(frame: "pd.DataFrame", required: list[str], where: str) -> None:
+    """Require columns of a frame.
 
     Raises:
-        MalformedData: Names what is missing, what is there and what looks alike.
+        MalformedData: A column is missing; the error lists the columns and suggests the nearest name.
     """
-    missing = [name for name in needed if name not in frame.columns]
+    missing = [name for name in required if name not in frame.columns]
     if missing:
-        there = list(map(str, frame.columns))
-        close = nearest(missing[0], there)
+        columns = list(map(str, frame.columns))
+        close = nearest(missing[0], columns)
         raise MalformedData(
             f"{where} has no column {', '.join(map(repr, missing))}.",
-            found=", ".join(there),
-            expected=", ".join(needed),
-            remedy=f"Did you mean {close!r}?" if close else "Mend the file or its column mapping.",
+            found=", ".join(columns),
+            expected=", ".join(required),
+            remedy=f"Did you mean {close!r}?" if close else "Correct the file or its column mapping.",
         )
 
 
 def write_labeled(path: Path, frame: "pd.DataFrame") -> None:
-    """Write a frame as Parquet in the schema `LABELLED_TEXT`, extra columns behind."""
+    """Write a frame as Parquet in the schema `LABELED_TEXT`, with extra columns at the end."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    known = LABELLED_TEXT.names
+    known = LABELED_TEXT.names
     table = pa.Table.from_pandas(frame[known], schema=_nullable(), preserve_index=False)
     for name in frame.columns:
         if name not in known:
@@ -114,7 +114,7 @@ def write_labeled(path: Path, frame: "pd.DataFrame") -> None:
 
 
 def _nullable():
-    """The schema without its promises: raw rows may break them, and the suites then say which."""
+    """Return the schema with all columns nullable: raw rows may have nulls, which the suites then report."""
     import pyarrow as pa
 
-    return pa.schema([pa.field(field.name, field.type) for field in LABELLED_TEXT])
+    return pa.schema([pa.field(field.name, field.type) for field in LABELED_TEXT])

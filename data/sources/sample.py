@@ -1,19 +1,19 @@
-"""The project's own small sample, written for it: enough to watch everything work, too little to learn from."""
+"""The project's own small sample: enough to run every step, too small to train a useful model."""
 
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.settings import project_root
-from data.sources.reading import Source, need_columns, read_table
+from data.sources.reading import Source, read_table, require_columns
 
 
 def find(spec: DatasetSpec) -> Source:
-    """Where the sample is."""
+    """Locate the sample."""
     assert spec.sample is not None
     path = project_root() / "data" / "samples" / spec.sample
 
     def read():
         frame = read_table(path)
-        need_columns(frame, ["id", "text", "label", "split"], str(path))
+        require_columns(frame, ["id", "text", "label", "split"], str(path))
         return frame
 
     return Source("sample", sha256_file(path), read)

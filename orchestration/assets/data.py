@@ -11,7 +11,7 @@ from orchestration.assets.schema import labeled_text_columns, stored, table
 from orchestration.assets.stepping import OWNERS, asset_after, step
 from orchestration.checks import check_failed, failure_rows, suite_check, suite_result
 from orchestration.progress import ended, note
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.steps.data import (
     LeftOut,
     build_splits,
@@ -37,14 +37,14 @@ SUITE = "raw_suite"
     owners=OWNERS,
     tags={"use": "training"},
     description=(
-        "Which texts a run uses: a data folder, else the hub when it answers, else the project's own small sample. Every dataset "
-        "after it reads this decision."
+        "Which texts a run uses: a data folder, else the hub when it is reachable, else the project's own small sample. Every "
+        "dataset after it reads this decision."
     ),
 )
-def origin(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+def origin(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
     """Decide once a run."""
     with step(context, "Choose the texts"):
-        chosen = choose_origin(workplace.layout())
+        chosen = choose_origin(var_dir.layout())
         note(chosen.text, warning=chosen.is_sample)
     return dg.MaterializeResult(metadata={"texts": chosen.text, "datasets": ", ".join(chosen.sets)})
 
@@ -67,7 +67,7 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
                 description=(
                     f"Rows of the dataset `{spec.name}`{f' ({source})' if source else ''}, fetched and validated. License: "
                     f"{spec.license}. Not materialized while the dataset is not enabled, not available or not valid; the log "
-                    "says why. See configs/datasets.yaml."
+                    "has the reason. See configs/datasets.yaml."
                 ),
                 metadata={**labeled_text_columns(), "license": spec.license, "hub_id": spec.hub_id or "none"},
             )
@@ -85,9 +85,9 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
         can_subset=True,  # so that it may end without a check result
     )
     def fetch_and_validate(
-        context: dg.AssetExecutionContext, workplace: Workplace
+        context: dg.AssetExecutionContext, var_dir: VarDirResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        layout = workplace.layout()
+        layout = var_dir.layout()
         if not is_enabled(layout, spec):
             context.log.info(f"{spec.name} is not enabled: see GROUNDSWELL_DATA__DATASETS and configs/datasets.yaml.")
             return
@@ -120,7 +120,7 @@ def _dataset(spec: DatasetSpec) -> dg.AssetsDefinition:
 
 
 def _may_pass(error: Exception) -> bool:
-    """A hub that does not answer may do so seconds later; a dataset that is not there, or a wrong checksum, stays so."""
+    """Return whether a retry may help: an unreachable hub may be back in seconds, a missing dataset or wrong checksum is not."""
     return isinstance(error.__cause__, OSError) and not os.environ.get("HF_HUB_OFFLINE")
 
 
@@ -134,12 +134,12 @@ def _splits(names: list[str]) -> dg.AssetsDefinition:
         tags={"use": "training"},
         description=(
             "The rows of all validated datasets without duplicates, leakage and label conflicts, split into train, val and test. "
-            "Published test splits are never changed. Removed rows are stored beside it, each with its reason."
+            "Published test splits are never changed. Removed rows are stored in a file of their own, each with its reason."
         ),
         metadata=labeled_text_columns(),
     )
-    def split(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
-        layout = workplace.layout()
+    def split(context: dg.OpExecutionContext, var_dir: VarDirResource) -> Iterator[dg.Output]:
+        layout = var_dir.layout()
         with step(context, "Remove duplicates and leakage, split"):
             splits = build_splits(layout, raw_texts(layout))
             require_training_rows(layout)
@@ -168,7 +168,7 @@ def _splits(names: list[str]) -> dg.AssetsDefinition:
 
 
 def data_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
-    """The assets of this step, and their checks."""
+    """Return the assets of this step, and their checks."""
     catalog = load_catalog()
     checks = [
         suite_check(

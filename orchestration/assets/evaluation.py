@@ -8,10 +8,10 @@ import dagster as dg
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.steps.benchmark_log import log_leaderboard
 from orchestration.steps.evaluation import write_leaderboard
-from orchestration.steps.release import ask_gate, read_verdict
+from orchestration.steps.release import read_gate_decision, run_gate
 from training.candidates import Candidate
 
 _METRICS = ("macro_recall", "accuracy", "macro_f1", "ece")
@@ -31,8 +31,8 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
             "behavior and CPU cost. The numbers below are those of the best row."
         ),
     )
-    def compare_candidates(context: dg.OpExecutionContext, workplace: Workplace) -> Iterator[dg.Output]:
-        layout = workplace.layout()
+    def compare_candidates(context: dg.OpExecutionContext, var_dir: VarDirResource) -> Iterator[dg.Output]:
+        layout = var_dir.layout()
         with step(context, "Benchmark all candidates"), every_core(layout):
             rows = write_leaderboard(layout)
             log_leaderboard(layout, context.run.run_id)
@@ -60,7 +60,7 @@ def _cpu_us(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:
-    """Short, as Dagster shows a table of under 1,000 characters in place, and a longer one behind a click."""
+    """Return a short table: Dagster shows one of under 1,000 characters in place, and a longer one behind a click."""
     lines = ["| candidate | macro-recall | CPU µs |", "|---|---|---|"]
     for row in rows[:8]:
         cpu = "".join(f"{us:,.0f}" for us in _cpu_us(row).values()) or "–"
@@ -76,23 +76,23 @@ def _summary(rows: list[dict[str, Any]]) -> str:
     tags={"report": "gate"},
     deps=[keys.BUNDLE],
     description=(
-        "The promotion gate: may this bundle replace the production model? Every rule of configs/gates.yaml with its limit, what "
-        "was found, and the margin between the two (negative: the rule failed)."
+        "The promotion gate: may this bundle replace the production model? Every rule of configs/gates.yaml with its limit, the "
+        "measured value, and the margin between the two (negative: the rule failed)."
     ),
 )
-def promotion_gate(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Ask the gate; a no is a normal result."""
-    layout = workplace.layout()
-    with step(context, "Ask the gate"), every_core(layout):
-        verdict = ask_gate(layout)
+def promotion_gate(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
+    """Run the promotion gate; a refusal is a normal result."""
+    layout = var_dir.layout()
+    with step(context, "Run the promotion gate"), every_core(layout):
+        decision = run_gate(layout)
     return dg.MaterializeResult(
         metadata={
-            "passed": verdict["passed"],
-            "bundle": verdict["bundle"],
-            "rules_failed": float(sum(not reason["passed"] for reason in verdict["reasons"])),
-            **{f"margin: {reason['rule']}": margin for reason in verdict["reasons"] if (margin := _margin(reason)) is not None},
-            "rules": table(_rules(verdict)),
-            "verdict": markdown((layout.gate / "verdict.md").read_text(encoding="utf-8")),
+            "passed": decision["passed"],
+            "bundle": decision["bundle"],
+            "rules_failed": float(sum(not reason["passed"] for reason in decision["reasons"])),
+            **{f"margin: {reason['rule']}": margin for reason in decision["reasons"] if (margin := _margin(reason)) is not None},
+            "rules": table(_rules(decision)),
+            "decision": markdown(layout.gate_page.read_text(encoding="utf-8")),
         }
     )
 
@@ -104,7 +104,7 @@ def _margin(reason: dict[str, Any]) -> float | None:
     return float(limit - found if reason["rule"].startswith(_LOWER_IS_BETTER) else found - limit)
 
 
-def _rules(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+def _rules(decision: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "rule": reason["rule"],
@@ -113,7 +113,7 @@ def _rules(verdict: dict[str, Any]) -> list[dict[str, Any]]:
             "limit": "" if reason["limit"] is None else str(reason["limit"]),
             "reason": reason["text"],
         }
-        for reason in verdict["reasons"]
+        for reason in decision["reasons"]
     ]
 
 
@@ -121,14 +121,14 @@ def _rules(verdict: dict[str, Any]) -> list[dict[str, Any]]:
     asset=promotion_gate,
     description="Whether the promotion gate passed. A failed gate keeps the current model; the run still succeeds.",
 )
-def gate(workplace: Workplace) -> dg.AssetCheckResult:
-    """The verdict with every reason."""
-    verdict = read_verdict(workplace.layout())
+def gate(var_dir: VarDirResource) -> dg.AssetCheckResult:
+    """Return the gate decision with every reason."""
+    decision = read_gate_decision(var_dir.layout())
     return dg.AssetCheckResult(
-        passed=verdict["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": table(_rules(verdict))}
+        passed=decision["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": table(_rules(decision))}
     )
 
 
 def evaluation_assets(candidates: list[Candidate]) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
-    """The assets of this step, and their checks."""
+    """Return the assets of this step, and their checks."""
     return [_leaderboard(candidates), promotion_gate], [gate]

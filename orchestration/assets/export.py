@@ -5,8 +5,8 @@ import dagster as dg
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, every_core, step
-from orchestration.resources import Workplace
-from orchestration.steps.export import export_winner, parity_of, read_ladder
+from orchestration.resources import VarDirResource
+from orchestration.steps.export import export_winner, read_export_variants, read_parity
 
 
 @dg.asset(
@@ -21,12 +21,12 @@ from orchestration.steps.export import export_winner, parity_of, read_ladder
         "rows; one of them becomes the bundle that every path serves."
     ),
 )
-def bundle(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
+def bundle(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
     """Export, optimize, quantize, compare, choose."""
-    layout = workplace.layout()
+    layout = var_dir.layout()
     with step(context, "Export to ONNX, quantize, check parity"), every_core(layout):
         made = export_winner(layout)
-    variants = read_ladder(layout)
+    variants = read_export_variants(layout)
     chosen = next(row for row in variants["rows"] if row["name"] == variants["chosen"])
     records = [
         {
@@ -51,7 +51,7 @@ def bundle(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.Materi
             "variants": table(records),
             "pareto": ", ".join(variants["pareto"]),
             "card": markdown((made.directory / "card.md").read_text(encoding="utf-8")),
-            "variants_plot": picture(layout.export / "ladder.png"),
+            "variants_plot": picture(layout.export_plot),
             "dagster/uri": file_uri(made.directory),
         },
         data_version=dg.DataVersion(made.fingerprint),
@@ -63,12 +63,12 @@ def bundle(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.Materi
     blocking=True,
     description="The bundle predicts as the trained model does: changed labels, macro-recall and independence of the batch.",
 )
-def parity(workplace: Workplace) -> dg.AssetCheckResult:
-    """Flips, macro-recall and batch invariance within their limits."""
-    found = parity_of(workplace.layout())
-    return dg.AssetCheckResult(passed=found["passed"], metadata={"why": found["text"]})
+def parity(var_dir: VarDirResource) -> dg.AssetCheckResult:
+    """Check that flips, macro-recall and batch invariance are within their limits."""
+    result = read_parity(var_dir.layout())
+    return dg.AssetCheckResult(passed=result["passed"], metadata={"why": result["text"]})
 
 
 def export_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
-    """The assets of this step, and their checks."""
+    """Return the assets of this step, and their checks."""
     return [bundle], [parity]

@@ -1,4 +1,4 @@
-"""The lakehouse: its three tables, their maintenance, and what they say about the model and the stream."""
+"""The lakehouse: its three tables, their maintenance, the model's quality, and the reconciliation with the stream."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,16 +11,16 @@ from orchestration.assets.schema import ddl_columns, table
 from orchestration.assets.stepping import OWNERS, step
 from orchestration.checks import suite_check
 from orchestration.progress import note
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.steps.lakehouse import (
     Filled,
     check_sample,
     count_tables,
     fill_tables,
-    keep_tidy,
+    maintain_tables,
     measure_quality,
-    reconcile_answers,
-    rows_came_at,
+    reconcile_predictions,
+    rows_written_at,
     table_uri,
 )
 from serving.lakehouse.paths import Layer
@@ -65,31 +65,31 @@ def _may_pass(error: Exception) -> bool:
         _spec("gold", "Silver's rows, classified by the production bundle.", keys.table("silver"), keys.DEPLOYMENT),
     ],
 )
-def lakehouse_tables(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """One Spark session brings all three up to date with the source."""
-    layout = workplace.layout()
+def lakehouse_tables(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
+    """Fill all three tables from the source in one Spark session."""
+    layout = var_dir.layout()
     with step(context, "Fill the lakehouse", retry=_may_pass, wait_s=RETRY_AFTER_S):
         filled = fill_tables(layout)
         if filled is None:
             note(_NONE)
             return
-    for found in filled:
-        yield _result(found, table_uri(layout, found.layer))
+    for result in filled:
+        yield _result(result, table_uri(layout, result.layer))
 
 
-def _result(found: Filled, uri: str) -> dg.MaterializeResult:
+def _result(filled: Filled, uri: str) -> dg.MaterializeResult:
     return dg.MaterializeResult(
-        asset_key=keys.table(found.layer),
+        asset_key=keys.table(filled.layer),
         metadata={
             "dagster/uri": uri,
-            "dagster/row_count": found.rows,
-            "rows": float(found.rows),
-            "files": float(found.files),
-            "MiB": round(found.bytes / 2**20, 2),
-            "delta_version": found.version,
-            "newest": dg.MetadataValue.timestamp(found.newest) if found.newest else "no rows",
+            "dagster/row_count": filled.rows,
+            "rows": float(filled.rows),
+            "files": float(filled.files),
+            "MiB": round(filled.bytes / 2**20, 2),
+            "delta_version": filled.version,
+            "newest": dg.MetadataValue.timestamp(filled.newest) if filled.newest else "no rows",
         },
-        data_version=dg.DataVersion(str(found.version)),
+        data_version=dg.DataVersion(str(filled.version)),
     )
 
 
@@ -97,9 +97,9 @@ def _result(found: Filled, uri: str) -> dg.MaterializeResult:
     asset=keys.table("silver"),
     description="Records of Bronze = rows of Silver + rejected records: no record is lost, none is counted twice.",
 )
-def every_record_is_accounted_for(workplace: Workplace) -> dg.AssetCheckResult:
-    """Counts of the newest versions, and of the records that Bronze no longer keeps."""
-    status = count_tables(workplace.layout())
+def every_record_is_accounted_for(var_dir: VarDirResource) -> dg.AssetCheckResult:
+    """Compare the counts of the newest versions, including records deleted from Bronze."""
+    status = count_tables(var_dir.layout())
     behind = status.behind_silver
     return dg.AssetCheckResult(
         passed=behind == 0,
@@ -115,9 +115,9 @@ def every_record_is_accounted_for(workplace: Workplace) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=keys.table("gold"), description="Rows of Gold = rows of Silver: every message is classified, once.")
-def every_message_is_classified(workplace: Workplace) -> dg.AssetCheckResult:
-    """Counts of the newest versions."""
-    status = count_tables(workplace.layout())
+def every_message_is_classified(var_dir: VarDirResource) -> dg.AssetCheckResult:
+    """Compare the counts of the newest versions."""
+    status = count_tables(var_dir.layout())
     return dg.AssetCheckResult(
         passed=status.behind_gold == 0,
         metadata={
@@ -130,14 +130,14 @@ def every_message_is_classified(workplace: Workplace) -> dg.AssetCheckResult:
 
 
 def _freshness(layer: Layer) -> dg.AssetChecksDefinition:
-    # Not a freshness policy: Dagster knows only of what Dagster wrote, and `groundswell lakehouse run` writes too.
+    # Not a freshness policy: Dagster sees only its own writes, and `groundswell lakehouse run` writes too.
     @dg.asset_check(
         asset=keys.table(layer),
         name="is_fresh",
         description="Rows were written to the table within `fresh_within_hours`, by Dagster or by `groundswell lakehouse run`.",
     )
-    def is_fresh(workplace: Workplace) -> dg.AssetCheckResult:
-        written = rows_came_at(workplace.layout(), layer)
+    def is_fresh(var_dir: VarDirResource) -> dg.AssetCheckResult:
+        written = rows_written_at(var_dir.layout(), layer)
         return dg.AssetCheckResult(
             passed=written is not None and datetime.now(UTC) - written <= FRESH_WITHIN,
             severity=dg.AssetCheckSeverity.WARN,
@@ -170,11 +170,11 @@ def _suite(layer: Layer) -> dg.AssetChecksDefinition:
         "Merges small files, removes old versions, and deletes Bronze records past their retention. Streams may continue."
     ),
 )
-def maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
+def maintenance(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
     """Maintain all four tables."""
-    with step(context, "Tidy the lakehouse", retry=_may_pass, wait_s=RETRY_AFTER_S):
-        kept = keep_tidy(workplace.layout())
-        if kept is None:
+    with step(context, "Maintain the lakehouse", retry=_may_pass, wait_s=RETRY_AFTER_S):
+        maintained = maintain_tables(var_dir.layout())
+        if maintained is None:
             note(_NONE)
             return
     records = [
@@ -185,13 +185,13 @@ def maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iter
             "MiB": round(row.bytes / 2**20, 2),
             "forgotten": row.forgotten,
         }
-        for row in kept
+        for row in maintained
     ]
     yield dg.MaterializeResult(
         metadata={
-            "files_before": float(sum(row.files_before for row in kept)),
-            "files_after": float(sum(row.files_after for row in kept)),
-            "forgotten": float(sum(row.forgotten for row in kept)),
+            "files_before": float(sum(row.files_before for row in maintained)),
+            "files_after": float(sum(row.files_after for row in maintained)),
+            "forgotten": float(sum(row.forgotten for row in maintained)),
             "tables": table(records),
         }
     )
@@ -209,10 +209,10 @@ def maintenance(context: dg.AssetExecutionContext, workplace: Workplace) -> Iter
         "it read. Skipped while no record has a label."
     ),
 )
-def quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Measure, or say why there is nothing to measure."""
-    with step(context, "Judge the labeled stream", retry=_may_pass, wait_s=RETRY_AFTER_S):
-        found = measure_quality(workplace.layout(), f"lakehouse-{context.run.run_id}")
+def quality(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
+    """Evaluate, or log why there is nothing to evaluate."""
+    with step(context, "Evaluate Gold on labeled records", retry=_may_pass, wait_s=RETRY_AFTER_S):
+        found = measure_quality(var_dir.layout(), f"lakehouse-{context.run.run_id}")
         if found is None:
             note("No record of Gold arrived with a label: there is nothing to measure, and no MLflow run was made.")
             return
@@ -221,7 +221,7 @@ def quality(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator
 
 
 class TimeRange(dg.Config):
-    """Of event times, ISO 8601; by default the day that ended two hours ago, which both have settled."""
+    """A range of event times, ISO 8601. Default: the 24 hours that ended two hours ago, which both sides have processed."""
 
     since: str = ""
     until: str = ""
@@ -239,10 +239,12 @@ class TimeRange(dg.Config):
         "range is a setting of the run, so any past day can be compared again."
     ),
 )
-def reconciliation(context: dg.AssetExecutionContext, config: TimeRange, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Compare both in a time range."""
+def reconciliation(
+    context: dg.AssetExecutionContext, config: TimeRange, var_dir: VarDirResource
+) -> Iterator[dg.MaterializeResult]:
+    """Compare the stream's predictions with Gold's in a time range."""
     with step(context, "Reconcile the stream with Gold", retry=_may_pass, wait_s=RETRY_AFTER_S):
-        result = reconcile_answers(workplace.layout(), config.since, config.until)
+        result = reconcile_predictions(var_dir.layout(), config.since, config.until)
         if isinstance(result, str):
             note(result)
             return

@@ -9,7 +9,7 @@ from data.errors import GateRefused
 from orchestration import keys
 from orchestration.assets.stepping import OWNERS, step
 from orchestration.progress import note
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.steps.release import build_staged, deploy_staged, register
 
 _GROUP = "release"
@@ -30,11 +30,11 @@ _STALE = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=45), warn_win
         "registered with the reasons, but this asset and those after it are skipped: the current model stays."
     ),
 )
-def registered_version(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-    """Register, and stage what passed."""
+def registered_version(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
+    """Register the bundle, and stage it if it passed the gate."""
     with step(context, "Register the bundle"):
         try:
-            version = register(workplace.layout(), context.run.run_id)
+            version = register(var_dir.layout(), context.run.run_id)
         except GateRefused as error:
             note(f"Trained, not promoted: {error.found}")
             return
@@ -50,10 +50,10 @@ def registered_version(context: dg.AssetExecutionContext, workplace: Workplace) 
     deps=[registered_version],
     description="The staged version as a Bento: the bundle, the service and its locked environment. A bundle is built once.",
 )
-def bento(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Build what is staged."""
+def bento(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
+    """Build the Bento of the staged version."""
     with step(context, "Build the Bento"):
-        tag = build_staged(workplace.layout())
+        tag = build_staged(var_dir.layout())
     return dg.MaterializeResult(metadata={"tag": tag})
 
 
@@ -70,15 +70,15 @@ def bento(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.Materia
         "the alias `production`. If it fails, the old one keeps serving."
     ),
 )
-def deployment(context: dg.AssetExecutionContext, workplace: Workplace) -> dg.MaterializeResult:
-    """Start the new one, test it, replace the old one, move the alias."""
+def deployment(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
+    """Start the new deployment, test it, replace the old one, and move the alias."""
     with step(context, "Deploy"):
-        deployed = deploy_staged(workplace.layout())
+        deployed = deploy_staged(var_dir.layout())
     return dg.MaterializeResult(
         metadata={"url": dg.MetadataValue.url(f"{deployed.url}/docs"), "version": deployed.version, "pid": deployed.pid}
     )
 
 
 def release_assets() -> list[dg.AssetsDefinition]:
-    """The assets of this step."""
+    """Return the assets of this step."""
     return [registered_version, bento, deployment]

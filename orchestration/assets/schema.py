@@ -1,4 +1,4 @@
-"""What assets tell Dagster to show: tables with their columns, rows and place, Markdown, pictures."""
+"""Metadata that Dagster shows of an asset: tables with columns, rows and path, Markdown, and pictures."""
 
 import base64
 from pathlib import Path
@@ -7,23 +7,23 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from data.labeled_text import LABELLED_TEXT
+from data.labeled_text import LABELED_TEXT
 
 _MEANING = {
     "id": "Unique in its dataset.",
     "text": "As its author wrote it.",
     "label": "negative, neutral or positive; null where the dataset labels sarcasm only.",
-    "sarcasm": "Whether the text is sarcastic; null where the dataset does not say.",
+    "sarcasm": "Whether the text is sarcastic; null where the dataset has no such label.",
     "domain": "tweets, reviews, support, finance or news.",
     "source": "The dataset it comes from.",
     "split": "train, val or test; empty before the split.",
-    "label_confidence": "0 to 1; null where the dataset does not say.",
+    "label_confidence": "0 to 1; null where the dataset has no such value.",
     "created_at": "When the text was written, UTC.",
 }
 
 
 def table_columns(schema: pa.Schema, meaning: dict[str, str]) -> dg.TableSchema:
-    """The columns of a table, for `dagster/column_schema`."""
+    """Return the columns of a table, for `dagster/column_schema`."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -38,7 +38,7 @@ def table_columns(schema: pa.Schema, meaning: dict[str, str]) -> dg.TableSchema:
 
 
 def ddl_columns(ddl: str) -> dg.TableSchema:
-    """The columns of a table whose SQL is `name TYPE, name TYPE, …`; types may hold commas between `<` and `>`."""
+    """Return the columns of a table whose SQL is `name TYPE, name TYPE, …`; types may hold commas between `<` and `>`."""
     parts, depth = [""], 0
     for character in ddl:
         depth += (character == "<") - (character == ">")
@@ -51,31 +51,31 @@ def ddl_columns(ddl: str) -> dg.TableSchema:
 
 
 def labeled_text_columns() -> dict[str, Any]:
-    """The columns of every file of labeled text."""
-    return {"dagster/column_schema": table_columns(LABELLED_TEXT, _MEANING)}
+    """Return the columns of every file of labeled text."""
+    return {"dagster/column_schema": table_columns(LABELED_TEXT, _MEANING)}
 
 
 def stored(path: Path, rows: int) -> dict[str, Any]:
-    """Where a table is stored and how many rows it has."""
+    """Return path and row count of a table, as metadata."""
     return {"dagster/uri": file_uri(path), "dagster/row_count": rows}
 
 
 def file_uri(path: Path) -> str:
-    """A local place, for `dagster/uri`."""
+    """Return a local path as a URI, for `dagster/uri`."""
     return path.resolve().as_uri()
 
 
 def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
-    """Rows, all with the same columns."""
+    """Return rows, all with the same columns, as table metadata."""
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
 
 
 def markdown(text: str) -> dg.MarkdownMetadataValue:
-    """Under 1,000 characters Dagster shows it in place, else behind a click."""
+    """Return Markdown metadata. Dagster shows it in place under 1,000 characters, else behind a click."""
     return dg.MetadataValue.md(text)
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """A PNG, within the metadata: the plot of this run stays what it was."""
+    """Embed a PNG in the metadata, so that the plot of this run stays as it was."""
     encoded = base64.b64encode(path.read_bytes()).decode("ascii")
     return markdown(f"![{path.stem}](data:image/png;base64,{encoded})")

@@ -1,4 +1,4 @@
-"""How an asset runs: it logs and reports its step, and it may run though something it depends on was skipped."""
+"""How an asset runs: it logs and reports its step, and it can run although an asset it depends on was skipped."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,11 @@ RETRIES = 2
 
 @contextmanager
 def step(context: Any, title: str, *, retry: Callable[[Exception], bool] | None = None, wait_s: float = 0) -> Iterator[None]:
-    """Name the step; what it reports in the block goes to the run's log too. Ctrl-C in the block ends the run as canceled.
+    """Name the step. What it reports in the block is logged in the run too. Ctrl-C in the block ends the run as canceled.
 
     Args:
         context: Of the asset or op.
-        title: What people see of it.
+        title: Shown in the terminal and in the run's log.
         retry: Whether an error may pass by itself; then the step is tried again, at most `RETRIES` times.
         wait_s: Seconds before it is.
     """
@@ -45,11 +45,11 @@ def step(context: Any, title: str, *, retry: Callable[[Exception], bool] | None 
 
 @contextmanager
 def every_core(layout: Layout) -> Iterator[None]:
-    """Let no other step that fills every core run in this folder meanwhile: measured CPU times would be wrong, and two trainings
-    would each take twice as long.
+    """Hold the lock of steps that use every core in this var folder: at the same time as another one, measured CPU times would
+    be wrong, and two trainings would each take twice as long.
 
-    Blocks for as long as another one runs, in whatever process; a killed one holds nothing. Not a pool of Dagster, whose slots
-    outlive a killed process, and which does not hear Ctrl-C while it waits.
+    Blocks while another step holds it, in this or another process; a killed process holds nothing. A pool of Dagster does not
+    do: its slots outlive a killed process, and it ignores Ctrl-C while it waits.
     """
     from filelock import FileLock, Timeout
 
@@ -58,7 +58,7 @@ def every_core(layout: Layout) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        note("Waiting: another run trains or measures in this folder.")
+        note("Waiting: another run trains or measures in this var folder.")
         lock.acquire(poll_interval=0.5)
     try:
         yield
@@ -71,12 +71,12 @@ def asset_after(
 ) -> Callable[[Callable], dg.AssetsDefinition]:
     """Make an asset that runs when all `deps` are done, whether they were materialized or skipped.
 
-    Dagster skips an asset as soon as one of its dependencies was skipped, unless all of them meet in one input of an op. So they
-    do here, beside a step that is never skipped: with everything before it skipped, the asset says what is missing.
+    Dagster skips an asset as soon as one of its dependencies was skipped, unless all of them are one input of an op. So they are
+    here, together with an op that is never skipped: if every dependency was skipped, the asset runs and reports what is missing.
 
     Args:
         key: Of the asset.
-        deps: Assets without blocking checks, which cannot meet in one input.
+        deps: Assets without blocking checks, which cannot be part of one input.
         metadata: Of the asset.
         spec: Everything else that `dagster.graph_asset` takes.
     """
@@ -99,13 +99,16 @@ def asset_after(
     return wrap
 
 
-@dg.op(out=dg.Out(dg.Nothing), description="Never skipped, so that what follows runs though all else before it was skipped.")
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Never skipped, so that the next step runs even if every dataset or candidate was skipped.",
+)
 def start() -> None:
-    """Nothing to do."""
+    """Do nothing."""
 
 
 def with_code_references(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The assets, each with the file and line of the code that makes it."""
+    """Return the assets, each with the file and line of the code that makes it."""
     known = "dagster/code_references"
     done = [asset for asset in assets if any(known in metadata for metadata in asset.metadata_by_key.values())]
     referenced = dg.with_source_code_references([asset for asset in assets if asset not in done])

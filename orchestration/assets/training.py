@@ -1,4 +1,4 @@
-"""One asset a candidate: its fine-tuned checkpoint."""
+"""One asset for each candidate: its fine-tuned checkpoint."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from orchestration import keys
 from orchestration.assets.schema import file_uri
 from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.progress import ended
-from orchestration.resources import Workplace
+from orchestration.resources import VarDirResource
 from orchestration.steps.training import candidate_folder, train_candidate, trained_report
 from training.candidates import Candidate
 
@@ -29,12 +29,12 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
         output_required=False,
         description=(
             f"{candidate.title}: {what}. License: {candidate.license}. Not materialized while its base model is not available; "
-            "the log says why. See configs/candidates.yaml."
+            "the log has the reason. See configs/candidates.yaml."
         ),
         metadata={"base_model": base, "license": candidate.license, "from_scratch": candidate.from_scratch},
     )
-    def checkpoint(context: dg.AssetExecutionContext, workplace: Workplace) -> Iterator[dg.MaterializeResult]:
-        layout = workplace.layout()
+    def checkpoint(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
+        layout = var_dir.layout()
         with step(context, f"{'Fetch' if candidate.kind == 'as_is' else 'Train'} {candidate.title}"), every_core(layout):
             try:
                 reused = train_candidate(layout, candidate, run_name=context.run.run_id)
@@ -59,5 +59,5 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
 
 
 def training_assets(candidates: list[Candidate]) -> list[dg.AssetsDefinition]:
-    """The assets of this step."""
+    """Return the assets of this step."""
     return [_checkpoint(candidate) for candidate in candidates]

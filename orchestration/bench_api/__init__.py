@@ -1,1 +1,1 @@
-"""`make bench-api`: the service under load beside named peers; see `__main__.py`."""
+"""`make bench-api`: the service under load compared with named peers; see `__main__.py`."""

@@ -1,8 +1,8 @@
-"""`make bench-api`: the service under load beside named peers, in turns in one run.
+"""`make bench-api`: the service under load compared with named peers, all measured in one run.
 
-All servers have the same two processors, the same texts and the same model; the FastAPI peer has it in float32 torch, as its
-documentation shows. Texts do not repeat, so that our cache answers nothing but where it is what is measured. Numbers go to
-`var/bench/api.json`, the curves beside it.
+All servers get the same two CPUs, the same texts and the same model; the FastAPI peer runs the model in float32 torch, as its
+documentation shows. Texts do not repeat, so our cache has no hits, except in the section that measures the cache. The numbers are
+written to `var/bench/api.json`, the curves to `api.png` in the same folder.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from data.artifacts import write_json
 from data.errors import BundleError, GroundswellError
 from data.settings_registry import check_settings
 from orchestration.bench_api.bench import Bench, Outcome
-from orchestration.bench_api.contestants import SETTINGS
 from orchestration.bench_api.load import Loader
 from orchestration.bench_api.plots import plot_curves
 from orchestration.bench_api.sections import closed64, duplicates, lambda_handler, open_loop, sizes
-from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.servers import divide_cpus
+from orchestration.bench_api.systems import SETTINGS
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 from serving.bundle import production_bundle, read_bundle
 
 sections: dict[str, Callable[[Bench], Outcome]] = {
@@ -40,27 +40,27 @@ sections: dict[str, Callable[[Bench], Outcome]] = {
     "lambda": lambda_handler.measure,
 }
 TURNS = {"closed64": 4, "open": 16, "sizes": 5, "duplicates": 4, "lambda": 2}
-"""Measurements of a round, for the estimate."""
+"""Measurements per round, for the estimated duration."""
 WITH_PEERS = {"closed64", "open"}
 _AROUND_S, _TRIAL_S = 3, 20
 
 
 def main() -> None:
-    """Measure the sections that are asked for, print and write what was found."""
+    """Measure the requested sections; print and write the results."""
     given = _arguments()
-    # Before anything asks for it: the classifier that is compared with takes its tokenizer's threads too.
+    # Set before the first tokenizer is loaded: the classifier that servers are compared with uses tokenizer threads too.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    hush()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended
+    silence_libraries()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     layout, console = Layout.load(), terminal_console()
-    spare = divide_processors()
+    spare = divide_cpus()
     bundle = read_bundle(given.bundle) if given.bundle else production_bundle(layout.var)
     checkpoint = given.checkpoint or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
     if not (checkpoint / "config.json").is_file():
         raise BundleError(
-            f"There is no checkpoint that {bundle.manifest.version} came from.",
+            f"No checkpoint for {bundle.manifest.version}.",
             found=checkpoint,
-            remedy="Name it: --checkpoint DIR",
+            remedy="Name the folder it was exported from: --checkpoint DIR",
         )
     chosen = given.only or list(sections)
     loader = Loader(spare)
@@ -68,7 +68,7 @@ def main() -> None:
         f"{bundle.manifest.version}: {', '.join(chosen)}; about {_minutes(chosen, given.seconds, given.rounds)} minutes"
     )
     if not spare:
-        console.print("The load shares the two processors with the server that it is for.")
+        console.print("The load generator shares the two CPUs with the server under test.")
     target = given.json or layout.var / "bench" / "api.json"
     outcomes: dict[str, Outcome] = {}
     started = time.monotonic()
@@ -80,22 +80,22 @@ def main() -> None:
         )
         with bench:
             if WITH_PEERS & set(chosen):
-                terminal.begin("The peers, each with every setting")
-                bench.everyone()
+                terminal.begin("Peers, each with every setting")
+                bench.all_servers()
             for name in chosen:
                 terminal.begin(name)
                 outcomes[name] = sections[name](bench)
         terminal.finish()
     for name, outcome in outcomes.items():
         show(console, name, outcome)
-    write_json(target, _found(bench, outcomes, time.monotonic() - started))
+    write_json(target, _report(bench, outcomes, time.monotonic() - started))
     console.print(f"Numbers: {target}", highlight=False, soft_wrap=True)
     if curves := next((one.curves for one in outcomes.values() if one.curves), None):
         console.print(f"Curves: {plot_curves(curves, target.with_suffix('.png'))}", highlight=False, soft_wrap=True)
 
 
 def show(console: Console, name: str, outcome: Outcome) -> None:
-    """The section's table, its goals with their spread, its notes."""
+    """Print the section's table, its goals with their spread, and its notes."""
     table = Table(*outcome.columns, title=f"\n{name}", title_justify="left", box=None, header_style="dim")
     for row in outcome.rows:
         table.add_row(*row)
@@ -103,7 +103,7 @@ def show(console: Console, name: str, outcome: Outcome) -> None:
     goals = Table("", "measured [lowest, highest]", "goal", "", box=None, header_style="dim")
     for goal in outcome.goals:
         mark = {None: "", True: "[green]✓[/]", False: "[red]✗[/]"}[goal.reached]
-        goals.add_row(goal.what, goal.shown(), goal.asked(), mark)
+        goals.add_row(goal.what, goal.measured(), goal.required(), mark)
     if outcome.goals:
         console.print(goals)
     for note in outcome.notes:
@@ -111,13 +111,13 @@ def show(console: Console, name: str, outcome: Outcome) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m orchestration.bench_api", description="The service under load beside peers.")
-    parser.add_argument("--bundle", type=Path, help="what is served; default: the production model's bundle")
-    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
-    parser.add_argument("--seconds", type=float, default=10, help="a measurement (default 10)")
-    parser.add_argument("--rounds", type=int, default=3, help="default 3")
-    parser.add_argument("--only", nargs="+", choices=list(sections), metavar="NAME", help=f"of {', '.join(sections)}")
-    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/api.json")
+    parser = argparse.ArgumentParser(prog="python -m orchestration.bench_api", description="The service under load, and peers.")
+    parser.add_argument("--bundle", type=Path, help="bundle to serve (default: the production model's)")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint it was exported from (default: that of the candidate's name)")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds per measurement (default 10)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
+    parser.add_argument("--only", nargs="+", choices=list(sections), metavar="NAME", help=f"sections: {', '.join(sections)}")
+    parser.add_argument("--json", type=Path, help="file for the numbers (default var/bench/api.json)")
     return parser.parse_args()
 
 
@@ -127,7 +127,7 @@ def _minutes(chosen: list[str], seconds: float, rounds: int) -> int:
     return 1 + round((rounds * turns * (seconds + _AROUND_S) + trials) / 60)
 
 
-def _found(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[str, Any]:
+def _report(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[str, Any]:
     from orchestration.bench import _machine
 
     return {

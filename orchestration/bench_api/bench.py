@@ -1,4 +1,4 @@
-"""What every section needs: the bundle, texts, servers that are started when first asked for, rounds."""
+"""What every section uses: the bundle, texts, servers (each started at its first use) and rounds."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeVar
 
 from data.cleaning import clean
 from data.errors import GroundswellError
-from orchestration.bench_api.contestants import OURS, SETTINGS, TITLES, groundswell, peer
 from orchestration.bench_api.figures import Goal
 from orchestration.bench_api.load import Loader
 from orchestration.bench_api.servers import Server, Spec, start
+from orchestration.bench_api.systems import OURS, SETTINGS, TITLES, groundswell, peer
 from orchestration.bench_api.texts import Texts
 from serving.bundle import Bundle
 from serving.classifier import Classifier
@@ -21,22 +21,22 @@ CALLERS = 64
 _TRIAL_S, _WARM_S = 4, 1
 _CHECKS = 8
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class Tell(Protocol):
-    """Hears how far a section is, and what a person has to see."""
+class Progress(Protocol):
+    """Shows the progress of a section, and notes that stay on the screen."""
 
     def __call__(self, message: str, fraction: float | None) -> None:
-        """The running section says how far it is."""
+        """Show what the section does now, and the fraction that is done (0 to 1; None: unknown)."""
 
     def note(self, text: str) -> None:
-        """Leave a line."""
+        """Print a line that stays."""
 
 
 @dataclass
 class Outcome:
-    """What a section found."""
+    """The result of a section."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -45,11 +45,11 @@ class Outcome:
     raw: Any = None
     """For the JSON file."""
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """For the plot: 99th percentile in ms against the share of capacity, by server."""
+    """For the plot: (share of capacity, 99th percentile in ms), by server."""
 
 
 class Bench:
-    """One run. Servers are ended when the `with` block is left, however it is left."""
+    """One run of the benchmark. Its servers are stopped when the `with` block ends, also after an error."""
 
     def __init__(
         self,
@@ -57,30 +57,30 @@ class Bench:
         checkpoint: Path,
         texts: Texts,
         folder: Path,
-        tell: Tell,
+        progress: Progress,
         loader: Loader,
         *,
         seconds: float,
         rounds: int,
     ) -> None:
-        """Make it.
+        """Create the run; servers are not started yet.
 
         Args:
-            bundle: What our service and the peers on ONNX Runtime serve.
-            checkpoint: What the bundle was exported from, for the peer on torch.
+            bundle: Served by our service and by the peers on ONNX Runtime.
+            checkpoint: The checkpoint the bundle was exported from, for the peer on torch.
             texts: Texts that do not repeat.
             folder: `var/bench`.
-            tell: Told how far it is.
+            progress: Shows the progress.
             loader: Sends the load.
-            seconds: A measurement.
-            rounds: Each measurement comes once a round.
+            seconds: Length of a measurement.
+            rounds: Each measurement runs once per round.
         """
         self.bundle, self.checkpoint, self.texts, self.folder = bundle, checkpoint, texts, folder
-        self.tell, self.loader, self.seconds, self.rounds = tell, loader, seconds, rounds
+        self.progress, self.loader, self.seconds, self.rounds = progress, loader, seconds, rounds
         self.trials: dict[str, dict[str, float]] = {}
-        """Requests a second of each peer with each of its settings."""
+        """Requests per second of each peer with each of its settings."""
         self.missing: dict[str, str] = {}
-        """Peers that do not run here, and why."""
+        """Peers that do not run on this machine, with the reason."""
         self._stack = ExitStack()
         self._servers: dict[str, Server] = {}
         self._home = Path()
@@ -88,24 +88,24 @@ class Bench:
 
     def __enter__(self) -> "Bench":
         self._home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-api-")))
-        self._checks = certain(Classifier(self.bundle), self.texts)
+        self._checks = readiness_checks(Classifier(self.bundle), self.texts)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def requests(self, seconds: float, per_s: float = 2000) -> list[list[str]]:
-        """Enough single new texts to send so many a second."""
+        """Return requests of one new text each, enough for `per_s` requests per second."""
         return [[text] for text in self.texts.take(round(seconds * per_s) + CALLERS)]
 
     def ours(self) -> Server:
-        """Our service with the bundle under measurement."""
+        """Return our service with the measured bundle; start it at the first call."""
         if OURS not in self._servers:
             self._servers[OURS] = self.start(groundswell(self.bundle, self._home / OURS))
         return self._servers[OURS]
 
-    def everyone(self) -> dict[str, Server]:
-        """All four, or those of them that run here; each peer with the setting in which it is fastest."""
+    def all_servers(self) -> dict[str, Server]:
+        """Return all servers that run on this machine, each peer with its fastest setting."""
         found = {OURS: self.ours()}
         for name in SETTINGS:
             if name not in self._servers and name not in self.missing:
@@ -113,30 +113,30 @@ class Bench:
                     self._servers[name] = self._fastest(name)
                 except GroundswellError as error:
                     self.missing[name] = str(error).replace("\n", ";")
-                    self.tell.note(f"{TITLES[name]} is left out: {self.missing[name]}")
+                    self.progress.note(f"{TITLES[name]} is left out: {self.missing[name]}")
             if name in self._servers:
                 found[name] = self._servers[name]
         return found
 
     def start(self, spec: Spec, checks: list[tuple[str, str]] | None = None) -> Server:
-        """Start a server for the rest of the run; it is held until it is measured."""
-        self.tell(f"starting {spec.title}", None)
+        """Start a server for the rest of the run; it is paused except while it is measured."""
+        self.progress(f"starting {spec.title}", None)
         server = self._open(spec, checks)
         self._stack.callback(server.stop)
         return server
 
     def home(self, name: str) -> Path:
-        """A folder that goes away with the run."""
+        """Return a folder that is removed at the end of the run."""
         return self._home / name
 
-    def in_turns(self, sides: Mapping[str, Callable[[int], Found]]) -> dict[str, list[Found]]:
-        """Every side once a round, in an order that turns; each is told the number of the round."""
-        found: dict[str, list[Found]] = {name: [] for name in sides}
+    def in_turns(self, sides: Mapping[str, Callable[[int], Result]]) -> dict[str, list[Result]]:
+        """Run every side once per round, in a rotating order; each gets the number of the round."""
+        found: dict[str, list[Result]] = {name: [] for name in sides}
         names = list(sides)
         for index in range(self.rounds):
             for turn in range(len(names)):
                 name = names[(index + turn) % len(names)]
-                self.tell(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
+                self.progress(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
                 found[name].append(sides[name](index))
         return found
 
@@ -155,7 +155,7 @@ class Bench:
         before, settings = sum(map(len, self.trials.values())), sum(map(len, SETTINGS.values()))
         for number, setting in enumerate(SETTINGS[name]):
             spec = peer(name, setting, self.bundle, self.checkpoint, self.folder / "envs", self._home / name)
-            self.tell(f"trying {spec.title}, {spec.setting}", (before + number) / settings)
+            self.progress(f"trying {spec.title}, {spec.setting}", (before + number) / settings)
             server = self._open(spec)
             try:
                 trial = self.loader.closed(server, self.requests(_TRIAL_S), callers=CALLERS, seconds=_TRIAL_S)
@@ -168,8 +168,8 @@ class Bench:
         return self.start(best[1])
 
 
-def certain(classifier: Classifier, texts: Texts) -> list[tuple[str, str]]:
-    """Texts that the model is surest of, with their labels: a server that gives others does not serve this model."""
-    asked = [clean(text) for text in texts.take(256)]
-    answers = zip(asked, classifier.classify(asked), strict=True)
-    return [(text, found.label) for text, found in sorted(answers, key=lambda pair: -pair[1].confidence)[:_CHECKS]]
+def readiness_checks(classifier: Classifier, texts: Texts) -> list[tuple[str, str]]:
+    """Return the texts with the most confident predictions and their labels: a server with other labels serves another model."""
+    candidates = [clean(text) for text in texts.take(256)]
+    predicted = zip(candidates, classifier.classify(candidates), strict=True)
+    return [(text, one.label) for text, one in sorted(predicted, key=lambda pair: -pair[1].confidence)[:_CHECKS]]

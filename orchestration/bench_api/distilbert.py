@@ -1,4 +1,4 @@
-"""A bundle of DistilBERT's size with random weights: it costs what a trained one costs, and nothing has to be downloaded."""
+"""A bundle of DistilBERT's size with random weights: it costs as much as a trained one and needs no download."""
 
 import tempfile
 from pathlib import Path
@@ -11,11 +11,11 @@ SCHEME = "int8_rowwise"
 
 
 def distilbert_bundle(folder: Path, like: Bundle) -> Bundle:
-    """Six layers, 768 wide, 12 heads, through the project's own export and quantization.
+    """Build a model of six layers, width 768 and 12 heads with the project's own export and quantization.
 
     Args:
-        folder: Where it is kept for the next time.
-        like: Its tokenizer and most tokens of a text are taken.
+        folder: Where it is stored; a later run uses it again.
+        like: The bundle whose tokenizer and `max_length` it gets.
     """
     key = {"tokenizer": like.manifest.files[TOKENIZER], "max_length": like.manifest.max_length, "scheme": SCHEME}
     reuse_or_build(folder, key, lambda target: _build(target, like))

@@ -1,4 +1,4 @@
-"""An environment of its own for each peer, made once and kept under `var/bench/envs/`."""
+"""A virtual environment for each peer, created once and kept under `var/bench/envs/`."""
 
 import shutil
 import subprocess
@@ -12,10 +12,12 @@ PEERS = Path(__file__).parent / "peers"
 
 
 def peer_python(name: str, envs: Path) -> Path:
-    """The interpreter of the environment that `peers/<name>.txt` describes; made if it is not there or another.
+    """Return the interpreter of the environment that `peers/<name>.txt` describes.
+
+    The environment is created if it is missing, or recreated if the file or the Python version has changed.
 
     Raises:
-        GroundswellError: It cannot be installed.
+        GroundswellError: The packages cannot be installed.
     """
     folder, wanted = envs / name, PEERS / f"{name}.txt"
     key = {"requirements": wanted.read_text(encoding="utf-8"), "python": sys.version}
@@ -31,15 +33,15 @@ def peer_python(name: str, envs: Path) -> Path:
 
 
 def _uv() -> str:
-    beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if not found:
-        raise GroundswellError("uv is not installed.", remedy="make setup")
-    return found
+    in_environment = Path(sys.executable).parent / "uv"
+    uv = str(in_environment) if in_environment.is_file() else shutil.which("uv")
+    if not uv:
+        raise GroundswellError("uv is not installed.", remedy="Run make setup.")
+    return uv
 
 
 def _run(command: list[str], name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise GroundswellError(f"The peer {name} cannot be installed.", found=lines[-1], remedy=f"See peers/{name}.txt.")
+        raise GroundswellError(f"Peer {name} cannot be installed.", found=lines[-1], remedy=f"See peers/{name}.txt.")

@@ -1,4 +1,4 @@
-"""Percentiles, ratios round by round, goals: the pure part."""
+"""Percentiles, ratios per round and goals: pure functions."""
 
 import math
 import statistics
@@ -10,52 +10,52 @@ PERCENTILES = (50, 95, 99)
 
 
 def percentile(values: Sequence[float], which: float) -> float:
-    """The smallest value that at least `which` percent of the values do not exceed; NaN for no values."""
+    """Return the smallest value that at least `which` percent of the values do not exceed; NaN for no values."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(which / 100 * len(values)) - 1)]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest, highest; NaN for no values."""
+    """Return median, lowest and highest; NaN for no values."""
     return (statistics.median(values), min(values), max(values)) if values else (math.nan, math.nan, math.nan)
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """The ratio of each round: what slows both sides of a round leaves it as it is."""
+    """Return the ratio of each round. A slowdown that hits both sides of a round does not change its ratio."""
     return [a / b if b else math.nan for a, b in zip(above, below, strict=True)]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of every round, and what it has to reach."""
+    """A figure measured in every round, and the goal it has to reach."""
 
     what: str
     values: list[float]
     goal: float | None = None
-    """None: shown, not judged."""
+    """None: shown without a goal."""
     sense: Literal["≥", "≤"] = "≥"
     unit: str = ""
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median reaches it."""
+        """Whether the median reaches the goal; None without a goal."""
         median = spread(self.values)[0]
         if self.goal is None:
             return None
         return median >= self.goal if self.sense == "≥" else median <= self.goal
 
-    def asked(self) -> str:
-        """What it has to reach."""
+    def required(self) -> str:
+        """Return the goal as text, such as `≥ 1.5×`."""
         return "" if self.goal is None else f"{self.sense} {self.goal:g}{self.unit}"
 
-    def shown(self) -> str:
-        """Median [lowest, highest]."""
+    def measured(self) -> str:
+        """Return the measured values as text: median [lowest, highest]."""
         median, low, high = (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}" for value in spread(self.values))
         return f"{median}{self.unit} [{low}, {high}]"
 
     def to_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Return it for the JSON file."""
         median, low, high = spread(self.values)
         return {
             "what": self.what,
@@ -63,6 +63,6 @@ class Goal:
             "low": low,
             "high": high,
             "values": self.values,
-            "goal": self.asked(),
+            "goal": self.required(),
             "reached": self.reached,
         }

@@ -1,7 +1,8 @@
-"""A process that sends requests and times them; `load.py` starts it.
+"""Load generator: a process that sends requests and times them; `load.py` starts it.
 
-At a fixed rate each request has a moment at which it is due, and its time runs from there: a server that stalls delays every
-request that was due meanwhile, and all of them are seen. With callers instead, each sends its next request when it has an answer.
+Open loop (`--rate`): each request has a due time, and its latency is measured from that time. If the server stalls, every request
+due during the stall counts as slow. Closed loop (`--callers`): each caller sends its next request when it has the response to the
+last one.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-REFUSALS = (429, 503)
+REJECTED = (429, 503)
 _JSON = {"content-type": "application/json"}
 
 
@@ -23,16 +24,16 @@ class Record:
 
     def __init__(self, count: int) -> None:
         self.ms: list[float] = []
-        """Of those that were answered."""
+        """Latencies of the requests with status 200."""
         self.refused_ms: list[float] = []
-        """Of those that heard no."""
+        """Latencies of the rejected requests (429 or 503)."""
         self.late_ms: list[float] = []
-        """How long after it was due each was sent: what the generator itself could not keep up with."""
+        """How long after its due time each request was sent: the delay of the generator itself."""
         self.failed = 0
-        self.answers: list[Any] = [None] * count
+        self.responses: list[Any] = [None] * count
 
     async def send(self, session: aiohttp.ClientSession, url: str, index: int, body: bytes, due: float, keep: bool) -> None:
-        """One request, timed from the moment it was due."""
+        """Send one request; its time runs from `due`."""
         self.late_ms.append(1e3 * (time.perf_counter() - due))
         try:
             async with session.post(url, data=body, headers=_JSON) as response:
@@ -43,15 +44,15 @@ class Record:
         if response.status == 200:
             self.ms.append(1e3 * (time.perf_counter() - due))
             if keep:
-                self.answers[index] = json.loads(content)
-        elif response.status in REFUSALS:
+                self.responses[index] = json.loads(content)
+        elif response.status in REJECTED:
             self.refused_ms.append(1e3 * (time.perf_counter() - due))
         else:
             self.failed += 1
 
 
 async def at_rate(url: str, bodies: list[bytes], rate: float, timeout_s: float) -> tuple[Record, float]:
-    """Send each body when it is due, whether or not the ones before it were answered."""
+    """Send each body when it is due, whether or not earlier requests have a response."""
     record = Record(len(bodies))
     async with _session(timeout_s) as session:
         start = time.perf_counter() + 0.05
@@ -68,7 +69,7 @@ async def at_rate(url: str, bodies: list[bytes], rate: float, timeout_s: float) 
 async def by_callers(
     url: str, bodies: list[bytes], callers: int, timeout_s: float, seconds: float | None, keep: bool
 ) -> tuple[Record, float]:
-    """Send the bodies in their order, each caller the next one; all of them, or for so many seconds."""
+    """Send the bodies in order; each free caller takes the next one. Stop after all bodies, or after `seconds` if given."""
     record = Record(len(bodies))
     waiting = iter(enumerate(bodies))
     async with _session(timeout_s) as session:
@@ -94,11 +95,11 @@ def main() -> None:
     """Read the bodies, send them, print one JSON object."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
-    parser.add_argument("bodies", type=Path, help="a JSON body a line")
-    parser.add_argument("--rate", type=float, help="requests a second")
-    parser.add_argument("--callers", type=int, default=1, help="without a rate: callers who wait for their answers")
-    parser.add_argument("--seconds", type=float, help="callers stop after so long")
-    parser.add_argument("--timeout", type=float, default=10.0)
+    parser.add_argument("bodies", type=Path, help="file with one JSON body per line")
+    parser.add_argument("--rate", type=float, help="open loop: requests per second")
+    parser.add_argument("--callers", type=int, default=1, help="closed loop: callers that wait for their responses (default 1)")
+    parser.add_argument("--seconds", type=float, help="closed loop: stop after this time")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds per request (default 10)")
     parser.add_argument("--keep", action="store_true", help="print the responses too")
     given = parser.parse_args()
     bodies = given.bodies.read_bytes().splitlines()
@@ -109,7 +110,7 @@ def main() -> None:
     )
     with asyncio.Runner() as runner:
         record, wall_s = runner.run(work)
-    found = {
+    result = {
         "ms": record.ms,
         "late_ms": record.late_ms,
         "refused_ms": record.refused_ms,
@@ -117,7 +118,7 @@ def main() -> None:
         "wall_s": wall_s,
         "cpu_s": time.process_time(),
     }
-    json.dump(found | ({"answers": record.answers} if given.keep else {}), sys.stdout)
+    json.dump(result | ({"responses": record.responses} if given.keep else {}), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A fresh process with the Lambda handler in it: how long until its first answer, and what one costs beside the bare model.
+"""A fresh process with the Lambda handler: the time to its first response, and the cost of a text compared with the bare model.
 
-Started by `sections/lambda_handler.py`, which gives the moment of the start and a file of texts.
+`sections/lambda_handler.py` starts it with two arguments: the time of the start, and a file of texts.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def event(text: str) -> dict:
-    """API Gateway's proxy event for one text."""
+    """Return API Gateway's proxy event for one text."""
     return {
         "resource": "/v1/classify",
         "path": "/v1/classify",
@@ -23,7 +23,7 @@ def event(text: str) -> dict:
 
 
 def main() -> None:
-    """Answer the first text, then the others in turns with the bare classifier; print one JSON object."""
+    """Handle the first text, then the others in turns with the bare classifier; print one JSON object."""
     started, file = float(sys.argv[1]), Path(sys.argv[2])
     texts = file.read_text(encoding="utf-8").splitlines()
     from serving.aws import handlers
@@ -40,7 +40,7 @@ def main() -> None:
     handler_s: list[float] = []
     bare_s: list[float] = []
     for index, text in enumerate(texts[1:]):
-        # Whoever comes second finds the text's shape in the caches: they take turns.
+        # The second call finds the text's shape in the CPU caches, so the order alternates.
         sides = [(handler_s, handlers.api, (event(text), None)), (bare_s, bare.classify, ([text],))]
         for times, work, arguments in sides if index % 2 else reversed(sides):
             begun = time.perf_counter()

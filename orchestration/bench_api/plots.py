@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-COLOURS = ("#2563eb", "#9ca3af", "#d97706", "#059669")
+COLORS = ("#2563eb", "#9ca3af", "#d97706", "#059669")
 
 
 def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> Path:
-    """Time to an answer against load, one line a server, ours first.
+    """Plot the time to a response against the load, one line per server, ours first.
 
     Args:
-        curves: Share of our capacity and 99th percentile in ms, by server.
+        curves: (share of our capacity, 99th percentile in ms), by server.
         path: The PNG to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,11 +21,11 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path)
     axes = figure.add_subplot()
     for index, (name, points) in enumerate(curves.items()):
         shares, times = [100 * share for share, _ in points], [ms for _, ms in points]
-        axes.plot(shares, times, marker="o", markersize=4, label=name, color=COLOURS[index % len(COLOURS)])
+        axes.plot(shares, times, marker="o", markersize=4, label=name, color=COLORS[index % len(COLORS)])
     axes.set_yscale("log")
     axes.set_xlim(0, 100)
     axes.set_xlabel("load, % of Groundswell's capacity")
-    axes.set_ylabel("99th percentile, ms from when it was due")
+    axes.set_ylabel("99th percentile, ms from the due time")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, which="both", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""One server under measurement: started, asked until it answers correctly, stopped by its process ids."""
+"""One server under test: start it, wait until its labels are right, stop it by its process ids."""
 
 import os
 import signal
@@ -16,35 +16,35 @@ import psutil
 
 from data.errors import ServiceError
 
-START_S, STOP_S, ANSWER_S = 120, 15, 90
-_QUIET, _LOOK_S, _QUIET_WITHIN_S = 0.4, 0.4, 15
-"""Less than this share of a processor is quiet; LitServe with nothing to do takes 0.3."""
-PROCESSORS = 2
-"""What every server gets."""
-_OURS_ALONE = {"TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"}
-"""Threads of this process, which measures the classifier too: no server takes them over."""
+START_S, STOP_S, RESPONSE_S = 120, 15, 90
+_IDLE_SHARE, _IDLE_SAMPLE_S, _IDLE_WITHIN_S = 0.4, 0.4, 15
+"""A server that uses less than this share of one CPU is idle; LitServe without requests uses 0.3."""
+CPUS = 2
+"""CPUs of every server."""
+_NOT_INHERITED = {"TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"}
+"""Thread settings of this process, which measures the classifier too; servers must not inherit them."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """How to start a server and how to talk to it."""
+    """How to start a server and what its requests and responses look like."""
 
     name: str
     title: str
     command: Callable[[int], list[str]]
-    """For a port."""
+    """Returns the command for a port."""
     cwd: Path
     environment: dict[str, str]
     route: str
     body: Callable[[Sequence[str]], str]
-    """The JSON, one line, that asks for these texts."""
+    """Returns the JSON body for these texts, in one line."""
     labels: Callable[[Any], list[str]]
-    """The labels in a response."""
+    """Returns the labels in a response."""
     setting: str = ""
 
 
 class Server:
-    """A running server. Those that are not being measured are held, so that they take nothing from the one that is."""
+    """A running server. It is paused (SIGSTOP) except while it is measured, so that it takes no CPU from other servers."""
 
     def __init__(self, spec: Spec, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.spec, self.process, self.log = spec, process, log
@@ -52,14 +52,14 @@ class Server:
         self._seen: dict[int, psutil.Process] = {}
 
     def tree(self) -> list[psutil.Process]:
-        """The process and all that were ever seen below it: some servers leave orphans."""
+        """Return the process and all descendants ever seen: some servers leave orphans."""
         with suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             self._seen |= {process.pid: process for process in (root, *root.children(recursive=True))}
         return list(self._seen.values())
 
     def cpu_s(self) -> float:
-        """Processor time of the whole tree, user and system."""
+        """Return the CPU time of the whole tree, user and system."""
         total = 0.0
         for process in self.tree():
             with suppress(psutil.NoSuchProcess):
@@ -67,44 +67,44 @@ class Server:
                 total += times.user + times.system
         return total
 
-    def ask(self, texts: Sequence[str]) -> list[str]:
-        """The labels of these texts, in one request."""
+    def classify(self, texts: Sequence[str]) -> list[str]:
+        """Return the labels of these texts, from one request."""
         response = httpx.post(
-            self.url, content=self.spec.body(texts), headers={"content-type": "application/json"}, timeout=ANSWER_S
+            self.url, content=self.spec.body(texts), headers={"content-type": "application/json"}, timeout=RESPONSE_S
         )
         response.raise_for_status()
         return self.spec.labels(response.json())
 
     @contextmanager
-    def awake(self) -> Iterator[None]:
-        """Let it run for the time of the block."""
+    def resumed(self) -> Iterator[None]:
+        """Let the server run inside the `with` block, and pause it at the end."""
         self._signal(signal.SIGCONT)
         try:
             yield
         finally:
             self._signal(signal.SIGSTOP)
 
-    def hold(self) -> None:
-        """Stop its clock until it is `awake`: some servers look a thousand times a second whether there is work."""
+    def pause(self) -> None:
+        """Pause the server until `resumed`: some servers poll for work a thousand times per second."""
         self._signal(signal.SIGSTOP)
 
-    def settle(self) -> None:
-        """Wait until it has finished what callers who hung up have left: a last request is answered about last, then it is quiet.
+    def wait_until_idle(self) -> None:
+        """Wait until the requests of disconnected callers are finished: send a last request, then wait for little CPU use.
 
-        A batch that ran while the server is held would look to it as if it had taken all that time.
+        A batch that runs when the server is paused would seem to the server to have taken all that time.
         """
         for _ in range(2):
             with suppress(httpx.HTTPError):
-                self.ask([f"How is it going at {time.monotonic()}?"])
-        end = time.monotonic() + _QUIET_WITHIN_S
+                self.classify([f"How is it going at {time.monotonic()}?"])
+        end = time.monotonic() + _IDLE_WITHIN_S
         while time.monotonic() < end:
             before = self.cpu_s()
-            time.sleep(_LOOK_S)
-            if self.cpu_s() - before < _QUIET * _LOOK_S:
+            time.sleep(_IDLE_SAMPLE_S)
+            if self.cpu_s() - before < _IDLE_SHARE * _IDLE_SAMPLE_S:
                 return
 
     def stop(self) -> None:
-        """End it and what it started, also what outlives its parent."""
+        """Stop the server and its descendants, orphans included."""
         self._signal(signal.SIGCONT)
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -122,15 +122,15 @@ class Server:
 
 
 def start(spec: Spec, folder: Path, checks: Sequence[tuple[str, str]]) -> Server:
-    """Start a server and wait until it gives every check the right label.
+    """Start a server and wait until it returns the right label for every check.
 
     Args:
-        spec: What to start.
-        folder: Where its log goes.
-        checks: Texts whose labels are beyond doubt.
+        spec: The server to start.
+        folder: Folder for its log.
+        checks: Texts with the labels that the model must predict.
 
     Raises:
-        ServiceError: It ended, did not answer in time, or answers wrongly; says what its log said last.
+        ServiceError: It exited (with the last line of its log), did not respond in time, or predicts another label.
     """
     port = spare_port()
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,35 +142,35 @@ def start(spec: Spec, folder: Path, checks: Sequence[tuple[str, str]]) -> Server
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={name: value for name, value in os.environ.items() if name not in _OURS_ALONE} | spec.environment,
+            env={name: value for name, value in os.environ.items() if name not in _NOT_INHERITED} | spec.environment,
         )
     server = Server(spec, process, port, log)
     try:
-        _until_it_answers(server, checks[0][0])
+        _wait_until_ready(server, checks[0][0])
         for text, label in checks:
-            if (found := server.ask([text])) != [label]:
-                raise ServiceError(f"{spec.title} answers wrongly.", found=found, expected=[label])
+            if (found := server.classify([text])) != [label]:
+                raise ServiceError(f"{spec.title} predicts a wrong label.", found=found, expected=[label])
     except BaseException as error:
         server.stop()
         if isinstance(error, httpx.HTTPError):
-            raise ServiceError(f"{spec.title} does not answer.", found=error, remedy=f"See {log}.") from error
+            raise ServiceError(f"{spec.title} does not respond.", found=error, remedy=f"See {log}.") from error
         raise
     return server
 
 
-def _until_it_answers(server: Server, text: str) -> None:
-    last: object = "no answer"
+def _wait_until_ready(server: Server, text: str) -> None:
+    last: object = "no response"
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         if server.process.poll() is not None:
-            raise ServiceError(f"{server.spec.title} ended at once.", found=_last_line(server.log), remedy=f"See {server.log}.")
+            raise ServiceError(f"{server.spec.title} exited.", found=_last_line(server.log), remedy=f"See {server.log}.")
         try:
-            server.ask([text])
+            server.classify([text])
             return
         except (httpx.HTTPError, ValueError, KeyError) as error:
             last = error
         time.sleep(0.3)
-    raise ServiceError(f"{server.spec.title} does not answer.", found=last, expected=f"an answer within {START_S} s")
+    raise ServiceError(f"{server.spec.title} does not respond.", found=last, expected=f"a response within {START_S} s")
 
 
 def _last_line(log: Path) -> str:
@@ -179,21 +179,21 @@ def _last_line(log: Path) -> str:
 
 
 def spare_port() -> int:
-    """A port nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def divide_processors() -> list[int]:
-    """Keep this process and the servers it starts on two processors.
+def divide_cpus() -> list[int]:
+    """Pin this process and the servers it starts to two CPUs.
 
     Returns:
-        The processors left for the load; empty where there are no more than two, or where the system pins no process to any
-        (macOS), and servers and load share them.
+        The CPUs left for the load generator. Empty if there are only two, or if the system cannot pin processes (macOS):
+        servers and load then share them.
     """
     if not hasattr(os, "sched_setaffinity"):
         return []
     mine = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, mine[:PROCESSORS])
-    return mine[PROCESSORS:]
+    os.sched_setaffinity(0, mine[:CPUS])
+    return mine[CPUS:]

@@ -1,1 +1,1 @@
-"""`make bench-dashboard`: the page under load, many viewers, and panels over a hundred million rows."""
+"""`make bench-dashboard`: the dashboard under load, with many viewers, and its panels on a hundred million rows."""

@@ -1,6 +1,6 @@
-"""`make bench-dashboard`: the page under load, many viewers, panels over many rows.
+"""`make bench-dashboard`: the dashboard under load, with many viewers, and its panels on many rows.
 
-Numbers go to `var/bench/dashboard.json` and `.md`.
+The numbers are written to `var/bench/dashboard.json` and `.md`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from orchestration.bench_stream.programs import end_on_sigterm
 from orchestration.bench_stream.report import markdown
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 from serving.bundle import read_bundle, served_bundle
 
 SECTIONS = ("page", "viewers", "panels")
@@ -28,9 +28,9 @@ RATE = 1_000.0
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure the requested sections; print and write the results."""
     given = _arguments()
-    hush()
+    silence_libraries()
     end_on_sigterm()
     layout, console = Layout.load(), terminal_console()
     bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
@@ -39,7 +39,7 @@ def main() -> None:
     with TerminalProgress(console) as terminal:
         if {"page", "viewers"} & {*chosen}:
             shutil.rmtree(home, ignore_errors=True)
-            terminal.begin("The page and its viewers")
+            terminal.begin("Page and viewers")
             with Load(bundle, home, RATE, terminal) as load:
                 if "page" in chosen:
                     outcomes["page"] = page.measure(load, given.seconds, given.rounds)
@@ -69,14 +69,14 @@ def _write(target: Path, outcomes: dict[str, Outcome]) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m orchestration.bench_dashboard", description="The dashboard.")
-    parser.add_argument("--bundle", type=Path, help="what the service answers with; default: the production model's bundle")
-    parser.add_argument("--seconds", type=float, default=60, help="a look at the page (default 60)")
-    parser.add_argument("--rounds", type=int, default=3, help="of page and viewers (default 3)")
-    parser.add_argument("--viewers", type=int, default=200, help="default 200")
+    parser.add_argument("--bundle", type=Path, help="bundle to serve (default: the production model's)")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds per measurement of the page (default 60)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of page and viewers (default 3)")
+    parser.add_argument("--viewers", type=int, default=200, help="viewers at the same time (default 200)")
     parser.add_argument(
-        "--rows", type=int, default=100_000_000, help="of the panels (default 100 million: 6 minutes and 6 GB once)"
+        "--rows", type=int, default=100_000_000, help="rows under the panels (default 100 million: 6 minutes and 6 GB once)"
     )
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME", help=f"sections: {', '.join(SECTIONS)}")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""A service, a warehouse and rows that come in: what the page and the viewers are measured on."""
+"""A service, a warehouse and a writer of rows, on which the page and the viewers are measured."""
 
 import subprocess
 import sys
@@ -18,42 +18,42 @@ from orchestration.bench_stream.programs import Program
 from orchestration.kafka.server import free_port
 from serving.bundle import BUNDLE_ENV, Bundle
 from serving.service.build import bento_environment
-from serving.warehouse.owner import some_owner
+from serving.warehouse.server import ensure_server
 
 START_S = 90
 
 
 class Load:
-    """Starts all of it with the `with` block, ends all of it with it."""
+    """Starts the processes when the `with` block begins and stops them when it ends."""
 
-    def __init__(self, bundle: Bundle, folder: Path, rate: float, tell: Callable[[str, float | None], None]) -> None:
-        """Make it.
+    def __init__(self, bundle: Bundle, folder: Path, rate: float, progress: Callable[[str, float | None], None]) -> None:
+        """Create it; nothing is started yet.
 
         Args:
-            bundle: What the service answers with.
-            folder: A `var/` of its own.
-            rate: Messages a second.
-            tell: Told what is waited for.
+            bundle: The bundle that the service serves.
+            folder: Its own `var/`.
+            rate: Messages per second.
+            progress: Shows the progress.
         """
-        self.folder, self.rate, self.tell = folder, rate, tell
-        self.blocks = f"{BLOCKS_A_SECOND} blocks a second"
+        self.folder, self.rate, self.progress = folder, rate, progress
+        self.blocks = f"{BLOCKS_A_SECOND} blocks per second"
         self._bundle, self._port = bundle, free_port()
         self._stack = ExitStack()
         self._written: dict[int, list[tuple[int, float]]] = {}
 
     @property
     def url(self) -> str:
-        """Of the service."""
+        """Address of the service."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def live_url(self) -> str:
-        """Of its WebSocket."""
+        """Address of its WebSocket."""
         return f"ws://127.0.0.1:{self._port}/v1/live"
 
     def __enter__(self) -> "Load":
-        self.tell("starting the warehouse and the service", None)
-        self._stack.enter_context(some_owner(self.folder))
+        self.progress("starting the warehouse and the service", None)
+        self._stack.enter_context(ensure_server(self.folder))
         command = ["-m", "bentoml", "serve", str(project_root()), "--host", "127.0.0.1", "--port", str(self._port)]
         settings = {BUNDLE_ENV: str(self._bundle.directory.resolve()), f"{ENV_PREFIX}PATHS__VAR_DIR": str(self.folder)}
         service = Program("service", command, bento_environment(self.folder / "bentoml") | settings, self.folder / "logs")
@@ -75,12 +75,12 @@ class Load:
         self._stack.close()
 
     def delays(self, cells: Sequence[Sequence[Any]], last: dict[int, int], now: float) -> Iterator[float]:
-        """Seconds since each block was written that these cells tell of for the first time.
+        """Yield the delay in seconds of each block whose messages these cells count for the first time.
 
         Args:
-            cells: Of a frame.
-            last: How many messages of each second this viewer knew of; brought up to date.
-            now: `time.monotonic` when the frame came.
+            cells: The cells of a frame.
+            last: Messages that this viewer has seen, by second; updated in place.
+            now: `time.monotonic` when the frame arrived.
         """
         for second, source, *counts in cells:
             if source != SOURCE:

@@ -1,4 +1,4 @@
-"""The page in a real browser while messages come: time between frames, work of the main thread, memory."""
+"""The page in a real browser while messages arrive: time between frames, main thread use, memory."""
 
 import shutil
 import time
@@ -19,18 +19,18 @@ _COUNT_FRAMES = """() => { window.__frames = []; let last = performance.now();
 
 
 def measure(load: Load, seconds: float, rounds: int) -> Outcome:
-    """Look at the live view for so long, so many times."""
+    """Open the live view for `seconds` in each of `rounds` rounds and measure it."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        raise StreamError("Chromium is missing.", remedy="make system installs it, or your system's package manager.")
+        raise StreamError("Chromium is not installed.", remedy="Install it with make system or your package manager.")
     found: list[dict[str, float]] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for turn in range(rounds):
-            load.tell(f"the page, round {turn + 1} of {rounds}, {seconds:g} s", turn / rounds)
-            found.append(_look(browser, load, seconds))
+            load.progress(f"the page, round {turn + 1} of {rounds}, {seconds:g} s", turn / rounds)
+            found.append(_measure_once(browser, load, seconds))
         browser.close()
 
     def values(name: str) -> list[float]:
@@ -68,12 +68,12 @@ def measure(load: Load, seconds: float, rounds: int) -> Outcome:
         columns,
         rows,
         goals,
-        [f"{load.rate:,.0f} messages a second, frames at most each 100 ms; heap after a collection."],
+        [f"{load.rate:,.0f} messages per second, at most one frame per 100 ms; heap after a garbage collection."],
         raw=found,
     )
 
 
-def _look(browser: Any, load: Load, seconds: float) -> dict[str, float]:
+def _measure_once(browser: Any, load: Load, seconds: float) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(f"{load.url}/?span=5m")
     page.get_by_test_id("message-row").first.wait_for()
@@ -89,7 +89,7 @@ def _look(browser: Any, load: Load, seconds: float) -> dict[str, float]:
     heap_after = _heap(devtools)
     messages = int("".join(filter(str.isdigit, page.get_by_test_id("messages-total").inner_text())))
     page.close()
-    p50, p95, p99 = (round(float(np.quantile(frames, share)), 1) for share in (0.5, 0.95, 0.99))  # the clock has tenths
+    p50, p95, p99 = (round(float(np.quantile(frames, share)), 1) for share in (0.5, 0.95, 0.99))  # the clock's step is 0.1 ms
     busy = 100 * (after["TaskDuration"] - before["TaskDuration"]) / took
     return {
         "p50_ms": p50,
@@ -108,6 +108,6 @@ def _metrics(devtools: Any) -> dict[str, float]:
 
 
 def _heap(devtools: Any) -> float:
-    """MiB, after a collection."""
+    """Return the heap in MiB after a garbage collection."""
     devtools.send("HeapProfiler.collectGarbage")
     return _metrics(devtools)["JSHeapUsedSize"] / 2**20

@@ -1,4 +1,4 @@
-"""Each panel's question on many rows, against the same answer from the messages themselves."""
+"""Each panel's query on many rows, compared with the same result computed from the messages themselves."""
 
 import time
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from orchestration.bench_api.bench import Outcome
 from orchestration.bench_api.figures import Goal
 from serving.warehouse.blocks import CHUNK, refresh_rollups
 from serving.warehouse.connect import connect, hold
-from serving.warehouse.owner import some_owner
 from serving.warehouse.questions import ask
+from serving.warehouse.server import ensure_server
 
 PARTITIONS, SOURCES, DAYS = 6, 12, 7
 CHUNKS = 100
-"""Of every partition in one fill."""
+"""Chunks of every partition in one insert."""
 TOPIC = "synthetic"
 GOAL_MS = 50.0
 PANELS = ("distribution", "trend", "volume", "sources")
@@ -32,24 +32,24 @@ _RAW = {
     "sources": f"SELECT source, {_COUNTS} {_INSIDE} GROUP BY source",
 }
 
-Tell = Callable[[str, float | None], None]
+Progress = Callable[[str, float | None], None]
 
 
-def measure(folder: Path, rows: int, rounds: int, tell: Tell) -> Outcome:
-    """Fill a warehouse in `folder` (kept for the next run), then ask each panel in turns with the raw scan.
+def measure(folder: Path, rows: int, rounds: int, progress: Progress) -> Outcome:
+    """Fill a warehouse in `folder` (kept for the next run), then query each panel in turns with the raw scan.
 
     Args:
-        folder: Some 30 bytes a row.
-        rows: At least so many.
-        rounds: Questions of each kind; the raw scan is asked a tenth as often.
-        tell: Told how far it is.
+        folder: Needs about 30 bytes per row.
+        rows: The warehouse gets at least this number of rows.
+        rounds: Queries of each kind; the raw scan runs a tenth as often.
+        progress: Shows the progress.
     """
-    newest = _filled(folder, rows, tell)
+    newest = _filled(folder, rows, progress)
     found: dict[tuple[str, str], list[float]] = {}
     raw: dict[tuple[str, str], list[float]] = {}
-    with some_owner(folder), connect(folder, own=False) as client:
+    with ensure_server(folder), connect(folder, own=False) as client:
         for turn in range(rounds):
-            tell(f"questions, round {turn + 1} of {rounds}", turn / rounds)
+            progress(f"queries, round {turn + 1} of {rounds}", turn / rounds)
             for span, length in SPANS.items():
                 until = newest - timedelta(seconds=turn)
                 for name in PANELS:
@@ -58,9 +58,9 @@ def measure(folder: Path, rows: int, rounds: int, tell: Tell) -> Outcome:
                         _timed(lambda: ask(client, name, since=until - length, until=until, every="minute"))  # noqa: B023
                     )
                     if turn % 10 == 0:
-                        given = {"begin": until - length, "until": until}
+                        parameters = {"begin": until - length, "until": until}
                         raw.setdefault(key, []).append(
-                            _timed(lambda: client.query(_RAW[name], parameters=given).result_rows)  # noqa: B023
+                            _timed(lambda: client.query(_RAW[name], parameters=parameters).result_rows)  # noqa: B023
                         )
     lines, goals = [], []
     for (name, span), times in found.items():
@@ -69,31 +69,31 @@ def measure(folder: Path, rows: int, rounds: int, tell: Tell) -> Outcome:
         lines.append([name, span, f"{p50:.1f}", f"{p95:.1f}", f"{scan:,.0f}", f"{scan / p50:,.0f}x"])
         goals.append(Goal(f"{name}, {span}: p95", [p95], GOAL_MS, "≤", " ms"))
     columns = ["panel", "span", "p50 ms", "p95 ms", "raw scan ms", "scan / rollup"]
-    note = f"{rows:,} rows in {DAYS} days, {SOURCES} sources, {PARTITIONS} partitions; through the owner's HTTP, a thread each."
+    note = f"{rows:,} rows in {DAYS} days, {SOURCES} sources, {PARTITIONS} partitions; over the warehouse server's HTTP."
     return Outcome(columns, lines, goals, [note], raw={str(key): times for key, times in found.items()})
 
 
-def _timed(ask_it: Callable[[], Any]) -> float:
+def _timed(query: Callable[[], Any]) -> float:
     began = time.perf_counter()
-    assert ask_it()
+    assert query()
     return 1000 * (time.perf_counter() - began)
 
 
-def _filled(folder: Path, rows: int, tell: Tell) -> datetime:
-    """Event time after the newest row."""
+def _filled(folder: Path, rows: int, progress: Progress) -> datetime:
+    """Fill the warehouse up to `rows` rows and return the event time after the newest one."""
     with hold(folder) as client:
         known = int(client.query("SELECT count() FROM predictions").result_rows[0][0])
         if known < rows:
-            _fill(client, rows, tell)
+            _fill(client, rows, progress)
         return client.query("SELECT max(bucket) FROM rollup_minute").result_rows[0][0].replace(tzinfo=UTC) + timedelta(minutes=1)
 
 
-def _fill(client: Any, rows: int, tell: Tell) -> None:
+def _fill(client: Any, rows: int, progress: Progress) -> None:
     begin = datetime.now(UTC) - timedelta(days=DAYS) + timedelta(hours=1)
     apart_ms = DAYS * 86_400_000 / rows
     step = min(CHUNKS, -(-rows // (CHUNK * PARTITIONS))) * CHUNK * PARTITIONS
     for first in range(0, rows, step):
-        tell(f"{first:,} rows", first / rows)
+        progress(f"{first:,} rows", first / rows)
         client.command(
             "INSERT INTO predictions (topic, partition, offset, id, source, text, produced_at, predicted_at, label, confidence, "
             "probabilities, tier, model_version, written_at) "
@@ -109,6 +109,6 @@ def _fill(client: Any, rows: int, tell: Tell) -> None:
         )
         offsets = first // PARTITIONS, (first + step) // PARTITIONS - 1
         refresh_rollups(client, TOPIC, dict.fromkeys(range(PARTITIONS), offsets))
-    tell("merging", None)
+    progress("merging", None)
     for table in ("predictions", "rollup_second", "rollup_minute", "rollup_hour"):
         client.command(f"OPTIMIZE TABLE {table}")

@@ -1,4 +1,4 @@
-"""How soon many viewers of `WS /v1/live` hear of a row, and what that costs the service."""
+"""The delay until many viewers of `WS /v1/live` receive a row, and the CPU time of the service."""
 
 import asyncio
 import json
@@ -15,19 +15,19 @@ from orchestration.bench_stream.programs import tree_cpu_s
 
 
 def measure(load: Load, service: psutil.Process, viewers: int, seconds: float, rounds: int) -> Outcome:
-    """Viewers in turns with one alone; a second's own count in each frame tells when its rows were written.
+    """Measure one viewer and many viewers in turns. The counts in a frame show which blocks it contains.
 
     Args:
-        load: Writes rows and knows when.
-        service: Of which the processor time is counted, with all below it.
-        viewers: The many.
-        seconds: A measurement.
-        rounds: Each.
+        load: Writes the rows and records when.
+        service: The process whose CPU time is measured, with its descendants.
+        viewers: Number of viewers.
+        seconds: Length of a measurement.
+        rounds: Rounds of both measurements.
     """
     found: dict[int, list[dict[str, float]]] = {1: [], viewers: []}
     for _ in range(rounds):
         for count, rows in found.items():
-            load.tell(f"{count} viewers", None)
+            load.progress(f"{count} viewers", None)
             rows.append(_watch(load, service, count, seconds))
     lines = [
         [
@@ -38,15 +38,15 @@ def measure(load: Load, service: psutil.Process, viewers: int, seconds: float, r
     ]
     goals = [
         Goal("push delay, p99, many viewers", [row["p99_ms"] for row in found[viewers]], None, "≤", " ms"),
-        Goal("service's processor, many viewers", [100 * row["cpu"] for row in found[viewers]], None, "≤", " % of one"),
+        Goal("CPU of the service, many viewers", [100 * row["cpu"] for row in found[viewers]], None, "≤", " % of one core"),
     ]
-    columns = ["viewers", "p50 ms", "p99 ms", "service's processors", "frames a second and viewer", "bytes a frame"]
-    note = f"{load.rate:,.0f} messages a second, {load.blocks}; from a block written to a viewer who has it."
+    columns = ["viewers", "p50 ms", "p99 ms", "CPUs of the service", "frames per second and viewer", "bytes per frame"]
+    note = f"{load.rate:,.0f} messages per second, {load.blocks}; delay from a written block to the viewer's frame."
     return Outcome(columns, lines, goals, [note], raw={str(count): rows for count, rows in found.items()})
 
 
 def _watch(load: Load, service: psutil.Process, count: int, seconds: float) -> dict[str, float]:
-    """In a thread of its own process time: what the viewers themselves cost is not counted."""
+    """Run the viewers in a thread of this process, whose CPU time is not counted."""
     result: dict[str, float] = {}
 
     def run() -> None:

@@ -1,7 +1,7 @@
-"""Rows into the warehouse at a steady rate, in blocks as workers write them; tells on standard output when each was written.
+"""Write rows to the warehouse at a steady rate, in blocks as workers do, and print when each block was written.
 
-A process of its own, so that it waits for nobody who reads. A line a block: the second of its messages, how many of that second
-are written now, and when (`time.monotonic`, which all processes of the machine share).
+It is a separate process, so that slow readers do not delay it. It prints one line per block: the second of its messages, the
+number of messages of that second written so far, and the time (`time.monotonic`, which all processes of the machine share).
 """
 
 import json
@@ -21,7 +21,7 @@ _LABELS = (("negative", (0.8, 0.1, 0.1)), ("positive", (0.1, 0.1, 0.8)), ("neutr
 
 
 def write(var: Path, rate: float, topic: str) -> None:
-    """Until standard output is closed. What is late is written as soon as may be."""
+    """Write until standard output is closed. Blocks that are late are written at once."""
     size, offset = round(rate / BLOCKS_A_SECOND), 0
     written: Counter[int] = Counter()
     began = time.monotonic()

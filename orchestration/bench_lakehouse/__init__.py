@@ -1,1 +1,1 @@
-"""The lakehouse measured: Gold beside its peers, how old rows are when they can be read, how many files an hour leaves."""
+"""Benchmark of the lakehouse: throughput of Gold compared with peers, age of rows in Gold, number of files."""

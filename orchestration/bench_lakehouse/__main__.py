@@ -1,7 +1,7 @@
-"""`make bench-lakehouse`: Gold beside its peers, the age of rows in it, the files an hour leaves.
+"""`make bench-lakehouse`: throughput of Gold compared with peers, age of rows in Gold, number of files after an hour.
 
-Everything shares the machine's first two processors. Numbers go to `var/bench/lakehouse.json`, what the documentation needs to
-`var/bench/lakehouse.md`, the plot beside them.
+All processes share the machine's first two cores. Numbers go to `var/bench/lakehouse.json`, the tables for the documentation to
+`var/bench/lakehouse.md`, and the plot to `var/bench/lakehouse.png`.
 """
 
 import argparse
@@ -14,36 +14,36 @@ from typing import Any
 from data.artifacts import write_json, write_text
 from data.errors import GroundswellError
 from data.settings_registry import check_settings
-from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.servers import divide_cpus
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.bench_lakehouse.bench import Bench, Outcome
 from orchestration.bench_lakehouse.plots import plot
 from orchestration.bench_lakehouse.sections import age, files, gold
 from orchestration.bench_stream.programs import end_on_sigterm
 from orchestration.bench_stream.report import markdown
-from orchestration.jars import need_java
+from orchestration.jars import require_java
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 from serving.bundle import read_bundle, served_bundle
 
 SECTIONS: dict[str, Callable[[Bench], Outcome]] = {"gold": gold.measure, "age": age.measure, "files": files.measure}
 ROWS, ROUNDS, RATE, SECONDS, EVERY_S, BATCHES = 10_000, 3, 500, 240, 60.0, 60
-"""So that the whole takes little more than half an hour."""
+"""Defaults; all sections together take little more than half an hour."""
 QUICK = {"rows": 50, "rounds": 1, "rate": 20, "seconds": 5, "every_s": 2.0, "batches": 2}
 START_S, TURN_S, PIPELINE_PER_S, MODEL_PER_S, SIDES, TRIALS, BATCH_S = 90.0, 6.0, 130.0, 470.0, 3, 4, 11.0
-"""For the estimate: starting and warming; a turn without its rows; rows a second on two cores, of torch and of the bundle; the
-sides and the trials with the bundle; a micro-batch in both lakehouses."""
+"""For the estimate: seconds to start and warm up; seconds of a turn without its rows; rows per second on two cores with torch and
+with the bundle; systems and trials with the bundle; seconds of a micro-batch in both lakehouses."""
 
 
 def main() -> None:
-    """Measure the sections that are asked for, print and write what was found."""
+    """Measure the chosen sections, then print and write the results."""
     given = _arguments()
-    hush()
+    silence_libraries()
     end_on_sigterm()
-    need_java()
+    require_java()
     layout, console = Layout.load(), terminal_console()
-    divide_processors()
+    divide_cpus()
     bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
     chosen = given.only or list(SECTIONS)
     checkpoint, sizes = None, _sizes(given)
@@ -62,7 +62,7 @@ def main() -> None:
             for name in chosen:
                 terminal.begin(name)
                 outcomes[name] = SECTIONS[name](bench)
-                # After each, so that a run that is cut short leaves what it has.
+                # Written after each section, so that an interrupted run keeps its results.
                 _write(target, bench, outcomes, time.monotonic() - started)
         terminal.finish()
     _show(console, outcomes)
@@ -70,12 +70,12 @@ def main() -> None:
     if {"gold", "age"} & {*chosen}:
         ages = outcomes["age"].raw["ages"] if "age" in outcomes else None
         rates = outcomes["gold"].raw["rates"] if "gold" in outcomes else {}
-        rates = {name: values for name, values in rates.items() if name != gold.STAND_IN}  # it judges nothing
+        rates = {name: values for name, values in rates.items() if name != gold.STUB}  # it has no model
         console.print(f"Plot: {plot(ages, rates, target.with_suffix('.png'))}", highlight=False, soft_wrap=True)
 
 
 def minutes(chosen: list[str], *, rows: int, rounds: int, rate: int, seconds: int, every_s: float, batches: int) -> int:
-    """An estimate; whatever the rate, the rows of `age` come in time or are not waited for much longer."""
+    """Estimate the duration. The rate does not matter: `age` waits only a limited time for late rows."""
     model, torch = TURN_S + rows / MODEL_PER_S, TURN_S + rows / PIPELINE_PER_S
     took = {
         "gold": START_S + TRIALS * model + rounds * (SIDES * model + 2 * torch + TURN_S),
@@ -136,17 +136,21 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m orchestration.bench_lakehouse", description="The lakehouse on real Spark.")
-    parser.add_argument("--bundle", type=Path, help="what judges; default: the production model's bundle")
-    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of gold (default {ROUNDS})")
-    parser.add_argument("--rows", type=int, default=ROWS, help=f"of a round of gold (default {ROWS:,})")
-    parser.add_argument("--rate", type=int, default=RATE, help=f"rows a second of age (default {RATE})")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"how long they come (default {SECONDS})")
-    parser.add_argument("--every", type=float, default=EVERY_S, metavar="S", help=f"a micro-batch of age (default {EVERY_S:g} s)")
+    parser.add_argument("--bundle", type=Path, help="the bundle to measure; default: the production model's")
+    parser.add_argument("--checkpoint", type=Path, help="the checkpoint it was exported from; default: the candidate of its name")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of gold (default {ROUNDS})")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"rows per round of gold (default {ROWS:,})")
+    parser.add_argument("--rate", type=int, default=RATE, help=f"rows per second of age (default {RATE})")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"duration of age in seconds (default {SECONDS})")
+    parser.add_argument(
+        "--every", type=float, default=EVERY_S, metavar="S", help=f"seconds between micro-batches of age (default {EVERY_S:g})"
+    )
     parser.add_argument("--batches", type=int, default=BATCHES, help=f"micro-batches of files (default {BATCHES}: an hour)")
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--quick", action="store_true", help="everything small, nothing warmed: to see that it works")
-    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/lakehouse.json")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"sections to measure, of {', '.join(SECTIONS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes without warm-up, to check that the benchmark runs")
+    parser.add_argument("--json", type=Path, help="output file; default var/bench/lakehouse.json")
     return parser.parse_args()
 
 

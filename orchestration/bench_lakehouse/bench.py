@@ -1,4 +1,4 @@
-"""What every section needs: the bundle, texts that never come twice, children that are ended with it, rounds."""
+"""Shared parts of all sections: the bundle, unique texts, child processes, rounds."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestration.bench_api.bench import Outcome, Tell
+from orchestration.bench_api.bench import Outcome, Progress
 from orchestration.bench_api.texts import Texts
 from orchestration.bench_lakehouse.child import Child
 from serving.bundle import Bundle
 
 __all__ = ["Bench", "Outcome"]
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Bench:
-    """One run. Its tables are gone and its children ended when the `with` block is left, however it is left."""
+    """One run of the benchmark. Leaving the `with` block deletes its tables and ends its child processes."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Bench:
         checkpoint: Path | None,
         texts: Texts,
         folder: Path,
-        tell: Tell,
+        progress: Progress,
         *,
         rounds: int,
         rows: int,
@@ -36,23 +36,23 @@ class Bench:
         batches: int,
         quick: bool = False,
     ) -> None:
-        """Make it.
+        """Store the settings.
 
         Args:
-            bundle: What judges.
-            checkpoint: What it was exported from, for the peer on torch; none: no section asks for it.
-            texts: Texts that do not repeat.
+            bundle: The bundle to measure.
+            checkpoint: The checkpoint it was exported from, for the peers on torch; None if no section needs it.
+            texts: A source of unique texts.
             folder: `var/bench`.
-            tell: Told how far it is.
-            rounds: Each side of `gold` comes once a round.
-            rows: Of one round of `gold`.
-            rate: Rows a second of `age`.
-            seconds: How long they come.
-            every_s: Seconds from one micro-batch of `age` to the next.
+            progress: Called with a message and the finished share.
+            rounds: Rounds of `gold`; each system runs once per round.
+            rows: Rows per round of `gold`.
+            rate: Rows per second of `age`.
+            seconds: Duration of `age`.
+            every_s: Seconds between two micro-batches of `age`.
             batches: Micro-batches of `files`.
-            quick: Nothing is warmed: to see that it works, not to be quoted.
+            quick: Skip the warm-up, to check that the benchmark runs; its numbers are not comparable.
         """
-        self.bundle, self._checkpoint, self.texts, self.folder, self.tell = bundle, checkpoint, texts, folder, tell
+        self.bundle, self._checkpoint, self.texts, self.folder, self.progress = bundle, checkpoint, texts, folder, progress
         self.rounds, self.rows, self.rate, self.seconds = rounds, rows, rate, seconds
         self.every_s, self.batches, self.quick = every_s, batches, quick
         self.home = (folder / "lakehouse-run").absolute()
@@ -69,44 +69,44 @@ class Bench:
 
     @property
     def checkpoint(self) -> Path:
-        """What the bundle was exported from."""
+        """The checkpoint that the bundle was exported from."""
         assert self._checkpoint is not None
         return self._checkpoint
 
     def children(self, stack: ExitStack, kinds: Mapping[str, Mapping[str, Any]]) -> dict[str, Child]:
-        """Start programs under measurement side by side; the stack ends them. Their logs are kept after the run.
+        """Start the measured programs together; `stack` ends them. Their logs are kept after the run.
 
         Args:
-            stack: Of whoever needs them.
-            kinds: What each of `program.KINDS` is made with.
+            stack: The caller's exit stack.
+            kinds: The arguments per kind, a key of `program.KINDS`.
         """
-        self.tell(f"starting {', '.join(kinds)}", None)
+        self.progress(f"starting {', '.join(kinds)}", None)
         started = {kind: stack.enter_context(Child(kind, given, self.folder / "lakehouse-logs")) for kind, given in kinds.items()}
         for child in started.values():
             child.wait()
         return started
 
-    def in_turns(self, sides: Mapping[str, Callable[[int], Found]]) -> dict[str, list[Found]]:
-        """Every side once a round, in an order that turns; each is told the number of the round."""
-        found: dict[str, list[Found]] = {name: [] for name in sides}
+    def in_turns(self, sides: Mapping[str, Callable[[int], Result]]) -> dict[str, list[Result]]:
+        """Call every system once per round with the number of the round; the order rotates."""
+        results: dict[str, list[Result]] = {name: [] for name in sides}
         names = list(sides)
         for index in range(self.rounds):
             for turn in range(len(names)):
                 name = names[(index + turn) % len(names)]
-                self.tell(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
-                found[name].append(sides[name](index))
-        return found
+                self.progress(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
+                results[name].append(sides[name](index))
+        return results
 
 
 def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:
-    """Rows as Silver has them, of the texts of an hour, in one Parquet file; `id` is the text's number."""
+    """Write one Parquet file with rows of Silver, spread over one hour; `id` contains the text's number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from data.cleaning import clean, hashtags, mentions
 
     begin, count = datetime.now(UTC).replace(hour=11, minute=0, second=0, microsecond=0) - timedelta(days=1), len(texts)
-    said = pa.array([begin + timedelta(hours=1) * (k / count) for k in range(count)], pa.timestamp("us", "UTC"))
+    event_at = pa.array([begin + timedelta(hours=1) * (k / count) for k in range(count)], pa.timestamp("us", "UTC"))
     origin, places = pa.array(["bench"] * count), pa.array(range(count), pa.int64())
     names = ["stated_at", "arrived_at", "origin", "block", "line"]
     table = pa.table(
@@ -115,15 +115,15 @@ def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:
             "text": list(texts),
             "cleaned": [clean(text) for text in texts],
             "source": ["bench"] * count,
-            "created_at": said,
-            "event_at": said,
-            "event_date": said.cast(pa.date32()),
+            "created_at": event_at,
+            "event_at": event_at,
+            "event_date": event_at.cast(pa.date32()),
             "lang": ["en"] * count,
             "user_id": pa.nulls(count, pa.string()),
             "mentions": pa.array([mentions(text) for text in texts], pa.list_(pa.string())),
             "hashtags": pa.array([hashtags(text) for text in texts], pa.list_(pa.string())),
             "true_label": pa.nulls(count, pa.string()),
-            "copy": pa.StructArray.from_arrays([said, said, origin, places, places], names),
+            "copy": pa.StructArray.from_arrays([event_at, event_at, origin, places, places], names),
         }
     )
     pq.write_table(table, path)

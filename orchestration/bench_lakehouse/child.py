@@ -1,4 +1,4 @@
-"""A program under measurement: it does what it is told by lines of JSON, and its processor time is counted with all below it."""
+"""A measured program: commands are lines of JSON, and its CPU time includes all its child processes."""
 
 import json
 import os
@@ -21,31 +21,31 @@ STOP_S = 60
 
 @dataclass(frozen=True)
 class Spent:
-    """One side in one round."""
+    """The cost of one system in one round."""
 
     rows: int
     wall_s: float
     jvm_s: float
-    """Processor time of Spark's Java, user and system."""
+    """CPU time of Spark's Java, user and system."""
     python_s: float
-    """Of the driver's Python and of Spark's Python workers."""
+    """CPU time of the driver's Python and of Spark's Python workers."""
 
     @property
     def cpu_s(self) -> float:
-        """Processor time of all of it."""
+        """Total CPU time."""
         return self.jvm_s + self.python_s
 
     def to_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Return a dict for the JSON file."""
         return asdict(self)
 
 
 class Child:
-    """`orchestration.bench_lakehouse.program` in a process of its own, ended by `stop`; after `wait` it can be asked.
+    """A process that runs `orchestration.bench_lakehouse.program` until `stop`; it accepts commands after `wait`.
 
     Args:
-        kind: Of `program.KINDS`.
-        given: What that kind is made with.
+        kind: A key of `program.KINDS`.
+        given: The arguments of that kind.
         logs: The folder for its log.
     """
 
@@ -55,7 +55,7 @@ class Child:
         logs.mkdir(parents=True, exist_ok=True)
         self.log = logs / f"lakehouse-{kind}.log"
         with self.log.open("wb") as log:
-            # Standard input is a pipe that ends with this process, and then so does the program.
+            # Standard input is a pipe. It closes with this process, and then the program ends too.
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestration.bench_lakehouse.program", kind, json.dumps(given)],
                 cwd=project_root(),
@@ -67,12 +67,12 @@ class Child:
             )
 
     def wait(self) -> None:
-        """Block until it can be told something: Python, Java and Spark have started.
+        """Block until the program accepts commands: Python, Java and Spark have started.
 
         Raises:
-            LakehouseError: It cannot start.
+            LakehouseError: The program failed to start.
         """
-        self._answer()
+        self._read_reply()
 
     def __enter__(self) -> "Child":
         return self
@@ -81,26 +81,26 @@ class Child:
         self.stop()
 
     def ask(self, do: str, **given: Any) -> Any:
-        """Let it do one thing. Blocks until it is done; gives what it says of it.
+        """Run one command, block until it is done, and return its result.
 
         Raises:
-            LakehouseError: It could not, or has ended.
+            LakehouseError: The command failed, or the program has ended.
         """
         assert self.process.stdin
-        with suppress(BrokenPipeError):  # it has ended: there is no answer, and that is told
+        with suppress(BrokenPipeError):  # the program has ended: `_read_reply` raises the error
             self.process.stdin.write(json.dumps({"do": do, **given}) + "\n")
             self.process.stdin.flush()
-        return self._answer()
+        return self._read_reply()
 
     def spend(self, rows: int, do: str, **given: Any) -> Spent:
-        """As `ask`, for so many rows: what it took."""
+        """Run one command as `ask` does, and return its cost for `rows` rows."""
         before, began = self.cpu_s(), time.perf_counter()
         self.ask(do, **given)
         wall_s, after = time.perf_counter() - began, self.cpu_s()
         return Spent(rows, wall_s, *(late - early for late, early in zip(after, before, strict=True)))
 
     def cpu_s(self) -> tuple[float, float]:
-        """Processor time so far, user and system, of Java and of everything else; of what has ended, as it was seen last."""
+        """Return the CPU time so far, user and system, of Java and of all other processes; for ended ones the last reading."""
         for process in self._tree():
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
@@ -111,7 +111,7 @@ class Child:
         )
 
     def stop(self) -> None:
-        """Let it end Spark; kill what is left of it after `STOP_S`."""
+        """Let the program stop Spark; kill its remaining processes after `STOP_S`."""
         tree = self._tree()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
@@ -131,27 +131,27 @@ class Child:
             return [root, *root.children(recursive=True)]
         return []
 
-    def _answer(self) -> Any:
+    def _read_reply(self) -> Any:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait(STOP_S)
             raise LakehouseError(
-                f"{self.kind} ended with status {status}.", found=_last_words(self.log), remedy=f"See {self.log}."
+                f"{self.kind} ended with status {status}.", found=_last_lines(self.log), remedy=f"See {self.log}."
             )
-        answer = json.loads(line)
-        if "error" in answer:
-            raise LakehouseError(f"{self.kind} cannot go on.", found=answer["error"], remedy=f"See {self.log}.")
-        return answer["done"]
+        reply = json.loads(line)
+        if "error" in reply:
+            raise LakehouseError(f"{self.kind} failed.", found=reply["error"], remedy=f"See {self.log}.")
+        return reply["done"]
 
 
-def _last_words(log: Path) -> str:
+def _last_lines(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return "\n".join(lines[-3:]) or "an empty log"
 
 
 def own_output() -> Any:
-    """The pipe to whoever asks; what others in this process print to standard output goes to the log from here on."""
+    """Return the pipe to the parent process; from now on this process's standard output goes to the log."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel

@@ -1,16 +1,16 @@
-"""All three layers, as the other two sections need them: the stream that goes on, and an hour's batches one after the other."""
+"""All three layers, for the sections `age` and `files`: the running stream, and the batches of an hour one after the other."""
 
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from orchestration.bench_lakehouse.contestants import Sparked, stand_in_udf
+from orchestration.bench_lakehouse.systems import SparkProgram, stub_udf
 from serving.lakehouse.paths import LAYERS, table
 
 
-class Stream(Sparked):
-    """`run_on` in a thread, as `groundswell lakehouse run` does it."""
+class Stream(SparkProgram):
+    """The streams of `groundswell lakehouse run`: `run_until_stopped` in a thread."""
 
     def __init__(self, root: str, bundle: str) -> None:
         super().__init__(root)
@@ -18,28 +18,28 @@ class Stream(Sparked):
         from serving.lakehouse.run import Lakehouse
 
         self._bundle = read_bundle(Path(bundle))
-        self._seen: list[dict[str, Any]] = []
+        self._batches: list[dict[str, Any]] = []
         self._failed: list[BaseException] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lake = Lakehouse(self.spark, root, self.settings, lambda: self._bundle, self._remember)
+        self._lake = Lakehouse(self.spark, root, self.settings, lambda: self._bundle, self._record)
         self.tables(root)
 
     def warm(self, source: str) -> None:
-        """Bring all layers up to what is in the folder now."""
+        """Process all files of the folder through all layers."""
         from serving.lakehouse.run import run_once
 
         run_once(self._lake, source)
-        self._seen.clear()
+        self._batches.clear()
 
     def start(self, source: str, every_s: float) -> None:
         """Follow a folder from now on."""
 
         def follow() -> None:
-            from serving.lakehouse.run import run_on
+            from serving.lakehouse.run import run_until_stopped
 
             try:
-                run_on(self._lake, source, every_s=every_s, stop=self._stop)
+                run_until_stopped(self._lake, source, every_s=every_s, stop=self._stop)
             except BaseException as error:
                 self._failed.append(error)
 
@@ -47,38 +47,38 @@ class Stream(Sparked):
         self._thread.start()
 
     def batches(self) -> list[dict[str, Any]]:
-        """Of each micro-batch so far its stage, the rows that Spark read for it, and what it took.
+        """Return stage, rows read by Spark, and seconds of each micro-batch so far.
 
         Raises:
-            LakehouseError: The stream could not go on.
+            LakehouseError: The stream failed.
         """
         if self._failed:
             raise self._failed[0]
-        return self._seen
+        return self._batches
 
     def close(self) -> None:
-        """Finish the running micro-batches, end Spark."""
+        """Finish the running micro-batches and stop Spark."""
         self._stop.set()
         if self._thread:
             self._thread.join()
         super().close()
 
-    def _remember(self, stage: str, progress: dict[str, Any]) -> None:
+    def _record(self, stage: str, progress: dict[str, Any]) -> None:
         took = progress["durationMs"].get("triggerExecution", 0) / 1000
-        self._seen.append({"stage": stage, "batch": progress["batchId"], "rows": progress["numInputRows"], "took_s": took})
+        self._batches.append({"stage": stage, "batch": progress["batchId"], "rows": progress["numInputRows"], "took_s": took})
 
 
-class Batches(Sparked):
-    """Micro-batches written by hand, each through the functions that the streams call; a judge that costs nothing."""
+class Batches(SparkProgram):
+    """Micro-batches written without streams, through the functions that the streams call, with a stub model."""
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self._judge, _ = stand_in_udf(self.spark)
+        self._classify, _ = stub_udf(self.spark)
         self._done: dict[str, int] = {}
         self._took: dict[str, list[dict[str, float]]] = {}
 
     def start(self, root: str, compacted: bool) -> None:
-        """Empty tables, which Delta compacts after a commit or not."""
+        """Create empty tables; `compacted` sets whether Delta compacts them after a commit."""
         self.tables(root)
         for layer in LAYERS:
             property = f"'delta.autoOptimize.autoCompact' = '{str(compacted).lower()}'"
@@ -86,7 +86,7 @@ class Batches(Sparked):
         self._done[root] = self._version(root)
 
     def batch(self, root: str, file: str, number: int) -> None:
-        """One micro-batch through all layers: the lines of a file."""
+        """Process the lines of a file as one micro-batch through all layers."""
         from pyspark.sql import functions as F
 
         from serving.lakehouse.bronze import as_bronze
@@ -104,18 +104,18 @@ class Batches(Sparked):
         began = time.perf_counter()
         write_bronze(root, lines, "bench", number)
         bronze = time.perf_counter()
-        # What the stream would read from Bronze, without looking for it there.
+        # The rows that the stream would read from Bronze, without the search for new files.
         write_silver(root, as_bronze(lines), "bench", number)
         silver, newest = time.perf_counter(), self._version(root)
         changes = self.spark.read.format("delta").option("readChangeFeed", "true")
         changes = changes.option("startingVersion", self._done[root] + 1).option("endingVersion", newest)
-        write_gold(root, changes.load(table(root, "silver")), self._judge)
+        write_gold(root, changes.load(table(root, "silver")), self._classify)
         self._done[root] = newest
         took = {"bronze": bronze - began, "silver": silver - bronze, "gold": time.perf_counter() - silver}
         self._took.setdefault(root, []).append(took)
 
     def took(self, root: str) -> list[dict[str, float]]:
-        """Seconds of each micro-batch by layer."""
+        """Return the seconds of each micro-batch by layer."""
         return self._took[root]
 
     def optimize(self, root: str) -> None:
@@ -126,7 +126,7 @@ class Batches(Sparked):
             DeltaTable.forPath(self.spark, table(root, layer)).optimize().executeCompaction()
 
     def read(self, root: str, times: int) -> list[float]:
-        """Seconds of so many full reads of Gold, the first left out: it warms."""
+        """Return the seconds of `times` full reads of Gold, after one read that warms up."""
         took = []
         for _ in range(times + 1):
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`python -m orchestration.bench_lakehouse.program KIND {...}`: one side of a measurement, told what to do on standard input."""
+"""`python -m orchestration.bench_lakehouse.program KIND {...}`: a measured program that reads commands from standard input."""
 
 import json
 import signal
@@ -10,19 +10,19 @@ from typing import Any
 
 from data.errors import GroundswellError
 from orchestration.bench_lakehouse.child import own_output
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 
 
 def _bulk(given: dict[str, Any]) -> Any:
-    from orchestration.bench_lakehouse.contestants import Bulk
+    from orchestration.bench_lakehouse.systems import Bulk
 
     return Bulk(**given)
 
 
-def _judges(given: dict[str, Any]) -> Any:
-    from orchestration.bench_lakehouse.contestants import Judges
+def _writers(given: dict[str, Any]) -> Any:
+    from orchestration.bench_lakehouse.systems import GoldWriters
 
-    return Judges(**given)
+    return GoldWriters(**given)
 
 
 def _stream(given: dict[str, Any]) -> Any:
@@ -39,44 +39,44 @@ def _batches(given: dict[str, Any]) -> Any:
 
 KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "bulk": _bulk,
-    "judges": _judges,
+    "writers": _writers,
     "stream": _stream,
     "batches": _batches,
 }
-"""Each is imported only where it runs: Spark, MLflow and torch take seconds and memory."""
+"""The programs by kind. Each is imported only where it runs: Spark, MLflow and torch take seconds and memory."""
 
 
 def main(kind: str, given: dict[str, Any]) -> None:
-    """Make it, say so, then do one thing a line until there are no more."""
+    """Create the program, report it, then run one command per line until standard input ends."""
     channel = own_output()
-    # Ctrl-C is for whoever asks; that one closes the pipe.
+    # Ctrl-C is handled by the parent process, which then closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    hush()
+    silence_libraries()
 
-    def say(**answer: Any) -> None:
-        channel.write(json.dumps(answer) + "\n")
+    def reply(**content: Any) -> None:
+        channel.write(json.dumps(content) + "\n")
         channel.flush()
 
     try:
-        side = KINDS[kind](given)
+        program = KINDS[kind](given)
     except Exception as error:
-        say(error=_words(error))
+        reply(error=_message(error))
         return
     try:
-        with suppress(BrokenPipeError):  # nobody waits for the answer any more
-            say(done=None)
+        with suppress(BrokenPipeError):  # the parent process has ended
+            reply(done=None)
             for line in sys.stdin:
-                asked = json.loads(line)
+                command = json.loads(line)
                 try:
-                    answer = {"done": getattr(side, asked.pop("do"))(**asked)}
+                    content = {"done": getattr(program, command.pop("do"))(**command)}
                 except Exception as error:
-                    answer = {"error": _words(error)}
-                say(**answer)
+                    content = {"error": _message(error)}
+                reply(**content)
     finally:
-        side.close()
+        program.close()
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     traceback.print_exception(error)
     return str(error) if isinstance(error, GroundswellError) else f"{type(error).__name__}: {str(error).splitlines()[0]}"
 

@@ -1,1 +1,1 @@
-"""`make bench-stream`: the stream on a real Kafka, beside a naive worker, bulk classify and other ways to scale."""
+"""`make bench-stream`: the stream on a real Kafka, compared with a naive worker, bulk classify and other ways to scale."""

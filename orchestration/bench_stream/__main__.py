@@ -1,7 +1,7 @@
-"""`make bench-stream`: the stream on a real Kafka, every side in turns in one run.
+"""`make bench-stream`: the stream on a real Kafka, all sides measured in turns in one run.
 
-Broker, warehouse, workers and this program share the machine's first two processors. Numbers go to `var/bench/stream.json`, what
-the documentation needs to `var/bench/stream.md`, the plot of the burst beside them.
+Broker, warehouse, workers and this program share the machine's first two CPUs. Numbers are written to `var/bench/stream.json`,
+tables for the documentation to `var/bench/stream.md`, the plot of the burst to the same folder.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from rich.console import Console
 from data.artifacts import write_json, write_text
 from data.errors import BundleError, GroundswellError
 from data.settings_registry import check_settings
-from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.servers import divide_cpus
 from orchestration.bench_api.texts import Texts, read_tweets
 from orchestration.bench_stream.bench import Bench, Outcome
 from orchestration.bench_stream.programs import end_on_sigterm
@@ -24,7 +24,7 @@ from orchestration.bench_stream.report import markdown
 from orchestration.bench_stream.sections import alerts, burst, consumers, latency, stages, sustained
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import hush
+from orchestration.runs import silence_libraries
 from serving.bundle import Bundle, read_bundle, served_bundle
 
 SECTIONS: dict[str, Callable[[Bench], Outcome]] = {
@@ -36,20 +36,20 @@ SECTIONS: dict[str, Callable[[Bench], Outcome]] = {
     "alerts": alerts.measure,
 }
 SECONDS, ROUNDS, BURST = 8.0, 3, 5_000
-"""So that the whole takes less than half an hour."""
+"""Chosen so that the whole benchmark takes less than half an hour."""
 TURNS = {"sustained": 6, "stages": 3, "latency": 3, "consumers": 4}
-"""Measurements of a round, for the estimate."""
+"""Measurements per round, for the estimated duration."""
 AROUND_S, FILL_S, PER_S, ALERTS_S = 15.0, 15.0, 300.0, 300.0
-"""For the estimate: starting and ending a measurement, filling topics, messages a second on two processors, the alerts."""
+"""For the estimate: start and end of a measurement, filling a topic, messages per second on two CPUs, the alerts section."""
 
 
 def main() -> None:
-    """Measure the sections that are asked for, print and write what was found."""
+    """Measure the requested sections; print and write the results."""
     given = _arguments()
-    hush()
+    silence_libraries()
     end_on_sigterm()
     layout, console = Layout.load(), terminal_console()
-    divide_processors()
+    divide_cpus()
     bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
     checkpoint = _checkpoint(bundle, given.checkpoint)
     seconds, rounds, size = (3.0, 1, 600) if given.quick else (given.seconds, given.rounds, given.burst)
@@ -76,7 +76,7 @@ def main() -> None:
             for name in chosen:
                 terminal.begin(name)
                 outcomes[name] = SECTIONS[name](bench)
-                # After each, so that a run that is cut short leaves what it has.
+                # Written after each section, so that an interrupted run leaves its results.
                 _write(target, bench, outcomes, time.monotonic() - started)
         terminal.finish()
     _show(console, outcomes)
@@ -84,10 +84,10 @@ def main() -> None:
 
 
 def minutes(chosen: list[str], seconds: float, rounds: int, size: int) -> int:
-    """An estimate."""
+    """Estimate the duration of the run in minutes."""
     total = sum(FILL_S + rounds * TURNS[name] * (AROUND_S + seconds) for name in chosen if name in TURNS)
     if "burst" in chosen:
-        # The four sides: two processors all along, one, two, two.
+        # CPUs used by the four sides: two all the time, one, two, two.
         total += (1 if size >= 5_000 else rounds) * (4 * 30 + 5 * size / PER_S / 0.75)
     return 1 + round((total + ALERTS_S * ("alerts" in chosen)) / 60)
 
@@ -103,9 +103,9 @@ def _checkpoint(bundle: Bundle, named: Path | None) -> Path:
     checkpoint = named or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
     if not (checkpoint / "config.json").is_file():
         raise BundleError(
-            f"There is no checkpoint that {bundle.manifest.version} came from.",
+            f"No checkpoint for {bundle.manifest.version}.",
             found=checkpoint,
-            remedy="Name it: --checkpoint DIR",
+            remedy="Name the folder it was exported from: --checkpoint DIR",
         )
     return checkpoint
 
@@ -142,16 +142,16 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m orchestration.bench_stream", description="The stream on a real Kafka.")
-    parser.add_argument("--bundle", type=Path, help="what judges; default: the production model's bundle")
-    parser.add_argument("--checkpoint", type=Path, help="what it was exported from; default: the candidate of its name")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"a measurement (default {SECONDS:g})")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
+    parser.add_argument("--bundle", type=Path, help="bundle that classifies (default: the production model's)")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint it was exported from (default: that of the candidate's name)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"seconds per measurement (default {SECONDS:g})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds (default {ROUNDS})")
     parser.add_argument(
         "--burst", type=int, default=BURST, metavar="N", help=f"messages of the burst (default {BURST:,}; 50,000 take 20 min)"
     )
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--quick", action="store_true", help="everything small, one round: to see that it works")
-    parser.add_argument("--json", type=Path, help="where the numbers go; default var/bench/stream.json")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"sections: {', '.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round, to check that it works")
+    parser.add_argument("--json", type=Path, help="file for the numbers (default var/bench/stream.json)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""What every section needs: a broker, a warehouse, topics full of texts, workers of every kind, rounds."""
+"""What every section uses: a broker, a warehouse, topics with texts, workers of every kind, rounds."""
 
 import itertools
 import shutil
@@ -13,7 +13,7 @@ import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import WarehouseError
-from orchestration.bench_api.bench import Outcome, Tell
+from orchestration.bench_api.bench import Outcome, Progress
 from orchestration.bench_api.texts import Texts
 from orchestration.bench_stream import metrics
 from orchestration.bench_stream.group import Group
@@ -28,11 +28,11 @@ from serving.warehouse.connect import connect
 __all__ = ["Bench", "Outcome", "Side", "Steady", "Topic"]
 
 PARTITIONS = 8
-START_S, WARM_S, LOOK_S, OWNER_S = 120.0, 3.0, 0.1, 60.0
+START_S, WARM_S, LOOK_S, WAREHOUSE_START_S = 120.0, 3.0, 0.1, 60.0
 TABLES = ("predictions", "rollup_second", "rollup_minute", "rollup_hour")
 SAMPLE_TEXTS = 2_000
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -42,46 +42,46 @@ class Topic:
     name: str
     partitions: int
     count: int
-    """Messages it was filled with."""
+    """Number of messages it was filled with."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way to work through a topic."""
+    """One way to process a topic."""
 
     title: str
     members: int
-    """Consumers that it puts into the group."""
+    """Consumers that it adds to the group."""
     start: Callable[[Mapping[str, str]], list[Program]]
-    """Given the settings of topic, group and places."""
+    """Starts its programs with these environment variables."""
     ports: tuple[int, ...] = ()
-    """Of its `/metrics`."""
+    """Ports of its `/metrics`."""
 
 
 @dataclass
 class Steady:
-    """A window in which there was always more to do."""
+    """The result of a window with a constant backlog."""
 
     messages: int
     wall_s: float
     per_s: float
     cpu_s: dict[str, float]
-    """Of the workers, the warehouse and the broker."""
+    """CPU time of the workers, the warehouse and the broker."""
     left: int
-    """Messages still waiting when it was over."""
+    """Messages still waiting at the end."""
     stage_us: dict[str, float] = field(default_factory=dict)
 
     def cpu_us(self, who: str) -> float:
-        """Processor time a message."""
+        """Return the CPU time per message, in µs."""
         return 1e6 * self.cpu_s[who] / self.messages if self.messages else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Return it for the JSON file."""
         return asdict(self)
 
 
 class Bench:
-    """One run, with a broker and a warehouse of its own; both are gone when the `with` block is left, however it is left."""
+    """One run with its own broker and warehouse; both are removed when the `with` block ends, also after an error."""
 
     def __init__(
         self,
@@ -89,120 +89,123 @@ class Bench:
         checkpoint: Path,
         texts: Texts,
         folder: Path,
-        tell: Tell,
+        progress: Progress,
         *,
         seconds: float,
         rounds: int,
         burst: int,
         quick: bool = False,
     ) -> None:
-        """Make it.
+        """Create the run; nothing is started yet.
 
         Args:
-            bundle: What our workers judge with.
-            checkpoint: What it was exported from, for the naive worker.
+            bundle: The bundle that our workers use.
+            checkpoint: The checkpoint it was exported from, for the naive worker.
             texts: Texts that do not repeat.
             folder: `var/bench`.
-            tell: Told how far it is.
-            seconds: A measurement.
-            rounds: Each measurement comes once a round.
+            progress: Shows the progress.
+            seconds: Length of a measurement.
+            rounds: Each measurement runs once per round.
             burst: Messages of the burst.
-            quick: Everything small: to see that it works, not to be quoted.
+            quick: Small sizes, to check that it works; the numbers mean nothing.
         """
-        self.bundle, self.checkpoint, self.texts, self.folder, self.tell = bundle, checkpoint, texts, folder, tell
+        self.bundle, self.checkpoint, self.texts, self.folder, self.progress = bundle, checkpoint, texts, folder, progress
         self.seconds, self.rounds, self.burst, self.quick = seconds, rounds, burst, quick
         self.warm_s = 1.0 if quick else WARM_S
         self.home = folder / "stream-run"
         self.var = self.home / "var"
         self.kafka = LocalKafka(self.home / "kafka")
         self.capacity: float | None = None
-        """Messages a second of the fastest of ours, once known."""
+        """Messages per second of our fastest layout, once measured."""
         self.layout: tuple[int, int] = (2, 1)
-        """Processes and threads of the fastest of ours; until known, one process a processor."""
+        """Processes and threads of our fastest layout; one process per CPU until measured."""
         self._stack = ExitStack()
         self._numbers = itertools.count()
-        self._owner: Program | None = None
+        self._warehouse: Program | None = None
 
     def __enter__(self) -> "Bench":
         shutil.rmtree(self.home, ignore_errors=True)
         self._stack.callback(shutil.rmtree, self.home, ignore_errors=True)
-        self.tell("starting Kafka", None)
+        self.progress("starting Kafka", None)
         self._stack.enter_context(self.kafka)
         self.kafka.create_topics({PREDICTIONS: PARTITIONS, DEAD_LETTERS: 1, ALERTS: 1})
         self.admin = self.kafka.admin()
-        self.tell("starting the warehouse", None)
-        self._owner = self.start_owner(self.var, self._stack)
+        self.progress("starting the warehouse", None)
+        self._warehouse = self.start_warehouse(self.var, self._stack)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_owner(self, var: Path, stack: ExitStack) -> Program:
-        """A warehouse in that folder, until the stack is closed. Blocks until it answers."""
+    def start_warehouse(self, var: Path, stack: ExitStack) -> Program:
+        """Start a warehouse server for that folder, stopped when the stack is closed. Blocks until it responds."""
         settings = {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "GROUNDSWELL_WAREHOUSE__PORT": str(free_port())}
-        owner = Program(
+        warehouse = Program(
             f"warehouse-{var.name}", ["-m", "orchestration.cli", "warehouse", "serve", "--with-parent"], settings, self.logs
         )
-        stack.callback(owner.stop)
+        stack.callback(warehouse.stop)
         wait = Retrying(
-            retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(OWNER_S), wait=wait_fixed(0.2), reraise=True
+            retry=retry_if_exception_type(WarehouseError),
+            stop=stop_after_delay(WAREHOUSE_START_S),
+            wait=wait_fixed(0.2),
+            reraise=True,
         )
-        wait(self._ask, owner, var)
-        return owner
+        wait(self._check_warehouse, warehouse, var)
+        return warehouse
 
-    def _ask(self, owner: Program, var: Path) -> None:
-        owner.check()
+    def _check_warehouse(self, warehouse: Program, var: Path) -> None:
+        warehouse.check()
         with connect(var, own=False) as client:
             client.command("SELECT 1")
 
     @property
     def logs(self) -> Path:
-        """What the processes print; kept after the run."""
+        """Folder for the output of the processes; kept after the run."""
         return self.folder / "stream-logs"
 
     def number(self) -> int:
-        """A number that was not given before."""
+        """Return a new number at each call."""
         return next(self._numbers)
 
     # Topics
 
     def topic(self, partitions: int = PARTITIONS) -> Topic:
-        """A new topic, empty."""
+        """Create an empty topic."""
         name = f"bench.messages.{self.number()}"
         self.kafka.create_topics({name: partitions})
         return Topic(name, partitions, 0)
 
     def events(self, count: int) -> list[bytes]:
-        """So many new events, real texts, created now."""
+        """Return `count` new events with real texts, created now."""
         return [event_bytes(f"b-{self.number()}", text, "bench") for text in self.texts.take(count)]
 
     def fill(self, count: int, *, texts: int | None = None) -> Topic:
-        """A new topic with so many messages.
+        """Create a topic with `count` messages.
 
         Args:
-            count: Messages.
-            texts: So many different ones, over and over; none: all different.
+            count: Number of messages.
+            texts: Number of different texts, repeated as needed; None: all different.
         """
-        self.tell(f"filling a topic with {count:,} messages", None)
+        self.progress(f"filling a topic with {count:,} messages", None)
         topic = self.topic()
         events = self.events(min(count, texts or count))
-        # Each message to any partition, so that all are about as long.
+        # Without sticky partitioning messages spread evenly, so that all partitions get about the same number.
         config = self.client_config() | {"sticky.partitioning.linger.ms": 0}
         send(config, topic.name, itertools.islice(itertools.cycle(events), count), timeout_s=120)
         return Topic(topic.name, topic.partitions, count)
 
     def client_config(self) -> dict[str, Any]:
-        """What a client of the broker begins with."""
+        """Return the base configuration of a client of the broker."""
         return {"bootstrap.servers": self.kafka.bootstrap, "log_level": 0}
 
     def group(self, name: str, topic: Topic) -> Group:
-        """A look at a group on a topic."""
+        """Return a reader of a group's state on a topic."""
         return Group(self.admin, self.client_config(), name, topic.name, topic.partitions)
 
     # Workers
 
     def settings(self, topic: Topic, group: str, var: Path | None = None) -> dict[str, str]:
-        """The environment of a worker."""
+        """Return the environment variables of a worker."""
         return {
             "GROUNDSWELL_STREAM__BOOTSTRAP": self.kafka.bootstrap,
             "GROUNDSWELL_STREAM__TOPIC": topic.name,
@@ -212,9 +215,9 @@ class Bench:
         }
 
     def worker(
-        self, name: str, settings: Mapping[str, str], *, threads: int = 1, stand_in: bool = False, port: int | None = None
+        self, name: str, settings: Mapping[str, str], *, threads: int = 1, stub: bool = False, port: int | None = None
     ) -> Program:
-        """One of our workers, as `groundswell stream worker` starts it."""
+        """Start one of our workers with `groundswell stream worker`."""
         command = [
             "-m",
             "orchestration.cli",
@@ -227,31 +230,31 @@ class Bench:
             "--with-parent",
         ]
         own = {**settings, "GROUNDSWELL_STREAM__THREADS": str(threads)}
-        return Program(f"worker-{name}", [*command, *(["--stand-in"] if stand_in else [])], own, self.logs)
+        return Program(f"worker-{name}", [*command, *(["--stub-model"] if stub else [])], own, self.logs)
 
-    def ours(self, processes: int, threads: int, *, stand_in: bool = False) -> Side:
-        """So many of our workers."""
+    def ours(self, processes: int, threads: int, *, stub: bool = False) -> Side:
+        """Describe `processes` of our workers."""
         ports = tuple(free_port() for _ in range(processes))
 
         def start(settings: Mapping[str, str]) -> list[Program]:
             numbered = enumerate(ports, start=1)
-            return [self.worker(f"w{k}", settings, threads=threads, stand_in=stand_in, port=port) for k, port in numbered]
+            return [self.worker(f"w{k}", settings, threads=threads, stub=stub, port=port) for k, port in numbered]
 
         title = f"{_count(processes, 'process', 'processes')}, {_count(threads, 'thread', 'threads')}"
         return Side(title, processes, start, ports)
 
-    def sharing(self, consumers: int, *, stand_in: bool = False) -> Side:
-        """One process, several consumers, one model."""
+    def sharing(self, consumers: int, *, stub: bool = False) -> Side:
+        """Describe one process with several consumers that share one model."""
 
         def start(settings: Mapping[str, str]) -> list[Program]:
             own = {**settings, "GROUNDSWELL_STREAM__THREADS": "1"}
-            command = ["-m", "orchestration.bench_stream.consumers", str(consumers), *(["--stand-in"] if stand_in else [])]
+            command = ["-m", "orchestration.bench_stream.consumers", str(consumers), *(["--stub-model"] if stub else [])]
             return [Program("consumers", command, own, self.logs)]
 
         return Side(f"1 process, {consumers} consumers", consumers, start)
 
     def naive(self, processes: int, threads: int) -> Side:
-        """Workers as one writes them first."""
+        """Describe naive workers (`naive.py`)."""
 
         def start(settings: Mapping[str, str]) -> list[Program]:
             where = [self.kafka.bootstrap, settings["GROUNDSWELL_STREAM__TOPIC"], settings["GROUNDSWELL_STREAM__GROUP"]]
@@ -265,10 +268,10 @@ class Bench:
     # Measurements
 
     def sustained(self, side: Side, topic: Topic, seconds: float | None = None) -> Steady:
-        """What a side gets done while there is always more to do: committed messages a second, over one window.
+        """Measure a side's committed messages per second over one window with a constant backlog.
 
         Raises:
-            StreamError: It does not get to work.
+            StreamError: Its workers do not start.
         """
         group_name = f"bench-{self.number()}"
         group = self.group(group_name, topic)
@@ -294,24 +297,24 @@ class Bench:
             metrics.stage_us(counted, counts),
         )
 
-    def need_capacity(self) -> float:
-        """Messages a second of ours, measured now if no section did."""
+    def measured_capacity(self) -> float:
+        """Return our messages per second; measure them now if no section has."""
         if self.capacity is None:
             topic = self.fill(self.enough(self.bulk_rate(1.0)))
-            self.tell("capacity", None)
+            self.progress("capacity", None)
             self.capacity = self.sustained(self.ours(*self.layout), topic).per_s
         return self.capacity
 
     def enough(self, per_s: float) -> int:
-        """Messages that a side of this speed does not get through: start, warm-up and window, twice over."""
+        """Return more messages than a side of this speed can process: twice those of start, warm-up and window."""
         return round(2 * per_s * (6 + self.warm_s + self.seconds))
 
     def bulk_rate(self, seconds: float) -> float:
-        """Texts a second of bulk classify."""
+        """Return the texts per second of bulk classify."""
         return self.bulk(seconds).per_s
 
     def bulk(self, seconds: float) -> Steady:
-        """Bulk classify in this process, on all processors: what could be had if nothing else had to be done."""
+        """Run bulk classify in this process on all CPUs: the upper bound, without a stream."""
         from serving.classifier import Classifier
 
         if self._classifier is None:
@@ -329,19 +332,19 @@ class Bench:
     _classifier: Any = None
 
     def clear(self) -> None:
-        """Empty the warehouse, so that every measurement begins with the same."""
+        """Empty the warehouse, so that every measurement starts with the same state."""
         with connect(self.var, own=False) as client:
             for table in TABLES:
                 client.command(f"TRUNCATE TABLE {table}")
 
-    def in_turns(self, sides: Mapping[str, Callable[[int], Found]], rounds: int | None = None) -> dict[str, list[Found]]:
-        """Every side once a round, in an order that turns; each is told the number of the round."""
-        found: dict[str, list[Found]] = {name: [] for name in sides}
+    def in_turns(self, sides: Mapping[str, Callable[[int], Result]], rounds: int | None = None) -> dict[str, list[Result]]:
+        """Run every side once per round, in a rotating order; each gets the number of the round."""
+        found: dict[str, list[Result]] = {name: [] for name in sides}
         names, count = list(sides), rounds or self.rounds
         for index in range(count):
             for turn in range(len(names)):
                 name = names[(index + turn) % len(names)]
-                self.tell(f"round {index + 1} of {count}: {name}", (index + turn / len(names)) / count)
+                self.progress(f"round {index + 1} of {count}: {name}", (index + turn / len(names)) / count)
                 found[name].append(sides[name](index))
         return found
 
@@ -352,7 +355,7 @@ class Bench:
             time.sleep(LOOK_S)
             committed = group.committed()
             if committed >= count:
-                break  # nothing waits any more: from here on the side had less to do than it could
+                break  # no backlog: from here on the side is limited by the messages, not by its speed
             samples.append((time.monotonic(), committed))
         return samples
 
@@ -360,7 +363,7 @@ class Bench:
         broker = [psutil.Process(self.kafka.pid)] if self.kafka.pid else []
         return {
             "workers": sum(program.cpu_s() for program in programs),
-            "warehouse": self._owner.cpu_s() if self._owner else 0.0,
+            "warehouse": self._warehouse.cpu_s() if self._warehouse else 0.0,
             "broker": tree_cpu_s(broker),
         }
 

@@ -1,6 +1,6 @@
-"""Several consumers in one process that share one model: the other way to use two processors, for the comparison.
+"""Several consumers in one process that share one model: an alternative way to use two CPUs, for the comparison.
 
-`python -m orchestration.bench_stream.consumers COUNT [--stand-in]`; settings and warehouse are those of the environment.
+`python -m orchestration.bench_stream.consumers COUNT [--stub-model]`; settings and warehouse come from the environment.
 """
 
 import signal
@@ -12,20 +12,20 @@ from orchestration.layout import Layout
 from serving.settings import StreamSettings
 
 
-def main(count: int, *, stand_in: bool) -> None:
-    """Work until SIGTERM; then every consumer finishes and leaves."""
-    from serving.streaming.model import Followed, StandIn
+def main(count: int, *, stub: bool) -> None:
+    """Process messages until SIGTERM; then every consumer finishes its work and leaves the group."""
+    from serving.streaming.model import ReloadingModel, StubModel
     from serving.streaming.worker import Worker
 
     layout, settings, stop = Layout.load(), StreamSettings.load(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    followed = None if stand_in else Followed(layout.var)
-    nothing = StandIn()
+    reloading = None if stub else ReloadingModel(layout.var)
+    stub_model = StubModel()
 
-    def judge() -> Any:
-        return followed.current if followed else nothing
+    def current_model() -> Any:
+        return reloading.current if reloading else stub_model
 
-    workers = [Worker(settings, layout.var, judge, name=f"shared{number}") for number in range(count)]
+    workers = [Worker(settings, layout.var, current_model, name=f"shared{number}") for number in range(count)]
     threads = [threading.Thread(target=_run, args=(worker, stop)) for worker in workers]
     for thread in threads:
         thread.start()
@@ -37,8 +37,8 @@ def _run(worker: Any, stop: threading.Event) -> None:
     try:
         worker.run(stop)
     finally:
-        stop.set()  # one that fails ends all: half of the consumers would measure something else
+        stop.set()  # one failed consumer stops all: fewer consumers would measure something else
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), stand_in="--stand-in" in sys.argv)
+    main(int(sys.argv[1]), stub="--stub-model" in sys.argv)

@@ -1,4 +1,4 @@
-"""What workers count themselves, read from their `/metrics`."""
+"""The workers' own metrics, read from their `/metrics`."""
 
 import re
 from collections.abc import Mapping
@@ -10,35 +10,35 @@ STAGES = ("decode", "tokenize", "model", "encode", "insert", "produce", "commit"
 
 
 def parse(text: str) -> dict[str, float]:
-    """Prometheus's text format: values by name, with the labels as they are written, such as `x_total{stage="model"}`."""
-    found = {}
+    """Parse Prometheus's text format: values by name with labels as written, such as `x_total{stage="model"}`."""
+    values = {}
     for line in text.splitlines():
         if match := _LINE.match(line):
             name, labels, value = match.groups()
-            found[f"{name}{{{labels}}}" if labels else name] = float(value)
-    return found
+            values[f"{name}{{{labels}}}" if labels else name] = float(value)
+    return values
 
 
 def read(port: int) -> dict[str, float]:
-    """The metrics of a worker on this machine."""
+    """Return the metrics of a worker on this machine."""
     return parse(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).raise_for_status().text)
 
 
 def stage_us(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Processor time a message by stage, in µs, between two readings; all that was added of all workers."""
+    """Return the CPU µs per message by stage between two readings, each the sum over all workers."""
     count = "groundswell_stream_messages_total"
     messages = after.get(count, 0.0) - before.get(count, 0.0)
     if messages <= 0:
         return {}
-    found = {}
+    by_stage = {}
     for stage in STAGES:
         name = f'groundswell_stream_stage_cpu_seconds_total{{stage="{stage}"}}'
         if name in after:
-            found[stage] = 1e6 * (after[name] - before.get(name, 0.0)) / messages
-    return found
+            by_stage[stage] = 1e6 * (after[name] - before.get(name, 0.0)) / messages
+    return by_stage
 
 
 def total(readings: list[dict[str, float]]) -> dict[str, float]:
-    """The sum over workers."""
+    """Return the sum over workers."""
     names = {name for one in readings for name in one}
     return {name: sum(one.get(name, 0.0) for one in readings) for name in names}

@@ -1,6 +1,6 @@
-"""The worker that one writes first: poll one message, judge it with the transformers pipeline, insert its row, commit.
+"""A naive worker: poll one message, classify it with the transformers pipeline, insert its row, commit.
 
-`python -m orchestration.bench_stream.naive BOOTSTRAP TOPIC GROUP CHECKPOINT THREADS`; the warehouse is that of the settings.
+`python -m orchestration.bench_stream.naive BOOTSTRAP TOPIC GROUP CHECKPOINT THREADS`; the settings name the warehouse.
 """
 
 import json
@@ -28,7 +28,7 @@ COLUMNS = [
 
 
 def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) -> None:
-    """Work until killed."""
+    """Process messages until killed."""
     import torch
     from confluent_kafka import Consumer
     from transformers import pipeline
@@ -48,8 +48,8 @@ def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) 
             if message is None or message.error():
                 continue
             event = json.loads(message.value() or b"")
-            found = {answer["label"]: answer["score"] for answer in classifier(event["text"])[0]}  # type: ignore[index,union-attr]
-            label = max(found, key=found.__getitem__)
+            scores = {one["label"]: one["score"] for one in classifier(event["text"])[0]}  # type: ignore[index,union-attr]
+            label = max(scores, key=scores.__getitem__)
             produced = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
             created = datetime.fromisoformat(event["created_at"])
             row = [
@@ -63,8 +63,8 @@ def main(bootstrap: str, topic: str, group: str, checkpoint: str, threads: int) 
                 produced,
                 datetime.now(UTC),
                 label,
-                found[label],
-                [found[name] for name in LABELS],
+                scores[label],
+                [scores[name] for name in LABELS],
                 "model",
                 "naive",
             ]

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.bench_api.plots import COLOURS
+from orchestration.bench_api.plots import COLORS
 
 
 @dataclass(frozen=True)
 class Line:
-    """One way to scale: seconds after the burst and what was seen then."""
+    """One way to scale: pairs of seconds after the burst and the value at that time."""
 
     title: str
     lag: Sequence[tuple[float, int]]
@@ -17,10 +17,10 @@ class Line:
 
 
 def plot_burst(lines: Sequence[Line], path: Path) -> Path:
-    """What waits and who works, one below the other, ours first.
+    """Plot waiting messages and running workers, one below the other, ours first.
 
     Args:
-        lines: One for each side.
+        lines: One per side.
         path: The PNG to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,14 +30,14 @@ def plot_burst(lines: Sequence[Line], path: Path) -> Path:
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for index, line in enumerate(lines):
-        color = COLOURS[index % len(COLOURS)]
+        color = COLORS[index % len(COLORS)]
         above.plot(*_columns(line.lag), label=line.title, color=color, linewidth=2 if index == 0 else 1.3)
         at, counts = _columns(line.workers)
-        # A little above each other: the same number of workers would be one line.
+        # Lines are shifted a little: equal numbers of workers would overlap.
         below.step(at, [count + 0.04 * index for count in counts], where="post", color=color, linewidth=2 if index == 0 else 1.3)
     above.set_ylabel("messages waiting")
     above.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    below.set_ylabel("workers at work")
+    below.set_ylabel("running workers")
     below.yaxis.get_major_locator().set_params(integer=True)
     below.set_xlabel("seconds after the burst")
     for axes in (above, below):

@@ -1,4 +1,4 @@
-"""Processes under measurement: started with settings of their own, their processor time counted, ended with this one."""
+"""Processes under test: started with their own settings, their CPU time measured, stopped with this process."""
 
 import os
 import signal
@@ -17,12 +17,12 @@ STOP_S = 45
 
 
 class Program:
-    """A Python program in a session of its own; it and all below it are ended by `stop`.
+    """A Python program in its own session; `stop` ends it and its descendants.
 
     Args:
-        name: Of its log.
-        arguments: After the interpreter.
-        settings: Environment variables; none of ours reach it otherwise.
+        name: Name of its log.
+        arguments: Arguments of the interpreter.
+        settings: Its environment variables; this process's `GROUNDSWELL_STREAM__*` are removed.
         logs: The folder for its log.
     """
 
@@ -32,7 +32,7 @@ class Program:
         self.log = logs / f"{name}.log"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_STREAM__")}
         with self.log.open("wb") as log:
-            # Standard input is a pipe that ends with this process: who was started with --with-parent then ends too.
+            # Standard input is a pipe that closes with this process: a program started with --with-parent then exits too.
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=project_root(),
@@ -45,26 +45,26 @@ class Program:
         self._seen: dict[int, psutil.Process] = {}
 
     def check(self) -> None:
-        """Whether it still runs.
+        """Check that the program still runs.
 
         Raises:
-            StreamError: It has ended.
+            StreamError: It has exited; the message has the end of its log.
         """
         if (status := self.process.poll()) is not None:
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["an empty log"]
-            raise StreamError(f"{self.name} ended with status {status}.", found="\n".join(lines[-3:]), remedy=f"See {self.log}.")
+            raise StreamError(f"{self.name} exited with status {status}.", found="\n".join(lines[-3:]), remedy=f"See {self.log}.")
 
     def cpu_s(self) -> float:
-        """Processor time of it and of all that was ever seen below it, user and system; those that have ended count no more."""
+        """Return the CPU time, user and system, of the program and its descendants; exited processes do not count."""
         return tree_cpu_s(self._tree())
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, without waiting."""
+        """Send SIGTERM, without waiting."""
         with suppress(ProcessLookupError):
             self.process.terminate()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL to whatever of it is left after `STOP_S`."""
+        """Send SIGTERM, and SIGKILL to processes that still run after `STOP_S`."""
         tree = self._tree()
         self.ask_to_stop()
         with suppress(subprocess.TimeoutExpired):
@@ -87,7 +87,7 @@ class Program:
 
 
 def tree_cpu_s(processes: Iterable[psutil.Process]) -> float:
-    """Processor time of these processes, user and system."""
+    """Return the CPU time of these processes, user and system."""
     total = 0.0
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -97,7 +97,7 @@ def tree_cpu_s(processes: Iterable[psutil.Process]) -> float:
 
 
 def stop_all(programs: Sequence[Program]) -> None:
-    """All at once, so that the slowest alone is waited for."""
+    """Stop all programs at the same time, so that only the slowest is waited for."""
     for program in programs:
         program.ask_to_stop()
     for program in programs:
@@ -105,5 +105,5 @@ def stop_all(programs: Sequence[Program]) -> None:
 
 
 def end_on_sigterm() -> None:
-    """Leave by an exception, so that what was started is ended."""
+    """Exit with an exception on SIGTERM, so that the started processes are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -1,4 +1,4 @@
-"""What was found, as Markdown for the documentation."""
+"""The results as Markdown, for the documentation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,25 +8,25 @@ from orchestration.bench_api.figures import spread
 
 
 def figure(values: Sequence[float]) -> str:
-    """Median [lowest, highest], the median alone for one value."""
+    """Return median [lowest, highest] as text, the median alone for one value."""
     median, low, high = (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}" for value in spread(values))
     return median if len(values) == 1 else f"{median} [{low}, {high}]"
 
 
 def markdown(title: str, found: Mapping[str, Outcome], about: Mapping[str, Any]) -> str:
-    """Every section's table, goals and notes.
+    """Return every section's table, goals and notes as Markdown.
 
     Args:
-        title: Of the whole.
-        found: By section.
-        about: Of the run, such as the machine: shown above.
+        title: Title of the page.
+        found: Outcomes by section.
+        about: Facts about the run, such as the machine; shown at the top.
     """
     parts = [f"# {title}", "", *(f"- {name}: {value}" for name, value in about.items())]
     for name, outcome in found.items():
         parts += ["", f"## {name}", "", *_table(outcome.columns, outcome.rows)]
         if outcome.goals:
             goals = [
-                [goal.what, goal.shown(), goal.asked(), {None: "", True: "reached", False: "missed"}[goal.reached]]
+                [goal.what, goal.measured(), goal.required(), {None: "", True: "reached", False: "missed"}[goal.reached]]
                 for goal in outcome.goals
             ]
             parts += ["", *_table(["", "measured [lowest, highest]", "goal", ""], goals)]

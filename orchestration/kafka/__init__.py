@@ -1,4 +1,4 @@
-"""A real Kafka on this machine: one broker in Java, for trying out, for tests and for measurements."""
+"""A real Kafka broker on this machine, in Java, for trials, tests and benchmarks."""
 
 from orchestration.kafka.server import LocalKafka, run_local_kafka
 

@@ -1,4 +1,4 @@
-"""One Kafka broker (KRaft, no ZooKeeper) on 127.0.0.1, as a child process that can be stopped, killed, held and started again."""
+"""One Kafka broker (KRaft, no ZooKeeper) on 127.0.0.1, as a child process that can be stopped, killed, paused and restarted."""
 
 import random
 import signal
@@ -15,13 +15,13 @@ from typing import Any, Self
 from rich.console import Console
 
 from data.errors import StreamError
-from orchestration.jars import kafka_jars, need_java
+from orchestration.jars import kafka_jars, require_java
 from serving.streaming.broker import MAX_MESSAGE_BYTES
 
 PORT, PARTITIONS = 9092, 6
 START_S, STOP_S, TOPICS_S = 90.0, 30.0, 30.0
 _QUIET = {"log_level": 0, "error_cb": lambda _: None}
-"""While the broker starts it does not answer, and that is no news."""
+"""Clients log nothing: while the broker starts, failed connections are expected."""
 _LOGGING = """\
 status = error
 appender.out.type = Console
@@ -34,14 +34,14 @@ rootLogger.appenderRef.out.ref = out
 
 
 class LocalKafka:
-    """A broker whose data, settings and log (`broker.log`) lie in one folder.
+    """A broker with its data, settings and log (`broker.log`) in one folder.
 
-    What was acknowledged is there again after `stop` or `kill` and `start`, on the same port. As everywhere in Kafka with one
-    replica, an acknowledged message lies in the page cache first: the broker may be killed, the machine may not.
+    Acknowledged messages survive `stop` or `kill` and `start`, on the same port. As always in Kafka with one replica, an
+    acknowledged message may still be in the page cache only: it survives a killed broker, not a crash of the machine.
 
     Args:
-        folder: Belongs to this broker alone.
-        port: Of 127.0.0.1; none: a free one.
+        folder: Used by this broker only.
+        port: Of 127.0.0.1; None: a free one.
     """
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
@@ -57,23 +57,23 @@ class LocalKafka:
 
     @property
     def pid(self) -> int | None:
-        """The process, None when the broker is not running."""
+        """The process id; None when the broker is not running."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> Self:
-        """Start it, with the data that is there. Blocks until clients are answered, some 6 s, 10 s for the first time.
+        """Start it with its existing data. Blocks until clients can connect: about 6 s, 10 s for the first time.
 
         Raises:
-            StreamError: Java or Maven is missing, the port is taken, or the broker does not come up within `START_S`.
+            StreamError: Java or Maven is missing, the port is in use, or the broker does not start within `START_S`.
         """
         if self.pid:
             return self
-        java, jars = need_java(), kafka_jars()
+        java, jars = require_java(), kafka_jars()
         if port_is_taken(self.port):
             raise StreamError(
-                f"Port {self.port} of 127.0.0.1 is taken.",
+                f"Port {self.port} of 127.0.0.1 is in use.",
                 expected="a free port for Kafka",
-                remedy="End what listens there (is another Kafka running?), or choose another port.",
+                remedy="Stop the process on this port (another Kafka?), or choose another port.",
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._write_config()
@@ -84,20 +84,20 @@ class LocalKafka:
                 command = [*program, "kafka.tools.StorageTool", "format", *identity]
                 done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=START_S, check=False)
                 if done.returncode:
-                    raise self._failed("Kafka cannot make its data folder.")
-            # A session of its own: Ctrl-C at the terminal is for us, and we stop the broker.
+                    raise self._failed("Kafka cannot create its data folder.")
+            # A session of its own: Ctrl-C at the terminal reaches this process only, which then stops the broker.
             self._process = subprocess.Popen(
                 [*program, "kafka.Kafka", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            self._until_it_answers()
+            self._wait_until_ready()
         except BaseException:
             self.kill()
             raise
         return self
 
     def stop(self) -> None:
-        """End it in order: SIGTERM, and SIGKILL after `STOP_S`."""
+        """Stop it: SIGTERM, and SIGKILL after `STOP_S`."""
         if self._process and self.pid:
             self.resume()
             self._process.terminate()
@@ -113,7 +113,7 @@ class LocalKafka:
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: to its clients the broker is away, connections stay open and nothing answers."""
+        """SIGSTOP: the broker is unavailable to its clients; connections stay open without a response."""
         self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -121,14 +121,14 @@ class LocalKafka:
         self._send(signal.SIGCONT)
 
     def create_topics(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-        """Make topics, those that are there already are left as they are. Blocks until they can be used.
+        """Create topics; existing ones are not changed. Blocks until they can be used.
 
         Args:
-            topics: Partitions by name.
+            topics: Number of partitions by name.
             config: Of the topics, such as {"cleanup.policy": "compact"}.
 
         Raises:
-            StreamError: The broker refuses, or does not answer within `TOPICS_S`.
+            StreamError: The broker refuses, or does not respond within `TOPICS_S`.
         """
         from confluent_kafka import KafkaError, KafkaException
         from confluent_kafka.cimpl import NewTopic
@@ -140,17 +140,17 @@ class LocalKafka:
                 made.result()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise StreamError(f"The topic {name} cannot be made.", found=error.args[0].str()) from error
-        self._until_led(admin, topics)
+                    raise StreamError(f"Topic {name} cannot be created.", found=error.args[0].str()) from error
+        self._wait_for_leaders(admin, topics)
 
     def admin(self) -> Any:
-        """A confluent AdminClient of this broker."""
+        """Return a confluent AdminClient of this broker."""
         from confluent_kafka.admin import AdminClient
 
         return AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
 
     def wait(self) -> int:
-        """Block until the broker ends by itself; gives its exit status."""
+        """Block until the broker ends by itself; return its exit status."""
         return self._process.wait() if self._process else 0
 
     def __enter__(self) -> Self:
@@ -170,31 +170,31 @@ class LocalKafka:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
 
-    def _until_it_answers(self) -> None:
+    def _wait_until_ready(self) -> None:
         from confluent_kafka import KafkaException
 
         admin, process = self.admin(), self._process
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             with suppress(KafkaException):
-                # A broker that answers but is not in its own list cannot hold topics yet.
+                # A broker that responds but is not in its own list cannot hold topics yet.
                 if admin.list_topics(timeout=0.5).brokers:
                     return
             if process is None or process.poll() is not None:
-                raise self._failed("Kafka ended at once.")
-        raise self._failed(f"Kafka does not answer within {START_S:.0f} s.")
+                raise self._failed("Kafka ended while it started.")
+        raise self._failed(f"Kafka is not ready after {START_S:.0f} s.")
 
-    def _until_led(self, admin: Any, topics: Mapping[str, int]) -> None:
-        """A topic that is made is known a moment before the broker takes its lead."""
+    def _wait_for_leaders(self, admin: Any, topics: Mapping[str, int]) -> None:
+        """Wait until every partition has its leader, which comes a moment after the topic is created."""
         from confluent_kafka import KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
-        asked = {TopicPartition(name, part): OffsetSpec.latest() for name, count in topics.items() for part in range(count)}
+        latest = {TopicPartition(name, part): OffsetSpec.latest() for name, count in topics.items() for part in range(count)}
         end = time.monotonic() + TOPICS_S
         while True:
             try:
-                for found in admin.list_offsets(asked, request_timeout=TOPICS_S).values():
-                    found.result()
+                for offset in admin.list_offsets(latest, request_timeout=TOPICS_S).values():
+                    offset.result()
                 return
             except KafkaException as error:
                 if time.monotonic() > end:
@@ -203,41 +203,40 @@ class LocalKafka:
 
     def _failed(self, message: str) -> StreamError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
-        said = [line for line in lines if line.strip() and not line.lstrip().startswith("at ")]
-        return StreamError(message, found="\n".join(said[-5:]) or "an empty log", remedy=f"See {self.log}.")
+        messages = [line for line in lines if line.strip() and not line.lstrip().startswith("at ")]
+        return StreamError(message, found="\n".join(messages[-5:]) or "an empty log", remedy=f"See {self.log}.")
 
 
 def run_local_kafka(var: Path, port: int = PORT, console: Console | None = None) -> None:
-    """A broker with Groundswell's topics, in the foreground, until Ctrl-C or SIGTERM. Its data is kept in `var/kafka`.
+    """Run a broker with Groundswell's topics in the foreground until Ctrl-C or SIGTERM. Its data is kept in `var/kafka`.
 
     Args:
-        var: The folder of everything fetched or produced.
+        var: The var folder.
         port: Of 127.0.0.1.
-        console: Told the address and what to do next; none: silent.
+        console: Where the address and the next commands are printed; None: nothing is printed.
 
     Raises:
-        StreamError: It cannot start, or ended by itself.
+        StreamError: The broker cannot start, or ended by itself.
     """
     from serving.settings import StreamSettings
     from serving.streaming.broker import create_topics
 
-    say = console.print if console else lambda *_, **__: None
+    show = console.print if console else lambda *_, **__: None
     kafka = LocalKafka(var / "kafka", port)
     previous = _sigterm_as_ctrl_c()
     try:
-        say("Starting Kafka (the first time Maven fetches it) …")
+        show("Starting Kafka (the first time Maven fetches it) …")
         with kafka:
             create_topics(StreamSettings.load(bootstrap=kafka.bootstrap, security={}), partitions=PARTITIONS)
-            say(
-                f"Kafka listens on [bold]{kafka.bootstrap}[/]; its data is in {kafka.folder}, Ctrl-C ends it. In other terminals:"
-            )
+            show(f"Kafka listens on [bold]{kafka.bootstrap}[/]; its data is in {kafka.folder}.")
+            show("Ctrl-C stops it. In other terminals:")
             setting = "" if port == PORT else f"GROUNDSWELL_STREAM__BOOTSTRAP={kafka.bootstrap} "
             for command in ("up", "send --count 10000", "status --watch"):
-                say(f"  {setting}groundswell stream {command}", highlight=False, soft_wrap=True)
+                show(f"  {setting}groundswell stream {command}", highlight=False, soft_wrap=True)
             status = kafka.wait()
             raise kafka._failed(f"Kafka ended by itself with status {status}.")
     except KeyboardInterrupt:
-        say("Kafka has ended.")
+        show("Kafka stopped.")
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -245,14 +244,14 @@ def run_local_kafka(var: Path, port: int = PORT, console: Console | None = None)
 
 def _sigterm_as_ctrl_c() -> Any:
     if threading.current_thread() is not threading.main_thread():
-        return None  # only the main thread may say what a signal does
+        return None  # only the main thread may set signal handlers
     return signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, below those that outgoing connections get.
+    """Return a port of 127.0.0.1 without a listener, below the range of outgoing connections.
 
-    Clients knock all the time while the broker is away, and among their own ports would now and then be the broker's.
+    Clients keep reconnecting while the broker is down; from that range they would sometimes take the broker's own port.
     """
     while port_is_taken(port := random.randrange(20_000, 32_000)):
         pass
@@ -260,7 +259,7 @@ def free_port() -> int:
 
 
 def port_is_taken(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return whether a process listens on the port."""
     with socket.socket() as probe:
         # As the broker itself does: connections of a broker that has just ended do not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -272,7 +271,7 @@ def port_is_taken(port: int) -> bool:
 
 
 def _cluster_id() -> str:
-    """A UUID as Kafka writes it: base64 for addresses, 22 characters."""
+    """Return a UUID as Kafka writes it: URL-safe base64, 22 characters."""
     import base64
 
     # It may not begin with a dash: the tool would take it for an option.
@@ -293,7 +292,7 @@ def _properties(port: int, controller_port: int, data: Path) -> dict[str, object
         "log.dirs": data,
         "auto.create.topics.enable": "false",
         "message.max.bytes": MAX_MESSAGE_BYTES,
-        # One node: nothing can be kept twice, and fifty partitions of offsets only make the start slow.
+        # One node: there can be no second replica, and fifty partitions of offsets would only slow down the start.
         "default.replication.factor": 1,
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
@@ -302,7 +301,7 @@ def _properties(port: int, controller_port: int, data: Path) -> dict[str, object
         "transaction.state.log.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
-        # A group is ready at once, and a member that was killed is missed soon.
+        # A group is ready at once, and a killed member is noticed soon.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 6000,
         # A broker that was killed may register again only when its old session is over.

@@ -1,4 +1,4 @@
-"""The benchmark in MLflow: one parent run, a nested run for each candidate."""
+"""Log the benchmark to MLflow: one parent run, and a nested run for each candidate."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from data.artifacts import KEY_FILE
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
-from orchestration.steps.evaluation import benchmark_digest, judge_candidate, read_leaderboard, trained, winner
-from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.evaluation import benchmark_digest, evaluate_candidate, read_leaderboard, trained, winner
+from orchestration.steps.predictions import frozen_rows, label_ids, primary_mask
 from orchestration.steps.tracking import (
     log_candidate,
     log_pictures,
@@ -23,9 +23,9 @@ from orchestration.steps.training import trained_report
 
 
 def log_leaderboard(layout: Layout, dagster_run: str) -> None:
-    """Write the benchmark to MLflow, once: one that was reused is there already.
+    """Log the benchmark to MLflow once; a reused benchmark is not logged again.
 
-    A nested run for each candidate with its numbers, slices and plots; the winner's numbers and the leaderboard on the parent.
+    Each candidate has a nested run with its metrics, slices and plots. The parent has the winner's metrics and the leaderboard.
     """
     board = benchmark_digest(layout)
     if logged_benchmark(layout).get("board") == board:
@@ -44,7 +44,7 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
                 trained_rows = trained_report(layout, candidate).get("rows")
                 log_candidate(layout, tracking, run, candidate, rows=trained_rows, state=state)
             log_row(tracking, run, rows[candidate.name])
-            log_pictures(tracking, run, candidate.title, labels, judge_candidate(layout, candidate).proba_test[main])
+            log_pictures(tracking, run, candidate.title, labels, evaluate_candidate(layout, candidate).proba_test[main])
             log_test_rows(layout, tracking, run, test_rows)
     best = winner(layout)
     tracking.log_params(

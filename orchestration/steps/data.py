@@ -1,4 +1,4 @@
-"""Labeled text arrives, is checked, and becomes splits."""
+"""Fetch labeled text, validate it, and make splits."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
 from data.settings import DataSettings, profile_name
-from data.sources import RawSet, fetch, fetched, find, last_fetched, local
+from data.sources import RawDataset, fetch, fetched, find, last_fetched, local
 from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 SPLITS_VERSION = "2"
 """Raise it when the rules of `data/splits.py` change."""
 HUB_TIMEOUT_S = 10.0
-"""How long the hub has to answer where nothing can take its place."""
+"""Timeout of the request to the hub where no other source can replace it."""
 VALIDATION_FILE = "validation.json"
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The checked rows, and what was taken out to get there."""
+    """The validated rows, and how many were removed by reason."""
 
     fingerprint: str
     counts: dict[str, int]
@@ -52,20 +52,20 @@ class LeftOut:
     name: str
     why: str
     absent: bool
-    """It is not there, which is no fault: a data folder need not hold every dataset of the catalog."""
+    """The dataset does not exist. This is no error: a data folder need not hold every dataset of the catalog."""
 
 
 @dataclass(frozen=True)
 class RawTexts:
-    """The enabled datasets as they were fetched and checked."""
+    """The enabled datasets as they were fetched and validated."""
 
-    sets: list[RawSet]
+    datasets: list[RawDataset]
     left_out: dict[str, str]
     """Optional datasets that could not be fetched or failed their suite, with the reason; absent ones are not listed."""
 
 
 def choose_origin(layout: Layout) -> Origin:
-    """Decide, once a run, which texts are used; asks the hub for the primary dataset where the settings leave it open.
+    """Decide once a run which texts are used. Requests the primary dataset from the hub where the settings leave it open.
 
     Raises:
         SourceUnavailable: See `data.sources.origin.configured`; or no enabled dataset is for training.
@@ -81,9 +81,9 @@ def choose_origin(layout: Layout) -> Origin:
 
 
 def _require_hub(layout: Layout, specs: list[DatasetSpec], settings: DataSettings) -> None:
-    """Stop before the hub library tries every dataset for half a minute each, if the primary one can only come from there."""
+    """Stop if the primary dataset needs an unreachable hub, before the hub library tries each dataset for half a minute."""
     spec = next((spec for spec in specs if spec.name == EvaluationSettings.load().primary), None)
-    if spec is None or spec.hub is None or settings.origin != "hub" or local.holds(spec, settings.dir):
+    if spec is None or spec.hub is None or settings.origin != "hub" or local.has_dataset(spec, settings.dir):
         return
     if not fetched(spec, settings, layout.raw) and (refusal := hub_refusal(spec, HUB_TIMEOUT_S)):
         raise SourceUnavailable(
@@ -111,7 +111,7 @@ def _hub_or_sample(layout: Layout, catalog: dict[str, DatasetSpec], settings: Da
 
 
 def read_origin(layout: Layout) -> Origin:
-    """What `choose_origin` decided last, or what the settings decide alone. Asks and writes nothing.
+    """Return the last decision of `choose_origin`, or that of the settings where they decide alone. No request, no write.
 
     Raises:
         SourceUnavailable: See `data.sources.origin.configured`.
@@ -123,31 +123,31 @@ def read_origin(layout: Layout) -> Origin:
         known = read_json(layout.origin)
         return Origin(tuple(known["sets"]), known["text"], known["is_sample"])
     except OSError:
-        return from_sample(catalog, "no run has asked the hub yet")
+        return from_sample(catalog, "no run has requested it from the hub yet")
 
 
-def enabled_sets(layout: Layout) -> list[DatasetSpec]:
-    """The datasets that are used."""
+def enabled_datasets(layout: Layout) -> list[DatasetSpec]:
+    """Return the datasets that are used."""
     return enabled(load_catalog(), read_origin(layout))
 
 
 def is_enabled(layout: Layout, spec: DatasetSpec) -> bool:
-    """Whether this dataset is used."""
-    return spec in enabled_sets(layout)
+    """Return whether this dataset is used."""
+    return spec in enabled_datasets(layout)
 
 
-def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
+def fetch_one(layout: Layout, spec: DatasetSpec) -> RawDataset | LeftOut:
     """Fetch one dataset; an optional one that fails is left out with its reason.
 
     Raises:
-        DataError: It could not be had, and the settings name it or it is the primary one.
+        DataError: It could not be fetched, and the settings name it or it is the primary one.
     """
     settings = DataSettings.load()
     there = False
     try:
         find(spec, settings)
         there = True
-        found = fetch(spec, settings, layout.raw)
+        raw = fetch(spec, settings, layout.raw)
     except DataError as error:
         absent = not there and isinstance(error, SourceUnavailable)
         if spec.name in (settings.datasets or []) or (is_required(spec) and not absent):
@@ -155,66 +155,66 @@ def fetch_one(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
         write_text(_reason(layout, spec), error.message)
         return LeftOut(spec.name, error.message, absent)
     _reason(layout, spec).unlink(missing_ok=True)
-    return found
+    return raw
 
 
 def is_required(spec: DatasetSpec) -> bool:
-    """Whether the run stops when this dataset fails: the settings name it, or it is the primary one."""
+    """Return whether the run stops when this dataset fails: the settings name it, or it is the primary one."""
     return spec.name in (DataSettings.load().datasets or [EvaluationSettings.load().primary])
 
 
-def fetch_sets(layout: Layout) -> RawTexts:
-    """Choose the origin, fetch every enabled dataset, and check the optional ones.
+def fetch_datasets(layout: Layout) -> RawTexts:
+    """Choose the origin, fetch every enabled dataset, and validate the optional ones.
 
     Raises:
-        DataError: A required dataset could not be had.
+        DataError: A required dataset could not be fetched.
     """
     choose_origin(layout)
-    for spec in enabled_sets(layout):
+    for spec in enabled_datasets(layout):
         report(f"fetching {spec.name}")
         fetch_one(layout, spec)
     return raw_texts(layout)
 
 
-def raw_set(layout: Layout, spec: DatasetSpec) -> RawSet | LeftOut:
-    """What the last attempt to fetch a dataset gave."""
+def raw_dataset(layout: Layout, spec: DatasetSpec) -> RawDataset | LeftOut:
+    """Return the result of the last attempt to fetch a dataset."""
     try:
-        found = last_fetched(spec, DataSettings.load(), layout.raw)
+        raw = last_fetched(spec, DataSettings.load(), layout.raw)
         return LeftOut(spec.name, _reason(layout, spec).read_text(encoding="utf-8"), False)
     except DataError as error:
         return LeftOut(spec.name, error.message, isinstance(error, SourceUnavailable))
     except OSError:  # the last attempt did not fail
-        return found or LeftOut(spec.name, f"{spec.name} has not been fetched.", False)
+        return raw or LeftOut(spec.name, f"{spec.name} has not been fetched.", False)
 
 
 def _reason(layout: Layout, spec: DatasetSpec) -> Path:
-    """Why the last attempt to fetch an optional dataset failed; absent when it did not."""
+    """Return why the last attempt to fetch an optional dataset failed; absent when it did not."""
     return layout.raw / f"{spec.name}.left_out"
 
 
 def raw_texts(layout: Layout) -> RawTexts:
-    """The enabled datasets that were fetched; optional ones that fail their suite are left out."""
-    sets, left_out = [], {}
-    for spec in enabled_sets(layout):
-        found = raw_set(layout, spec)
-        if isinstance(found, LeftOut):
-            if not found.absent:
-                left_out[spec.name] = found.why
-        elif not is_required(spec) and not (checked := validate(found)).success:
+    """Return the enabled datasets that were fetched; optional ones that fail their suite are left out."""
+    datasets, left_out = [], {}
+    for spec in enabled_datasets(layout):
+        raw = raw_dataset(layout, spec)
+        if isinstance(raw, LeftOut):
+            if not raw.absent:
+                left_out[spec.name] = raw.why
+        elif not is_required(spec) and not (checked := validate(raw)).success:
             left_out[spec.name] = describe(checked)
         else:
-            sets.append(found)
-    return RawTexts(sets, left_out)
+            datasets.append(raw)
+    return RawTexts(datasets, left_out)
 
 
-def read_raw(raw: RawSet) -> "pd.DataFrame":
-    """The rows of one fetched dataset."""
+def read_raw(raw: RawDataset) -> "pd.DataFrame":
+    """Return the rows of one fetched dataset."""
     import pandas as pd
 
     return pd.read_parquet(raw.path)
 
 
-def validate(raw: RawSet) -> "ValidationReport":
+def validate(raw: RawDataset) -> "ValidationReport":
     """Run the suite for one fetched dataset."""
     from data.expectations import validate_raw
 
@@ -222,9 +222,9 @@ def validate(raw: RawSet) -> "ValidationReport":
 
 
 def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "ValidationReport":
-    """The report on the rows of a folder, kept beside them; it goes with them when they are written again.
+    """Return the report on the rows of a folder. It is stored next to them, and is replaced with them.
 
-    Great Expectations takes ten seconds to import: unchanged rows do not pay for it again.
+    Great Expectations takes ten seconds to import: the stored report saves that for unchanged rows.
     """
     from data import expectations
 
@@ -239,7 +239,7 @@ def _kept_report(folder: Path, run: "Callable[[], ValidationReport]") -> "Valida
 
 
 def describe(checked: "ValidationReport") -> str:
-    """What failed a suite, in one line."""
+    """Return the failed expectations in one line."""
     return "; ".join(
         f"{one.expectation}({one.column or ''}): {one.unexpected_count:,} rows, observed {one.observed}"
         for one in checked.failures
@@ -250,22 +250,22 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
     """Remove duplicates, leakage and label conflicts, and write `texts.parquet` and `removed.parquet`.
 
     Raises:
-        SourceUnavailable: There is no dataset at all.
+        SourceUnavailable: No dataset is available.
     """
-    if not raw.sets:
+    if not raw.datasets:
         raise SourceUnavailable(
-            "There is no labeled text at all.",
+            "There is no labeled text.",
             found="; ".join(f"{name}: {why}" for name, why in raw.left_out.items()) or "no dataset",
             remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml.",
         )
-    sources = {one.name: one.identity for one in raw.sets}
+    sources = {one.name: one.identity for one in raw.datasets}
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labeled
 
         report("removing duplicates and leakage")
-        result = split_rows([read_raw(one) for one in raw.sets])
+        result = split_rows([read_raw(one) for one in raw.datasets])
         write_labeled(folder / "texts.parquet", result.kept)
         write_labeled(folder / "removed.parquet", result.removed)
         rows = result.kept.groupby(["source", "split"]).size()
@@ -281,7 +281,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
         )
 
     key = {
-        "sets": {one.name: one.fingerprint for one in raw.sets},
+        "sets": {one.name: one.fingerprint for one in raw.datasets},
         "sources": sources,
         "left_out": raw.left_out,
         "cleaning": CLEANING_VERSION,
@@ -300,27 +300,27 @@ def split_rows(frames: "list[pd.DataFrame]") -> "SplitResult":
     catalog = load_catalog()
     return make_splits(
         pd.concat(frames, ignore_index=True),
-        frozen_sets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
-        guest_sets=frozenset(name for name, spec in catalog.items() if spec.feedback),
+        frozen_datasets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
+        guest_datasets=frozenset(name for name, spec in catalog.items() if spec.feedback),
     )
 
 
 def training_rows(rows: dict[str, int]) -> dict[str, int]:
-    """Of `Splits.rows`, those that models are trained on, by dataset."""
-    return {name: rows[f"{name}/train"] for name in training_sets() if f"{name}/train" in rows}
+    """Return from `Splits.rows` the rows that models are trained on, by dataset."""
+    return {name: rows[f"{name}/train"] for name in training_datasets() if f"{name}/train" in rows}
 
 
 def require_training_rows(layout: Layout) -> None:
-    """Say at once that nothing could be trained, rather than when every candidate has failed.
+    """Check that there are rows to train on before any candidate is trained.
 
     Raises:
         SourceUnavailable: The datasets that models are trained on hold no row of some label in `train` or `val`.
     """
     for split in ("train", "val"):
-        labels = set(read_texts(layout, split, sets=training_sets())["label"])
+        labels = set(read_texts(layout, split, datasets=training_datasets())["label"])
         if missing := [label for label in LABELS if label not in labels]:
             rows = "no rows" if not labels else f"no {' or '.join(missing)} rows"
-            raise _nothing_to_train_on(enabled_sets(layout), f"the split {split!r} of the datasets for training has {rows}")
+            raise _nothing_to_train_on(enabled_datasets(layout), f"the split {split!r} of the datasets for training has {rows}")
 
 
 def _nothing_to_train_on(specs: list[DatasetSpec], found: str) -> SourceUnavailable:
@@ -336,7 +336,7 @@ def _nothing_to_train_on(specs: list[DatasetSpec], found: str) -> SourceUnavaila
 
 
 def read_splits(layout: Layout) -> Splits:
-    """What `build_splits` reported."""
+    """Return the report of `build_splits`."""
     try:
         return Splits(**read_json(layout.splits / "report.json"))
     except OSError as error:
@@ -350,27 +350,27 @@ def check_splits(layout: Layout) -> "ValidationReport":
     return _kept_report(layout.splits, lambda: validate_splits(read_texts(layout)))
 
 
-def read_texts(layout: Layout, split: str | None = None, *, sets: list[str] | None = None) -> "pd.DataFrame":
-    """Rows with a sentiment label, of one split or all, of the named sets or all."""
+def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] | None = None) -> "pd.DataFrame":
+    """Return rows with a sentiment label, of one split or all, of the named datasets or all."""
     import pandas as pd
 
     frame = pd.read_parquet(layout.splits / "texts.parquet")
     keep = frame["label"].notna()
     if split:
         keep &= frame["split"] == split
-    if sets is not None:
-        keep &= frame["source"].isin(sets)
+    if datasets is not None:
+        keep &= frame["source"].isin(datasets)
     return frame[keep].reset_index(drop=True)
 
 
 def only_sample(layout: Layout) -> bool:
-    """Whether the project's own sample is all there is, with or without feedback."""
+    """Return whether all rows come from the project's own sample, or from it and feedback."""
     specs = [load_catalog()[name.split("/")[0]] for name in read_splits(layout).rows]
     return all(spec.sample or spec.feedback for spec in specs)
 
 
 def require_real_texts(layout: Layout) -> None:
-    """Keep what was trained on the sample, under another profile, out of production.
+    """Keep a model that was trained on the sample, under another profile, out of production.
 
     Raises:
         SourceUnavailable: The profile is `production`, and the splits hold nothing but the sample.
@@ -383,6 +383,6 @@ def require_real_texts(layout: Layout) -> None:
         )
 
 
-def training_sets() -> list[str]:
-    """Names of the datasets models are trained on; the others are for evaluation only."""
+def training_datasets() -> list[str]:
+    """Return the names of the datasets models are trained on; the others are for evaluation only."""
     return [name for name, spec in load_catalog().items() if spec.train]

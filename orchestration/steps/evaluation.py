@@ -1,4 +1,4 @@
-"""The leaderboard: every candidate and the bundles made from them on the same frozen rows. One function writes all its forms."""
+"""The leaderboard: every candidate and its bundles, evaluated on the same frozen rows. One function writes every format."""
 
 from functools import partial
 from typing import Any
@@ -9,8 +9,8 @@ from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
-from orchestration.steps.judging import Judged, frozen_rows, judge, label_ids, primary_mask
-from orchestration.steps.served import judge_bundle, known_row
+from orchestration.steps.predictions import EvaluatedCandidate, evaluate, frozen_rows, label_ids, primary_mask
+from orchestration.steps.served import evaluate_bundle, known_row
 from orchestration.steps.training import candidate_folder, predictor_key
 from serving.bundle import Bundle, production_bundle, read_bundle
 from training.candidates import Candidate, load_candidates
@@ -27,20 +27,20 @@ def trained(layout: Layout) -> list[Candidate]:
     Raises:
         CandidateUnavailable: There is none.
     """
-    found = [
+    candidates = [
         candidate
         for candidate in load_candidates().values()
         if candidate.kind == "vader" or (candidate_folder(layout, candidate) / "key.json").is_file()
     ]
-    if not any(candidate.exportable for candidate in found):
-        raise CandidateUnavailable("No candidate has been trained.", remedy="groundswell train")
-    return found
+    if not any(candidate.exportable for candidate in candidates):
+        raise CandidateUnavailable("No candidate has been trained.", remedy="Run `groundswell train`.")
+    return candidates
 
 
-def judge_candidate(layout: Layout, candidate: Candidate) -> Judged:
+def evaluate_candidate(layout: Layout, candidate: Candidate) -> EvaluatedCandidate:
     """Evaluate one candidate on the frozen rows; kept while neither it nor the rows change."""
     load = partial(load_predictor, candidate, candidate_folder(layout, candidate))
-    return judge(layout, candidate.name, {"candidate": predictor_key(layout, candidate)}, load)
+    return evaluate(layout, candidate.name, {"candidate": predictor_key(layout, candidate)}, load)
 
 
 def read_leaderboard(layout: Layout) -> list[dict[str, Any]]:
@@ -58,8 +58,8 @@ def read_leaderboard(layout: Layout) -> list[dict[str, Any]]:
 def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
     """Write the leaderboard as JSON, Markdown, page and plots, where anything in it has changed.
 
-    Candidates come from the last benchmark, measured here when they have changed. The exported bundle and the one in production
-    are there as soon as they were evaluated on the present rows.
+    Candidates come from the last benchmark, and are measured here when they have changed. The exported bundle and the production
+    bundle are included once they have been evaluated on the present rows.
 
     Returns:
         The rows of `leaderboard.json`, best first.
@@ -72,7 +72,7 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
     key = _key(layout, candidates) | {"bundles": {row["version"]: row["role"] for _, row in bundles}}
     if is_current(layout.leaderboard, key):
         return read_leaderboard(layout)
-    evaluated = {c.name: judge_candidate(layout, c) for c in candidates}
+    evaluated = {c.name: evaluate_candidate(layout, c) for c in candidates}
     measured = _candidate_costs(layout, candidates)
     rows = [
         Row.from_dict({**evaluated[c.name].report, "from_scratch": c.from_scratch, "cost": measured["costs"][c.name]})
@@ -81,7 +81,7 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
     for bundle, row in bundles:
         name = row["candidate"] if row["candidate"] not in evaluated else f"{row['candidate']} {row['version']}"
         rows.append(Row.from_dict({**row, "candidate": name}))
-        evaluated[name] = judge_bundle(layout, bundle)
+        evaluated[name] = evaluate_bundle(layout, bundle)
     test = frozen_rows(layout, "test")
     main = primary_mask(test)
     labels = label_ids(test)[main]
@@ -106,7 +106,7 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
 
 
 def refresh_leaderboard(layout: Layout) -> None:
-    """Write the leaderboard again after another bundle went to production. It evaluates nothing."""
+    """Write the leaderboard again after another bundle was promoted. It evaluates nothing."""
     try:
         known = read_json(layout.leaderboard / KEY_FILE)["key"]
         candidates = trained(layout)
@@ -117,18 +117,18 @@ def refresh_leaderboard(layout: Layout) -> None:
 
 
 def winner(layout: Layout) -> Candidate:
-    """Return the exportable candidate with the best macro-recall on the validation rows: the test rows choose nothing."""
+    """Return the exportable candidate with the best macro-recall on the validation rows; test rows are not used to choose."""
     candidates = [c for c in trained(layout) if c.exportable]
-    return max(candidates, key=lambda c: judge_candidate(layout, c).report["val_macro_recall"])
+    return max(candidates, key=lambda c: evaluate_candidate(layout, c).report["val_macro_recall"])
 
 
 def benchmark_digest(layout: Layout) -> str:
-    """Changes with the candidates, the rows and the settings of the benchmark."""
+    """Return a digest of the candidates, the rows and the settings of the benchmark."""
     return digest(_key(layout, trained(layout)))
 
 
 def _key(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:
-    """What the candidates' rows depend on."""
+    """Return what the candidates' rows depend on."""
     return {
         "format": _FORMAT,
         "candidates": {c.name: predictor_key(layout, c) for c in candidates},
@@ -143,7 +143,7 @@ def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> dict[str, A
 
     from evaluation.cost import measure_cost
 
-    folder, key = layout.judged / "costs", _key(layout, candidates)
+    folder, key = layout.evaluations / "costs", _key(layout, candidates)
     if not is_current(folder, key):
         test = frozen_rows(layout, "test")
         costs = measure_cost(
@@ -160,20 +160,20 @@ def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> dict[str, A
 
 
 def _bundles(layout: Layout) -> list[tuple[Bundle, dict[str, Any]]]:
-    """The bundle in production and the last exported one with their rows, where they were evaluated on the present rows."""
-    found: dict[str, tuple[Bundle, dict[str, Any]]] = {}
+    """Return the production bundle and the last exported one with their rows, where they were evaluated on the present rows."""
+    bundles: dict[str, tuple[Bundle, dict[str, Any]]] = {}
     for read, role in ((lambda: production_bundle(layout.var), IN_PRODUCTION), (lambda: _exported(layout), EXPORTED)):
         try:
             bundle = read()
         except (BundleError, OSError):
             continue
-        if bundle.manifest.version not in found and (row := known_row(layout, bundle)) is not None:
-            found[bundle.manifest.version] = bundle, row | {"role": role}
-    return list(found.values())
+        if bundle.manifest.version not in bundles and (row := known_row(layout, bundle)) is not None:
+            bundles[bundle.manifest.version] = bundle, row | {"role": role}
+    return list(bundles.values())
 
 
 def _exported(layout: Layout) -> Bundle:
-    return read_bundle(layout.bundles / read_json(layout.export / "ladder.json")["bundle"])
+    return read_bundle(layout.bundles / read_json(layout.export_report)["bundle"])
 
 
 def _bytes(layout: Layout, candidate: Candidate) -> int:

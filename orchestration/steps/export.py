@@ -1,4 +1,4 @@
-"""The winner to ONNX, down the ladder, and one step of it to the bundle that is served."""
+"""Export the winner to ONNX in several variants, and write one of them as the bundle that is served."""
 
 import shutil
 from dataclasses import replace
@@ -13,9 +13,9 @@ from data.errors import BundleError, ModelError
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_sets
-from orchestration.steps.evaluation import judge_candidate, read_leaderboard, winner, write_leaderboard
-from orchestration.steps.judging import Judged, frozen_rows, label_ids, predict
+from orchestration.steps.data import read_splits, read_texts, training_datasets
+from orchestration.steps.evaluation import evaluate_candidate, read_leaderboard, winner, write_leaderboard
+from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row, open_bundle
 from orchestration.steps.training import candidate_folder, predictor_key, trained_report
 from serving.bundle import Bundle, read_bundle, write_bundle
@@ -34,15 +34,15 @@ TORCH, FP32, OPTIMIZED = "torch", "onnx_fp32", "onnx_optimized"
 
 
 def export_winner(layout: Layout) -> Bundle:
-    """Export the winner, measure every step of the ladder against torch, choose one, and write its bundle.
+    """Export the winner, compare every export variant with torch, choose one, and write its bundle.
 
-    The ladder is judged on the validation rows: the test rows are for the gate alone.
+    Variants are evaluated on the validation rows: the test rows are for the promotion gate only.
 
     Returns:
         The chosen bundle, in `var/bundles/<version>/`.
 
     Raises:
-        ModelError: Not even float32 ONNX answers as torch does.
+        ModelError: No variant passes parity with torch, not even float32 ONNX.
     """
     from training.onnx_quantize import SCHEMES
 
@@ -58,7 +58,7 @@ def export_winner(layout: Layout) -> Bundle:
         "cleaning": CLEANING_VERSION,
     }
     if not is_current(layout.export, key):
-        _climb_down(layout, candidate, settings)
+        _export_and_select(layout, candidate, settings)
         mark_current(layout.export, key)
     bundle = current_bundle(layout)
     bundle_row(layout, bundle)
@@ -66,25 +66,25 @@ def export_winner(layout: Layout) -> Bundle:
     return bundle
 
 
-def _climb_down(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
+def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
     from evaluation.parity import choose, pareto, reasons_against
-    from evaluation.plots import plot_ladder
+    from evaluation.plots import plot_export_variants
 
-    judged = judge_candidate(layout, candidate)
+    evaluated = evaluate_candidate(layout, candidate)
     shutil.rmtree(layout.export, ignore_errors=True)
     layout.export.mkdir(parents=True)
-    steps = _write_steps(layout, candidate)
-    rows = _measure(layout, candidate, steps)
+    variants = _write_variants(layout, candidate)
+    rows = _measure(layout, candidate, variants)
     rows = [replace(row, reasons=reasons_against(row)) for row in rows]
     try:
         chosen = choose([row for row in rows if row.name != TORCH], settings.quantization)
     except ValueError:
         raise ModelError(
-            f"No ONNX form of {candidate.name} answers as torch does.",
+            f"No ONNX variant of {candidate.name} passes parity with torch.",
             found="; ".join(f"{row.name}: {', '.join(row.reasons)}" for row in rows),
         ) from None
-    bundle = _write_final(layout, candidate, steps[chosen.name], chosen, judged)
-    plot_ladder(
+    bundle = _write_final(layout, candidate, variants[chosen.name], chosen, evaluated)
+    plot_export_variants(
         [
             {
                 "name": row.name,
@@ -94,10 +94,10 @@ def _climb_down(layout: Layout, candidate: Candidate, settings: TrainingSettings
             }
             for row in rows
         ],
-        layout.export / "ladder.png",
+        layout.export_plot,
     )
     write_json(
-        layout.export / "ladder.json",
+        layout.export_report,
         {
             "candidate": candidate.name,
             "mode": settings.quantization,
@@ -109,8 +109,8 @@ def _climb_down(layout: Layout, candidate: Candidate, settings: TrainingSettings
     )
 
 
-def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
-    """Every ONNX form as a bundle of its own, uncalibrated, in `var/export/<step>/`."""
+def _write_variants(layout: Layout, candidate: Candidate) -> dict[str, Path]:
+    """Write every ONNX variant as an uncalibrated bundle of its own in `var/export/<variant>/`."""
     from data.tokenization import encode, load_tokenizer, pad, pad_id
     from training.onnx_export import export_fp32
     from training.onnx_optimize import optimize
@@ -119,7 +119,7 @@ def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
     checkpoint = candidate_folder(layout, candidate) / "checkpoint"
     tokenizer_file = checkpoint / "tokenizer.json"
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
-    texts = read_texts(layout, "train", sets=training_sets())["text"]
+    texts = read_texts(layout, "train", datasets=training_datasets())["text"]
     sample = texts.sample(min(len(texts), CALIBRATION_TEXTS), random_state=0)
     ids = sorted(encode(tokenizer, [clean(text) for text in sample]), key=len)
     calibration = [pad(ids[start : start + 32], pad_id(tokenizer)) for start in range(0, len(ids), 32)]
@@ -139,7 +139,7 @@ def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
             layout.export / name,
             model_file=file,
             tokenizer_file=tokenizer_file,
-            card=f"# {candidate.title}, {name}: a step of the ladder\n",
+            card=f"# {candidate.title}, {name}: an export variant\n",
             name=candidate.name,
             max_length=candidate.max_length,
             quantization=name,
@@ -148,8 +148,8 @@ def _write_steps(layout: Layout, candidate: Candidate) -> dict[str, Path]:
     return {name: layout.export / name for name in files}
 
 
-def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "list[ParityRow]":
-    """Answers of every step to the validation rows, and CPU time of all of them in turns."""
+def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) -> "list[ParityRow]":
+    """Compare every variant's predictions on the validation rows with torch, and measure the CPU time of all of them in turns."""
     from evaluation.cost import measure_cost
     from evaluation.parity import batch_invariance, compare
     from training.predictors import load_predictor
@@ -159,10 +159,10 @@ def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "l
     texts, labels = val["text"].tolist(), label_ids(val)
     torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
     reference = predict(torch_factory(), texts, "torch: validation rows")
-    factories = {TORCH: torch_factory, **{name: partial(open_bundle, folder) for name, folder in steps.items()}}
+    factories = {TORCH: torch_factory, **{name: partial(open_bundle, folder) for name, folder in variants.items()}}
     costs = measure_cost(factories, texts, settings, progress=report)
     rows = [compare(TORCH, labels, reference, reference, exact_arithmetic=True)]
-    for name, folder in steps.items():
+    for name, folder in variants.items():
         classifier = open_bundle(folder)
         row = compare(
             name,
@@ -172,8 +172,8 @@ def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "l
             exact_arithmetic=name in (FP32, OPTIMIZED),
             resamples=settings.bootstrap_resamples,
         )
-        report(f"{name}: alone and in company")
-        classifier.token_budget = 10**9  # what is judged together runs together
+        report(f"{name}: alone and in batches")
+        classifier.token_budget = 10**9  # texts of one call run in one batch
         rows.append(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
     cpu = {name: costs[name].cpu_us_per_text.value for name in factories}
     before = {FP32: TORCH, OPTIMIZED: FP32}
@@ -183,25 +183,27 @@ def _measure(layout: Layout, candidate: Candidate, steps: dict[str, Path]) -> "l
             cpu_us=round(cpu[row.name], 1),
             speed_up=round(cpu[TORCH] / cpu[row.name], 3),
             step_speed_up=None if row.name == TORCH else round(cpu[before.get(row.name, OPTIMIZED)] / cpu[row.name], 3),
-            file_bytes=None if row.name == TORCH else (steps[row.name] / "model.onnx").stat().st_size,
+            file_bytes=None if row.name == TORCH else (variants[row.name] / "model.onnx").stat().st_size,
         )
         for row in rows
     ]
 
 
-def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "ParityRow", judged: Judged) -> Bundle:
-    """Write the bundle that is served: the step's model, calibrated, evaluated as it will be served, with its card."""
+def _write_final(
+    layout: Layout, candidate: Candidate, variant: Path, chosen: "ParityRow", evaluated: EvaluatedCandidate
+) -> Bundle:
+    """Write the bundle that is served: the variant's model, calibrated, evaluated as it will be served, with its card."""
     from evaluation.card import model_card, served_metrics
 
     float32 = next(row for row in read_leaderboard(layout) if row["candidate"] == candidate.name)
     splits = read_splits(layout)
     training = _training_of(layout, candidate)
     arguments: dict[str, Any] = {
-        "model_file": step / "model.onnx",
-        "tokenizer_file": step / "tokenizer.json",
+        "model_file": variant / "model.onnx",
+        "tokenizer_file": variant / "tokenizer.json",
         "name": candidate.name,
         "max_length": candidate.max_length,
-        "temperature": judged.temperature,
+        "temperature": evaluated.temperature,
         "quantization": chosen.name,
         "data_fingerprint": splits.fingerprint,
         "training": training,
@@ -228,7 +230,7 @@ def _write_final(layout: Layout, candidate: Candidate, step: Path, chosen: "Pari
     arguments |= {"card": card, "metrics": served_metrics(row, float32, dataset=dataset, flips=chosen.flips_per_10000)}
     final = write_bundle(layout.export / "chosen", **arguments)
     target = layout.bundles / final.manifest.version
-    # The same version is the same model, and a deployment may be reading it: it is replaced only when what it says has changed.
+    # The same version is the same model, and a deployment may be reading it: it is replaced only when its manifest has changed.
     return _unchanged(target, final) or write_bundle(target, **arguments)
 
 
@@ -241,7 +243,7 @@ def _unchanged(target: Path, final: Bundle) -> Bundle | None:
 
 
 def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
-    """How the candidate was trained, for the bundle: rows used and available, by dataset too, epochs, seed, date."""
+    """Return how the candidate was trained, for the bundle: rows used and available, by dataset too, epochs, seed, date."""
     trained = trained_report(layout, candidate)
     catalog = load_catalog()
     datasets = [
@@ -258,46 +260,46 @@ def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def read_ladder(layout: Layout) -> dict[str, Any]:
-    """What the last export found.
+def read_export_variants(layout: Layout) -> dict[str, Any]:
+    """Return the report of the last export: every variant, and the one that was chosen.
 
     Raises:
         ModelError: There was none.
     """
     try:
-        return read_json(layout.export / "ladder.json")
+        return read_json(layout.export_report)
     except OSError as error:
-        raise ModelError("Nothing has been exported yet.", remedy="groundswell export") from error
+        raise ModelError("Nothing has been exported yet.", remedy="Run `groundswell export`.") from error
 
 
 def current_bundle(layout: Layout) -> Bundle:
-    """The bundle of the last export."""
-    return read_bundle(layout.bundles / read_ladder(layout)["bundle"])
+    """Return the bundle of the last export."""
+    return read_bundle(layout.bundles / read_export_variants(layout)["bundle"])
 
 
-def parity_of(layout: Layout) -> dict[str, Any]:
-    """Whether the chosen step passed parity, and why not."""
-    ladder = read_ladder(layout)
-    row = next(row for row in ladder["rows"] if row["name"] == ladder["chosen"])
+def read_parity(layout: Layout) -> dict[str, Any]:
+    """Return whether the chosen variant passed parity (`passed`), with the reasons or the measured flips (`text`)."""
+    variants = read_export_variants(layout)
+    row = next(row for row in variants["rows"] if row["name"] == variants["chosen"])
     reasons = row["reasons"]
-    if ladder["mode"] == "fast":
+    if variants["mode"] == "fast":
         from evaluation.parity import ParityRow, recall_reasons
 
         reasons = recall_reasons(ParityRow.from_dict(row))
-    text = "; ".join(reasons) or f"{row['name']} answers as torch: {row['flips_per_10000']:g} flips per 10,000"
+    text = "; ".join(reasons) or f"{row['name']} predicts as torch does: {row['flips_per_10000']:g} flips per 10,000"
     return {"passed": not reasons, "text": text}
 
 
-def ladder_table(layout: Layout) -> "Table":
-    """The ladder, for a terminal."""
+def export_variants_table(layout: Layout) -> "Table":
+    """Return the export variants as a table for a terminal."""
     from rich.table import Table
 
-    ladder = read_ladder(layout)
-    columns = ["step", "CPU µs/text", "× torch", "× step before", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity"]
-    title = f"{ladder['candidate']}: {ladder['mode']}"
+    variants = read_export_variants(layout)
+    columns = ["variant", "CPU µs/text", "× torch", "× previous", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity"]
+    title = f"{variants['candidate']}: {variants['mode']}"
     table = Table(*columns, box=None, header_style="dim", title=title, title_justify="left")
-    for row in ladder["rows"]:
-        mark = "[bold]" if row["name"] == ladder["chosen"] else ""
+    for row in variants["rows"]:
+        mark = "[bold]" if row["name"] == variants["chosen"] else ""
         difference = row["recall_difference"]
         batch = row["batch"]
         table.add_row(

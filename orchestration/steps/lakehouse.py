@@ -1,4 +1,4 @@
-"""What the lakehouse's assets do. Filling the tables and keeping them tidy start Spark; all else reads them without."""
+"""Steps of the lakehouse's assets. Filling and maintaining the tables start Spark; all others read them without it."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 from data.errors import LakehouseError, SettingsError
 from data.expectations import ValidationReport, validate_messages
 from data.labels import LABEL_IDS, LABELS
-from orchestration.lakehouse import lakehouse, need_source
+from orchestration.lakehouse import lakehouse, require_source
 from orchestration.layout import Layout
 from orchestration.progress import report
 from serving.bundle import served_bundle
-from serving.lakehouse.locks import alone
-from serving.lakehouse.paths import Layer, for_deltalake, root_of, storage_options, table
+from serving.lakehouse.locks import exclusive_run
+from serving.lakehouse.paths import Layer, for_deltalake, lakehouse_root, storage_options, table
 from serving.lakehouse.reconcile import Reconciliation, reconcile
 from serving.lakehouse.run import run_once
 from serving.lakehouse.status import LakehouseStatus, open_table, read_status
 from serving.settings import LakehouseSettings, WarehouseSettings
-from serving.warehouse.connect import connect, first_line, owner_file
+from serving.warehouse.connect import connect, first_line, server_file
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from serving.lakehouse.maintain import Kept
+    from serving.lakehouse.maintain import MaintainedTable
 
 SAMPLE = 5_000
-"""Rows of a table that a suite looks at."""
+"""Maximum number of rows of a table that a suite checks."""
 SETTLED = timedelta(hours=2)
-"""What is younger is not reconciled unless asked for: Gold may be filled by the hour, and its run takes its time."""
+"""Newer events are not reconciled by default: Gold may be filled once an hour, and its run takes a while."""
 _TIMES: dict[Layer, str] = {"bronze": "arrived_at", "silver": "event_at", "gold": "event_at"}
 _BRING_ROWS = {"WRITE", "MERGE"}
 _COMMITS = 50
-"""Newest commits that are looked through for one that brought rows; between two such come a few of housekeeping."""
+"""Number of newest commits that are searched for one that added rows; some of them are maintenance."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A table of the lakehouse."""
+    """A filled table of the lakehouse."""
 
     layer: Layer
     rows: int
@@ -47,25 +47,25 @@ class Filled:
     bytes: int
     version: int
     newest: datetime | None
-    """The newest event, or for Bronze, which reads no dates, the newest arrival."""
+    """Time of the newest event; for Bronze, which parses no dates, of the newest arrival."""
 
 
 def root(layout: Layout) -> str:
-    """Where the tables are."""
-    return root_of(layout.var)
+    """Return the folder or URI of the tables."""
+    return lakehouse_root(layout.var)
 
 
 def table_uri(layout: Layout, layer: Layer) -> str:
-    """Where a table is, as a URI."""
+    """Return the URI of a table."""
     path = table(root(layout), layer)
     return path if "://" in path else Path(path).resolve().as_uri()
 
 
-def is_there(layout: Layout) -> bool:
-    """Whether a lakehouse has been made.
+def lakehouse_exists(layout: Layout) -> bool:
+    """Return whether the tables exist.
 
     Raises:
-        LakehouseError: The place cannot be reached.
+        LakehouseError: The location is not reachable.
     """
     from deltalake import DeltaTable
 
@@ -74,40 +74,40 @@ def is_there(layout: Layout) -> bool:
         return DeltaTable.is_deltatable(for_deltalake(path), storage_options(path))
     except Exception as error:  # deltalake raises unrelated classes
         raise LakehouseError(
-            f"The lakehouse {root(layout)} cannot be reached.",
+            f"The lakehouse {root(layout)} is not reachable.",
             found=first_line(error),
-            remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
+            remedy="Check GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
         ) from error
 
 
 def fill_tables(layout: Layout) -> list[Filled] | None:
-    """Bring all three tables up to what the source has now. Blocks; needs Java.
+    """Process all current records of the source into all three tables. Blocks; needs Java.
 
     Returns:
-        Bronze, Silver and Gold; none where neither tables nor a source are there.
+        Bronze, Silver and Gold; None if there are neither tables nor a source.
 
     Raises:
-        LakehouseError: Spark cannot go on, or another driver writes to the tables.
-        BundleError: There is no model to judge with.
+        LakehouseError: Spark failed, or another driver writes to the tables.
+        BundleError: No bundle is served.
     """
     settings = LakehouseSettings.load()
-    if settings.source is None and not is_there(layout):
+    if settings.source is None and not lakehouse_exists(layout):
         return None
-    source = need_source(settings) if settings.source else None
-    if settings.judge == "bundle":
-        served_bundle()  # what is wrong with it is said before Spark starts
-    with alone(root(layout)), lakehouse(root=root(layout)) as lake:
-        run_once(replace(lake, seen=lambda stage, batch: report(f"{stage}: batch {batch['batchId']}")), source)
+    source = require_source(settings) if settings.source else None
+    if settings.classify_with == "bundle":
+        served_bundle()  # reports a missing or damaged bundle before Spark starts
+    with exclusive_run(root(layout)), lakehouse(root=root(layout)) as lake:
+        run_once(replace(lake, on_batch=lambda stage, batch: report(f"{stage}: batch {batch['batchId']}")), source)
     status = read_status(root(layout))
     return [
-        Filled(found.layer, found.rows, found.files, found.bytes, found.version, _newest(layout, found.layer))
-        for found in status.tables
-        if found.layer in _TIMES
+        Filled(table.layer, table.rows, table.files, table.bytes, table.version, _newest(layout, table.layer))
+        for table in status.tables
+        if table.layer in _TIMES
     ]
 
 
 def _newest(layout: Layout, layer: Layer) -> datetime | None:
-    """From what Delta's log knows of each file: no rows are read."""
+    """Read the newest time from the file statistics in Delta's log, without reading rows."""
     import pyarrow as pa
 
     opened = open_table(root(layout), layer)
@@ -115,13 +115,13 @@ def _newest(layout: Layout, layer: Layer) -> datetime | None:
     return max((time for time in files.get(f"max.{_TIMES[layer]}", []) if time is not None), default=None)
 
 
-def keep_tidy(layout: Layout) -> "list[Kept] | None":
-    """Merge small files, remove old versions and what Bronze need not keep. Streams may go on. None where there is no lakehouse.
+def maintain_tables(layout: Layout) -> "list[MaintainedTable] | None":
+    """Merge small files, remove old versions and old Bronze records; streams may continue. None if there is no lakehouse.
 
     Raises:
-        LakehouseError: Spark cannot go on; what was done stays done.
+        LakehouseError: Spark failed; finished tables stay maintained.
     """
-    if not is_there(layout):
+    if not lakehouse_exists(layout):
         return None
     from serving.lakehouse.maintain import maintain
 
@@ -130,25 +130,25 @@ def keep_tidy(layout: Layout) -> "list[Kept] | None":
 
 
 def count_tables(layout: Layout) -> LakehouseStatus:
-    """How the tables stand; see `read_status`."""
+    """Return the state of the tables; see `read_status`."""
     return read_status(root(layout))
 
 
-def rows_came_at(layout: Layout, layer: Layer) -> datetime | None:
-    """When rows were last written to a table; housekeeping is none. None where that is longer ago than the log tells."""
+def rows_written_at(layout: Layout, layer: Layer) -> datetime | None:
+    """Return when rows were last written to a table, not counting maintenance. None if the log does not go back that far."""
     commits = open_table(root(layout), layer).history(_COMMITS)
     written = (commit["timestamp"] for commit in commits if commit["operation"] in _BRING_ROWS)
     return next((datetime.fromtimestamp(ms / 1000, UTC) for ms in written), None)
 
 
 def check_sample(layout: Layout, layer: Layer) -> ValidationReport | None:
-    """The suite of Silver or Gold on the rows written last; none where there are none."""
+    """Validate the newest rows of Silver or Gold with their suite; None without rows."""
     sample = read_sample(layout, layer)
-    return validate_messages(sample, judged=layer == "gold") if len(sample) else None
+    return validate_messages(sample, classified=layer == "gold") if len(sample) else None
 
 
 def read_sample(layout: Layout, layer: Layer, rows: int = SAMPLE) -> "pd.DataFrame":
-    """At most so many rows, those of the newest files first: what was just written is what can have gone wrong."""
+    """Read at most `rows` rows from the newest files, since new faults are in the rows written last."""
     import pyarrow as pa
 
     opened = open_table(root(layout), layer)
@@ -168,10 +168,10 @@ def read_sample(layout: Layout, layer: Layer, rows: int = SAMPLE) -> "pd.DataFra
 
 # Quality of labeled streams.
 
-_ANSWERED = """
+_QUALITY = """
 SELECT true_label, label, negative, neutral, positive, model_version,
-       -- The first answer, as a version that judges anew later says nothing of how long a reader waited.
-       epoch_us(list_min(list_transform(map_values(answers), lambda answer: answer.predicted_at))) - epoch_us(copy.arrived_at)
+       -- The first prediction: the time of a later backfill is not the latency that a reader saw.
+       epoch_us(list_min(list_transform(map_values(answers), lambda p: p.predicted_at))) - epoch_us(copy.arrived_at)
            AS waited_us
 FROM gold WHERE true_label IS NOT NULL AND label IS NOT NULL
 """
@@ -179,30 +179,30 @@ FROM gold WHERE true_label IS NOT NULL AND label IS NOT NULL
 
 @dataclass(frozen=True)
 class StreamQuality:
-    """What labeled rows of Gold say of the model."""
+    """Metrics of the model on labeled rows of Gold."""
 
     run: str
-    """The MLflow run that holds it all."""
+    """Id of the MLflow run."""
     metrics: dict[str, float]
     params: dict[str, str]
 
 
 def measure_quality(layout: Layout, name: str) -> StreamQuality | None:
-    """Judge the answers of Gold by the labels that records came with, and log an MLflow run.
+    """Evaluate Gold's predictions against the labels that records arrived with, and log an MLflow run.
 
-    Both tables are read at one version each, which the run names: read at them again, they give the same numbers.
+    Each table is read at one version, which the run records; reading these versions again gives the same metrics.
 
     Args:
-        layout: Where MLflow's store is, and the tables.
-        name: Of the run; one of this name that is there is gone on with.
+        layout: Paths of MLflow's store and of the tables.
+        name: Name of the run; an existing run of this name is resumed.
 
     Returns:
-        None where no labeled row has been answered.
+        The metrics; None if no labeled row was classified.
     """
     import pyarrow.compute as pc
 
     gold, silver = open_table(root(layout), "gold"), open_table(root(layout), "silver")
-    frame = _arrow(gold.to_pyarrow_dataset(), _ANSWERED).to_pandas()
+    frame = _arrow(gold.to_pyarrow_dataset(), _QUALITY).to_pandas()
     if not len(frame):
         return None
     labeled = silver.to_pyarrow_dataset().count_rows(filter=pc.field("true_label").is_valid())
@@ -228,24 +228,23 @@ ORDER BY event_at DESC LIMIT $rows
 
 
 def labeled_predictions(layout: Layout, version: str, since: datetime, rows: int) -> "pd.DataFrame":
-    """Rows of Gold that came with a label, as one model version predicted them: `at`, `true_label`, `label`, newest first.
+    """Read rows of Gold with a true label and the predictions of one model version: `at`, `true_label`, `label`, newest first.
 
     Args:
-        layout: Where the tables are.
-        version: Of the model.
+        layout: Paths of the tables.
+        version: The model version.
         since: Event time of the oldest row.
-        rows: At most this many.
+        rows: Maximum number of rows.
 
     Raises:
-        LakehouseError: Gold is not there or cannot be read.
+        LakehouseError: Gold does not exist or cannot be read.
     """
     import duckdb
 
     gold = open_table(root(layout), "gold").to_pyarrow_dataset()
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         database.register("gold", gold)
-        found = database.execute(_LABELED, {"version": version, "since": since, "rows": rows}).df()
-    return found
+        return database.execute(_LABELED, {"version": version, "since": since, "rows": rows}).df()
 
 
 def _arrow(gold: Any, sql: str) -> "pa.Table":
@@ -257,7 +256,7 @@ def _arrow(gold: Any, sql: str) -> "pa.Table":
 
 
 def _proba(frame: "pd.DataFrame") -> Any:
-    """Probabilities, shape (N, 3). The label was chosen before they were rounded, so it wins a tie."""
+    """Return the probabilities, shape (N, 3). The label was chosen before they were rounded, so it wins a tie."""
     proba = frame[list(LABELS)].to_numpy(copy=True)
     proba[range(len(frame)), frame["label"].map(LABEL_IDS)] += 1e-6
     return proba
@@ -266,9 +265,9 @@ def _proba(frame: "pd.DataFrame") -> Any:
 def _scores(frame: "pd.DataFrame") -> dict[str, float]:
     from evaluation.metrics import score
 
-    found = score(frame["true_label"].map(LABEL_IDS).to_numpy(), _proba(frame), resamples=100)
+    scores = score(frame["true_label"].map(LABEL_IDS).to_numpy(), _proba(frame), resamples=100)
     waited = (frame["waited_us"] / 1e6).quantile([0.5, 0.95])
-    return {name: estimate.value for name, estimate in found.items()} | {
+    return {name: estimate.value for name, estimate in scores.items()} | {
         "latency_p50_s": float(waited[0.5]),
         "latency_p95_s": float(waited[0.95]),
     }
@@ -297,7 +296,7 @@ def _log_quality(layout: Layout, name: str, frame: "pd.DataFrame", metrics: dict
     return run
 
 
-# The two lists of answers.
+# Reconciliation of the stream's predictions with Gold.
 
 _STREAM = """
 SELECT id, event_at, lower(hex(MD5(text))) AS text_md5, toString(label) AS label, toFloat64(score) AS score,
@@ -316,68 +315,68 @@ _GOLD = "SELECT * EXCLUDE (text, positive, negative), md5(text) AS text_md5, pos
 
 @dataclass(frozen=True)
 class Reconciled:
-    """Two lists of answers to the events of a time range."""
+    """The comparison of two lists of predictions for a time range."""
 
     since: datetime
     until: datetime
     gold_version: int
-    """Of the Delta table that was read."""
+    """Version of the Delta table that was read."""
     found: Reconciliation
 
 
-def reconcile_answers(layout: Layout, since: str = "", until: str = "") -> Reconciled | str:
-    """Compare what the stream's workers wrote to the warehouse with Gold.
+def reconcile_predictions(layout: Layout, since: str = "", until: str = "") -> Reconciled | str:
+    """Compare the warehouse's predictions, which the stream's workers wrote, with Gold.
 
     Args:
-        layout: Where both are.
-        since: From this event time on, ISO 8601, UTC where it says nothing else; empty: a day before `until`.
-        until: Before this one; empty: `SETTLED` ago.
+        layout: Paths of both.
+        since: First event time, ISO 8601, UTC if it has no zone; empty: one day before `until`.
+        until: End of the event times (exclusive); empty: `SETTLED` ago.
 
     Returns:
-        What was found; or why there is nothing to compare.
+        The comparison, or the reason why there is nothing to compare.
 
     Raises:
-        SettingsError: A time cannot be read, or the range is empty.
-        WarehouseError: The warehouse does not answer.
+        SettingsError: A time cannot be parsed, or the range is empty.
+        WarehouseError: The warehouse is not reachable.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     first, last = _time_range(since, until)
     if not _has_warehouse(layout):
-        return "There is no warehouse yet: `groundswell stream up` makes one."
-    if not is_there(layout):
-        return "There is no lakehouse yet: `groundswell lakehouse run` makes one."
+        return "There is no warehouse yet; `groundswell stream up` creates it."
+    if not lakehouse_exists(layout):
+        return "There is no lakehouse yet; `groundswell lakehouse run` creates it."
     with connect(layout.var) as client:
         report("reading the warehouse")
-        answer = client.query(_STREAM, parameters={"since": first, "until": last})
+        result = client.query(_STREAM, parameters={"since": first, "until": last})
         text, number, time = pa.string(), pa.float64(), pa.timestamp("ms", "UTC")
         types = {"id": text, "event_at": time, "text_md5": text, "label": text, "score": number, "model_version": text}
-        columns = answer.result_columns or [[]] * len(types)
+        columns = result.result_columns or [[]] * len(types)
         stream = pa.table([pa.array(c, t) for c, t in zip(columns, types.values(), strict=True)], names=list(types))
     report("reading Gold")
     opened = open_table(root(layout), "gold")
-    asked = (
-        # Gold is partitioned by the date: other days are not read.
+    in_range = (
+        # Gold is partitioned by date, so other days are not read.
         (pc.field("event_date") >= first.date())
         & (pc.field("event_date") <= last.date())
         & (pc.field("event_at") >= first)
         & (pc.field("event_at") < last)
     )
-    read = opened.to_pyarrow_dataset().scanner(filter=asked, columns=_COLUMNS)
+    read = opened.to_pyarrow_dataset().scanner(filter=in_range, columns=_COLUMNS)
     gold = _arrow(read.to_reader(), _GOLD)
     return Reconciled(first, last, opened.version(), reconcile(stream, gold))
 
 
 def _has_warehouse(layout: Layout) -> bool:
-    return WarehouseSettings.load().url is not None or owner_file(layout.var).exists() or layout.warehouse.is_dir()
+    return WarehouseSettings.load().url is not None or server_file(layout.var).exists() or layout.warehouse.is_dir()
 
 
 def _time_range(since: str, until: str) -> tuple[datetime, datetime]:
     last = _time(until) if until else datetime.now(UTC) - SETTLED
     first = _time(since) if since else last - timedelta(days=1)
     if first >= last:
-        raise SettingsError("There is no time between these two.", found=f"since {first}, until {last}", expected="since < until")
+        raise SettingsError("The time range is empty.", found=f"since {first}, until {last}", expected="since < until")
     return first, last
 
 
@@ -385,5 +384,5 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsError("That is no time.", found=text, expected="ISO 8601, such as 2026-03-01T12:00:00") from error
+        raise SettingsError("Invalid time.", found=text, expected="ISO 8601, such as 2026-03-01T12:00:00") from error
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""How well the production model classifies the newest labeled rows of what it really saw."""
+"""Measure the production model on the newest labeled rows of its own traffic."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import write_json
 from data.errors import LakehouseError
-from data.feedback import feedback_of
+from data.feedback import open_feedback
 from data.labels import LABEL_IDS, LABELS
 from orchestration.layout import Layout
 from orchestration.progress import note, report
@@ -23,7 +23,7 @@ _COLUMNS = ["at", "true_label", "label", "origin"]
 
 @dataclass(frozen=True)
 class Measured:
-    """A measurement of the production model, or why there is none."""
+    """A measurement of the production model, or the reason for none."""
 
     version: str
     metadata: dict[str, Any]
@@ -38,9 +38,9 @@ class Measured:
 def measure_production(layout: Layout) -> Measured | None:
     """Compare the production model's predictions with labels that came later, and write the report that the sensor reads.
 
-    The rows are those labeled since the model was promoted, so that it was not trained on them: callers' corrections, which it
-    classifies again here, and labeled rows of Gold, which have the prediction that it made. Callers mostly correct what is wrong,
-    so that this reads lower than the model's recall on all traffic.
+    Only rows labeled since the promotion count, as the model was not trained on them: callers' corrections, which the model
+    classifies again here, and labeled rows of Gold, which store its prediction. Callers mostly correct wrong predictions, so the
+    measured recall is lower than the recall on all traffic.
 
     Returns:
         None where no model is in production.
@@ -53,9 +53,9 @@ def measure_production(layout: Layout) -> Measured | None:
         return None
     bundle, since = production_bundle(layout.var), datetime.fromisoformat(move["at"])
     frame = _newest([_feedback(layout, bundle, since), _lakehouse(layout, bundle.manifest.version, since)])
-    found = _measure(frame) | {"since": since.isoformat()}
-    write_json(layout.quality, {"version": bundle.manifest.version, "at": datetime.now(UTC).isoformat(), **found})
-    return Measured(bundle.manifest.version, found)
+    measured = _measure(frame) | {"since": since.isoformat()}
+    write_json(layout.quality, {"version": bundle.manifest.version, "at": datetime.now(UTC).isoformat(), **measured})
+    return Measured(bundle.manifest.version, measured)
 
 
 def _measure(frame: "pd.DataFrame") -> dict[str, Any]:
@@ -85,13 +85,13 @@ def _newest(frames: "list[pd.DataFrame]") -> "pd.DataFrame":
 
 
 def _feedback(layout: Layout, bundle: Bundle, since: datetime) -> "pd.DataFrame":
-    """Corrections given since then, classified by the production bundle."""
+    """Return corrections since then, classified by the production bundle."""
     import pandas as pd
 
     from data.cleaning import is_blank
     from serving.classifier import Classifier
 
-    rows = feedback_of(layout.var).rows()
+    rows = open_feedback(layout.var).rows()
     at = pd.to_datetime(rows["created_at"], utc=True, format="ISO8601")
     # Where callers disagree there are two rows of a text, and neither is the truth.
     agreed = ~rows["text"].duplicated(keep=False) & (rows["label_confidence"] > 0.5)
@@ -116,9 +116,9 @@ def _lakehouse(layout: Layout, version: str, since: datetime) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        from orchestration.steps.lakehouse import is_there, labeled_predictions
+        from orchestration.steps.lakehouse import labeled_predictions, lakehouse_exists
 
-        if is_there(layout):
+        if lakehouse_exists(layout):
             report("reading labeled rows of Gold")
             return labeled_predictions(layout, version, since, NEWEST_ROWS).assign(origin="lakehouse")
     except ImportError:

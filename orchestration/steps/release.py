@@ -1,4 +1,4 @@
-"""The gate, the registry, the deployment: how a bundle comes to answer, and how the one before comes back."""
+"""The promotion gate, the registry and the deployment: how a bundle is promoted, and how it is rolled back."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +10,11 @@ from data.settings import project_root
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import only_sample, read_splits, require_real_texts
-from orchestration.steps.evaluation import judge_candidate, refresh_leaderboard, trained
-from orchestration.steps.export import current_bundle, parity_of
-from orchestration.steps.judging import frozen_rows, label_ids, primary_mask
+from orchestration.steps.evaluation import evaluate_candidate, refresh_leaderboard, trained
+from orchestration.steps.export import current_bundle, read_parity
+from orchestration.steps.predictions import frozen_rows, label_ids, primary_mask
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled
-from orchestration.steps.served import bundle_row, judge_bundle
+from orchestration.steps.served import bundle_row, evaluate_bundle
 from orchestration.steps.tracking import benchmark_parent, open_tracking, row_metrics
 from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
@@ -24,10 +24,10 @@ from training.registry import Registry
 SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
 
-def ask_gate(layout: Layout) -> dict[str, Any]:
-    """Decide about the exported bundle by every rule of configs/gates.yaml, and write the decision down.
+def run_gate(layout: Layout) -> dict[str, Any]:
+    """Apply every rule of configs/gates.yaml to the exported bundle, and store the decision.
 
-    A bundle that is in production already keeps the decision that let it through, with its rules, limits and values.
+    A bundle that is in production already keeps the decision that promoted it, with its rules, limits and values.
 
     Returns:
         The decision as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is in production already).
@@ -38,24 +38,24 @@ def ask_gate(layout: Layout) -> dict[str, Any]:
     unchanged = current is not None and current.fingerprint == bundle.fingerprint
     kept = _kept_decision(layout, bundle) if unchanged else None
     if kept is None:
-        verdict = decide_about(layout, bundle, None if unchanged else current)
+        decision = decide_promotion(layout, bundle, None if unchanged else current)
         kept = {
-            **verdict.to_dict(),
-            "markdown": verdict.markdown(),
+            **decision.to_dict(),
+            "markdown": decision.markdown(),
             "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(_decision_file(layout, bundle), kept)
-    return _write_verdict(layout, bundle, {**kept, "unchanged": unchanged})
+    return _write_decision(layout, bundle, {**kept, "unchanged": unchanged})
 
 
-def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> Any:
-    """The gate's decision about a bundle, compared with the one in production, if any."""
+def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> Any:
+    """Return the gate decision about a bundle, compared with the production bundle, if any."""
     from evaluation.gate import decide
     from evaluation.gates import load_gates
     from evaluation.slices import slice_masks
 
     test = frozen_rows(layout, "test")
-    production = judge_bundle(layout, current) if current else None
+    production = evaluate_bundle(layout, current) if current else None
     vader = next((c for c in trained(layout) if c.kind == "vader"), None)
     report("deciding")
     return decide(
@@ -63,12 +63,12 @@ def decide_about(layout: Layout, bundle: Bundle, current: Bundle | None) -> Any:
         None if production is None or current is None else production.report,
         load_gates(SAMPLE_GATES if only_sample(layout) else None),
         labels=label_ids(test),
-        candidate_proba=judge_bundle(layout, bundle).proba_test,
+        candidate_proba=evaluate_bundle(layout, bundle).proba_test,
         production_proba=production.proba_test if production else None,
-        baseline_proba=judge_candidate(layout, vader).proba_test if vader else None,
+        baseline_proba=evaluate_candidate(layout, vader).proba_test if vader else None,
         primary=primary_mask(test),
         slices=slice_masks(test),
-        parity=parity_of(layout),
+        parity=read_parity(layout),
     )
 
 
@@ -90,52 +90,56 @@ def _production(layout: Layout) -> Bundle | None:
         return None
 
 
-def _write_verdict(layout: Layout, bundle: Bundle, kept: dict[str, Any]) -> dict[str, Any]:
-    verdict = {name: value for name, value in kept.items() if name != "markdown"}
-    whole = {**verdict, "bundle": bundle.manifest.version, "data_fingerprint": read_splits(layout).fingerprint}
-    note = f"{bundle.manifest.version} is in production already; this is the decision that let it through.\n\n"
-    write_json(layout.gate / "verdict.json", whole)
-    write_text(layout.gate / "verdict.md", (note if kept["unchanged"] else "") + kept["markdown"])
-    # What this verdict was about: the sensors compare the world with it.
+def _write_decision(layout: Layout, bundle: Bundle, kept: dict[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in kept.items() if name != "markdown"}
+    decision = {**fields, "bundle": bundle.manifest.version, "data_fingerprint": read_splits(layout).fingerprint}
+    note = f"{bundle.manifest.version} is in production already; this is the decision that promoted it.\n\n"
+    write_json(layout.gate_decision, decision)
+    write_text(layout.gate_page, (note if kept["unchanged"] else "") + kept["markdown"])
+    # The data of this decision: the sensors compare the present data with it.
     write_json(layout.gate / TRAINED_FILE, labeled(layout))
-    return whole
+    return decision
 
 
-def read_verdict(layout: Layout) -> dict[str, Any]:
-    """The gate's last verdict.
+def read_gate_decision(layout: Layout) -> dict[str, Any]:
+    """Return the last decision of the promotion gate.
 
     Raises:
-        ModelError: The gate was not asked yet.
+        ModelError: The promotion gate has not run yet.
     """
     try:
-        return read_json(layout.gate / "verdict.json")
+        return read_json(layout.gate_decision)
     except OSError as error:
-        raise ModelError("The gate was not asked yet.", remedy="groundswell train, or groundswell promote") from error
+        raise ModelError(
+            "The promotion gate has not run yet.", remedy="Run `groundswell train` or `groundswell promote`."
+        ) from error
 
 
 def register(layout: Layout, run_name: str) -> str:
-    """Register the exported bundle with the gate's verdict; passed, it is staged.
+    """Register the exported bundle with the gate decision, and stage it if it passed.
 
     Returns:
         The version in the registry.
 
     Raises:
-        GateRefused: The gate said no. The version is registered all the same, tagged with the reasons; no alias moves.
+        GateRefused: The gate refused the bundle. The version is still registered, tagged with the reasons; no alias moves.
     """
-    bundle, verdict = current_bundle(layout), read_verdict(layout)
+    bundle, decision = current_bundle(layout), read_gate_decision(layout)
     registry = open_registry(layout)
-    reasons = "; ".join(reason["text"] for reason in verdict["reasons"] if not reason["passed"])
-    outcome = "passed" if verdict["passed"] else "refused"
+    reasons = "; ".join(reason["text"] for reason in decision["reasons"] if not reason["passed"])
+    outcome = "passed" if decision["passed"] else "refused"
     report("registering")
     version = registry.register(
         bundle,
-        # The benchmark that chose the winner; a store that was moved away has it no more.
+        # The benchmark that chose the winner; a store that was moved no longer has it.
         parent_run=lambda: benchmark_parent(layout, registry.tracking, run_name),
         tags={"gate": outcome, "gate_reasons": reasons[:4900] or "all rules passed"},
         metrics=_bundle_metrics(layout, bundle),
     )
-    if not verdict["passed"]:
-        raise GateRefused(f"The gate refused {bundle.manifest.version}.", found=reasons, remedy="Production stays as it is.")
+    if not decision["passed"]:
+        raise GateRefused(
+            f"The promotion gate refused {bundle.manifest.version}.", found=reasons, remedy="The production model stays."
+        )
     staged = registry.alias("staging")
     if staged is None or staged["to"] != version:
         registry.move(
@@ -150,19 +154,19 @@ def register(layout: Layout, run_name: str) -> str:
 
 
 def _bundle_metrics(layout: Layout, bundle: Bundle) -> dict[str, float]:
-    """The bundle's own numbers, not those of the candidate before its export."""
+    """Return the metrics of the bundle itself, not those of the candidate before its export."""
     return row_metrics(bundle_row(layout, bundle))
 
 
 def open_registry(layout: Layout) -> Registry:
-    """The registry, its aliases brought to what the ledger says."""
+    """Open the registry and bring its aliases in line with the ledger."""
     registry = Registry(layout.var, open_tracking(layout))
     registry.reconcile()
     return registry
 
 
 def build_staged(layout: Layout) -> str:
-    """The Bento of what is staged; gives its tag."""
+    """Build the Bento of the staged bundle and return its tag."""
     from serving.service.build import build_bento
 
     return build_bento(_staged(layout).directory, layout.bentoml)
@@ -175,10 +179,10 @@ def _staged(layout: Layout) -> Bundle:
 
 
 def deploy_staged(layout: Layout) -> Deployment:
-    """Let what is staged answer, and then call it production.
+    """Deploy the staged bundle, and set the alias `production` once the deployment passed its smoke test.
 
     Raises:
-        DeploymentFailed: The new one did not prove itself; the old one answers, and production stays what it was.
+        DeploymentFailed: The new deployment failed its test. The old one keeps serving, and the alias does not move.
     """
     bundle = _staged(layout)
     deployment = _deploy(layout, bundle, build_staged(layout))
@@ -191,27 +195,27 @@ def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
     from serving.classifier import Classifier
     from serving.deployment import SMOKE_TEXTS, deploy
 
-    answers = Classifier(bundle).classify(SMOKE_TEXTS)
+    predictions = Classifier(bundle).classify(SMOKE_TEXTS)
     return deploy(
         tag,
         bentoml_home=layout.bentoml,
         state_dir=layout.deployment,
         expected_version=bundle.manifest.version,
-        known={text: answer.label for text, answer in zip(SMOKE_TEXTS, answers, strict=True)},
+        known={text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)},
         settings=ServingSettings.load(),
         progress=report,
     )
 
 
 def roll_back(layout: Layout, *, reason: str) -> str:
-    """Let the version before be production again; a deployment that runs follows.
+    """Return production to the previous version; a running deployment is replaced first.
 
     Returns:
         The version in the registry.
 
     Raises:
-        RegistryError: There is nothing to go back to.
-        DeploymentFailed: It does not come up; the alias stays with the bundle that answers.
+        RegistryError: There is no previous version.
+        DeploymentFailed: The previous version did not start; the alias stays with the bundle that is served.
     """
     from serving.deployment import status
     from serving.service.build import build_bento

@@ -1,4 +1,4 @@
-"""What the retraining sensors look at. Everything here reads; nothing is fetched and nothing is written."""
+"""The state that the retraining sensors read. Nothing is fetched or written here."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from data.sources import fetched, find, to_labeled
 from data.sources.reading import Source
 from orchestration.layout import Layout
 from orchestration.retraining import Quality, RetrainingState, config_digest
-from orchestration.steps.data import enabled_sets, is_required, read_raw, read_splits, split_rows, training_rows
+from orchestration.steps.data import enabled_datasets, is_required, read_raw, read_splits, split_rows, training_rows
 from serving.bundle import read_ledger
 
 if TYPE_CHECKING:
@@ -25,26 +25,26 @@ TRAINED_FILE = "trained.json"
 
 @dataclass(frozen=True)
 class _Now:
-    """A dataset as its source is at this moment."""
+    """A dataset with the present state of its source."""
 
     spec: DatasetSpec
     source: Source
     kept: bool
-    """The copy that was fetched last is what the source holds."""
+    """The copy that was fetched last equals the source."""
 
 
 def labeled(layout: Layout) -> dict[str, Any]:
-    """What the last training used, for `TRAINED_FILE`: rows by dataset, and each source as it was."""
+    """Return what the last training used, for `TRAINED_FILE`: rows by dataset, and the identity of each source."""
     splits = read_splits(layout)
     return {"training_rows": training_rows(splits.rows), "sources": splits.sources}
 
 
 def read_state(layout: Layout, enough: int) -> RetrainingState:
-    """Gather what a decision is made from.
+    """Read everything that a retraining decision depends on.
 
     Args:
-        layout: Where.
-        enough: New rows below which nothing follows: they are then counted without looking for duplicates in other datasets.
+        layout: Where to read.
+        enough: New rows that a retraining needs. Fewer are counted without a search for duplicates in other datasets.
     """
     now = _sources(layout)
     identities = {one.spec.name: one.source.identity for one in now}
@@ -63,17 +63,17 @@ def read_state(layout: Layout, enough: int) -> RetrainingState:
 
 
 def _sources(layout: Layout) -> list[_Now]:
-    """The enabled datasets that can be read here: what is on the hub only counts as it was fetched."""
-    found = []
-    for spec in enabled_sets(layout):
+    """Return the enabled datasets that can be read here; a dataset that is only on the hub counts if it was fetched."""
+    sources = []
+    for spec in enabled_datasets(layout):
         try:
             source = find(spec, DataSettings.load())
             kept = fetched(spec, DataSettings.load(), layout.raw) is not None
         except DataError:
             continue
         if kept or source.origin != "hub":
-            found.append(_Now(spec, source, kept))
-    return found
+            sources.append(_Now(spec, source, kept))
+    return sources
 
 
 def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enough: int) -> tuple[int | None, bool]:
@@ -92,7 +92,7 @@ def _new_rows(layout: Layout, now: list[_Now], identities: dict[str, str], enoug
 
 
 def _usable(frame: "pd.DataFrame | None") -> int:
-    """Rows of a dataset that training could use at most: labeled, not for another split, each text once."""
+    """Return how many rows of a dataset training could use at most: labeled, not for another split, each text once."""
     from data.cleaning import normalize
 
     if frame is None:
@@ -102,7 +102,7 @@ def _usable(frame: "pd.DataFrame | None") -> int:
 
 
 def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
-    """The rows of a source; None where they cannot be read, which leaves the dataset out of a training too."""
+    """Return the rows of a source; None where they cannot be read, which leaves the dataset out of a training too."""
     if one.kept and (raw := fetched(one.spec, DataSettings.load(), layout.raw)):
         return read_raw(raw)
     try:
@@ -112,14 +112,14 @@ def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
 
 
 class _Counted:
-    """The last exact count. It takes seconds, and a process that evaluates sensors asks again every few minutes."""
+    """The last exact count. It takes seconds, and a process that evaluates sensors needs it every few minutes."""
 
     def __init__(self) -> None:
         self.key: object = None
         self.rows = 0
 
     def count(self, layout: Layout, now: list[_Now], identities: dict[str, str]) -> int:
-        """Rows that training would use: as the splits would keep them."""
+        """Return the number of rows that training would use, as counted by the splits."""
         key = (layout, identities, config_digest())
         if key != self.key:
             self.rows, self.key = _count(layout, now), key
@@ -152,8 +152,8 @@ def _quality(layout: Layout, version: str | None) -> Quality | str:
         return f"macro-recall of {version} not measured yet"
     if "skipped" in report:
         return f"macro-recall not measured: {report['skipped']}"
-    found = report["macro_recall"]
-    return Quality(found["value"], found["low"], found["high"], report["rows"])
+    recall = report["macro_recall"]
+    return Quality(recall["value"], recall["low"], recall["high"], report["rows"])
 
 
 def _ledger(layout: Layout) -> list[dict]:

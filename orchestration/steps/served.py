@@ -1,4 +1,4 @@
-"""What is known of a bundle: evaluated once on the frozen rows. Card, leaderboard, `/v1/model` and MLflow all read from here."""
+"""Evaluate a bundle once on the frozen rows. Model card, leaderboard, `/v1/model` and MLflow all use this result."""
 
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from data.artifacts import digest, read_json, write_json
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.judging import Judged, evaluation_key, frozen_rows, is_evaluated, judge, primary_mask
+from orchestration.steps.predictions import EvaluatedCandidate, evaluate, evaluation_key, frozen_rows, is_evaluated, primary_mask
 from serving.bundle import MODEL, Bundle, read_bundle
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def open_bundle(directory: Path, threads: int | None = None) -> "Classifier":
-    """Open a classifier of a bundle; at module level, so that another process can be told to call it."""
+    """Open a classifier of a bundle; at module level, so that another process can import and call it."""
     from serving.classifier import Classifier
 
     return Classifier(read_bundle(directory), threads=threads)
 
 
-def judge_bundle(layout: Layout, bundle: Bundle) -> Judged:
+def evaluate_bundle(layout: Layout, bundle: Bundle) -> EvaluatedCandidate:
     """Evaluate a bundle on the frozen rows; kept while neither the bundle nor the rows change."""
     load = partial(open_bundle, bundle.directory)
-    return judge(layout, _name(bundle), _key(bundle), load, temperature=1.0)
+    return evaluate(layout, _name(bundle), _key(bundle), load, temperature=1.0)
 
 
 def bundle_row(layout: Layout, bundle: Bundle) -> dict[str, Any]:
     """Return the leaderboard row of a bundle: its quality on the test rows, its CPU time, memory and size."""
-    evaluated = judge_bundle(layout, bundle)
+    evaluated = evaluate_bundle(layout, bundle)
     if _cost(layout, bundle) is None:
         _measure_cost(layout, bundle)
     return _row(bundle, evaluated.report, _cost(layout, bundle))
@@ -41,11 +41,11 @@ def known_row(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
     cost = _cost(layout, bundle)
     if cost is None or not is_evaluated(layout, _name(bundle), _key(bundle)):
         return None
-    return _row(bundle, read_json(layout.judged / _name(bundle) / "report.json"), cost)
+    return _row(bundle, read_json(layout.evaluations / _name(bundle) / "report.json"), cost)
 
 
 def title(bundle: Bundle) -> str:
-    """What tables call a bundle: `minilm int8_rowwise`."""
+    """Return the name of a bundle in tables, such as `minilm int8_rowwise`."""
     return f"{bundle.manifest.name} {bundle.manifest.quantization}"
 
 
@@ -74,7 +74,7 @@ def _cost_key(layout: Layout, bundle: Bundle) -> str:
 
 def _cost(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
     try:
-        known = read_json(layout.judged / _name(bundle) / "cost.json")
+        known = read_json(layout.evaluations / _name(bundle) / "cost.json")
     except OSError:
         return None
     return known["cost"] if known["key"] == _cost_key(layout, bundle) else None
@@ -92,5 +92,5 @@ def _measure_cost(layout: Layout, bundle: Bundle) -> None:
         file_bytes={name: (bundle.directory / MODEL).stat().st_size},
         progress=report,
     )[name]
-    path = layout.judged / _name(bundle) / "cost.json"
+    path = layout.evaluations / _name(bundle) / "cost.json"
     write_json(path, {"key": _cost_key(layout, bundle), "cost": cost.to_dict()})

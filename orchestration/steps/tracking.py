@@ -1,4 +1,4 @@
-"""What is written to MLflow about a benchmark: a parent run, a nested run for each candidate and for the exported bundle."""
+"""Log a benchmark to MLflow: a parent run, and nested runs for each candidate and the exported bundle."""
 
 import platform
 import tempfile
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import read_json, write_json
 from orchestration.layout import Layout
-from orchestration.steps.data import read_splits, training_sets
+from orchestration.steps.data import read_splits, training_datasets
 from serving.processes import mark_lives, process_mark
 from training.candidates import Candidate
 from training.settings import TrainingSettings
@@ -28,7 +28,7 @@ _begun: dict[str, str] = {}
 
 
 def open_tracking(layout: Layout) -> Tracking:
-    """The MLflow store; runs whose process was killed are ended as FAILED first."""
+    """Open the MLflow store; runs whose process was killed are ended as FAILED first."""
     tracking = Tracking(layout.var)
     here = platform.node()
 
@@ -41,7 +41,7 @@ def open_tracking(layout: Layout) -> Tracking:
 
 
 def parent_of(layout: Layout, tracking: Tracking, dagster_run: str, what: str) -> str:
-    """The parent run of a Dagster run, made when there is none: "training 2026-11-28 04:26, 123,232 rows"."""
+    """Return the parent run of a Dagster run; create it if there is none: "training 2026-11-28 04:26, 123,232 rows"."""
     name = f"{what} {datetime.now(UTC):%Y-%m-%d %H:%M}, {sum(read_splits(layout).rows.values()):,} rows"
     tags = {"dagster.run_id": dagster_run, PROCESS_TAG: f"{platform.node()} {process_mark()}"}
     known = tracking.find_parent(dagster_run)
@@ -52,7 +52,7 @@ def parent_of(layout: Layout, tracking: Tracking, dagster_run: str, what: str) -
 
 
 def logged_benchmark(layout: Layout) -> dict[str, str]:
-    """`board` and `parent` of the benchmark that was logged last: which leaderboard, and its parent run; empty: none was."""
+    """Return leaderboard (`board`) and parent run (`parent`) of the benchmark that was logged last; empty if there was none."""
     try:
         return read_json(_logged_file(layout))
     except OSError:
@@ -60,12 +60,12 @@ def logged_benchmark(layout: Layout) -> dict[str, str]:
 
 
 def mark_logged(layout: Layout, board: str, parent: str) -> None:
-    """Remember that a leaderboard is in MLflow, and under which parent run."""
+    """Record that a leaderboard is in MLflow, and under which parent run."""
     write_json(_logged_file(layout), {"board": board, "parent": parent})
 
 
 def benchmark_parent(layout: Layout, tracking: Tracking, dagster_run: str) -> str:
-    """The parent run of the benchmark that was logged last; of a store that has none, one of this Dagster run."""
+    """Return the parent run of the benchmark that was logged last; where the store has none, one of this Dagster run."""
     known = logged_benchmark(layout).get("parent")
     if known and tracking.has_run(known):
         return known
@@ -77,24 +77,24 @@ def _logged_file(layout: Layout) -> Path:
 
 
 def end_parent(layout: Layout, dagster_run: str, status: "Ended") -> None:
-    """End the parent run that this process began for a Dagster run, if it has not ended yet."""
+    """End the parent run that this process started for a Dagster run, if it has not ended yet."""
     if parent := _begun.pop(dagster_run, None):
         Tracking(layout.var).end(parent, status)
 
 
 def log_candidate(layout: Layout, tracking: Tracking, run: str, candidate: Candidate, *, rows: int | None, state: str) -> None:
-    """What a candidate's run depends on: every parameter, the data, and how its checkpoint came about."""
+    """Log what a candidate's run depends on: every parameter, the data, and where its checkpoint comes from."""
     settings = TrainingSettings.load()
     given = {**candidate.model_dump(mode="json"), **settings.of_the_run()}
     if candidate.exportable:
         given["epochs"] = settings.epochs or candidate.epochs
-    fingerprint, datasets = read_splits(layout).fingerprint, ", ".join(training_sets())
+    fingerprint, datasets = read_splits(layout).fingerprint, ", ".join(training_datasets())
     tracking.log_params(run, {**given, "rows_used": rows, "data_fingerprint": fingerprint, "datasets": datasets})
     tracking.client.set_tag(run, "groundswell.state", state)
 
 
 def log_training(tracking: Tracking, run: str, trained: "TrainedCandidate") -> None:
-    """Curves and the end of a training."""
+    """Log the curves and the result of a training."""
     tracking.log_curves(run, trained.history)
     numbers = {
         "val_macro_recall": trained.best_macro_recall,
@@ -105,21 +105,21 @@ def log_training(tracking: Tracking, run: str, trained: "TrainedCandidate") -> N
 
 
 def row_metrics(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a leaderboard row, or of a bundle's row, which has its quality in `metrics`, as metrics.
+    """Return the metrics of a leaderboard row, or of a bundle's row, which has its quality in `metrics`.
 
-    Quality and CPU cost by their own names, the rest of the cost as `cost/…`.
+    Quality and CPU cost keep their names; the rest of the cost is named `cost/…`.
     """
     quality = row.get("metrics", row)
-    found = {name: float(quality[name]["value"]) for name in _QUALITY if name in quality and quality[name]["value"] is not None}
+    metrics = {name: float(quality[name]["value"]) for name in _QUALITY if name in quality and quality[name]["value"] is not None}
     for name, value in (row["cost"] or {}).items():
         number = value["value"] if isinstance(value, dict) else value
         if isinstance(number, int | float) and name not in {"rounds", "bulk_texts", "single_texts"}:
-            found["cpu_us_per_text" if name == "cpu_us_per_text" else f"cost/{name}"] = float(number)
-    return found
+            metrics["cpu_us_per_text" if name == "cpu_us_per_text" else f"cost/{name}"] = float(number)
+    return metrics
 
 
 def log_row(tracking: Tracking, run: str, row: dict[str, Any], *, model_id: str | None = None) -> None:
-    """A leaderboard row: its metrics, and its slices and behavioral tests as tables."""
+    """Log a leaderboard row: its metrics, and its slices as a table."""
     tracking.log_metrics(run, row_metrics(row), model_id=model_id)
     slices = {
         "slice": [part["slice"] for part in row["slices"]],
@@ -133,7 +133,7 @@ def log_row(tracking: Tracking, run: str, row: dict[str, Any], *, model_id: str 
 
 
 def log_pictures(tracking: Tracking, run: str, name: str, labels: "np.ndarray", proba: "np.ndarray") -> None:
-    """Confusion and reliability of one candidate on the test rows."""
+    """Log the confusion and reliability plots of one candidate on the test rows."""
     from evaluation.plots import plot_confusion, plot_reliability
 
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +144,6 @@ def log_pictures(tracking: Tracking, run: str, name: str, labels: "np.ndarray", 
 
 
 def log_test_rows(layout: Layout, tracking: Tracking, run: str, frame: Any) -> None:
-    """The rows that numbers without a prefix are about."""
+    """Log the test rows, which metrics without a prefix refer to."""
     name = "+".join(sorted(frame["source"].unique()))
     tracking.log_dataset(run, frame, source=layout.splits / "texts.parquet", name=name, context="test")

@@ -1,4 +1,4 @@
-"""Candidates are trained, each to its own folder."""
+"""Train candidates, each into its own folder."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +9,7 @@ from data.contracts import Predictor
 from data.errors import CandidateUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_sets
+from orchestration.steps.data import read_splits, read_texts, training_datasets
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
 from training.candidates import Candidate, load_candidates
 from training.settings import TrainingSettings
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def candidate_folder(layout: Layout, candidate: Candidate) -> Path:
-    """Where a trained candidate lies."""
+    """Return the folder of a trained candidate."""
     return layout.candidates / candidate.name
 
 
 def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | None = None) -> bool:
-    """Fine-tune one candidate on the training sets, and log the run to MLflow.
+    """Fine-tune one candidate on the datasets for training, and log the run to MLflow.
 
     Args:
-        layout: Where.
-        candidate: Which. VADER needs no training and is kept as it is.
-        run_name: The Dagster run, whose parent run in MLflow gets a nested run; none: nothing is logged.
+        layout: Where splits are read and the candidate is written.
+        candidate: The candidate. VADER needs no training.
+        run_name: The Dagster run, whose parent run in MLflow gets a nested run; None: nothing is logged.
 
     Returns:
         True when an unchanged one was reused.
@@ -44,14 +44,14 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if candidate.kind == "vader":
         return True
     settings = TrainingSettings.load()
-    sets = training_sets()
+    datasets = training_datasets()
     key = _key(layout, candidate)
     target = candidate_folder(layout, candidate)
     if is_current(target, key):
         return True
     log = _TrainingLog(layout, candidate, run_name) if run_name else None
-    # `finetune` replaces the folder whole by itself, since it keeps checkpoints beside it to resume from.
-    train, val = (read_texts(layout, split, sets=sets) for split in ("train", "val"))
+    # `finetune` replaces the whole folder itself, since it keeps checkpoints next to it to resume from.
+    train, val = (read_texts(layout, split, datasets=datasets) for split in ("train", "val"))
     trained = finetune(candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None)
     mark_current(target, key)
     if log:
@@ -60,20 +60,20 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
 
 
 def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
-    """What a trained candidate depends on."""
+    """Return what a trained candidate depends on."""
     return {
         "candidate": candidate.model_dump(mode="json"),
         "settings": TrainingSettings.load().of_the_run(),
         "data": read_splits(layout).fingerprint,
-        "sets": training_sets(),
+        "sets": training_datasets(),
     }
 
 
 def require_trained(layout: Layout) -> str | None:
-    """Check that there is a trained candidate.
+    """Check that a candidate has been trained.
 
     Returns:
-        Which candidates were trained on other data or with other settings than now, in one line; None when all are up to date.
+        The candidates that were trained on other data or with other settings, in one line; None when all are up to date.
 
     Raises:
         CandidateUnavailable: No candidate has been trained.
@@ -94,7 +94,7 @@ def require_trained(layout: Layout) -> str | None:
 
 
 class _TrainingLog:
-    """The nested run of one training in MLflow: there, and running, for as long as the model is trained."""
+    """The nested run of one training in MLflow; it is running as long as the model is trained."""
 
     def __init__(self, layout: Layout, candidate: Candidate, dagster_run: str) -> None:
         self.layout, self.candidate, self.dagster_run = layout, candidate, dagster_run
@@ -108,7 +108,7 @@ class _TrainingLog:
 
     @contextmanager
     def recorded(self, train: "pd.DataFrame", val: "pd.DataFrame") -> "Iterator[None]":
-        """Entered with the rows that are used, once the base model is there."""
+        """Log parameters and datasets. Entered with the rows that are used, once the base model is available."""
         with self._run() as (tracking, run):
             log_candidate(self.layout, tracking, run, self.candidate, rows=len(train), state="trained")
             for frame, context in ((train, "training"), (val, "validation")):
@@ -117,7 +117,7 @@ class _TrainingLog:
             yield
 
     def finish(self, trained: "TrainedCandidate") -> None:
-        """Log what came out; a model that is used as published was not recorded before."""
+        """Log the result; a model that is used as published was not recorded before."""
         report("logging to MLflow")
         with self._run() as (tracking, run):
             if self.candidate.kind == "as_is":
@@ -126,20 +126,20 @@ class _TrainingLog:
 
 
 def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:
-    """What the training reported; empty for VADER."""
+    """Return the report of the training; empty for VADER."""
     path = candidate_folder(layout, candidate) / "report.json"
     return read_json(path) if path.is_file() else {}
 
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:
-    """Changes whenever the candidate would answer differently."""
+    """Return a key that changes whenever the candidate would predict differently."""
     key_file = candidate_folder(layout, candidate) / "key.json"
     trained = key_file.read_text() if key_file.is_file() else ""
     return digest({"candidate": candidate.model_dump(mode="json"), "trained": trained})
 
 
 def predictor(layout: Layout, candidate: Candidate) -> Predictor:
-    """The trained candidate, ready to judge."""
+    """Load the trained candidate as a predictor."""
     from training.predictors import load_predictor
 
     return load_predictor(candidate, candidate_folder(layout, candidate))

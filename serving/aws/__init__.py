@@ -1,1 +1,1 @@
-"""The same model and the same routes on AWS, without a machine that is always on."""
+"""The same model and routes on AWS Lambda, without a server that is always on."""

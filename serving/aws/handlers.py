@@ -1,8 +1,7 @@
 """Two Lambda functions over the bundle in their image: `api` for API Gateway's proxy events, `jobs` for batches from SQS.
 
-Both are stateless: answers, jobs and results lie in DynamoDB, and who may ask how much is API Gateway's business (keys and a
-usage plan). The routes are those of `serving/service/app.py`, called through Mangum; feedback is refused with 503, as there is no
-disk to keep it on.
+Both are stateless: predictions, jobs and results are stored in DynamoDB, and API Gateway checks keys and rates (a usage plan).
+The routes are those of `serving/service/app.py`, called through Mangum; feedback is refused with 503, since there is no disk.
 """
 
 import asyncio
@@ -15,11 +14,11 @@ from mangum import Mangum
 
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
-from serving.service.admission import Gate
-from serving.service.answering import Answering
+from serving.service.admission import Authenticator
 from serving.service.app import create_app
+from serving.service.inference import InferenceService
 from serving.service.job_routes import JSON_LINES, OWNER
-from serving.service.jobs import judge_part
+from serving.service.jobs import classify_part
 from serving.service.jobs_sqs import SQSJobs
 from serving.service.logs import log
 from serving.service.observing import Observing
@@ -29,46 +28,48 @@ _TEXTUAL = ["text/", "application/json", "application/problem+json", JSON_LINES]
 
 
 def api(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one request.
+    """Handle one request.
 
     Args:
         event: API Gateway's proxy event (REST).
         context: Lambda's.
 
     Returns:
-        `statusCode`, `headers`, `body`: what the HTTP service answers to the same request.
+        `statusCode`, `headers`, `body`: the response of the HTTP service to the same request.
     """
-    here = _answering()  # before the loop runs
-    answer = _http()(event, context)
-    # What is not written before this returns would be written when the function is thawed for the next request, perhaps never.
-    _loop().run_until_complete(here.settle())
-    return answer
+    service = _inference()  # before the loop runs
+    response = _http()(event, context)
+    # Lambda freezes the function after this returns: a later write would wait for the next request, or be lost.
+    _loop().run_until_complete(service.settle())
+    return response
 
 
 def jobs(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Judge the parts of jobs that a batch of messages names.
+    """Classify the parts of jobs that a batch of messages names.
 
     Args:
         event: `Records`, each a message of `SQSJobs`.
         context: Lambda's.
 
     Returns:
-        `batchItemFailures`: the messages that are to be delivered again; the others are done.
+        `batchItemFailures`: the messages to deliver again; the others are done.
     """
-    return {"batchItemFailures": [{"itemIdentifier": name} for name in _loop().run_until_complete(_judge(event["Records"]))]}
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in _loop().run_until_complete(_classify(event["Records"]))]}
 
 
-async def _judge(records: list[dict[str, Any]]) -> list[str]:
-    here = _answering()
-    assert isinstance(here.jobs, SQSJobs), "GROUNDSWELL_SERVING__JOBS has to be sqs"
+async def _classify(records: list[dict[str, Any]]) -> list[str]:
+    service = _inference()
+    assert isinstance(service.jobs, SQSJobs), "GROUNDSWELL_SERVING__JOBS has to be sqs"
     failed = []
     for record in records:
         attempt = int(record["attributes"]["ApproximateReceiveCount"])
         try:
-            part = await asyncio.to_thread(here.jobs.part_of, record["body"], attempt, None)
+            part = await asyncio.to_thread(service.jobs.part_of, record["body"], attempt, None)
             if part is not None:
-                await judge_part(here.jobs, part, here.entries)
-        except Exception as error:  # the others are judged; this one comes again, and at last to the dead letters
+                await classify_part(service.jobs, part, service.entries)
+        except (
+            Exception
+        ) as error:  # the others are classified; SQS delivers this one again, and finally moves it to the dead letters
             log().error("part failed", message=record["messageId"], attempt=attempt, error=type(error).__name__)
             failed.append(record["messageId"])
     return failed
@@ -76,29 +77,29 @@ async def _judge(records: list[dict[str, Any]]) -> list[str]:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One for all invocations, since what is open belongs to it. Mangum takes the current one."""
+    """One event loop for all invocations, since open clients belong to it. Mangum uses the current one."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop
 
 
 @cache
-def _answering() -> Answering:
-    async def load() -> Answering:
+def _inference() -> InferenceService:
+    async def load() -> InferenceService:
         check_settings()
-        return Answering(served_bundle(), ServingSettings.load())
+        return InferenceService(served_bundle(), ServingSettings.load())
 
     return _loop().run_until_complete(load())
 
 
 @cache
 def _http() -> Mangum:
-    app = create_app(_answering, lambda: Gate(None))
+    app = create_app(_inference, lambda: Authenticator(None))
     return Mangum(_Owned(Observing(app)), lifespan="off", text_mime_types=_TEXTUAL)
 
 
 class _Owned:
-    """Jobs belong to the API key that API Gateway saw."""
+    """Set the owner of jobs to the API key that API Gateway checked."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -109,5 +110,5 @@ class _Owned:
         await self.app(scope, receive, send)
 
 
-if os.environ.get("AWS_LAMBDA_RUNTIME_API"):  # while the function starts it has a whole processor, whatever its memory
-    _answering()
+if os.environ.get("AWS_LAMBDA_RUNTIME_API"):  # while the function starts it has a whole CPU, whatever its memory
+    _inference()

@@ -1,6 +1,6 @@
 import type { NextConfig } from "next";
 
-// The Python service serves `out/` beside its API, so nothing here runs on a server.
+// The Python service serves `out/` next to its API, so nothing here runs on a server.
 const config: NextConfig = {
   output: "export",
   trailingSlash: true,

@@ -1,1 +1,1 @@
-"""Records to trusted Delta tables with Spark: Bronze as they came, Silver clean and once, Gold judged by the bundle."""
+"""Delta tables built with Spark: Bronze (raw records), Silver (clean, deduplicated), Gold (classified by the bundle)."""

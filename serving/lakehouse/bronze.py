@@ -1,4 +1,4 @@
-"""Bronze: records as they come, none dropped, with where they came from."""
+"""Bronze: raw records with their origin; none is dropped."""
 
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def read_files(spark: "SparkSession", folder: str, files_per_batch: int) -> "DataFrame":
-    """A stream of the lines of all files below a folder or s3a:// URI, the oldest files first.
+    """Stream the lines of all files below a folder or s3a:// URI, oldest files first.
 
-    A file is read once, when it appears, so it has to appear whole (written elsewhere and renamed, or put into a bucket); what is
-    appended later is not seen. Names that begin with "." or "_" are left alone. `.gz` is unpacked.
+    Each file is read once, when it appears, so it must appear complete (written elsewhere and renamed, or put into a bucket).
+    Lines appended later are not read. Names that begin with "." or "_" are ignored. `.gz` is unpacked.
     """
     lines = (
         spark.readStream.format("text")
         .option("lineSep", "\n")
         .option("recursiveFileLookup", "true")
         .option("maxFilesPerTrigger", files_per_batch)
-        .option("maxFileAge", "36500d")  # by default a file a week older than the newest one is silently left out
+        .option("maxFileAge", "36500d")  # by default a file one week older than the newest is skipped without a warning
         .load(folder)
     )
     return lines.select(
@@ -36,7 +36,7 @@ def read_files(spark: "SparkSession", folder: str, files_per_batch: int) -> "Dat
 
 
 def read_kafka(spark: "SparkSession", stream: StreamSettings, messages_per_batch: int) -> "DataFrame":
-    """A stream of the messages of the topic, from its beginning. Offsets are in the checkpoint; no consumer group is used."""
+    """Stream the topic's messages from the beginning. Offsets are in the checkpoint; no consumer group is used."""
     reader = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", stream.bootstrap)
@@ -62,7 +62,7 @@ def read_kafka(spark: "SparkSession", stream: StreamSettings, messages_per_batch
 
 
 def java_security(librdkafka: dict[str, str]) -> dict[str, str]:
-    """The security settings of the stream, which are librdkafka's, as the Java client spells them."""
+    """Translate the stream's security settings from librdkafka's names to those of the Java client."""
     given = dict(librdkafka)
     user, password = given.pop("sasl.username", None), given.pop("sasl.password", None)
     given = {_JAVA_NAMES.get(name, name): value for name, value in given.items()}
@@ -81,14 +81,14 @@ _JAVA_NAMES = {"sasl.mechanisms": "sasl.mechanism", "ssl.ca.location": "ssl.trus
 
 
 def as_bronze(lines: "DataFrame") -> "DataFrame":
-    """Rows of Bronze from lines of `read_files` or `read_kafka`, one for one.
+    """Turn each line of `read_files` or `read_kafka` into one row of Bronze.
 
-    What is one JSON object and nothing else becomes `raw` and `record`, every field as text; anything else is kept byte for byte
-    in `rescued`.
+    A line that is exactly one JSON object becomes `raw` and `record`, with every field as text. Any other line is kept byte for
+    byte in `rescued`.
     """
     text = F.col("value").cast("string")
-    # Spark's reader forgives much: what follows the object, single quotes, a field that is there twice. Its strict parser
-    # forgives only the first, so the line is also read as the one element of a list, and as the one value of an object.
+    # Spark's JSON reader accepts text after the object, single quotes and repeated fields. Its strict parser accepts only the
+    # first of these, so the line is also parsed as the only element of a list and as the only value of an object.
     strict = (
         F.is_valid_utf8(text)
         & F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))).isNotNull()
@@ -96,10 +96,10 @@ def as_bronze(lines: "DataFrame") -> "DataFrame":
     )
     record = F.from_json(F.when(strict, text), "map<string,string>")
     read = lines.withColumn("record", record)
-    understood = F.col("record").isNotNull()
+    parsed = F.col("record").isNotNull()
     return read.select(
-        F.when(understood, text).alias("raw"),
-        F.when(~understood, F.col("value")).alias("rescued"),
+        F.when(parsed, text).alias("raw"),
+        F.when(~parsed, F.col("value")).alias("rescued"),
         "record",
         "source_file",
         "topic",
@@ -113,7 +113,7 @@ def as_bronze(lines: "DataFrame") -> "DataFrame":
 
 
 def read_source(spark: "SparkSession", source: str, settings: LakehouseSettings) -> "DataFrame":
-    """The lines of a source: `kafka`, or a folder or s3a:// URI."""
+    """Stream the lines of a source: `kafka`, a folder, or an s3a:// URI."""
     if source == "kafka":
         return read_kafka(spark, StreamSettings.load(), settings.messages_per_batch)
     return read_files(spark, source, settings.files_per_batch)

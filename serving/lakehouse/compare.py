@@ -1,4 +1,4 @@
-"""What changes for the rows of Gold when another version judges them."""
+"""Compare the predictions of two model versions on the rows of Gold."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,46 +13,46 @@ from data.settings import nearest
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions, by the rows that both judged."""
+    """Two model versions, compared on the rows that both classified."""
 
     a: str
     b: str
     both: int
-    """Rows judged by both; what follows is of these."""
+    """Rows classified by both. The fields below, except `only_a` and `only_b`, refer to these."""
     only_a: int
     only_b: int
     changed: int
-    """Rows whose label is another."""
+    """Rows whose label differs."""
     matrix: tuple[tuple[int, ...], ...]
     """Rows by label of `a`, then by label of `b`, in `LABELS` order; shape (3, 3)."""
     score_a: float | None
-    """Mean of positive less negative, -1 to 1; none where no row was judged by both."""
+    """Mean of positive minus negative probability, -1 to 1; None if no row was classified by both."""
     score_b: float | None
     largest: tuple[dict[str, Any], ...]
-    """The rows of `compare` that moved most, the first most; those that did not move are left out."""
+    """The rows of `compare` with the largest change of score, largest first; rows without a change are left out."""
 
 
 def compare(gold: DataFrame, a: str, b: str) -> DataFrame:
-    """The rows that both versions judged.
+    """Select the rows that both versions classified.
 
     Returns:
-        id, event_at, text, label_a, label_b, confidence_a, confidence_b, moved (how far the score went, 0 to 2).
+        id, event_at, text, label_a, label_b, confidence_a, confidence_b, moved (absolute change of the score, 0 to 2).
 
     Raises:
-        LakehouseError: Gold has no answer of one of them. Looking for one blocks.
+        LakehouseError: Gold has no prediction of one of the versions. The check blocks.
     """
     _require(gold, a, b)
     both = _side_by_side(gold, a, b).where("a.label IS NOT NULL AND b.label IS NOT NULL")
     names = [F.col(f"{side}.{what}").alias(f"{what}_{side}") for what in ("label", "confidence") for side in ("a", "b")]
-    # Probabilities are kept to 4 decimals; what lies beyond is the difference's own.
+    # Probabilities have 4 decimals; further digits come from the subtraction.
     return both.select("id", "event_at", "text", *names, F.round(F.abs(F.col("score_b") - F.col("score_a")), 4).alias("moved"))
 
 
 def summarize(gold: DataFrame, a: str, b: str, *, largest: int = 10) -> Comparison:
-    """Count what changed from `a` to `b`. Blocks for two passes over Gold; rows that moved equally far come by id.
+    """Count what changed from `a` to `b`. Blocks for two passes over Gold. Rows with the same change are ordered by id.
 
     Raises:
-        LakehouseError: Gold has no answer of one of them.
+        LakehouseError: Gold has no prediction of one of the versions.
     """
     compared = compare(gold, a, b)
     groups = (
@@ -81,15 +81,15 @@ def summarize(gold: DataFrame, a: str, b: str, *, largest: int = 10) -> Comparis
 
 
 def _side_by_side(gold: DataFrame, a: str, b: str) -> DataFrame:
-    """Each row with the answers of both versions; null where one never judged it."""
-    answers = gold.select(
+    """Put the predictions of both versions next to each other; null where a version did not classify the row."""
+    predictions = gold.select(
         "id",
         "event_at",
         "text",
         F.try_element_at("answers", F.lit(a)).alias("a"),
         F.try_element_at("answers", F.lit(b)).alias("b"),
     )
-    return answers.selectExpr("*", "a.positive - a.negative AS score_a", "b.positive - b.negative AS score_b")
+    return predictions.selectExpr("*", "a.positive - a.negative AS score_a", "b.positive - b.negative AS score_b")
 
 
 def _mean(groups: list[Row], name: str, rows: int) -> float | None:
@@ -98,13 +98,13 @@ def _mean(groups: list[Row], name: str, rows: int) -> float | None:
 
 def _require(gold: DataFrame, *versions: str) -> None:
     for version in versions:
-        # One row is enough to know a version; all of Gold is read only to name what there is instead.
+        # One row proves that a version is there; all of Gold is read only to list the known versions in the error.
         if gold.where(F.map_contains_key("answers", version)).isEmpty():
             known = _versions(gold)
             close = nearest(version, known)
             raise LakehouseError(
-                f"Gold has no answer of version {version!r}.",
-                found=f"answers of {', '.join(known)}" if known else "no answers at all",
+                f"Gold has no predictions of version {version!r}.",
+                found=f"predictions of {', '.join(known)}" if known else "no predictions at all",
                 remedy=f"Did you mean {close}?" if close else None,
             )
 

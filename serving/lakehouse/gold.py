@@ -1,4 +1,4 @@
-"""Gold: Silver's rows with the production bundle's answer, one row an id."""
+"""Gold: Silver's rows with the prediction of the production bundle, one row per id."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,30 +28,32 @@ SCORES = ("label", "confidence", "negative", "neutral", "positive")
 
 
 def newest(changes: "DataFrame") -> "DataFrame":
-    """Of Silver's changes the last state of each id, without the columns of the change feed."""
+    """Keep the last state of each id from Silver's changes, without the columns of the change feed."""
     order = Window.partitionBy("id").orderBy(F.col("copy").desc(), F.col("_commit_version").desc())
     kept = changes.where(F.col("_change_type").isin("insert", "update_postimage"))
     return kept.withColumn("rank", F.row_number().over(order)).where("rank = 1").select(*FROM_SILVER, "cleaned")
 
 
-def judged(silver: "DataFrame", judge: Callable[..., Any], tasks: int) -> "DataFrame":
-    """Rows of Gold from rows of Silver (or of Gold itself, whose texts are cleaned again).
+def classified(silver: "DataFrame", classify: Callable[..., Any], tasks: int) -> "DataFrame":
+    """Classify rows of Silver (or of Gold, whose texts are then cleaned again) and return rows of Gold.
 
     Args:
         silver: With `FROM_SILVER`, and the text in `cleaned`.
-        judge: From `serving.lakehouse.judge`.
-        tasks: How many run side by side.
+        classify: A column function of `serving.lakehouse.classify`.
+        tasks: Number of parallel tasks.
     """
-    answered = silver.repartition(tasks).withColumn("answer", judge(F.col("cleaned")))
-    flat = answered.select(
+    rows = silver.repartition(tasks).withColumn("prediction", classify(F.col("cleaned")))
+    flat = rows.select(
         *FROM_SILVER,
-        *(F.col(f"answer.{name}").alias(name) for name in (*SCORES, "model_version")),
-        # A plan with Spark's own clock in it is never found in the cache, and the merge would judge everything again.
+        *(F.col(f"prediction.{name}").alias(name) for name in (*SCORES, "model_version")),
+        # A plan with Spark's own clock is never found in the cache, and the merge would classify every row a second time.
         F.lit(datetime.now(UTC)).alias("predicted_at"),
     )
-    return flat.withColumn("answers", F.when(F.col("model_version").isNotNull(), F.create_map("model_version", as_answer())))
+    return flat.withColumn(
+        "answers", F.when(F.col("model_version").isNotNull(), F.create_map("model_version", prediction_struct()))
+    )
 
 
-def as_answer() -> "Column":
-    """The row's answer as an entry of `answers`."""
+def prediction_struct() -> "Column":
+    """The row's prediction as an entry of the column `answers`."""
     return F.struct(*SCORES, "predicted_at")

@@ -1,8 +1,8 @@
-"""Who may write to tables on this machine: one driver runs the streams, and commits to a table come one after the other.
+"""Locks on this machine: one driver runs the streams of a root, and commits to a table come one after the other.
 
-Delta leaves it to the storage to refuse the second of two commits of one version. A local folder does not always refuse it when
-two Java processes come within the same milliseconds (Delta's LocalLogStore looks, then renames), and what one of them wrote would
-be gone. Locks are the kernel's: they end with their process, however it ends. A URI has none (docs/lakehouse.md: what it needs).
+Delta relies on the storage to refuse the second of two commits of one version. A local folder does not always refuse it if two
+Java processes commit within the same milliseconds (Delta's LocalLogStore checks, then renames): one of the commits would be lost.
+The locks belong to the kernel: they end with their process, however it ends. A URI has no lock (see docs/lakehouse.md).
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from pathlib import Path
 from data.errors import LakehouseError
 
 WAIT_S = 3600.0
-"""How long a commit waits for another one: compacting a large table takes its time."""
+"""Seconds that a commit waits for another one: compacting a large table can take this long."""
 
 
 @contextmanager
-def alone(root: str) -> Iterator[None]:
-    """Let no other driver of this machine run streams into a root meanwhile.
+def exclusive_run(root: str) -> Iterator[None]:
+    """Keep other drivers on this machine from running streams into the same root. Does not wait.
 
     Raises:
-        LakehouseError: Another one does; told at once.
+        LakehouseError: Another driver runs.
     """
     with _locked(
         root,
@@ -33,11 +33,11 @@ def alone(root: str) -> Iterator[None]:
 
 
 @contextmanager
-def committing(path: str) -> Iterator[None]:
-    """Let no other process of this machine commit to a table meanwhile; blocks for at most `WAIT_S`.
+def table_commit_lock(path: str) -> Iterator[None]:
+    """Keep other processes on this machine from committing to a table. Blocks for at most `WAIT_S`.
 
     Raises:
-        LakehouseError: Others kept it for that long.
+        LakehouseError: Other processes held the lock for `WAIT_S`.
     """
     root, _, layer = path.rpartition("/")
     with _locked(
@@ -45,7 +45,7 @@ def committing(path: str) -> Iterator[None]:
         layer,
         WAIT_S,
         f"Another process has been writing to {path} for {WAIT_S / 60:.0f} minutes.",
-        "Wait for it, or end it (groundswell lakehouse maintain, backfill); the same command goes on.",
+        "Wait for it or stop it (groundswell lakehouse maintain, backfill), then run the same command to resume.",
     ):
         yield
 

@@ -1,6 +1,6 @@
-"""Housekeeping of the tables: few large files, old versions gone, Bronze no longer than it is kept.
+"""Maintenance of the tables: merge small files, remove old versions, delete Bronze records past their retention.
 
-The streams may go on: on this machine each waits for the other's commit to a table, elsewhere the second commit is tried again.
+The streams may continue: on this machine commits to a table wait for each other; elsewhere the second commit is retried.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from serving.lakehouse.errors import explained
+from serving.lakehouse.errors import translate_spark_errors
 from serving.lakehouse.paths import LAYERS, Layer, table
 from serving.lakehouse.status import FORGOTTEN, forgotten_records, open_table
 from serving.lakehouse.writing import commit
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What housekeeping found and left of a table."""
+class MaintainedTable:
+    """What maintenance changed in one table."""
 
     layer: Layer
     files_before: int
@@ -31,20 +31,20 @@ class Kept:
     """Records removed because they are older than `keep_raw_days`."""
 
 
-def maintain(spark: "SparkSession", root: str, settings: LakehouseSettings) -> list[Kept]:
-    """OPTIMIZE, retention of Bronze, VACUUM of what no version within `keep_versions_hours` needs. Blocks meanwhile.
+def maintain(spark: "SparkSession", root: str, settings: LakehouseSettings) -> list[MaintainedTable]:
+    """Run OPTIMIZE, the retention of Bronze, and VACUUM of files that no version within `keep_versions_hours` needs. Blocks.
 
     Raises:
-        LakehouseError: Spark cannot go on; what was done stays done.
+        LakehouseError: Spark failed; finished tables stay maintained.
     """
     done = []
-    with explained(root):
+    with translate_spark_errors(root):
         for layer in LAYERS:
             done.append(_one(spark, root, layer, settings))
     return done
 
 
-def _one(spark: "SparkSession", root: str, layer: Layer, settings: LakehouseSettings) -> Kept:
+def _one(spark: "SparkSession", root: str, layer: Layer, settings: LakehouseSettings) -> MaintainedTable:
     from delta.tables import DeltaTable
 
     path = table(root, layer)
@@ -54,15 +54,15 @@ def _one(spark: "SparkSession", root: str, layer: Layer, settings: LakehouseSett
     if layer == "bronze" and settings.keep_raw_days:
         forgotten = _forget(spark, root, datetime.now(UTC) - timedelta(days=settings.keep_raw_days))
     commit(path, lambda: at.optimize().executeCompaction())
-    # Versions younger than a week may be under a reader's feet: Delta wants to be told that this is meant.
+    # Readers may still use versions younger than a week, so Delta asks for a confirmation that they may be removed.
     spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", str(settings.keep_versions_hours >= 168).lower())
     commit(path, lambda: at.vacuum(float(settings.keep_versions_hours)))
     after = _detail(at)
-    return Kept(layer, before, after["numFiles"], after["sizeInBytes"], forgotten)
+    return MaintainedTable(layer, before, after["numFiles"], after["sizeInBytes"], forgotten)
 
 
 def _forget(spark: "SparkSession", root: str, oldest: datetime) -> int:
-    """Remove from Bronze what came in before `oldest`. How many ever were removed is kept in the same commit, for `status`."""
+    """Delete Bronze records ingested before `oldest`. The same commit stores the total of all deleted records, for `status`."""
     from delta.tables import DeltaTable
 
     old, counted = F.col("ingested_at") < F.lit(oldest), 0
@@ -72,7 +72,7 @@ def _forget(spark: "SparkSession", root: str, oldest: datetime) -> int:
 
     def forget() -> None:
         nonlocal counted
-        # Nothing older can come in meanwhile, so these are the rows that will be deleted.
+        # No older record can be ingested meanwhile, so these are the rows that will be deleted.
         if counted := bronze.toDF().where(old).count():
             own.conf.set("spark.databricks.delta.write.txnVersion", forgotten_records(open_table(root, "bronze")) + counted)
             bronze.delete(old)

@@ -1,4 +1,4 @@
-"""Where the tables are. Importing it is cheap: the dashboard and `status` read Gold without Spark."""
+"""Paths of the tables. Cheap to import: the dashboard and `status` read Gold without Spark."""
 
 import os
 from pathlib import Path
@@ -10,19 +10,19 @@ Layer = Literal["bronze", "silver", "silver_rejected", "gold"]
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "silver_rejected", "gold")
 
 
-def root_of(var: Path, settings: LakehouseSettings | None = None) -> str:
-    """The folder or s3a:// URI that holds the tables, without a slash at its end."""
+def lakehouse_root(var: Path, settings: LakehouseSettings | None = None) -> str:
+    """Return the folder or s3a:// URI of the tables, without a trailing slash."""
     root = (settings or LakehouseSettings.load()).root or str(var / "lakehouse")
     return root.rstrip("/") if "://" in root else str(Path(root).absolute())
 
 
 def table(root: str, layer: Layer) -> str:
-    """A table's place."""
+    """Return the path of a table."""
     return f"{root}/{layer}"
 
 
 def storage_options(root: str) -> dict[str, str]:
-    """What `deltalake` needs to reach the tables; for S3 the same AWS_* variables that every AWS program reads."""
+    """Return the storage options of `deltalake`; for S3 they come from the usual AWS_* variables."""
     if "://" not in root:
         return {}
     options = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -32,10 +32,10 @@ def storage_options(root: str) -> dict[str, str]:
 
 
 def s3_endpoint() -> str | None:
-    """Another address for S3, as the AWS programs take it from the environment."""
+    """Return the S3 endpoint that the AWS variables set, if any."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def for_deltalake(path: str) -> str:
-    """A table's place as `deltalake` spells it: s3 where Hadoop says s3a."""
+    """Return a table's path for `deltalake`, which uses s3:// where Hadoop uses s3a://."""
     return path.replace("s3a://", "s3://", 1)

@@ -1,7 +1,7 @@
-"""The dashboard's questions, asked of Gold: deltalake says which files may hold the rows, DuckDB reads them.
+"""The dashboard's queries on Gold: deltalake selects the files that may hold the rows, DuckDB reads them.
 
-One file a question in `questions/`, in the words of `serving/warehouse/questions` and with the same columns. Each sees the newest
-version of Gold whole, and never half a commit.
+Each question has one file in `questions/`, with the name and columns of `serving/warehouse/questions`. A query sees the newest
+version of Gold and never a partial commit.
 """
 
 import threading
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "questions"
 _WAREHOUSE_ONLY = ("alerts", "normal")
-"""The lakehouse raises no alerts: these questions have no rows."""
+"""The lakehouse raises no alerts: these questions return no rows."""
 QUESTIONS = sorted([*(path.stem for path in FOLDER.glob("*.sql")), *_WAREHOUSE_ONLY])
-"""What can be asked."""
-ANEW_S = 60.0
-"""How long a table that was opened is only brought up to date. One that was deleted and built anew counts its versions from the
-beginning, and can be told from the old one only by opening it."""
+"""Names of all questions."""
+REOPEN_AFTER_S = 60.0
+"""Seconds for which an open table is only updated incrementally. A deleted and recreated table counts its versions from zero;
+only opening it again distinguishes it from the old one."""
 _STEP_S: dict[Every, int] = {"second": 1, "minute": 60, "hour": 3600}
 _DUCKDB = {
-    "threads": 1,  # beside the model's; what is read is decoded by pyarrow's threads
+    "threads": 1,  # the model has threads of its own; pyarrow's threads decode the files
     "memory_limit": "512MB",
     "temp_directory": "",
     "autoinstall_known_extensions": False,
@@ -40,10 +40,10 @@ _NO_END = datetime(2106, 1, 1, tzinfo=UTC)
 
 
 class Gold:
-    """Gold, opened; for one thread at a time."""
+    """An open Gold table; for one thread at a time."""
 
     def __init__(self, root: str) -> None:
-        """Open it when the first question comes.
+        """Store the location; the first query opens the table.
 
         Args:
             root: The folder or s3a:// URI that holds the tables.
@@ -55,12 +55,12 @@ class Gold:
         self._opened_at = 0.0
 
     def rows(self, sql: str, values: dict[str, Any], files: str) -> list[dict[str, Any]]:
-        """What a statement gives, of the newest version.
+        """Run a statement on the newest version and return its rows.
 
         Args:
-            sql: Reads from `gold`.
-            values: Its named parameters, and perhaps others.
-            files: What is certain of the rows, in the words of deltalake's `file_pruning_predicate`; other files are not read.
+            sql: A statement that reads from `gold`.
+            values: Its named parameters; others are ignored.
+            files: A condition that all rows meet, as deltalake's `file_pruning_predicate`; other files are not read.
         """
         import duckdb
 
@@ -69,35 +69,35 @@ class Gold:
         (statement,) = self._duckdb.extract_statements(sql)
         given = {name: values[name] for name in statement.named_parameters}
         self._duckdb.register("gold", gold)
-        late = threading.Timer(self._timeout_s, self._duckdb.interrupt)
-        late.daemon = True
-        late.start()
+        timeout = threading.Timer(self._timeout_s, self._duckdb.interrupt)
+        timeout.daemon = True
+        timeout.start()
         try:
-            found = self._duckdb.execute(statement, given)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            result = self._duckdb.execute(statement, given)
+            names = [column[0] for column in result.description]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         except duckdb.InterruptException as error:
-            raise TimeoutError(f"it took longer than {self._timeout_s:g} s") from error
+            raise TimeoutError(f"The query took longer than {self._timeout_s:g} s.") from error
         finally:
-            late.cancel()
+            timeout.cancel()
             self._duckdb.unregister("gold")
 
     def _newest(self) -> "DeltaTable":
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
-        if self._table is not None and time.monotonic() - self._opened_at < ANEW_S:
+        if self._table is not None and time.monotonic() - self._opened_at < REOPEN_AFTER_S:
             self._table.update_incremental()
             return self._table
-        patience = {"connect_timeout": "3s", "timeout": f"{self._timeout_s:g}s", "retry_timeout": f"{self._timeout_s:g}s"}
+        timeouts = {"connect_timeout": "3s", "timeout": f"{self._timeout_s:g}s", "retry_timeout": f"{self._timeout_s:g}s"}
         options = storage_options(self._place)
         try:
-            self._table = DeltaTable(for_deltalake(self._place), storage_options={**options, **patience} if options else None)
+            self._table = DeltaTable(for_deltalake(self._place), storage_options={**options, **timeouts} if options else None)
         except TableNotFoundError as error:
             raise WarehouseError(
                 f"There is no Gold at {self._place}.",
-                expected="a Delta table that `groundswell lakehouse` has written",
-                remedy="groundswell lakehouse run --once, or name another place with GROUNDSWELL_LAKEHOUSE__ROOT.",
+                expected="a Delta table written by `groundswell lakehouse`",
+                remedy="Run `groundswell lakehouse run --once`, or set GROUNDSWELL_LAKEHOUSE__ROOT to another location.",
             ) from error
         self._opened_at = time.monotonic()
         return self._table
@@ -116,31 +116,31 @@ def ask(
     every: Every | None = None,
     id: str = "",
 ) -> list[dict[str, Any]]:
-    """The rows that answer a question, as `serving.warehouse.questions.ask` gives them. Blocks until they are there.
+    """Return the rows of a question, like `serving.warehouse.questions.ask`. Blocks until the query ends.
 
     Args:
-        gold: Where to look, or the root of the lakehouse, which is then opened for this question alone.
+        gold: The open table, or the root of the lakehouse, which is then opened for this query only.
         question: One of `QUESTIONS`.
-        since: From this event time on, for latency from this arrival on; none: the last hour. Questions in buckets begin with
-            the whole bucket that it falls in. Times without a zone are UTC.
-        until: Before this time; none: no end. Questions in buckets end with the bucket that it falls in.
-        source: Only of this source; empty: of all.
-        label: Only of this label, for messages; empty: of all.
-        by: For trend: a line each of the busiest sources, or one of all together.
-        limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency.
-        every: The buckets of distribution, trend, volume and sources; none: those that `rollup_of` chooses.
-        id: Of an alert; there is none.
+        since: First event time; for latency, first arrival time. None: the last hour. Questions with buckets begin with the
+            whole bucket that contains it. Times without a zone are UTC.
+        until: End of the times (exclusive); None: no end. Questions with buckets end with the bucket that contains it.
+        source: Only this source; empty: all.
+        label: Only this label, for messages; empty: all.
+        by: For trend: one line per source for the busiest sources, or one line for all together.
+        limit: Maximum number of rows for sources, messages, top_negative, versions and latency.
+        every: Bucket size of distribution, trend, volume and sources; None: `rollup_of` chooses it.
+        id: The alert; unused, since there are no alerts.
 
     Returns:
-        A dict a row; times are in UTC.
+        One dict per row; times are in UTC.
 
     Raises:
-        WarehouseError: There is no such question, no Gold, no DuckDB, or no answer in time.
+        WarehouseError: The question is unknown, Gold or DuckDB is missing, or the query failed or timed out.
     """
     if question not in QUESTIONS:
         close = nearest(question, QUESTIONS)
         raise WarehouseError(
-            f"There is no question {question!r} to the lakehouse.",
+            f"Unknown question {question!r} for the lakehouse.",
             expected=f"one of {', '.join(QUESTIONS)}",
             remedy=f"Did you mean {close}?" if close else None,
         )
@@ -157,7 +157,7 @@ def ask(
         "by": by,
         "limit": limit,
         "step_us": step_s * 1_000_000,
-        # Buckets that begin within the time, the first one whole. Seconds told live are not begun before they are asked for.
+        # Buckets that begin within the range, the first one whole. Live seconds do not begin before `since`.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
         "last": _ceiling(_floor(until, 1) if question != "live" else until, step_s),
         "now": now,
@@ -172,17 +172,17 @@ def ask(
         raise
     except ImportError as error:
         raise WarehouseError(
-            "What reads the lakehouse is not installed.",
+            "The packages that read the lakehouse are not installed.",
             found=first_line(error),
             expected="duckdb, deltalake and pyarrow",
             remedy="Install the extra `lakehouse`.",
         ) from error
     except Exception as error:  # duckdb, deltalake and pyarrow raise unrelated classes
-        raise WarehouseError(f"Gold does not answer {question!r}.", found=first_line(error)) from error
+        raise WarehouseError(f"The query {question!r} on Gold failed.", found=first_line(error)) from error
 
 
 def _files(question: str, values: dict[str, Any]) -> str:
-    """What is certain of the rows a question asks for."""
+    """Return a condition that all rows of a question meet."""
     if question == "latency":
         return f"copy.arrived_at >= '{_iso(values['since'])}' AND copy.arrived_at < '{_iso(values['until'])}'"
     first, last = min(values["since"], values["first"]), max(values["until"], values["last"])
@@ -199,7 +199,7 @@ def _iso(time: datetime) -> str:
 
 
 def _to_ms(time: datetime) -> datetime:
-    """In UTC and whole milliseconds, as the warehouse has them, and as Delta knows the least and greatest of a file."""
+    """Convert to UTC and whole milliseconds, like the warehouse's times and Delta's minimum and maximum per file."""
     time = _utc(time)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 

@@ -1,4 +1,4 @@
-"""Whether two lists of answers agree: the warehouse's, which the stream's workers write, and Gold."""
+"""Compare two lists of predictions by id: the warehouse's, written by the stream's workers, and Gold's."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -8,18 +8,18 @@ if TYPE_CHECKING:
 
 Kind = Literal["agree", "other version", "only in the stream", "only in Gold", "text", "label", "score", "label, other version"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What an id can be, each exactly one of these:
+"""The kinds of an id. Each id has exactly one:
 
-- agree: one version, one label, scores within the tolerance;
-- other version: another version judged it there, to the same label; scores are not compared;
+- agree: same version, same label, scores within the tolerance;
+- other version: classified by different versions, with the same label; scores are not compared;
 - only in the stream, only in Gold;
-- text: another text under the same id, such as a correction that only one of them has seen; answers are not compared;
-- label, score: of one version, and not the same;
-- label, other version: not the same, and another version judged it there.
+- text: different texts under the same id, such as a correction that only one side has seen; predictions are not compared;
+- label, score: same version, but a different label or score;
+- label, other version: classified by different versions, with different labels.
 """
 DIFFERENCES: tuple[Kind, ...] = KINDS[2:]
 TOLERANCE = 0.001
-"""Of a score, which lies in -1..1: probabilities are kept to 4 decimals, and two builds of a runtime differ in the last."""
+"""Tolerance of a score in -1..1: probabilities have 4 decimals, and two builds of a runtime can differ in the last one."""
 EXAMPLES = 100
 
 _PAIRS = """
@@ -29,10 +29,10 @@ WITH both_sides AS (
            s.id IS NOT NULL AS in_stream, g.id IS NOT NULL AS in_gold, s.text_md5 AS text_stream, g.text_md5 AS text_gold,
            s.label AS label_stream, s.score AS score_stream, s.model_version AS version_stream,
            g.label, g.score, g.model_version,
-           -- Gold keeps every version's answer: that of the stream's own version is the one to compare, if it is there.
+           -- Gold keeps the prediction of every version: the one of the stream's version is compared, if there is one.
            g.answers[s.model_version] AS same
     FROM stream AS s FULL JOIN gold AS g ON s.id = g.id
-), answers AS (
+), compared AS (
     SELECT * EXCLUDE (label, score, model_version, same),
            CASE WHEN same IS NULL THEN label ELSE same.label END AS label_gold,
            CASE WHEN same IS NULL THEN score ELSE same.positive - same.negative END AS score_gold,
@@ -49,12 +49,12 @@ SELECT *, CASE
         ELSE 'agree' END
     WHEN label_stream IS DISTINCT FROM label_gold THEN 'label, other version'
     ELSE 'other version' END AS kind
-FROM answers
+FROM compared
 """
 _EXAMPLES = """
 SELECT kind, id, event_at, label_stream, label_gold, score_stream, score_gold, version_stream, version_gold
 FROM pairs WHERE list_contains($differences, kind)
--- In turn of each kind, so that the commonest does not crowd out the others.
+-- The kinds take turns, so that a frequent kind does not displace the others.
 ORDER BY row_number() OVER (PARTITION BY kind ORDER BY id), list_position($differences, kind)
 LIMIT $limit
 """
@@ -62,16 +62,16 @@ LIMIT $limit
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What two lists have in common."""
+    """The result of comparing two lists."""
 
     counts: dict[Kind, int]
-    """Ids by kind, every kind of `KINDS` in its order."""
+    """Number of ids per kind, for every kind in the order of `KINDS`."""
     examples: tuple[dict[str, Any], ...]
-    """At most `EXAMPLES` that differ, of every kind some: kind, id, event_at; label, score and version of both sides."""
+    """At most `EXAMPLES` differing ids, with every kind present: kind, id, event_at; label, score and version of both sides."""
 
     @property
     def differences(self) -> int:
-        """Ids that should be the same in both and are not."""
+        """Number of ids that should be equal in both lists and are not."""
         return sum(self.counts[kind] for kind in DIFFERENCES)
 
 
@@ -79,9 +79,9 @@ def reconcile(stream: "pa.Table", gold: "pa.Table", *, tolerance: float = TOLERA
     """Compare two lists by id.
 
     Args:
-        stream: One row an id: id, event_at, text_md5, label, score (positive less negative), model_version.
-        gold: The same, and `answers` as Gold has them. Where they hold one of the stream's version, that one is compared.
-        tolerance: Scores of one version that differ by more are told.
+        stream: One row per id: id, event_at, text_md5, label, score (positive minus negative), model_version.
+        gold: The same columns and Gold's `answers`. If they contain a prediction of the stream's version, that one is compared.
+        tolerance: Scores of one version that differ by more are reported as differences.
     """
     import duckdb
 

@@ -1,4 +1,4 @@
-"""One place that starts Spark: Delta, UTC, and S3 as the AWS programs reach it."""
+"""Start Spark with Delta, UTC, and S3 configured from the AWS variables."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def open_session(settings: LakehouseSettings, jars: Path | None = None, *, app: str = "groundswell") -> "SparkSession":
-    """A Spark session, the one that is open or a new one. Blocks for some ten seconds. The caller stops it.
+    """Return the open Spark session or start one. Blocks for about ten seconds. The caller stops it.
 
     Args:
-        settings: Master and more settings of Spark; these win over ours.
-        jars: A folder with what pyspark lacks (see pom.xml); none on a cluster that has it.
+        settings: The master and further Spark settings; these override ours.
+        jars: A folder with the jars that pyspark lacks (see pom.xml); None on a cluster that has them.
         app: The application's name.
     """
     from pyspark.sql import SparkSession
 
-    # Workers run this same Python, whatever "python3" is.
+    # Workers run this Python, not the "python3" of the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app)
     given: dict[str, str] = {}
@@ -45,21 +45,21 @@ _COMMON = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
-    # The three layers run side by side; a long batch of one does not hold up the others.
+    # The three layers run concurrently; a long batch of one does not block the others.
     "spark.scheduler.mode": "FAIR",
-    # Re-scoring adds a version's answer to the others, and replaces it where it was there.
+    # A backfill adds the prediction of a version to the map, or replaces it.
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
-    # Each Python worker keeps the model, so it has to be the same worker next time.
+    # Each Python worker keeps the model in memory, so Spark must reuse its workers.
     "spark.python.worker.reuse": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     "spark.sql.streaming.stopTimeout": "60s",
     "spark.databricks.delta.snapshotPartitions": "2",
-    # The three layers' micro-batches need more compiled expressions than the 100 that Spark keeps by default: with those, all are
-    # compiled again each time (measured: a seventh of the time and a tenth of the processor's of a small micro-batch).
+    # The micro-batches of the three layers need more compiled expressions than the 100 that Spark caches by default. With 100, it
+    # compiles all of them each time (measured: 1/7 of the wall time and 1/10 of the CPU time of a small micro-batch).
     "spark.sql.codegen.cache.maxEntries": "1000",
-    # VACUUM lists folders in so many tasks: by default 10,000 for each table, minutes on few cores.
+    # The number of tasks in which VACUUM lists folders: the default of 10,000 per table takes minutes on few cores.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
-    # As every other reader expects, with statistics by which files are left out; Spark's own form has none.
+    # The format that other readers expect. It has statistics, so readers can skip files; Spark's default has none.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 
@@ -74,9 +74,9 @@ def _local() -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": "2g",
         "spark.driver.defaultJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
-        # Nothing is kept there; by default an empty folder appears wherever one stands.
+        # Nothing is stored there; by default Spark creates an empty folder in the working directory.
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "spark-warehouse"),
-        # 200, the default, is made for clusters.
+        # The default, 200, is meant for clusters.
         "spark.sql.shuffle.partitions": str(max(2, cpu_quota())),
     }
 
@@ -85,7 +85,7 @@ def _s3() -> dict[str, str]:
     endpoint = s3_endpoint()
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     options = {
-        # Hadoop tries for a quarter of an hour by default before it says that a bucket is away.
+        # By default Hadoop retries for 15 minutes before it reports that a bucket is unavailable.
         "spark.hadoop.fs.s3a.attempts.maximum": "3",
         "spark.hadoop.fs.s3a.retry.limit": "3",
         "spark.hadoop.fs.s3a.connection.establish.timeout": "5000",

@@ -1,4 +1,4 @@
-"""Silver: one clean row an id; what is no message, and every copy that lost, in a side table with the reason."""
+"""Silver: one clean row per id. Invalid records and superseded copies go to the rejects table with a reason."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 MAX_AHEAD_S = 300
-"""A record dated further than this after its arrival is misdated, as on the stream."""
+"""A record dated more than this many seconds after its arrival is rejected, as on the stream."""
 CONTENT = ("text", "source", "created_at", "lang", "user_id", "true_label")
-"""Two copies of one id with the same content are duplicates; otherwise the lesser one was corrected."""
+"""Two copies of one id with equal content are duplicates; otherwise the newer one is a correction."""
 
 
 def conform(bronze: "DataFrame") -> "DataFrame":
-    """Rows of Bronze, one for one, as Silver has them, and `reason`: null, or why it is no message; with `raw` and `rescued`."""
+    """Turn each row of Bronze into Silver's columns plus `raw`, `rescued` and `reason` (null for a valid message)."""
     field = lambda name: F.col("record").getItem(name)  # noqa: E731
     identity = F.coalesce(_filled(field("id_str")), _filled(field("id")))
     text = F.coalesce(field("full_text"), field("text"))
@@ -100,7 +100,7 @@ def _reading_udf() -> Any:
 
 
 def read_texts(texts: pa.Array) -> pa.Array:
-    """What Silver reads of N texts (null where a record has none): cleaned, why it cannot be classified, mentions, hashtags."""
+    """Read N texts (null if the record has none): cleaned text, reason why it cannot be classified, mentions, hashtags."""
     from data.cleaning import clean, hashtags, mentions
 
     given = texts.to_pylist()
@@ -117,11 +117,11 @@ def read_texts(texts: pa.Array) -> pa.Array:
 
 
 def ranked(conformed: "DataFrame", before: "DataFrame") -> "DataFrame":
-    """Every copy of each id, the winner first: what `winners` and `aside` are taken from.
+    """Rank the copies of each id, the winner first; the input of `winners` and `rejected`.
 
     Args:
         conformed: From `conform`.
-        before: The rows of Silver whose ids are among them.
+        before: The rows of Silver with the same ids.
     """
     now = conformed.where(F.col("reason").isNull()).withColumn("known", F.lit(False))
     known = before.select(
@@ -141,12 +141,12 @@ def ranked(conformed: "DataFrame", before: "DataFrame") -> "DataFrame":
 
 
 def winners(ranked: "DataFrame") -> "DataFrame":
-    """Rows for Silver that are new or greater than the copy there."""
-    return ranked.where((F.col("rank") == 1) & ~F.col("known")).drop(*_HELP)
+    """Select the rows that are new in Silver or newer than Silver's copy."""
+    return ranked.where((F.col("rank") == 1) & ~F.col("known")).drop(*_HELPER_COLUMNS)
 
 
-def aside(conformed: "DataFrame", ranked: "DataFrame") -> "DataFrame":
-    """Rows for the side table with their reason: what is no message, and each copy that lost, new or in Silver; once, if both."""
+def rejected(conformed: "DataFrame", ranked: "DataFrame") -> "DataFrame":
+    """Select the rejects with their reason: invalid records, and each copy that lost, new or from Silver, but only once."""
     lost = ranked.where((F.col("rank") > 1) & (F.col("copy") != F.col("above"))).withColumn(
         "reason", F.when(F.struct(*CONTENT).eqNullSafe(F.col("content_above")), "duplicate").otherwise("superseded")
     )
@@ -154,4 +154,4 @@ def aside(conformed: "DataFrame", ranked: "DataFrame") -> "DataFrame":
     return rows.select("reason", "id", "raw", "rescued", "copy", F.lit(datetime.now(UTC)).alias("rejected_at"))
 
 
-_HELP = ("rank", "above", "content_above", "known", "raw", "rescued", "reason")
+_HELPER_COLUMNS = ("rank", "above", "content_above", "known", "raw", "rescued", "reason")

@@ -1,4 +1,4 @@
-"""How the tables stand, read without Spark."""
+"""Row counts and state of the tables, read without Spark."""
 
 import re
 from dataclasses import dataclass
@@ -10,59 +10,60 @@ from data.errors import LakehouseError
 from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
 
 FORGOTTEN = "groundswell-forgotten"
-"""The transaction in Bronze's log whose number is how many records housekeeping ever removed; Delta keeps it with the table."""
+"""The Delta transaction of Bronze whose number is the total of records that maintenance deleted; stored in the table's log."""
 
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table."""
+    """State of one table."""
 
     layer: Layer
     rows: int
     files: int
     bytes: int
     version: int
-    """Of the Delta table: each commit counts one."""
+    """Version of the Delta table: each commit adds one."""
     written_at: datetime
-    """When its last version was written, UTC."""
+    """Time of its last version, UTC."""
 
 
 @dataclass(frozen=True)
 class LakehouseStatus:
-    """All tables, and whether they add up."""
+    """State of all tables, with the differences between layers."""
 
     root: str
     tables: list[TableStatus]
     reasons: dict[str, int]
-    """Rows of the side table by reason."""
+    """Rows of the rejects table by reason."""
     versions: dict[str, int]
-    """Rows of Gold by the version that judged them."""
+    """Rows of Gold by the model version that classified them."""
     newest: datetime | None
     """Event time of the newest row of Gold."""
     forgotten: int
-    """Records that Bronze no longer has, because they are older than `keep_raw_days`."""
+    """Records deleted from Bronze because they are older than `keep_raw_days`."""
 
     def rows(self, layer: Layer) -> int:
-        """Rows of a table."""
-        return next(found.rows for found in self.tables if found.layer == layer)
+        """Return the number of rows of a table."""
+        return next(status.rows for status in self.tables if status.layer == layer)
 
     @property
     def behind_silver(self) -> int:
-        """Records of Bronze that are neither in Silver nor aside yet; 0 when Silver has caught up."""
+        """Number of Bronze records that are neither in Silver nor rejected yet; 0 when Silver has caught up."""
         return self.rows("bronze") + self.forgotten - self.rows("silver") - self.rows("silver_rejected")
 
     @property
     def behind_gold(self) -> int:
-        """Rows of Silver that are not in Gold yet."""
+        """Number of Silver rows that are not in Gold yet."""
         return self.rows("silver") - self.rows("gold")
 
 
 def read_status(root: str) -> LakehouseStatus:
-    """Read the tables' logs and two small columns. The tables behind are read before those in front, so that while streams run a
-    record may be missing behind but is never counted twice.
+    """Read the tables' logs and two small columns.
+
+    Downstream tables are read first: while streams run, a record may be missing downstream but is never counted twice.
 
     Raises:
-        LakehouseError: There are no tables.
+        LakehouseError: The tables do not exist or cannot be read.
     """
     tables, columns, forgotten = [], {}, 0
     for layer in reversed(LAYERS):
@@ -93,15 +94,15 @@ def read_status(root: str) -> LakehouseStatus:
 
 
 def forgotten_records(bronze) -> int:
-    """How many records housekeeping has ever removed from Bronze, a table of `open_table`."""
+    """Return the total of records that maintenance deleted from `bronze`, a table of `open_table`."""
     return bronze.transaction_version(FORGOTTEN) or 0
 
 
 def open_table(root: str, layer: Layer):
-    """The newest version of a table, a `deltalake.DeltaTable`.
+    """Open the newest version of a table as a `deltalake.DeltaTable`.
 
     Raises:
-        LakehouseError: It is not there, or the place cannot be reached.
+        LakehouseError: The table does not exist, or its location is not reachable.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
@@ -113,23 +114,23 @@ def open_table(root: str, layer: Layer):
         raise LakehouseError(
             f"There is no table {path}.",
             found=cause(error),
-            expected="a lakehouse that has run once",
-            remedy="groundswell lakehouse run --once --source <...> makes it; another place: GROUNDSWELL_LAKEHOUSE__ROOT.",
+            expected="tables of `groundswell lakehouse run`",
+            remedy="Run `groundswell lakehouse run --once --source <...>`, or set GROUNDSWELL_LAKEHOUSE__ROOT.",
         ) from error
-    except Exception as error:  # deltalake raises whatever its storage said
+    except Exception as error:  # deltalake raises the errors of its storage, which share no class
         raise LakehouseError(
-            f"The table {path} cannot be read.",
+            f"Could not read the table {path}.",
             found=cause(error),
-            remedy="Look at GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 at AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
+            remedy="Check GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
         ) from error
 
 
 QUICK = {"connect_timeout": "3s", "max_retries": "2", "retry_timeout": "20s"}
-"""For deltalake: by default it asks a bucket that does not answer for minutes."""
+"""Timeouts for deltalake: by default it retries an unreachable bucket for minutes."""
 
 
 def cause(error: Exception) -> str:
-    """What was at the bottom of an error of deltalake, which tells the way up above it."""
+    """Return the root cause of a deltalake error, which is the last line of its message."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     return ([line.strip(" ↳") for line in plain.splitlines() if line.strip()] or [type(error).__name__])[-1][:300]
 

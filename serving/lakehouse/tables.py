@@ -1,53 +1,55 @@
-"""The four tables: their columns, and the check that a table in that place is ours."""
+"""The four tables: their columns, and the check that an existing table has them."""
 
 from typing import TYPE_CHECKING, cast
 
 from data.errors import LakehouseError
-from serving.lakehouse.errors import explained
-from serving.lakehouse.locks import committing
+from serving.lakehouse.errors import translate_spark_errors
+from serving.lakehouse.locks import table_commit_lock
 from serving.lakehouse.paths import Layer, table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 COPY = "STRUCT<stated_at: TIMESTAMP, arrived_at: TIMESTAMP, origin: STRING, block: BIGINT, line: BIGINT>"
-"""Which copy of a record a row is; of two copies the greater one wins, compared from left to right.
+"""The order of a record's copies: of two copies the greater one wins, compared from left to right.
 
-`stated_at` is when its author last touched it (edited_at, updated_at, else created_at), `arrived_at` the file's modification time
-or the broker's timestamp, `origin` the file or topic, `block` and `line` the place in it: for Kafka partition and offset; for a
-file the first byte of the split, and a number that rises along the split.
+`stated_at` is the time of the author's last change (edited_at, updated_at, else created_at), `arrived_at` the file's modification
+time or the broker's timestamp, `origin` the file or topic, `block` and `line` the position in it: for Kafka partition and offset;
+for a file the first byte of the split and a number that increases within the split.
 """
-ANSWER = "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, predicted_at: TIMESTAMP>"
+PREDICTION = (
+    "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, predicted_at: TIMESTAMP>"
+)
 _TWEET = (
     "source STRING, created_at TIMESTAMP, event_at TIMESTAMP, event_date DATE, lang STRING, user_id STRING, "
     f"mentions ARRAY<STRING>, hashtags ARRAY<STRING>, true_label STRING, copy {COPY}"
 )
 COLUMNS: dict[Layer, str] = {
-    # `record` is a map: a field that nobody has seen before is readable from its first record on; no stream has to start anew.
+    # `record` is a map: a new field is readable from its first record on, and no stream has to be restarted.
     "bronze": "raw STRING, rescued BINARY, record MAP<STRING, STRING>, source_file STRING, topic STRING, partition INT, "
     "offset BIGINT, arrived_at TIMESTAMP, block BIGINT, line BIGINT, ingested_at TIMESTAMP",
     "silver": f"id STRING, text STRING, cleaned STRING, {_TWEET}",
     "silver_rejected": f"reason STRING, id STRING, raw STRING, rescued BINARY, copy {COPY}, rejected_at TIMESTAMP",
     "gold": f"id STRING, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, "
-    f"positive DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {ANSWER}>",
+    f"positive DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {PREDICTION}>",
 }
 _PARTITIONED: dict[Layer, str] = {"gold": "event_date"}
 _PROPERTIES = {
-    # Silver's changes are what Gold follows.
+    # Gold reads Silver's change feed.
     "delta.enableChangeDataFeed": {"silver": "true"},
-    # A commit that leaves many small files merges them at once.
+    # A commit that leaves many small files compacts them at once.
     "delta.autoOptimize.autoCompact": dict.fromkeys(COLUMNS, "true"),
 }
 
 
 def ensure_tables(spark: "SparkSession", root: str) -> None:
-    """Make the tables that are missing, and check the others. Blocks for some seconds the first time.
+    """Create the missing tables and check the others. Blocks for some seconds the first time.
 
     Raises:
-        LakehouseError: A table there has other columns (somebody else wrote it, or another version of Groundswell), or the place
-            cannot be reached.
+        LakehouseError: A table has other columns (another program or another version of Groundswell wrote it), or the location is
+            not reachable.
     """
-    with explained(root):
+    with translate_spark_errors(root):
         for layer, columns in COLUMNS.items():
             _ensure(spark, table(root, layer), layer, columns)
 
@@ -64,7 +66,7 @@ def _ensure(spark: "SparkSession", path: str, layer: Layer, columns: str) -> Non
         for name, by_layer in _PROPERTIES.items():
             if layer in by_layer:
                 making = making.property(name, by_layer[layer])
-        with committing(path):
+        with table_commit_lock(path):
             making.execute()
         return
     found = {field.name: field.dataType for field in spark.read.format("delta").load(path).schema}
@@ -74,5 +76,5 @@ def _ensure(spark: "SparkSession", path: str, layer: Layer, columns: str) -> Non
             f"The Delta table {path} is not Groundswell's {layer}.",
             found=", ".join(f"{name} {found[name].simpleString() if name in found else 'missing'}" for name in wrong[:5]),
             expected=", ".join(f"{name} {expected[name].dataType.simpleString()}" for name in wrong[:5]),
-            remedy="Choose another GROUNDSWELL_LAKEHOUSE__ROOT, or move that table away. Nothing was written to it.",
+            remedy="Set another GROUNDSWELL_LAKEHOUSE__ROOT, or move that table away. Nothing was written to it.",
         )

@@ -1,4 +1,4 @@
-"""How micro-batches are written: each takes effect once, however often it runs."""
+"""Write micro-batches so that each takes effect exactly once, even if it runs again."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from serving.lakehouse import gold, silver
 from serving.lakehouse.bronze import as_bronze
-from serving.lakehouse.locks import committing
+from serving.lakehouse.locks import table_commit_lock
 from serving.lakehouse.paths import table
 
 if TYPE_CHECKING:
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ATTEMPTS = 6
-"""Compaction or re-scoring may have rewritten what a merge was reading; then it reads anew."""
+"""Attempts of a merge: compaction or a backfill may have rewritten the files that it was reading; then it starts again."""
 
 
 def write_bronze(root: str, lines: "DataFrame", app: str, batch: int) -> None:
-    """Append lines of `read_source`. The same batch of the same stream again is skipped by Delta itself.
+    """Append lines of `read_source`. Delta skips a batch number that this stream has already written.
 
     Args:
-        root: Of the tables.
-        lines: Of one micro-batch.
-        app: The stream's own id, which lives as long as its checkpoint.
-        batch: Its number.
+        root: The folder or URI of the tables.
+        lines: The lines of one micro-batch.
+        app: The stream's id, stored in its checkpoint.
+        batch: The batch number.
     """
     _append(as_bronze(lines), table(root, "bronze"), app, batch)
 
 
 def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
-    """Settle rows of Bronze: merge the winners, or append them where none of their ids is there.
+    """Deduplicate rows of Bronze and merge the winners into Silver, or append them if Silver has none of their ids.
 
-    The side table comes first: a crash between the two is healed when the batch runs again, since the side table then skips it
+    The rejects table is written first. After a crash between the two commits the batch runs again: the rejects table skips it,
     and Silver has not seen it.
     """
     spark = bronze.sparkSession
@@ -49,12 +49,12 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
         before = there.where(F.col("id").between(F.lit(low), F.lit(high))).join(ids, "id", "left_semi")
         ranked = silver.ranked(conformed, before).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            _append(silver.aside(conformed, ranked), table(root, "silver_rejected"), app, batch)
+            _append(silver.rejected(conformed, ranked), table(root, "silver_rejected"), app, batch)
             if low is None:
-                return  # no message among them: no empty version of Silver for Gold to read
+                return  # no valid message: do not create an empty version of Silver
             winners = silver.winners(ranked)
             if ranked.where("known").isEmpty():
-                # None of these ids is there: nothing to compare with. Twice the same batch finds them, and comes to the merge.
+                # Silver has none of these ids, so an append is enough. If the batch runs again, it finds them and merges.
                 commit(table(root, "silver"), lambda: winners.write.format("delta").mode("append").save(table(root, "silver")))
             else:
                 _merge(spark, table(root, "silver"), winners, low, high)
@@ -64,19 +64,19 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
         conformed.unpersist()
 
 
-def write_gold(root: str, changes: "DataFrame", judge: "Callable[..., Any]") -> None:
-    """Judge Silver's changes and merge them. A row whose copy is in Gold already is left as it is."""
+def write_gold(root: str, changes: "DataFrame", classify: "Callable[..., Any]") -> None:
+    """Classify Silver's changes and merge them. A row whose copy is already in Gold is not changed."""
     from pyspark import StorageLevel
 
     spark = changes.sparkSession
     rows = gold.newest(changes)
-    # Judged once, however often the merge has to read it.
-    judged = gold.judged(rows, judge, spark.sparkContext.defaultParallelism).persist(StorageLevel.MEMORY_AND_DISK)
+    # Classified once, even if the merge reads the rows several times.
+    classified = gold.classified(rows, classify, spark.sparkContext.defaultParallelism).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        low, high = judged.agg(F.min("id"), F.max("id")).first() or (None, None)
-        _merge(spark, table(root, "gold"), judged, low, high)
+        low, high = classified.agg(F.min("id"), F.max("id")).first() or (None, None)
+        _merge(spark, table(root, "gold"), classified, low, high)
     finally:
-        judged.unpersist()
+        classified.unpersist()
 
 
 def _append(rows: "DataFrame", path: str, app: str, batch: int) -> None:
@@ -89,7 +89,7 @@ def _merge(spark: "SparkSession", path: str, rows: "DataFrame", low: str | None,
 
     if low is None or high is None:
         return
-    # The range lets Delta leave out files by their statistics, as ids rise with time in most sources.
+    # The range lets Delta skip files by their statistics, as ids increase with time in most sources.
     same = (F.col("t.id") == F.col("s.id")) & F.col("t.id").between(low, high)
 
     def merge() -> None:
@@ -101,23 +101,23 @@ def _merge(spark: "SparkSession", path: str, rows: "DataFrame", low: str | None,
 
 
 def commit(path: str, write: "Callable[[], object]") -> None:
-    """Let `write` commit to a table, alone on this machine; where storage is shared, again when another commit overtook it.
+    """Run `write`, which commits to a table, under the table's lock on this machine. Retries if a concurrent commit conflicts.
 
     Raises:
-        LakehouseError: Others kept the table for `locks.WAIT_S`.
+        LakehouseError: Other processes held the lock for `locks.WAIT_S`.
     """
     attempts = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.2, max=5),
-        retry=retry_if_exception(_overtaken),
+        retry=retry_if_exception(_is_conflict),
         reraise=True,
     )
     for attempt in attempts:
-        with attempt, committing(path):
+        with attempt, table_commit_lock(path):
             write()
 
 
-def _overtaken(error: BaseException) -> bool:
+def _is_conflict(error: BaseException) -> bool:
     from delta.exceptions import DeltaConcurrentModificationException
 
     return isinstance(error, DeltaConcurrentModificationException)

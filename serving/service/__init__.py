@@ -1,1 +1,1 @@
-"""The HTTP API: BentoML batches, the classifier answers."""
+"""The HTTP API: requests are batched and classified with the served bundle."""

@@ -1,9 +1,9 @@
 """Who may send requests, and how many: an ASGI middleware in front of every route, WebSockets and BentoML's own pages included.
 
-Without keys only requests of this machine are answered. With keys each request carries one (`Authorization: Bearer gs_…`; a
-browser's WebSocket, which cannot set that, the subprotocol `bearer.gs_…`), which opens the routes of its scopes. The probes
-`/livez`, `/readyz` and `/healthz` stay open, since they are asked under whatever address a pod has, and so do the dashboard's
-files, which hold no data. Pages of other sites are refused (`origins`). A failure here is an answer too: 503.
+Without keys only requests from this machine are accepted. With keys each request carries one (`Authorization: Bearer gs_…`; a
+browser's WebSocket, which cannot set that header, uses the subprotocol `bearer.gs_…`), which opens the routes of its scopes. The
+probes `/livez`, `/readyz` and `/healthz` stay open, since they come under any address that a pod has, and so do the dashboard's
+files, which hold no data. Pages of other sites are refused (`origins`). A failure here is a 503 response.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ SCOPE_OF = {
     "/v1/feedback": "feedback",
     "/metrics": "admin",
 }
-"""By the first two steps of a path. Other routes (the documentation) are open to any key."""
+"""By the first two segments of a path. Other routes (the documentation) are open to any key."""
 BEARER = "bearer."
 _POLICY_CLOSE, _TRY_AGAIN_LATER = 1008, 1013
-_NO_KEYS = "API keys cannot be checked now; the service's log says why."
+_NO_KEYS = "API keys cannot be checked; the service's log has the error."
 _COUNT_S = 0.2
-"""Longest wait for the count of a key's use."""
+"""Longest wait for the rate limiter's storage."""
 
 
-class Gate:
+class Authenticator:
     """Checks keys and counts what they use."""
 
     def __init__(self, keys: Keys | None, redis_url: str | None = None) -> None:
         """Make it.
 
         Args:
-            keys: None: keys are off; this machine's requests are answered, and no others.
-            redis_url: Where use is counted for all processes together; none: in this process.
+            keys: None: keys are off; only requests from this machine are accepted.
+            redis_url: Counts for all processes together; None: counted in this process.
         """
         self._keys = keys
         storage: Any = storage_from_string(f"async+{redis_url}" if redis_url else "async+memory://", implementation="redispy")
@@ -60,19 +60,19 @@ class Gate:
         return self._keys is not None
 
     def check(self) -> None:
-        """Read the keys, as the next request will; raises what that raises."""
+        """Read the keys, as each request does; raises what that raises."""
         if self._keys is not None:
             self._keys.check()
 
     def admit(self, scope: MutableMapping[str, Any]) -> Key | None:
-        """The key of a request; None where keys are off.
+        """Return the key of a request; None where keys are off.
 
         Raises:
             Refused: 401 or 403.
         """
         if self._keys is None:
             if not _is_local(scope):
-                detail = "API keys are off, so the service answers its own machine only."
+                detail = "API keys are off, so only requests from the service's own machine are accepted."
                 raise _shed(Refused(problems.NOT_LOCAL, detail), "foreign")
             return None
         if scope["type"] == "http" and pages.is_page(scope["path"]):
@@ -83,12 +83,12 @@ class Gate:
             detail = "Send `Authorization: Bearer <key>`; make a key with `groundswell keys add`."
             raise _shed(Refused(problems.NO_KEY, detail, headers={"www-authenticate": "Bearer"}), "no_key")
         if (wanted := scope_of(scope["path"])) and not key.may(wanted):
-            detail = f"API key {key.id} lacks the scope {wanted!r} (it has {', '.join(key.scopes)})."
+            detail = f"API key {key.id} lacks scope {wanted!r} (it has {', '.join(key.scopes)})."
             raise _shed(Refused(problems.NO_SCOPE, detail), "scope")
         return key
 
     def still_admits(self, scope: MutableMapping[str, Any]) -> None:
-        """Check a connection again that was admitted before.
+        """Check again a connection that was admitted before.
 
         Raises:
             Refused: Its key is no longer good, or cannot be checked.
@@ -98,13 +98,13 @@ class Gate:
         except Refused:
             raise
         except Exception:
-            log().exception("a connection cannot be checked again")
+            log().exception("connection recheck failed")
             raise Refused(problems.NO_KEYS, _NO_KEYS) from None
 
     async def spend(self, key: Key, texts: int) -> dict[str, str]:
-        """Count texts against a key's rate; gives the `RateLimit-*` headers of the response.
+        """Count texts against a key's rate; return the `RateLimit-*` headers of the response.
 
-        When the count cannot be kept (Redis is away, or hangs) the request passes.
+        When the limiter's storage fails (Redis is down, or hangs) the request passes.
 
         Raises:
             Refused: 429, with `Retry-After`.
@@ -121,7 +121,7 @@ class Gate:
         counts = {"limit": item.amount, "remaining": max(0, window.remaining), "reset": reset}
         headers = {f"ratelimit-{name}": str(count) for name, count in counts.items()}
         if not admitted:
-            detail = f"API key {key.id} may have {key.rate} classified; {texts} more are too many now."
+            detail = f"API key {key.id} has a rate of {key.rate} texts; {texts} more exceed it. Retry after {reset} s."
             raise _shed(Refused(problems.RATE_LIMIT, detail, retry_after_s=reset, headers=headers), "rate")
         return headers
 
@@ -130,18 +130,22 @@ class Admission:
     """The middleware."""
 
     def __init__(
-        self, app: Any, gate: Callable[[], Gate], full: Callable[[], int | None] = lambda: None, hosts: Collection[str] = ()
+        self,
+        app: Any,
+        authenticator: Callable[[], Authenticator],
+        full: Callable[[], int | None] = lambda: None,
+        hosts: Collection[str] = (),
     ) -> None:
         """Wrap an app.
 
         Args:
-            app: What is called when a request is admitted.
-            gate: Checks keys.
-            full: Seconds after which a caller may come back, or None while there is room. Asked before the body is read: at twice
-                the capacity every second request is refused, and what that costs is taken from the others.
-            hosts: Names under which the service is reached, beside localhost and IP addresses.
+            app: Called when a request is admitted.
+            authenticator: Checks keys.
+            full: Seconds after which a caller may retry, or None while there is room. Called before the body is read: at twice
+                the capacity every second request is refused, and the other requests pay for the cost of a refusal.
+            hosts: Names under which the service is reached, in addition to localhost and IP addresses.
         """
-        self.app, self._gate, self._full, self._hosts = app, gate, full, hosts
+        self.app, self._authenticator, self._full, self._hosts = app, authenticator, full, hosts
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Handle one connection."""
@@ -152,8 +156,8 @@ class Admission:
             self._admit(scope)
         except Refused as refused:
             await _refuse(refused, _POLICY_CLOSE, scope, receive, send)
-        except Exception:  # whatever it is, no request may be left without an answer, or pass unchecked
-            log().exception("requests cannot be admitted")
+        except Exception:  # any failure: no request may end without a response or pass unchecked
+            log().exception("admission failed")
             refused = Refused(problems.NO_KEYS, _NO_KEYS, retry_after_s=5)
             await _refuse(refused, _TRY_AGAIN_LATER, scope, receive, send)
         else:
@@ -164,11 +168,16 @@ class Admission:
             refuse_foreign(scope, self._hosts)
         except Refused as refused:
             raise _shed(refused, "foreign") from None
-        scope[KEY] = self._gate().admit(scope)
-        if not scope["path"].isprintable():  # a line feed is no part of any route, and ends the search for one
-            raise Refused(problems.NOT_FOUND, "No route has such a path; see /docs.")
+        scope[KEY] = self._authenticator().admit(scope)
+        if not scope["path"].isprintable():  # no route has such a character, and a line feed would end the regular expression
+            raise Refused(problems.NOT_FOUND, "Path not found: it has a character that no route has; see /docs.")
         if _is_classify(scope) and (seconds := self._full()):
-            raise _shed(Refused(problems.OVERLOADED, "Too many texts wait; come back later.", retry_after_s=seconds), "queue")
+            raise _shed(
+                Refused(
+                    problems.OVERLOADED, "Too many texts wait; retry after the seconds in `Retry-After`.", retry_after_s=seconds
+                ),
+                "queue",
+            )
 
 
 async def _refuse(refused: Refused, code: int, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -184,17 +193,17 @@ def scope_of(path: str) -> str | None:
 
 
 def _is_classify(scope: MutableMapping[str, Any]) -> bool:
-    """Whether an answer is wanted now, and not a job."""
+    """Whether the request is for predictions now, not for a job."""
     if scope["type"] != "http" or scope["path"] != "/v1/classify":
         return False
     return not any(name == b"prefer" and b"respond-async" in value for name, value in scope["headers"])
 
 
-def need_keys(keys: bool, addresses: Iterable[str]) -> None:
-    """Refuse to be open to other machines without keys.
+def require_keys(keys: bool, addresses: Iterable[str]) -> None:
+    """Raise if the service is open to other machines without keys.
 
     Args:
-        keys: Whether they are on.
+        keys: Whether keys are on.
         addresses: What this process listens on.
 
     Raises:
@@ -205,21 +214,21 @@ def need_keys(keys: bool, addresses: Iterable[str]) -> None:
     for address in addresses:
         if not ipaddress.ip_address(address).is_loopback:
             raise SettingsError(
-                "Without keys the service answers its own machine only.",
+                "API keys are off, so the service must listen on its own machine only.",
                 found=f"it listens on {address}",
-                remedy="Leave --host out, or set GROUNDSWELL_SERVING__KEYS=true and make keys: groundswell keys add NAME.",
+                remedy="Leave out --host, or set GROUNDSWELL_SERVING__KEYS=true and make keys: groundswell keys add NAME.",
             )
 
 
 def listening() -> list[str]:
-    """Addresses on which this process holds a TCP socket that listens; one that was handed down counts."""
+    """Addresses on which this process has a listening TCP socket, inherited ones included."""
     import psutil
 
     return [one.laddr.ip for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN]
 
 
 def _token(scope: MutableMapping[str, Any]) -> str:
-    """What the caller shows as its key; empty: nothing."""
+    """Return the token of a request; empty: none."""
     kind, _, token = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()

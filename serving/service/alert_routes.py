@@ -1,6 +1,6 @@
-"""`/v1/alerts/<id>`: one alert, and what a person does about it: acknowledge it, mute its source for some minutes.
+"""`/v1/alerts/<id>`: read an alert, acknowledge it, or mute its source for some minutes.
 
-Both are rows in the warehouse: they survive restarts, and `WS /v1/live` pushes them to all viewers. Reading needs the scope
+Both are written to the warehouse: they survive restarts, and `WS /v1/live` pushes them to all viewers. Reading needs the scope
 `dashboard`, as panels do; acting needs `admin`.
 """
 
@@ -50,11 +50,11 @@ Body = TypeVar("Body", Acknowledgement, Mute)
 
 
 def alert_routes(var: Path, warehouse: Warehouse) -> list[Route]:
-    """The routes.
+    """Make the routes.
 
     Args:
-        var: Where the warehouse server is found.
-        warehouse: Answers questions.
+        var: Folder with the address of the warehouse server.
+        warehouse: Runs queries.
     """
 
     async def find(request: Request) -> AlertShown:
@@ -73,7 +73,7 @@ def alert_routes(var: Path, warehouse: Warehouse) -> list[Route]:
     async def acknowledge(request: Request) -> Response:
         by = _actor(request, (await _body(request, Acknowledgement)).by)
         alert = await find(request)
-        if alert.acknowledged_at is None:  # the first one counts
+        if alert.acknowledged_at is None:  # only the first one is saved
             row = {"alert_id": alert.id, "acknowledged_by": by, "acknowledged_at": datetime.now(UTC)}
             await _insert(var, "alert_acknowledgements", row)
         return _json(await find(request))
@@ -98,7 +98,7 @@ async def _body(request: Request, model: type[Body]) -> Body:
 
 
 def _actor(request: Request, by: str) -> str:
-    """Who acts, if they may."""
+    """Return the name of the caller; raises if its key lacks the scope."""
     key = request.scope.get(KEY)
     if isinstance(key, Key) and not key.may("admin"):
         raise Refused(problems.NO_SCOPE, f"API key {key.id} lacks scope `admin` (it has {', '.join(key.scopes)}).")

@@ -1,4 +1,4 @@
-"""What the service did within a time, from its own metrics: they are looked at every ten seconds, for a day."""
+"""The service's own use within a time span, from samples of its metrics: one every ten seconds, kept for a day."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ WINDOW_S = 60.0
 EVERY_S = 10.0
 KEPT_S = 86_400
 COUNTED = frozenset({"/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback"})
-"""Routes that count as use: not the dashboard's own."""
+"""Routes that count as use, without those of the dashboard."""
 _MOST_ROWS = 120
 
 
@@ -38,37 +38,37 @@ class Counts:
 
 
 class ApiUse:
-    """Differences between looks at the counters."""
+    """Differences between samples of the counters."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, Counts]] = deque([(time.time(), Counts())], maxlen=int(KEPT_S / EVERY_S))
+        self._samples: deque[tuple[float, Counts]] = deque([(time.time(), Counts())], maxlen=int(KEPT_S / EVERY_S))
 
     async def watch(self) -> None:
-        """Look every `EVERY_S`, until it is cancelled."""
+        """Sample the counters every `EVERY_S`, until cancelled."""
         while True:
             await asyncio.sleep(EVERY_S)
-            self._looks.append((time.time(), await asyncio.to_thread(_now)))
+            self._samples.append((time.time(), await asyncio.to_thread(_now)))
 
     def read(self, since: float | None = None) -> schemas.ApiUse:
-        """Give what happened since a time; since the start of the service, or for a day, where that is shorter.
+        """Return the use since a time; since the start of the service, or of the last day, if that is shorter.
 
         Args:
-            since: Epoch s; none: the last minute. Precise to `EVERY_S`.
+            since: Epoch s; None: the last minute. Precise to `EVERY_S`.
         """
         now, counts = time.time(), _now()
         since = now - WINDOW_S if since is None else since
-        looks = [*self._looks, (now, counts)]
-        first = max((index for index, (at, _) in enumerate(looks[:-1]) if at <= since), default=0)
-        return use_between(looks[first:])
+        samples = [*self._samples, (now, counts)]
+        first = max((index for index, (at, _) in enumerate(samples[:-1]) if at <= since), default=0)
+        return use_between(samples[first:])
 
 
-def use_between(looks: list[tuple[float, Counts]]) -> schemas.ApiUse:
-    """What happened between the first look and the last, and in the steps between.
+def use_between(samples: list[tuple[float, Counts]]) -> schemas.ApiUse:
+    """Return the use between the first and the last sample, in total and by step.
 
     Args:
-        looks: (epoch s, counters), at least two, oldest first.
+        samples: (epoch s, counters), at least two, oldest first.
     """
-    (begun, before), (ended, after) = looks[0], looks[-1]
+    (begun, before), (ended, after) = samples[0], samples[-1]
     texts, batches = after.texts - before.texts, after.batches - before.batches
     earlier = dict(before.buckets)
     waits = [(edge, count - earlier.get(edge, 0.0)) for edge, count in after.buckets]
@@ -84,17 +84,17 @@ def use_between(looks: list[tuple[float, Counts]]) -> schemas.ApiUse:
         p50=quantile(waits, 0.5),
         p99=quantile(waits, 0.99),
         cpu_us_per_text=round(1e6 * (after.cpu_s - before.cpu_s) / texts, 1) if texts else None,
-        rows=[_row(*pair) for pair in pairwise(_thinned(looks))],
+        rows=[_row(*pair) for pair in pairwise(_thinned(samples))],
     )
 
 
-def _thinned(looks: list[tuple[float, Counts]]) -> list[tuple[float, Counts]]:
-    step = -(-(len(looks) - 1) // _MOST_ROWS)
-    return [*looks[: -1 : max(1, step)], looks[-1]]
+def _thinned(samples: list[tuple[float, Counts]]) -> list[tuple[float, Counts]]:
+    step = -(-(len(samples) - 1) // _MOST_ROWS)
+    return [*samples[: -1 : max(1, step)], samples[-1]]
 
 
 def _families() -> Iterable[Metric]:
-    """Of all processes of the service where BentoML runs several, else of this one."""
+    """Metrics of all processes of the service if BentoML runs several, else of this one."""
     try:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
@@ -116,7 +116,7 @@ def _row(first: tuple[float, Counts], last: tuple[float, Counts]) -> schemas.Api
 
 
 def quantile(buckets: list[tuple[float, float]], share: float) -> schemas.BucketEdge | None:
-    """The upper edge of the bucket that holds the quantile; where that is open, its lower edge, marked as `beyond`."""
+    """Return the upper edge of the bucket that has the quantile; of the last, open bucket the lower edge, marked `beyond`."""
     if not buckets or buckets[-1][1] <= 0:
         return None
     wanted = share * buckets[-1][1]
@@ -131,8 +131,8 @@ def _now() -> Counts:
 
 
 def counts_of(families: Iterable[Metric]) -> Counts:
-    """The counters of the service among the metrics."""
-    found: dict[str, float] = {}
+    """Read the service's counters from metric families."""
+    totals: dict[str, float] = {}
     failed = requests = 0.0
     buckets: dict[float, float] = {}
     for sample in (sample for family in families if family.name.startswith("groundswell_") for sample in family.samples):
@@ -145,19 +145,19 @@ def counts_of(families: Iterable[Metric]) -> Counts:
                 edge = float(sample.labels["le"])
                 buckets[edge] = buckets.get(edge, 0.0) + sample.value
         else:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+            totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
     return Counts(
         requests=round(requests),
         failed=round(failed),
-        rejected=_whole(found, "groundswell_shed_total"),
-        texts=_whole(found, "groundswell_texts_total"),
-        cached=_whole(found, "groundswell_cached_texts_total"),
-        batches=_whole(found, "groundswell_batch_texts_count"),
-        batch_texts=_whole(found, "groundswell_batch_texts_sum"),
-        cpu_s=found.get("groundswell_classify_cpu_seconds_total", 0.0),
+        rejected=_whole(totals, "groundswell_shed_total"),
+        texts=_whole(totals, "groundswell_texts_total"),
+        cached=_whole(totals, "groundswell_cached_texts_total"),
+        batches=_whole(totals, "groundswell_batch_texts_count"),
+        batch_texts=_whole(totals, "groundswell_batch_texts_sum"),
+        cpu_s=totals.get("groundswell_classify_cpu_seconds_total", 0.0),
         buckets=tuple(sorted(buckets.items())),
     )
 
 
-def _whole(found: dict[str, float], name: str) -> int:
-    return round(found.get(name, 0.0))
+def _whole(totals: dict[str, float], name: str) -> int:
+    return round(totals.get(name, 0.0))

@@ -15,14 +15,14 @@ from starlette.routing import Match, Route
 from data.errors import StreamError
 from data.settings import PathSettings
 from serving.service import metrics, problems
-from serving.service.admission import Gate
+from serving.service.admission import Authenticator
 from serving.service.alert_routes import alert_routes
-from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
 from serving.service.classify_route import classify_route
 from serving.service.disk import NoSpace
 from serving.service.docs_page import POLICY, docs_page
 from serving.service.feedback_route import feedback_route
+from serving.service.inference import InferenceService
 from serving.service.job_routes import job_routes
 from serving.service.jobs import JobsUnavailable, work_forever
 from serving.service.live import live_route
@@ -33,40 +33,40 @@ from serving.service.problems import Kind, Refused
 from serving.service.warehouse import Warehouse
 
 
-def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Starlette:
-    """The app. `/` is the dashboard; BentoML's own page there calls an analytics host.
+def create_app(inference: Callable[[], InferenceService], authenticator: Callable[[], Authenticator]) -> Starlette:
+    """Make the app. `/` is the dashboard, since BentoML's own page there calls an analytics host.
 
     Args:
-        answering: What answers; called for each request, since the model is loaded after the app is made.
-        gate: Counts what a key uses.
+        inference: Returns the inference service; called for each request, since the model is loaded after the app is made.
+        authenticator: Checks keys and counts what they use.
     """
 
     async def show_model(_: Request) -> JSONResponse:
-        return JSONResponse(answering().describe())
+        return JSONResponse(inference().describe())
 
     async def show_metrics(_: Request) -> Response:
         return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
     async def show_openapi(_: Request) -> JSONResponse:
-        return JSONResponse(openapi(gate().asks_for_keys))
+        return JSONResponse(openapi(authenticator().asks_for_keys))
 
     async def show_docs(request: Request) -> HTMLResponse:
-        page = docs_page(str(request.base_url).rstrip("/"), keys=gate().asks_for_keys)
+        page = docs_page(str(request.base_url).rstrip("/"), keys=authenticator().asks_for_keys)
         return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
     async def unknown(request: Request) -> Response:
         for route in request.app.routes:
             if isinstance(route, Route) and route.matches(request.scope)[0] == Match.PARTIAL:
                 allowed = ", ".join(sorted(route.methods or ()))
-                detail = f"{request.method} is not allowed here; use {allowed}."
+                detail = f"Method {request.method} not allowed; use {allowed}."
                 raise Refused(problems.METHOD_NOT_ALLOWED, detail, headers={"allow": allowed})
-        raise Refused(problems.NOT_FOUND, f"There is no {request.url.path[:200]!r} here; see /docs.")
+        raise Refused(problems.NOT_FOUND, f"{request.url.path[:200]!r} not found; see /docs.")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        """Jobs are classified from the start: a process before this one may have left some."""
+        """Classify jobs from the start: an earlier process may have left some unfinished."""
         tasks = [
-            asyncio.create_task(work_forever(answering().jobs, answering().entries)),
+            asyncio.create_task(work_forever(inference().jobs, inference().entries)),
             asyncio.create_task(use.watch()),
         ]
         yield
@@ -78,13 +78,13 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     warehouse = Warehouse(var)
     return Starlette(
         routes=[
-            classify_route(answering, gate),
-            *job_routes(lambda: answering().jobs),
-            feedback_route(answering),
+            classify_route(inference, authenticator),
+            *job_routes(lambda: inference().jobs),
+            feedback_route(inference),
             Route("/v1/model", show_model),
-            *panel_routes(var, warehouse, answering, use),
+            *panel_routes(var, warehouse, inference, use),
             *alert_routes(var, warehouse),
-            live_route(warehouse.ask, lambda scope: gate().still_admits(scope)),
+            live_route(warehouse.ask, lambda scope: authenticator().still_admits(scope)),
             Route("/metrics", show_metrics),
             Route("/openapi.json", show_openapi),
             Route("/docs", show_docs),
@@ -94,10 +94,10 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
         exception_handlers={
             Refused: _refused,
             HTTPException: _refused,
-            ClientDisconnect: lambda *_: Response(status_code=499),  # nobody reads it
-            JobsUnavailable: _answer(problems.NO_JOBS, "Jobs cannot be read or written now.", 5),
-            sqlite3.Error: _answer(problems.NO_FEEDBACK, "Feedback cannot be saved now.", 5),
-            Exception: _answer(problems.FAILED, "The service's log has the error under this response's X-Request-Id."),
+            ClientDisconnect: lambda *_: Response(status_code=499),  # the client is gone: no one reads it
+            JobsUnavailable: _respond(problems.NO_JOBS, "The job store is unavailable; retry later.", 5),
+            sqlite3.Error: _respond(problems.NO_FEEDBACK, "The feedback store is unavailable; retry later.", 5),
+            Exception: _respond(problems.FAILED, "The service's log has the error under this response's X-Request-Id."),
             NoSpace: _no_space,
             StreamError: _stream_unknown,
         },
@@ -105,7 +105,7 @@ def create_app(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> 
     )
 
 
-def _answer(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
+def _respond(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:
     return lambda *_: Refused(kind, detail, retry_after_s=retry_after_s).response()
 
 

@@ -1,6 +1,6 @@
-"""Texts of many callers that wait together are judged together, by as many threads as there are processors.
+"""Dynamic batching: texts of concurrent requests are classified together, one worker thread per CPU.
 
-Why not BentoML's batcher, and why each batch has one thread: docs/decisions/0003-own-batcher.md.
+docs/decisions/0003-own-batcher.md: why not BentoML's batcher, and why each batch has one thread.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 _NEWEST = 0.2
-"""Share of the newest batch in the running estimate of seconds per text."""
+"""Weight of the newest batch in the running estimate of seconds per text, 0 to 1."""
 _MOST_AT_ONCE = 4
-"""How many times the estimate one batch may count for at most."""
+"""Upper bound of one batch's time in that estimate, as a multiple of the estimate."""
 
 
 class Overloaded(Exception):
     """The wait would be longer than the deadline.
 
     Args:
-        retry_after_s: When a caller may come back, at least 1.
-        cause: `queue` (refused at once) or `deadline` (waited, and was not reached).
+        retry_after_s: Seconds after which a caller may retry, at least 1.
+        cause: `queue` (refused at once) or `deadline` (the deadline passed while it waited).
     """
 
     def __init__(self, retry_after_s: int, cause: str) -> None:
@@ -34,48 +34,48 @@ class Overloaded(Exception):
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Answer]):
-    """At most a batch of one caller's texts."""
+class _Waiting(Generic[Result]):
+    """Texts of one caller, at most one batch."""
 
     texts: Sequence[str]
     weight: int
-    answers: "asyncio.Future[list[Answer]]"
+    results: "asyncio.Future[list[Result]]"
     since: float = field(default_factory=time.monotonic)
 
 
-class Batcher(Generic[Answer]):
-    """Gathers texts of many callers and runs them in threads beside the event loop.
+class Batcher(Generic[Result]):
+    """Collect texts of concurrent callers into batches and run them in threads, off the event loop.
 
-    `submit` is for one event loop. A caller alone is run at once; only after a batch of several callers does the next one wait
-    the window for company. A caller that is cancelled (it hung up) frees its place.
+    `submit` is for one event loop. A lone caller is run at once; only after a batch of several callers does the next batch wait
+    `window_s` for more. A caller that is cancelled (it disconnected) frees its slot.
     """
 
     def __init__(
         self,
-        run: Callable[[list[str]], Sequence[Answer]],
+        run: Callable[[list[str]], Sequence[Result]],
         *,
         workers: int,
         max_texts: int,
         window_s: float,
         deadline_s: float,
-        waited: Callable[[float], None] = lambda seconds: None,
+        on_start: Callable[[float], None] = lambda seconds: None,
         weigh: Callable[[str], int] = lambda text: 1,
     ) -> None:
         """Make it; the first `submit` starts it.
 
         Args:
-            run: Judges N texts, blocking, thread-safe; N answers in their order.
+            run: Classifies N texts and returns N results in order; blocking, thread-safe.
             workers: Batches that run at the same time.
-            max_texts: A batch weighs no more, unless it is one text.
-            window_s: How long to wait for company when there was company before.
-            deadline_s: A request whose answer would take longer is refused.
-            waited: Told how long a caller's texts waited before they ran, in seconds.
-            weigh: How many texts a text counts for.
+            max_texts: Largest weight of a batch; a single heavier text is a batch of its own.
+            window_s: How long a batch waits for other callers, if the batch before had several.
+            deadline_s: A request that would take longer is refused.
+            on_start: Called when texts of a caller begin to run, with the seconds that they waited.
+            weigh: Weight of a text, at least 1.
         """
         self._run, self._workers, self._max_texts = run, workers, max_texts
-        self._window_s, self._deadline_s, self._waited, self._weigh = window_s, deadline_s, waited, weigh
-        self._queue: deque[_Waiting[Answer]] = deque()
-        self._running: set[_Waiting[Answer]] = set()
+        self._window_s, self._deadline_s, self._on_start, self._weigh = window_s, deadline_s, on_start, weigh
+        self._queue: deque[_Waiting[Result]] = deque()
+        self._running: set[_Waiting[Result]] = set()
         self._queued_texts = self._running_texts = self._busy = 0
         self._more = asyncio.Condition()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
@@ -84,24 +84,24 @@ class Batcher(Generic[Answer]):
 
     @property
     def waiting_texts(self) -> int:
-        """Texts that wait, those that run left out."""
+        """Texts in the queue, without those that run."""
         return self._queued_texts
 
     def expected_wait_s(self) -> float:
-        """How long a request that came now would wait, by what the last batches took."""
+        """Estimated wait of a request that arrives now, in seconds, from the time of the last batches."""
         return self._text_s * (self._queued_texts + self._running_texts) / self._workers
 
     def full(self) -> int | None:
-        """Seconds after which a caller who would be refused now may come back; None while nobody would be."""
-        late = self.expected_wait_s() - self._patience_s()
+        """Seconds after which a caller may retry if a request would be refused now; None if it would be accepted."""
+        late = self.expected_wait_s() - self._max_wait_s()
         return max(1, math.ceil(late)) if late > 0 else None
 
-    def _patience_s(self) -> float:
-        """How long texts may wait for their batch, so that its own time fits into the deadline too."""
+    def _max_wait_s(self) -> float:
+        """Longest wait for a batch that leaves time for the batch itself within the deadline."""
         return max(self._deadline_s - self._text_s * self._max_texts, self._deadline_s / 2)
 
-    async def submit(self, texts: Sequence[str]) -> list[Answer]:
-        """Wait for the answers, in the order of the texts.
+    async def submit(self, texts: Sequence[str]) -> list[Result]:
+        """Queue texts and wait for their results, in the order of the texts.
 
         Raises:
             Overloaded: The queue is longer than the deadline, or the deadline passed while waiting.
@@ -111,11 +111,11 @@ class Batcher(Generic[Answer]):
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
         weights = [self._weigh(text) for text in texts]
-        # Neighbors of like length share a batch: padding is what a batch costs.
+        # Texts of similar length share a batch: padding determines the cost of a batch.
         order = range(len(texts)) if sum(weights) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
         parts = cut(order, weights, self._max_texts)
         loop = asyncio.get_running_loop()
-        mine: list[_Waiting[Answer]] = [
+        mine: list[_Waiting[Result]] = [
             _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future()) for part in parts
         ]
         self._queue.extend(mine)
@@ -123,66 +123,65 @@ class Batcher(Generic[Answer]):
         async with self._more:
             self._more.notify_all()
         try:
-            answers = [answer for one in mine for answer in await one.answers]
+            results = [result for one in mine for result in await one.results]
         finally:
             for one in mine:
                 self._leave(one)
-        return [
-            answer for _, answer in sorted(zip((i for part in parts for i in part), answers, strict=True), key=lambda x: x[0])
-        ]
+        positions = (i for part in parts for i in part)
+        return [result for _, result in sorted(zip(positions, results, strict=True), key=lambda pair: pair[0])]
 
     async def close(self) -> None:
-        """Judge what waits, then stop. Nothing may be submitted afterwards."""
-        if unanswered := [one.answers for one in (*self._queue, *self._running)]:
-            await asyncio.wait(unanswered)
+        """Run all batches that wait, then stop. Nothing may be submitted afterwards."""
+        if pending := [one.results for one in (*self._queue, *self._running)]:
+            await asyncio.wait(pending)
         for loop in self._loops:
             loop.cancel()
         self._threads.shutdown(wait=True)
 
-    def _leave(self, one: "_Waiting[Answer]") -> None:
-        one.answers.cancel()
+    def _leave(self, one: "_Waiting[Result]") -> None:
+        one.results.cancel()
         if one in self._queue:
             self._queue.remove(one)
             self._queued_texts -= one.weight
 
     async def _forever(self) -> None:
-        company = False
+        shared = False
         while True:
             async with self._more:
                 await self._more.wait_for(lambda: self._queue)
-                if company and self._window_s:
+                if shared and self._window_s:
                     await self._gather()
             if batch := self._next_batch():
-                await self._judge(batch)
-                company = len(batch) > 1
+                await self._run_batch(batch)
+                shared = len(batch) > 1
 
     async def _gather(self) -> None:
-        """Wait until a batch is full, or the window is over."""
+        """Wait until a batch is full or the window ends."""
         try:
             async with asyncio.timeout(self._window_s):
                 await self._more.wait_for(lambda: self._queued_texts >= self._max_texts)
         except TimeoutError:
             pass
 
-    def _next_batch(self) -> "list[_Waiting[Answer]]":
-        batch: list[_Waiting[Answer]] = []
+    def _next_batch(self) -> "list[_Waiting[Result]]":
+        batch: list[_Waiting[Result]] = []
         size, now = 0, time.monotonic()
-        # Shared with the workers that have nothing to do: else all callers end up in one batch, and a processor idles.
+        # Split among idle workers: else all callers end up in one batch and the other CPUs idle.
         most = min(self._max_texts, math.ceil(self._queued_texts / (self._workers - self._busy)))
         while self._queue and (not batch or size + self._queue[0].weight <= most):
             one = self._queue.popleft()
             self._queued_texts -= one.weight
-            if one.answers.done():
+            if one.results.done():
                 continue
-            if now - one.since > self._patience_s():
-                one.answers.set_exception(Overloaded(max(1, math.ceil(self.expected_wait_s())), "deadline"))
+            if now - one.since > self._max_wait_s():
+                one.results.set_exception(Overloaded(max(1, math.ceil(self.expected_wait_s())), "deadline"))
                 continue
-            self._waited(now - one.since)
+            self._on_start(now - one.since)
             batch.append(one)
             size += one.weight
         return batch
 
-    async def _judge(self, batch: "list[_Waiting[Answer]]") -> None:
+    async def _run_batch(self, batch: "list[_Waiting[Result]]") -> None:
         texts = [text for one in batch for text in one.texts]
         weight = sum(one.weight for one in batch)
         self._running.update(batch)
@@ -190,11 +189,11 @@ class Batcher(Generic[Answer]):
         self._busy += 1
         started = time.monotonic()
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
-        except Exception as error:  # the model failed: its callers are told, the next batch is tried
+            results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
+        except Exception as error:  # the model failed: its callers get the error, the next batch is run
             for one in batch:
-                if not one.answers.done():
-                    one.answers.set_exception(error)
+                if not one.results.done():
+                    one.results.set_exception(error)
             return
         finally:
             self._running.difference_update(batch)
@@ -202,17 +201,17 @@ class Batcher(Generic[Answer]):
             self._busy -= 1
         per_text = (time.monotonic() - started) / weight
         known = self._text_s or per_text
-        # A process that was held for seconds (a snapshot, a debugger) would else believe that texts take so long.
+        # Without the bound, a process paused for seconds (a snapshot, a debugger) would overestimate the time of a text.
         self._text_s = (1 - _NEWEST) * known + _NEWEST * min(per_text, _MOST_AT_ONCE * known)
         start = 0
         for one in batch:
-            if not one.answers.done():
-                one.answers.set_result(list(answers[start : start + len(one.texts)]))
+            if not one.results.done():
+                one.results.set_result(list(results[start : start + len(one.texts)]))
             start += len(one.texts)
 
 
 def cut(positions: Sequence[int], weights: Sequence[int], most: int) -> list[list[int]]:
-    """Cut positions, in their order, into parts that weigh at most so much, or hold one."""
+    """Cut positions, in order, into parts that weigh at most `most`; a single heavier position is a part of its own."""
     parts: list[list[int]] = []
     size = 0
     for position in positions:

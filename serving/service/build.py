@@ -1,4 +1,4 @@
-"""A bundle to a Bento: the service, the two folders it imports, and the bundle itself, in BentoML's local store."""
+"""Build a Bento from a bundle: the service, the folders it imports and the bundle, in BentoML's local store."""
 
 import hashlib
 import os
@@ -39,17 +39,17 @@ PACKAGES = [
     "tenacity",
     "uvicorn",
 ]
-"""What the service's image holds, in the versions that are installed here; no torch, no transformers."""
+"""Packages of the service's image, in the versions that are installed here; no torch, no transformers."""
 GOLD_PACKAGES = ["deltalake", "duckdb", "pyarrow"]
-"""Beside them where the dashboard is to read Gold (GROUNDSWELL_WAREHOUSE__READER=lakehouse): 0.4 GB that nobody else needs."""
+"""Added if the dashboard reads Gold (GROUNDSWELL_WAREHOUSE__READER=lakehouse): 0.4 GB that nothing else needs."""
 _TIMEOUT_S = 300
 
 
 def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
-    """Build the Bento of a bundle; one that was built before, of the same bundle and code, is kept.
+    """Build the Bento of a bundle; an existing one of the same bundle and code is kept.
 
     Args:
-        bundle_dir: A bundle; it is verified.
+        bundle_dir: A bundle, which is verified.
         bentoml_home: BentoML's store.
 
     Returns:
@@ -57,7 +57,7 @@ def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
 
     Raises:
         BundleError: The bundle is damaged.
-        DeploymentFailed: BentoML could not build; carries the end of what it said.
+        DeploymentFailed: BentoML could not build; has the end of its output.
     """
     bundle = read_bundle(bundle_dir)
     files = _code()
@@ -88,23 +88,23 @@ def build_bento(bundle_dir: Path, bentoml_home: Path) -> str:
 
 
 def _code() -> list[Path]:
-    """What of the checkout the service needs, by path below its root: code, settings, the dashboard's pages if they are built."""
+    """Files of the checkout that the service needs, relative to its root: code, settings, and the dashboard's pages if built."""
     folders = ["data", "configs", "serving"]
-    found = []
+    files = []
     while folders:
         for path in (project_root() / folders.pop()).iterdir():
-            place = path.relative_to(project_root())
+            relative = path.relative_to(project_root())
             if path.is_file():
-                found.append(place)
+                files.append(relative)
             elif path.name == "dashboard" and (path / "out").is_dir():
-                folders.append(str(place / "out"))
+                folders.append(str(relative / "out"))
             elif path.name not in {"__pycache__", "samples", "dashboard"}:
-                folders.append(str(place))
-    return sorted(found)
+                folders.append(str(relative))
+    return sorted(files)
 
 
 def _digest(files: list[Path], more: list[str]) -> str:
-    """Of the code, and of what else the Bento depends on: the same model with another card is another Bento."""
+    """Digest of the code and of all else in the Bento: the same model with another card is another Bento."""
     whole = hashlib.sha256(" ".join(more).encode())
     for file in files:
         content = hashlib.sha256((project_root() / file).read_bytes()).hexdigest()

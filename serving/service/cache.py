@@ -1,7 +1,7 @@
-"""A text that was judged before is not judged again: in memory, in a shared store, and while somebody else's is being judged.
+"""A cache of predictions: in memory, in a shared store, and across requests for the same text that run at the same time.
 
-The key is made of the cleaned text, the bundle's fingerprint and the version of the cleaning rules: another model never finds the
-answers of the one before it.
+The key is a hash of the cleaned text, the bundle's fingerprint and the version of the cleaning rules, so a new model never gets
+predictions of the model before it.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ from data.cleaning import CLEANING_VERSION
 from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
-from serving.service.stores import AnswerStore
+from serving.service.stores import PredictionStore
 
 _FORM = struct.Struct("<B3H")
-"""Label, and probabilities in ten-thousandths: what they are rounded to."""
+"""Label, and probabilities in ten-thousandths, to which they are rounded."""
 _WINDOW = struct.Struct("<2I3H")
 _UNWRITTEN = 64
-"""Batches of answers that may wait to be written; more are left out."""
+"""Batches of predictions that may wait to be written; beyond that they are not stored."""
 
-Judge = Callable[[Sequence[str]], Awaitable[list[Classification]]]
+Classify = Callable[[Sequence[str]], Awaitable[list[Classification]]]
 
 
-def pack(answer: Classification) -> bytes:
-    """An answer in 7 bytes, and 14 for each window; nothing is lost."""
-    whole = _FORM.pack(LABELS.index(answer.label), *_parts(answer.probabilities))
-    return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in answer.windows)
+def pack(prediction: Classification) -> bytes:
+    """Encode a prediction in 7 bytes, and 14 for each window, without loss."""
+    whole = _FORM.pack(LABELS.index(prediction.label), *_parts(prediction.probabilities))
+    return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in prediction.windows)
 
 
 def unpack(value: bytes) -> Classification:
-    """The inverse of `pack`."""
+    """Decode what `pack` encoded."""
     label, *parts = _FORM.unpack_from(value)
     windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
     return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows)
@@ -52,35 +52,35 @@ def _shares(parts: Sequence[int]) -> tuple[float, float, float]:
 
 @dataclass(eq=False)
 class _Flight:
-    """A text that is being judged, and how many wait for it."""
+    """A text that is being classified, and how many requests wait for it."""
 
-    answer: "asyncio.Future[Classification]"
+    prediction: "asyncio.Future[Classification]"
     waiters: int = 0
-    together: "_Together | None" = None
+    group: "_Group | None" = None
 
 
 @dataclass(eq=False)
-class _Together:
-    """Texts of one request that nobody had asked for."""
+class _Group:
+    """New texts of one request, classified together."""
 
     flights: dict[bytes, _Flight] = field(default_factory=dict)
     task: "asyncio.Task[None] | None" = None
 
 
 class Cache:
-    """Answers before a judge. For one event loop."""
+    """Predictions in front of a classifier. For one event loop."""
 
-    def __init__(self, judge: Judge, fingerprint: str, *, texts: int, store: AnswerStore | None, ttl_s: int) -> None:
+    def __init__(self, classify: Classify, fingerprint: str, *, texts: int, store: PredictionStore | None, ttl_s: int) -> None:
         """Make it.
 
         Args:
-            judge: Classifies N cleaned texts; called with texts nobody has an answer to.
-            fingerprint: Of the bundle that judges.
-            texts: Answers held in memory.
-            store: Shared with other processes; it may not fail (`stores.Guarded`).
-            ttl_s: How long the store keeps an answer.
+            classify: Classifies N cleaned texts; called with the texts that are not cached.
+            fingerprint: Of the bundle that classifies.
+            texts: Most predictions held in memory.
+            store: Shared with other processes; must not raise (`stores.Guarded`).
+            ttl_s: How long the store keeps a prediction.
         """
-        self._judge, self._store, self._ttl_s = judge, store, ttl_s
+        self._classify, self._store, self._ttl_s = classify, store, ttl_s
         self._prefix = f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
@@ -88,24 +88,24 @@ class Cache:
         self._writer: asyncio.Task[None] | None = None
 
     def key(self, text: str) -> bytes:
-        """16 bytes that stand for a cleaned text classified by this bundle."""
+        """Cache key of a cleaned text classified by this bundle, 16 bytes."""
         return hashlib.blake2b(self._prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
-    async def judge(self, texts: Sequence[str]) -> list[Classification]:
-        """N answers in the order of the texts, which are cleaned ones; raises what the judge raises."""
+    async def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Return N predictions for N cleaned texts, in order; raises what the classifier raises."""
         keys = [self.key(text) for text in texts]
-        answers: dict[bytes, Classification] = {}
+        predictions: dict[bytes, Classification] = {}
         waiting: dict[bytes, _Flight] = {}
-        new, unknown = _Together(), {}
+        new, unknown = _Group(), {}
         for key, text in zip(keys, texts, strict=True):
             if (known := self._memory.get(key)) is not None:
-                answers[key] = known
+                predictions[key] = known
                 metrics.CACHED.labels(tier="memory").inc()
             elif (flight := waiting.get(key) or self._flights.get(key)) is not None:
                 waiting[key] = flight
                 metrics.CACHED.labels(tier="flight").inc()
             else:
-                flight = _Flight(asyncio.get_running_loop().create_future(), together=new)
+                flight = _Flight(asyncio.get_running_loop().create_future(), group=new)
                 new.flights[key] = self._flights[key] = waiting[key] = flight
                 unknown[key] = text
         if unknown:
@@ -114,18 +114,18 @@ class Cache:
             flight.waiters += 1
         try:
             for key, flight in waiting.items():
-                answers[key] = await asyncio.shield(flight.answer)
+                predictions[key] = await asyncio.shield(flight.prediction)
         finally:
             for flight in waiting.values():
                 self._leave(flight)
-        return [answers[key] for key in keys]
+        return [predictions[key] for key in keys]
 
     async def settle(self) -> None:
-        """Wait until the store has what was judged."""
+        """Wait until all predictions are written to the store."""
         await self._unwritten.join()
 
     async def close(self) -> None:
-        """Write what is not yet written."""
+        """Write what is not yet written, then close the store."""
         if self._writer is not None:
             await self.settle()
             self._writer.cancel()
@@ -133,12 +133,12 @@ class Cache:
             await self._store.close()
 
     def _leave(self, flight: _Flight) -> None:
-        """When the last one who waits is gone, the work is given up."""
+        """Cancel the classification when the last request that waits for it is gone."""
         flight.waiters -= 1
-        together = flight.together
-        if together and together.task and not together.task.done() and not any(f.waiters for f in together.flights.values()):
-            together.task.cancel()
-            self._forget(together.flights)
+        group = flight.group
+        if group and group.task and not group.task.done() and not any(f.waiters for f in group.flights.values()):
+            group.task.cancel()
+            self._forget(group.flights)
 
     def _forget(self, flights: dict[bytes, _Flight]) -> None:
         for key, flight in flights.items():
@@ -153,32 +153,32 @@ class Cache:
                     self._land(key, flights[key], unpack(value))
                     metrics.CACHED.labels(tier="store").inc()
             if unknown:
-                judged = dict(zip(unknown, await self._judge(list(unknown.values())), strict=True))
-                for key, answer in judged.items():
-                    self._land(key, flights[key], answer)
-                self._write({key: pack(answer) for key, answer in judged.items()})
-        except Exception as error:  # told to all who wait, each of them raises it
+                classified = dict(zip(unknown, await self._classify(list(unknown.values())), strict=True))
+                for key, prediction in classified.items():
+                    self._land(key, flights[key], prediction)
+                self._write({key: pack(prediction) for key, prediction in classified.items()})
+        except Exception as error:  # raised in every request that waits
             for flight in flights.values():
-                if not flight.answer.done():
-                    flight.answer.set_exception(error)
-                    flight.answer.exception()  # nobody may be left to look at it
+                if not flight.prediction.done():
+                    flight.prediction.set_exception(error)
+                    flight.prediction.exception()  # retrieved, or asyncio would log it where no request is left
         finally:
             self._forget(flights)
 
-    def _land(self, key: bytes, flight: _Flight, answer: Classification) -> None:
-        self._memory[key] = answer
-        if not flight.answer.done():
-            flight.answer.set_result(answer)
+    def _land(self, key: bytes, flight: _Flight, prediction: Classification) -> None:
+        self._memory[key] = prediction
+        if not flight.prediction.done():
+            flight.prediction.set_result(prediction)
 
     def _write(self, values: dict[bytes, bytes]) -> None:
         if self._store is None:
             return
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_forever(self._store))
-        with suppress(asyncio.QueueFull):  # it is a cache: left out is judged again
+        with suppress(asyncio.QueueFull):  # it is a cache: what is not stored is classified again
             self._unwritten.put_nowait(values)
 
-    async def _write_forever(self, store: AnswerStore) -> None:
+    async def _write_forever(self, store: PredictionStore) -> None:
         while True:
             taken = [await self._unwritten.get()]
             while not self._unwritten.empty():

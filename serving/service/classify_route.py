@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.service import metrics, problems
-from serving.service.admission import Gate
-from serving.service.answering import Answering, Reading, read_texts
+from serving.service.admission import Authenticator
 from serving.service.batching import Overloaded
+from serving.service.inference import InferenceService, Reading, read_texts
 from serving.service.job_routes import accept, some_readable
 from serving.service.json_reader import Unfit, read_fields
 from serving.service.keys import KEY, Key
@@ -23,12 +23,12 @@ from serving.service.schemas import MAX_BODY_BYTES, MAX_TEXTS, MAX_WEIGHT, WEIGH
 Result = TypeVar("Result")
 
 
-def classify_route(answering: Callable[[], Answering], gate: Callable[[], Gate]) -> Route:
-    """The route.
+def classify_route(inference: Callable[[], InferenceService], authenticator: Callable[[], Authenticator]) -> Route:
+    """Make the route.
 
     Args:
-        answering: What answers; called for each request.
-        gate: Counts what a key uses.
+        inference: Returns the inference service; called for each request.
+        authenticator: Counts the texts of each key.
     """
 
     async def classify(request: Request) -> Response:
@@ -38,20 +38,20 @@ def classify_route(answering: Callable[[], Answering], gate: Callable[[], Gate])
             wanted, reading = await read_request(request, MAX_BODY_BYTES, _for_later if later else _for_now)
         except Refused:
             if key is not None:
-                await gate().spend(key, 1)  # a stream of nonsense is not free
+                await authenticator().spend(key, 1)  # an invalid request counts too, so that they are not free
             raise
-        headers = {} if key is None else await gate().spend(key, sum(map(weight, wanted.texts)))
-        here = answering()
+        headers = {} if key is None else await authenticator().spend(key, sum(map(weight, wanted.texts)))
+        service = inference()
         if reading is None:
-            return await accept(here.jobs, request, JobRequest(texts=wanted.texts, detail=wanted.detail))
+            return await accept(service.jobs, request, JobRequest(texts=wanted.texts, detail=wanted.detail))
         try:
-            entries = await unless_gone(request, here.answers(reading, wanted.detail))
+            entries = await cancel_on_disconnect(request, service.predictions(reading, wanted.detail))
         except Overloaded as error:
             metrics.SHED.labels(cause=error.cause).inc()
-            detail = "Too many texts wait; come back later."
+            detail = "Too many texts wait; retry after the seconds in `Retry-After`."
             raise Refused(problems.OVERLOADED, detail, retry_after_s=error.retry_after_s) from error
         metrics.REQUEST_TEXTS.labels(domain=wanted.domain or "none").inc(len(entries))
-        body = json.dumps({"model_version": here.version, "predictions": entries}, separators=(",", ":"))
+        body = json.dumps({"model_version": service.version, "predictions": entries}, separators=(",", ":"))
         return Response(body, headers=headers, media_type="application/json")
 
     return Route("/v1/classify", classify, methods=["POST"])
@@ -64,7 +64,7 @@ def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
 
 
 def _for_now(body: bytes) -> tuple[ClassifyRequest, Reading]:
-    """The request, and its texts cleaned: where the body is large both are done in one thread, one after the other."""
+    """Parse the request and clean its texts, so that a large body needs one thread only."""
     wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
     if sum(map(weight, wanted.texts)) > MAX_WEIGHT:
         most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
@@ -76,13 +76,13 @@ def _for_now(body: bytes) -> tuple[ClassifyRequest, Reading]:
     return wanted, reading
 
 
-async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
-    """Wait for work; cancel it when the caller hangs up, so that its place in the queue is free.
+async def cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Result:
+    """Wait for work; cancel it when the client disconnects, so that its slot in the queue is free.
 
     Raises:
-        ClientDisconnect: The caller hung up.
+        ClientDisconnect: The client disconnected.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -93,6 +93,6 @@ async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
         gone.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""How much of the disk is free: what callers fill it with is refused before it is full, so that everything else goes on."""
+"""Free disk space: writes on behalf of callers are refused before the disk is full, so that all else continues."""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class NoSpace(Exception):
-    """The disk is nearly full; says how full, and what to do."""
+    """The disk is nearly full; the message has the free share and the remedy."""
 
 
 class Disk:
@@ -18,17 +18,17 @@ class Disk:
         """Make it.
 
         Args:
-            folder: Need not be there yet.
+            folder: Need not exist yet.
             least_free: Share of the disk, 0 to 1, below which `require_space` refuses.
             usage: Bytes of a folder's disk: total, used, free to this user.
         """
         self._folder, self._least_free, self._usage = folder, least_free, usage
 
     def free_share(self) -> float | None:
-        """Share of the disk that is free, 0 to 1; None where it is not known. Takes microseconds."""
-        there = next((place for place in (self._folder, *self._folder.parents) if place.exists()), Path("/"))
+        """Share of the disk that is free, 0 to 1; None: unknown. Takes microseconds."""
+        existing = next((place for place in (self._folder, *self._folder.parents) if place.exists()), Path("/"))
         try:
-            total, _, free = self._usage(there)
+            total, _, free = self._usage(existing)
         except OSError:
             return None
         return free / total if total else None
@@ -39,7 +39,7 @@ class Disk:
         return share is None or share >= self._least_free
 
     def require_space(self) -> None:
-        """Refuse to write more to a disk that is nearly full.
+        """Raise if the disk is nearly full.
 
         Raises:
             NoSpace: Less is free than has to stay free.
@@ -47,5 +47,5 @@ class Disk:
         if not self.has_space():
             free = self.free_share() or 0.0
             raise NoSpace(
-                f"{free:.0%} of the disk is free; jobs and feedback are accepted from {self._least_free:.0%} on. Free disk space."
+                f"Disk nearly full: {free:.0%} is free; jobs and feedback need {self._least_free:.0%}. Free disk space."
             )

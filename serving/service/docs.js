@@ -1,4 +1,4 @@
-// Sends the forms of the page and shows what comes back.
+// Sends the forms of the page and shows the responses.
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as one page of plain HTML, with a form for each operation. Nothing comes from elsewhere."""
+"""`/docs`: the OpenAPI document as one page of plain HTML, with a form for each operation. All content comes from the service."""
 
 import base64
 import hashlib
@@ -28,15 +28,15 @@ POLICY = (
     f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Of the page's content: its own style, its own script, and requests to the service."""
+"""Content security policy of the page: its own style and script, and requests to the service."""
 
 
 def docs_page(address: str, *, keys: bool) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        address: Of the service, such as http://127.0.0.1:3000, as the reader reached it: the samples use it.
-        keys: Whether the service asks for API keys.
+        address: Address of the service as the reader reached it, such as http://127.0.0.1:3000; the samples use it.
+        keys: Whether API keys are on.
     """
     return _page(keys).replace(BASE, escape(address))
 
@@ -126,7 +126,7 @@ def _sample(sample: dict[str, str]) -> str:
 
 
 def _form(path: str, method: str, operation: dict[str, Any], shared: list[dict[str, Any]]) -> str:
-    """A form that the page's script sends."""
+    """Render a form that the page's script sends."""
     identity = operation["operationId"]
     fields = []
     for each in [*shared, *operation["parameters"]]:
@@ -154,7 +154,7 @@ def _problems(catalog: Iterable[dict[str, Any]]) -> str:
         for each in catalog
     ]
     return (
-        '<section id="problems"><h2>Problems</h2><p>Every error is one of these. Its <code>type</code> leads here.</p>'
+        '<section id="problems"><h2>Problems</h2><p>Every error is one of these. Its <code>type</code> links here.</p>'
         f"{_table(('Status', 'Title', 'Meaning'), rows)}</section>"
     )
 
@@ -173,7 +173,7 @@ def _types(schemas: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """A type in one line, with links to those that have a name."""
+    """Render a type in one line, with a link if it has a name."""
     if name := schema.get("$ref", "").rpartition("/")[2]:
         return f'<a href="#type-{escape(name)}">{escape(name)}</a>'
     if choices := schema.get("anyOf"):

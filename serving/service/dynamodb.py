@@ -1,8 +1,8 @@
-"""Answers in a DynamoDB table, and what else talks to DynamoDB and SQS: clients that give up in time.
+"""Predictions in a DynamoDB table, and the clients of DynamoDB and SQS, with bounded time-outs and retries.
 
 One table holds everything, by `pk` and `sk` (strings); an item is gone after `expires` (seconds since 1970; the table's TTL
-attribute). DynamoDB deletes late, so that what is over is also left out when it is read. Addresses and credentials come as
-for every AWS program: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_SQS and so on.
+attribute). DynamoDB deletes late, so expired items are also skipped when they are read. Endpoints and credentials come from the
+usual AWS variables: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_SQS and so on.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 _READ_AT_ONCE, _WRITE_AT_ONCE = 100, 25
-"""Items of one request: DynamoDB's own limits."""
+"""Most items of one request: DynamoDB's limits."""
 _THREADS = 4
 
 
 def client(service: str, *, read_timeout_s: float = 3.0) -> Any:
-    """A client of `dynamodb` or `sqs`, thread-safe; three tries, each bounded."""
+    """Make a client of `dynamodb` or `sqs`, thread-safe; at most three attempts per call, each with a time-out."""
     import boto3
     from botocore.config import Config
 
@@ -31,7 +31,7 @@ def client(service: str, *, read_timeout_s: float = 3.0) -> Any:
 
 
 class DynamoDBStore:
-    """See `stores.AnswerStore`."""
+    """See `stores.PredictionStore`."""
 
     def __init__(self, table: str) -> None:
         """Connects when first used."""
@@ -39,29 +39,29 @@ class DynamoDBStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dynamodb")
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._get, keys)
 
     async def put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._put, values, ttl_s)
 
     async def close(self) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         self._threads.shutdown(wait=False)
 
     def _get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
+        values: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _READ_AT_ONCE):
-            asked: dict[str, Any] = {self._table: {"Keys": [_name(key) for key in keys[start : start + _READ_AT_ONCE]]}}
-            while asked:  # what the table was too busy for is asked again; the caller's time-out ends it
-                said = self._client.batch_get_item(RequestItems=asked)
+            pending: dict[str, Any] = {self._table: {"Keys": [_name(key) for key in keys[start : start + _READ_AT_ONCE]]}}
+            while pending:  # DynamoDB returns the keys it did not process; the caller's time-out ends the loop
+                response = self._client.batch_get_item(RequestItems=pending)
                 now = time.time()
-                for item in said["Responses"].get(self._table, []):
+                for item in response["Responses"].get(self._table, []):
                     if float(item["expires"]["N"]) > now:
-                        found[bytes.fromhex(item["pk"]["S"].partition("#")[2])] = item["value"]["B"]
-                asked = said["UnprocessedKeys"]
-        return found
+                        values[bytes.fromhex(item["pk"]["S"].partition("#")[2])] = item["value"]["B"]
+                pending = response["UnprocessedKeys"]
+        return values
 
     def _put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
         expires = {"N": str(int(time.time()) + ttl_s)}
@@ -72,9 +72,9 @@ class DynamoDBStore:
 def write_items(dynamodb: Any, table: str, items: Sequence[dict[str, Any]]) -> None:
     """Put any number of items, each at most 400 KB."""
     for start in range(0, len(items), _WRITE_AT_ONCE):
-        asked = {table: [{"PutRequest": {"Item": item}} for item in items[start : start + _WRITE_AT_ONCE]]}
-        while asked:
-            asked = dynamodb.batch_write_item(RequestItems=asked)["UnprocessedItems"]
+        pending = {table: [{"PutRequest": {"Item": item}} for item in items[start : start + _WRITE_AT_ONCE]]}
+        while pending:
+            pending = dynamodb.batch_write_item(RequestItems=pending)["UnprocessedItems"]
 
 
 def _name(key: bytes) -> dict[str, Any]:

@@ -1,12 +1,11 @@
-"""The edge of the service: uvicorn's HTTP protocol, with bounds on what a connection may send, and for how long.
+"""The edge of the service: uvicorn's HTTP protocol, with limits on what a connection may send, and for how long.
 
-uvicorn bounds no header: one that never ends fills the memory, copied again with each read, before a key is asked for. It keeps
-connections that send nothing, or half a request, for as long as they like. Here a request's line and headers may have
-`MAX_HEADER_BYTES` and `MAX_HEADERS`, and `HEADER_S` to arrive; connections are counted, and the longest idle one makes room for
-a new one.
+uvicorn does not limit headers: an endless one fills the memory, copied again with each read, before a key is checked. It also
+keeps connections that send nothing, or half a request, without a time limit. Here a request's line and headers may have
+`MAX_HEADER_BYTES` and `MAX_HEADERS`, and `HEADER_S` to arrive; connections are counted, and the longest idle one is closed when
+a new one needs its place.
 
-BentoML starts uvicorn by itself and passes none of these limits on, so `install` puts the protocol where uvicorn looks for its
-own.
+BentoML starts uvicorn itself and passes none of these limits on, so `install` registers the protocol in uvicorn's own table.
 """
 
 import asyncio
@@ -21,23 +20,23 @@ from serving.service import metrics, problems
 from serving.service.problems import Kind, Refused
 
 MAX_HEADER_BYTES = 65_536
-"""Of a request's line and headers together, and of what frames its body beyond the body's own size."""
+"""Of a request's line and headers together, and of the framing of its body (chunk sizes, trailers)."""
 MAX_HEADERS = 100
 MAX_PIPELINED = 16
 """Requests that one connection may send before it has read a response."""
 HEADER_S = 10.0
 """From a connection's first byte, or a request's, to the end of its headers."""
 STALLED_S = 30.0
-"""A response of which the client reads nothing for so long is given up."""
+"""A response of which the client reads nothing for this time is cut."""
 LINGER_S = 10.0
-"""A closed connection whose last bytes are not read for so long is cut."""
+"""A closed connection whose last bytes are not read for this time is cut."""
 SWEEP_S = 1.0
 _RESERVED_FILES = 256
-"""Open files that are no connections: databases, the model, the log."""
+"""Open files other than connections: databases, the model, the log."""
 
 
 class Edge:
-    """All connections of one server. Looked through once a second."""
+    """All connections of one server, checked once a second."""
 
     max_connections = 2_000
 
@@ -46,7 +45,7 @@ class Edge:
         self._tick()
 
     def make_room(self, new: "BoundedProtocol") -> bool:
-        """Whether there is room for a new connection; the one that has waited longest without a request is closed for it."""
+        """Whether a new connection may stay; at the limit the longest idle connection is closed for it."""
         if len(self._connections) <= self.max_connections:
             return True
         idle = [one for one in self._connections if isinstance(one, BoundedProtocol) and one is not new and one.waits_since()]
@@ -56,11 +55,11 @@ class Edge:
         return True
 
     def sweep(self, now: float) -> None:
-        """Close what is late, by the loop's clock."""
+        """Close connections that are over a time limit, by the loop's clock."""
         metrics.CONNECTIONS.set(len(self._connections))
         for one in list(self._connections):
             if isinstance(one, BoundedProtocol):
-                one.look(now)
+                one.check(now)
 
     def _tick(self) -> None:
         self.sweep(self._loop.time())
@@ -71,12 +70,12 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _waits_since: float | None = None
-    """When it began to wait for a request's headers; None while a request is answered."""
+    """When it began to wait for a request's headers; None while a request is handled."""
     _due: float | None = None
     _closing_since: float | None = None
     _stalled_since: float | None = None
     _overhead = 0
-    """Bytes received since the request began that are no body."""
+    """Bytes received since the request began, without its body."""
     _body_bytes = 0
     _wrong: Kind = problems.BAD_REQUEST
 
@@ -89,10 +88,10 @@ class BoundedProtocol(HttpToolsProtocol):
             edge = self.server_state.edge = Edge(self.connections, self.loop)  # type: ignore[attr-defined]
         if not edge.make_room(self):
             metrics.CONNECTIONS_CLOSED.labels(cause="full").inc()
-            self._answer(problems.TOO_MANY_CONNECTIONS, "As many connections are in use as may be open.")
+            self._respond(problems.TOO_MANY_CONNECTIONS, "All connections that the service may have are in use; retry later.")
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`. The bound is looked at after each read, which brings at most 256 KiB."""
+        """See `asyncio.Protocol`. The limit is checked after each read of at most 256 KiB."""
         self._overhead += len(data)
         super().data_received(data)
         if self._overhead > MAX_HEADER_BYTES + self._body_bytes and not self.transport.is_closing():
@@ -130,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """See uvicorn."""
         super().on_response_complete()
-        if not self._answers():  # uvicorn's own timer closes it earlier, unless it goes on sending something
+        if not self._is_responding():  # uvicorn's own timer closes it earlier, unless it keeps sending bytes
             self._wait(self.timeout_keep_alive + HEADER_S)
 
     def pause_writing(self) -> None:
@@ -144,31 +143,31 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; uvicorn's own answer is no problem document."""
-        self._answer(self._wrong, msg or self._wrong.meaning)
+        """Respond to bytes that are not HTTP; uvicorn's own response is not a problem document."""
+        self._respond(self._wrong, msg or self._wrong.meaning)
 
     def waits_since(self) -> float | None:
-        """Since when it waits for a request, or None while it answers one, or is closed."""
-        return None if self._answers() or self.transport.is_closing() else self._waits_since
+        """Since when it waits for a request; None while it handles one, or is closed."""
+        return None if self._is_responding() or self.transport.is_closing() else self._waits_since
 
     def drop(self, cause: str) -> None:
         """Cut the connection."""
         metrics.CONNECTIONS_CLOSED.labels(cause=cause).inc()
         self.transport.abort()
 
-    def look(self, now: float) -> None:
-        """Close it if it is late."""
+    def check(self, now: float) -> None:
+        """Close the connection if it is over a time limit."""
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
             if now - self._closing_since > LINGER_S:
                 self.transport.abort()
         elif self._stalled_since is not None and now - self._stalled_since > STALLED_S:
             self.drop("stalled")
-        elif self._due is not None and now > self._due and not self._answers():
+        elif self._due is not None and now > self._due and not self._is_responding():
             metrics.CONNECTIONS_CLOSED.labels(cause="idle").inc()
             self.transport.close()
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self, seconds: float) -> None:
@@ -177,14 +176,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_headers(self) -> None:
         metrics.CONNECTIONS_CLOSED.labels(cause="headers").inc()
-        if self._answers():  # a response is on its way: no second one fits in
+        if self._is_responding():  # a response is being sent: a second one cannot follow
             self.transport.abort()
             return
         self._wrong = problems.HEADERS_TOO_LARGE
-        detail = f"A request's headers may have {MAX_HEADER_BYTES:,} bytes and number {MAX_HEADERS}."
-        self._answer(self._wrong, detail)
+        detail = f"Headers too large: a request may have {MAX_HEADERS} of them with {MAX_HEADER_BYTES:,} bytes together."
+        self._respond(self._wrong, detail)
 
-    def _answer(self, kind: Kind, detail: str) -> None:
+    def _respond(self, kind: Kind, detail: str) -> None:
         if self.transport.is_closing():
             return
         body = Refused(kind, detail).body()
@@ -196,10 +195,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def install(max_connections: int) -> tuple[int, int]:
-    """Let uvicorn use the protocol in this process, and raise the limit of open files to fit.
+    """Make uvicorn use the protocol in this process, and raise the limit of open files to fit.
 
     Args:
-        max_connections: Open at one time; fewer where the limit of open files cannot be raised so far.
+        max_connections: Most open connections; fewer where the limit of open files cannot be raised enough.
 
     Returns:
         Connections, and open files, that this process may have.
@@ -215,7 +214,7 @@ def _raise_open_files(wanted: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with suppress(ValueError, OSError):  # macOS has a lower limit of its own, which is none of the two
+        with suppress(ValueError, OSError):  # macOS has an additional, lower limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             return most
     return wanted if soft == resource.RLIM_INFINITY else soft

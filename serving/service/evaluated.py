@@ -1,6 +1,6 @@
-"""Predictions on the frozen test rows, compared: what changes from one model to another, and where one is wrong.
+"""Compare the predictions of two models on the frozen test rows, and list the errors of one.
 
-The pipeline writes `var/judged/<name>/`: `report.json` (measures and slices) and `predictions.json` (one entry a test row).
+The pipeline writes `<name>/` below `var/` and `FOLDER`: `report.json` (measures and slices) and `predictions.json` (columns).
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from serving.service import problems
 from serving.service.model_panels import same_rows
 from serving.service.problems import Refused
 
-PREDICTIONS, REPORT = "predictions.json", "report.json"
+FOLDER, PREDICTIONS, REPORT = "evaluations", "predictions.json", "report.json"
 SHOWN = 20
 _RESAMPLES = 2_000
 _MEASURES = (
@@ -34,7 +34,7 @@ _MEASURES = (
 
 @dataclass(frozen=True)
 class Predicted:
-    """A test row and what was predicted."""
+    """A test row and its prediction."""
 
     id: str
     text: str
@@ -45,21 +45,21 @@ class Predicted:
 
 
 def evaluated_list(var: Path, version: str) -> schemas.EvaluatedList:
-    """All that can be compared: the production bundle, other bundles, candidates; each with the best first.
+    """List the models that can be compared: the production bundle, other bundles, candidates; the best of each first.
 
     Args:
-        var: Holds `judged/`.
-        version: Of the bundle that is served.
+        var: Folder of the state, with the evaluated models in `FOLDER`.
+        version: Version of the served bundle.
     """
     rows = []
-    for path in sorted((var / "judged").glob(f"*/{PREDICTIONS}")):
+    for path in sorted((var / FOLDER).glob(f"*/{PREDICTIONS}")):
         name = path.parent.name
         bundle = name.removeprefix("bundle-")
         title = f"{bundle}{_quantization(var, bundle)}" if name != bundle else name
         recall = read_json(path.with_name(REPORT))["metrics"]["macro_recall"]["value"]
         row = schemas.Evaluated(name=name, title=title, in_production=name == f"bundle-{version}")
         rows.append((not row.in_production, name == bundle, -recall, row))
-    missing = None if rows else f"No predictions in {var / 'judged'}; `groundswell benchmark` writes them."
+    missing = None if rows else f"No predictions in {var / FOLDER}; `groundswell benchmark` writes them."
     return schemas.EvaluatedList(missing=missing, rows=[row for *_, row in sorted(rows, key=lambda each: each[:3])])
 
 
@@ -67,7 +67,7 @@ def comparison(var: Path, left: str, right: str) -> schemas.Comparison:
     """Compare two models on the rows that both predicted.
 
     Raises:
-        Refused: There are no predictions of one of them.
+        Refused: One of them has no predictions.
     """
     ours, theirs = _predictions(var, right), {row.id: row for row in _predictions(var, left)}
     pairs = [(theirs[row.id], row) for row in ours if row.id in theirs]
@@ -95,10 +95,10 @@ def comparison(var: Path, left: str, right: str) -> schemas.Comparison:
 
 
 def errors(var: Path, name: str, label: schemas.Label, predicted: schemas.Label) -> schemas.Errors:
-    """Texts with a true label that were predicted as another, or as the same.
+    """List the texts of one cell of the confusion matrix: true label and predicted label.
 
     Raises:
-        Refused: There are no predictions of that name.
+        Refused: The model has no predictions.
     """
     cell = [row for row in _predictions(var, name) if row.label == label and row.predicted == predicted]
     cell.sort(key=lambda row: (-row.confidence, row.id))
@@ -112,12 +112,12 @@ def errors(var: Path, name: str, label: schemas.Label, predicted: schemas.Label)
 
 
 def _folder(var: Path, name: str) -> Path:
-    known = [path.parent for path in (var / "judged").glob(f"*/{PREDICTIONS}")]  # a name is looked up, never made a path
-    found = next((folder for folder in known if folder.name == name), None)
-    if found is None:
+    known = [path.parent for path in (var / FOLDER).glob(f"*/{PREDICTIONS}")]  # a name is looked up, never joined to a path
+    folder = next((folder for folder in known if folder.name == name), None)
+    if folder is None:
         names = ", ".join(sorted(folder.name for folder in known)) or "none; `groundswell benchmark` writes them"
         raise Refused(problems.NOT_FOUND, f"Predictions of {name[:100]!r} not found; there are: {names}.")
-    return found
+    return folder
 
 
 def _predictions(var: Path, name: str) -> tuple[Predicted, ...]:
@@ -169,20 +169,20 @@ def _examples(changed: list[tuple[Predicted, Predicted]]) -> list[schemas.Change
 
 
 def _slices(left: dict[str, Any], right: dict[str, Any]) -> list[schemas.SliceCompared]:
-    """Slices that both have, of the same size, each set of rows once."""
+    """Slices of the same size in both reports; slices of the same rows are merged."""
     others = {each["slice"]: each for each in right.get("slices", [])}
-    found: dict[Any, schemas.SliceCompared] = {}
+    slices: dict[Any, schemas.SliceCompared] = {}
     for mine in left.get("slices", []):
         other = others.get(mine["slice"])
         if not other or other["n"] != mine["n"] or not (mine["metrics"] and other["metrics"]):
             continue
         same = same_rows(mine), same_rows(other)
-        if same in found:
-            found[same].names.append(mine["slice"])
+        if same in slices:
+            slices[same].names.append(mine["slice"])
         else:
             recalls = {"left": mine["metrics"]["macro_recall"], "right": other["metrics"]["macro_recall"]}
-            found[same] = schemas.SliceCompared.model_validate({"names": [mine["slice"]], "rows": mine["n"], **recalls})
-    return list(found.values())
+            slices[same] = schemas.SliceCompared.model_validate({"names": [mine["slice"]], "rows": mine["n"], **recalls})
+    return list(slices.values())
 
 
 def _differences(pairs: list[tuple[Predicted, Predicted]]) -> dict[str, schemas.Interval]:
@@ -197,19 +197,21 @@ def _differences(pairs: list[tuple[Predicted, Predicted]]) -> dict[str, schemas.
     for old, new in pairs:
         counts[index[new.label], index[old.predicted], index[new.predicted]] += 1
     drawn = np.random.default_rng(0).multinomial(len(pairs), counts.ravel() / len(pairs), size=_RESAMPLES)
-    found = {}
+    differences = {}
     occurring = [f"recall_{label}" for label in LABELS if counts[index[label]].any()]
     for name in ("macro_recall", "accuracy", *occurring):
         value = _difference(name, counts[None])[0]
         samples = _difference(name, drawn.reshape(-1, 3, 3, 3))
         low, high = np.nanpercentile(samples, [2.5, 97.5])
         if np.isfinite([value, low, high]).all():
-            found[name] = schemas.Interval(value=round(float(value), 6), low=round(float(low), 6), high=round(float(high), 6))
-    return found
+            differences[name] = schemas.Interval(
+                value=round(float(value), 6), low=round(float(low), 6), high=round(float(high), 6)
+            )
+    return differences
 
 
 def _difference(name: str, counts: np.ndarray) -> np.ndarray:
-    """Of K tables of counts, shape (K, true, left, right); shape (K,)."""
+    """Difference of a measure for K tables of counts, shape (K, true, left, right); shape (K,)."""
     totals = counts.sum(axis=(2, 3))
     right = np.stack([counts[:, label, :, label].sum(axis=1) for label in range(3)], axis=1)
     left = np.stack([counts[:, label, label, :].sum(axis=1) for label in range(3)], axis=1)

@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: the right label of a text, into the store that retraining reads."""
+"""`POST /v1/feedback`: write the correct label of a text to the store that retraining reads."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from data.feedback import Verdict
+from data.feedback import FeedbackLabel
 from serving.service import problems
-from serving.service.answering import Answering
+from serving.service.inference import InferenceService
 from serving.service.json_reader import read_fields
 from serving.service.keys import KEY, Key
 from serving.service.problems import Refused
@@ -17,20 +17,20 @@ from serving.service.reading import fit, read_request
 from serving.service.schemas import MAX_FEEDBACK_BYTES, FeedbackRequest
 
 
-def feedback_route(answering: Callable[[], Answering]) -> Route:
-    """The route; `answering` is called for each request."""
+def feedback_route(inference: Callable[[], InferenceService]) -> Route:
+    """Make the route; `inference` is called for each request."""
 
-    async def take(request: Request) -> Response:
-        said = await read_request(request, MAX_FEEDBACK_BYTES, lambda body: fit(FeedbackRequest, read_fields(body)))
-        here, key = answering(), request.scope.get(KEY)
-        # The id is a secret between the caller and who was shown the answer: whoever has it may say what it should have been.
-        text = said.text if said.id is None else await here.jobs.text(said.id, None)
+    async def add(request: Request) -> Response:
+        feedback = await read_request(request, MAX_FEEDBACK_BYTES, lambda body: fit(FeedbackRequest, read_fields(body)))
+        service, key = inference(), request.scope.get(KEY)
+        # The id is secret: only the caller and those it showed the prediction to know it, so knowing it is permission enough.
+        text = feedback.text if feedback.id is None else await service.jobs.text(feedback.id, None)
         if not isinstance(text, str):
-            raise Refused(problems.NOT_FOUND, f"There is no text {said.id!r}; results are kept for a day.")
-        here.disk.require_space()
+            raise Refused(problems.NOT_FOUND, f"Text {feedback.id!r} not found; results are kept for a day.")
+        service.disk.require_space()
         owner = key.id if isinstance(key, Key) else ""
-        verdict = Verdict(text, said.label, by=said.by, domain=said.domain, key=owner)
-        number = await asyncio.get_running_loop().run_in_executor(None, here.feedback.add, verdict)
+        label = FeedbackLabel(text, feedback.label, by=feedback.by, domain=feedback.domain, key=owner)
+        number = await asyncio.get_running_loop().run_in_executor(None, service.feedback.add, label)
         return JSONResponse({"number": number}, 201)
 
-    return Route("/v1/feedback", take, methods=["POST"])
+    return Route("/v1/feedback", add, methods=["POST"])

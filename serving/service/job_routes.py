@@ -1,4 +1,4 @@
-"""`/v1/jobs` and `/v1/results`: work that is accepted now and fetched later."""
+"""`/v1/jobs` and `/v1/results`: batch jobs, whose results are fetched later."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,12 +16,12 @@ from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, re
 
 JSON_LINES = "application/x-ndjson"
 OWNER = "groundswell.owner"
-"""Where a scope says whose jobs are seen, when no key of ours does."""
+"""Key in a request's scope of the owner of its jobs, where our own keys are off."""
 _RETRY_AFTER_S = 30
 
 
 def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
-    """The routes; `jobs` is called for each request."""
+    """Make the routes; `jobs` is called for each request."""
 
     async def create(request: Request) -> Response:
         wanted = await read_request(request, MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines})
@@ -51,7 +51,7 @@ def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
 
 
 async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
-    """Accept a job and return where it is: 202.
+    """Accept a job: 202 with its location.
 
     Raises:
         Refused: 503 when the queue of jobs is full.
@@ -62,7 +62,7 @@ async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
     try:
         job = await jobs.add(owner, wanted.texts, detail=wanted.detail, idempotency_key=key)
     except TooMany:
-        detail = "Too many texts wait in jobs; come back later."
+        detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
         raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None
     return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
 
@@ -70,15 +70,15 @@ async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
 async def _mine(jobs: Jobs, request: Request) -> Job:
     job = await jobs.get(request.path_params["id"], owner_of(request))
     if job is None:
-        detail = f"There is no job {request.path_params['id']!r} of this caller; jobs are kept for a day."
+        detail = f"Job {request.path_params['id']!r} of this caller not found; jobs are kept for a day."
         raise Refused(problems.NOT_FOUND, detail)
     return job
 
 
 def owner_of(request: Request) -> str | None:
-    """The id of the caller's key; None, everybody's jobs, for an admin who looks.
+    """The id of the caller's key; None, the jobs of all keys, for an admin who reads.
 
-    Where keys are off: what stands under `OWNER`, else "".
+    Where keys are off: the value of `OWNER` in the scope, else "".
     """
     key: Key | None = request.scope.get(KEY)
     if key is None:
@@ -99,7 +99,7 @@ def _from_lines(body: bytes) -> JobRequest:
 
 
 def some_readable(texts: Sequence[str | None]) -> None:
-    """Refuse a job whose every text would end as an error.
+    """Raise if no text of a job can be classified.
 
     Raises:
         Unfit: No text can be classified; names the first.

@@ -1,4 +1,4 @@
-"""Jobs in a SQLite file, for the processes of one machine. What a job no longer needs is taken off the disk at once."""
+"""Jobs in a SQLite file, for the processes of one machine. Deleted jobs free their disk space at once."""
 
 import asyncio
 import os
@@ -28,29 +28,28 @@ from serving.service.jobs import (
     texts_to,
 )
 
-Found = TypeVar("Found")
-
+Result = TypeVar("Result")
 
 _INCREMENTAL = 2
-"""Of `PRAGMA auto_vacuum`."""
+"""Value of `PRAGMA auto_vacuum`."""
 _LOG_BYTES = 4 * 2**20
-"""What SQLite's write-ahead log may keep after its content is in the file."""
+"""Largest size of SQLite's write-ahead log after a checkpoint."""
 _WAITING = "SELECT coalesce(sum(total - done), 0) FROM jobs WHERE NOT cancelled"
 
 
 class SQLiteJobs:
-    """The file, readable by its owner only. Each method waits for the disk in a thread of its own."""
+    """See `jobs.Jobs`. The file is readable by its owner only; each method waits for the disk in a thread."""
 
     def __init__(
         self, path: Path, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS, disk: Disk | None = None
     ) -> None:
-        """Opened, and made where it is not there, when it is first used.
+        """Configure the store; the file is opened, and created if missing, on first use.
 
         Args:
             path: The file.
             claim_s: See `jobs.CLAIM_S`.
             max_waiting_texts: See `jobs.MAX_WAITING_TEXTS`.
-            disk: Asked whether there is space before a job is added; none: there always is.
+            disk: Checked for free space before a job is added; None: not checked.
         """
         self._path, self._claim_s, self._max_waiting_texts, self._disk = path, claim_s, max_waiting_texts, disk
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
@@ -59,7 +58,7 @@ class SQLiteJobs:
         self.up = True
 
     async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
-        """See `Jobs`; raises `NoSpace` where the disk is nearly full."""
+        """See `Jobs`; raises `NoSpace` if the disk is nearly full."""
         if self._disk is not None:
             self._disk.require_space()
         job = await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail)
@@ -111,16 +110,16 @@ class SQLiteJobs:
             await self._do(self._database.close)
         self._thread.shutdown()
 
-    async def _do(self, work: Callable[..., Found], *arguments: Any) -> Found:
+    async def _do(self, work: Callable[..., Result], *arguments: Any) -> Result:
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except (sqlite3.Error, OSError) as error:
             self.up = False
             metrics.JOBS_UP.set(0)
             raise JobsUnavailable(str(error)) from error
         self.up = True
         metrics.JOBS_UP.set(1)
-        return found
+        return result
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
@@ -196,8 +195,8 @@ class SQLiteJobs:
             self._shrink()
 
     def _shrink(self) -> None:
-        """Give the space of what was deleted back to the disk; what another process still reads follows the next time."""
-        # As a script: `execute` takes one step of a pragma, which is one page.
+        """Free the disk space of deleted rows; pages that another process still reads are freed the next time."""
+        # As a script: `execute` runs one step of a pragma, which frees one page.
         self._open().executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def _get(self, job: str, owner: str | None) -> Job | None:
@@ -210,7 +209,7 @@ class SQLiteJobs:
     def _claim(self) -> Part | None:
         now = time.time()
         rows = self._execute(
-            # A claim that ends later than any can was made before the clock was set back.
+            # A claim that ends later than possible was made before the clock was set back.
             """
             UPDATE parts SET claimed_until = ?, attempts = attempts + 1 WHERE (job, first) = (
                 SELECT job, first FROM parts JOIN jobs ON jobs.id = job
@@ -244,8 +243,8 @@ class SQLiteJobs:
 
 
 def _give_space_back(database: sqlite3.Connection) -> None:
-    """Let the file shrink when rows go; one that was made without is rewritten once."""
+    """Make the file shrink when rows are deleted; a file created without this is rewritten once."""
     if database.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        with suppress(sqlite3.Error):  # no space to rewrite it, or another process has it open: its free pages are used again
+        with suppress(sqlite3.Error):  # no space to rewrite it, or another process has it open: its free pages are reused
             database.execute("VACUUM")

@@ -1,8 +1,8 @@
-"""Jobs for many machines: texts, results and progress in DynamoDB, one SQS message a part.
+"""Jobs for many machines: texts, results and progress in DynamoDB, one SQS message per part.
 
-A message only names its part. SQS delivers it at least once, hides it while it is judged (`CLAIM_S`) and shows it again when its
-judge dies; results are written under a condition, so that a second delivery changes nothing. A message that nobody can read goes
-to the dead-letter queue after the number of deliveries that the queue's redrive policy allows, which is above `MAX_ATTEMPTS`.
+A message only names its part. SQS delivers it at least once, hides it while it is classified (`CLAIM_S`) and delivers it again
+when the process dies; results are written under a condition, so a second delivery changes nothing. An unreadable message goes to
+the dead-letter queue after the number of deliveries in the queue's redrive policy, which is above `MAX_ATTEMPTS`.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from serving.service.jobs import (
     texts_to,
 )
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _POLL_S = 2
 _SEND_AT_ONCE = 10
-"""Messages of one request: SQS's own limit."""
+"""Most messages of one request: SQS's limit."""
 _THREADS = 4
 _log = logging.getLogger(__name__)
 
 
 class SQSJobs:
-    """See `jobs.Jobs`. Each method waits for the network in a thread of its own."""
+    """See `jobs.Jobs`. Each method waits for the network in a thread."""
 
     def __init__(
         self, table: str, queue_url: str, *, claim_s: float = CLAIM_S, max_waiting_texts: int = MAX_WAITING_TEXTS
@@ -93,19 +93,19 @@ class SQSJobs:
         try:
             return await self._do(self._claim)
         finally:
-            self.more.set()  # waiting is SQS's business
+            self.more.set()  # SQS itself waits for messages
 
     async def finish(self, part: Part, results: Sequence[dict[str, Any]]) -> None:
         """See `Jobs`."""
         await self._do(self._finish, part, zlib.compress(result_lines(part, results), 1))
 
     async def give_back(self, part: Part) -> None:
-        """See `Jobs`. A new message takes the old one's place, since SQS counts deliveries by itself."""
+        """See `Jobs`. A new message replaces the old one, since SQS counts the deliveries of a message itself."""
         await self._do(self._send, part.job, [part.first])
         await self._do(self._delete, part.receipt)
 
     async def waiting(self) -> int:
-        """See `Jobs`; about, by whole parts."""
+        """See `Jobs`; approximate, in whole parts."""
         return await self._do(self._waiting)
 
     async def close(self) -> None:
@@ -113,33 +113,33 @@ class SQSJobs:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def part_of(self, body: str, attempt: int, receipt: str | None) -> Part | None:
-        """The part that a message names, or None when there is nothing to do: it is cancelled, forgotten or finished. Blocks.
+        """Read the part that a message names; None if it is cancelled, deleted or finished. Blocks.
 
         Raises:
-            ValueError: The message is none of ours.
+            ValueError: The message does not name a part.
         """
         try:
             named = json.loads(body)
             job, first = str(named["job"]), int(named["first"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"not a message of ours: {type(error).__name__}") from error
+            raise ValueError(f"message does not name a part: {type(error).__name__}") from error
         known, item = self._item(job, "job"), self._item(job, _sort_key(first))
         if known is None or item is None or known.get("cancelled", {}).get("BOOL") or "results" in item:
             return None
         return Part(job, first, _texts(item), known["detail"]["BOOL"], attempt, receipt)
 
-    async def _do(self, work: Callable[..., Found], *arguments: Any) -> Found:
+    async def _do(self, work: Callable[..., Result], *arguments: Any) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         except (BotoCoreError, ClientError) as error:
             self.up = False
             metrics.JOBS_UP.set(0)
             raise JobsUnavailable(str(error)) from error
         self.up = True
         metrics.JOBS_UP.set(1)
-        return found
+        return result
 
     def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool) -> Job:
         now = time.time()
@@ -166,15 +166,15 @@ class SQSJobs:
                 "expires": expires,
             }
             self._dynamodb.put_item(TableName=self._table, Item=known)
-        # A process that died before this asks again with its idempotency key, and the messages are sent again: twice is harmless.
+        # If the process died before this, a retry with the idempotency key sends the messages again; duplicates change nothing.
         self._send(job, [first for first, _ in parts])
         self._update(job, "SET sent = :yes", {":yes": {"BOOL": True}})
         return _job(job, known)
 
     def _waiting(self) -> int:
         name = "ApproximateNumberOfMessages"
-        found = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=[name])["Attributes"][name]
-        return int(found) * PART_TEXTS
+        count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=[name])["Attributes"][name]
+        return int(count) * PART_TEXTS
 
     def _send(self, job: str, firsts: Sequence[int]) -> None:
         for start in range(0, len(firsts), _SEND_AT_ONCE):
@@ -182,8 +182,8 @@ class SQSJobs:
                 {"Id": str(first), "MessageBody": json.dumps({"job": job, "first": first})}
                 for first in firsts[start : start + _SEND_AT_ONCE]
             ]
-            said = self._sqs.send_message_batch(QueueUrl=self._queue, Entries=entries)
-            if failed := said.get("Failed"):
+            response = self._sqs.send_message_batch(QueueUrl=self._queue, Entries=entries)
+            if failed := response.get("Failed"):
                 from botocore.exceptions import ClientError
 
                 raise ClientError({"Error": {"Code": failed[0]["Code"], "Message": failed[0].get("Message", "")}}, "SendMessage")
@@ -203,7 +203,7 @@ class SQSJobs:
         try:
             part = self.part_of(message["Body"], attempt, receipt)
         except ValueError as error:
-            _log.warning("a message in the queue of jobs is left to the dead-letter queue: %s", error)
+            _log.warning("unreadable message in the job queue; SQS moves it to the dead-letter queue: %s", error)
             return None
         if part is None:
             self._delete(receipt)
@@ -226,7 +226,7 @@ class SQSJobs:
             "ConditionExpression": "attribute_exists(pk)",
             "ExpressionAttributeValues": {":more": {"N": str(len(part.texts))}},
         }
-        # Parts of one job that end together count on the same item: DynamoDB lets one of them through.
+        # Parts of one job that end at the same time update the same item: DynamoDB accepts one of them.
         again = Retrying(
             retry=retry_if_exception(lambda error: "TransactionConflict" in _reasons(error)),
             stop=stop_after_attempt(8),
@@ -236,14 +236,14 @@ class SQSJobs:
         try:
             again(self._dynamodb.transact_write_items, TransactItems=[{"Update": write}, {"Update": count}])
         except ClientError as error:
-            if "ConditionalCheckFailed" not in _reasons(error):  # that one says: written already, or forgotten
+            if "ConditionalCheckFailed" not in _reasons(error):  # it means: written already, or deleted
                 raise
         self._delete(part.receipt)
 
     def _delete(self, receipt: str | None) -> None:
         if receipt is None:
             return
-        # Delivered to somebody else meanwhile, who will find that there is nothing to do.
+        # The message was delivered to another process, which will find that the part is finished.
         with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=receipt)
 

@@ -1,7 +1,7 @@
-"""JSON from strangers, read without making objects of it: strings become objects, everything else is stepped over.
+"""Read JSON from untrusted callers in bounded memory: only strings and scalars become objects, nested values are skipped.
 
-A body of 8 MiB can hold four million empty lists, which a parser makes gigabytes of. Here a list of texts is read string by
-string; an item that is no string is None in its place, so that one bad text is one error.
+A body of 8 MiB can hold four million empty lists, of which a parser makes gigabytes. Here a list of texts is read string by
+string; an item that is not a string becomes None in its place, so that one invalid text is one error.
 """
 
 import json
@@ -10,10 +10,10 @@ from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-define
 from typing import Any
 
 MAX_STEPS = 1_000_000
-"""Brackets and strings within nested values of one body that are stepped over, which takes below half a second."""
+"""Most brackets and strings within nested values of one body that are skipped, which takes below half a second."""
 MAX_FIELDS = 32
 NESTED = object()
-"""In the place of a list or an object where none is wanted: no type accepts it."""
+"""Placeholder for a list or an object that is not expected: no field type accepts it."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TURN = re.compile(r'[\[\]{}"]')
@@ -22,23 +22,23 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotJSON(ValueError):
-    """The body is not JSON; says where."""
+    """The body is not JSON; the message has the position."""
 
 
 class Unfit(ValueError):
-    """The body is JSON, and not what the route takes; names the field."""
+    """The body is JSON, but not what the route expects; the message names the field."""
 
 
 def read_fields(body: bytes, *, texts: int = 0) -> dict[str, Any]:
-    """The fields of a JSON object: strings, numbers, booleans, null; `NESTED` for what is nested.
+    """Read the fields of a JSON object: strings, numbers, booleans, null; `NESTED` for nested values.
 
     Args:
         body: UTF-8.
         texts: Most items of a field `texts` that holds a list: it is read as strings, with None for every other item.
 
     Raises:
-        NotJSON: It cannot be read.
-        Unfit: It is no object, or has more fields or items than may be.
+        NotJSON: The body is not JSON.
+        Unfit: It is not an object, or has too many fields or items.
     """
     scanner = _Scanner(_decoded(body))
     fields = scanner.object(texts)
@@ -47,20 +47,20 @@ def read_fields(body: bytes, *, texts: int = 0) -> dict[str, Any]:
 
 
 def read_lines(body: bytes, most: int) -> list[str | None]:
-    """Texts of JSON lines: each line a string or an object with the field `text`; None for a line that has no such string.
+    """Read texts from JSON lines: each a string or an object with the field `text`; None for a line without such a string.
 
     Args:
-        body: UTF-8; blank lines are left out.
-        most: Lines. They are counted before one of them is read.
+        body: UTF-8; blank lines are skipped.
+        most: Most lines; they are counted before any is read.
 
     Raises:
-        NotJSON: A line cannot be read.
-        Unfit: There are more lines than may be, or none.
+        NotJSON: A line is not JSON.
+        Unfit: There are too many lines, or none.
     """
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
     if lines > most:
         raise Unfit(f"texts: {lines:,} lines; at most {most:,} are accepted")
-    found: list[str | None] = []
+    texts: list[str | None] = []
     steps = MAX_STEPS
     for number, line in enumerate(_decoded(body).split("\n"), 1):
         if not line.strip():
@@ -74,10 +74,10 @@ def read_lines(body: bytes, most: int) -> list[str | None]:
         except Unfit as error:
             raise Unfit(f"line {number}: {error}") from None
         steps = scanner.steps
-        found.append(value if isinstance(value, str) else None)
-    if not found:
+        texts.append(value if isinstance(value, str) else None)
+    if not texts:
         raise Unfit(f"texts: no lines; 1 to {most:,} are accepted")
-    return found
+    return texts
 
 
 def _decoded(body: bytes) -> str:
@@ -88,26 +88,26 @@ def _decoded(body: bytes) -> str:
 
 
 class _Scanner:
-    """Steps through one JSON text."""
+    """Scan one JSON text."""
 
     def __init__(self, text: str, steps: int = MAX_STEPS) -> None:
         self.steps = steps
         self._text, self._at = text, 0
-        # JSON can name a lone half of a character, which UTF-8 cannot hold. It is dropped, as cleaning drops it.
+        # JSON can escape a lone surrogate, which UTF-8 cannot encode. It is dropped, as cleaning drops it.
         self._has_halves = "\\u" in text and _HALF.search(text) is not None
 
     def next(self) -> str:
-        """The character at which the next value or mark begins; empty at the end."""
+        """Skip white space and return the next character; empty at the end."""
         self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
         return self._text[self._at : self._at + 1]
 
     def end(self) -> None:
-        """Refuse what follows the value."""
+        """Raise if anything follows the value."""
         if self.next():
             raise self._wrong("the end")
 
     def object(self, texts: int = 0) -> dict[str, Any]:
-        """The object that begins here; see `read_fields`."""
+        """Read the object that begins here; see `read_fields`."""
         if self.next() != "{":
             self.value()
             raise Unfit("body: is not an object")
@@ -129,19 +129,19 @@ class _Scanner:
         return fields
 
     def value(self) -> Any:
-        """The value that begins here."""
+        """Read the value that begins here."""
         begins = self.next()
         if begins == '"':
             return self._string()
         if begins in {"[", "{"}:
             self._step_over()
             return NESTED
-        found = _SCALAR.match(self._text, self._at)
-        if found is None:
+        scalar = _SCALAR.match(self._text, self._at)
+        if scalar is None:
             raise self._wrong("a value")
-        self._at = found.end()
+        self._at = scalar.end()
         try:
-            return json.loads(found.group())
+            return json.loads(scalar.group())
         except ValueError:  # more digits than Python reads
             return NESTED
 
@@ -161,12 +161,12 @@ class _Scanner:
                     raise Unfit(f"texts[{len(items)}]: is not a string") from None
                 items.append(None)
             if len(items) > most:
-                raise Unfit(f"texts: more than {most:,}, the most of one request")
+                raise Unfit(f"texts: more than {most:,}, the limit of one request")
             if self._take(",]") == "]":
                 return items
 
     def _strings(self, items: list[str | None], most: int) -> None:
-        """Add the string that begins here and those that follow it, until there is one too many: what most lists are made of."""
+        """Add the string that begins here and those that follow, at most one more than `most`: the fast path of most lists."""
         items.append(self._string())
         text, between = self._text, _BETWEEN.match
         while len(items) <= most and (comma := between(text, self._at)) is not None:

@@ -18,7 +18,7 @@ from data.errors import SettingsError
 from data.settings import nearest
 
 SCOPES = ("classify", "feedback", "dashboard", "admin")
-"""admin may everything."""
+"""`admin` includes all others."""
 DEFAULT_RATE = "6000/minute"
 KEY = "groundswell.key"
 """Where a request's scope carries its `Key`."""
@@ -27,7 +27,7 @@ _FORM = re.compile(r"gs_([0-9a-f]{8})_[\w-]{32}")
 
 @dataclass(frozen=True)
 class Key:
-    """What is known of a key: not the key."""
+    """What the service stores of a key; not the key itself."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ class Keys:
             )
 
     def add(self, name: str, scopes: Sequence[str] = ("classify",), rate: str = DEFAULT_RATE) -> str:
-        """Make a key and give it: it is shown now and never again.
+        """Make a key and return it; only its hash is stored, so it cannot be shown again.
 
         Raises:
             SettingsError: A scope or the rate is not known.
@@ -69,11 +69,11 @@ class Keys:
             if scope not in SCOPES:
                 close = nearest(scope, list(SCOPES))
                 raise SettingsError(
-                    f"There is no scope {scope!r}.",
+                    f"Unknown scope {scope!r}.",
                     expected=", ".join(SCOPES),
                     remedy=f"Did you mean {close!r}?" if close else None,
                 )
-        need_rate(rate)
+        require_rate(rate)
         identity = secrets.token_hex(4)
         token = f"gs_{identity}_{secrets.token_urlsafe(24)}"
         with closing(self._connect()) as database, database:
@@ -88,7 +88,7 @@ class Keys:
         return list(self._read().values())
 
     def revoke(self, identity: str) -> None:
-        """End a key; services that run know it at once.
+        """Revoke a key; running services refuse it at once.
 
         Raises:
             SettingsError: There is no such key, or it is revoked already.
@@ -99,10 +99,10 @@ class Keys:
                 (datetime.now(UTC).isoformat(timespec="seconds"), identity),
             )
         if not done.rowcount:
-            raise SettingsError(f"There is no live key {identity!r}.", remedy="groundswell keys list")
+            raise SettingsError(f"Active API key {identity!r} not found.", remedy="List them: groundswell keys list")
 
     def find(self, token: str) -> Key | None:
-        """The live key that a caller showed, or None. Sees at once what any process has added or revoked. For one thread."""
+        """Return the active key of a token, or None. Sees at once what any process adds or revokes. For one thread."""
         if not _FORM.fullmatch(token):
             return None
         self._refresh()
@@ -113,11 +113,11 @@ class Keys:
         if self._watching is None:
             self._watching = self._connect()
         try:
-            # SQLite's own count of what other connections have written: a look costs microseconds, a read only follows a change.
+            # SQLite's counter of writes by other connections: a check costs microseconds, and keys are read only after a change.
             (version,) = self._watching.execute("PRAGMA data_version").fetchone()
             if version != self._version:
                 self._known, self._version = self._read(), version
-        except sqlite3.Error:  # looked at with a new connection, once the file can be read
+        except sqlite3.Error:  # retried with a new connection once the file is readable
             self._watching.close()
             self._watching, self._version = None, -1
             raise
@@ -151,8 +151,8 @@ def id_of(token: str) -> str:
     return token.split("_")[1]
 
 
-def need_rate(rate: str) -> None:
-    """Refuse a rate that cannot be read.
+def require_rate(rate: str) -> None:
+    """Check the form of a rate.
 
     Raises:
         SettingsError: It is not of the form 6000/minute.
@@ -162,7 +162,7 @@ def need_rate(rate: str) -> None:
     try:
         parse(rate)
     except ValueError as error:
-        raise SettingsError(f"The rate {rate!r} cannot be read.", expected=f"such as {DEFAULT_RATE}, 10/second") from error
+        raise SettingsError(f"Invalid rate {rate!r}.", expected=f"such as {DEFAULT_RATE} or 10/second") from error
 
 
 def _hash(token: str) -> bytes:

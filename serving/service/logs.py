@@ -10,7 +10,7 @@ import structlog
 
 @cache
 def log() -> Any:
-    """Writes JSON lines; a line that cannot be written, as on a full disk, is lost and stops nothing."""
+    """Return the logger. A line that cannot be written, as on a full disk, is lost without an error."""
     return structlog.wrap_logger(
         structlog.WriteLogger(_BestEffort()),  # type: ignore[arg-type]
         processors=[
@@ -23,7 +23,7 @@ def log() -> Any:
 
 
 class _BestEffort:
-    """Standard output without its errors."""
+    """Standard output that ignores write errors."""
 
     def write(self, line: str) -> None:
         with suppress(OSError):

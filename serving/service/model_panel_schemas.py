@@ -1,4 +1,4 @@
-"""What the dashboard gets of models: the answers of the panels that read the files of the pipeline."""
+"""Data of models for the dashboard: the responses of the panels that read the pipeline's files."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,7 +9,7 @@ Label = Literal["negative", "neutral", "positive"]
 
 
 class Interval(BaseModel):
-    """A measure with its 95 % bootstrap interval; null where it cannot be had."""
+    """A measure with its 95 % bootstrap interval; null where it cannot be computed."""
 
     value: float | None
     low: float | None
@@ -17,16 +17,16 @@ class Interval(BaseModel):
 
 
 class Slice(BaseModel):
-    """How well the model does on some of the rows."""
+    """Quality of the model on some of the rows."""
 
     names: list[str] = Field(description="What the rows have in common; two names of the same rows are one slice.")
     rows: int
     macro_recall: Interval
-    weak: bool = Field(description="The whole interval lies below that of all rows.")
+    weak: bool = Field(description="The whole interval is below that of all rows.")
 
 
 class Bin(BaseModel):
-    """Of the reliability: predictions of about the same confidence."""
+    """A bin of the reliability diagram: predictions of similar confidence."""
 
     confidence: float
     accuracy: float
@@ -54,14 +54,14 @@ class Candidate(BaseModel):
 
 
 class Leaderboard(BaseModel):
-    """Empty where this machine has none; `missing` then says what to do."""
+    """The leaderboard; empty where this machine has none, `missing` then states what to do."""
 
     missing: str | None
     rows: list[Candidate]
 
 
 class Move(BaseModel):
-    """An alias went to another version."""
+    """A move of an alias to another version."""
 
     at: datetime
     alias: str
@@ -73,9 +73,9 @@ class Move(BaseModel):
 
 
 class Production(BaseModel):
-    """Who holds `production`, when and why."""
+    """The production bundle and the history of the aliases."""
 
-    version: str = Field(description="Of the bundle that answers here.")
+    version: str = Field(description="Version of the served bundle.")
     card: str = Field(description="The model card, Markdown.")
     moves: list[Move] = Field(description="Newest first.")
     mlflow_url: str
@@ -93,18 +93,18 @@ class Rule(BaseModel):
 
 
 class Gate(BaseModel):
-    """The last gate decision; `missing` says what to do where there is none."""
+    """The last gate decision; where there is none, `missing` states what to do."""
 
     missing: str | None
     passed: bool | None
-    bundle: str | None = Field(description="Version that was decided about.")
+    bundle: str | None = Field(description="Version that the decision is about.")
     unchanged: bool = Field(description="It was in production already, so the rules are those of the decision that promoted it.")
     decided_at: datetime | None
     rules: list[Rule]
 
 
 class Evaluated(BaseModel):
-    """Something with predictions on the frozen test rows: a candidate, or a bundle of one."""
+    """A model with predictions on the frozen test rows: a candidate, or the bundle of one."""
 
     name: str = Field(description="For the panels `comparison` and `errors`.")
     title: str
@@ -112,14 +112,14 @@ class Evaluated(BaseModel):
 
 
 class EvaluatedList(BaseModel):
-    """All that can be compared; empty where the pipeline kept no predictions."""
+    """Models that can be compared; empty where the pipeline stored no predictions."""
 
     missing: str | None
     rows: list[Evaluated]
 
 
 class MeasureCompared(BaseModel):
-    """A measure of both; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted."""
+    """A measure of both models; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted."""
 
     name: str
     left: Interval
@@ -128,7 +128,7 @@ class MeasureCompared(BaseModel):
 
 
 class SliceCompared(BaseModel):
-    """Macro-recall of both on some of the rows."""
+    """Macro-recall of both models on some of the rows."""
 
     names: list[str] = Field(description="What the rows have in common; two names of the same rows are one slice.")
     rows: int
@@ -137,7 +137,7 @@ class SliceCompared(BaseModel):
 
 
 class ChangedPrediction(BaseModel):
-    """A text that both predicted differently."""
+    """A text for which the two models predict different labels."""
 
     text: str
     source: str
@@ -156,10 +156,10 @@ class Comparison(BaseModel):
     rows: int = Field(description="That both predicted.")
     changed: int
     corrected: int = Field(description="Wrong on the left, right on the right.")
-    broken: int = Field(description="The other way round.")
+    broken: int = Field(description="Right on the left, wrong on the right.")
     measures: list[MeasureCompared]
     slices: list[SliceCompared]
-    examples: list[ChangedPrediction] = Field(description="At most twenty of each change, the surest first.")
+    examples: list[ChangedPrediction] = Field(description="At most twenty of each change, the most confident first.")
 
 
 class WrongPrediction(BaseModel):
@@ -171,10 +171,10 @@ class WrongPrediction(BaseModel):
 
 
 class Errors(BaseModel):
-    """Texts of a cell of the confusion matrix, the surest first."""
+    """Texts of a cell of the confusion matrix, the most confident first."""
 
     name: str
     label: Label
     predicted: Label
-    rows: int = Field(description="In the cell; the texts shown may be fewer.")
+    rows: int = Field(description="Rows in the cell; the texts shown may be fewer.")
     examples: list[WrongPrediction]

@@ -1,4 +1,4 @@
-"""What the dashboard shows of the models, from files: the leaderboard, production and its alias history, the gate's decision."""
+"""The dashboard's model panels, from files: the leaderboard, production and its alias history, the last gate decision."""
 
 import math
 from datetime import UTC, datetime
@@ -8,18 +8,18 @@ from typing import Any
 from data.artifacts import read_json
 from serving.bundle import read_ledger
 from serving.service import model_panel_schemas as schemas
-from serving.service.answering import Answering
+from serving.service.inference import InferenceService
 from serving.settings import DashboardSettings
 
 _NONE: dict[str, Any] = {"value": None, "low": None, "high": None}
 
 
 def leaderboard(var: Path, version: str) -> schemas.Leaderboard:
-    """Give the leaderboard of this machine.
+    """Read the leaderboard of this machine.
 
     Args:
-        var: Holds `leaderboard/`.
-        version: Of the bundle that is served; its row is marked.
+        var: Folder with `leaderboard/`.
+        version: Version of the served bundle, whose row is marked.
     """
     path = var / "leaderboard" / "leaderboard.json"
     try:
@@ -35,8 +35,8 @@ def leaderboard(var: Path, version: str) -> schemas.Leaderboard:
     )
 
 
-def production(var: Path, answering: Answering) -> schemas.Production:
-    """Give the bundle that is served, its card, and the moves of the aliases."""
+def production(var: Path, inference: InferenceService) -> schemas.Production:
+    """Describe the served bundle: its version, its card, and the moves of the aliases."""
     settings = DashboardSettings.load()
     moves = [
         schemas.Move(
@@ -51,8 +51,8 @@ def production(var: Path, answering: Answering) -> schemas.Production:
         for move in reversed(read_ledger(var))
     ]
     return schemas.Production(
-        version=answering.version,
-        card=answering.card,
+        version=inference.version,
+        card=inference.card,
         moves=moves,
         mlflow_url=settings.mlflow_url,
         dagster_url=settings.dagster_url,
@@ -60,10 +60,10 @@ def production(var: Path, answering: Answering) -> schemas.Production:
 
 
 def gate(var: Path) -> schemas.Gate:
-    """Give the last decision of the promotion gate, with each rule, its limit and the value found."""
-    path = var / "gate" / "verdict.json"
+    """Read the last decision of the promotion gate: each rule with its limit and the value found."""
+    path = var / "gate" / "decision.json"
     try:
-        found = read_json(path)
+        decision = read_json(path)
         decided_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except (OSError, ValueError):
         return schemas.Gate(
@@ -76,11 +76,11 @@ def gate(var: Path) -> schemas.Gate:
         )
     return schemas.Gate(
         missing=None,
-        passed=found["passed"],
-        bundle=found.get("bundle"),
-        unchanged=bool(found.get("unchanged")),
+        passed=decision["passed"],
+        bundle=decision.get("bundle"),
+        unchanged=bool(decision.get("unchanged")),
         decided_at=decided_at,
-        rules=[schemas.Rule.model_validate({**_RULE, **reason}) for reason in found.get("reasons", [])],
+        rules=[schemas.Rule.model_validate({**_RULE, **reason}) for reason in decision.get("reasons", [])],
     )
 
 
@@ -88,12 +88,12 @@ _RULE: dict[str, Any] = {"found": None, "limit": None, "text": ""}
 
 
 def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> schemas.Candidate:
-    """A row of the leaderboard.
+    """Make a row of the panel.
 
     Args:
-        row: As `leaderboard.json` has it.
+        row: A row of `leaderboard.json`.
         on_front: Whether it is Pareto-optimal.
-        version: Of the bundle that is served, if this is its row.
+        version: Version of the served bundle, if this is its row.
     """
     cost = row.get("cost") or {}
     ece = schemas.Interval.model_validate(row.get("ece") or _NONE)
@@ -117,22 +117,22 @@ def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> sche
 
 
 def slices_of(row: dict[str, Any]) -> list[schemas.Slice]:
-    """The slices of a report, each set of rows once, the weakest first; those too small to measure come last."""
+    """Return the slices of a report, the weakest first and those too small to measure last; equal slices are merged."""
     overall = (row.get("macro_recall") or row["metrics"]["macro_recall"])["low"]
-    found: dict[Any, schemas.Slice] = {}
+    slices: dict[Any, schemas.Slice] = {}
     for each in row.get("slices", []):
         recall = schemas.Interval.model_validate(each["metrics"].get("macro_recall") or _NONE)
         same = same_rows(each)
-        if same in found:
-            found[same].names.append(each["slice"])
+        if same in slices:
+            slices[same].names.append(each["slice"])
         else:
             weak = recall.high is not None and overall is not None and recall.high < overall
-            found[same] = schemas.Slice(names=[each["slice"]], rows=each["n"], macro_recall=recall, weak=weak)
-    return sorted(found.values(), key=lambda each: math.inf if each.macro_recall.value is None else each.macro_recall.value)
+            slices[same] = schemas.Slice(names=[each["slice"]], rows=each["n"], macro_recall=recall, weak=weak)
+    return sorted(slices.values(), key=lambda each: math.inf if each.macro_recall.value is None else each.macro_recall.value)
 
 
 def same_rows(part: dict[str, Any]) -> Any:
-    """What is equal for slices of the same rows, such as those of the only dataset of a domain: their size and every measure."""
+    """A key that is equal for slices of the same rows, such as a domain with one dataset: the size and all measures."""
     return (part["n"], str(sorted(part["metrics"].items()))) if part["metrics"] else part["slice"]
 
 
@@ -141,7 +141,7 @@ def _cpu(row: dict[str, Any]) -> float | None:
 
 
 def _front(points: list[tuple[float | None, float]]) -> set[int]:
-    """The Pareto-optimal: no other is at most as expensive and more accurate."""
+    """Indexes of the Pareto-optimal points: no other is at most as expensive and at least as accurate."""
     return {
         index
         for index, (cpu, recall) in enumerate(points)

@@ -1,8 +1,7 @@
 """The outermost middleware: an id for each request, one line of log, a count, a duration, and a trace where one is collected.
 
-It also sees to it that every request is answered, and every error is a problem: what takes too long, what raises, and what
-BentoML and Starlette answer in words of their own. Neither a text nor a key is ever written: the line holds the route (not the
-path), and of a key its id.
+Every request gets a response, and every error is a problem document: time-outs, exceptions, and the errors that BentoML and
+Starlette format their own way. No text and no key is ever logged: a line has the route (not the path) and the id of a key.
 """
 
 import asyncio
@@ -22,23 +21,23 @@ from serving.service.problems import Refused
 ROUTES = frozenset(
     {"/", "/docs", "/openapi.json", "/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback", "/v1/model", "/v1/panels"}
 )
-"""By the first two steps of a path; all else is `other`, so that a stranger cannot make up new labels."""
+"""By the first two segments of a path; all others are `other`, so that a client cannot create new labels."""
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
-"""Asked every few seconds by machines: not logged, not counted."""
+"""Requested every few seconds by probes and Prometheus: not logged, not counted."""
 _ID = re.compile(rb"[\w.-]{1,64}")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""Of responses that are no pages: opened as one they do nothing."""
+"""Of responses that are not pages: a browser that opens one loads and runs nothing."""
 _OWN_ERRORS = (b"application/problem+json", b"text/html")
-"""Errors of these types are ours: problems, and pages that say what is missing."""
+"""Errors of these types are ours: problems, and the page that replaces a dashboard that is not built."""
 _KEPT = (b"allow", b"retry-after", b"www-authenticate")
-_HUNG_UP = 499
+_CLIENT_CLOSED = 499
 
 
 @cache
 def tracer() -> Any:
-    """What makes spans, or None: traces go to the OTLP endpoint of the environment, and cost nothing without one."""
+    """The tracer, or None where the environment names no OTLP endpoint; then tracing costs nothing."""
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -52,7 +51,7 @@ def tracer() -> Any:
 
 
 def route_of(path: str) -> str:
-    """The route of a path, from a fixed set."""
+    """Map a path to its route, from a fixed set."""
     start = "/".join(path.split("/")[:3])
     return start if start in ROUTES else "other"
 
@@ -64,8 +63,8 @@ class Observing:
         """Wrap an app.
 
         Args:
-            app: What answers.
-            limit_s: Longest wait for the beginning of a response; None: for ever.
+            app: Handles the requests.
+            limit_s: Longest wait for the start of a response; None: no limit.
         """
         self.app, self._limit_s = app, limit_s
 
@@ -77,13 +76,13 @@ class Observing:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         identity = given if _ID.fullmatch(given) else secrets.token_hex(8).encode()
-        answer, started = _Answer(scope, receive, send, identity), time.perf_counter()
+        response, started = _Response(scope, receive, send, identity), time.perf_counter()
         try:
-            await self._answered(scope, receive, answer, headers)
+            await self._respond(scope, receive, response, headers)
         finally:
             if scope["path"] not in QUIET:
                 seconds, route = time.perf_counter() - started, route_of(scope["path"])
-                metrics.REQUESTS.labels(route=route, status=str(answer.status or 500)).inc()
+                metrics.REQUESTS.labels(route=route, status=str(response.status or 500)).inc()
                 metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
                 key = scope.get(KEY)
                 log().info(
@@ -91,31 +90,31 @@ class Observing:
                     request_id=identity.decode(),
                     method=scope["method"],
                     route=route,
-                    status=answer.status or 500,
+                    status=response.status or 500,
                     ms=round(1000 * seconds, 2),
                     key=key.id if key else None,
                 )
 
-    async def _answered(self, scope: Any, receive: Any, answer: "_Answer", headers: dict[bytes, bytes]) -> None:
-        """Call the app; what it leaves without an answer gets one."""
+    async def _respond(self, scope: Any, receive: Any, response: "_Response", headers: dict[bytes, bytes]) -> None:
+        """Call the app; send a problem where it raises, takes too long or sends no response."""
         try:
             async with asyncio.timeout(self._limit_s) as limit:
-                answer.limit = limit
-                await self._traced(scope, receive, answer, headers)
-            if answer.status is None:
-                raise RuntimeError("the request was left without an answer")
+                response.limit = limit
+                await self._traced(scope, receive, response, headers)
+            if response.status is None:
+                raise RuntimeError("the app sent no response")
         except Exception as error:
-            if isinstance(error, TimeoutError) and answer.limit and answer.limit.expired():
-                detail = f"No answer within {self._limit_s:g} s; send less, or come back later."
-                await answer.refuse(Refused(problems.TIMED_OUT, detail, retry_after_s=1))
+            if isinstance(error, TimeoutError) and response.limit and response.limit.expired():
+                detail = f"No response within {self._limit_s:g} s; send less, or retry later."
+                await response.refuse(Refused(problems.TIMED_OUT, detail, retry_after_s=1))
                 return
-            log().exception("request failed", request_id=answer.identity.decode(), route=route_of(scope["path"]))
+            log().exception("request failed", request_id=response.identity.decode(), route=route_of(scope["path"]))
             detail = "The service's log has the error under this response's X-Request-Id."
-            await answer.refuse(Refused(problems.FAILED, detail))
+            await response.refuse(Refused(problems.FAILED, detail))
 
-    async def _traced(self, scope: Any, receive: Any, answer: "_Answer", headers: dict[bytes, bytes]) -> None:
+    async def _traced(self, scope: Any, receive: Any, response: "_Response", headers: dict[bytes, bytes]) -> None:
         if (spans := tracer()) is None or scope["path"] in QUIET:
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, response)
             return
         from opentelemetry.trace import SpanKind, StatusCode
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -123,15 +122,15 @@ class Observing:
         route = route_of(scope["path"])
         parent = TraceContextTextMapPropagator().extract({k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()})
         with spans.start_as_current_span(f"{scope['method']} {route}", context=parent, kind=SpanKind.SERVER) as span:
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, response)
             span.set_attributes({"http.request.method": scope["method"], "http.route": route})
-            span.set_attribute("http.response.status_code", answer.status or 500)
-            if (answer.status or 500) >= 500:
+            span.set_attribute("http.response.status_code", response.status or 500)
+            if (response.status or 500) >= 500:
                 span.set_status(StatusCode.ERROR)
 
 
-class _Answer:
-    """One response on its way: the `send` that the app is given."""
+class _Response:
+    """The `send` callable that the app gets for one response."""
 
     def __init__(self, scope: Any, receive: Any, send: Any, identity: bytes) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -147,21 +146,21 @@ class _Answer:
                 await self._send(message)
             return
         if self.limit and not self.limit.expired():
-            self.limit.reschedule(None)  # it has begun in time
+            self.limit.reschedule(None)  # it began in time
         headers = list(message.get("headers", ()))
         kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-        if message["status"] >= 400 and not kind.startswith(_OWN_ERRORS) and message["status"] != _HUNG_UP:
+        if message["status"] >= 400 and not kind.startswith(_OWN_ERRORS) and message["status"] != _CLIENT_CLOSED:
             await self._replace(message["status"], headers)
         else:
             await self._begin(message["status"], headers, kind)
 
     async def refuse(self, refused: Refused) -> None:
-        """Answer with a problem; where a response has begun already, the server closes the connection."""
+        """Respond with a problem; if a response has begun already, the server closes the connection."""
         if self.status is None:
             await refused.response()(self._scope, self._receive, self._send_problem)  # type: ignore[arg-type]
 
     async def _replace(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """An error in BentoML's or Starlette's words becomes a problem."""
+        """Replace an error that BentoML or Starlette formatted by a problem."""
         kept = {name.decode(): value.decode("latin-1") for name, value in headers if name.lower() in _KEPT}
         kind = problems.kind_of(status)
         retry_after_s = 5 if status in {429, 503, 504} and "retry-after" not in kept else None
@@ -176,10 +175,10 @@ class _Answer:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]], kind: bytes) -> None:
         self.status = status
-        there = {name for name, _ in headers}
+        present = {name for name, _ in headers}
         more = [(b"x-request-id", self.identity)]
-        if _NOSNIFF[0] not in there:
+        if _NOSNIFF[0] not in present:
             more.append(_NOSNIFF)
-        if _NO_PAGE[0] not in there and not kind.startswith(b"text/html"):
+        if _NO_PAGE[0] not in present and not kind.startswith(b"text/html"):
             more.append(_NO_PAGE)
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})

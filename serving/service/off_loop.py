@@ -1,4 +1,4 @@
-"""Reading what callers sent, off the event loop where it is large: parsing and cleaning, for at most two requests at once."""
+"""Parse and clean large requests off the event loop, at most two at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 SMALL = 8_192
-"""Characters or bytes that are read where they are: handing them to a thread would take longer."""
+"""Characters or bytes up to which the work is done in place: a thread switch would take longer."""
 AT_ONCE = 2
 _threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reading")
 
 
 async def off_loop(size: int, work: Callable[..., Result], *arguments: object) -> Result:
-    """What `work` returns or raises; in a thread when the size of what it reads is above `SMALL`."""
+    """Run `work`, in a thread if its input is larger than `SMALL`; returns or raises what it does."""
     if size <= SMALL:
         return work(*arguments)
     return await asyncio.get_running_loop().run_in_executor(_threads, work, *arguments)

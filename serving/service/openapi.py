@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the API, made from its requests, responses and problems. `/docs` is made of it."""
+"""The OpenAPI 3.1 document of the API, generated from its requests, responses and problems. `/docs` is generated from it."""
 
 import json
 from collections.abc import Iterable
@@ -39,15 +39,15 @@ _KEPT = (problems.NO_DISK, problems.NO_JOBS, problems.JOB_QUEUE_FULL)
 
 @cache
 def openapi(keys: bool = False) -> dict[str, Any]:
-    """The document.
+    """Generate the document.
 
     Args:
-        keys: Whether the service asks for API keys: only then are there a security scheme and the problems of keys.
+        keys: Whether API keys are on: only then the document has a security scheme and the problems of keys.
     """
     from pydantic.json_schema import models_json_schema
 
-    answers = (ClassifyResponse, JobShown, FeedbackSaved, Problem, Readiness, ModelShown, LiveFrame, AlertShown)
-    models: list[Any] = [(model, "serialization") for model in (*answers, *QUESTIONS.values(), *OTHERS.values())]
+    responses = (ClassifyResponse, JobShown, FeedbackSaved, Problem, Readiness, ModelShown, LiveFrame, AlertShown)
+    models: list[Any] = [(model, "serialization") for model in (*responses, *QUESTIONS.values(), *OTHERS.values())]
     models += [(model, "validation") for model in (ClassifyRequest, JobRequest, FeedbackRequest, Acknowledgement, Mute)]
     schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
     paths = {**_classification(), **_jobs(), **_feedback(), **_panels(), **_alerts(), **_operations()}
@@ -94,7 +94,7 @@ def _refusals(kinds: Iterable[Kind]) -> dict[str, Any]:
     for kind in CATALOG:
         if kind in kinds:
             by_status.setdefault(kind.status, []).append(f"{kind.title}. {kind.meaning}")
-    return {str(status): _answer("\n\n".join(texts), "Problem", _PROBLEM) for status, texts in by_status.items()}
+    return {str(status): _response("\n\n".join(texts), "Problem", _PROBLEM) for status, texts in by_status.items()}
 
 
 def _classification() -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _classification() -> dict[str, Any]:
                 "description": f"In at most {MAX_BODY_BYTES // _MIB} MiB. With `Prefer: respond-async` the texts become a job.",
                 "parameters": [_header("Prefer", "Set `respond-async` to run it as a background job (202).")],
                 "requestBody": {"required": True, "content": _content("ClassifyRequest")},
-                "responses": {"200": _answer("The predictions.", "ClassifyResponse"), "202": _accepted()},
+                "responses": {"200": _response("The predictions.", "ClassifyResponse"), "202": _accepted()},
                 "problems": (*_BODY, *_KEPT),
             }
         },
@@ -117,7 +117,7 @@ def _classification() -> dict[str, Any]:
                 "operationId": "model",
                 "summary": "Get the served model",
                 "description": "Its version and alias, its metrics by slice, the limits, and what a million texts cost.",
-                "responses": {"200": _answer("The model.", "ModelShown")},
+                "responses": {"200": _response("The model.", "ModelShown")},
                 "problems": (),
             }
         },
@@ -148,7 +148,7 @@ def _jobs() -> dict[str, Any]:
                 "operationId": "getJob",
                 "summary": "Get job status",
                 "description": "The results can be read once its state is `done`.",
-                "responses": {"200": _answer("The job.", "JobShown")},
+                "responses": {"200": _response("The job.", "JobShown")},
                 "problems": gone,
             },
             "delete": {
@@ -156,7 +156,7 @@ def _jobs() -> dict[str, Any]:
                 "operationId": "cancelJob",
                 "summary": "Cancel a job",
                 "description": "Its texts and results are deleted. A job that is done stays done.",
-                "responses": {"200": _answer("The job.", "JobShown")},
+                "responses": {"200": _response("The job.", "JobShown")},
                 "problems": gone,
             },
         },
@@ -188,7 +188,7 @@ def _feedback() -> dict[str, Any]:
                 "summary": "Correct a label",
                 "description": "The correct label of a text, named by itself or by the `id` of a result.",
                 "requestBody": {"required": True, "content": _content("FeedbackRequest")},
-                "responses": {"201": _answer("Saved; used in the next training run.", "FeedbackSaved")},
+                "responses": {"201": _response("Saved; used in the next training run.", "FeedbackSaved")},
                 "problems": (*_BODY, problems.NOT_FOUND, problems.NO_DISK, problems.NO_JOBS, problems.NO_FEEDBACK),
             }
         }
@@ -198,8 +198,8 @@ def _feedback() -> dict[str, Any]:
 def _panels() -> dict[str, Any]:
     paths = {}
     for name, model in {**QUESTIONS, **OTHERS}.items():
-        asks = (problems.NO_DATABASE, problems.DATABASE_FAILED, problems.OVERLOADED) if name in QUESTIONS else ()
-        asks = (problems.NOT_FOUND,) if name in {"comparison", "errors"} else asks
+        kinds = (problems.NO_DATABASE, problems.DATABASE_FAILED, problems.OVERLOADED) if name in QUESTIONS else ()
+        kinds = (problems.NOT_FOUND,) if name in {"comparison", "errors"} else kinds
         paths[f"/v1/panels/{name}"] = {
             "get": {
                 "tags": ["Panels"],
@@ -207,8 +207,8 @@ def _panels() -> dict[str, Any]:
                 "summary": PANELS.get(name, f"Get the panel {name}"),
                 "description": (model.__doc__ or "").strip().partition("\n\n")[0],
                 "parameters": _parameters(name),
-                "responses": {"200": _answer("The panel.", model.__name__)},
-                "problems": (problems.INVALID, *asks, *([problems.STREAM_UNKNOWN] if name == "stream" else [])),
+                "responses": {"200": _response("The panel.", model.__name__)},
+                "problems": (problems.INVALID, *kinds, *([problems.STREAM_UNKNOWN] if name == "stream" else [])),
             }
         }
     return paths
@@ -226,11 +226,11 @@ def _alerts() -> dict[str, Any]:
             "summary": summary,
             "description": description,
             **body,
-            "responses": {"200": _answer("The alert as it is now.", "AlertShown")},
+            "responses": {"200": _response("The alert as it is now.", "AlertShown")},
             "problems": (*_BODY, *kinds) if schema else kinds,
         }
 
-    acknowledge = "Records who saw it and when; the first one counts."
+    acknowledge = "Records who saw it and when; only the first acknowledgement is saved."
     mute = "Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted."
     return {
         "/v1/alerts/{id}": {"parameters": identity, "get": operation("alert", "Get an alert", "One alert, by its id.")},
@@ -246,7 +246,7 @@ def _alerts() -> dict[str, Any]:
 
 
 def _parameters(panel: str) -> list[dict[str, Any]]:
-    """What a panel may be asked, as OpenAPI parameters."""
+    """Return the query parameters of a panel, as OpenAPI parameters."""
     if panel not in QUERIES:
         return []
     schema = QUERIES[panel].model_json_schema()
@@ -264,16 +264,16 @@ def _parameters(panel: str) -> list[dict[str, Any]]:
 
 def _operations() -> dict[str, Any]:
     text = {"text/plain": {"schema": {"type": "string"}}}
-    live = "Answers as long as the process runs: for a liveness probe."
-    ready = (
-        "Asks what a request needs: the API keys, and a text that is classified. Names the stores and the free disk space too."
-    )
+    live = "Responds as long as the process runs: for a liveness probe."
+    ready = "Checks what a request needs: the API keys, and a text that is classified. Reports stores and free disk space too."
     return {
-        "/metrics": {"get": _plain("metrics", "Get Prometheus metrics", "What to watch: serving/service/monitoring.", text)},
+        "/metrics": {
+            "get": _plain("metrics", "Get Prometheus metrics", "Rules and a dashboard: serving/service/monitoring.", text)
+        },
         "/livez": {"get": _plain("live", "Check that the process runs", live, text)},
         "/readyz": {
-            "get": _plain("ready", "Check that requests would be answered", ready, _content("Readiness"))
-            | {"responses": {"200": _answer("Ready.", "Readiness"), **_refusals([problems.NOT_READY])}}
+            "get": _plain("ready", "Check that requests would succeed", ready, _content("Readiness"))
+            | {"responses": {"200": _response("Ready.", "Readiness"), **_refusals([problems.NOT_READY])}}
         },
     }
 
@@ -290,14 +290,14 @@ def _plain(identity: str, summary: str, description: str, content: dict[str, Any
 
 
 def _accepted() -> dict[str, Any]:
-    return _answer("Accepted as a job; `Location` says where it is.", "JobShown")
+    return _response("Accepted as a job; its path is in `Location`.", "JobShown")
 
 
 def _content(schema: str, kind: str = _JSON) -> dict[str, Any]:
     return {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _answer(description: str, schema: str, kind: str = _JSON) -> dict[str, Any]:
+def _response(description: str, schema: str, kind: str = _JSON) -> dict[str, Any]:
     return {"description": description, "content": _content(schema, kind)}
 
 

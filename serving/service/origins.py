@@ -9,11 +9,11 @@ from serving.web_guard import Foreign, foreign, host_of
 
 
 def refuse_foreign(scope: MutableMapping[str, Any], hosts: Collection[str]) -> None:
-    """Refuse a request or WebSocket that a page of another site sent, or that is meant for another host.
+    """Raise if a page of another site sent the request or WebSocket, or if it is meant for another host.
 
     Args:
         scope: Of the connection.
-        hosts: Names, besides localhost and IP addresses, under which the service is reached; `*`: any.
+        hosts: Names under which the service is reached, in addition to localhost and IP addresses; `*`: any.
 
     Raises:
         Refused: 400 or 403.

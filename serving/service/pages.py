@@ -1,4 +1,4 @@
-"""The dashboard's files at `/`, as `make dashboard` built them; without them `/` says so."""
+"""The dashboard's files at `/`, built by `make dashboard`; without them `/` explains how to build them."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 FOLDER = Path(__file__).resolve().parent.parent / "dashboard" / "out"
 _HEADERS = {
-    # Next writes its data into the page as scripts, so inline ones cannot be forbidden; nothing else may come from elsewhere.
+    # Next embeds its data in the page as scripts, so inline scripts cannot be forbidden; all else must come from this origin.
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     b"referrer-policy": b"same-origin",
@@ -22,7 +22,7 @@ The API is there: <a href="/docs">/docs</a>.</p></body></html>"""
 
 
 def is_page(path: str) -> bool:
-    """Whether a path leads to a file of the dashboard. They hold no data, so no key is asked for."""
+    """Whether a path is a file of the dashboard. These hold no data, so they need no key."""
     if path == "/":
         return True
     if path.startswith("/v1/") or "\0" in path:
@@ -32,7 +32,7 @@ def is_page(path: str) -> bool:
 
 
 def page_route() -> Mount:
-    """The route; it takes paths of pages only, so it may stand before a route for all else."""
+    """Make the route; it matches paths of pages only, so it may precede a catch-all route."""
     return _Pages("/", app=_Files(directory=FOLDER, html=True, check_dir=False))
 
 
@@ -43,18 +43,18 @@ class _Pages(Mount):
 
 
 class _Files(StaticFiles):
-    """Named by their content, those below `/_next/static` never change; all others are asked for anew each time."""
+    """Files below `/_next/static` are named by their content and cached forever; browsers revalidate all others."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if not (FOLDER / "index.html").is_file():
             await HTMLResponse(_NOT_BUILT, 503)(scope, receive, send)
             return
-        lasting = scope["path"].startswith("/_next/static/")
-        cache_control = b"public, max-age=31536000, immutable" if lasting else b"no-cache"
+        immutable = scope["path"].startswith("/_next/static/")
+        cache_control = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
 
-        async def answer(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *_HEADERS.items(), (b"cache-control", cache_control)]
             await send(message)
 
-        await super().__call__(scope, receive, answer)
+        await super().__call__(scope, receive, send_with_headers)

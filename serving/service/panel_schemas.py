@@ -1,7 +1,7 @@
-"""What the dashboard gets of messages, stream and API: the answers of `/v1/panels/...` and the frames of `WS /v1/live`.
+"""Data of messages, stream and API for the dashboard: the responses of `/v1/panels/...` and the frames of `WS /v1/live`.
 
-The dashboard's TypeScript types are made from these, by way of the OpenAPI document. Times are ISO 8601 in UTC unless they are
-called epoch seconds. `points` run from 0 (all negative) to 100 (all positive).
+The dashboard's TypeScript types are generated from these, through the OpenAPI document. Times are ISO 8601 in UTC unless they are
+epoch seconds. `points` run from 0 (all negative) to 100 (all positive).
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ Label = Literal["negative", "neutral", "positive"]
 
 
 class Counts(BaseModel):
-    """How many messages are of which label."""
+    """Message counts by label."""
 
     negative: int
     neutral: int
@@ -25,19 +25,19 @@ class Counts(BaseModel):
 
 
 class TrendRow(Counts):
-    """A bucket of time; `source` is empty where all are counted together."""
+    """A time bucket; `source` is empty where all sources are counted together."""
 
     bucket: datetime
     source: str
     normal_low: float | None = Field(
         default=None,
-        description="Where points were normal then, for so many messages of the one source asked for; null: not known.",
+        description="Normal range of points at that time, for this number of messages of one source; null: unknown.",
     )
     normal_high: float | None = None
 
 
 class VolumeRow(BaseModel):
-    """A bucket of time."""
+    """A time bucket."""
 
     bucket: datetime
     messages: int
@@ -91,26 +91,26 @@ class VersionRow(BaseModel):
 
 
 class LatencyRow(BaseModel):
-    """From the broker's timestamp to written in the warehouse, in seconds."""
+    """Latency from the broker's timestamp to the write in the warehouse, in seconds."""
 
     topic: str
     messages: int
     p50_s: float
     p95_s: float
     p99_s: float
-    newest_s: float = Field(description="Since the newest message arrived.")
+    newest_s: float = Field(description="Time since the newest message arrived.")
 
 
 class Panel(BaseModel):
-    """What a question to the warehouse gives."""
+    """The result of a warehouse query."""
 
     since: datetime
     until: datetime | None = Field(description="Null: now.")
-    every: Literal["second", "minute", "hour"] = Field(description="The buckets, where there are any.")
+    every: Literal["second", "minute", "hour"] = Field(description="Bucket size, of panels with buckets.")
 
 
 class Distribution(Panel):
-    """All messages of the time together: one row."""
+    """All messages of the time span together: one row."""
 
     rows: list[Counts]
 
@@ -128,7 +128,7 @@ class Volume(Panel):
 
 
 class Sources(Panel):
-    """Who writes, and what they feel."""
+    """Sources and their sentiment."""
 
     rows: list[SourceRow]
 
@@ -146,11 +146,11 @@ class TopNegative(Panel):
 
 
 class AlertShown(Alert):
-    """An alert, and what was done about it."""
+    """An alert, with its acknowledgement and the mute of its source."""
 
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
-    muted_until: datetime | None = Field(default=None, description="Of its source; null: it is not muted.")
+    muted_until: datetime | None = Field(default=None, description="End of the mute of its source; null: not muted.")
     muted_by: str | None = None
 
 
@@ -161,13 +161,13 @@ class Alerts(Panel):
 
 
 class Versions(Panel):
-    """Which model versions classified, the latest first."""
+    """Model versions that classified messages, the latest first."""
 
     rows: list[VersionRow]
 
 
 class Latency(Panel):
-    """How long messages took, a topic."""
+    """Latency by topic."""
 
     rows: list[LatencyRow]
 
@@ -194,7 +194,7 @@ class Worker(BaseModel):
 
 
 class Partition(BaseModel):
-    """Of the topic of messages."""
+    """A partition of the message topic."""
 
     partition: int
     committed: int
@@ -218,21 +218,21 @@ class Process(BaseModel):
 
 
 class StreamStatus(BaseModel):
-    """How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why."""
+    """Status of the stream. Unknown counts are null; `broker` and `warehouse` then have the reason."""
 
     at: float = Field(description="Epoch seconds.")
     topic: str
     group: str
     broker: str
     warehouse: str
-    state: str = Field(description="Of the supervisor; `not supervised` where none runs.")
+    state: str = Field(description="State of the supervisor; `not supervised` where none runs.")
     detail: str
     target: int | None
     reason: str
     lag: int | None
     rate: float | None = Field(description="Messages a second.")
     arriving: float | None
-    drain_s: float | None = Field(description="The lag at the rate.")
+    drain_s: float | None = Field(description="Time to process the lag at this rate.")
     lag_limit: int = Field(description="With a higher lag, or `drain_s` over `drain_limit_s`, the stream is catching up.")
     drain_limit_s: float
     cores: float | None = Field(description="Of the supervisor's machine.")
@@ -248,7 +248,7 @@ class HistoryRow(BaseModel):
     """A step of the stream's history."""
 
     at: float = Field(description="Epoch seconds, when the step begins.")
-    lag: int | None = Field(description="The highest; null while the broker did not answer.")
+    lag: int | None = Field(description="The highest; null while the broker was unavailable.")
     rate: float | None = Field(description="Messages a second, mean.")
     arriving: float | None
     workers: int | None
@@ -260,7 +260,7 @@ class HistoryRow(BaseModel):
 
 
 class StreamHistory(BaseModel):
-    """What the supervisor measured; a time in which none ran has no rows."""
+    """Measurements of the supervisor; there are no rows for times in which none ran."""
 
     since: datetime
     until: datetime
@@ -269,7 +269,7 @@ class StreamHistory(BaseModel):
 
 
 class BucketEdge(BaseModel):
-    """A quantile as a histogram knows it: the upper edge of its bucket, or the last edge if it lies `beyond` that."""
+    """A quantile from a histogram: the upper edge of its bucket, or the last edge if it is `beyond` that."""
 
     ms: float
     beyond: bool
@@ -286,14 +286,14 @@ class ApiUseRow(BaseModel):
 
 
 class ApiUse(BaseModel):
-    """What this service did within a time, or since its start where that is later."""
+    """Use of this service within a time span, or since its start if that is shorter."""
 
-    seconds: float = Field(description="How long ago that began.")
+    seconds: float = Field(description="Length of the time span.")
     requests: int
-    failed: int = Field(description="Answered with 5xx.")
+    failed: int = Field(description="Responses with status 5xx.")
     rejected: int = Field(description="Overload, missing key, rate limit.")
     texts: int = Field(description="Classified.")
-    cached: int = Field(description="Answered from the cache.")
+    cached: int = Field(description="Served from the cache.")
     batches: int
     texts_per_batch: float | None
     p50: BucketEdge | None = Field(description="Of requests to /v1/classify.")
@@ -303,7 +303,7 @@ class ApiUse(BaseModel):
 
 
 class Normal(BaseModel):
-    """What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+    """Normal range of a source: the mean of n messages is within mean ± threshold · sqrt(variance / n + drift).
 
     Scores are p(positive) - p(negative), -1 to 1.
     """
@@ -320,8 +320,8 @@ class LiveFrame(BaseModel):
 
     type: Literal["snapshot", "changes"]
     at: float = Field(description="The server's clock, epoch seconds.")
-    since: int = Field(description="Epoch second with which the window begins; what is older may be forgotten.")
-    away: str | None = Field(description="Why the warehouse does not answer; null where it does.")
+    since: int = Field(description="First epoch second of the window; older data may be discarded.")
+    away: str | None = Field(description="Reason why the warehouse is unavailable; null: it is available.")
     cells: list[tuple[int, str, int, int, int, float]] = Field(
         description="Epoch second, source (empty: all but the busiest), negative, neutral, positive, sum of scores."
     )

@@ -1,4 +1,4 @@
-"""`GET /v1/panels/<name>`: what the dashboard shows, one route a panel; those of the warehouse are named as their question."""
+"""`GET /v1/panels/<name>`: the data of the dashboard, one route per panel; warehouse panels have the name of their query."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,9 @@ from data.errors import GroundswellError
 from serving.service import model_panel_schemas as models
 from serving.service import panel_schemas as schemas
 from serving.service import problems
-from serving.service.answering import Answering
 from serving.service.api_use import ApiUse
 from serving.service.evaluated import comparison, errors, evaluated_list
+from serving.service.inference import InferenceService
 from serving.service.model_panels import gate, leaderboard, production
 from serving.service.problems import Refused
 from serving.service.stream_panel import StreamPanel
@@ -52,7 +52,7 @@ Show = Callable[[Request], Awaitable[BaseModel]]
 
 
 class PanelQuery(BaseModel):
-    """What may be asked of a panel that a question to the warehouse fills."""
+    """Query parameters of a warehouse panel."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,15 +60,15 @@ class PanelQuery(BaseModel):
     until: AwareDatetime | None = Field(default=None, description="Before this time; without it now.")
     source: Text = Field(default="", description="Only of this source.")
     label: Literal["", "negative", "neutral", "positive"] = Field(default="", description="Only of this label (messages).")
-    by: Literal["", "source"] = Field(default="", description="A line each of the five busiest sources (trend).")
+    by: Literal["", "source"] = Field(default="", description="One line for each of the five busiest sources (trend).")
     every: Literal["second", "minute", "hour"] | None = Field(
-        default=None, description="Buckets; without it as the span asks for."
+        default=None, description="Bucket size; without it chosen by the time span."
     )
-    limit: int = Field(default=100, ge=1, le=1_000, description="At most so many rows, of panels that list.")
+    limit: int = Field(default=100, ge=1, le=1_000, description="Most rows, of panels that list rows.")
 
 
 class TimeQuery(BaseModel):
-    """What may be asked of a panel of measurements."""
+    """Query parameters of a panel of measurements."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -77,7 +77,7 @@ class TimeQuery(BaseModel):
 
 
 class SinceQuery(BaseModel):
-    """What may be asked of the panel of the API's use."""
+    """Query parameters of the panel of the API's use."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,20 +85,20 @@ class SinceQuery(BaseModel):
 
 
 class ComparisonQuery(BaseModel):
-    """Which two models are compared."""
+    """Query parameters of the comparison: two models."""
 
     model_config = ConfigDict(extra="forbid")
 
-    left: Text = Field(description="As `evaluated` names it.")
-    right: Text = Field(description="As `evaluated` names it.")
+    left: Text = Field(description="A name in the panel `evaluated`.")
+    right: Text = Field(description="A name in the panel `evaluated`.")
 
 
 class ErrorsQuery(BaseModel):
-    """Which cell of whose confusion matrix."""
+    """Query parameters of the errors: a model and a cell of its confusion matrix."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Text = Field(description="As `evaluated` names it.")
+    name: Text = Field(description="A name in the panel `evaluated`.")
     label: models.Label = Field(description="True label.")
     predicted: models.Label = Field(description="Predicted label.")
 
@@ -114,14 +114,14 @@ QUERIES: dict[str, type[BaseModel]] = {
 Query = TypeVar("Query", bound=BaseModel)
 
 
-def panel_routes(var: Path, warehouse: Warehouse, answering: Callable[[], Answering], use: ApiUse) -> list[Route]:
-    """The routes.
+def panel_routes(var: Path, warehouse: Warehouse, inference: Callable[[], InferenceService], use: ApiUse) -> list[Route]:
+    """Make the routes.
 
     Args:
-        var: Holds the files of training, registry and stream.
-        warehouse: Answers questions.
-        answering: Called for each request, since the model is loaded later.
-        use: Of the API.
+        var: Folder with the files of training, registry and stream.
+        warehouse: Runs queries.
+        inference: Returns the inference service; called for each request, since the model is loaded later.
+        use: The API's own use.
     """
     stream = StreamPanel(var)
 
@@ -138,16 +138,16 @@ def panel_routes(var: Path, warehouse: Warehouse, answering: Callable[[], Answer
         return use.read(since and since.timestamp())
 
     async def show_leaderboard(_: Request) -> BaseModel:
-        return leaderboard(var, answering().version)
+        return leaderboard(var, inference().version)
 
     async def show_production(_: Request) -> BaseModel:
-        return production(var, answering())
+        return production(var, inference())
 
     async def show_gate(_: Request) -> BaseModel:
         return gate(var)
 
     async def show_evaluated(_: Request) -> BaseModel:
-        return evaluated_list(var, answering().version)
+        return evaluated_list(var, inference().version)
 
     async def show_comparison(request: Request) -> BaseModel:
         asked = _query(request, ComparisonQuery)
@@ -189,8 +189,8 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
-            few = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
-            raise Refused(problems.INVALID, f"every: {few}")
+            reason = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
+            raise Refused(problems.INVALID, f"every: {reason}")
         try:
             rows = await warehouse.ask(
                 name,
@@ -210,12 +210,12 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
 
 
 def _plain(show: "Show", takes_parameters: bool) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         if request.query_params and not takes_parameters:
             raise Refused(problems.INVALID, f"{next(iter(request.query_params))}: this panel takes no parameters")
         return _json(await show(request))
 
-    return answer
+    return respond
 
 
 def _query(request: Request, model: type[Query]) -> Query:
@@ -227,7 +227,7 @@ def _query(request: Request, model: type[Query]) -> Query:
 
 
 def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:
-    from serving.warehouse.questions import rollup_of  # with clickhouse-connect, which nobody may need
+    from serving.warehouse.questions import rollup_of  # imports clickhouse-connect, which may not be installed
 
     return rollup_of(since, min(until, now), now)
 

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): every kind there is, by name. `/docs` prints this catalog."""
+"""Errors as problem details (RFC 9457): the catalog of all kinds, by name. `/docs` prints it."""
 
 import json
 from dataclasses import dataclass
@@ -23,10 +23,12 @@ class Kind:
 
 
 BAD_REQUEST = Kind("bad-request", 400, "Bad request", "The bytes are not an HTTP request, or have two `Host` headers.")
-INVALID_JSON = Kind("invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail says where it goes wrong.")
+INVALID_JSON = Kind(
+    "invalid-json", 400, "Invalid JSON", "The body is not JSON in UTF-8. The detail has the position of the error."
+)
 NO_KEY = Kind("no-key", 401, "API key missing or unknown", "Send `Authorization: Bearer <key>` with a key that is not revoked.")
 NOT_LOCAL = Kind(
-    "not-local", 403, "Keys are off", "Without API keys the service answers requests from its own machine only. Turn keys on."
+    "not-local", 403, "Keys are off", "Without API keys the service accepts requests from its own machine only. Turn keys on."
 )
 HOST_NOT_ALLOWED = Kind(
     "host-not-allowed",
@@ -38,7 +40,7 @@ CROSS_SITE = Kind(
     "cross-site", 403, "Cross-site request", "A web page of another site sent the request; only the service's own pages may."
 )
 NO_SCOPE = Kind("no-scope", 403, "Scope missing", "The key has no scope that opens this route. The detail names both.")
-NOT_FOUND = Kind("not-found", 404, "Not found", "There is no such route, job or text. Jobs and results are kept for a day.")
+NOT_FOUND = Kind("not-found", 404, "Not found", "The route, job or text does not exist. Jobs and results are kept for a day.")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "Method not allowed", "The header `Allow` names the methods of the route.")
 JOB_NOT_DONE = Kind("job-not-done", 409, "Job not done", "Results can be read once every text of the job is classified.")
 TOO_LARGE = Kind("too-large", 413, "Request too large", "Send less: fewer texts, shorter ones, or several jobs.")
@@ -49,18 +51,25 @@ NOT_JSON_TYPE = Kind(
     "Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`.",
 )
 INVALID = Kind(
-    "invalid-request", 422, "Invalid request", "The body or a parameter is not as described here, or no text can be classified."
+    "invalid-request",
+    422,
+    "Invalid request",
+    "The body or a parameter does not match its description here, or no text can be classified.",
 )
-RATE_LIMIT = Kind("rate-limit", 429, "Rate limit exceeded", "The key has used up its rate. `Retry-After` says when to come back.")
+RATE_LIMIT = Kind(
+    "rate-limit", 429, "Rate limit exceeded", "The key has used up its rate. Retry after the seconds in `Retry-After`."
+)
 HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "Request headers too large", "Send fewer or shorter headers.")
 FAILED = Kind("internal-error", 500, "Internal error", "The service failed on this request. Its log has the error by request id.")
 OVERLOADED = Kind(
-    "overloaded", 503, "Overloaded", "The request would wait longer than the deadline. `Retry-After` says when to come back."
+    "overloaded", 503, "Overloaded", "The request would wait longer than the deadline. Retry after the seconds in `Retry-After`."
 )
 NO_MODEL = Kind("no-model", 503, "Model not loaded", "The service is starting or stopping.")
-NOT_READY = Kind("not-ready", 503, "Not ready", "`/readyz` found that requests would not be answered. The detail says why.")
-JOB_QUEUE_FULL = Kind("job-queue-full", 503, "Job queue full", "As many texts wait in jobs as may. Come back later.")
-NO_JOBS = Kind("no-jobs", 503, "Job store unavailable", "Jobs cannot be read or written now; nothing was accepted.")
+NOT_READY = Kind("not-ready", 503, "Not ready", "`/readyz` found that requests would fail. The detail has the reasons.")
+JOB_QUEUE_FULL = Kind(
+    "job-queue-full", 503, "Job queue full", "The number of texts that wait in jobs is at its limit. Retry later."
+)
+NO_JOBS = Kind("no-jobs", 503, "Job store unavailable", "Jobs cannot be read or written now; nothing was accepted. Retry later.")
 NO_FEEDBACK = Kind("no-feedback", 503, "Feedback store unavailable", "The correction was not saved. Send it again later.")
 NO_DISK = Kind(
     "no-disk",
@@ -75,23 +84,25 @@ NO_DATABASE = Kind(
     "Message database not running",
     "Panels need the database that the stream writes to. Start it with `groundswell stream up`.",
 )
-DATABASE_FAILED = Kind("database-failed", 503, "Message database error", "The database did not answer this question.")
+DATABASE_FAILED = Kind(
+    "database-failed", 503, "Message database error", "The database did not return a result for this query. Retry later."
+)
 STREAM_UNKNOWN = Kind("stream-unknown", 503, "Stream status unavailable", "The settings of the broker cannot be used.")
 TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "Too many connections", "Close connections that are not used.")
-TIMED_OUT = Kind("timed-out", 504, "Timed out", "The response did not begin in time. Send less, or come back later.")
+TIMED_OUT = Kind("timed-out", 504, "Timed out", "The response did not begin in time. Send less, or retry later.")
 
 CATALOG: tuple[Kind, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
-"""All of them, by status."""
+"""All kinds, by status."""
 
 
 def kind_of(status: int) -> Kind:
-    """The first kind of a status, its most general one; one without a name for a status that the catalog does not hold."""
+    """Return the first, most general kind of a status; a generic one for a status that is not in the catalog."""
     known = next((kind for kind in CATALOG if kind.status == status), None)
     return known or Kind("other", status, HTTPStatus(status).phrase, "")
 
 
 class Refused(Exception):
-    """A request that is answered with a problem.
+    """A request that gets a problem as its response.
 
     Args:
         kind: Of problem; a status alone means the first kind of that status.
@@ -115,11 +126,11 @@ class Refused(Exception):
         return self.kind.status
 
     def body(self, **more: Any) -> bytes:
-        """The problem as JSON, with more members than the standard ones."""
+        """Encode the problem as JSON, with additional members."""
         kind = self.kind
         problem = Problem(type=f"/docs#{kind.name}", title=kind.title, status=kind.status, detail=self.detail)
         return json.dumps(problem.model_dump() | more, separators=(",", ":")).encode()
 
     def response(self, **more: Any) -> Response:
-        """The problem as it is sent."""
+        """Make the HTTP response."""
         return Response(self.body(**more), self.status, self.headers, "application/problem+json")

@@ -1,4 +1,4 @@
-"""What the API's documentation says in sentences: the introduction, the groups, and the panels."""
+"""Texts of the API's documentation: the introduction, the groups, and the panels."""
 
 from serving.service.schemas import MAX_DOCUMENT_CHARS, MAX_TEXTS, MAX_WEIGHT, WEIGHT_CHARS
 
@@ -7,20 +7,20 @@ Groundswell classifies the sentiment of short texts: negative, neutral or positi
 prediction per text, in their order.
 
 A text may have {MAX_DOCUMENT_CHARS:,} characters; one that is longer than the model reads is classified by windows, and `detail`
-shows them. A text that cannot be classified (blank, too long, not a string) gets an error in its place, and the others their
-predictions.
+shows them. A text that cannot be classified (blank, too long, not a string) gets an error in its place; the others are
+classified.
 
 At most {MAX_TEXTS} texts with {MAX_WEIGHT * WEIGHT_CHARS:,} characters together are classified at once. More are a job:
 `POST /v1/jobs`, then `GET /v1/jobs/{{id}}` until its state is `done`, then `GET /v1/results/{{id}}`.
 
-Errors are problem details (RFC 9457). The `type` leads to the catalog below, the `detail` says what was found and what to do. A
-response with `Retry-After` is worth another try. Every response has an `X-Request-Id`, which the log names too.
+Errors are problem details (RFC 9457). The `type` links to the catalog below, the `detail` states what was found and what to do.
+Retry a response with `Retry-After`. Every response has an `X-Request-Id`, which is in the log too.
 
 `WS /v1/live` sends the dashboard's changes, as `LiveFrame`: a snapshot first, then what changed, at most ten times a second.
 """
 KEYS = """\
 API keys are on: send `Authorization: Bearer <key>` with every request. Make a key with `groundswell keys add NAME --scope
-classify`; its scopes open routes, its rate limits texts. Responses say in `RateLimit-*` what is left.
+classify`; its scopes open routes, its rate limits texts. `RateLimit-*` headers have what is left of the rate.
 """
 TAGS = {
     "Classification": "Predictions now.",

@@ -1,7 +1,7 @@
-"""`/readyz`: whether a request would be answered now, and which stores work.
+"""`/readyz`: whether a request would succeed now, and which stores work.
 
-It asks what a request needs: the API keys, and a text that is classified. A store that is down, or a disk that is nearly full,
-is named and no reason to send nobody here: texts are classified without them.
+It checks what a request needs: that the API keys can be read, and that a text is classified. A store that is down, or a disk that
+is nearly full, is reported but does not make the service unready: texts are classified without them.
 """
 
 import asyncio
@@ -11,38 +11,38 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from serving.service import problems
-from serving.service.admission import Gate
-from serving.service.answering import Answering
+from serving.service.admission import Authenticator
+from serving.service.inference import InferenceService
 from serving.service.logs import log
 from serving.service.problems import Refused
 
 
 class Readiness:
-    """A middleware, since BentoML's own route for this knows only that the process runs."""
+    """The middleware; BentoML's own route only checks that the process runs."""
 
-    def __init__(self, app: Any, answering: Callable[[], Answering], gate: Callable[[], Gate]) -> None:
-        self.app, self._answering, self._gate = app, answering, gate
+    def __init__(self, app: Any, inference: Callable[[], InferenceService], authenticator: Callable[[], Authenticator]) -> None:
+        self.app, self._inference, self._authenticator = app, inference, authenticator
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Handle one connection."""
         if scope["type"] != "http" or scope["path"] != "/readyz":
             await self.app(scope, receive, send)
             return
-        reasons, found = [], {}
+        reasons, details = [], {}
         try:
-            await asyncio.to_thread(lambda: self._gate().check())
-        except Exception as error:  # whatever it is, requests will meet it too
+            await asyncio.to_thread(lambda: self._authenticator().check())
+        except Exception as error:  # any failure: requests will fail in the same way
             log().warning("not ready: keys", error=repr(error))
             reasons.append("API keys cannot be read")
         try:
-            here = self._answering()
-            found = {"stores": here.stores(), "disk": here.disk_shown()}
-            await here.prove()
+            service = self._inference()
+            details = {"stores": service.stores(), "disk": service.disk_status()}
+            await service.prove()
         except Refused:
             reasons.append("the model is not loaded")
         except Exception as error:
             log().warning("not ready: classification", error=repr(error))
             reasons.append("no text can be classified")
-        body = {"ready": not reasons, "reasons": reasons, "stores": {}, "disk": {}} | found
+        body = {"ready": not reasons, "reasons": reasons, "stores": {}, "disk": {}} | details
         refused = Refused(problems.NOT_READY, "; ".join(reasons), retry_after_s=1)
         await (refused.response(**body) if reasons else JSONResponse(body))(scope, receive, send)

@@ -1,4 +1,4 @@
-"""A request's body, read within bounds: its bytes are counted before they are kept, and parsed off the event loop where many."""
+"""Read a request's body within limits: bytes are counted as they arrive, and a large body is parsed off the event loop."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,32 +16,32 @@ Result = TypeVar("Result")
 
 JSON = "application/json"
 MAX_HELD_BYTES = 64 * 2**20
-"""Of all bodies that are being read or parsed at one time."""
+"""Limit of all bodies together that are being read or parsed at one time."""
 _held = 0
 
 
 async def read_request(
     request: Request, most: int, parse: Callable[[bytes], Result] | Mapping[str, Callable[[bytes], Result]]
 ) -> Result:
-    """The body of a request, parsed.
+    """Read and parse the body of a request.
 
     Args:
-        request: Whose.
-        most: Bytes.
-        parse: What to make of the body, in a thread where it is large; may raise `NotJSON`, `Unfit`, `Refused`. One function for
+        request: The request.
+        most: Largest body, in bytes.
+        parse: Parses the body, in a thread where it is large; may raise `NotJSON`, `Unfit`, `Refused`. One function for
             JSON, or one for each content type.
 
     Raises:
-        Refused: 415 for another content type, 413, without reading on, when the body is too large, 503 when too many are read at
-            once, 400 when it is not JSON, 422 when it is not what the route takes.
-        ClientDisconnect: The caller hung up.
+        Refused: 415 for another content type, 413 as soon as the body is too large, 503 when too many bodies are read at once,
+            400 when it is not JSON, 422 when it is not what the route expects.
+        ClientDisconnect: The client disconnected.
     """
     parsers = parse if isinstance(parse, Mapping) else {JSON: parse}
     given = request.headers.get("content-type", "")
     parser = parsers.get(given.partition(";")[0].strip().lower())
     if parser is None:
-        # A page of another site can send other types without asking first.
-        detail = f"Found {given[:100]!r}; send `Content-Type: {'` or `'.join(parsers)}`."
+        # A page of another site can send other types without a CORS preflight.
+        detail = f"Content type {given[:100]!r} not supported; send `Content-Type: {'` or `'.join(parsers)}`."
         raise Refused(problems.NOT_JSON_TYPE, detail)
     global _held  # noqa: PLW0603 - one count for all requests of the process
     parts, size = [], 0
@@ -53,7 +53,7 @@ async def read_request(
             if size > most:
                 raise Refused(problems.TOO_LARGE, f"The body has more than {most:,} bytes.")
             if _held > MAX_HELD_BYTES:
-                raise Refused(problems.OVERLOADED, "Too many large requests are being read.", retry_after_s=1)
+                raise Refused(problems.OVERLOADED, "Too many large requests are being read; retry later.", retry_after_s=1)
         body = b"".join(parts)
         parts.clear()
         return await off_loop(size, parser, body)
@@ -66,10 +66,10 @@ async def read_request(
 
 
 def fit(model: type[Model], fields: dict[str, Any]) -> Model:
-    """A request made of its fields.
+    """Validate the fields of a request.
 
     Raises:
-        Unfit: A field is missing, unknown, or not as described.
+        Unfit: A field is missing, unknown or invalid.
     """
     try:
         return model.model_validate(fields)

@@ -1,29 +1,29 @@
-"""A curl command and a Python program for each operation of the API, as `/docs` shows them; a test runs every one."""
+"""A curl command and a Python program for each operation of the API, as `/docs` shows them; a test runs each of them."""
 
 import json
 from typing import Any
 from urllib.parse import urlencode
 
 BASE = "http://127.0.0.1:3000"
-"""Where the samples send their requests; `/docs` puts its own address there."""
+"""Address in the samples; `/docs` replaces it by its own."""
 KEY_VARIABLE = "GROUNDSWELL_KEY"
 JOB = "4c1f0a9e5b7d2c3a6e8f9b10"
-"""Stands for the id of a job."""
+"""Example of a job id."""
 ALERT = "9f2c41d07be35a68"
-"""Stands for the id of an alert."""
+"""Example of an alert id."""
 
 
 def samples_of(
     path: str, method: str, operation: dict[str, Any], parameters: list[dict[str, Any]], *, keys: bool
 ) -> list[dict[str, str]]:
-    """The samples of an operation, as `x-codeSamples`.
+    """Make the samples of an operation, as `x-codeSamples`.
 
     Args:
-        path: Of the operation; an `{id}` in it is of a job or an alert.
+        path: Path of the operation; `{id}` is the id of a job or an alert.
         method: In lower case.
-        operation: Of the OpenAPI document; its request body's schema has an example in `EXAMPLES`.
-        parameters: Of the path.
-        keys: Whether an API key is shown.
+        operation: Operation of the OpenAPI document; its example body is in `EXAMPLES`.
+        parameters: Parameters of the path.
+        keys: Whether the samples send an API key.
     """
     body = EXAMPLES.get(operation["operationId"])
     route = path.replace("{id}", ALERT if path.startswith("/v1/alerts/") else JOB) if parameters else path
@@ -42,12 +42,12 @@ EXAMPLES: dict[str, Any] = {
     "acknowledge_alert": {"by": "desk 4"},
     "mute_alert": {"by": "desk 4", "minutes": 60},
 }
-"""Bodies by operation."""
+"""Example bodies by operation."""
 QUERIES: dict[str, dict[str, str]] = {
     "panel_comparison": {"left": "vader", "right": "minilm"},
     "panel_errors": {"name": "minilm", "label": "negative", "predicted": "positive"},
 }
-"""What has to be asked for, by operation."""
+"""Required query parameters by operation."""
 
 
 def _curl(route: str, method: str, body: Any, keys: bool) -> str:

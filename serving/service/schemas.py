@@ -8,12 +8,12 @@ from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * 2**20
-"""Of one request to /v1/classify: `MAX_WEIGHT` fits in, each character escaped."""
+"""Of one request to /v1/classify: `MAX_WEIGHT` fits in with each character escaped."""
 MAX_FEEDBACK_BYTES = 2 * 2**20
 MAX_JOB_TEXTS = 10_000
 MAX_JOB_BYTES = 8 * 2**20
 WEIGHT_CHARS = 400
-"""A text counts once for each 400 characters begun, about what fills a window of the model: in batches, parts and rates."""
+"""Batches, parts and rates count a text once for each 400 characters begun, about the size of a window of the model."""
 MAX_WEIGHT = 1024
 """Of one request to /v1/classify: some seconds of work."""
 Domain = Literal["tweets", "reviews", "support", "finance", "news"]
@@ -23,13 +23,13 @@ _DETAIL = "Return the probabilities of all labels too, and those of each window 
 
 
 def refusal(text: object) -> str | None:
-    """Why a text is not classified, as a caller reads it, or None."""
+    """Return the reason, for the caller, why a text cannot be classified; None: it can."""
     reason = unreadable(text, MAX_DOCUMENT_CHARS)
     return explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None
 
 
 def weight(text: object) -> int:
-    """How much work a text is, at least 1."""
+    """Weight of a text in batches, parts and rates, at least 1."""
     return 1 + len(text) // WEIGHT_CHARS if isinstance(text, str) else 1
 
 
@@ -110,26 +110,26 @@ class Probabilities(BaseModel):
     positive: float
 
 
-class JudgedWindow(BaseModel):
-    """A part of a text that is longer than the model reads, cleaned, and classified by itself."""
+class WindowPrediction(BaseModel):
+    """The prediction of one window of a cleaned text that is longer than the model reads."""
 
     text: str
     probabilities: Probabilities
 
 
-class Answer(BaseModel):
+class TextPrediction(BaseModel):
     """The prediction of one text."""
 
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
-    windows: list[JudgedWindow] | None = Field(
+    windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
     )
 
 
-class NotJudged(BaseModel):
-    """In the place of a text that cannot be classified."""
+class TextError(BaseModel):
+    """The error of a text that cannot be classified, in the place of its prediction."""
 
     error: str
 
@@ -140,7 +140,7 @@ class ClassifyResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model_version: str
-    predictions: list[Answer | NotJudged]
+    predictions: list[TextPrediction | TextError]
 
 
 class ModelLimits(BaseModel):
@@ -192,10 +192,10 @@ class FreeDisk(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether a request would be answered now."""
+    """Whether a request would succeed now."""
 
     ready: bool
-    reasons: list[str] = Field(description="Why it would not; empty when ready.")
+    reasons: list[str] = Field(description="Why it would fail; empty when ready.")
     stores: dict[str, Literal["up", "down"]] = Field(description="By name; texts are classified without them too.")
     disk: FreeDisk
 

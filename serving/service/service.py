@@ -1,4 +1,4 @@
-"""The BentoML service. `bentoml serve` at the root answers with the production bundle; a Bento with the one inside it."""
+"""The BentoML service. `bentoml serve` at the root serves the production bundle; a Bento serves the bundle inside it."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ from data.settings import PathSettings
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service import problems
-from serving.service.admission import Admission, Gate, listening, need_keys
-from serving.service.answering import Answering
+from serving.service.admission import Admission, Authenticator, listening, require_keys
 from serving.service.app import create_app
 from serving.service.edge import install
+from serving.service.inference import InferenceService
 from serving.service.keys import keys_of
 from serving.service.logs import log
 from serving.service.observing import Observing
@@ -29,57 +29,57 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 _limit_s = _settings.deadline_ms / 1000 + 5
-"""Longest wait for the beginning of a response; the batcher's own deadline comes first."""
+"""Longest wait for the start of a response; the batcher's own deadline is shorter."""
 _connections, _files = install(_settings.max_connections)  # before uvicorn is configured
-_answering: list[Answering] = []
+_loaded: list[InferenceService] = []
 
 
 @cache
-def _gate() -> Gate:
+def _authenticator() -> Authenticator:
     url = _settings.redis_url.get_secret_value() if _settings.redis_url else None
-    return Gate(keys_of(PathSettings.load().var) if _settings.keys else None, url)
+    return Authenticator(keys_of(PathSettings.load().var) if _settings.keys else None, url)
 
 
-def _current() -> Answering:
-    if not _answering:
+def _current() -> InferenceService:
+    if not _loaded:
         raise Refused(problems.NO_MODEL, "The model is not loaded; the service is starting or stopping.", retry_after_s=1)
-    return _answering[0]
+    return _loaded[0]
 
 
 @bentoml.service(
     name="sentiment",
     workers=1,
     http={"host": "127.0.0.1", "port": _settings.port},  # type: ignore[arg-type]
-    traffic={"timeout": _limit_s + 10},  # ours comes first, and answers with a problem
-    metrics={"enabled": False},  # ours are at /metrics; BentoML's grow with every URL that is asked
+    traffic={"timeout": _limit_s + 10},  # ours is shorter, and responds with a problem
+    metrics={"enabled": False},  # ours are at /metrics; BentoML's have a label for every URL requested
     logging={"access": {"enabled": False}},
-    tracing={"excluded_urls": ".*"},  # a span a request cost a tenth of the throughput, with nobody to send it to
+    tracing={"excluded_urls": ".*"},  # a span per request cost a tenth of the throughput, even without a collector
 )
-@bentoml.asgi_app(create_app(_current, _gate), path="/")
+@bentoml.asgi_app(create_app(_current, _authenticator), path="/")
 class Sentiment:
     """Classifies texts; the routes are in `app.py`."""
 
     def __init__(self) -> None:
         try:
-            need_keys(_settings.keys, listening())
-            _answering.append(Answering(served_bundle(), _settings))
+            require_keys(_settings.keys, listening())
+            _loaded.append(InferenceService(served_bundle(), _settings))
             log().info("starting", max_connections=_connections, open_files=_files)
-        except GroundswellError as error:  # BentoML would start this process again and again, to the same end
+        except GroundswellError as error:  # BentoML would restart this process forever, with the same result
             sys.stderr.write(f"{error}\n")
             os.kill(os.getppid(), signal.SIGTERM)
             raise
 
     @bentoml.on_shutdown
     async def drain(self) -> None:
-        """Answer what waits."""
-        await _answering.pop().close()
+        """Classify the texts that wait, then stop."""
+        await _loaded.pop().close()
 
 
 def _full() -> int | None:
-    return _answering[0].full() if _answering else None
+    return _loaded[0].full() if _loaded else None
 
 
 # The first is the outermost.
 Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Readiness, answering=_current, gate=_gate)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Admission, gate=_gate, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Readiness, inference=_current, authenticator=_authenticator)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Admission, authenticator=_authenticator, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Where answers are kept beyond one process: SQLite, Redis or DynamoDB, behind one interface.
+"""Prediction stores outside the process: SQLite, Redis or DynamoDB, behind one interface.
 
-A store of answers is a cache: what cannot be read is judged again, what cannot be written is left out. `Guarded` sees to it that
-a store that is slow or gone costs a caller at most its time-out, and once every few seconds, not on each request.
+A prediction store is a cache: what cannot be read is classified again, what cannot be written is not stored. `Guarded` limits the
+cost of a store that is slow or down to one time-out every few seconds, instead of one per request.
 """
 
 import asyncio
@@ -22,25 +22,23 @@ if TYPE_CHECKING:
 _PREFIX = b"groundswell:answer:"
 _BUSY_S = 1.0
 """How long SQLite waits for another process's write."""
-
-
 _AT_ONCE = 500
-"""Keys of one query."""
+"""Most keys of one query."""
 
 
-class AnswerStore(Protocol):
-    """Small values by key, gone after a time."""
+class PredictionStore(Protocol):
+    """Small values by key, with an expiry time."""
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those that are there and not yet expired."""
+        """Return the values that exist and have not expired."""
         ...
 
     async def put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
-        """Keep them so many seconds; one that is there is replaced."""
+        """Store values for `ttl_s` seconds, replacing existing ones."""
         ...
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the store."""
         ...
 
 
@@ -48,9 +46,9 @@ class SQLiteStore:
     """A file, for the processes of one machine."""
 
     def __init__(self, path: Path) -> None:
-        """Opened, and made where it is not there, when it is first used."""
+        """Configure the store; the file is opened, and created if missing, on first use."""
         self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predictions")
         self._database: sqlite3.Connection | None = None
         self._purge_at = 0.0
 
@@ -65,27 +63,27 @@ class SQLiteStore:
         return self._database
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._get, keys)
 
     async def put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._put, values, ttl_s)
 
     async def close(self) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         if self._database is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
         self._thread.shutdown()
 
     def _get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         database, now = self._open(), time.time()
-        found: dict[bytes, bytes] = {}
+        values: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
             query = f"SELECT key, value FROM answers WHERE expires > ? AND key IN ({','.join('?' * len(part))})"
-            found.update(database.execute(query, [now, *part]))
-        return found
+            values.update(database.execute(query, [now, *part]))
+        return values
 
     def _put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
         now = time.time()
@@ -113,102 +111,102 @@ class RedisStore:
         self._redis: Any = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """See `AnswerStore`."""
-        found = await self._redis.mget([_PREFIX + key for key in keys])
-        return {key: value for key, value in zip(keys, found, strict=True) if value is not None}
+        """See `PredictionStore`."""
+        values = await self._redis.mget([_PREFIX + key for key in keys])
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     async def put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         pipeline = self._redis.pipeline(transaction=False)
         for key, value in values.items():
             pipeline.set(_PREFIX + key, value, ex=ttl_s)
         await pipeline.execute()
 
     async def close(self) -> None:
-        """See `AnswerStore`."""
+        """See `PredictionStore`."""
         await self._redis.aclose()
 
 
 class Guarded:
-    """A store that never fails and never keeps anybody waiting: when it does, it is left alone for a while.
+    """A store that never raises and rarely blocks: after a failure it is not used for `rest_s` seconds.
 
-    What is asked for while one look is under way is looked up in one go after it: at 64 callers a look for each would cost a
-    tenth of the throughput.
+    Keys requested during one lookup are combined into the next one: with 64 callers, a lookup for each would cost a tenth of the
+    throughput.
     """
 
-    def __init__(self, store: AnswerStore, *, timeout_s: float = 0.2, rest_s: float = 2.0) -> None:
+    def __init__(self, store: PredictionStore, *, timeout_s: float = 0.2, rest_s: float = 2.0) -> None:
         """Wrap a store.
 
         Args:
-            store: What may fail.
+            store: The store that may fail.
             timeout_s: Longest wait for one operation.
-            rest_s: After a failure it is not asked for so long.
+            rest_s: Seconds without use after a failure.
         """
         self._store, self._timeout_s, self._rest_s = store, timeout_s, rest_s
-        self._again_at = 0.0
+        self._retry_at = 0.0
         self.up = True
         """Whether the last operation worked."""
         self._wanted: set[bytes] = set()
         self._next: asyncio.Task[dict[bytes, bytes]] | None = None
-        self._looking = asyncio.Lock()
+        self._lookup_lock = asyncio.Lock()
         metrics.STORE_UP.set(1)
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What the store has; nothing when it fails."""
-        if not self._awake():
+        """Return what the store has; nothing if it fails."""
+        if not self._may_try():
             return {}
         self._wanted.update(keys)
         if self._next is None:
-            self._next = asyncio.create_task(self._look())
+            self._next = asyncio.create_task(self._lookup())
         found = await asyncio.shield(self._next)
         return {key: found[key] for key in keys if key in found}
 
     async def put(self, values: Mapping[bytes, bytes], ttl_s: int) -> None:
-        """Keep them if it can."""
-        if self._awake():
+        """Store values; on a failure they are not stored."""
+        if self._may_try():
             await self._try(self._store.put(values, ttl_s))
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the store."""
         await self._try(self._store.close())
 
-    async def _look(self) -> dict[bytes, bytes]:
-        async with self._looking:
+    async def _lookup(self) -> dict[bytes, bytes]:
+        async with self._lookup_lock:
             wanted, self._wanted, self._next = list(self._wanted), set(), None
-            return await self._try(self._store.get(wanted)) or {} if self._awake() else {}
+            return await self._try(self._store.get(wanted)) or {} if self._may_try() else {}
 
-    def _awake(self) -> bool:
-        return time.monotonic() >= self._again_at
+    def _may_try(self) -> bool:
+        return time.monotonic() >= self._retry_at
 
     async def _try(self, work: "Awaitable[Any]") -> Any:
         try:
             async with asyncio.timeout(self._timeout_s):
-                found = await work
-        except Exception:  # each store has errors of its own; none may reach a caller
+                result = await work
+        except Exception:  # each store has its own exceptions; none may reach a caller
             metrics.STORE_ERRORS.inc()
             metrics.STORE_UP.set(0)
             self.up = False
-            self._again_at = time.monotonic() + self._rest_s
+            self._retry_at = time.monotonic() + self._rest_s
             return None
         metrics.STORE_UP.set(1)
         self.up = True
-        return found
+        return result
 
 
 def open_store(settings: ServingSettings, var: Path) -> Guarded | None:
-    """The store of the settings.
+    """Open the prediction store that the settings name; None: predictions stay in memory.
 
     Raises:
-        SettingsError: Redis is asked for without an address.
+        SettingsError: `serving.prediction_store` is redis and its URL is missing.
     """
-    if settings.answers == "memory":
+    if settings.prediction_store == "memory":
         return None
-    if settings.answers == "sqlite":
+    if settings.prediction_store == "sqlite":
         return Guarded(SQLiteStore(var / "service" / "answers.db"))
-    if settings.answers == "dynamodb":
+    if settings.prediction_store == "dynamodb":
         from serving.service.dynamodb import DynamoDBStore
 
         return Guarded(DynamoDBStore(settings.dynamodb_table))
     if settings.redis_url is None:
-        raise SettingsError("serving.answers is redis, and there is no address.", remedy="Set GROUNDSWELL_SERVING__REDIS_URL.")
+        raise SettingsError("Redis URL missing: serving.prediction_store is redis.", remedy="Set GROUNDSWELL_SERVING__REDIS_URL.")
     return Guarded(RedisStore(settings.redis_url.get_secret_value()))

@@ -1,4 +1,4 @@
-"""How the stream stands, for the dashboard: one look a second serves all viewers."""
+"""The stream's status for the dashboard: one read per second serves all viewers."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ FRESH_S = 0.9
 
 
 class StreamPanel:
-    """Reads the status in a thread, and only while somebody asks."""
+    """Read the status in a thread, only on request."""
 
     def __init__(self, var: Path) -> None:
         self._var = var
@@ -23,19 +23,19 @@ class StreamPanel:
         self._read_at = 0.0
 
     async def read(self) -> StreamStatus:
-        """The status, at most a second old; waits for some seconds where broker or warehouse do not answer.
+        """Return the status, at most a second old; takes some seconds if the broker or the warehouse does not respond.
 
         Raises:
             StreamError: The settings of the broker cannot be used.
         """
         async with self._lock:
             if self._last is None or time.monotonic() - self._read_at > FRESH_S:
-                self._last = StreamStatus.model_validate(await asyncio.to_thread(self._look))
+                self._last = StreamStatus.model_validate(await asyncio.to_thread(self._read_now))
                 self._read_at = time.monotonic()
             return self._last
 
-    def _look(self) -> dict[str, Any]:
-        from serving.streaming.status import StatusReader  # with confluent-kafka, which nobody may need
+    def _read_now(self) -> dict[str, Any]:
+        from serving.streaming.status import StatusReader  # imports confluent-kafka, which may not be installed
         from serving.streaming.supervisor_files import running_stream
 
         settings = running_stream(self._var, StreamSettings.load())

@@ -1,4 +1,4 @@
-"""The answers of the warehouse, or of Gold, for the event loop: questions are asked in threads, each with a client of its own."""
+"""Queries to the warehouse, or to Gold, from the event loop: run in threads, each with its own client."""
 
 import asyncio
 import threading
@@ -14,17 +14,17 @@ from serving.service import problems
 from serving.settings import WarehouseSettings
 
 THREADS = 2
-"""Questions asked at once: more would only wait for the same processors, and for the stream's writes."""
+"""Queries run at once: more would only compete for the same CPUs and delay the stream's writes."""
 WAITING = 64
-"""Questions that may wait for a thread."""
+"""Queries that may wait for a thread."""
 
 
 class TooManyQuestions(WarehouseError):
-    """They would wait for too long."""
+    """The queue of queries is full."""
 
 
 class Warehouse:
-    """Asks questions. Made when the first one is asked, as nobody may ever look."""
+    """Run named queries. Clients are opened on first use, since the dashboard may never be opened."""
 
     def __init__(self, var: Path) -> None:
         self._var = var
@@ -33,14 +33,14 @@ class Warehouse:
         self._open = 0
 
     async def ask(self, question: str, **given: Any) -> list[dict[str, Any]]:
-        """The rows that answer a question; see `questions.ask` for what may be given.
+        """Run a query and return its rows; see `questions.ask` for its parameters.
 
         Raises:
-            TooManyQuestions: So many wait already.
-            GroundswellError: The warehouse is away, or refuses.
+            TooManyQuestions: `WAITING` queries wait already.
+            GroundswellError: The warehouse is unavailable, or the query fails.
         """
         if self._open >= THREADS + WAITING:
-            raise TooManyQuestions("Too many questions wait for the warehouse; come back later.")
+            raise TooManyQuestions("Too many warehouse queries wait; retry later.")
         self._open += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._ask(question, given))
@@ -59,16 +59,16 @@ class Warehouse:
             self._own.__dict__.pop("ask", None)
             if not known:
                 raise
-        return self._ask(question, given)  # an owner that was started anew has another port and password
+        return self._ask(question, given)  # a restarted warehouse server has another port and password
 
     def _reader(self, held: ExitStack) -> Callable[..., list[dict[str, Any]]]:
-        """Whoever the settings say, for this thread."""
+        """Open the reader that the settings name, for this thread."""
         if WarehouseSettings.load().reader == "lakehouse":
-            from serving.lakehouse.paths import root_of
+            from serving.lakehouse.paths import lakehouse_root
             from serving.lakehouse.questions import Gold
             from serving.lakehouse.questions import ask as ask_gold
 
-            return partial(ask_gold, Gold(root_of(self._var)))
+            return partial(ask_gold, Gold(lakehouse_root(self._var)))
         from serving.warehouse.connect import connect
         from serving.warehouse.questions import ask
 
@@ -76,9 +76,9 @@ class Warehouse:
 
 
 def problem_of(error: GroundswellError) -> problems.Kind:
-    """Name the problem of a question that failed."""
+    """Map the error of a query to its kind of problem."""
     if isinstance(error, TooManyQuestions):
         return problems.OVERLOADED
-    from serving.warehouse.connect import WarehouseAway  # with filelock, which may not be installed
+    from serving.warehouse.connect import WarehouseUnavailable  # imports filelock, which may not be installed
 
-    return problems.NO_DATABASE if isinstance(error, WarehouseAway) else problems.DATABASE_FAILED
+    return problems.NO_DATABASE if isinstance(error, WarehouseUnavailable) else problems.DATABASE_FAILED

@@ -1,1 +1,1 @@
-"""Kafka in, judged messages out, alerts beside; a replay that needs no Kafka. What runs it: `groundswell stream`."""
+"""Classifies messages from Kafka, watches for alerts, and replays files without Kafka; run with `groundswell stream`."""

@@ -1,4 +1,4 @@
-"""What drives a change: the texts that moved it most, and the words that are more frequent than usual.
+"""The drivers of a shift: the texts that moved it most, and the words that are more frequent than usual.
 
 Words are compared by the log-odds ratio with an informative Dirichlet prior (Monroe, Colaresi and Quinn, "Fightin' Words",
 Political Analysis 16, 2008, equations 16 to 22). With y messages of n that contain the word, in the shift (i) and in the hour
@@ -7,8 +7,8 @@ before (j), and a = PRIOR · (its share of both together):
     delta = log((y_i + a) / (n_i + PRIOR - y_i - a)) - log((y_j + a) / (n_j + PRIOR - y_j - a))
     z = delta / sqrt(1 / (y_i + a) + 1 / (y_j + a))
 
-Messages are counted, not occurrences: one long message must not make a word. The prior shrinks what was seen a few times. The
-comparison itself drops words that are frequent everywhere; the stop list only keeps the noise of function words out.
+Messages are counted, not occurrences, so that one long message cannot make a word frequent. The prior shrinks the score of rare
+words. The comparison itself drops words that are frequent everywhere; the stop list only removes the noise of function words.
 """
 
 import math
@@ -24,7 +24,7 @@ from serving.streaming.anomaly import Shift
 TEXTS = 5
 WORDS = 6
 LEAST_Z = 3.0
-"""In texts like the usual ones, of some thousand words none to one reaches this."""
+"""Without a shift, at most one of some thousand words reaches this."""
 LEAST_MESSAGES, LEAST_SHARE = 3, 0.02
 PRIOR = 100.0
 USUAL_S = 3600
@@ -35,7 +35,7 @@ _CHARS = 500
 """Of each text."""
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|[\u2600-\u27bf\U0001f300-\U0001faff]")
 _MASKS = frozenset({"user", "http"})
-"""What cleaning leaves of mentions and addresses."""
+"""The words that cleaning puts for mentions and addresses."""
 _FUNCTION_WORDS = (
     "about after again all also always and another any are aren't been because before being both but can can't cannot could "
     "couldn't did didn't does doesn't doing don't done down each even ever every few for from get gets getting going "
@@ -50,9 +50,9 @@ _STOP = frozenset(_FUNCTION_WORDS.split())
 
 
 def moving_texts(client: Any, source: str, shift: Shift, limit: int = TEXTS) -> list[str]:
-    """Texts between the start of a shift and its detection that moved it most: the lowest scores when it went down.
+    """Return the texts between the start of a shift and its detection that moved it most: the lowest scores of a downward shift.
 
-    Reads the days in which messages of that time can have arrived, within ten seconds or not at all.
+    Reads the days in which messages of that time can have arrived. Raises what the client raises if that takes over ten seconds.
     """
     order = "ASC" if shift.z < 0 else "DESC"
     rows = client.query(
@@ -63,10 +63,10 @@ def moving_texts(client: Any, source: str, shift: Shift, limit: int = TEXTS) -> 
 
 
 def driving_words(client: Any, source: str, shift: Shift) -> list[AlertWord]:
-    """Words that messages of a shift contain more often than those of the hour before, strongest first.
+    """Return the words that messages of a shift contain more often than those of the hour before, strongest first.
 
     Reads at most 2,000 texts of the shift (up to its detection, or its end once it is closed) and 4,000 of the hour before, in
-    twelve slices of time; within ten seconds or not at all.
+    twelve slices of time. Raises what the client raises when that takes over ten seconds.
     """
     stop = shift.closed or shift.detected + 1
     during = _texts(client, source, [(shift.started, stop)], _SHIFT_TEXTS)
@@ -78,7 +78,7 @@ def driving_words(client: Any, source: str, shift: Shift) -> list[AlertWord]:
 
 
 def over_represented(during: Iterable[str], usual: Iterable[str]) -> list[AlertWord]:
-    """Words of one list of texts that are more frequent than in another, strongest first; empty without anything to compare."""
+    """Return words that are more frequent in one list of texts than in another, strongest first; none if a list is empty."""
     (seen, n), (before, m) = _counted(during), _counted(usual)
     if not n or not m:
         return []
@@ -101,7 +101,7 @@ def over_represented(during: Iterable[str], usual: Iterable[str]) -> list[AlertW
 
 
 def log_odds_z(y_i: int, n_i: int, y_j: int, n_j: int) -> float:
-    """The z of the formula above: `y` of `n` messages contain the word."""
+    """Return the z of the formula above: `y` of `n` messages contain the word."""
     prior = PRIOR * (y_i + y_j) / (n_i + n_j)
     with_i, with_j = y_i + prior, y_j + prior
     without_i, without_j = max(n_i + PRIOR - with_i, 0.5), max(n_j + PRIOR - with_j, 0.5)
@@ -110,7 +110,7 @@ def log_odds_z(y_i: int, n_i: int, y_j: int, n_j: int) -> float:
 
 
 def words_of(text: str) -> set[str]:
-    """The words of a text that can tell something: at least three letters, lower case, or an emoji; no function words."""
+    """Return the words of a text, in lower case: at least three letters, or an emoji; no function words."""
     words = _WORD.findall(clean(text[:_CHARS]).lower().replace("\u2019", "'"))
     return {word for word in words if (len(word) > 2 or not word[0].isalpha()) and word not in _STOP and word not in _MASKS}
 
@@ -154,7 +154,7 @@ ORDER BY any(score) {order}, text
 LIMIT {{limit:UInt32}}
 SETTINGS max_execution_time = 10
 """
-# Without FINAL, which would read the whole day's texts: a message that is there twice gives one text, or counts once.
+# Without FINAL, which would read the texts of the whole day: LIMIT 1 BY removes the duplicates of a message.
 _SAMPLE = """
 SELECT substringUTF8(text, 1, {{chars:UInt32}})
 FROM predictions

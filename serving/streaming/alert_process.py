@@ -46,14 +46,14 @@ class Publisher:
             _log.error("The broker has been unavailable for too long: alert %s is in the warehouse, not on the topic.", alert.id)
         self._producer.poll(0)
         if self._webhook and not alert.muted:
-            self._webhook.tell(*slack_message(alert))
+            self._webhook.enqueue(*slack_message(alert))
 
     def poll(self) -> None:
-        """Take the broker's answers; does not block."""
+        """Handle the broker's delivery reports; does not block."""
         self._producer.poll(0)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Give what waits a last try; blocks for at most twice `timeout_s`."""
+        """Try a last time to deliver what waits; blocks for at most twice `timeout_s`."""
         if left := self._producer.flush(timeout_s):
             _log.error("%d alerts are in the warehouse and did not reach the topic.", left)
         if self._webhook:
@@ -129,7 +129,7 @@ def _watch(
                     alerts.poll(client)
                     publisher.poll()
                     if pause > POLL_S:
-                        _log.warning("The warehouse answers again.")
+                        _log.warning("The warehouse responds again.")
                         pause, logged_at = POLL_S, -math.inf
                     stop.wait(max(0.0, POLL_S - (time.monotonic() - before)))
         except Exception as error:  # clickhouse-connect, chDB and the network raise unrelated classes

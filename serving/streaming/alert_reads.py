@@ -1,4 +1,4 @@
-"""The seconds of sources, read from the warehouse: all of some sources, and those that changed since the last look."""
+"""Reads the seconds of sources from the warehouse: all seconds of some sources, and those that changed since the last read."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 AHEAD_S = 60
-"""Seconds further ahead of this machine's clock than this are not read yet."""
+"""Event seconds that are further ahead of this machine's clock are not read yet."""
 SETTLED_S = 60
-"""A row is dated (`changed_at`) when its newest message was inserted and can be read when its rollup is written: this much
-later at most."""
+"""A row has the time when its newest message was inserted (`changed_at`), and can be read once its rollup is written: at most
+this much later."""
 _PROMPT_S = 5
-"""Nearly all can be read this soon; the whole minute is read every `_WHOLE_S`."""
+"""Nearly all rows can be read after this time; the whole minute is read every `_WHOLE_S`."""
 _WHOLE_S = 10.0
 _APART_S = 3600
 
@@ -50,10 +50,10 @@ Tables = dict[str, np.ndarray]
 
 
 class Changes:
-    """What changed in the warehouse, look by look. `mark` is the newest change seen, in ms of the warehouse's clock.
+    """The changes of the warehouse since the last read. `mark` is the newest change seen, in ms of the warehouse's clock.
 
-    A look reads what was written within the last five seconds (each ten seconds: the last minute), however much is stored. A
-    clock of the warehouse that was set back costs nothing but that the last minute is read.
+    One read covers what was written within the last five seconds (every ten seconds: the last minute), however much is stored.
+    If the warehouse's clock is set back, the last minute is read again, and nothing else changes.
     """
 
     def __init__(self, mark: int) -> None:
@@ -62,9 +62,9 @@ class Changes:
         self._next = mark, self._whole_at
 
     def read(self, client: Any, now: float) -> Tables:
-        """The seconds that changed since the last look, and some of before, as they are now. Blocks for one statement.
+        """Return the seconds that changed since the last read, and some of before, as they are now. Blocks for one statement.
 
-        The same look is repeated until `seen` is called: what could not be taken in is not lost.
+        Until `seen` is called, each call reads the same range again, so a failure in between loses nothing.
         """
         whole = now - self._whole_at >= _WHOLE_S
         given = {"mark": self.mark, "back": SETTLED_S if whole else _PROMPT_S, "limit": int(now) + AHEAD_S}
@@ -76,24 +76,24 @@ class Changes:
         return {name: np.array(table, dtype=float) for name, table in tables.items()}
 
     def seen(self) -> None:
-        """What was read last is taken in."""
+        """Confirm the last read: the next one begins after it."""
         self.mark, self._whole_at = self._next
 
 
 def newest_seconds(client: Any, now: float) -> tuple[dict[str, int], int]:
-    """The newest second of each source that the warehouse holds, and the newest change of all in ms. Reads the whole table."""
+    """Return the newest second of each source, and the newest change of all sources in ms. Reads the whole table."""
     rows = client.query(_SOURCES, parameters={"limit": int(now) + AHEAD_S}).result_rows
     return {name: int(newest) for name, newest, _ in rows}, max((int(changed) for *_, changed in rows), default=0)
 
 
 def first_changed(client: Any, now: float, mark: int) -> dict[str, int]:
-    """By source, the first second that changed since a mark, or perhaps did."""
+    """Return, by source, the first second that changed, or may have changed, since a mark."""
     given = {"mark": mark, "back": SETTLED_S, "limit": int(now) + AHEAD_S}
     return {name: int(first) for name, first in client.query(_FIRST_CHANGED, parameters=given).result_rows}
 
 
 def read_seconds(client: Any, wanted: Mapping[str, tuple[int, int]]) -> Tables:
-    """All seconds of sources, each from a first to a last one. One statement for those of about the same time, read in blocks."""
+    """Return all seconds of sources, each from a first to a last one. Sources of about the same time share a statement."""
     tables: Tables = {name: np.zeros((0, 4)) for name in wanted}
     for names in _alike(wanted):
         since, until = min(wanted[name][0] for name in names), max(wanted[name][1] for name in names)
@@ -114,7 +114,7 @@ def read_seconds(client: Any, wanted: Mapping[str, tuple[int, int]]) -> Tables:
 
 
 def _alike(wanted: Mapping[str, tuple[int, int]]) -> Iterable[list[str]]:
-    """Sources in groups whose first seconds lie within an hour."""
+    """Yield groups of sources whose first seconds are within one hour."""
     group: list[str] = []
     for name in sorted(wanted, key=lambda each: wanted[each][0]):
         if group and wanted[name][0] - wanted[group[0]][0] > _APART_S:

@@ -1,4 +1,4 @@
-"""Alerts as the mathematics, the table, the topic and a person see them; and the mutes of sources."""
+"""Converts alerts between shifts, rows of the table, messages of the topic and Slack messages; reads the mutes of sources."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _WORD_COLUMNS = list(AlertWord.model_fields)
 def alert_of(
     source: str, shift: Shift, texts: Iterable[str] = (), words: Iterable[AlertWord] = (), *, muted: bool = False
 ) -> Alert:
-    """The alert of a shift: revision 1 while it is open, 2 once it is closed."""
+    """Return the alert of a shift: revision 1 while it is open, 2 once it is closed."""
     return Alert(
         id=sha256(f"{source}\0{shift.started}".encode()).hexdigest()[:16],
         source=source,
@@ -38,7 +38,7 @@ def alert_of(
 
 
 def shift_of(alert: Alert) -> Shift:
-    """The shift of an alert, to resume from after a restart."""
+    """Return the shift of an alert, to resume from after a restart."""
     return Shift(
         started=int(alert.started_at.timestamp()),
         detected=int(alert.detected_at.timestamp()) - 1,
@@ -54,19 +54,19 @@ def shift_of(alert: Alert) -> Shift:
 
 
 def read_alerts(client: Any, since: datetime) -> list[Alert]:
-    """Alerts that are open or were closed since then, oldest first, each in its newest revision."""
+    """Return the alerts that are open or were closed since a time, oldest first, each in its newest revision."""
     rows = client.query(
         f"SELECT {', '.join(_COLUMNS)} FROM alerts FINAL "
         "WHERE closed_at IS NULL OR closed_at >= toDateTime64({since:UInt32}, 3) ORDER BY started_at",
         parameters={"since": max(0, int(since.timestamp()))},
     ).result_rows
-    found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
     times = ("started_at", "detected_at", "closed_at")
-    return [Alert.model_validate({k: _utc(v) if k in times and v is not None else v for k, v in row.items()}) for row in found]
+    return [Alert.model_validate({k: _utc(v) if k in times and v is not None else v for k, v in row.items()}) for row in named]
 
 
 def write_alerts(client: Any, alerts: Sequence[Alert]) -> None:
-    """Write alerts; writing one again is harmless."""
+    """Write alerts to the table; writing the same alert again has no effect."""
     if not alerts:
         return
     rows = []
@@ -78,7 +78,7 @@ def write_alerts(client: Any, alerts: Sequence[Alert]) -> None:
 
 
 def muted_sources(client: Any, at: datetime) -> set[str]:
-    """Sources that are muted at a time."""
+    """Return the sources that are muted at a time."""
     rows = client.query(
         "SELECT source FROM alert_mutes FINAL WHERE muted_until > toDateTime64({at:Float64}, 3)",
         parameters={"at": at.timestamp()},
@@ -87,7 +87,7 @@ def muted_sources(client: Any, at: datetime) -> set[str]:
 
 
 def slack_message(alert: Alert) -> tuple[str, list[dict[str, Any]]]:
-    """What a person reads: one line, and the same as Slack's blocks with what drives the change."""
+    """Return one line for people, and Slack blocks with that line and the texts and words that drive the shift."""
     if alert.closed_at is None:
         moved = points(alert.moving_average) - points(alert.baseline_mean)
         line = (
@@ -97,7 +97,7 @@ def slack_message(alert: Alert) -> tuple[str, list[dict[str, Any]]]:
         )
     else:
         lasted = (alert.closed_at - alert.started_at).total_seconds()
-        how = "is normal again" if shift_of(alert).end_known else "stays where it is, which counts as normal from now on"
+        how = "is normal again" if shift_of(alert).end_known else "stays at the new level, which counts as normal from now on"
         line = f"Sentiment of {alert.source} {how}: it was {alert.direction} for {lasted / 60:.1f} minutes (alert {alert.id})."
     blocks = [_block(_escaped(line))]
     if alert.closed_at is None and alert.words:
@@ -117,12 +117,12 @@ def _block(text: str) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """As Slack asks: these three and no others."""
+    """Escape the three characters that Slack requires, and no others."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def time_of(second: float) -> datetime:
-    """A second since 1970, in UTC."""
+    """Return the time of a second since 1970, in UTC."""
     return datetime.fromtimestamp(second, UTC)
 
 

@@ -1,22 +1,26 @@
 """Alerts of all sources of one warehouse: read the seconds that changed, evaluate them, record and publish the result.
 
-The mathematics is `anomaly.py`; this is when it is applied. The result depends on the rows, not on the order of their arrival:
+`anomaly.py` has the mathematics; this module decides when to apply it. The result depends on the rows, not on the order in which
+they arrive:
 
-- *Read*: the rollups, not the topic, so a message delivered twice cannot count twice. Each row of `rollup_second` is dated when
-  its newest message was inserted (`changed_at`). A look reads what was dated since the last one, of whatever second: a backlog
-  that comes partition by partition, a late block and a recount all reach the baseline (`alert_reads.py`).
-- *Evaluate*: time is event time, by source. A second is evaluated once a message `lateness_s` further on is there, so the clock
-  of one source harms no other. Seconds that change afterwards are evaluated again, up to three hours back, as far as a baseline
-  reaches, and never into a known alert. One poll evaluates at most `REVISE_BUDGET_S` again, the longest waiting source first.
-- *Hold*: while most messages of a source arrive more than `LATE_S` after their date, it is catching up: one partition is there
-  up to now, another is not. Its seconds then wait until this stops for `SETTLE_S`, and at most `HOLD_S`: a part of the
-  partitions may be a part of the authors, which can look like a shift. A source that is always late waits once.
-- *First start*: seconds before the first start are history. They make the baseline and raise no alert, as long as they arrive
-  within `FIRST_S` of the first row.
+- *Read*: from the rollups, not from the topic, so a message delivered twice does not count twice. Each row of `rollup_second`
+  has the time when its newest message was inserted (`changed_at`). A poll reads all rows, of any second, that changed since the
+  last poll. So a backlog that arrives partition by partition, a late block and a recount all reach the baseline
+  (`alert_reads.py`).
+- *Evaluate*: in event time, for each source separately, so a wrong clock of one source does not affect the others. A second is
+  evaluated once a message dated at least `lateness_s` later is there. Seconds that change afterwards are evaluated again, up to
+  three hours back, as far as a baseline reaches, but never inside a known alert. One poll evaluates at most `REVISE_BUDGET_S`
+  again, the longest waiting source first.
+- *Hold*: while most messages of a source arrive more than `LATE_S` after their date, the source is catching up: some partitions
+  are complete up to now and others are not. A part of the partitions may be a part of the authors, which can look like a shift.
+  So its seconds wait until it has caught up for `SETTLE_S`, but at most `HOLD_S`. A source that is always late waits once.
+- *First start*: seconds before the first start are history. They belong to the baseline and raise no alert, as long as they
+  arrive within `FIRST_S` of the first row.
 
-After a restart the baseline is read from the warehouse and the alerts from their table; `var/stream/alerts-state.json` has up to
-where each source was evaluated, the newest change seen, and what was published. What changed meanwhile is evaluated then; no
-alert is repeated. The table is the truth; topic and webhook are notified at least once, with an id that makes repeats harmless.
+After a restart the baseline is read from the warehouse and the alerts from their table. `var/stream/alerts-state.json` holds up
+to where each source was evaluated, the newest change seen, and what was published. Rows that changed meanwhile are evaluated
+then; no alert is repeated. The table is authoritative; topic and webhook are notified at least once, with an id by which a
+receiver recognizes duplicates.
 """
 
 import logging
@@ -44,28 +48,28 @@ LATE_S = 10.0
 SETTLE_S = 3.0
 HOLD_S = 60.0
 CALM_S = 10.0
-"""After so long without late messages a source may be held again."""
+"""A source may be held again after this time without late messages."""
 FIRST_S = 120.0
 REVISE_BUDGET_S = 400_000
 """Seconds of sources that one poll evaluates again: about 0.3 s of CPU."""
 SILENT_S = 120.0
-"""An open alert of a source without a message for this long, by this machine's clock, is closed."""
+"""An open alert is closed after this time without a message of its source, by this machine's clock."""
 FORGET_S = 3600.0
-"""A source without a message for this long leaves the memory, some 350 KB, until it has one again."""
+"""A source is dropped from memory (about 350 KB) after this time without a message, until its next one."""
 NORMAL_S = 5.0
 SAVE_S = 5.0
-_PUBLISHED = 200
+_KEPT_REVISIONS = 200
 _NORMAL_COLUMNS = ["source", "bucket", "mean", "variance", "drift", "threshold"]
 _log = logging.getLogger(__name__)
 
 
 def state_file(var: Path) -> Path:
-    """What the alerts remember."""
+    """Return the path of the alerts' state."""
     return var / "stream" / "alerts-state.json"
 
 
 def forget_sources(var: Path, names: Sequence[str]) -> None:
-    """Forget up to where these sources were evaluated. Only while no alerts process runs, which would write it again."""
+    """Remove these sources from the state. Call it only while no alerts process runs, which would write them again."""
     try:
         state = read_json(state_file(var))
         for part in ("judged", "news_from"):
@@ -77,30 +81,30 @@ def forget_sources(var: Path, names: Sequence[str]) -> None:
 
 @dataclass
 class _Source:
-    """One source, and what arrived of it; times are of this machine's clock unless they are seconds."""
+    """One source and its arrivals. A `float` time is of this machine's clock; an `int` second is event time."""
 
     watch: Watch
     newest: int
     """Its newest second."""
-    heard_at: float
+    last_arrival_at: float
     """When messages of it last arrived."""
     normal_to: int
     """Second up to which its normal is recorded."""
     revise_from: float = math.inf
     """First second that changed after it was evaluated."""
     revise_since: float = math.inf
-    """When that was noticed."""
+    """When that change was read."""
     arrived: float = 0.0
-    """Messages that arrived lately, halved each `SETTLE_S`."""
+    """Messages that arrived recently, halved each `SETTLE_S`."""
     late: float = 0.0
-    """Those of them that were dated more than `LATE_S` before."""
+    """Those of them that are dated more than `LATE_S` before their arrival."""
     seen_at: float = -math.inf
     late_at: float = -math.inf
     """When most of what arrived was late."""
     held_from: float = -math.inf
 
     def arrive(self, changed: np.ndarray, now: float) -> None:
-        """Take note of seconds that changed: second and messages gained, shape (n, 2)."""
+        """Record seconds that changed: second and messages gained, shape (n, 2)."""
         if not len(changed):
             return
         gained = changed[:, 1].clip(min=0)
@@ -108,7 +112,7 @@ class _Source:
         fade = 0.5 ** ((now - self.seen_at) / SETTLE_S)
         self.arrived, self.late, self.seen_at = self.arrived * fade + float(gained.sum()), self.late * fade + late, now
         if gained.any():
-            self.heard_at = now
+            self.last_arrival_at = now
         if late and self.late > self.arrived / 2:
             if now - self.late_at >= CALM_S:
                 self.held_from = now
@@ -117,18 +121,18 @@ class _Source:
         self.revise(float(changed[:, 0].min()), now)
 
     def revise(self, second: float, now: float) -> None:
-        """Have seconds from this one on evaluated again, if they were evaluated."""
-        if second < self.watch.judged:
+        """Evaluate again from this second, if it was evaluated already."""
+        if second < self.watch.evaluated_to:
             self.revise_from = min(self.revise_from, second)
             self.revise_since = min(self.revise_since, now)
 
     def catches_up(self, now: float) -> bool:
-        """Whether its seconds should wait for what is still arriving."""
+        """Whether its seconds should wait for messages that are still arriving."""
         return now - self.late_at < SETTLE_S and now - self.held_from < HOLD_S
 
 
 class Alerts:
-    """All sources of one warehouse. `poll` looks once, evaluates what can be evaluated, and publishes what changed."""
+    """All sources of one warehouse. `poll` reads once, evaluates what can be evaluated, and publishes what changed."""
 
     def __init__(
         self, var: Path, settings: AlertSettings, publish: Callable[[Alert], None], clock: Callable[[], float] = time.time
@@ -140,27 +144,31 @@ class Alerts:
         self._unwritten: list[tuple[str, Shift]] = []
         self._normals: dict[tuple[str, int], list[Any]] = {}
         self._state_file = state_file(var)
-        self._judged: dict[str, int] = {}
+        self._evaluated_to: dict[str, int] = {}
         self._news_from: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._published: dict[str, int] = {}
+        """The newest revision published, by alert id."""
         self._began: float | None = None
         self._history_until: float | None = None
         self._saved_at = self._normals_at = -math.inf
         self._polled_at: float | None = None
 
     def poll(self, client: Any) -> list[Alert]:
-        """One round. Blocks for the time of a few statements; what it could not write, the next round writes first.
+        """Do one round. Blocks for a few statements; the next round begins with writing what this one could not write.
+
+        Returns:
+            The alerts published.
 
         Raises:
-            Exception: The warehouse did not answer (clickhouse-connect and chDB raise unrelated classes). Nothing is lost.
+            Exception: The warehouse did not respond (clickhouse-connect and chDB raise unrelated classes). Nothing is lost.
         """
         now = self._clock()
         changes = self._changes or self._start(client, now)
         published = self._write(client, now)
-        if self._polled_at is not None and now - self._polled_at > SILENT_S / 4:  # we were stopped, not the sources
-            for found in self._sources.values():
-                found.heard_at = max(found.heard_at, now)
-        self._take_in(client, changes.read(client, now), now)
+        if self._polled_at is not None and now - self._polled_at > SILENT_S / 4:  # this process was stopped, not the sources
+            for source in self._sources.values():
+                source.last_arrival_at = max(source.last_arrival_at, now)
+        self._add_changes(client, changes.read(client, now), now)
         changes.seen()
         if self._history_until is None and self._began is not None and self._sources:
             self._history_until = now + FIRST_S
@@ -174,19 +182,19 @@ class Alerts:
         return published
 
     def save(self) -> None:
-        """Note up to where each source was evaluated, the newest change that was seen, and what was published."""
+        """Save up to where each source was evaluated, the newest change that was seen, and what was published."""
         if self._changes is None or self._unwritten:
             return
-        self._told = dict(list(self._told.items())[-_PUBLISHED:])
+        self._published = dict(list(self._published.items())[-_KEPT_REVISIONS:])
         self._news_from = {
-            name: found.watch.news_from for name, found in self._sources.items() if found.watch.news_from > found.watch.oldest
+            name: source.watch.news_from for name, source in self._sources.items() if source.watch.news_from > source.watch.oldest
         }
-        # What waits to be evaluated again is evaluated by whoever resumes from here.
-        waiting = {name: int(min(found.watch.judged, found.revise_from)) for name, found in self._sources.items()}
+        # The process that resumes from this state evaluates again what still waits for it.
+        waiting = {name: int(min(source.watch.evaluated_to, source.revise_from)) for name, source in self._sources.items()}
         state = {
             "written_at": self._clock(),
-            "judged": self._judged | waiting,
-            "told": self._told,
+            "judged": self._evaluated_to | waiting,
+            "told": self._published,
             "mark": self._changes.mark,
             "began": self._began,
             "history_until": self._history_until,
@@ -194,39 +202,42 @@ class Alerts:
         }
         try:
             write_json(self._state_file, state)
-        except GroundswellError as error:  # a full disk is no reason to stop; after a restart more is evaluated again
+        except GroundswellError as error:  # continue when the disk is full; after a restart more is evaluated again
             _log.warning("%s", str(error).splitlines()[0])
 
     def _start(self, client: Any, now: float) -> Changes:
         seen = None
         try:
             state: Any = read_json(self._state_file)
-            self._judged = {name: int(second) for name, second in state["judged"].items()}
-            self._told = {name: int(revision) for name, revision in state["told"].items()} | self._told
+            self._evaluated_to = {name: int(second) for name, second in state["judged"].items()}
+            self._published = {name: int(revision) for name, revision in state["told"].items()} | self._published
             self._news_from = {name: int(second) for name, second in state.get("news_from", {}).items()}
             self._began, self._history_until = state.get("began"), state.get("history_until")
             seen = state.get("mark")
         except (OSError, ValueError, KeyError, AttributeError):  # the first start
             self._began = self._began or now
-        else:  # written, and then the process ended before it published
+        else:  # alerts written by a process that ended before it published them
             for alert in read_alerts(client, time_of(now - 86_400)):
-                if self._told.get(alert.id, 0) < alert.revision:
-                    self._pass_on(alert)
+                if self._published.get(alert.id, 0) < alert.revision:
+                    self._log_and_publish(alert)
         newest, mark = newest_seconds(client, now)
         changed = first_changed(client, now, seen) if seen else {}
-        known = {name: second for name, second in newest.items() if name in changed or second >= self._judged.get(name, 0)}
-        self._take_up(client, known, now)
+        known = {name: second for name, second in newest.items() if name in changed or second >= self._evaluated_to.get(name, 0)}
+        self._add_sources(client, known, now)
         for name in changed.keys() & known.keys():
             self._sources[name].revise(changed[name], now)
         self._changes = Changes(mark)
         return self._changes
 
-    def _take_up(self, client: Any, newest: Mapping[str, int], now: float) -> None:
-        """Begin with sources, given their newest seconds: read all that their evaluation can depend on."""
+    def _add_sources(self, client: Any, newest: Mapping[str, int], now: float) -> None:
+        """Begin to watch sources, given their newest seconds: read all seconds that their evaluation can depend on."""
         if not newest:
             return
         wanted = {
-            name: (min(self._judged.get(name, second), second) - KEEP_S - LONGEST_ALERT_S - 2 * BLOCK_S, int(now) + AHEAD_S)
+            name: (
+                min(self._evaluated_to.get(name, second), second) - KEEP_S - LONGEST_ALERT_S - 2 * BLOCK_S,
+                int(now) + AHEAD_S,
+            )
             for name, second in newest.items()
         }
         alerts = read_alerts(client, time_of(max(0, min(first for first, _ in wanted.values()))))
@@ -238,56 +249,56 @@ class Alerts:
         seconds = Seconds.of(table)
         opened = next((shift for shift in reversed(shifts) if shift.closed is None), None)
         past = [shift for shift in shifts if shift.closed is not None]
-        # The alerts in the table are younger than the state file where the process was killed.
+        # After a kill, the alerts in the table are newer than the state file.
         after = [shift.detected + 1 for shift in shifts] + [shift.closed or 0 for shift in past]
-        judged = max([self._judged.get(name, seconds.start), *after])
-        watch = Watch(self._rules(name), seconds, judged, opened, past, self._news_from.get(name, 0))
-        # The last minutes may not have been recorded; those before an alert was known are not what they would be now.
-        found = _Source(watch, newest, now, normal_to=max([judged - 120, *after]))
-        found.arrive(table[:, :2], now)
-        found.revise_from = found.revise_since = math.inf
-        return found
+        evaluated_to = max([self._evaluated_to.get(name, seconds.start), *after])
+        watch = Watch(self._rules(name), seconds, evaluated_to, opened, past, self._news_from.get(name, 0))
+        # Record the last minutes again: they may not have been written. Those before a known alert would now differ.
+        source = _Source(watch, newest, now, normal_to=max([evaluated_to - 120, *after]))
+        source.arrive(table[:, :2], now)
+        source.revise_from = source.revise_since = math.inf
+        return source
 
-    def _take_in(self, client: Any, tables: Tables, now: float) -> None:
+    def _add_changes(self, client: Any, tables: Tables, now: float) -> None:
         newest = {name: int(table[-1, 0]) for name, table in tables.items() if name not in self._sources}
         for name in tables.keys() - newest.keys():
-            found = self._sources[name]
-            found.arrive(found.watch.put(tables[name]), now)
-        self._take_up(client, {name: at for name, at in newest.items() if at >= self._judged.get(name, 0)}, now)
+            source = self._sources[name]
+            source.arrive(source.watch.put(tables[name]), now)
+        self._add_sources(client, {name: at for name, at in newest.items() if at >= self._evaluated_to.get(name, 0)}, now)
 
     def _evaluate(self, now: float) -> None:
         budget = REVISE_BUDGET_S
-        gone = []
-        for name, found in sorted(self._sources.items(), key=lambda each: each[1].revise_since):
-            watch = found.watch
+        inactive = []
+        for name, source in sorted(self._sources.items(), key=lambda each: each[1].revise_since):
+            watch = source.watch
             watch.rules = self._rules(name)
             if self._began is not None and (self._history_until is None or now < self._history_until):
-                watch.news_from = max(watch.news_from, min(found.newest + 1, int(self._began)))
-            if found.catches_up(now):
+                watch.news_from = max(watch.news_from, min(source.newest + 1, int(self._began)))
+            if source.catches_up(now):
                 continue
-            if found.revise_from < math.inf and budget > 0:
-                watch.revise(int(found.revise_from))
-                found.normal_to = min(found.normal_to, watch.judged)
-                found.revise_from = found.revise_since = math.inf
-                budget -= found.newest - watch.judged
-            silent = now - found.heard_at > SILENT_S
-            changes = watch.advance(found.newest + 1 if silent else found.newest - self._lateness + 1)
-            if silent and (closed := watch.close(found.newest + 1)):
+            if source.revise_from < math.inf and budget > 0:
+                watch.revise(int(source.revise_from))
+                source.normal_to = min(source.normal_to, watch.evaluated_to)
+                source.revise_from = source.revise_since = math.inf
+                budget -= source.newest - watch.evaluated_to
+            silent = now - source.last_arrival_at > SILENT_S
+            changes = watch.advance(source.newest + 1 if silent else source.newest - self._lateness + 1)
+            if silent and (closed := watch.close(source.newest + 1)):
                 changes.append(closed)
-            self._note_normal(name, found)
+            self._record_normal(name, source)
             watch.forget()
-            self._judged[name] = watch.judged
+            self._evaluated_to[name] = watch.evaluated_to
             self._unwritten += [(name, change) for change in changes]
-            if watch.open is None and now - found.heard_at > FORGET_S:
-                gone.append(name)
-        for name in gone:
+            if watch.open is None and now - source.last_arrival_at > FORGET_S:
+                inactive.append(name)
+        for name in inactive:
             del self._sources[name]
 
-    def _note_normal(self, name: str, found: _Source) -> None:
-        watch = found.watch
-        for second, *values in watch.normals(max(found.normal_to, watch.seconds.start), watch.judged).tolist():
+    def _record_normal(self, name: str, source: _Source) -> None:
+        watch = source.watch
+        for second, *values in watch.normals(max(source.normal_to, watch.seconds.start), watch.evaluated_to).tolist():
             self._normals[name, int(second)] = [name, time_of(second), *values, watch.rules.threshold]
-        found.normal_to = watch.judged
+        source.normal_to = watch.evaluated_to
 
     def _write_normals(self, client: Any, now: float) -> None:
         if not self._normals or now - self._normals_at < NORMAL_S:
@@ -304,24 +315,24 @@ class Alerts:
             alert = alert_of(name, shift, *_drivers(client, name, shift), muted=name in muted)
             write_alerts(client, [alert])
             self._unwritten.pop(0)
-            self._pass_on(alert)
+            self._log_and_publish(alert)
             published.append(alert)
         return published
 
-    def _pass_on(self, alert: Alert) -> None:
+    def _log_and_publish(self, alert: Alert) -> None:
         _log.info("%s", slack_message(alert)[0])
         self._publish(alert)
-        self._told.pop(alert.id, None)
-        self._told[alert.id] = alert.revision
+        self._published.pop(alert.id, None)
+        self._published[alert.id] = alert.revision
 
     def _rules(self, source: str) -> Rules:
         return Rules(threshold_of(self._var, self._settings, source), self._settings.min_volume)
 
 
 def _drivers(client: Any, source: str, shift: Shift) -> tuple[Sequence[str], Sequence[AlertWord]]:
-    """What moved a shift. Better an alert without it than none: an unavailable warehouse refuses the insert, too."""
+    """Read the texts and words that drive a shift; empty if that fails, since an alert without them is better than none."""
     try:
         return moving_texts(client, source, shift), driving_words(client, source, shift)
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
-        _log.warning("What drives an alert could not be read: %s", str(error).splitlines()[0][:200])
+        _log.warning("The texts and words of an alert could not be read: %s", str(error).splitlines()[0][:200])
         return (), ()

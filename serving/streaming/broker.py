@@ -1,4 +1,4 @@
-"""Kafka: topics, how every client begins, what is checked first; and the in-process broker of demo and tests."""
+"""Kafka: topics, the configuration of every client, checks at the start; and the in-process broker of demo and tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,26 +17,26 @@ TIMEOUT_S = 10.0
 QUIET = {"log_level": 2}
 """librdkafka writes its own log to the terminal: errors only."""
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""A dead letter holds the whole message it is about, in base64."""
+"""A dead letter holds the whole original message, in base64."""
 
 
 def client_config(settings: StreamSettings) -> dict[str, Any]:
-    """What every librdkafka client begins with."""
+    """Return the configuration that every librdkafka client has."""
     secrets = {name: value.get_secret_value() for name, value in settings.security.items()}
     return {"bootstrap.servers": settings.bootstrap, "client.id": "groundswell", **QUIET, **secrets}
 
 
-class BrokerAway(StreamError):
-    """No broker answers; one may later."""
+class BrokerUnavailable(StreamError):
+    """No broker responds; one may later."""
 
 
 class TopicMissing(StreamError):
-    """The broker answers, and has no such topic."""
+    """The broker has no such topic."""
 
 
 @contextmanager
 def in_process_broker() -> Iterator[str]:
-    """The address of a broker that lives as long as the block. It forgets everything when it is closed."""
+    """Start a broker for the time of the block; yields its address. It keeps nothing after that."""
     from confluent_kafka import Producer
 
     holder = Producer({"test.mock.num.brokers": 1, **QUIET})
@@ -48,49 +48,49 @@ def in_process_broker() -> Iterator[str]:
         del holder
 
 
-def need_topic(client: Any, topic: str, bootstrap: str) -> int:
-    """The partitions of a topic, from any client of the broker. Blocks for at most `TIMEOUT_S`.
+def require_topic(client: Any, topic: str, bootstrap: str) -> int:
+    """Return the number of partitions of a topic, from any client of the broker. Blocks for at most `TIMEOUT_S`.
 
     Raises:
-        BrokerAway: The broker does not answer.
+        BrokerUnavailable: The broker does not respond.
         TopicMissing: It has no such topic.
         StreamError: It refuses.
     """
     from confluent_kafka import KafkaError, KafkaException
 
     try:
-        found = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+        metadata = client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     except KafkaException as error:
-        raise BrokerAway(
-            f"No broker answers at {bootstrap}.",
+        raise BrokerUnavailable(
+            f"The broker at {bootstrap} does not respond.",
             found=error.args[0].str(),
-            remedy="Is it the right address (GROUNDSWELL_STREAM__BOOTSTRAP)? A broker for this machine: make kafka.",
+            remedy="Check the address (GROUNDSWELL_STREAM__BOOTSTRAP), or start a broker on this machine with make kafka.",
         ) from error
-    if found.error is None:
-        return len(found.partitions)
-    if found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+    if metadata.error is None:
+        return len(metadata.partitions)
+    if metadata.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         raise StreamError(
-            f"The broker lets this user not read the topic {topic}.",
-            found=found.error.str(),
+            f"Not authorized to read the topic {topic}.",
+            found=metadata.error.str(),
             remedy="Grant READ and DESCRIBE on the topic and READ on the group, and WRITE on the topics written to.",
         )
     raise TopicMissing(
-        f"There is no topic {topic} at {bootstrap}.",
-        found=found.error.str(),
-        remedy="Name another with GROUNDSWELL_STREAM__TOPIC, or make the topics: groundswell stream init.",
+        f"Topic {topic} not found at {bootstrap}.",
+        found=metadata.error.str(),
+        remedy="Set another with GROUNDSWELL_STREAM__TOPIC, or create the topics with groundswell stream init.",
     )
 
 
 def create_topics(settings: StreamSettings, *, partitions: int = 6, replication: int = -1) -> list[str]:
-    """Make those of the four topics that are missing; gives the ones made. Blocks for at most `TIMEOUT_S` a call.
+    """Create those of the four topics that are missing; return their names. Blocks for at most `TIMEOUT_S` a call.
 
     Args:
         settings: Of the stream.
         partitions: Of the topic of messages and of predictions; dead letters and alerts have one each.
-        replication: Copies of each; -1: as the broker does by default.
+        replication: Copies of each; -1: the broker's default.
 
     Raises:
-        StreamError: The broker does not answer or refuses.
+        StreamError: The broker does not respond or refuses.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient
@@ -98,22 +98,26 @@ def create_topics(settings: StreamSettings, *, partitions: int = 6, replication:
 
     admin = AdminClient(client_config(settings))
     try:
-        there = admin.list_topics(timeout=TIMEOUT_S).topics
+        existing = admin.list_topics(timeout=TIMEOUT_S).topics
         large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
         wanted = {settings.topic: (partitions, {}), PREDICTIONS: (partitions, {}), DEAD_LETTERS: (1, large), ALERTS: (1, {})}
         missing = [
             NewTopic(name, num_partitions=count, replication_factor=replication, config=config)
             for name, (count, config) in wanted.items()
-            if name not in there
+            if name not in existing
         ]
-        made = []
-        for name, asked in (admin.create_topics(missing, operation_timeout=TIMEOUT_S) if missing else {}).items():
+        created = []
+        for name, result in (admin.create_topics(missing, operation_timeout=TIMEOUT_S) if missing else {}).items():
             try:
-                asked.result(TIMEOUT_S)
-                made.append(name)
-            except KafkaException as error:  # somebody else made it just now
+                result.result(TIMEOUT_S)
+                created.append(name)
+            except KafkaException as error:  # another process created it meanwhile
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     except KafkaException as error:
-        raise StreamError("The topics cannot be made.", found=error.args[0].str(), remedy="Is it the right broker?") from error
-    return made
+        raise StreamError(
+            "The topics cannot be created.",
+            found=error.args[0].str(),
+            remedy="Check the address of the broker (GROUNDSWELL_STREAM__BOOTSTRAP).",
+        ) from error
+    return created

@@ -1,11 +1,11 @@
-"""The threshold that keeps to the false-alarm budget, found by replay of quiet history: `groundswell stream calibrate`.
+"""Finds the threshold that keeps to the false-alarm budget, by replaying quiet history: `groundswell stream calibrate`.
 
-The seconds of each source, without those of alerts, are cut into blocks of five minutes, drawn with replacement (a block
-bootstrap: Künsch, Annals of Statistics 17, 1989; blocks keep what neighboring messages have in common) into simulated weeks, and
-scanned by the same code that watches live. The threshold is read from the peaks, the largest |z| of each two minutes. A few hours
-drawn again and again hold no more extremes than they did, so only the upper part of the peaks of which history had enough is
-used as it is; above it the squares of the peaks are taken to fall exponentially, as those of normal maxima do (Hall, Advances in
-Applied Probability 12, 1980), at the rate that this source shows: bursts stretch it.
+The seconds of each source, without those of alerts, are cut into blocks of five minutes. The blocks are drawn with replacement
+into simulated weeks (a block bootstrap: Künsch, Annals of Statistics 17, 1989; blocks keep the correlation of neighboring
+messages) and scanned by the same code as live messages. The threshold is read from the peaks: the largest |z| of each two
+minutes. A few hours that are drawn again and again contain no new extremes. So the peaks are used as they are only up to a level
+that the history passed often enough. Above it the squares of the peaks are assumed to fall exponentially, as those of normal
+maxima do (Hall, Advances in Applied Probability 12, 1980), at the rate that this source shows: with bursts they fall more slowly.
 """
 
 import math
@@ -27,15 +27,15 @@ LEAST_HISTORY_S = 3600
 WEEKS = 4
 PEAK_S = 120
 _TAIL_PEAKS = 100
-"""So many different peaks of the history make up the tail, between 2 and 30 % of all."""
+"""Number of different peaks of the history in the tail, limited to between 2 and 30 % of all."""
 _EXPECTED_PEAKS = 50
-"""How many peaks of the history the expectation of their fall weighs as much as; it steadies what a few hours say."""
+"""Weight of the expected rate of the fall, in peaks of the history; it steadies the estimate from a few hours."""
 _LEAST_THRESHOLD = 3.0
 _ONCE_A_WEEK_SQUARED, _FALL = 25.6, 2.0
 
 
 def default_threshold(alarms_per_week: float) -> float:
-    """The threshold without a calibration, for independent messages.
+    """Return the threshold without a calibration, for independent messages.
 
     From thirty simulated weeks of normal scores at 20, 100 and 1,000 messages a second: 5.51, 5.06, 4.60, 4.36 for 0.1, 1, 10,
     30 alarms a week, alike at all three rates; the square falls by two with each e-fold, as for normal maxima.
@@ -50,9 +50,9 @@ class Calibration:
     source: str
     threshold: float
     alarms_per_week: float
-    """The budget it was found for."""
+    """The budget that it keeps."""
     history_s: int
-    """Quiet seconds with messages that it was found from."""
+    """Quiet seconds with messages that it was calculated from."""
     weeks: float
     """Simulated from them; 0: too little history, this is the default threshold."""
     messages_per_s: float
@@ -70,36 +70,36 @@ def calibrate(
     weeks: int = WEEKS,
     seed: int = 0,
 ) -> Calibration:
-    """The threshold of one source from its quiet history. Takes about a second of one processor.
+    """Calculate the threshold of one source from its quiet history. Takes about a second of CPU time.
 
     Args:
         history: Its seconds.
         alarms_per_week: The budget.
         source: Its name.
-        min_volume: As the live rules have it.
+        min_volume: As in the live rules.
         quiet: For each second whether it may be used; None: all.
-        weeks: How many to simulate.
-        seed: Of the drawing.
+        weeks: Number of weeks to simulate.
+        seed: Of the random draws.
     """
     quiet = np.ones(len(history.count), dtype=bool) if quiet is None else quiet
     pieces = [start for start in range(0, len(quiet) - PIECE_S + 1, PIECE_S) if quiet[start : start + PIECE_S].all()]
     pieces = [start for start in pieces if history.count[start : start + PIECE_S].sum() > 0]
     used = len(pieces) * PIECE_S
     rate = sum(float(history.count[start : start + PIECE_S].sum()) for start in pieces) / max(1, used)
-    found = (source, alarms_per_week, used, round(rate, 2), datetime.now(UTC).isoformat(timespec="seconds"))
+    given = (source, alarms_per_week, used, round(rate, 2), datetime.now(UTC).isoformat(timespec="seconds"))
     if used < LEAST_HISTORY_S:
-        return _calibration(default_threshold(alarms_per_week), 0.0, *found)
+        return _calibration(default_threshold(alarms_per_week), 0.0, *given)
     chance = np.random.default_rng(seed)
     peaks: list[np.ndarray] = []
     for _ in range(weeks):  # one at a time: a week is 15 MB
         drawn = chance.choice(np.array(pieces), WEEK_S // PIECE_S)
         at = (drawn[:, None] + np.arange(PIECE_S)[None, :]).ravel()
         peaks.append(peaks_of(Seconds(0, history.count[at], history.total[at], history.squares[at]), min_volume))
-    return _calibration(threshold_from(np.concatenate(peaks), weeks, alarms_per_week, used), float(weeks), *found)
+    return _calibration(threshold_from(np.concatenate(peaks), weeks, alarms_per_week, used), float(weeks), *given)
 
 
 def peaks_of(seconds: Seconds, min_volume: int = 30) -> np.ndarray:
-    """The largest |z| of each two minutes."""
+    """Return the largest |z| of each two minutes."""
     watch = Watch(Rules(math.inf, min_volume), seconds, seconds.start)
     stop = len(seconds.count) // PEAK_S * PEAK_S
     step = 180 * PEAK_S
@@ -108,13 +108,13 @@ def peaks_of(seconds: Seconds, min_volume: int = 30) -> np.ndarray:
 
 
 def threshold_from(peaks: np.ndarray, weeks: float, alarms_per_week: float, history_s: float = math.inf) -> float:
-    """The level that peaks pass `alarms_per_week` times a week.
+    """Return the level that peaks pass `alarms_per_week` times a week.
 
     Args:
         peaks: Of the simulated weeks.
-        weeks: How many.
+        weeks: Number of simulated weeks.
         alarms_per_week: The budget.
-        history_s: Seconds that they were drawn from: it says how many of the peaks are different ones.
+        history_s: Seconds that they were drawn from; it limits how many of the peaks are different ones.
     """
     ordered = np.sort(peaks)[::-1]
     share = min(0.3, max(0.02, _TAIL_PEAKS * PEAK_S / history_s))
@@ -124,7 +124,7 @@ def threshold_from(peaks: np.ndarray, weeks: float, alarms_per_week: float, hist
         return max(_LEAST_THRESHOLD, float(ordered[min(round(budget), len(ordered) - 1)]))
     level = float(ordered[tail])
     seen = float((ordered[:tail] ** 2 - level**2).mean())
-    # What the level itself says of the fall above it, if only the scale of z is not as for independent messages.
+    # The fall above the level, expected if z differs from that of independent messages only in scale.
     expected = _FALL * level**2 / default_threshold(tail / weeks) ** 2
     different = min(tail, share * history_s / PEAK_S)
     fall = (different * seen + _EXPECTED_PEAKS * expected) / (different + _EXPECTED_PEAKS)
@@ -132,13 +132,13 @@ def threshold_from(peaks: np.ndarray, weeks: float, alarms_per_week: float, hist
 
 
 def calibrate_from_warehouse(client: Any, var: Path, settings: AlertSettings) -> list[Calibration]:
-    """Calibrate each source on the seconds that the warehouse keeps (a week), and note it where the alerts look.
+    """Calibrate each source on the seconds that the warehouse keeps (a week), and write the file that the alerts read.
 
     Raises:
-        GroundswellError: The file cannot be written. What the warehouse raises passes through.
+        GroundswellError: The file cannot be written. Errors of the warehouse pass through.
     """
     names = [row[0] for row in client.query("SELECT DISTINCT source FROM rollup_second ORDER BY source").result_rows]
-    found = []
+    calibrations = []
     for name in names:
         rows = client.query(
             "SELECT toUnixTimestamp(bucket), sum(messages), sum(score), sum(score_squared) FROM rollup_second FINAL "
@@ -156,18 +156,20 @@ def calibrate_from_warehouse(client: Any, var: Path, settings: AlertSettings) ->
         quiet = np.ones(len(seconds.count), dtype=bool)
         for began, ended in _alerts(client, name):
             quiet[max(0, began - PEAK_S - start) : max(0, ended + PEAK_S - start)] = False
-        found.append(calibrate(seconds, settings.alarms_per_week, source=name, min_volume=settings.min_volume, quiet=quiet))
-    write_json(calibration_file(var), {"sources": {row.source: asdict(row) for row in found}})
-    return found
+        calibrations.append(
+            calibrate(seconds, settings.alarms_per_week, source=name, min_volume=settings.min_volume, quiet=quiet)
+        )
+    write_json(calibration_file(var), {"sources": {row.source: asdict(row) for row in calibrations}})
+    return calibrations
 
 
 def calibration_file(var: Path) -> Path:
-    """Where thresholds lie."""
+    """Return the path of the thresholds."""
     return var / "stream" / "alerts.json"
 
 
 def read_calibration(var: Path) -> dict[str, Calibration]:
-    """By source; empty where there is none or it cannot be read."""
+    """Return the calibrations by source; empty where there is no file or it cannot be read."""
     try:
         return {name: Calibration(**row) for name, row in read_json(calibration_file(var))["sources"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -178,7 +180,7 @@ _read: dict[Path, tuple[int, dict[str, Calibration]]] = {}
 
 
 def threshold_of(var: Path, settings: AlertSettings, source: str) -> float:
-    """The setting; else the calibration of this source for this budget; else the default. Sees a new calibration at once."""
+    """Return the setting; else the calibration of this source for this budget; else the default. Reads a changed file again."""
     if settings.threshold is not None:
         return settings.threshold
     path = calibration_file(var)

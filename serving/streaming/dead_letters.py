@@ -1,6 +1,7 @@
-"""The dead letters: what waits there, and sending it through once more.
+"""Lists the dead letters, and replays them: sends the original messages again.
 
-What was replayed is remembered as the committed offset of a group of its own, so a letter is replayed once, unless it dies again.
+The committed offset of a separate group marks what was replayed, so a dead letter is replayed once, unless its message becomes
+a dead letter again.
 """
 
 import base64
@@ -13,48 +14,49 @@ from typing import Any
 
 from data.errors import StreamError
 from serving.settings import StreamSettings
-from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, TIMEOUT_S, client_config, need_topic
+from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, TIMEOUT_S, client_config, require_topic
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One of them."""
+    """One dead letter."""
 
     reason: str
     topic: str
     partition: int
     offset: int
-    """Where the message came from, with `topic` and `partition`; the same origin may be there twice."""
+    """With `topic` and `partition`, the origin of the message; two dead letters may have the same origin."""
     original: bytes
     died_at: datetime
 
 
 def read_dead_letters(settings: StreamSettings, *, everything: bool = False) -> Iterator[DeadLetter]:
-    """Those not replayed yet, or all that the topic still holds, oldest first, each origin once. Blocks until the
-    topic's present end.
+    """Yield the dead letters that were not replayed yet, or all that the topic holds, oldest first, each origin once.
+
+    Blocks until it has read up to the topic's end at the time of the call.
 
     Raises:
-        StreamError: The broker does not answer.
+        StreamError: The broker does not respond.
     """
     consumer = _consumer(settings)
     try:
         seen = set()
         for message in _pending(consumer, settings, everything=everything):
-            found = _parse(message)
-            if found is not None and (found.topic, found.partition, found.offset) not in seen:
-                seen.add((found.topic, found.partition, found.offset))
-                yield found
+            letter = _parse(message)
+            if letter is not None and (letter.topic, letter.partition, letter.offset) not in seen:
+                seen.add((letter.topic, letter.partition, letter.offset))
+                yield letter
     finally:
         consumer.close()
 
 
 def replay_dead_letters(settings: StreamSettings) -> int:
-    """Send the original bytes of those not replayed yet to the topic they came from; gives how many. Blocks until they arrived.
+    """Send the original bytes of the dead letters not replayed yet to their topics; return how many. Blocks until they arrived.
 
-    A crash in between sends them again at the next call: at least once.
+    After a crash in between, the next call sends them again: at least once.
 
     Raises:
-        StreamError: The broker does not answer or refuses; then none counts as replayed.
+        StreamError: The broker does not respond or refuses; then none counts as replayed.
     """
     from confluent_kafka import Producer, TopicPartition
 
@@ -65,13 +67,15 @@ def replay_dead_letters(settings: StreamSettings) -> int:
     try:
         for message in _pending(consumer, settings, everything=False):
             ends[message.partition()] = message.offset() + 1
-            found = _parse(message)
-            if found is None or (found.topic, found.partition, found.offset) in seen:
+            letter = _parse(message)
+            if letter is None or (letter.topic, letter.partition, letter.offset) in seen:
                 continue
-            seen.add((found.topic, found.partition, found.offset))
+            seen.add((letter.topic, letter.partition, letter.offset))
             while True:
                 try:
-                    producer.produce(found.topic, found.original, on_delivery=lambda e, _: failed.append(e.str()) if e else None)
+                    producer.produce(
+                        letter.topic, letter.original, on_delivery=lambda e, _: failed.append(e.str()) if e else None
+                    )
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -80,7 +84,7 @@ def replay_dead_letters(settings: StreamSettings) -> int:
         if left or failed:
             raise StreamError(
                 f"{left + len(failed):,} dead letters could not be sent again.",
-                found=failed[0] if failed else "no answer in time",
+                found=failed[0] if failed else f"no response within {TIMEOUT_S:g} s",
             )
         if ends:
             consumer.commit(offsets=[TopicPartition(DEAD_LETTERS, *pair) for pair in ends.items()], asynchronous=False)
@@ -103,23 +107,24 @@ def _consumer(settings: StreamSettings) -> Any:
 
 
 def _pending(consumer: Any, settings: StreamSettings, *, everything: bool) -> Iterator[Any]:
-    """Messages from what was replayed last up to the end as it is now."""
+    """Yield the messages from the last one replayed (or from the first) up to the present end."""
     from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-    count = need_topic(consumer, DEAD_LETTERS, settings.bootstrap)
+    count = require_topic(consumer, DEAD_LETTERS, settings.bootstrap)
     done = consumer.committed([TopicPartition(DEAD_LETTERS, k) for k in range(count)], timeout=TIMEOUT_S)
-    for place in done:
-        low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
-        begin = low if everything or place.offset < 0 else max(place.offset, low)
+    for partition in done:
+        low, high = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_S)
+        begin = low if everything or partition.offset < 0 else max(partition.offset, low)
         if begin >= high:
             continue
-        consumer.assign([TopicPartition(DEAD_LETTERS, place.partition, begin if begin else OFFSET_BEGINNING)])
+        consumer.assign([TopicPartition(DEAD_LETTERS, partition.partition, begin if begin else OFFSET_BEGINNING)])
         position = begin
         while position < high:
             message = consumer.poll(TIMEOUT_S)
             if message is None or message.error() is not None:
                 raise StreamError(
-                    "The dead letters cannot be read.", found=message.error().str() if message else "no answer in time"
+                    "The dead letters cannot be read.",
+                    found=message.error().str() if message else f"no response within {TIMEOUT_S:g} s",
                 )
             position = message.offset() + 1
             yield message
@@ -138,4 +143,4 @@ def _parse(message: Any) -> DeadLetter | None:
             died_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         )
     except (TypeError, ValueError, KeyError, binascii.Error):
-        return None  # not ours: somebody else writes to this topic
+        return None  # written to this topic by another program

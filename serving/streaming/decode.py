@@ -1,4 +1,4 @@
-"""Bytes to events; what is no event becomes a dead letter with its reason."""
+"""Decodes bytes to events; an invalid message becomes a dead letter with its reason."""
 
 import base64
 import json
@@ -13,12 +13,12 @@ OLDEST = 0.0
 
 
 def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: float = 300.0) -> Event | str:
-    """The event in a message, or the reason why it is none.
+    """Return the event in a message, or the reason why the message is invalid.
 
     Args:
         value: The message's bytes.
-        arrived_s: Its timestamp at the broker, seconds since 1970: this machine's clock is not asked. None: no date is too late.
-        max_ahead_s: How much later than its arrival it may be dated.
+        arrived_s: Its timestamp at the broker, seconds since 1970 (this machine's clock is not used). None: no date is too late.
+        max_ahead_s: Seconds by which its date may be later than its arrival.
     """
     if value is None:
         return "empty message"
@@ -38,14 +38,12 @@ def _misdated(created_at: datetime, arrived_s: float | None, max_ahead_s: float)
     if seconds < OLDEST:
         return f"created_at: {created_at:%Y-%m-%d} is before 1970"
     if arrived_s is not None and seconds > arrived_s + max_ahead_s:
-        return (
-            f"created_at: {seconds - arrived_s:,.0f} s after its arrival; at most {max_ahead_s:g} s are taken for a clock's error"
-        )
+        return f"created_at: {seconds - arrived_s:,.0f} s after its arrival; at most {max_ahead_s:g} s are allowed"
     return None
 
 
 def dead_letter(value: bytes | None, *, reason: str, topic: str, partition: int, offset: int) -> bytes:
-    """A message for the dead-letter topic: reason, where it came from, and its bytes as they were (base64)."""
+    """Return a message for the dead-letter topic: reason, origin, and the original bytes (base64)."""
     original = base64.b64encode(value or b"").decode("ascii")
     return json.dumps(
         {"reason": reason, "topic": topic, "partition": partition, "offset": offset, "original_base64": original}

@@ -1,4 +1,4 @@
-"""What a worker says of itself each second: a file that the supervisor and `groundswell stream status` read."""
+"""A worker's report on itself, written each second to a file that the supervisor and `groundswell stream status` read."""
 
 import os
 import time
@@ -13,12 +13,12 @@ from serving.processes import living
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The state of a worker. Times are seconds since 1970."""
+    """The state of a worker. Times are in seconds since 1970."""
 
     name: str
     pid: int
     started_at: float
-    """Of the process: a pid alone may belong to another one by now."""
+    """When the process started: the pid alone may belong to another process by now."""
     written_at: float
     state: str
     """starting, running, waiting for the broker, waiting for the warehouse, draining, stopped, failed, gone."""
@@ -40,12 +40,12 @@ class Heartbeat:
 
 
 def folder(var: Path) -> Path:
-    """Where heartbeats lie."""
+    """Return the folder of the heartbeats."""
     return var / "stream" / "workers"
 
 
 def beat(var: Path, heartbeat: Heartbeat) -> None:
-    """Write it, atomically.
+    """Write a heartbeat, atomically.
 
     Raises:
         GroundswellError: The disk is full, or the folder may not be written.
@@ -54,25 +54,26 @@ def beat(var: Path, heartbeat: Heartbeat) -> None:
 
 
 def this_process() -> tuple[int, float]:
-    """The pid and when the process began."""
+    """Return the pid and the start time of this process."""
     return os.getpid(), psutil.Process().create_time()
 
 
 def read_heartbeats(var: Path) -> list[Heartbeat]:
-    """Of every worker that wrote here within the last hour, by name; one whose process is no more has the state `gone`,
-    unless it said goodbye (stopped, failed).
+    """Return the heartbeat of every worker that wrote one within the last hour, sorted by name.
+
+    A worker whose process has ended has the state `gone`, unless its last state is `stopped` or `failed`.
     """
-    found = []
+    heartbeats = []
     known = {field.name for field in fields(Heartbeat)}
     for path in sorted(folder(var).glob("*.json")):
         try:
             values = read_json(path)
             heartbeat = Heartbeat(**{key: value for key, value in values.items() if key in known})
         except (OSError, ValueError, TypeError):
-            continue  # deleted in between, or of another version: no heartbeat
+            continue  # deleted meanwhile, or written by another version
         if time.time() - heartbeat.written_at > 3600:
             continue
         if heartbeat.state not in {"stopped", "failed"} and not living(heartbeat.pid, heartbeat.started_at):
             heartbeat = Heartbeat(**{**asdict(heartbeat), "state": "gone", "messages_per_s": 0.0})
-        found.append(heartbeat)
-    return found
+        heartbeats.append(heartbeat)
+    return heartbeats

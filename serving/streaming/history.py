@@ -1,4 +1,4 @@
-"""What the stream was like: a row a second for some hours, and the rows of each minute as one for a month."""
+"""History of the stream's state: a row a second for some hours, and a row a minute for a month."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,15 +8,15 @@ from typing import Any
 
 SECONDS, MINUTES = "history.jsonl", "history-minutes.jsonl"
 SECONDS_BYTES, MINUTES_BYTES = 5 * 2**20, 12 * 2**20
-"""Of each there are at most two files of this size. A row of three processes has 250 bytes: 5 to 10 hours, 30 to 60 days."""
+"""At most two files of this size are kept of each. A row of three processes has 250 bytes: 5 to 10 hours, 30 to 60 days."""
 DETAILED_S = 7200
 """A span up to this long is read from the rows of seconds."""
 _BLOCK = 256 * 1024
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 
 Row = dict[str, Any]
-"""at (epoch s), lag (messages, None: unknown), rate and arriving (messages/s), workers (that run), target, cpu (cores) and
-rss_bytes (both by process), dead_letters and restarts (in this time)."""
+"""at (epoch s), lag (messages, None: unknown), rate and arriving (messages/s), workers (running), target, cpu (cores) and
+rss_bytes (both by process), dead_letters and restarts (in the time of the row)."""
 
 
 class History:
@@ -27,7 +27,7 @@ class History:
         self._minute: list[Row] = []
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row; with the first of a new minute, also the minute before.
+        """Write a row; with the first row of a new minute, also a row for the minute before.
 
         Raises:
             OSError: The disk is full, or the folder may not be written.
@@ -52,7 +52,7 @@ def _older(path: Path) -> Path:
 
 
 def read_history(folder: Path, since: float, until: float, most: int = 300) -> tuple[list[Row], int]:
-    """The rows of a time, oldest first, and the seconds that each stands for.
+    """Return the rows of a time span, oldest first, and the seconds that each covers.
 
     Rows are merged until there are at most `most`; a time in which no supervisor ran has none. Reads only the end of the files.
 
@@ -60,7 +60,7 @@ def read_history(folder: Path, since: float, until: float, most: int = 300) -> t
         folder: Where the supervisor writes.
         since: Epoch s.
         until: Epoch s.
-        most: Rows wanted at most.
+        most: Largest number of rows to return.
     """
     span_s = max(1.0, until - since)
     step_s = next((step for step in _STEPS_S if span_s / step <= most), _STEPS_S[-1])
@@ -70,7 +70,7 @@ def read_history(folder: Path, since: float, until: float, most: int = 300) -> t
         seconds = list(_rows(folder / SECONDS, minutes[-1]["at"] + 60 if minutes else since, until))
     else:
         seconds = list(_rows(folder / SECONDS, since, until))
-        if not seconds or seconds[0]["at"] - since > 60:  # before the oldest second there may be minutes
+        if not seconds or seconds[0]["at"] - since > 60:  # there may be minutes before the oldest second
             minutes = list(_rows(folder / MINUTES, since, seconds[0]["at"] - 60 if seconds else until))
     groups: dict[int, list[Row]] = {}
     for row in [*minutes, *seconds]:
@@ -79,7 +79,7 @@ def read_history(folder: Path, since: float, until: float, most: int = 300) -> t
 
 
 def _rows(path: Path, since: float, until: float) -> Iterator[Row]:
-    """Of a file and the one before it, those in the time."""
+    """Yield the rows of a time span from a file and its predecessor."""
     newer = _tail(path, since)
     older = _tail(_older(path), since) if not newer or newer[0]["at"] >= since else []
     for row in [*older, *newer]:
@@ -88,7 +88,7 @@ def _rows(path: Path, since: float, until: float) -> Iterator[Row]:
 
 
 def _tail(path: Path, since: float) -> list[Row]:
-    """The rows at the end of a file, back to one before `since` or to the beginning."""
+    """Return the rows at the end of a file, back to one before `since` or to the beginning."""
     blocks: list[bytes] = []
     try:
         with path.open("rb") as file:
@@ -108,14 +108,14 @@ def _tail(path: Path, since: float) -> list[Row]:
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[Row]:
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):  # the last line of a supervisor that was killed
+        with suppress(ValueError, KeyError, TypeError):  # a killed supervisor may leave half a line
             row = json.loads(line)
             row["at"] = float(row["at"])
             yield row
 
 
 def merged(rows: list[Row], at: float) -> Row:
-    """Some rows as one: the highest lag, workers and memory, mean rates and CPU, the sum of what happened, the last target."""
+    """Merge rows: the highest lag, workers and memory, mean rates and CPU, sums of dead letters and restarts, the last target."""
     return {
         "at": at,
         "lag": _highest(rows, "lag"),
@@ -123,8 +123,8 @@ def merged(rows: list[Row], at: float) -> Row:
         "arriving": _mean(rows, "arriving"),
         "workers": _highest(rows, "workers"),
         "target": rows[-1].get("target"),
-        "cpu": {name: round(sum(found) / len(found), 3) for name, found in _by_process(rows, "cpu").items()},
-        "rss_bytes": {name: int(max(found)) for name, found in _by_process(rows, "rss_bytes").items()},
+        "cpu": {name: round(sum(values) / len(values), 3) for name, values in _by_process(rows, "cpu").items()},
+        "rss_bytes": {name: int(max(values)) for name, values in _by_process(rows, "rss_bytes").items()},
         "dead_letters": sum(row.get("dead_letters") or 0 for row in rows),
         "restarts": sum(row.get("restarts") or 0 for row in rows),
     }
@@ -135,14 +135,14 @@ def _highest(rows: list[Row], name: str) -> int | None:
 
 
 def _mean(rows: list[Row], name: str) -> float | None:
-    found = [row[name] for row in rows if row.get(name) is not None]
-    return round(sum(found) / len(found), 1) if found else None
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return round(sum(values) / len(values), 1) if values else None
 
 
 def _by_process(rows: list[Row], what: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in (row.get(what) or {}).items():
             if value is not None:
-                found.setdefault(name, []).append(value)
-    return found
+                values.setdefault(name, []).append(value)
+    return values

@@ -1,4 +1,4 @@
-"""Whether a topic is the one that the warehouse knows: one made anew counts from zero and would overwrite old rows."""
+"""Checks that a topic is the one that the warehouse knows: a recreated topic counts from zero and would overwrite old rows."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from serving.streaming.broker import TIMEOUT_S, client_config
 from serving.warehouse.connect import connect
 
 
-def need_same_topic(settings: StreamSettings, var: Path, partitions: int) -> None:
-    """Compare the topic with what the warehouse has of it, and write it down the first time. Blocks for some seconds at most.
+def require_same_topic(settings: StreamSettings, var: Path, partitions: int) -> None:
+    """Compare the topic with its record in the warehouse, and record it the first time. Blocks for some seconds at most.
 
     Raises:
-        StreamError: It was made anew, or lost partitions, since.
-        WarehouseError: Nobody holds the warehouse, or it is of another version.
+        StreamError: The topic was recreated, or has fewer partitions.
+        WarehouseError: The warehouse is unavailable or of another version.
     """
     topic_id = _topic_id(settings)
     with connect(var, own=False) as client:
@@ -26,8 +26,8 @@ def need_same_topic(settings: StreamSettings, var: Path, partitions: int) -> Non
                 f"The topic {settings.topic} is not the one whose messages the warehouse holds.",
                 found=f"{partitions} partitions, id {topic_id}",
                 expected=f"{rows[0][1]} partitions, id {rows[0][0]}",
-                remedy="A topic made anew numbers its messages from zero, so they would replace old rows. Give it another name "
-                "(GROUNDSWELL_STREAM__TOPIC), or, if the old rows may go: groundswell warehouse forget " + settings.topic,
+                remedy="A recreated topic numbers its messages from zero, so they would replace old rows. Use another name "
+                "(GROUNDSWELL_STREAM__TOPIC), or delete the old rows with groundswell warehouse forget " + settings.topic,
             )
         if not rows or rows[0][1] != partitions or (topic_id and not known):
             client.insert(
@@ -36,15 +36,16 @@ def need_same_topic(settings: StreamSettings, var: Path, partitions: int) -> Non
 
 
 def _topic_id(settings: StreamSettings) -> str:
-    """The broker's own id of the topic. Empty where it has none (librdkafka's in-process broker) or does not say it now: then the
-    worker takes the topic for the same.
+    """Return the broker's own id of the topic; empty where the broker has none (librdkafka's in-process one) or returns none.
+
+    Without an id the worker assumes that the topic is the same.
     """
     from confluent_kafka import KafkaException, TopicCollection
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient(client_config(settings))
     try:
-        asked = admin.describe_topics(TopicCollection([settings.topic]), request_timeout=TIMEOUT_S)
-        return str(asked[settings.topic].result(TIMEOUT_S).topic_id)
+        described = admin.describe_topics(TopicCollection([settings.topic]), request_timeout=TIMEOUT_S)
+        return str(described[settings.topic].result(TIMEOUT_S).topic_id)
     except (KafkaException, TimeoutError):
         return ""

@@ -4,20 +4,20 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 MESSAGES = Counter("groundswell_stream_messages", "Messages committed, dead letters included.")
-LABELS = Counter("groundswell_stream_labels", "Messages judged, by label.", ["label"])
+LABELS = Counter("groundswell_stream_labels", "Messages classified, by label.", ["label"])
 DEAD = Counter("groundswell_stream_dead_letters", "Messages sent to the dead letters.")
 STAGE_CPU = Counter(
     "groundswell_stream_stage_cpu_seconds",
-    "Processor time of this process by stage, in seconds: decode, tokenize, model, encode, insert, produce, commit.",
+    "CPU time of this process by stage, in seconds: decode, tokenize, model, encode, insert, produce, commit.",
     ["stage"],
 )
-BLOCK_ROWS = Histogram("groundswell_stream_block_rows", "Rows of one block written.", buckets=tuple(4**k for k in range(8)))
+BLOCK_ROWS = Histogram("groundswell_stream_block_rows", "Rows of one written block.", buckets=tuple(4**k for k in range(8)))
 WRITE_SECONDS = Histogram("groundswell_stream_write_seconds", "Writing one block and its rollups, in seconds.", buckets=_SECONDS)
 LATENCY = Histogram(
     "groundswell_stream_latency_seconds", "From the broker's timestamp to written in the warehouse, in seconds.", buckets=_SECONDS
 )
 IN_FLIGHT = Gauge("groundswell_stream_in_flight", "Messages read and not yet committed.")
 PAUSED = Gauge("groundswell_stream_paused", "1 while reading waits for the sink, else 0.")
-REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions came or went.")
-RETRIES = Counter("groundswell_stream_retries", "Tries of the sink that failed, by what was away.", ["what"])
-MODEL = Gauge("groundswell_stream_model_info", "1, labeled with the version that judges.", ["version"])
+REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions were assigned, revoked or lost.")
+RETRIES = Counter("groundswell_stream_retries", "Failed tries of the sink, by what was unavailable.", ["what"])
+MODEL = Gauge("groundswell_stream_model_info", "1, labeled with the version of the model.", ["version"])

@@ -1,4 +1,4 @@
-"""The model that judges the stream: production's, followed while the worker runs."""
+"""The model that classifies the stream: the production bundle, reloaded when it changes while the worker runs."""
 
 import os
 import threading
@@ -14,13 +14,13 @@ from serving.bundle import BUNDLE_ENV, ledger_path, served_bundle
 from serving.classifier import Classification, Classifier, Timings
 from serving.streaming import metrics
 
-LOOK_S = 1.0
-"""How often the registry's ledger is looked at."""
+LEDGER_POLL_INTERVAL_S = 1.0
+"""How often the registry's ledger is checked."""
 _log = structlog.get_logger()
 
 
-class Judge(Protocol):
-    """What turns texts into answers."""
+class StreamModel(Protocol):
+    """A model that classifies texts."""
 
     name: str
 
@@ -29,38 +29,39 @@ class Judge(Protocol):
         ...
 
 
-class StandIn:
-    """Answers that cost nothing, to measure the stream itself."""
+class StubModel:
+    """Predictions at no cost, to measure the stream without the model."""
 
-    name = "stand-in"
+    name = "stub"
 
     def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
-        """The label goes by the text's length."""
+        """Label each text by its length."""
         return [_FIXED[len(text) % 3] for text in texts], Timings(len(texts), 0.0, 0.0, 1, 0, 0)
 
 
 _FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in range(3))) for k in range(3)]  # type: ignore[arg-type]
 
 
-class Followed:
-    """The judge that answers now. `current` may be another one at the next batch; a batch is judged by one."""
+class ReloadingModel:
+    """The production model. `current` may change between two batches; one batch is classified by one model."""
 
     def __init__(self, var: Path) -> None:
         """Load the bundle that is served now.
 
         Raises:
-            BundleError: There is none, or it is damaged.
+            BundleError: No bundle is served, or it is damaged.
         """
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
-        self.current: Judge = Classifier(served_bundle(), threads=1)
+        self.current: StreamModel = Classifier(served_bundle(), threads=1)
         metrics.MODEL.labels(self.current.name).set(1)
 
     def follow(self, stop: threading.Event) -> None:
-        """Load each new production bundle beside the old one and swap, until `stop`. Blocks; a bundle that cannot be loaded is
-        logged, and the old one goes on judging.
+        """Load each new production bundle while the old one still classifies, then swap, until `stop`. Blocks.
+
+        An error while loading is logged, and the old bundle stays in use.
         """
-        while not stop.wait(LOOK_S):
+        while not stop.wait(LEDGER_POLL_INTERVAL_S):
             stamp = self._stamp()
             if stamp == self._seen:
                 continue
@@ -72,7 +73,9 @@ class Followed:
                 new = Classifier(bundle, threads=1)
             except (GroundswellError, OSError) as error:
                 _log.error(
-                    "the new production bundle cannot be loaded; the old one goes on", version=self.current.name, error=str(error)
+                    "the new production bundle cannot be loaded; the old one stays in use",
+                    version=self.current.name,
+                    error=str(error),
                 )
                 continue
             metrics.MODEL.clear()
@@ -82,7 +85,7 @@ class Followed:
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
-            found = self._ledger.stat() if self._ledger else None
+            status = self._ledger.stat() if self._ledger else None
         except OSError:
             return None
-        return (found.st_mtime_ns, found.st_size) if found else None
+        return (status.st_mtime_ns, status.st_size) if status else None

@@ -1,4 +1,4 @@
-"""Quantiles of the durations of the last minute, in bounded memory however many there are."""
+"""Quantiles of the durations of the last minute, in bounded memory."""
 
 import math
 from collections import Counter, deque
@@ -12,18 +12,18 @@ _LEAST_S = 1e-4
 
 
 class RecentTimes:
-    """Counts durations by second of their coming and by logarithmic bin. Any thread may use it."""
+    """Counts durations by second of arrival and by logarithmic bin. Any thread may use it."""
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, Counter[int]]] = deque()
         self._lock = Lock()
 
     def add(self, now: float, durations_s: Iterable[float]) -> None:
-        """Count some, in seconds.
+        """Count durations.
 
         Args:
             now: By a monotonic clock, in seconds.
-            durations_s: Each at least 0.
+            durations_s: In seconds, each at least 0.
         """
         bins = Counter(round(_PER_DECADE * math.log10(max(_LEAST_S, each))) for each in durations_s)
         with self._lock:
@@ -33,7 +33,7 @@ class RecentTimes:
             self._forget(now)
 
     def quantiles(self, now: float, shares: Sequence[float]) -> list[float | None]:
-        """The quantiles of the last `WINDOW_S`, in seconds; None each where there was nothing."""
+        """Return the quantiles of the last `WINDOW_S`, in seconds; each is None where nothing was counted."""
         with self._lock:
             self._forget(now)
             counts: Counter[int] = Counter()

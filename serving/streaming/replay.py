@@ -1,4 +1,4 @@
-"""Replay events through the whole stream and count what came out."""
+"""Replays events through the whole stream and counts the results."""
 
 import json
 import threading
@@ -15,19 +15,19 @@ from data.labels import LABELS
 from data.rates import rate, rate_text
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
-from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, need_topic
+from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, require_topic
 from serving.streaming.worker import Worker
 from serving.warehouse.connect import connect
-from serving.warehouse.owner import some_owner
+from serving.warehouse.server import ensure_server
 
 STALL_S = 60.0
-"""A worker that gets nothing for so long while messages are missing has stalled."""
+"""A worker has stalled if it commits nothing for this time while messages are missing."""
 TICK_S = 0.1
 
 
 @dataclass(frozen=True)
 class StreamSummary:
-    """What came out; the label counts are the warehouse's own."""
+    """The results of a replay; the label counts are read from the warehouse."""
 
     topic: str
     messages: int
@@ -35,7 +35,7 @@ class StreamSummary:
     seconds: float
     """From the first message read to the last commit."""
     messages_per_s: float | None
-    """None where that was too short to measure."""
+    """None where the time was too short to measure."""
     labels: dict[str, int]
     version: str
 
@@ -48,11 +48,11 @@ def run_stream(
     run_id: str,
     progress: Callable[[str, float | None], None] | None = None,
 ) -> StreamSummary:
-    """Produce events to an in-process broker, let one worker judge them, and read the counts back from the warehouse.
+    """Produce events to an in-process broker, let one worker classify them, and read the counts from the warehouse.
 
-    The in-process broker counts offsets from zero each time, so each run has a topic of its own (`sentiment.messages.<run_id>`):
-    `(topic, partition, offset)` stays the identity of a message. The same run id replayed writes the same rows again, which
-    count once.
+    The in-process broker counts offsets from zero each time. Each run has a topic of its own (`sentiment.messages.<run_id>`), so
+    that `(topic, partition, offset)` stays the identity of a message. A replay with the same run id writes the same rows again,
+    which count once.
 
     Raises:
         StreamError: The worker stalls.
@@ -61,19 +61,19 @@ def run_stream(
     from confluent_kafka import Producer
 
     topic = f"{MESSAGES}.{run_id}"
-    with in_process_broker() as bootstrap, some_owner(var):
+    with in_process_broker() as bootstrap, ensure_server(var):
         settings = StreamSettings.load(bootstrap=bootstrap, topic=topic)
         producer = Producer({**client_config(settings), "queue.buffering.max.messages": 1_000_000})
-        partitions = need_topic(producer, topic, bootstrap)
+        partitions = require_topic(producer, topic, bootstrap)
         produced = 0
         for event in events:
             value = event if isinstance(event, bytes) else json.dumps(event).encode()
-            # By content: the same file replayed gives each message the same partition and offset again.
+            # By content: a replay of the same file gives each message the same partition and offset again.
             producer.produce(topic, value, partition=zlib.crc32(value) % partitions)
             producer.poll(0)
             produced += 1
         if producer.flush(TIMEOUT_S):
-            raise StreamError("The in-process broker does not take the messages.")
+            raise StreamError("The in-process broker does not accept the messages.")
         worker = Worker(settings, var, lambda: classifier, name="replay", identified=False)
         seconds = _drain(worker, produced, progress)
         with connect(var, own=False) as client:
@@ -94,7 +94,7 @@ def run_stream(
 
 
 def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None], None] | None) -> float:
-    """Run the worker until everything is committed; gives the seconds from the first message read to the last commit."""
+    """Run the worker until everything is committed; return the seconds from the first message read to the last commit."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         last = time.monotonic()
@@ -110,10 +110,10 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
                     done, last = worker.committed, now
                     if progress:
                         speed = rate_text(done, now - _began(worker, now))
-                        progress(f"{done:,} messages, {speed}, {worker.waiting:,} in hand", done / produced)
+                        progress(f"{done:,} messages, {speed}, {worker.waiting:,} in flight", done / produced)
                 elif now - last > STALL_S:
                     raise StreamError(
-                        f"The worker got nothing for {STALL_S:g} s.",
+                        f"The worker committed nothing for {STALL_S:g} s.",
                         found=f"{done:,} messages",
                         expected=f"{produced:,} messages",
                     )
@@ -124,5 +124,5 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
 
 
 def _began(worker: Worker, now: float) -> float:
-    """When the first message was read: joining the group is no part of the rate."""
+    """Return when the first message was read, so that joining the group does not lower the rate."""
     return now if worker.first_read_at is None else worker.first_read_at

@@ -1,47 +1,48 @@
-"""How many workers should run: a pure decision, asked each second, its clock given by the caller.
+"""Decides how many workers should run: a pure decision, made each second, with the clock given by the caller.
 
-A worker is added when the backlog stays over a limit, and is on trial: if throughput does not rise by a tenth while the backlog
-lasts, it is taken back and asked for again only much later. A worker is dropped after a minute of calm, if one fewer would do.
+A worker is added when the backlog stays over a limit. It is then on trial: if throughput does not rise by a tenth while the
+backlog lasts, the worker is removed and tried again only much later. A worker is also removed after a minute of low load, if one
+fewer is enough.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 UP_AFTER_S = 5.0
-"""Over a limit for so long before a worker is added: one slow block is no backlog."""
+"""A worker is added after the backlog was over a limit for this time: one slow block is no backlog."""
 SETTLE_S = 15.0
-"""What a new number of workers does is judged over so long, and nothing else is changed meanwhile."""
+"""The effect of a new number of workers is measured over this time, and nothing else is changed meanwhile."""
 TRIAL_LIMIT_S = 75.0
-"""An added worker that has not been up for `SETTLE_S` by then is taken back: it takes 5 to 10 s to load its model."""
+"""An added worker that has not been up for `SETTLE_S` by then is removed: loading the model takes 5 to 10 s."""
 GAIN = 1.1
-"""An added worker has to raise the rate by this factor. Below, it shares processors instead of bringing some."""
+"""An added worker has to raise the rate by this factor. Below that, it shares the CPUs of the others instead of adding some."""
 HOLD_S, HOLD_MOST_S = 300.0, 3600.0
-"""How long a worker that did not help is not tried again; twice as long each further time."""
+"""Time before a worker that did not help is tried again; twice as long each further time."""
 CALM_S = 60.0
-"""Calm for so long before a worker is dropped."""
+"""A worker is removed after low load for this time."""
 HEADROOM = 1.2
-"""What the remaining workers have to be able to do, as a multiple of what arrives."""
+"""Capacity that the remaining workers need, as a multiple of the present rate."""
 WINDOW_S = 10.0
-"""The rate is a mean over so long."""
+"""The rate is a mean over this time."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is measured each second."""
+    """The measurements of one second."""
 
     lag: int
-    """Messages that are in the topic and not committed."""
+    """Messages in the topic that are not committed."""
     committed: int
     """Messages committed so far, as a sum of offsets: only differences count."""
     running: int
-    """Workers that work, those on their way out included; not those that load their model or wait for something."""
+    """Workers that process messages, including those that are leaving; not those that load their model or wait."""
     partitions: int
-    """More workers than these would have nothing to read."""
+    """Of the topic. A worker more than these would have nothing to read."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How many workers there should be, and why."""
+    """The number of workers that should run, and the reason."""
 
     target: int
     reason: str
@@ -49,7 +50,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Mark:
-    """What had been committed at a time: two of them make a mean rate."""
+    """The number of committed messages at a time; two of them give a mean rate."""
 
     at: float
     committed: int
@@ -60,7 +61,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Refusal:
-    """A worker that did not help: the how-manieth, at how many partitions, and how long it is not tried again."""
+    """A worker that did not help: its number, the number of partitions, and the time before it is tried again."""
 
     workers: int
     partitions: int
@@ -72,9 +73,9 @@ class Scaler:
     """Decides how many workers should run.
 
     Args:
-        max_workers: Never more than these; never fewer than one.
-        drain_limit_s: Up when the backlog would take longer than this at the present rate,
-        lag_limit: or when it is more messages than this; down only below half of both.
+        max_workers: Largest number of workers; the smallest is one.
+        drain_limit_s: A worker is added when the backlog takes longer than this at the present rate,
+        lag_limit: or when it has more messages than this. A worker is removed only below half of both.
     """
 
     def __init__(self, *, max_workers: int, drain_limit_s: float = 30.0, lag_limit: int = 1_000) -> None:
@@ -86,20 +87,20 @@ class Scaler:
         self._target = 1
         self._samples: deque[_Mark] = deque()
         self._changed_at: float | None = None
-        self._steady: _Mark | None = None  # since when as many run as should
-        self._pressed: _Mark | None = None  # since when the backlog is over a limit, with this many workers
+        self._steady: _Mark | None = None  # since when the target number of workers runs
+        self._pressed: _Mark | None = None  # since when the backlog is over a limit, with the target number of workers
         self._calm_since: float | None = None
         self._before: float | None = None  # the rate before the worker on trial; None: no trial
-        self._capacity: dict[int, float] = {}  # what so many workers did when they had all they could do
+        self._capacity: dict[int, float] = {}  # by number of workers: their rate when there was a backlog
         self._refusal: _Refusal | None = None
 
     def decide(self, now: float, load: Load) -> Decision:
-        """The number of workers from now on.
+        """Return the number of workers from now on.
 
         Args:
-            now: Seconds on any clock that only goes forward. After a gap of more than `WINDOW_S` (the broker was away), what
-                was measured before is forgotten and the workers get their time to settle.
-            load: What is measured now.
+            now: Seconds on any monotonic clock. After a gap of more than `WINDOW_S` (the broker was unavailable), earlier
+                measurements are dropped and the workers get time to settle.
+            load: The present measurements.
         """
         self._measure(now, load)
         pressed, calm = self._is_pressed(load), self._is_calm(load)
@@ -111,14 +112,14 @@ class Scaler:
         if self._changed_at is not None and now - self._changed_at < SETTLE_S:
             return Decision(self._target, "a change settles")
         if self._before is not None:
-            return self._judge(now, load, pressed, self._before)
+            return self._evaluate_trial(now, load, pressed, self._before)
         most = max(1, min(self.max_workers, load.partitions))
         if self._target > most:
-            return self._change(now, self._target - 1, f"{load.partitions} partitions keep no more workers busy")
+            return self._change(now, self._target - 1, f"more workers than {load.partitions} partitions have nothing to read")
         if self._pressed and now - self._pressed.at >= UP_AFTER_S:
             return self._add(now, load, most)
         if self._calm_since is not None and now - self._calm_since >= CALM_S:
-            return self._change(now, self._target - 1, f"calm: {self.rate:,.0f} messages/s are work for one fewer")
+            return self._change(now, self._target - 1, f"low load: one worker fewer is enough for {self.rate:,.0f} messages/s")
         return Decision(self._target, f"{load.lag:,} messages are over a limit" if pressed else "within the limits")
 
     def _measure(self, now: float, load: Load) -> None:
@@ -143,7 +144,7 @@ class Scaler:
     def _add(self, now: float, load: Load, most: int) -> Decision:
         wanted, refusal = self._target + 1, self._refusal
         if wanted > most:
-            return Decision(self._target, f"{load.lag:,} messages wait, and there are no more than {most} workers to have")
+            return Decision(self._target, f"{load.lag:,} messages wait, and no more than {most} workers are possible")
         # Another number of partitions, or fewer workers than were tried, is another situation.
         if refusal and refusal.partitions == load.partitions and wanted >= refusal.workers and now < refusal.until:
             return Decision(self._target, f"worker {refusal.workers} did not help; tried again in {refusal.until - now:,.0f} s")
@@ -151,21 +152,21 @@ class Scaler:
         drain = f", {load.lag / self.rate:,.0f} s of work" if self.rate > 0 else ""
         return self._change(now, wanted, f"{load.lag:,} messages wait{drain}")
 
-    def _judge(self, now: float, load: Load, pressed: bool, before: float) -> Decision:
+    def _evaluate_trial(self, now: float, load: Load, pressed: bool, before: float) -> Decision:
         changed_at = self._changed_at or now
         if self._steady and now - self._steady.at >= SETTLE_S:
             self._before = None
             rate = self._steady.rate_until(now, load.committed)
             if not pressed or rate >= GAIN * before > 0:
-                self._refusal = None if pressed else self._refusal  # what was gained is known only while there is a backlog
+                self._refusal = None if pressed else self._refusal  # the gain is known only while there is a backlog
                 return Decision(self._target, f"from {before:,.0f} to {rate:,.0f} messages/s with worker {self._target}")
-            return self._take_back(now, load, f"worker {self._target} brought {before:,.0f} to {rate:,.0f} messages/s only")
+            return self._remove_again(now, load, f"only from {before:,.0f} to {rate:,.0f} messages/s with worker {self._target}")
         if now - changed_at >= TRIAL_LIMIT_S:
             self._before = None
-            return self._take_back(now, load, f"worker {self._target} does not stay up")
+            return self._remove_again(now, load, f"worker {self._target} does not stay up")
         return Decision(self._target, f"worker {self._target} is on trial")
 
-    def _take_back(self, now: float, load: Load, reason: str) -> Decision:
+    def _remove_again(self, now: float, load: Load, reason: str) -> Decision:
         last = self._refusal
         again = last and (last.workers, last.partitions) == (self._target, load.partitions)
         hold_s = min(HOLD_MOST_S, 2 * last.hold_s) if last and again else HOLD_S

@@ -1,8 +1,7 @@
-"""Where judged messages go: one block to the warehouse, then predictions and dead letters to their topics; in a transaction, if
-one is wanted, with the offsets.
+"""Writes classified messages: one block to the warehouse, then predictions and dead letters to their topics.
 
-What fails is tried again until it works or the worker is told to stop; meanwhile nothing is committed, and in the end nothing
-more is read.
+With `transactions`, the topics and the offsets are written in one transaction. A write that fails is repeated until it works or
+the worker stops. Meanwhile nothing is committed, and once `max_in_flight` is reached nothing more is read.
 """
 
 import threading
@@ -20,7 +19,7 @@ from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
 from serving.streaming import metrics
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
-from serving.streaming.judging import Judged, letter
+from serving.streaming.processing import ProcessedBatch, encode_dead_letter
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect
 
@@ -28,7 +27,7 @@ _log = structlog.get_logger()
 
 
 class Undelivered(StreamError):
-    """The broker took not everything in time; it may later."""
+    """The broker did not accept everything in time; it may later."""
 
 
 class Sink:
@@ -37,14 +36,14 @@ class Sink:
     def __init__(
         self, settings: StreamSettings, var: Path, name: str, give_up: threading.Event, on_wait: Callable[[str], None]
     ) -> None:
-        """Begin; connects to the warehouse when the first block comes.
+        """Make a sink; it connects to the warehouse at the first block.
 
         Args:
             settings: Of the stream.
-            var: Where the warehouse's owner is found.
-            name: Of the worker, unique in its group: with transactions its successor ends what it left open.
-            give_up: Once set, what fails is not tried again.
-            on_wait: Told what is waited for: the warehouse, the broker, or nothing ("").
+            var: Folder with the address of the warehouse server.
+            name: Of the worker, unique in its group: with transactions its successor aborts what it left open.
+            give_up: Once set, a failed write is not repeated.
+            on_wait: Called with what the sink waits for: "the warehouse", "the broker", or "" when the wait ends.
         """
         from confluent_kafka import Producer
 
@@ -55,7 +54,7 @@ class Sink:
             **client_config(settings),
             "linger.ms": 5,
             "enable.idempotence": True,
-            "message.timeout.ms": 0,  # the producer never gives a message up by itself: the sink decides
+            "message.timeout.ms": 0,  # the producer never gives up a message by itself: the sink decides
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "compression.type": "lz4",
         }
@@ -68,17 +67,18 @@ class Sink:
         if settings.transactions:
             self._producer.init_transactions(30)
 
-    def write(self, block: Judged, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
-        """Write a block and produce what came of it. Blocks until warehouse and broker have it.
+    def write(self, block: ProcessedBatch, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
+        """Write a block, then produce its predictions and dead letters. Blocks until warehouse and broker have them.
 
         Args:
-            block: What was judged since the last one.
-            ours: Gives those of its partitions that are the worker's now. What came of others is not produced: whoever has them
-                reads them again.
-            group: Gives the consumer's group metadata, for transactions: those commit the offsets too. Without, the caller does.
+            block: The messages classified since the last block.
+            ours: Returns those of its partitions that the worker owns now. Messages of other partitions are not produced: the
+                next owner reads them again.
+            group: Returns the consumer's group metadata for transactions, which also commit the offsets. Without transactions the
+                caller commits.
 
         Raises:
-            StreamError: Given up, or an error that another try cannot mend.
+            StreamError: The sink gave up, or another try cannot help.
         """
         began = time.thread_time()
         if block.rows:
@@ -92,12 +92,12 @@ class Sink:
         else:
             self._produce(block, ours())
             self._until_it_works("the broker", self._flush)
-        metrics.DEAD.inc(len(block.letters))
+        metrics.DEAD.inc(len(block.dead_letters))
         metrics.STAGE_CPU.labels("insert").inc(inserted - began)
         metrics.STAGE_CPU.labels("produce").inc(time.thread_time() - inserted)
 
     def close(self) -> None:
-        """Let go of the warehouse and the broker."""
+        """Close the connections to warehouse and broker."""
         self._held.close()
         self._producer.flush(1)
 
@@ -119,22 +119,22 @@ class Sink:
         )(step)
         self._on_wait("")
 
-    def _insert(self, block: Judged) -> None:
+    def _insert(self, block: ProcessedBatch) -> None:
         if self._warehouse is None:
             self._warehouse = self._held.enter_context(connect(self._var, own=False))
         try:
-            guilty = self._insert_part(block, 0, len(block.rows))
+            unreadable = self._insert_part(block, 0, len(block.rows))
         except WarehouseError:
-            # A restarted owner has another port and password: look it up again.
+            # A restarted warehouse server has another port and password: read its file again.
             self._held.close()
             self._warehouse = None
             raise
-        for index, reason in reversed(guilty):
-            block.letters.append((block.origins.pop(index), reason))
+        for index, reason in reversed(unreadable):
+            block.dead_letters.append((block.origins.pop(index), reason))
             del block.rows[index], block.predictions[index]
 
-    def _insert_part(self, block: Judged, begin: int, end: int) -> list[tuple[int, str]]:
-        """Write rows, halving where some cannot be parsed until those are alone; gives which, and why."""
+    def _insert_part(self, block: ProcessedBatch, begin: int, end: int) -> list[tuple[int, str]]:
+        """Write rows; halve a part with an unreadable row until that row is alone. Return the unreadable rows with the reason."""
         try:
             write_block(self._warehouse, self._topic, block.rows[begin:end], _spans(block.origins[begin:end]))
         except UnreadableRows as error:
@@ -145,18 +145,19 @@ class Sink:
             return self._insert_part(block, begin, middle) + self._insert_part(block, middle, end)
         return []
 
-    def _produce(self, block: Judged, ours: set[int]) -> None:
+    def _produce(self, block: ProcessedBatch, ours: set[int]) -> None:
         self._failed.clear()
         for message, prediction in zip(block.origins, block.predictions, strict=True):
             if message.partition() not in ours:
                 continue
             self._send(PREDICTIONS, message.key() or b"%d-%d" % (message.partition(), message.offset()), prediction)
-        for message, reason in block.letters:
+        for message, reason in block.dead_letters:
             if message.partition() not in ours:
                 continue
-            key, value = letter(message, reason)
-            if len(value) + len(key) > MAX_MESSAGE_BYTES - 1024:  # it is still where it came from
-                value = letter(_WithoutValue(message), f"{reason} (too large to keep: {len(message.value()):,} bytes)")[1]
+            key, value = encode_dead_letter(message, reason)
+            if len(value) + len(key) > MAX_MESSAGE_BYTES - 1024:  # the original is still in its topic
+                why = f"{reason} (too large to keep: {len(message.value()):,} bytes)"
+                value = encode_dead_letter(_WithoutValue(message), why)[1]
             self._send(DEAD_LETTERS, key, value)
 
     def _send(self, topic: str, key: bytes, value: bytes) -> None:
@@ -168,7 +169,7 @@ class Sink:
             except BufferError:  # the producer's queue is full: let it drain
                 self._producer.poll(0.1)
                 if self._give_up.is_set():
-                    raise Undelivered("The broker does not take the predictions.") from None
+                    raise Undelivered("The broker does not accept the predictions.") from None
 
     def _delivered(self, error: Any, _: Any) -> None:
         if error is not None:
@@ -180,48 +181,48 @@ class Sink:
             raise StreamError(
                 "The broker refused predictions or dead letters.",
                 found=self._failed[0],
-                remedy="Do the topics exist, and may this user write to them? groundswell stream init makes them.",
+                remedy="Create the topics with groundswell stream init, and grant this user WRITE on them.",
             )
         if left:
-            raise Undelivered(f"{left:,} messages did not arrive within {TIMEOUT_S:g} s.", remedy="Is the broker there?")
+            raise Undelivered(f"{left:,} messages did not arrive within {TIMEOUT_S:g} s.", remedy="Check that the broker runs.")
 
-    def _transact(self, block: Judged, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
+    def _transact(self, block: ProcessedBatch, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
         from confluent_kafka import KafkaException
 
-        # Asked for first: should a partition go between the two, the broker knows this metadata for outdated, and refuses.
-        metadata, held = group(), ours()
-        offsets = places(self._settings.topic, next_offsets(block, held))
+        # Read in this order: if a partition is revoked in between, the metadata is outdated, and the broker refuses it.
+        metadata, owned = group(), ours()
+        offsets = topic_partitions(self._settings.topic, next_offsets(block, owned))
         if not offsets:
             return
         try:
             self._producer.begin_transaction()
-            self._produce(block, held)
+            self._produce(block, owned)
             self._producer.send_offsets_to_transaction(
-                places(self._settings.topic, next_offsets(block, held)), metadata, TIMEOUT_S
+                topic_partitions(self._settings.topic, next_offsets(block, owned)), metadata, TIMEOUT_S
             )
             self._producer.commit_transaction(TIMEOUT_S)
         except KafkaException as error:
             reason = error.args[0]
             if reason.fatal():
-                raise StreamError("Another worker has this one's name.", found=reason.str()) from error
+                raise StreamError("Another worker has the same name.", found=reason.str()) from error
             self._producer.abort_transaction(TIMEOUT_S)
             raise Undelivered("The transaction was not committed.", found=reason.str()) from error
 
 
-def next_offsets(block: Judged, ours: set[int]) -> dict[int, int]:
-    """Where the group goes on after a block, by partition, of these partitions."""
+def next_offsets(block: ProcessedBatch, ours: set[int]) -> dict[int, int]:
+    """Return the offsets at which the group continues after a block, by partition, for these partitions."""
     return {message.partition(): message.offset() + 1 for message in block.messages if message.partition() in ours}
 
 
-def places(topic: str, offsets: dict[int, int]) -> list[Any]:
-    """Offsets as the client takes them."""
+def topic_partitions(topic: str, offsets: dict[int, int]) -> list[Any]:
+    """Convert offsets by partition to the client's class."""
     from confluent_kafka import TopicPartition
 
     return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
 
 
 class _WithoutValue:
-    """A message whose bytes are left out."""
+    """A message without its bytes."""
 
     def __init__(self, message: Any) -> None:
         self.topic, self.partition, self.offset = message.topic, message.partition, message.offset

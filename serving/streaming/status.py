@@ -1,4 +1,4 @@
-"""How the stream stands, gathered from the broker, the files of the processes and the warehouse, as plain data."""
+"""Status of the stream as plain data, from the broker, the files of the processes and the warehouse."""
 
 import threading
 import time
@@ -15,57 +15,57 @@ from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.supervisor_files import read_state
 
 _ENDED = {"stopped", "failed", "gone"}
-ANSWER_S = 3.0
-"""Who has not answered by then is shown as silent; its answer is taken the next time."""
+RESPONSE_TIMEOUT_S = 3.0
+"""After this time broker or warehouse is shown as unavailable; a late response is used the next time."""
 
 
 def read_status(var: Path, settings: StreamSettings) -> dict[str, Any]:
-    """One look; see `StatusReader.read`."""
+    """Return the status once; see `StatusReader.read`."""
     return StatusReader(var, settings).read()
 
 
 class StatusReader:
-    """Gathers the status again and again. Broker and warehouse are asked in threads of their own: neither holds up the rest.
+    """Reads the status repeatedly. Broker and warehouse are queried in threads of their own, so neither delays the rest.
 
     Args:
-        var: Where the processes of the stream write.
+        var: Folder to which the processes of the stream write.
         settings: Broker, topic and group.
 
     Raises:
-        StreamError: The settings of the broker cannot be used.
+        StreamError: The settings of the broker are invalid.
     """
 
     def __init__(self, var: Path, settings: StreamSettings) -> None:
         self._var, self._settings = var, settings
         self._lags = LagReader(settings)
-        self._broker = _Question(self._ask_broker)
-        self._warehouse = _Question(self._ask_warehouse)
+        self._broker = _BackgroundQuery(self._query_broker)
+        self._warehouse = _BackgroundQuery(self._query_warehouse)
 
     def read(self) -> dict[str, Any]:
-        """The status now. Blocks for at most twice `ANSWER_S`.
+        """Return the present status. Blocks for at most twice `RESPONSE_TIMEOUT_S`.
 
         Returns:
-            at: Epoch s. bootstrap, topic, group: As set.
-            broker, warehouse: "" where it answers, else why it does not.
+            at: Epoch s. bootstrap, topic, group: From the settings.
+            broker, warehouse: "" where it responds, else the error.
             state, detail, target, reason: Of the supervisor; state is "not supervised" where none runs.
-            lag: Messages; None where the broker does not tell. rate, arriving: Messages/s, None without a supervisor.
-            drain_s: The lag at the rate, None where there is no rate.
+            lag: Messages; None where the broker does not respond. rate, arriving: Messages/s, None without a supervisor.
+            drain_s: Time to process the lag at the rate, None where there is no rate.
             cores, memory_bytes: Of the supervisor's machine; None without one.
-            lag_limit, drain_limit_s: With more than these the backlog is high.
+            lag_limit, drain_limit_s: Above these the backlog is high.
             partitions: partition, committed, end, lag, worker (a name or None), stalled.
-            workers: What each says of itself (`Heartbeat`), with silent_s, restarts, last_exit, cpu (cores) and rss_bytes.
-            others: name, state, restarts, last_exit, cpu, rss_bytes of what the supervisor runs beside workers.
-            dead_letters, open_alerts: Counts, None where they cannot be had.
+            workers: The `Heartbeat` of each, with silent_s, restarts, last_exit, cpu (cores) and rss_bytes.
+            others: name, state, restarts, last_exit, cpu, rss_bytes of the supervisor's other processes.
+            dead_letters, open_alerts: Counts, None where they cannot be read.
         """
         state = read_state(self._var) or {}
         alive = bool(state.get("alive")) and state["state"] != "stopped"
         children: dict[str, Any] = state.get("children", {}) if alive else {}
         others = [name for name in children if not _is_worker(name)]
         beats = {beat.name: beat for beat in read_heartbeats(self._var) if beat.name not in others and not _is_past(beat)}
-        told, broker = self._broker.answer()
-        partitions, dead_letters = told or ([], None)
-        open_alerts, warehouse = self._warehouse.answer()
-        lag = sum(each.lag for each in partitions) if told else None
+        offsets, broker = self._broker.result()
+        partitions, dead_letters = offsets or ([], None)
+        open_alerts, warehouse = self._warehouse.result()
+        lag = sum(each.lag for each in partitions) if offsets else None
         rate = state.get("rate") if alive else None
         holders = {partition: beat.name for beat in beats.values() if beat.state != "gone" for partition in beat.partitions}
         stalled = state.get("stalled", []) if alive else []
@@ -106,16 +106,16 @@ class StatusReader:
             "open_alerts": open_alerts,
         }
 
-    def _ask_broker(self) -> tuple[list[PartitionLag], int | None]:
+    def _query_broker(self) -> tuple[list[PartitionLag], int | None]:
         partitions = self._lags.measure(self._settings.topic)
         try:
             return partitions, self._lags.count(DEAD_LETTERS)
         except TopicMissing:
-            return partitions, 0  # it is made with the first dead letter
+            return partitions, 0  # the topic is created with the first dead letter
         except GroundswellError:
-            return partitions, None  # it is not for us to read
+            return partitions, None  # not authorized to read it
 
-    def _ask_warehouse(self) -> int:
+    def _query_warehouse(self) -> int:
         from serving.warehouse.connect import connect
 
         with connect(self._var, own=False) as client:
@@ -132,7 +132,7 @@ def _is_past(beat: Heartbeat) -> bool:
 
 
 def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:
-    """A worker's own words and the supervisor's. One that does not live says what the supervisor knows of it."""
+    """Return the row of a worker: its heartbeat and the supervisor's entry, or the entry alone if it has no heartbeat."""
     child = child or {}
     row = {
         "name": name,
@@ -157,38 +157,39 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
     }
     if beat is None or (child and child.get("pid") != beat.pid):
         return row | {"detail": child.get("last_exit") or ""}
-    said = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
+    reported = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
     state = "draining" if child.get("state") == "leaving" and beat.state == "running" else beat.state
-    if state in _ENDED:  # what it said last was of then
-        said |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
-    return row | said | {"partitions": list(beat.partitions), "state": state, "silent_s": max(0.0, time.time() - beat.written_at)}
+    if state in _ENDED:  # the last values no longer hold
+        reported |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
+    silent_s = max(0.0, time.time() - beat.written_at)
+    return row | reported | {"partitions": list(beat.partitions), "state": state, "silent_s": silent_s}
 
 
-class _Question:
-    """Something that is asked in a thread, since it may take long. One that was not answered in time stays asked."""
+class _BackgroundQuery:
+    """A query that runs in a thread, since it may take long. If it has no result in time, the next call waits for it again."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
-        self._asked: Future[Any] | None = None
+    def __init__(self, query: Callable[[], Any]) -> None:
+        self._query = query
+        self._pending: Future[Any] | None = None
 
-    def answer(self) -> tuple[Any, str]:
-        """The answer, or None and why there is none."""
-        if self._asked is None:
-            self._asked = Future()
-            threading.Thread(target=self._run, args=(self._asked,), daemon=True).start()
+    def result(self) -> tuple[Any, str]:
+        """Return the result and "", or None and the error."""
+        if self._pending is None:
+            self._pending = Future()
+            threading.Thread(target=self._run, args=(self._pending,), daemon=True).start()
         try:
-            found = self._asked.result(ANSWER_S), ""
+            outcome = self._pending.result(RESPONSE_TIMEOUT_S), ""
         except TimeoutError:
-            return None, f"no answer for {ANSWER_S:g} s"
+            return None, f"no response for {RESPONSE_TIMEOUT_S:g} s"
         except GroundswellError as error:
-            found = None, error.message
-        except Exception as error:  # a client's own class: whatever it is, it is no answer
-            found = None, str(error).splitlines()[0] if str(error) else repr(error)
-        self._asked = None
-        return found
+            outcome = None, error.message
+        except Exception as error:  # the clients raise classes of their own
+            outcome = None, str(error).splitlines()[0] if str(error) else repr(error)
+        self._pending = None
+        return outcome
 
-    def _run(self, asked: "Future[Any]") -> None:
+    def _run(self, pending: "Future[Any]") -> None:
         try:
-            asked.set_result(self._ask())
+            pending.set_result(self._query())
         except BaseException as error:
-            asked.set_exception(error)
+            pending.set_exception(error)

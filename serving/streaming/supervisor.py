@@ -1,9 +1,8 @@
 """Keeps the processes of the stream running, and as many workers as the backlog needs.
 
-What is promised: a process that ends comes back, with back-off; a worker that hangs is replaced; a partition that nobody gets on
-with is said loudly, and a worker that is handed nothing of it is replaced, once; while the broker is away everything stays as it
-is. Killed itself, its children end by themselves (they are started with a pipe that closes, see `Child`), and the next supervisor
-waits for them.
+A process that ends is restarted with back-off. A worker that hangs is replaced. A stalled partition raises an alarm, and a worker
+that receives none of its messages is replaced, once. While the broker is unavailable, nothing is changed. If the supervisor is
+killed, its children end by themselves (their standard input closes, see `Child`), and the next supervisor waits for them.
 """
 
 import logging
@@ -28,7 +27,7 @@ from serving.streaming.heartbeat import Heartbeat, read_heartbeats
 from serving.streaming.history import History
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.scaling import WINDOW_S, Decision, Load, Scaler
-from serving.streaming.supervisor_files import alone, end_leftovers, folder, write_state
+from serving.streaming.supervisor_files import end_leftovers, exclusive_supervisor, folder, write_state
 from serving.threads import cpu_quota
 
 _log = logging.getLogger(__name__)
@@ -36,13 +35,13 @@ _log = logging.getLogger(__name__)
 TICK_S, MEASURE_S = 0.2, 1.0
 BROKER_BACK_OFF_MOST_S = 10.0
 IDLE = {"running", "waiting for the broker"}
-"""States of a worker that may have nothing to do; the latter stays until a message comes."""
+"""States of a worker that may have nothing to do; the latter stays until a message arrives."""
 HUNG_AFTER_S, FIRST_BEAT_S = 30.0, 60.0
-"""A worker that has not written its heartbeat for so long hangs; a new one may load its model first."""
+"""A worker hangs if it has written no heartbeat for this time; a new one has longer, since it loads its model first."""
 
 
-class Decides(Protocol):
-    """What says how many workers there should be: `Scaler`, and its peers in the benchmark."""
+class ScalingPolicy(Protocol):
+    """Decides how many workers should run: `Scaler`, and its peers in the benchmark."""
 
     def decide(self, now: float, load: Load) -> Decision:
         """See `Scaler.decide`."""
@@ -58,7 +57,7 @@ def run_supervisor(
     others: Mapping[str, Sequence[str]],
     on_change: Callable[[str], None] | None = None,
     notify: Callable[[str], object] | None = None,
-    scaler: Decides | None = None,
+    scaler: ScalingPolicy | None = None,
 ) -> None:
     """Run the stream until `stop` is set, then end every process: workers first, then the others, the last started first.
 
@@ -67,19 +66,19 @@ def run_supervisor(
     Args:
         var: Gets `stream/supervisor.json` (each second), `stream/history*.jsonl` and `stream/logs/`.
         settings: Broker, group, limits.
-        stop: Set by whoever wants it to end.
-        worker_command: Arguments of the worker with a name, such as `w1`.
-        others: Arguments of what runs beside the workers, by name, in the order of starting.
-        on_change: Told in words what happens, for a terminal. Called in this thread; should be quick.
-        notify: Told what a person has to see at once. Called in another thread, so it may take its time.
-        scaler: Decides on workers; none: `Scaler` with the limits of the settings.
+        stop: Set it to stop the stream.
+        worker_command: Returns the arguments of the worker with a name, such as `w1`.
+        others: Arguments of the other processes, by name, in the order of starting.
+        on_change: Called with a text for each event, for a terminal. Called in this thread; should be quick.
+        notify: Called with a text that a person has to see at once. Called in another thread, so it may block.
+        scaler: Decides on the number of workers; None: `Scaler` with the limits of the settings.
 
     Raises:
-        StreamError: Another supervisor runs in this folder, or the settings of the broker cannot be used.
+        StreamError: Another supervisor runs in this folder, or the settings of the broker are invalid.
     """
     most = settings.max_workers or cpu_quota()
     scaler = scaler or Scaler(max_workers=most, drain_limit_s=settings.drain_limit_s, lag_limit=settings.lag_limit)
-    with alone(var):
+    with exclusive_supervisor(var):
         end_leftovers(var, stop)
         _Supervisor(var, settings, stop, worker_command, others, on_change, notify, scaler).run()
 
@@ -94,7 +93,7 @@ class _Supervisor:
         others: Mapping[str, Sequence[str]],
         on_change: Callable[[str], None] | None,
         notify: Callable[[str], object] | None,
-        scaler: Decides,
+        scaler: ScalingPolicy,
     ) -> None:
         self.var, self.settings, self.stop = var, settings, stop
         self.on_change, self.notify, self.scaler = on_change, notify, scaler
@@ -103,20 +102,20 @@ class _Supervisor:
         self.others = {name: self._child(name, command) for name, command in others.items()}
         self.workers: dict[str, Child] = {}
         self.beats: dict[str, Heartbeat] = {}
-        self.beat_seen: dict[str, tuple[float, float]] = {}  # by worker: when it wrote last, and when that was noticed here
+        self.beat_seen: dict[str, tuple[float, float]] = {}  # by worker: time of its last heartbeat, and when it was read here
         self.partitions: list[PartitionLag] = []
         self.recent: deque[tuple[float, int, int]] = deque()  # when, committed, ends
         self.decision = Decision(1, "the first")
         self.stalls, self.stalled = stall.Stalls(), []
-        self.idle_since: dict[int, float] = {}  # by pid: when it was first seen with nothing in hand of what stands still
-        self.replaced_for: set[int] = set()  # partitions that stand still
+        self.idle_since: dict[int, float] = {}  # by pid: since when it has had nothing in flight of a stalled partition
+        self.replaced_for: set[int] = set()  # stalled partitions for which a worker was replaced
         self.reader = LagReader(settings)
-        self.asked: Future[list[PartitionLag]] | None = None
-        self.ask_at, self.broker_failures, self.broker_error = 0.0, 0, ""
+        self.measurement: Future[list[PartitionLag]] | None = None
+        self.measure_at, self.broker_failures, self.broker_error = 0.0, 0, ""
         self.write_at = 0.0
         self.history = History(folder(var))
-        self.dead_letters: dict[int, int] = {}  # by pid: how many were counted
-        self.restarts = 0  # that were counted
+        self.dead_letters: dict[int, int] = {}  # by pid: number already counted
+        self.restarts = 0  # already counted
         self.unwritten = ""
         self.started_at = time.time()
         self.cores, self.memory_bytes = cpu_quota(), psutil.virtual_memory().total
@@ -148,50 +147,50 @@ class _Supervisor:
         return {**self.others, **self.workers}
 
     def _child(self, name: str, command: Sequence[str]) -> Child:
-        return Child(name, command, folder(self.var) / "logs" / f"{name}.log", self.environment, self._say)
+        return Child(name, command, folder(self.var) / "logs" / f"{name}.log", self.environment, self._report)
 
-    def _say(self, text: str, bad: bool) -> None:
+    def _report(self, text: str, bad: bool) -> None:
         _log.log(logging.WARNING if bad else logging.INFO, "%s", text)
-        self.write_at = 0.0  # the state file knows every process, also when we are killed right after
+        self.write_at = 0.0  # write the state at once: it names every process, even if this one is killed right after
         if self.on_change:
             self.on_change(text)
 
     def _alarm(self, text: str) -> None:
-        self._say(text, True)
+        self._report(text, True)
         if self.notify:
             self.notify_thread.submit(self.notify, text).add_done_callback(_log_failure)
 
     # -- how far behind -------------------------------------------------------------------------------------------------------
 
     def _measured(self, now: float) -> bool:
-        """Whether there is a new measurement. Asking the broker may take long, so another thread waits for it."""
-        if self.asked is None:
-            if now >= self.ask_at:
-                self.asked = self.lag_thread.submit(self.reader.measure, self.settings.topic)
+        """Return whether there is a new measurement. Reading from the broker may block, so another thread does it."""
+        if self.measurement is None:
+            if now >= self.measure_at:
+                self.measurement = self.lag_thread.submit(self.reader.measure, self.settings.topic)
             return False
-        if not self.asked.done():
+        if not self.measurement.done():
             return False
-        asked, self.asked = self.asked, None
+        measurement, self.measurement = self.measurement, None
         try:
-            self.partitions = asked.result()
-        except Exception as error:  # whatever it is, the workers go on
+            self.partitions = measurement.result()
+        except Exception as error:  # an error here must not stop the workers
             pause_s = min(BROKER_BACK_OFF_MOST_S, MEASURE_S * 2**self.broker_failures)
-            self.ask_at, self.broker_failures = now + pause_s, min(self.broker_failures + 1, 10)
+            self.measure_at, self.broker_failures = now + pause_s, min(self.broker_failures + 1, 10)
             reason = error.message if isinstance(error, GroundswellError) else repr(error)
             if reason != self.broker_error:
-                self._say(f"How far the group is behind cannot be asked: {error}", True)
+                self._report(f"The lag of the group cannot be read: {error}", True)
             self.broker_error = reason
             return False
         if self.broker_error:
-            self._say("The broker answers again", False)
-        self.ask_at, self.broker_failures, self.broker_error = now + MEASURE_S, 0, ""
+            self._report("The broker responds again", False)
+        self.measure_at, self.broker_failures, self.broker_error = now + MEASURE_S, 0, ""
         self.recent.append((now, sum(each.committed for each in self.partitions), sum(each.end for each in self.partitions)))
         while now - self.recent[0][0] > WINDOW_S:
             self.recent.popleft()
         return True
 
     def _rates(self) -> tuple[float, float]:
-        """Messages a second that are committed, and that arrive."""
+        """Return the messages a second that are committed, and that arrive."""
         if len(self.recent) < 2:
             return 0.0, 0.0
         (before, *first), (now, *last) = self.recent[0], self.recent[-1]
@@ -204,7 +203,7 @@ class _Supervisor:
         before = self.decision
         self.decision = self.scaler.decide(now, Load(lag, committed, running, len(self.partitions)))
         if self.decision.target != before.target:
-            self._say(f"{self.decision.target} workers instead of {before.target}: {self.decision.reason}", False)
+            self._report(f"{self.decision.target} workers instead of {before.target}: {self.decision.reason}", False)
             self._want_workers(self.decision.target)
 
     def _want_workers(self, target: int) -> None:
@@ -226,17 +225,17 @@ class _Supervisor:
                 ", ".join(f"{beat.name} {beat.state} {beat.detail}".strip() for beat in beats if beat) or "none has reported"
             )
             self._alarm(
-                f"The stream stands still: nothing of {self.settings.topic} was committed for 30 s in partition {where}. "
+                f"The stream has stalled: nothing of {self.settings.topic} was committed for 30 s in partition {where}. "
                 f"Workers: {workers}."
             )
         elif before and not self.stalled:
-            self._say("The stream moves again", False)
+            self._report("The stream is no longer stalled", False)
         self._replace_idle(now)
 
     def _replace_idle(self, now: float) -> None:
-        """Replace a worker that for long has had nothing in hand though messages wait in a partition of its own, or nobody's.
+        """Replace a worker with nothing in flight for 30 s while messages wait in a partition of its own or without an owner.
 
-        Once for each partition: where it does not help, as where nothing but aborted transactions is left, it would not later.
+        It does so once for each partition: if that does not help, as where only aborted transactions are left, it never will.
         """
         self.replaced_for &= set(self.stalled)
         held = {partition for beat in self.beats.values() for partition in beat.partitions}
@@ -248,11 +247,12 @@ class _Supervisor:
             lacking = {each for each in self.stalled if each in beat.partitions or each not in held} - self.replaced_for
             if not lacking:
                 continue
-            # The group needs seconds to give partitions to others: one that has just begun or lost its neighbor is not idle yet.
+            # The group takes seconds to assign partitions: a worker that has just started, or whose neighbor ended, is not idle.
             since = self.idle_since[beat.pid] = before.get(beat.pid, now)
             if now - since >= stall.STALLED_AFTER_S:
                 self.replaced_for |= lacking
-                self._say(f"Worker {name} is handed nothing of partition {', '.join(map(str, sorted(lacking)))}: replaced", True)
+                which = ", ".join(map(str, sorted(lacking)))
+                self._report(f"Worker {name} receives no messages of stalled partition {which}: replaced", True)
                 child.leave(now, HUNG_GRACE_S)
 
     # -- workers that hang ----------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class _Supervisor:
                 continue
             silent_s, limit_s = (now - noticed_at, HUNG_AFTER_S) if written_at else (child.age_s(now), FIRST_BEAT_S)
             if silent_s >= limit_s and child.state(now)["state"] == "up":
-                self._alarm(f"Worker {name} lives but has said nothing for {silent_s:.0f} s: it is replaced.")
+                self._alarm(f"Worker {name} hangs: no heartbeat for {silent_s:.0f} s. It is replaced.")
                 child.leave(now, HUNG_GRACE_S)
 
     def _is_ours(self, beat: Heartbeat) -> bool:
@@ -284,7 +284,7 @@ class _Supervisor:
 
     def _write(self, now: float, state: str) -> None:
         rate, arriving = self._rates()
-        # While the broker does not answer, nobody knows; what it said last would be shown as if it were of now.
+        # While the broker does not respond, the lag is unknown; its last value would look like the present one.
         lag = sum(each.lag for each in self.partitions) if self.partitions and not self.broker_error else None
         children = self._children()
         if not state:
@@ -325,24 +325,24 @@ class _Supervisor:
             "target": self.decision.target,
             "cpu": {name: child.cpu for name, child in children.items() if child.cpu is not None},
             "rss_bytes": {name: child.rss_bytes for name, child in children.items() if child.rss_bytes is not None},
-            **self._news(children),
+            **self._counts_since_last(children),
         }
         try:
             write_state(self.var, written)
             self.history.add(row)
-        except (GroundswellError, OSError) as error:  # a full disk stops no worker
+        except (GroundswellError, OSError) as error:  # a full disk must not stop the workers
             if str(error) != self.unwritten:
                 _log.warning("The state of the supervisor cannot be written: %s", error)
             self.unwritten = str(error)
 
-    def _news(self, children: dict[str, Child]) -> dict[str, int]:
-        """Dead letters and restarts since the last row."""
+    def _counts_since_last(self, children: dict[str, Child]) -> dict[str, int]:
+        """Return the dead letters and restarts since the last row."""
         dead = {beat.pid: beat.dead_letters for beat in self.beats.values()}
-        letters = sum(max(0, count - self.dead_letters.get(pid, 0)) for pid, count in dead.items())
+        new_dead = sum(max(0, count - self.dead_letters.get(pid, 0)) for pid, count in dead.items())
         restarts = sum(child.restarts for child in children.values())
-        found = {"dead_letters": letters, "restarts": restarts - self.restarts}
+        counts = {"dead_letters": new_dead, "restarts": restarts - self.restarts}
         self.dead_letters, self.restarts = self.dead_letters | dead, restarts
-        return found
+        return counts
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 
@@ -361,6 +361,6 @@ class _Supervisor:
         self._write(time.monotonic(), "stopped")
 
 
-def _log_failure(told: "Future[object]") -> None:
-    if error := told.exception():
-        _log.warning("Nobody could be told: %r", error)
+def _log_failure(notification: "Future[object]") -> None:
+    if error := notification.exception():
+        _log.warning("The notification failed: %r", error)

@@ -1,4 +1,4 @@
-"""What a supervisor leaves in `var/stream`: who it is and how things stand, and the lock that keeps it alone."""
+"""Files of a supervisor in `var/stream`: its state, and the lock that allows only one supervisor."""
 
 import logging
 import threading
@@ -18,11 +18,11 @@ from serving.settings import StreamSettings
 _log = logging.getLogger(__name__)
 
 LEFTOVERS_S = 15.0
-"""The children of a supervisor that was killed may need so long to end."""
+"""Time that the children of a killed supervisor may take to end."""
 
 
 def folder(var: Path) -> Path:
-    """Where its files lie."""
+    """Return the folder of its files."""
     return var / "stream"
 
 
@@ -36,7 +36,7 @@ def write_state(var: Path, state: Mapping[str, object]) -> None:
 
 
 def read_state(var: Path) -> dict[str, Any] | None:
-    """What the supervisor last wrote, None where there was none. `alive` says whether it still runs."""
+    """Return the supervisor's last state, None where there is none. `alive` is true while that supervisor runs."""
     try:
         state = read_json(folder(var) / "supervisor.json")
     except (OSError, ValueError):
@@ -45,9 +45,9 @@ def read_state(var: Path) -> dict[str, Any] | None:
 
 
 def running_stream(var: Path, settings: StreamSettings) -> StreamSettings:
-    """The settings of the stream that runs in `var`: its supervisor's broker, topic and group, where the settings name none.
+    """Return the settings with broker, topic and group of the supervisor that runs in `var`, unless they set their own.
 
-    Without a running supervisor, the settings as they are.
+    Without a running supervisor the settings are returned unchanged.
     """
     state = read_state(var)
     if not state or not state["alive"] or state["state"] == "stopped":
@@ -57,8 +57,8 @@ def running_stream(var: Path, settings: StreamSettings) -> StreamSettings:
 
 
 @contextmanager
-def alone(var: Path) -> Iterator[None]:
-    """Hold the lock of the folder; the system lets go of it when the process dies.
+def exclusive_supervisor(var: Path) -> Iterator[None]:
+    """Hold the lock of the folder; the system releases it when the process dies.
 
     Raises:
         StreamError: Another supervisor holds it.
@@ -73,8 +73,8 @@ def alone(var: Path) -> Iterator[None]:
         holder = read_state(var)
         raise StreamError(
             f"A supervisor runs in {folder(var)} already.",
-            found=f"pid {holder['pid']}" if holder and holder["alive"] else "a process that has not yet said which",
-            remedy="See it with groundswell stream status; end it, or name another folder (GROUNDSWELL_PATHS__VAR_DIR).",
+            found=f"pid {holder['pid']}" if holder and holder["alive"] else "a process that has not written its pid yet",
+            remedy="See groundswell stream status; stop it, or set another folder with GROUNDSWELL_PATHS__VAR_DIR.",
         ) from None
     try:
         yield
@@ -83,7 +83,7 @@ def alone(var: Path) -> Iterator[None]:
 
 
 def end_leftovers(var: Path, stop: threading.Event) -> None:
-    """Wait for the children of a supervisor that was killed, which end by themselves; one that does not is killed.
+    """Wait for the children of a killed supervisor, which end by themselves; kill those that do not.
 
     Blocks for at most `LEFTOVERS_S` and 5 s.
     """
@@ -94,7 +94,7 @@ def end_leftovers(var: Path, stop: threading.Event) -> None:
         _, alive = psutil.wait_procs(list(left.values()), timeout=0.2)
         left = {name: process for name, process in left.items() if process in alive}
     for name, process in left.items():
-        _log.warning("%s, pid %d, was left behind by a supervisor that was killed, and is ended", name, process.pid)
+        _log.warning("%s, pid %d, was left behind by a killed supervisor: killed", name, process.pid)
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(list(left.values()), timeout=5)

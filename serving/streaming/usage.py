@@ -1,17 +1,17 @@
-"""CPU and memory of a process, as its supervisor sees them."""
+"""Measures CPU and memory of a process, for its supervisor."""
 
 import psutil
 
 
 class Usage:
-    """Looks at one process after another; the pid says when it is another one."""
+    """Measures one process after another; a new pid means another process."""
 
     def __init__(self) -> None:
         self._process: psutil.Process | None = None
         self._before: tuple[float, float] | None = None
 
     def look(self, pid: int | None, now: float) -> tuple[float | None, int | None]:
-        """CPU since the last look, in cores, and resident memory in bytes; None where there is no process or no look before.
+        """Return CPU since the last call, in cores, and resident memory in bytes; None without a process or an earlier call.
 
         Args:
             pid: Of the process; None where there is none.

@@ -1,14 +1,15 @@
 """A member of the consumer group: poll → decode, classify, encode → one block to the warehouse → topics → commit.
 
-**What is guaranteed.** Each message of the topic ends, at least once, as a row of the warehouse and a message on the predictions
-topic, or as a dead letter, before its offset is committed: no crash of worker, broker or warehouse loses one. In the warehouse
-each counts exactly once, in rows and rollups, however often it was delivered, since `(topic, partition, offset)` is its identity.
-On the topics a message judged twice is there twice, unless `transactions` is on: then readers of committed messages see it once.
+**Delivery.** Before its offset is committed, each message has become a row of the warehouse and a message on the predictions
+topic, or a dead letter, at least once. A crash of worker, broker or warehouse loses no message. In the warehouse each message
+counts exactly once, in rows and rollups, however often it was delivered: `(topic, partition, offset)` is its identity. On the
+topics, a message that is classified twice appears twice, unless `transactions` is on: then a consumer that reads committed
+messages sees it once.
 
-**Threads.** The caller's thread polls and commits, and nothing else, so that the group hears of the worker in time whatever the
-model does; it alone touches the consumer, whose other callers would wait behind each poll. A pool classifies micro-batches, one
-thread for each CPU (`stream.threads`). One thread is the sink; it takes the batches in the order in which they were read. Between
-them are at most `stream.max_in_flight` messages: with more, reading is paused.
+**Threads.** The caller's thread only polls and commits, so a slow model cannot delay the group's heartbeat. Only this thread uses
+the consumer, because other callers would wait behind each poll. A pool classifies micro-batches, one thread for each CPU
+(`stream.threads`). One thread is the sink; it takes the batches in the order in which they were read. At most
+`stream.max_in_flight` messages are between them: with more, reading is paused.
 """
 
 import queue
@@ -34,42 +35,43 @@ from tenacity.nap import sleep_using_event
 from data.errors import GroundswellError, StreamError
 from serving.settings import StreamSettings
 from serving.streaming import metrics
-from serving.streaming.broker import BrokerAway, client_config, need_topic
-from serving.streaming.identity import need_same_topic
-from serving.streaming.judging import Judged, cut, judge
-from serving.streaming.model import Judge
-from serving.streaming.sink import Sink, next_offsets, places
-from serving.streaming.vitals import Vitals
+from serving.streaming.broker import BrokerUnavailable, client_config, require_topic
+from serving.streaming.health import WorkerHealth
+from serving.streaming.identity import require_same_topic
+from serving.streaming.model import StreamModel
+from serving.streaming.processing import ProcessedBatch, micro_batches, process_batch
+from serving.streaming.sink import Sink, next_offsets, topic_partitions
 from serving.threads import cpu_quota
-from serving.warehouse.connect import WarehouseAway
+from serving.warehouse.connect import WarehouseUnavailable
 
-SESSION_MS = 6_000
-"""A worker that dies hands its partitions on after this; the least that brokers allow by default."""
-JOIN_S = 30.0
-"""Beyond `drain_s`: so long the group waits for a member that does not poll, and the member for the answer when it asks to join.
+SESSION_TIMEOUT_MS = 6_000
+"""The group reassigns the partitions of a dead worker after this time; the least that brokers allow by default."""
+JOIN_TIMEOUT_S = 30.0
+"""Added to `drain_s`: the group waits this long for a member that does not poll, and a member for the reply to its join request.
 
-librdkafka's default is five minutes. It alone is no remedy for a worker that a group does not take back: see `BACK_S`.
+librdkafka's default is five minutes. A shorter time alone does not help a worker that the group does not readmit: see
+`REJOIN_AFTER_S`.
 """
-BACK_S = 20.0
-"""A worker that lost all partitions and gets none for so long, though the broker answers, joins as a new member.
+REJOIN_AFTER_S = 20.0
+"""A worker that lost all partitions, and got none for this time although the broker responds, joins as a new member.
 
-After a broker that was frozen, librdkafka (2.16.0) now and then stays outside of the group.
+After the broker was frozen, librdkafka (2.16.0) sometimes stays outside of the group.
 """
-START_S = 60.0
-"""Broker and warehouse may take so long to be there; then the worker ends with what it waited for."""
-LOOK_S = 0.1
-"""How soon the sink notices that it should hurry, and what is refused is tried again."""
-AHEAD = 4
-"""Micro-batches read for each judge, so that none waits for the broker; more would only be finished when told to stop."""
-PATIENCE_S = 1.0
-"""With no room for more, polling waits for so long before it pauses the partitions."""
-LETTERS_OF = 1_000
-"""The share of dead letters is that of the last so many messages, once there are a fifth of them."""
+START_TIMEOUT_S = 60.0
+"""At the start the worker waits this long for broker and warehouse; then it fails with what it waited for."""
+RETRY_INTERVAL_S = 0.1
+"""How often the sink checks whether it should flush, and how soon a refused commit is tried again."""
+BATCHES_AHEAD = 4
+"""Micro-batches read ahead for each thread, so that no thread waits for the broker. More would only delay a stop."""
+POLL_PAUSE_AFTER_S = 1.0
+"""While there is no room for more messages, polling waits this long before it pauses the partitions."""
+DEAD_LETTER_WINDOW = 1_000
+"""Messages over which the share of dead letters is measured; the limit applies once a fifth of them were read."""
 _log = structlog.get_logger()
 
 
 class TooManyDeadLetters(StreamError):
-    """So many messages are none that something else must be wrong."""
+    """So many messages are invalid that the cause must be outside of the messages."""
 
 
 class Worker:
@@ -79,64 +81,64 @@ class Worker:
         self,
         settings: StreamSettings,
         var: Path,
-        model: Callable[[], Judge],
+        model: Callable[[], StreamModel],
         *,
         name: str = "worker",
         port: int | None = None,
         identified: bool = True,
     ) -> None:
-        """Make a worker; nothing is contacted before `run`.
+        """Make a worker; it contacts nothing before `run`.
 
         Args:
             settings: Of the stream.
-            var: Where the warehouse's owner is found and the heartbeat is written.
-            model: Gives the judge of the next batch.
-            name: Unique among the workers on this machine; of the heartbeat's file.
-            port: Of `/metrics`, said in the heartbeat.
+            var: Folder with the address of the warehouse server and the heartbeats.
+            model: Returns the model for the next batch.
+            name: Unique among the workers on this machine; names the heartbeat's file.
+            port: Of `/metrics`, reported in the heartbeat.
             identified: Whether the broker gives topics ids, to compare with the warehouse's; the in-process one does not.
         """
         self._identified = identified
         self._settings, self._var, self._model, self._name = settings, var, model, name
         self._threads = settings.threads or cpu_quota()
-        self._judged: queue.Queue[Future[Judged] | None] = queue.Queue()
-        self._head: Future[Judged] | None = None
+        self._batches: queue.Queue[Future[ProcessedBatch] | None] = queue.Queue()
+        self._head: Future[ProcessedBatch] | None = None
         self._ended = False
         self._changed = threading.Condition()
-        self._written: list[Judged] = []
-        """In warehouse and topics, and not yet committed."""
+        self._uncommitted: list[ProcessedBatch] = []
+        """Written to warehouse and topics, and not yet committed."""
         self._member: Any = None
         """The consumer."""
         self._group: Any = None
         self._in_flight: Counter[int] = Counter()
-        self._unjudged = 0
+        self._unprocessed = 0
         self._owned: set[int] = set()
-        self._era = 0
-        """How often partitions have gone; a batch carries the count of when it was read."""
-        self._went: dict[int, int] = {}
-        """By partition: the era that began when it last went. What was read of it before is somebody else's to commit."""
+        self._epoch = 0
+        """How often partitions were revoked or lost; a batch carries the epoch in which it was read."""
+        self._revoked_at: dict[int, int] = {}
+        """By partition: the epoch that began when it was last revoked. What was read of it before, its next owner commits."""
         self._lost_at: float | None = None
-        """When all partitions were lost, until some come."""
-        self._doing = "running"
-        """The state that is said where nothing is waited for."""
-        self._hurry = threading.Event()
-        """Write what is judged now, whatever its age."""
+        """When all partitions were lost; None once some are assigned again."""
+        self._state = "running"
+        """The state to report while the worker waits for nothing."""
+        self._flush_now = threading.Event()
+        """Set to write what is classified, whatever its age."""
         self._give_up = threading.Event()
         self._failure: BaseException | None = None
         self._paused: set[int] = set()
         self._recent: deque[tuple[int, int]] = deque()
         self.first_read_at: float | None = None
-        """When the first message came, on the monotonic clock."""
-        self._vitals = Vitals(var, name, port, lambda: (getattr(model(), "name", ""), list(self._owned), self.waiting))
+        """When the first message was read, on the monotonic clock."""
+        self._health = WorkerHealth(var, name, port, lambda: (getattr(model(), "name", ""), list(self._owned), self.waiting))
 
     @property
     def committed(self) -> int:
         """Messages committed so far, dead letters included."""
-        return self._vitals.messages
+        return self._health.messages
 
     @property
     def dead(self) -> int:
         """Those of them that became dead letters."""
-        return self._vitals.dead
+        return self._health.dead
 
     @property
     def waiting(self) -> int:
@@ -147,49 +149,52 @@ class Worker:
         """Work until `stop` is set; then finish what was read, for at most `drain_s`, commit, and leave the group. Blocks.
 
         Raises:
-            TooManyDeadLetters: Their share is over the limit; the batch that made it so is not committed.
-            StreamError: The broker does not answer at the start, or refuses.
+            TooManyDeadLetters: Their share is over the limit; the batch that exceeded it is not committed.
+            StreamError: The broker does not respond at the start, or refuses a request.
             WarehouseError: The warehouse is of another version.
         """
-        self._vitals.start()
+        self._health.start()
         try:
             self._run(stop)
-            self._vitals.say("stopped")
+            self._health.set_state("stopped")
         except BaseException as error:
-            self._vitals.say("failed", (str(error) or type(error).__name__).splitlines()[0])
+            self._health.set_state("failed", (str(error) or type(error).__name__).splitlines()[0])
             raise
         finally:
-            self._vitals.stop()
+            self._health.stop()
 
     def _run(self, stop: threading.Event) -> None:
         consumer = self._member = self._new_member()
         sink: Sink | None = None
         try:
-            partitions = self._until_there(
-                stop, "the broker", BrokerAway, lambda: need_topic(consumer, self._settings.topic, self._settings.bootstrap)
+            partitions = self._wait_for(
+                stop,
+                "the broker",
+                BrokerUnavailable,
+                lambda: require_topic(consumer, self._settings.topic, self._settings.bootstrap),
             )
             if self._identified:
-                self._until_there(
-                    stop, "the warehouse", WarehouseAway, lambda: need_same_topic(self._settings, self._var, partitions)
+                self._wait_for(
+                    stop, "the warehouse", WarehouseUnavailable, lambda: require_same_topic(self._settings, self._var, partitions)
                 )
             if stop.is_set():
                 return
-            sink = Sink(self._settings, self._var, self._name, self._give_up, self._sink_waits)
-            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="judge")
+            sink = Sink(self._settings, self._var, self._name, self._give_up, self._on_sink_wait)
+            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="classify")
             sinking = threading.Thread(target=self._sink_batches, args=(sink,), name="sink")
             sinking.start()
             try:
                 self._subscribe()
-                self._vitals.say(self._doing)
+                self._health.set_state(self._state)
                 self._poll(pool, stop)
                 if self._failure is None:
-                    self._doing = "draining"
-                    self._vitals.say(self._doing)
-                    self._drained(self._member, None)
+                    self._state = "draining"
+                    self._health.set_state(self._state)
+                    self._drain(self._member, None)
             finally:
                 self._give_up.set()
                 pool.shutdown(cancel_futures=True)
-                self._judged.put(None)
+                self._batches.put(None)
                 sinking.join()
             if self._failure is not None:
                 raise self._failure
@@ -209,184 +214,188 @@ class Worker:
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
                 "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": SESSION_MS,
-                "max.poll.interval.ms": int(1000 * (JOIN_S + self._settings.drain_s)),
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "max.poll.interval.ms": int(1000 * (JOIN_TIMEOUT_S + self._settings.drain_s)),
                 "queued.max.messages.kbytes": 32_768,
                 "fetch.message.max.bytes": 8 * 1024 * 1024,
-                "error_cb": self._broker_says,
+                "error_cb": self._on_client_error,
             }
         )
 
     def _subscribe(self) -> None:
         self._member.subscribe([self._settings.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
-    def _forgotten(self) -> bool:
-        """Whether the group answers and yet has not taken this worker back since it lost everything. Told once for each loss."""
+    def _must_rejoin(self) -> bool:
+        """Whether the broker responds but has assigned nothing since all partitions were lost. True once for each loss."""
         from confluent_kafka import KafkaException
 
-        if self._lost_at is None or time.monotonic() - self._lost_at < BACK_S:
+        if self._lost_at is None or time.monotonic() - self._lost_at < REJOIN_AFTER_S:
             return False
         try:
             self._member.list_topics(self._settings.topic, timeout=1.0)
         except KafkaException:
-            self._lost_at = time.monotonic()  # the broker is away: the wait begins when it is there
+            self._lost_at = time.monotonic()  # the broker is unavailable: the wait begins when it is back
             return False
         self._lost_at = None
         return True
 
-    def _until_there(self, stop: threading.Event, what: str, away: type[GroundswellError], ask: Callable[[], Any]) -> Any:
-        """What `ask` gives, asked again while it is away, for at most `START_S`."""
+    def _wait_for(self, stop: threading.Event, what: str, unavailable: type[GroundswellError], call: Callable[[], Any]) -> Any:
+        """Return the result of `call`, which is repeated while it raises `unavailable`, for at most `START_TIMEOUT_S`."""
 
         def waiting(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            self._vitals.say(f"waiting for {what}", getattr(error, "message", ""))
+            self._health.set_state(f"waiting for {what}", getattr(error, "message", ""))
 
         return Retrying(
-            retry=retry_if_exception_type(away),
+            retry=retry_if_exception_type(unavailable),
             wait=wait_exponential_jitter(multiplier=0.2, max=5),
-            stop=stop_after_delay(START_S) | stop_when_event_set(stop),
+            stop=stop_after_delay(START_TIMEOUT_S) | stop_when_event_set(stop),
             sleep=sleep_using_event(stop),
             before_sleep=waiting,
             reraise=True,
-        )(ask)
+        )(call)
 
     def _poll(self, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
         while not stop.is_set() and self._failure is None:
-            if self._forgotten():
-                _log.warning("the group has not taken this worker back: it joins anew")
+            if self._must_rejoin():
+                _log.warning("the group assigned no partitions; the worker joins as a new member", after_s=REJOIN_AFTER_S)
                 self._member.close()
                 self._member = self._new_member()
                 self._subscribe()
             consumer = self._member
             self._pace(consumer)
             self._commit(consumer)
-            found = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
-            if found and self.first_read_at is None:
+            read = consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+            if read and self.first_read_at is None:
                 self.first_read_at = time.monotonic()
-            if found and self._vitals.state == "waiting for the broker":
-                self._vitals.say(self._doing)
-            for batch in cut(self._messages(found), self._settings.batch_tokens):
+            if read and self._health.state == "waiting for the broker":
+                self._health.set_state(self._state)
+            for batch in micro_batches(self._messages(read), self._settings.batch_tokens):
                 self._in_flight.update(message.partition() for message in batch)
                 with self._changed:
-                    self._unjudged += 1
-                self._judged.put(pool.submit(self._judge, batch, self._era))
+                    self._unprocessed += 1
+                self._batches.put(pool.submit(self._process, batch, self._epoch))
 
-    def _judge(self, batch: list[Any], era: int) -> Judged:
+    def _process(self, batch: list[Any], epoch: int) -> ProcessedBatch:
         try:
-            judged = judge(batch, self._model(), self._settings)
-            judged.era = era
-            return judged
+            processed = process_batch(batch, self._model(), self._settings)
+            processed.epoch = epoch
+            return processed
         finally:
             with self._changed:
-                self._unjudged -= 1
+                self._unprocessed -= 1
                 self._changed.notify_all()
 
     def _full(self) -> bool:
-        return self._in_flight.total() >= self._settings.max_in_flight or self._unjudged >= AHEAD * self._threads
+        return self._in_flight.total() >= self._settings.max_in_flight or self._unprocessed >= BATCHES_AHEAD * self._threads
 
     def _pace(self, consumer: Any) -> None:
-        """Wait for room, committing what gets through. Before the group could miss us, reading is paused, and polling goes on."""
-        end = time.monotonic() + PATIENCE_S
+        """Wait for room and commit meanwhile. After `POLL_PAUSE_AFTER_S`, pause reading, since the group needs the polls."""
+        end = time.monotonic() + POLL_PAUSE_AFTER_S
         while self._full() and self._failure is None and (left := end - time.monotonic()) > 0:
             with self._changed:
-                self._changed.wait_for(lambda: self._written or not self._full() or self._failure is not None, left)
+                self._changed.wait_for(lambda: self._uncommitted or not self._full() or self._failure is not None, left)
             self._commit(consumer)
-        places = consumer.assignment() if self._full() or self._paused else []
+        assigned = consumer.assignment() if self._full() or self._paused else []
         if self._full():
-            # Each partition once, also one that came since the last time; what librdkafka had fetched of it is fetched again.
-            consumer.pause([place for place in places if place.partition not in self._paused])
-            self._paused |= {place.partition for place in places}
+            # Each partition once, also one assigned since the last time: librdkafka fetches again what it had prefetched of it.
+            consumer.pause([each for each in assigned if each.partition not in self._paused])
+            self._paused |= {each.partition for each in assigned}
         elif self._paused:
-            consumer.resume([place for place in places if place.partition in self._paused])
+            consumer.resume([each for each in assigned if each.partition in self._paused])
             self._paused.clear()
         metrics.PAUSED.set(bool(self._paused))
         metrics.IN_FLIGHT.set(self._in_flight.total())
 
-    def _messages(self, found: list[Any]) -> Iterator[Any]:
+    def _messages(self, read: list[Any]) -> Iterator[Any]:
         from confluent_kafka import KafkaError
 
-        for message in found:
+        for message in read:
             error = message.error()
             if error is None:
-                # What was fetched before a partition went may come after: it is no longer ours, and read again by who has it.
+                # A message fetched before its partition was revoked may arrive afterwards; the next owner reads it again.
                 if message.partition() in self._owned:
                     yield message
             elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}:
                 raise StreamError(
-                    f"The broker lets this user not read {self._settings.topic} as group {self._settings.group}.",
+                    f"Not authorized to read {self._settings.topic} as group {self._settings.group}.",
                     found=error.str(),
                     remedy="Grant READ on the topic and on the group.",
                 )
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise StreamError(f"The topic {self._settings.topic} is gone.", found=error.str(), remedy="Was it deleted?")
+                raise StreamError(
+                    f"The topic {self._settings.topic} no longer exists.",
+                    found=error.str(),
+                    remedy="Check whether it was deleted.",
+                )
             elif error.fatal():
                 raise StreamError("The broker ended this member.", found=error.str())
             else:
                 _log.warning("the broker reports an error", error=error.str())
 
-    # The group moves partitions, in calls from within `consume`.
+    # Rebalance callbacks, called from within `consume`.
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        # librdkafka remembers a pause beyond a partition's going: unless resumed, one that comes back would never be read.
+        # librdkafka keeps a pause after a partition is revoked: unless resumed, a partition assigned again would never be read.
         consumer.resume(partitions)
         self._owned |= {partition.partition for partition in partitions}
         self._lost_at = None
         metrics.REBALANCES.inc()
-        _log.info("partitions came", partitions=sorted(p.partition for p in partitions), owned=len(self._owned))
+        _log.info("partitions assigned", partitions=sorted(p.partition for p in partitions), owned=len(self._owned))
 
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
-        going = {partition.partition for partition in partitions}
+        revoked = {partition.partition for partition in partitions}
         metrics.REBALANCES.inc()
-        finished = self._drained(consumer, going)
-        self._gone(going)
-        _log.info("partitions went", partitions=sorted(going), finished=finished)
+        finished = self._drain(consumer, revoked)
+        self._release(revoked)
+        _log.info("partitions revoked", partitions=sorted(revoked), finished=finished)
 
     def _lost(self, _: Any, partitions: list[Any]) -> None:
-        """Taken without asking, as this member was not heard of: its offsets would be refused."""
-        self._gone({partition.partition for partition in partitions})
+        """Release partitions that the group took away because this member timed out: it would refuse their offsets."""
+        self._release({partition.partition for partition in partitions})
         if not self._owned:
             self._lost_at = time.monotonic()
         metrics.REBALANCES.inc()
-        _log.warning(
-            "partitions were lost; what was read of them will be read again", partitions=[p.partition for p in partitions]
-        )
+        _log.warning("partitions lost; their uncommitted messages are read again", partitions=[p.partition for p in partitions])
 
-    def _gone(self, going: set[int]) -> None:
-        self._era += 1
-        self._went |= dict.fromkeys(going, self._era)
-        self._owned -= going
-        self._paused -= going
+    def _release(self, partitions: set[int]) -> None:
+        self._epoch += 1
+        self._revoked_at |= dict.fromkeys(partitions, self._epoch)
+        self._owned -= partitions
+        self._paused -= partitions
 
-    def _ours(self, block: Judged) -> set[int]:
-        """Partitions of a block that have not gone since it was read."""
-        found = {message.partition() for message in block.messages}
-        return {each for each in found if each in self._owned and block.era >= self._went.get(each, 0)}
+    def _ours(self, block: ProcessedBatch) -> set[int]:
+        """Return the partitions of a block that were not revoked since it was read."""
+        partitions = {message.partition() for message in block.messages}
+        return {each for each in partitions if each in self._owned and block.epoch >= self._revoked_at.get(each, 0)}
 
-    def _drained(self, consumer: Any, going: set[int] | None) -> bool:
-        """Wait until what was read of these partitions, or of all, is committed; at most `drain_s`."""
+    def _drain(self, consumer: Any, partitions: set[int] | None) -> bool:
+        """Wait until all that was read of these partitions (None: of all) is committed; for at most `drain_s`."""
 
-        def through() -> bool:
-            left = self._in_flight.total() if going is None else sum(self._in_flight[p] for p in going)
+        def finished() -> bool:
+            left = self._in_flight.total() if partitions is None else sum(self._in_flight[p] for p in partitions)
             return left == 0 or self._failure is not None
 
         end = time.monotonic() + self._settings.drain_s
-        self._hurry.set()
-        while not through() and time.monotonic() < end:
+        self._flush_now.set()
+        while not finished() and time.monotonic() < end:
             with self._changed:  # not for longer: a transaction in the sink may wait for the group's new generation
-                self._changed.wait_for(lambda: self._written or self._failure is not None, min(LOOK_S, end - time.monotonic()))
+                self._changed.wait_for(
+                    lambda: self._uncommitted or self._failure is not None, min(RETRY_INTERVAL_S, end - time.monotonic())
+                )
             self._commit(consumer)
-        self._hurry.clear()
-        return through()
+        self._flush_now.clear()
+        return finished()
 
     def _commit(self, consumer: Any) -> None:
-        """Commit what the sink has written, of partitions still ours; what the broker does not take now, at the next call.
+        """Commit what the sink has written, of partitions still assigned. What the broker refuses, the next call tries again.
 
-        So too where it says that our generation is over: the group may only be between two, and partitions that we keep are not
-        given to us anew. Those that have gone are told (`_revoked`, `_lost`), and are left out from then on.
+        That holds also where it reports that our generation has ended: the group may be between two generations, and partitions
+        that we keep are not assigned to us again. Revoked partitions are known (`_revoked`, `_lost`) and left out from then on.
         """
         self._group = consumer.consumer_group_metadata() if self._settings.transactions else None
         with self._changed:
-            blocks, self._written = self._written, []
+            blocks, self._uncommitted = self._uncommitted, []
         if not blocks:
             return
         began = time.thread_time()
@@ -394,31 +403,31 @@ class Worker:
         for block in blocks:
             offsets |= next_offsets(block, self._ours(block))
         if offsets and not self._settings.transactions and (error := self._refused(consumer, offsets)):
-            self._vitals.say("waiting for the broker", error.str())
+            self._health.set_state("waiting for the broker", error.str())
             metrics.RETRIES.labels("the broker").inc()
             with self._changed:
-                self._written = blocks + self._written
-            self._give_up.wait(LOOK_S)
+                self._uncommitted = blocks + self._uncommitted
+            self._give_up.wait(RETRY_INTERVAL_S)
             return
-        if self._vitals.state == "waiting for the broker":
-            self._vitals.say(self._doing)
+        if self._health.state == "waiting for the broker":
+            self._health.set_state(self._state)
         metrics.STAGE_CPU.labels("commit").inc(time.thread_time() - began)
         for block in blocks:
             self._count(block)
 
     def _refused(self, consumer: Any, offsets: dict[int, int]) -> Any:
-        """Commit; gives why the broker does not take it, all or one."""
+        """Commit; return the error of the request or of one partition, or None."""
         from confluent_kafka import KafkaException
 
         try:
-            taken = consumer.commit(offsets=places(self._settings.topic, offsets), asynchronous=False)
+            committed = consumer.commit(offsets=topic_partitions(self._settings.topic, offsets), asynchronous=False)
         except KafkaException as error:
             return error.args[0]
-        return next((place.error for place in taken if place.error), None)
+        return next((each.error for each in committed if each.error), None)
 
-    def _count(self, block: Judged) -> None:
+    def _count(self, block: ProcessedBatch) -> None:
         self._in_flight.subtract(message.partition() for message in block.messages)
-        self._vitals.committed(len(block.messages), len(block.letters))
+        self._health.record_commit(len(block.messages), len(block.dead_letters))
 
     # The sink's thread.
 
@@ -430,74 +439,75 @@ class Worker:
             with self._changed:
                 if not self._give_up.is_set():
                     self._failure = error
-                    _log.error("the worker stops", error=str(error))
+                    _log.error("the worker fails", error=str(error))
                 self._changed.notify_all()
 
-    def _blocks(self) -> Iterator[Judged]:
-        """What is judged, in the order of reading, cut by rows and by the age of a block's first batch."""
-        block, due = Judged(), None
+    def _blocks(self) -> Iterator[ProcessedBatch]:
+        """Yield blocks of classified batches, in the order of reading, limited by rows and by the age of the first batch."""
+        block, due = ProcessedBatch(), None
         while not self._ended:
-            patience = LOOK_S if due is None else max(0.0, min(LOOK_S, due - time.monotonic()))
-            batch = self._next_batch(patience)
+            timeout_s = RETRY_INTERVAL_S if due is None else max(0.0, min(RETRY_INTERVAL_S, due - time.monotonic()))
+            batch = self._next_batch(timeout_s)
             if batch is not None:
-                if block.messages and batch.era != block.era:
+                if block.messages and batch.epoch != block.epoch:
                     yield block
-                    block, due = Judged(), None
+                    block, due = ProcessedBatch(), None
                 block.add(batch)
                 due = due or time.monotonic() + self._settings.block_age_ms / 1000
             full = len(block.messages) >= self._settings.block_rows
-            if due is not None and (full or self._hurry.is_set() or time.monotonic() >= due):
+            if due is not None and (full or self._flush_now.is_set() or time.monotonic() >= due):
                 yield block
-                block, due = Judged(), None
+                block, due = ProcessedBatch(), None
 
-    def _next_batch(self, patience_s: float) -> Judged | None:
-        """The batch that was read next, or none if it is not judged in time."""
+    def _next_batch(self, timeout_s: float) -> ProcessedBatch | None:
+        """Return the next batch in the order of reading, or None if it is not classified in time."""
         if self._head is None:
             try:
-                self._head = self._judged.get(timeout=patience_s)
+                self._head = self._batches.get(timeout=timeout_s)
             except queue.Empty:
                 return None
             if self._head is None:
-                self._ended = True  # what is left was not finished in time: it is not committed, and is read again
+                self._ended = True  # the rest was not finished in time: it is not committed, and is read again
                 return None
-        wait([self._head], patience_s)
+        wait([self._head], timeout_s)
         if not self._head.done():
             return None
         head, self._head = self._head, None
         return head.result()
 
-    def _write(self, sink: Sink, block: Judged) -> None:
-        self._watch_letters(block)
+    def _write(self, sink: Sink, block: ProcessedBatch) -> None:
+        self._check_dead_letters(block)
         sink.write(block, lambda: self._ours(block), lambda: self._group)
-        self._vitals.wrote(message.timestamp()[1] / 1000 for message in block.origins)
+        self._health.record_latencies(message.timestamp()[1] / 1000 for message in block.origins)
         with self._changed:
-            self._written.append(block)
+            self._uncommitted.append(block)
             self._changed.notify_all()
 
-    def _watch_letters(self, block: Judged) -> None:
-        self._recent.append((len(block.messages), len(block.letters)))
-        while sum(read for read, _ in self._recent) - self._recent[0][0] >= LETTERS_OF:
+    def _check_dead_letters(self, block: ProcessedBatch) -> None:
+        self._recent.append((len(block.messages), len(block.dead_letters)))
+        while sum(read for read, _ in self._recent) - self._recent[0][0] >= DEAD_LETTER_WINDOW:
             self._recent.popleft()
         read, dead = (sum(column) for column in zip(*self._recent, strict=True))
-        if read >= LETTERS_OF // 5 and dead / read > self._settings.dead_letter_limit:
+        if read >= DEAD_LETTER_WINDOW // 5 and dead / read > self._settings.dead_letter_limit:
             raise TooManyDeadLetters(
-                "Too many messages are none.",
-                found=f"{dead:,} of the last {read:,}; such as: {block.letters[-1][1] if block.letters else '(before)'}",
+                "Too many invalid messages.",
+                found=f"{dead:,} of the last {read:,}"
+                + (f"; the last one: {block.dead_letters[-1][1]}" if block.dead_letters else ""),
                 expected=f"at most {self._settings.dead_letter_limit:.0%}",
-                remedy="Is it the right topic, and does its producer write the contract's events? They are not committed. To let "
-                "them through as dead letters, raise GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT.",
+                remedy="Check the topic, and that its producer writes events of the contract. The messages are not committed. To "
+                "accept them as dead letters, raise GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT.",
             )
 
-    # What is waited for.
+    # What the worker waits for.
 
-    def _sink_waits(self, what: str) -> None:
+    def _on_sink_wait(self, what: str) -> None:
         if what:
-            self._vitals.say(f"waiting for {what}")
-        elif self._vitals.state.startswith("waiting"):
-            self._vitals.say(self._doing)
+            self._health.set_state(f"waiting for {what}")
+        elif self._health.state.startswith("waiting"):
+            self._health.set_state(self._state)
 
-    def _broker_says(self, error: Any) -> None:
+    def _on_client_error(self, error: Any) -> None:
         from confluent_kafka import KafkaError
 
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._vitals.say("waiting for the broker", error.str())
+            self._health.set_state("waiting for the broker", error.str())

@@ -1,10 +1,10 @@
-"""Writing predictions: a block of rows, then the rollups of the chunks of offsets that it touches, counted anew.
+"""Writes predictions: a block of rows, then the recounted rollups of the chunks of offsets that it touches.
 
-Both may be repeated, in any order, from any number of processes: the rows replace their like, and a chunk's rollup is made from
-its rows, of which each is there once. So a crash between the two is mended by the redelivery that follows it.
+Both may be repeated, in any order, from any number of processes: a row replaces the earlier row of the same message, and a
+chunk's rollup is counted from its rows, each once. So a crash between the two is repaired by the redelivery that follows it.
 
-The bounds: counts are right on one ClickHouse server (or chDB), where a later statement sees what an earlier one saw. Where a
-message is judged anew with another label by two workers at one moment, its rollup may show either until the chunk's next block.
+Limits: counts are right on one ClickHouse server (or chDB), where a later statement sees what an earlier one saw. If two workers
+classify a message again at the same moment with different labels, its rollup may show either label until the chunk's next block.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ CHUNK = 8192
 _REFRESH = (Path(__file__).parent / "refresh_rollups.sql").read_text(encoding="utf-8")
 _SETTINGS = {"date_time_input_format": "best_effort", "max_partitions_per_insert_block": "0"}
 _UNREADABLE = {6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 321, 349, 441, 492, 636, 691}
-"""ClickHouse's codes for rows that it cannot parse: sending them again would not help."""
+"""ClickHouse's error codes for rows that it cannot parse: sending them again would not help."""
 
 
 class UnreadableRows(WarehouseError):
@@ -27,7 +27,7 @@ class UnreadableRows(WarehouseError):
 
 
 def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping[int, tuple[int, int]]) -> None:
-    """Write rows and bring the rollups up to date. Blocks until ClickHouse has both; repeating it is harmless.
+    """Write rows and update the rollups. Blocks until ClickHouse has both; a repeated call changes nothing.
 
     Args:
         client: From `connect`.
@@ -37,7 +37,7 @@ def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping
 
     Raises:
         UnreadableRows: A row cannot be parsed.
-        WarehouseError: ClickHouse refused or does not answer; what is written is harmless.
+        WarehouseError: ClickHouse refused or does not respond. A part may be written; the next call replaces it.
     """
     block = b"\n".join(rows)
     if not block:
@@ -52,7 +52,7 @@ def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping
 
 
 def refresh_rollups(client: Any, topic: str, offsets: Mapping[int, tuple[int, int]]) -> None:
-    """Count the chunks of these offsets (first and last of each partition) anew. Raises what the client raises."""
+    """Recount the chunks of these offsets (first and last of each partition). Raises what the client raises."""
     client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
 
 

@@ -1,7 +1,7 @@
-"""One client for every reader and writer, whatever answers: a ClickHouse server, the process that holds chDB, or chDB right here.
+"""One client for every reader and writer: of a ClickHouse server, of the warehouse server, or of chDB in this process.
 
-A folder of chDB belongs to one process, its owner, which a lock enforces. `groundswell warehouse serve` (or `stream up`, which
-starts it) owns it for the others and answers them on 127.0.0.1 in ClickHouse's own HTTP protocol, as a server would.
+Only one process can hold a folder of chDB; a lock enforces that. `groundswell warehouse serve` (or `stream up`, which starts it)
+is the warehouse server: it holds the folder and serves the other processes on 127.0.0.1 in ClickHouse's HTTP protocol.
 """
 
 import logging
@@ -20,44 +20,44 @@ from serving.settings import WarehouseSettings
 from serving.warehouse.migrate import migrate
 
 CONNECT_TIMEOUT_S = 3
-logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it logs as an error it raises too
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # it also raises the errors that it logs
 
 
-class WarehouseAway(WarehouseError):
-    """Nobody answers; somebody may later."""
+class WarehouseUnavailable(WarehouseError):
+    """No server responds; one may later."""
 
 
-def owner_file(var: Path) -> Path:
-    """Where the owner says who and where it is; readable by this user only, since it holds the password."""
+def server_file(var: Path) -> Path:
+    """Return the file with the warehouse server's pid, port and password; only this user can read it."""
     return var / "warehouse.owner.json"
 
 
 @contextmanager
 def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
-    """A clickhouse-connect client of the warehouse, its schema up to date. A client is for one thread at a time.
+    """Yield a clickhouse-connect client of the warehouse with a current schema. A client is for one thread at a time.
 
     Args:
         var: The folder that holds `warehouse/`.
-        own: Hold chDB here if there is no server and no owner. A process that lives beside others must not: they could not read.
+        own: Hold chDB in this process if no server runs. Use False in a process that runs with others: they could not read.
 
     Raises:
-        WarehouseAway: Nobody answers.
-        WarehouseError: The folder is held by a process that does not answer, or the schema is of another version.
+        WarehouseUnavailable: No server responds.
+        WarehouseError: The folder is held by a process that does not respond, or the schema is of another version.
     """
     settings = WarehouseSettings.load()
     if settings.url is not None:
-        client = server_client(settings)
-    elif owner_file(var).exists() and (found := owner_client(var, settings)):
-        client = found
+        client = clickhouse_client(settings)
+    elif server_file(var).exists() and (running := warehouse_server_client(var, settings)):
+        client = running
     elif own:
         with hold(var) as client:
             yield client
         return
     else:
-        raise WarehouseAway(
+        raise WarehouseUnavailable(
             "The message database is not running.",
-            expected=f"an owner that answers, named in {owner_file(var)}",
-            remedy="groundswell stream up, or groundswell warehouse serve; or name a server with GROUNDSWELL_WAREHOUSE__URL.",
+            expected=f"a warehouse server that responds, with its address in {server_file(var)}",
+            remedy="groundswell stream up, or groundswell warehouse serve; or set a server with GROUNDSWELL_WAREHOUSE__URL.",
         )
     try:
         yield client
@@ -67,10 +67,10 @@ def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
 
 @contextmanager
 def hold(var: Path) -> Iterator[Any]:
-    """ChDB in this process, which owns the folder until the block ends.
+    """Hold the folder in this process until the block ends; yields a client of chDB.
 
     Raises:
-        WarehouseError: Another process owns it, or it cannot be opened.
+        WarehouseError: Another process holds the folder, or it cannot be opened.
     """
     import clickhouse_connect
 
@@ -81,15 +81,15 @@ def hold(var: Path) -> Iterator[Any]:
         lock.acquire()
     except Timeout:
         raise WarehouseError(
-            f"The warehouse {folder} belongs to another process.",
-            found=_owner(var),
-            remedy="Stop it, or name another folder with GROUNDSWELL_PATHS__VAR_DIR.",
+            f"The warehouse {folder} is held by another process.",
+            found=_holder(var),
+            remedy="Stop it, or set another folder with GROUNDSWELL_PATHS__VAR_DIR.",
         ) from None
     except OSError as error:
         raise WarehouseError(f"The warehouse {folder} cannot be opened.", found=error) from error
     try:
         folder.mkdir(exist_ok=True)
-        owner_file(var).unlink(missing_ok=True)  # left by an owner that was killed
+        server_file(var).unlink(missing_ok=True)  # left by a killed server
         client = clickhouse_connect.get_client(interface="chdb", path=str(folder))
     except Exception as error:  # chDB has no error class of its own
         lock.release()
@@ -102,11 +102,11 @@ def hold(var: Path) -> Iterator[Any]:
         lock.release()
 
 
-def server_client(settings: WarehouseSettings) -> Any:
-    """A client of the server named in the settings, which get the schema if they lack it.
+def clickhouse_client(settings: WarehouseSettings) -> Any:
+    """Return a client of the ClickHouse server in the settings; creates the schema if it is missing.
 
     Raises:
-        WarehouseAway: It does not answer or lets us not in.
+        WarehouseUnavailable: The server does not respond or refuses the login.
         WarehouseError: Its schema is of another version, or the user may not change it.
     """
     import clickhouse_connect
@@ -122,10 +122,10 @@ def server_client(settings: WarehouseSettings) -> Any:
             autogenerate_session_id=False,
         )
     except Exception as error:  # clickhouse-connect raises unrelated classes
-        raise WarehouseAway(
-            f"ClickHouse does not answer at {where}.",
+        raise WarehouseUnavailable(
+            f"ClickHouse at {where} does not respond.",
             found=_without_password(first_line(error), url),
-            remedy="Mend GROUNDSWELL_WAREHOUSE__URL, such as http://user:password@host:8123/database.",
+            remedy="Fix GROUNDSWELL_WAREHOUSE__URL, such as http://user:password@host:8123/database.",
         ) from None
     try:
         migrate(client)
@@ -135,7 +135,7 @@ def server_client(settings: WarehouseSettings) -> Any:
     except Exception as error:
         client.close()
         raise WarehouseError(
-            f"ClickHouse at {where} does not take the schema.",
+            f"ClickHouse at {where} refused the schema.",
             found=_without_password(first_line(error), url),
             remedy="The user needs the rights to create, alter and drop tables in its database.",
         ) from None
@@ -143,40 +143,40 @@ def server_client(settings: WarehouseSettings) -> Any:
 
 
 def _without_password(text: str, url: str) -> str:
-    """An address that cannot be read is quoted by whoever could not read it, in part or in full."""
+    """Remove the password from an error text: a client that cannot parse the address quotes it, in part or in full."""
     secret = url.rpartition("@")[0].partition("//")[2].partition(":")[2]
     for part in sorted({secret, unquote(secret), *re.split(r"[/?#:@]", secret)}, key=len, reverse=True):
         text = text.replace(part, "…") if part else text
     return text
 
 
-def owner_client(var: Path, settings: WarehouseSettings) -> Any | None:
-    """A client of the process that holds the folder; none where it does not answer."""
+def warehouse_server_client(var: Path, settings: WarehouseSettings) -> Any | None:
+    """Return a client of the warehouse server of this folder; None where it does not respond."""
     import clickhouse_connect
 
     try:
-        owner = read_json(owner_file(var))
+        server = read_json(server_file(var))
         return clickhouse_connect.get_client(
             host="127.0.0.1",
-            port=owner["port"],
+            port=server["port"],
             username="groundswell",
-            password=owner["password"],
+            password=server["password"],
             compress=False,
             connect_timeout=CONNECT_TIMEOUT_S,
             send_receive_timeout=settings.timeout_s,
             autogenerate_session_id=False,
         )
-    except Exception:  # gone, or going: the file is of its last days
+    except Exception:  # the server has ended, or is ending, and its file is left
         return None
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of ClickHouse says, without its stack."""
+    """Return the first line of an error of ClickHouse, without its stack."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
 
 
-def _owner(var: Path) -> str:
+def _holder(var: Path) -> str:
     try:
-        return f"process {read_json(owner_file(var))['pid']}"
+        return f"process {read_json(server_file(var))['pid']}"
     except (OSError, ValueError, KeyError):
-        return "a process that does not answer others"
+        return "a process that does not serve others"

@@ -1,21 +1,21 @@
-"""Deleting all of a topic, and all of what earlier runs of something left."""
+"""Deletes all rows of a topic, or of all topics with a prefix."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def forget_topic(client: Any, topic: str) -> int:
-    """Delete a topic's rows, rollups and identity; gives how many messages it had. Blocks until they are gone."""
+    """Delete a topic's rows, rollups and identity; return how many messages it had. Blocks until they are deleted."""
     parameters = {"topic": topic}
     counted = client.query("SELECT count() FROM predictions FINAL WHERE topic = {topic:String}", parameters=parameters)
-    count = int(counted.result_rows[0][0])  # before they go
+    count = int(counted.result_rows[0][0])  # before they are deleted
     for table in ("rollup_second", "rollup_minute", "rollup_hour", "predictions", "topics"):
         _delete(client, table, "topic = {topic:String}", parameters)
     return count
 
 
 def forget_topics(client: Any, beginnings: Sequence[str]) -> list[str]:
-    """Delete every topic whose name has one of these beginnings, and the alerts of sources that no other topic has.
+    """Delete every topic whose name has one of these prefixes, and the alerts of sources that no other topic has.
 
     Returns:
         Those sources.

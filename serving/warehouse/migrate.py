@@ -9,7 +9,7 @@ _FOLDER = Path(__file__).parent / "migrations"
 
 
 def pending(client: Any) -> list[Path]:
-    """Migrations that were not applied, oldest first.
+    """Return the migrations that were not applied, oldest first.
 
     Raises:
         WarehouseError: The warehouse has a migration that this version does not know.
@@ -27,7 +27,7 @@ def pending(client: Any) -> list[Path]:
 
 
 def migrate(client: Any) -> list[str]:
-    """Apply what is pending; gives the names applied."""
+    """Apply the pending migrations; return their names."""
     applied = []
     for path in pending(client):
         _run(client, path)
@@ -37,7 +37,7 @@ def migrate(client: Any) -> list[str]:
 
 
 def roll_back(client: Any) -> str | None:
-    """Undo the newest migration; gives its name, or None when there is none."""
+    """Undo the newest migration; return its name, or None when there is none."""
     rows = client.query("SELECT max(name) FROM migrations").result_rows
     name = rows[0][0] if rows else ""
     if not name:
@@ -48,7 +48,7 @@ def roll_back(client: Any) -> str | None:
 
 
 def _run(client: Any, path: Path) -> None:
-    """One statement after the other: ClickHouse has no transactions for them, so a file should be safe to repeat."""
+    """Run the statements one after the other. ClickHouse has no transactions for them, so a file should be safe to repeat."""
     for statement in path.read_text(encoding="utf-8").split(";\n"):
         if statement.strip():
             client.command(statement)

@@ -1,4 +1,4 @@
-"""Questions asked of the warehouse, one file each in `questions/`; none counts a message twice."""
+"""Queries of the warehouse, one file each in `questions/`; none counts a message twice."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,31 +28,31 @@ def ask(
     every: Every | None = None,
     id: str = "",
 ) -> list[dict[str, Any]]:
-    """The rows that answer a question. Blocks until they are there.
+    """Return the rows of a query. Blocks until the query ends.
 
     Args:
         client: From `connect`.
         question: One of `QUESTIONS`.
-        since: From this event time on, for latency and lag from this arrival on; none: the last hour. Questions to a rollup
-            begin with the whole bucket that it falls in. Times without a zone are UTC.
-        until: Before this time; none: no end. Questions to a rollup end with the bucket that it falls in.
-        source: Only of this source; empty: of all.
-        label: Only of this label, for messages; empty: of all.
-        by: For trend: a line each of the busiest sources, or one of all together.
-        limit: At most so many rows, for questions that list: sources, messages, top_negative, versions, latency, lag, alerts.
-        every: The rollup that distribution, trend, volume and sources read; none: the one that `rollup_of` chooses.
-        id: Only this one, for alerts; empty: all.
+        since: Begin of the event time (for latency and lag: of the arrival); None: one hour ago. A query of a rollup begins with
+            the whole bucket that contains it. Times without a zone are UTC.
+        until: End of that time, exclusive; None: no end. A query of a rollup ends with the bucket that contains it.
+        source: Only this source; empty: all.
+        label: Only this label, for messages; empty: all.
+        by: For trend: "source" for one line for each of the busiest sources, empty for one line of all together.
+        limit: Largest number of rows, for sources, messages, top_negative, versions, latency, lag and alerts.
+        every: The rollup that distribution, trend, volume and sources read; None: the one that `rollup_of` chooses.
+        id: Only this alert, for alerts; empty: all.
 
     Returns:
-        A dict a row; times are in UTC.
+        A dict for each row; times are in UTC.
 
     Raises:
-        WarehouseError: There is no such question, or ClickHouse refuses.
+        WarehouseError: There is no such query, or ClickHouse refuses.
     """
     if question not in QUESTIONS:
         close = nearest(question, QUESTIONS)
         raise WarehouseError(
-            f"There is no question {question!r}.",
+            f"Unknown question {question!r}.",
             expected=f"one of {', '.join(QUESTIONS)}",
             remedy=f"Did you mean {close}?" if close else None,
         )
@@ -77,16 +77,16 @@ def ask(
     try:
         return [_in_utc(row) for row in client.query(sql, parameters=values).named_results()]
     except Exception as error:  # clickhouse-connect and chDB raise unrelated classes
-        raise WarehouseError(f"The warehouse does not answer {question!r}.", found=first_line(error)) from error
+        raise WarehouseError(f"The query {question!r} failed.", found=first_line(error)) from error
 
 
 def half_life_s(since: datetime, until: datetime) -> float:
-    """After how many seconds a negative message counts half as much: a quarter of the time, at least 30 s."""
+    """Return the half-life of a negative message's weight, in seconds: a quarter of the time span, at least 30 s."""
     return max(30.0, round((until - since).total_seconds() / 4))
 
 
 def rollup_of(since: datetime, until: datetime, now: datetime) -> Every:
-    """The finest rollup that still has the time (seconds are kept for 7 days, minutes for 90) and gives some thousand buckets."""
+    """Return the finest rollup that still holds the time (seconds: 7 days, minutes: 90 days) in at most some thousand buckets."""
     span, age = until - since, now - since
     if span <= timedelta(minutes=10) and age < timedelta(days=7):
         return "second"

@@ -1,4 +1,4 @@
--- Recount the chunks. In one block, whatever its size: the views of minute and hour see one block at a time.
+-- Recount the chunks. In one block of any size, because the views of minute and hour see one block at a time.
 INSERT INTO rollup_second (bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared, changed_at)
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
        countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score),

@@ -1,4 +1,4 @@
-"""Real servers that come from Maven and run in Java: DynamoDB Local and ElasticMQ, each on a port of its own of 127.0.0.1."""
+"""Real servers from Maven that run in Java: DynamoDB Local and ElasticMQ, each on its own port of 127.0.0.1."""
 
 import os
 import subprocess
@@ -16,12 +16,12 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "
 
 
 def jars(name: str) -> Path:
-    """The jars that `<name>.xml` asks for, fetched once by Maven."""
+    """Folder with the jars that `<name>.xml` lists, fetched once by Maven."""
     return fetched_jars(name, HERE / f"{name}.xml")
 
 
 class JavaServer:
-    """Stopped and started at will, on the same port; what it holds is in memory and gone with it unless said otherwise."""
+    """A server that can be stopped and started again on the same port; its data is in memory unless a subclass stores it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, spare_port()
@@ -47,7 +47,7 @@ class JavaServer:
 
 
 class DynamoDB(JavaServer):
-    """DynamoDB Local, with its data in a file, so that a restart keeps it."""
+    """DynamoDB Local, with its data in a file that survives a restart."""
 
     def command(self) -> list[str]:
         libs = jars("dynamodb")
@@ -67,7 +67,7 @@ class DynamoDB(JavaServer):
         ]
 
     def table(self, name: str) -> str:
-        """Make a table as the AWS template does, empty; gives its name."""
+        """Create an empty table as the AWS template does; returns its name."""
         client = aws("dynamodb", self.url)
         client.create_table(
             TableName=name,
@@ -93,7 +93,7 @@ class ElasticMQ(JavaServer):
         return ["java", "-Xmx256m", f"-Dconfig.file={config}", "-cp", f"{jars('elasticmq')}/*", "org.elasticmq.server.Main"]
 
     def queue(self, name: str, *, receives: int = 7) -> tuple[str, str]:
-        """Make a queue and its dead-letter queue as the AWS template does; gives both addresses."""
+        """Create a queue and its dead-letter queue as the AWS template does; returns both URLs."""
         client = aws("sqs", self.url)
         dead = client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
         policy = f'{{"deadLetterTargetArn": "arn:aws:sqs:{REGION}:000000000000:{name}-dead", "maxReceiveCount": {receives}}}'
@@ -101,14 +101,14 @@ class ElasticMQ(JavaServer):
 
 
 def aws(service: str, url: str):
-    """A client of a local server."""
+    """Make a client of a local server."""
     import boto3
 
     return boto3.client(service, endpoint_url=url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local")
 
 
 def environment(dynamodb: JavaServer, sqs: JavaServer) -> dict[str, str]:
-    """What a process needs to find both."""
+    """Environment variables with which a process finds both."""
     return {
         **CREDENTIALS,
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
@@ -118,6 +118,6 @@ def environment(dynamodb: JavaServer, sqs: JavaServer) -> dict[str, str]:
 
 
 def set_environment(monkeypatch, dynamodb: JavaServer, sqs: JavaServer) -> None:
-    """For this process."""
+    """Set these variables for this process."""
     for name, value in environment(dynamodb, sqs).items():
         monkeypatch.setitem(os.environ, name, value)

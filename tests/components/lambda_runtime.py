@@ -1,7 +1,7 @@
-"""AWS Lambda's runtime interface as AWS documents it (2018-06-01), for one function in a process of its own.
+"""AWS Lambda's runtime interface as AWS documents it (2018-06-01), for one function in its own process.
 
 The function runs under AWS's own client of that interface, `awslambdaric`. AWS's emulator of the other side cannot be fetched
-through the Go module proxy, so this is the other side: it hands out events and takes the answers.
+through the Go module proxy, so this is the other side: it sends events and receives the responses.
 """
 
 import json
@@ -16,15 +16,15 @@ from threading import Thread
 
 from tests.serving.running import ROOT
 
-_ROAD = "/2018-06-01/runtime/"
+_PREFIX = "/2018-06-01/runtime/"
 _LONGEST_S = 60
 
 
 class Function:
-    """A function that was started and waits for events; `invoke` one after the other."""
+    """A running function that waits for events; call `invoke` for one event after the other."""
 
     def __init__(self, handler: str, folder, environment: dict[str, str]) -> None:
-        self._events, self._answers = Queue(), Queue()
+        self._events, self._responses = Queue(), Queue()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         Thread(target=self._server.serve_forever, daemon=True).start()
         (folder / "var").mkdir(exist_ok=True)
@@ -46,9 +46,9 @@ class Function:
             )
 
     def invoke(self, event: dict) -> dict:
-        """What the function answers; an AssertionError when it fails."""
+        """Return the response of the function; raises an AssertionError if it fails."""
         self._events.put(event)
-        kind, body = self._answers.get(timeout=_LONGEST_S)
+        kind, body = self._responses.get(timeout=_LONGEST_S)
         assert kind == "response", body
         return json.loads(body)
 
@@ -60,13 +60,13 @@ class Function:
         self._server.server_close()
 
     def _handler(self):
-        events, answers = self._events, self._answers
+        events, responses = self._events, self._responses
 
         class Runtime(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                assert self.path == f"{_ROAD}invocation/next", self.path
+                assert self.path == f"{_PREFIX}invocation/next", self.path
                 if (event := events.get()) is None:
                     return
                 body = json.dumps(event).encode()
@@ -83,7 +83,7 @@ class Function:
                 self.wfile.write(body)
 
             def do_POST(self):
-                answers.put((self.path.rsplit("/", 1)[1], self.rfile.read(int(self.headers.get("content-length", 0)))))
+                responses.put((self.path.rsplit("/", 1)[1], self.rfile.read(int(self.headers.get("content-length", 0)))))
                 self.send_response(202)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

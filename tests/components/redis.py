@@ -5,14 +5,14 @@ import signal
 import subprocess
 
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
+from redis.exceptions import ConnectionError as Unavailable
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.serving.running import spare_port
 
 
 class RedisServer:
-    """A real one, on a port of its own, that can be stopped and started again."""
+    """A Redis server on its own port, which can be stopped and started again."""
 
     def __init__(self, folder):
         self.port = spare_port()
@@ -26,7 +26,7 @@ class RedisServer:
             [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
             stdout=subprocess.DEVNULL,
         )
-        for attempt in Retrying(retry=retry_if_exception_type(NotThere), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
+        for attempt in Retrying(retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
             with attempt:
                 Redis(port=self.port).ping()
 

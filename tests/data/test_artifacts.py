@@ -8,7 +8,7 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_folder_is_whole_or_not_there(tmp_path):
+def test_atomic_folder_is_complete_or_absent(tmp_path):
     target = tmp_path / "thing"
     with pytest.raises(KeyboardInterrupt), atomic_folder(target) as folder:
         (folder / "half").write_text("x")
@@ -23,7 +23,7 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert files(tmp_path) == ["thing"]
 
 
-def test_built_again_only_when_the_key_changes(tmp_path):
+def test_reuse_or_build_rebuilds_only_when_the_key_changes(tmp_path):
     built = []
 
     def build(folder):
@@ -36,14 +36,14 @@ def test_built_again_only_when_the_key_changes(tmp_path):
     assert len(built) == 2
 
 
-def test_a_damaged_key_counts_as_absent(tmp_path):
+def test_a_corrupt_key_counts_as_absent(tmp_path):
     mark_current(tmp_path, {"a": 1})
     assert is_current(tmp_path, {"a": 1})
     (tmp_path / "key.json").write_text("{")
     assert not is_current(tmp_path, {"a": 1})
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "dir").mkdir()
     with pytest.raises(GroundswellError, match="cannot be written"):

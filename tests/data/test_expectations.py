@@ -36,7 +36,7 @@ def null_text(frame):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expectation", "column"),
+    ("corrupt", "expectation", "column"),
     [
         (duplicate, "unique", "id"),
         (one_class, "mean", "is_"),
@@ -48,23 +48,23 @@ def null_text(frame):
         (lambda frame: frame.iloc[:0], "row_count", None),
     ],
 )
-def test_a_raw_suite_names_what_is_wrong(spoil, expectation, column):
-    report = validate_raw(spoil(labeled(40)), spec())
+def test_the_raw_suite_reports_the_failed_column(corrupt, expectation, column):
+    report = validate_raw(corrupt(labeled(40)), spec())
     assert not report.success
     assert any(
         expectation in outcome.expectation and (column is None or column in str(outcome.column)) for outcome in report.failures
     ), [(o.expectation, o.column) for o in report.failures]
 
 
-def test_the_row_counts_of_the_catalog_are_held():
+def test_row_counts_differing_from_the_catalog_fail():
     report = validate_raw(labeled(), spec(rows={"train": 700}))
     assert [outcome.column for outcome in report.failures] == ["in_train"]
-    assert validate_raw(labeled(), spec(rows={"train": 700}), origin="hub").success, "they are those of the local layout"
+    assert validate_raw(labeled(), spec(rows={"train": 700}), origin="hub").success, "row counts apply to the local layout only"
 
 
-@pytest.mark.parametrize(("spoil", "column"), [(no_test, "split"), (leak, "leaks"), (one_class, "is_"), (duplicate, "id")])
-def test_a_split_suite_names_what_is_wrong(spoil, column):
-    report = validate_splits(spoil(labeled(40)))
+@pytest.mark.parametrize(("corrupt", "column"), [(no_test, "split"), (leak, "leaks"), (one_class, "is_"), (duplicate, "id")])
+def test_the_split_suite_reports_the_failed_column(corrupt, column):
+    report = validate_splits(corrupt(labeled(40)))
     assert any(column in str(outcome.column) for outcome in report.failures), report.failures
 
 
@@ -77,7 +77,7 @@ def test_a_failure_counts_rows_and_shows_some():
 
 
 @pytest.mark.parametrize("rows", [1, 2, BALANCE_MIN_ROWS - 1, BALANCE_MIN_ROWS])
-def test_class_balance_fails_from_a_number_of_rows_on_and_warns_below(rows):
+def test_class_balance_fails_with_enough_rows_and_warns_with_fewer(rows):
     report = validate_raw(labeled(200).iloc[:rows].assign(label="neutral"), spec())
     small = rows < BALANCE_MIN_ROWS
     assert report.success is small and bool(report.warnings) is small
@@ -92,7 +92,7 @@ def test_feedback_of_one_class_only_warns(rows):
 
 
 @pytest.mark.parametrize(
-    "spoil", [duplicate, null_text, lambda frame: frame.assign(label="grumpy"), lambda frame: frame.iloc[:0]]
+    "corrupt", [duplicate, null_text, lambda frame: frame.assign(label="grumpy"), lambda frame: frame.iloc[:0]]
 )
-def test_what_is_wrong_in_one_row_fails_a_small_dataset_too(spoil):
-    assert not validate_raw(spoil(labeled(1)), spec()).success
+def test_one_invalid_row_fails_a_small_dataset_too(corrupt):
+    assert not validate_raw(corrupt(labeled(1)), spec()).success

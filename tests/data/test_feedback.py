@@ -2,7 +2,7 @@ import pytest
 
 from data.catalog import load_catalog
 from data.errors import MalformedData, SourceUnavailable
-from data.feedback import Verdict, feedback_of
+from data.feedback import FeedbackLabel, open_feedback
 from data.settings import DataSettings
 from data.sources import fetch
 from data.sources.origin import enabled, from_sample
@@ -12,14 +12,14 @@ from data.splits import make_splits
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
-    return feedback_of(tmp_path / "var")
+    return open_feedback(tmp_path / "var")
 
 
 def labels(store):
     return sorted((row.text, row.label, round(row.label_confidence, 2)) for row in store.rows().itertuples())
 
 
-def test_of_each_person_the_last_word_counts_and_of_all_the_most_frequent(store):
+def test_the_latest_label_of_each_person_and_the_most_frequent_of_all_count(store):
     for text, label, by in (
         ("Late again!", "positive", "ann"),
         ("late again", "negative", "ann"),
@@ -27,13 +27,13 @@ def test_of_each_person_the_last_word_counts_and_of_all_the_most_frequent(store)
         ("LATE AGAIN", "negative", "cleo"),
         ("thanks", "positive", "ann"),
     ):
-        store.add(Verdict(text, label, by))
+        store.add(FeedbackLabel(text, label, by))
     assert labels(store) == [("LATE AGAIN", "negative", 0.67), ("thanks", "positive", 1.0)]
 
 
-def test_a_tie_is_given_whole_and_removed_as_a_conflict(store):
-    store.add(Verdict("fine, I guess", "positive", "ann"))
-    store.add(Verdict("fine, I guess", "negative", "ben"))
+def test_a_tie_is_returned_in_full_and_removed_as_a_conflict(store):
+    store.add(FeedbackLabel("fine, I guess", "positive", "ann"))
+    store.add(FeedbackLabel("fine, I guess", "negative", "ben"))
     found = fetch(load_catalog()["feedback"], DataSettings.load(), store.path.parent)
     import pandas as pd
 
@@ -41,12 +41,12 @@ def test_a_tie_is_given_whole_and_removed_as_a_conflict(store):
     assert found.rows == 2 and split.kept.empty and set(split.removed["reason"]) == {"conflict"}
 
 
-def test_it_is_a_dataset_once_there_is_some(store):
+def test_feedback_is_enabled_as_a_dataset_once_there_is_some(store):
     catalog = load_catalog()
     sample = from_sample(catalog, "")
     assert "feedback" not in [spec.name for spec in enabled(catalog, sample)]
-    store.add(Verdict("a great film", "positive", "ann", domain="reviews"))
-    store.add(Verdict("an awful soup", "negative", "ann"))
+    store.add(FeedbackLabel("a great film", "positive", "ann", domain="reviews"))
+    store.add(FeedbackLabel("an awful soup", "negative", "ann"))
     names = [spec.name for spec in enabled(catalog, sample)]
     assert "feedback" in names and "sample_tweets" in names
     import pandas as pd
@@ -54,16 +54,16 @@ def test_it_is_a_dataset_once_there_is_some(store):
     first = fetch(catalog["feedback"], DataSettings.load(), store.path.parent)
     frame = pd.read_parquet(first.path).sort_values("label")
     assert frame["domain"].tolist() == ["support", "reviews"] and set(frame["source"]) == {"feedback"}
-    store.add(Verdict("one more", "neutral", "ben"))
+    store.add(FeedbackLabel("one more", "neutral", "ben"))
     assert fetch(catalog["feedback"], DataSettings.load(), store.path.parent).fingerprint != first.fingerprint
 
 
-def test_nobody_else_may_read_it(store):
-    store.add(Verdict("a great film", "positive", "ann"))
+def test_only_the_owner_may_read_the_store(store):
+    store.add(FeedbackLabel("a great film", "positive", "ann"))
     assert store.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_file_that_was_made_and_never_written_to_is_empty_and_a_damaged_one_says_so(store):
+def test_an_empty_file_is_an_empty_store_and_a_corrupt_file_is_reported(store):
     assert store.is_empty() and store.rows().empty
     store.path.parent.mkdir(parents=True)
     store.path.touch()

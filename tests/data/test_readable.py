@@ -1,4 +1,4 @@
-"""Every path decides alike which texts can be classified, since all of them ask one function."""
+"""Every path classifies the same texts, since all of them call the same function."""
 
 import json
 
@@ -13,7 +13,7 @@ from data.contracts import Event
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS, Unreadable, unreadable
 from serving.lakehouse.silver import read_texts as silver
 from serving.score import _unfit
-from serving.service import answering
+from serving.service import inference
 from serving.service.json_reader import read_fields
 from serving.service.schemas import refusal
 from serving.streaming.decode import decode
@@ -45,7 +45,7 @@ LONG = [10_000, 10_001, 100_000, 100_001]
 
 
 def paths(text, most):
-    """Whether each path takes a text: of those with this limit."""
+    """Yield whether each path with this limit accepts a text."""
     event = {"id": "1", "source": "s", "text": text}
     body = json.dumps({"texts": [text]}).encode()
     (read,) = read_fields(body, texts=1)["texts"]
@@ -59,13 +59,13 @@ def paths(text, most):
         yield "silver", silver(pa.array([text], pa.string())).to_pylist()[0]["unreadable"] is None
     else:
         yield "api, by the request", refusal(read) is None
-        yield "api, jobs and Lambda, by the text", answering.read_texts([read]).errors == [None]
+        yield "api, jobs and Lambda, by the text", inference.read_texts([read]).errors == [None]
         yield "score", _unfit({"text": text}, "text", None) is None
 
 
 @pytest.mark.parametrize("most", [MAX_TEXT_CHARS, MAX_DOCUMENT_CHARS])
 @given(text=TEXTS)
-def test_all_paths_decide_alike(most, text):
+def test_all_paths_accept_the_same_texts(most, text):
     expected = unreadable(text, most) is None
     assert dict(paths(text, most)) == {name: expected for name, _ in paths(text, most)}
     assert expected == (len(text) <= most and "\x00" not in text and clean(text) != "")
@@ -74,14 +74,14 @@ def test_all_paths_decide_alike(most, text):
 @pytest.mark.parametrize("most", [MAX_TEXT_CHARS, MAX_DOCUMENT_CHARS])
 @pytest.mark.parametrize("length", LONG)
 @pytest.mark.parametrize("character", ["a", "😀", "\u200b", "&"])
-def test_all_paths_have_the_length_of_their_contract(most, length, character):
+def test_all_paths_apply_the_length_limit_of_their_contract(most, length, character):
     text = character * length
     expected = length <= most and character != "\u200b"
     assert {decided for _, decided in paths(text, most)} == {expected}
 
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, True, [], {}, b"bytes"])
-def test_what_is_no_string_is_no_text(value):
+def test_a_value_that_is_not_a_string_is_no_text(value):
     assert unreadable(value, MAX_TEXT_CHARS) is Unreadable.NO_TEXT
     assert refusal(value) == "is not a string"
 

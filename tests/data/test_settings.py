@@ -9,13 +9,13 @@ from data.settings import DataSettings, PathSettings
 from training.settings import TrainingSettings
 
 
-def test_a_wrong_name_names_the_right_one(monkeypatch):
+def test_an_unknown_name_suggests_the_nearest(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_TRAINING__EPOCS", "3")
     with pytest.raises(SettingsError, match="EPOCHS"):
         TrainingSettings.load()
 
 
-def test_a_wrong_value_says_what_was_expected(monkeypatch):
+def test_an_invalid_value_is_reported(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_TRAINING__EPOCHS", "many")
     with pytest.raises(SettingsError, match="many"):
         TrainingSettings.load()
@@ -35,12 +35,12 @@ def test_precedence_profile_environment_argument(monkeypatch):
     assert TrainingSettings.load(seed=None).seed == 11
 
 
-def test_an_empty_variable_is_no_setting(monkeypatch):
+def test_an_empty_variable_is_ignored(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_DATA__DIR", "")
     assert DataSettings.load().dir is None
 
 
-def test_relative_paths_stand_on_the_checkout(monkeypatch):
+def test_relative_paths_are_relative_to_the_checkout(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", "elsewhere")
     assert PathSettings.load().var == Path(__file__).parents[2] / "elsewhere"
 

@@ -1,4 +1,4 @@
-"""No setting is misspelled in silence: every section is in the registry, and every program checks every name when it starts."""
+"""Every section of settings is in the registry, and every program checks every name when it starts."""
 
 import ast
 import os
@@ -51,7 +51,7 @@ def test_a_wrong_name_is_refused_with_the_right_one(name, right, monkeypatch):
     assert caught.value.remedy is not None and right in caught.value.remedy
 
 
-def test_a_name_like_no_other_lists_the_sections_and_several_are_all_named(monkeypatch):
+def test_an_unknown_name_lists_the_sections_and_all_unknown_names(monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_QQQQ", "1")
     monkeypatch.setenv("GROUNDSWELL_ZZZZ__X", "1")
     with pytest.raises(SettingsError) as caught:
@@ -80,7 +80,7 @@ def test_right_names_pass_in_any_case_and_nested(monkeypatch):
         ("GROUNDSWELL_STREAM_PORT_9464_TCP_PROTO", "tcp"),
     ],
 )
-def test_what_kubernetes_sets_after_a_service_of_this_name_is_no_setting(name, value, monkeypatch):
+def test_service_variables_of_kubernetes_are_not_settings(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     check_settings()
 
@@ -94,24 +94,24 @@ def test_a_wrong_profile_lists_the_profiles_and_suggests_the_nearest(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("trainng: {seed: 7}", "GROUNDSWELL_TRAINING__SEED"),
         ("training: {sed: 7}", "GROUNDSWELL_TRAINING__SEED"),
         ("trainng:", "trainng"),
     ],
 )
-def test_a_wrong_name_in_a_profile_is_refused_whatever_sections_are_loaded(content, says, tmp_path, monkeypatch):
+def test_a_wrong_name_in_a_profile_is_refused_in_every_section(content, message, tmp_path, monkeypatch):
     import yaml
 
     monkeypatch.setattr(data.settings_registry, "read_profile", lambda: yaml.safe_load(content))
     with pytest.raises(SettingsError) as caught:
         check_settings()
     assert "configs/profiles/offline.yaml: train" in caught.value.found
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_folder_that_is_not_installed_leaves_its_section_known_by_name(monkeypatch):
+def test_a_section_of_a_missing_folder_is_known_by_name(monkeypatch):
     monkeypatch.setitem(SECTIONS, "retraining", "nowhere.retraining:RetrainingSettings")
     monkeypatch.setenv("GROUNDSWELL_RETRAINING__ANYTHING", "1")
     check_settings()
@@ -132,7 +132,7 @@ def run(*arguments, **environment):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("-m", "orchestration.cli", "stop"),  # loads `paths` alone
+        ("-m", "orchestration.cli", "stop"),  # loads only `paths`
         ("-m", "orchestration.cli", "keys", "list"),
         ("-m", "orchestration.cli", "doctor"),
         ("-m", "orchestration.bench"),
@@ -143,25 +143,25 @@ def run(*arguments, **environment):
     ids=" ".join,
 )
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("GROUNDSWELL_TRAINING__EPOCS", "3", "GROUNDSWELL_TRAINING__EPOCHS"),
         ("GROUNDSWELL_PROFILE", "prod", "one of hub, offline, production"),
     ],
 )
-def test_every_kind_of_program_checks_when_it_starts(arguments, name, value, says):
-    found = run(*arguments, **{name: value})
-    assert found.returncode != 0 and says in found.stdout + found.stderr
-    assert ("Traceback" in found.stderr) is ("import orchestration.definitions" in arguments), "Dagster shows its own"
+def test_every_kind_of_program_checks_when_it_starts(arguments, name, value, message):
+    run_result = run(*arguments, **{name: value})
+    assert run_result.returncode != 0 and message in run_result.stdout + run_result.stderr
+    assert ("Traceback" in run_result.stderr) is ("import orchestration.definitions" in arguments), "Dagster shows its own"
 
 
-def test_help_is_not_stopped_by_a_wrong_name():
+def test_help_works_with_a_wrong_name():
     found = run("-m", "orchestration.cli", "train", "--help", GROUNDSWELL_NO="1")
     assert found.returncode == 0 and "Usage" in found.stdout
 
 
-def test_every_program_of_its_own_checks_its_settings():
-    """A module with `if __name__ == "__main__"` calls the check, or it is a child of one that did."""
+def test_every_main_module_checks_its_settings():
+    """A module with `if __name__ == "__main__"` calls the check, or its parent process has called it."""
     children = {
         "orchestration/cli.py",  # in the callback of the command
         "serving/service/openapi.py",  # reads no setting

@@ -10,7 +10,7 @@ from data.settings import DataSettings
 from data.sources import fetch
 from data.sources import fetched as read_fetched
 from data.sources.origin import from_sample
-from tests.make import rows, spec, write_set
+from tests.make import rows, spec, write_dataset
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def fetched(one, folder, out):
     return found, pd.read_parquet(found.path)
 
 
-def test_a_local_set_is_read_mapped_and_kept(folder, out):
-    write_set(folder, rows(), compress=True)
+def test_a_local_dataset_is_read_mapped_and_reused(folder, out):
+    write_dataset(folder, rows(), compress=True)
     found, frame = fetched(spec(), folder, out)
     assert (found.origin, found.rows) == ("local", 90)
     assert set(frame["label"]) == {"negative", "neutral", "positive"}
@@ -39,10 +39,10 @@ def test_a_local_set_is_read_mapped_and_kept(folder, out):
     assert found.path.stat().st_mtime_ns == written, "an unchanged source is not read again"
 
 
-def test_a_changed_file_is_refused_with_both_sums_and_the_old_set_stays(folder, out):
+def test_a_changed_file_is_refused_with_both_checksums_and_the_old_dataset_stays(folder, out):
     import hashlib
 
-    path = write_set(folder, rows())
+    path = write_dataset(folder, rows())
     pinned = hashlib.sha256(path.read_bytes()).hexdigest()
     found, before = fetched(spec(sha256=pinned), folder, out)
     path.write_text(path.read_text() + "x,another text,neutral,train\n")
@@ -55,16 +55,16 @@ def test_a_changed_file_is_refused_with_both_sums_and_the_old_set_stays(folder, 
 
 
 def test_new_rows_in_an_unpinned_file_are_fetched(folder, out):
-    write_set(folder, rows())
+    write_dataset(folder, rows())
     first, _ = fetched(spec(), folder, out)
-    write_set(folder, rows(40))
+    write_dataset(folder, rows(40))
     second, frame = fetched(spec(), folder, out)
     assert first.fingerprint != second.fingerprint
     assert len(frame) == 120
 
 
 def damaged(kind, folder):
-    path = write_set(folder, rows(), compress=kind == "cut gzip")
+    path = write_dataset(folder, rows(), compress=kind == "cut gzip")
     if kind == "cut gzip":
         path.write_bytes(path.read_bytes()[:-40])
     elif kind == "not gzip":
@@ -82,35 +82,35 @@ def damaged(kind, folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
-        ("cut gzip", ["cut short", "a whole gzip file", "Copy it again"]),
-        ("not gzip", ["cut short or damaged"]),
+        ("cut gzip", ["truncated", "a complete gzip file", "Copy it again"]),
+        ("not gzip", ["truncated or corrupt"]),
         ("not utf-8", ["not UTF-8", "byte 0xe9", "line 92", "iconv"]),
         ("no column", ["no column 'label'", "id, text, mood, split"]),
         ("empty", ["cannot be read"]),
-        ("header only", ["holds no rows"]),
+        ("header only", ["has no rows"]),
         ("ragged", ["cannot be read", "line 92"]),
     ],
 )
-def test_a_bad_file_is_refused_by_name_and_leaves_nothing(kind, says, folder, out):
+def test_a_corrupt_file_is_refused_by_name_and_leaves_nothing(kind, message, folder, out):
     damaged(kind, folder)
     with pytest.raises(MalformedData) as caught:
         fetched(spec(), folder, out)
-    for words in says:
+    for words in message:
         assert words in str(caught.value)
-    assert not list(out.glob("*")) and not list(out.glob(".*")), "nothing half-written"
+    assert not list(out.glob("*")) and not list(out.glob(".*")), "no incomplete file"
 
 
-def test_a_label_without_a_mapping_goes_to_the_suite_which_names_its_rows(folder, out):
-    path = write_set(folder, rows())
+def test_the_raw_suite_reports_the_rows_of_an_unmapped_label(folder, out):
+    path = write_dataset(folder, rows())
     path.write_text(path.read_text() + "x1,a text,grumpy,train\nx2,other text,grumpy,train\n")
     _, frame = fetched(spec(), folder, out)
     failure = next(outcome for outcome in validate_raw(frame, spec()).failures if "set" in outcome.expectation)
     assert (failure.column, failure.unexpected_count, failure.sample) == ("label", 2, ["x1: grumpy", "x2: grumpy"])
 
 
-def test_your_own_file_with_your_own_columns(tmp_path, out):
+def test_own_file_with_own_columns_is_read(tmp_path, out):
     frame = pd.DataFrame([{"body": f"ticket {n} is here", "mood": ["angry", "ok", "happy"][n % 3]} for n in range(30)])
     for path, write in (
         (tmp_path / "own.csv", frame.to_csv),
@@ -143,8 +143,8 @@ def test_the_sample_has_every_class_in_every_split_of_every_domain(out):
     assert len(counts) == 5 * 3 * 3
 
 
-def test_what_was_fetched_is_read_again_only_while_its_source_holds_the_same(folder, out):
-    path = write_set(folder, rows())
+def test_fetched_returns_a_dataset_only_while_its_source_is_unchanged(folder, out):
+    path = write_dataset(folder, rows())
     settings = DataSettings.load(dir=folder)
     assert read_fetched(spec(), settings, out) is None
     found = fetch(spec(), settings, out)
@@ -161,7 +161,7 @@ def test_an_unpinned_revision_on_the_hub_is_refused(out):
         fetch(one, DataSettings.load(origin="hub"), out)
 
 
-def test_the_catalog_names_what_is_wrong_with_an_entry():
+def test_the_catalog_reports_an_invalid_entry():
     with pytest.raises(SettingsError, match="Did you mean 'license'"):
         load_catalog({"mine": {"domain": "tweets", "lisense": "x"}})
     with pytest.raises(SettingsError, match="leads to"):
@@ -174,21 +174,21 @@ def test_a_full_disk_leaves_nothing(folder, out, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    write_set(folder, rows())
+    write_dataset(folder, rows())
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(SourceUnavailable, match="Free disk space"):
         fetched(spec(), folder, out)
     assert not list(out.glob(".*")) and not list(out.glob("*"))
 
 
-def test_a_text_of_5_mb_is_read_whole(folder, out):
-    write_set(folder, [*rows(), {"id": "long", "text": "word " * 1_000_000, "label": "neutral", "split": "train"}])
+def test_a_text_of_5_mb_is_read_completely(folder, out):
+    write_dataset(folder, [*rows(), {"id": "long", "text": "word " * 1_000_000, "label": "neutral", "split": "train"}])
     _, frame = fetched(spec(), folder, out)
     assert frame["text"].str.len().max() == 5_000_000
 
 
 def test_a_gzip_of_the_same_rows_has_the_same_fingerprint(folder, out, tmp_path):
-    path = write_set(folder, rows())
+    path = write_dataset(folder, rows())
     plain, _ = fetched(spec(), folder, out)
     path.with_name("data.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()

@@ -22,7 +22,7 @@ def removed(result) -> dict:
 LONG = "the quick brown fox jumps over the lazy dog near the old river bank while the farmer sleeps in his chair by the fire"
 
 
-def test_each_reason():
+def test_each_reason_removes_its_row():
     result = make_splits(
         frame_of(
             ("t", "the show was great tonight my friends and I", "positive", "test"),
@@ -48,35 +48,36 @@ def test_each_reason():
     assert set(result.kept["id"]) == {"t", "near", "a"}
 
 
-def test_a_near_repeat_of_a_judged_text_is_a_leak():
+def test_a_near_duplicate_of_a_test_row_is_a_leak():
     result = make_splits(frame_of(("t", LONG, "neutral", "test"), ("n", LONG + " today", "neutral", "train")))
     assert removed(result) == {"n": ("near_leak", "t")}
 
 
-def test_a_published_test_split_is_never_touched_and_its_repeats_are_counted():
+def test_a_published_test_split_keeps_its_rows_and_its_duplicates_are_counted():
     result = make_splits(
         frame_of(
             ("t1", "same words here", "positive", "test"),
             ("t2", "same words here", "negative", "test"),
             ("tr", "same words here", "positive", "train"),
         ),
-        frozen_sets=frozenset({"mine"}),
+        frozen_datasets=frozenset({"mine"}),
     )
     assert set(result.kept["id"]) == {"t1", "t2"}
     assert result.counts["test_repeats_kept"] == 1
     assert removed(result) == {"tr": ("conflict", "t1")}
 
 
-def test_a_leak_between_two_sets_is_found():
+def test_a_leak_between_two_datasets_is_removed():
     result = make_splits(
         frame_of(
-            ("a", "one text in two sets", "neutral", "test", "first"), ("b", "one text in two sets", "neutral", "train", "other")
+            ("a", "one text in two datasets", "neutral", "test", "first"),
+            ("b", "one text in two datasets", "neutral", "train", "other"),
         )
     )
     assert removed(result) == {"b": ("leak", "a")}
 
 
-def test_blank_splits_are_filled_by_hash_and_new_rows_move_no_old_ones():
+def test_blank_splits_are_filled_by_hash_and_new_rows_do_not_move_old_ones():
     frame = labeled(200)
     frame["split"] = ""
     whole = make_splits(frame).kept.set_index("id")["split"]
@@ -101,9 +102,9 @@ ROWS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
-def test_every_row_once_no_leak_and_the_order_does_not_matter(raw, random):
+def test_every_row_is_kept_or_removed_once_in_any_order_without_leaks(raw, random):
     frame = frame_of(*((f"r{n}", text, label, split, source) for n, (text, label, split, source) in enumerate(raw)))
-    result = make_splits(frame, frozen_sets=frozenset({"first"}))
+    result = make_splits(frame, frozen_datasets=frozenset({"first"}))
     assert sorted([*result.kept["id"], *result.removed["id"]]) == sorted(frame["id"])
     assert set(result.removed["reason"]) <= set(REASONS)
     kept = result.kept.assign(key=[normalize(text) for text in result.kept["text"]])
@@ -115,15 +116,15 @@ def test_every_row_once_no_leak_and_the_order_does_not_matter(raw, random):
     assert set(frame.loc[(frame["split"] == "test") & (frame["source"] == "first"), "id"]) <= set(kept["id"])
     order = list(range(len(frame)))
     random.shuffle(order)
-    again = make_splits(frame.iloc[order], frozen_sets=frozenset({"first"}))
+    again = make_splits(frame.iloc[order], frozen_datasets=frozenset({"first"}))
     assert sorted(again.kept["id"]) == sorted(result.kept["id"])
     assert removed(again) == removed(result)
 
 
-GUESTS = {"guest_sets": frozenset({"feedback"})}
+GUESTS = {"guest_datasets": frozenset({"feedback"})}
 
 
-def test_a_guest_row_that_contradicts_or_duplicates_another_is_the_one_removed():
+def test_a_guest_row_that_conflicts_with_or_duplicates_another_is_removed():
     frame = frame_of(
         ("train", "see you at noon", "neutral", "train"),
         ("val", "no idea what this is", "negative", "val"),
@@ -182,8 +183,8 @@ def test_splits_of_other_datasets_are_the_same_with_and_without_guests(hosts, gu
 
     # Ids of guests sort before, between and behind those of the others.
     guest_rows = [(f"{'azr'[n % 3]}{row[0]}", *row[1:]) for n, row in enumerate(rows("f", guests))]
-    alone = make_splits(frame_of(*rows("r", hosts)), frozen_sets=frozenset({"first"}))
-    mixed = make_splits(frame_of(*guest_rows, *rows("r", hosts)), frozen_sets=frozenset({"first"}), **GUESTS)
+    alone = make_splits(frame_of(*rows("r", hosts)), frozen_datasets=frozenset({"first"}))
+    mixed = make_splits(frame_of(*guest_rows, *rows("r", hosts)), frozen_datasets=frozenset({"first"}), **GUESTS)
     for part, reference in ((mixed.kept, alone.kept), (mixed.removed, alone.removed)):
         theirs = part[part["source"] != "feedback"].reset_index(drop=True)
         pd.testing.assert_frame_equal(theirs, reference.reset_index(drop=True), check_dtype=False)

@@ -13,33 +13,33 @@ from evaluation.suites import Case, load_checklist, load_own_suite
 
 
 class Table:
-    """A predictor that looks its answers up, and counts its calls."""
+    """A predictor that returns predictions from a table, and records its calls."""
 
     name = "table"
 
-    def __init__(self, answers):
-        self.answers, self.calls = answers, []
+    def __init__(self, predictions):
+        self.predictions, self.calls = predictions, []
 
     def predict_proba(self, texts):
         self.calls.append(list(texts))
-        return np.array([self.answers[text] for text in texts], dtype=np.float32)
+        return np.array([self.predictions[text] for text in texts], dtype=np.float32)
 
 
 NEG, NEU, POS = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)
 
 
-def _run(case, *answers):
-    return run_behavior(Table(dict(zip(case.texts, answers, strict=True))), [case])[0]
+def _run(case, *predictions):
+    return run_behavior(Table(dict(zip(case.texts, predictions, strict=True))), [case])[0]
 
 
 def _case(kind, texts, **options):
     return Case("s", "t", kind, "c", tuple(texts), **options)
 
 
-@pytest.mark.parametrize(("answer", "fails"), [(NEG, 1), (NEU, 0), (POS, 0)])
-def test_not_negative_takes_neutral_or_positive(answer, fails):
+@pytest.mark.parametrize(("prediction", "fails"), [(NEG, 1), (NEU, 0), (POS, 0)])
+def test_not_negative_accepts_neutral_or_positive(prediction, fails):
     right = frozenset({LABEL_IDS["neutral"], LABEL_IDS["positive"]})
-    assert _run(_case("MFT", ["not bad"], right=right), answer).fails == fails
+    assert _run(_case("MFT", ["not bad"], right=right), prediction).fails == fails
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_not_negative_takes_neutral_or_positive(answer, fails):
         (POS, 0),
         ((0.05, 0.35, 0.60), 0),  # less sure, same label
         ((0.1, 0.8, 0.1), 1),
-        ((0.02, 0.5, 0.48), 0),  # another label, but p(positive) moved by 0.02 only: a coin
+        ((0.02, 0.5, 0.48), 0),  # another label, but p(positive) moved by only 0.02
         ((0.02, 0.62, 0.36), 1),  # another label and p(positive) moved by 0.14
     ],
 )
@@ -74,12 +74,12 @@ def test_one_broken_variant_breaks_the_case():
         ("confidence_not_up", NEG, POS, 0),
     ],
 )
-def test_directions(rule, original, variant, fails):
+def test_a_direction_case_fails_beyond_the_tolerance(rule, original, variant, fails):
     row = _run(_case("DIR", ["a", "b"], rule=rule), original, variant)
     assert (row.fails, row.n) == (fails, 1)
 
 
-def test_a_neutral_original_says_nothing_about_confidence():
+def test_a_neutral_original_is_disregarded_in_confidence_tests():
     row = _run(_case("DIR", ["a", "b"], rule="confidence_not_down"), NEU, NEG)
     assert (row.n, row.fails, row.disregarded) == (0, 0, 1)
     assert np.isnan(row.fail_rate.value) and row.to_dict()["fail_rate"]["value"] is None
@@ -87,7 +87,7 @@ def test_a_neutral_original_says_nothing_about_confidence():
     assert fail_rate_by_kind([row]) == {}
 
 
-def test_every_text_is_judged_once_in_one_call_and_rates_have_intervals():
+def test_every_text_is_predicted_once_in_one_call_and_rates_have_intervals():
     right = frozenset({LABEL_IDS["positive"]})
     cases = [_case("MFT", ["x"], right=right), _case("MFT", ["y"], right=right), _case("MFT", ["x"], right=right)]
     table = Table({"x": POS, "y": NEG})
@@ -99,7 +99,7 @@ def test_every_text_is_judged_once_in_one_call_and_rates_have_intervals():
     assert run_behavior(table, []) == []
 
 
-def test_the_temperature_reaches_the_tolerances():
+def test_the_temperature_is_applied_before_the_tolerances():
     case = _case("DIR", ["a", "b"], rule="positive_not_down")
     table = Table({"a": (0.05, 0.05, 0.9), "b": (0.12, 0.12, 0.76)})
     assert run_behavior(table, [case])[0].fails == 1
@@ -126,13 +126,13 @@ def _write_checklist(folder, groups, mft="ckl-0,good,positive,test,Vocabulary,wo
         file.writelines(json.dumps(group) + "\n" for group in groups)
 
 
-def _group(test="add", kind="DIR", says="expect probability of positive to NOT go down (tolerance=0.2)", index=0, n=3):
+def _group(test="add", kind="DIR", description="expect probability of positive to NOT go down (tolerance=0.2)", index=0, n=3):
     texts = [f"{index} {variant}" for variant in range(n)]
     return {
         "test": test,
         "capability": "V",
         "type": kind,
-        "description": says,
+        "description": description,
         "group": index,
         "texts": texts,
     }
@@ -153,8 +153,8 @@ def test_checklist_is_read_with_its_rules_and_sampled_with_a_seed(tmp_path):
     assert {case.right for case in cases if case.kind == "MFT"} == {frozenset({1, 2})}
 
 
-def test_an_expectation_that_is_not_understood_is_named(tmp_path):
-    _write_checklist(tmp_path, [_group("odd", says="should rhyme")])
+def test_an_unknown_expectation_is_named(tmp_path):
+    _write_checklist(tmp_path, [_group("odd", description="should rhyme")])
     with pytest.raises(MalformedData, match=r"'odd'[\s\S]*should rhyme"):
         load_checklist(tmp_path)
 
@@ -167,12 +167,12 @@ def test_a_truncated_suite_is_refused_with_the_remedy(tmp_path):
         load_checklist(tmp_path)
 
 
-def test_without_the_folder_our_own_suite_judges(tmp_path):
+def test_without_the_folder_only_our_own_suite_is_loaded(tmp_path):
     cases = load_cases(tmp_path, EvaluationSettings())
     assert {case.suite for case in cases} == {"own"} and load_cases(None, EvaluationSettings()) == cases
 
 
-def test_our_own_suite_is_whole_and_of_the_stated_size():
+def test_our_own_suite_is_complete_and_has_the_stated_size():
     cases = load_own_suite()
     assert 60 <= len(cases) <= 150
     assert {case.kind for case in cases} == {"MFT", "INV", "DIR"}
@@ -182,15 +182,15 @@ def test_our_own_suite_is_whole_and_of_the_stated_size():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("tests: [{test: a, capability: b, kind: MFT, label: positive, text: [x]}]", "tests.0.text"),
-        ("tests: [{test: a, capability: b, kind: DIR, groups: [[x, y]]}]", "'a'.*not whole"),
+        ("tests: [{test: a, capability: b, kind: DIR, groups: [[x, y]]}]", "'a'.*incomplete"),
         ("tests: [{test: a, capability: b, kind: DIR, rule: up, groups: [[x, y]]}]", "tests.0.rule"),
     ],
 )
-def test_a_suite_with_a_slip_is_refused_where_it_lies(tmp_path, text, says):
+def test_an_invalid_suite_is_refused_with_the_position(tmp_path, text, message):
     path = tmp_path / "suite.yaml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=message):
         load_own_suite(path)

@@ -26,7 +26,7 @@ def _row():
     )
 
 
-def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it_fails():
+def test_the_card_states_the_model_its_metrics_and_its_weaknesses():
     card = model_card(
         {
             "row": _row(),
@@ -57,10 +57,10 @@ def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it
             "float32": _row().to_dict() | {"macro_recall": {"value": 0.705, "low": 0.69, "high": 0.72}},
             "parity": "12 flips in 10,000",
             "limits": ["Trained on 6,000 rows only."],
-            "verdict": {"passed": True, "reasons": [{"rule": "parity", "passed": True, "text": "as the trained one"}]},
+            "gate_decision": {"passed": True, "reasons": [{"rule": "parity", "passed": True, "text": "as the trained one"}]},
         }
     )
-    for said in (
+    for text in (
         "sentiment, version 3",
         "MiniLM-L6",
         "Apache-2.0",
@@ -81,10 +81,10 @@ def test_the_card_says_what_the_model_is_what_it_was_measured_to_do_and_where_it
         "87 MiB",
         "✓ parity: as the trained one",
     ):
-        assert said in card, said
-    assert "| question |" not in card  # too small for a verdict
+        assert text in card, text
+    assert "| question |" not in card  # too few rows for metrics
 
 
-def test_what_is_not_known_is_said_to_be_so_and_json_rows_will_do():
+def test_unknown_values_are_marked_and_json_rows_are_accepted():
     card = model_card({"row": _row().to_dict()})
     assert card.count("not stated") >= 5 and "Datasets: not stated" in card and "## The gate" not in card

@@ -18,7 +18,7 @@ import os, time
 import numpy as np
 
 class Fake:
-    """Burns a stated CPU time per text; can fail, hang, die, or log each call."""
+    """Uses a given CPU time per text; can fail, hang, exit, or log each call."""
     def __init__(self, name="fake", cpu_ms=0.0, mib=0, mode="", log=None):
         self.name, self.cpu_ms, self.mode, self.log = name, cpu_ms, mode, log
         self.ballast = np.ones(mib * 131072)  # float64
@@ -55,25 +55,25 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("fake_candidates")
     yield lambda **options: functools.partial(module.Fake, **options)
-    assert not [child for child in psutil.Process().children(recursive=True) if _measures(child)], "none is left"
+    assert not [child for child in psutil.Process().children(recursive=True) if _measures(child)], "a process is left"
     del sys.modules["fake_candidates"]
 
 
 def _measures(child: psutil.Process) -> bool:
     try:
         return "cost_process" in " ".join(child.cmdline())
-    except psutil.NoSuchProcess:  # it went meanwhile, or is what another test did not wait for: that has no command line
+    except psutil.NoSuchProcess:  # it has exited, or is a zombie of another test, which has no command line
         return False
 
 
 @pytest.mark.integration
 def test_candidates_are_measured_alone_and_in_turn(fake, tmp_path):
-    log, told = tmp_path / "calls", []
+    log, reports = tmp_path / "calls", []
     factories = {
         "cheap": fake(name="cheap", cpu_ms=0.2, log=str(log)),
         "dear": fake(name="dear", cpu_ms=2.0, mib=200, log=str(log)),
     }
-    found = measure_cost(factories, TEXTS, SETTINGS, file_bytes={"dear": 123}, progress=lambda *seen: told.append(seen))
+    found = measure_cost(factories, TEXTS, SETTINGS, file_bytes={"dear": 123}, progress=lambda *seen: reports.append(seen))
     assert list(found) == ["cheap", "dear"]
     cheap, dear = found["cheap"], found["dear"]
     for cost in found.values():
@@ -84,30 +84,30 @@ def test_candidates_are_measured_alone_and_in_turn(fake, tmp_path):
     assert (dear.rounds, dear.bulk_texts, dear.single_texts) == (3, 20, 9)
     assert Cost.from_dict(dear.to_dict()) == dear
     bulk = [line.split()[0] for line in log.read_text().splitlines() if line.split()[1] == "20"]
-    assert bulk == ["cheap", "dear", "dear", "cheap", "cheap", "dear"]  # round by round, the order moving on
+    assert bulk == ["cheap", "dear", "dear", "cheap", "cheap", "dear"]  # round by round, in rotating order
     processes = {tuple(line.split()[::2]) for line in log.read_text().splitlines()}
     assert len({pid for _, pid in processes}) == 2 and str(os.getpid()) not in {pid for _, pid in processes}
-    fractions = [fraction for _, fraction in told]
+    fractions = [fraction for _, fraction in reports]
     assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] < 1
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"),
+    ("mode", "message"),
     [
         ("no load", r"'bad' failed in its load round[\s\S]*weights are missing"),
         ("raise", r"'bad' failed in its bulk round[\s\S]*shape went wrong"),
         ("die", r"'bad' ended during its bulk round[\s\S]*exit code 3"),
-        ("short", r"'bad' failed[\s\S]*did not answer every text"),
+        ("short", r"'bad' failed[\s\S]*did not return one row per text"),
     ],
 )
-def test_a_candidate_that_fails_is_named(fake, mode, says):
-    with pytest.raises(ModelError, match=says):
+def test_a_candidate_that_fails_is_named(fake, mode, message):
+    with pytest.raises(ModelError, match=message):
         measure_cost({"good": fake(), "bad": fake(mode=mode)}, TEXTS, SETTINGS)
 
 
-def test_a_candidate_that_hangs_is_named_and_ended(fake):
+def test_a_candidate_that_hangs_is_named_and_terminated(fake):
     impatient = SETTINGS.model_copy(update={"cost_round_timeout_s": 0.5})
-    with pytest.raises(ModelError, match=r"'bad' did not finish its bulk round[\s\S]*no answer in 0.5 s"):
+    with pytest.raises(ModelError, match=r"'bad' did not finish its bulk round[\s\S]*no response in 0.5 s"):
         measure_cost({"bad": fake(mode="hang")}, TEXTS, impatient)
 
 
@@ -116,7 +116,7 @@ def test_ctrl_c_leaves_no_process(fake, tmp_path):
     main = threading.main_thread().ident
 
     def interrupt(message, fraction):
-        if message.startswith("round 1"):  # the children are loaded, and the hanging one is about to be asked
+        if message.startswith("round 1"):  # the children are loaded, and the hanging one is about to get its order
             threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
 
     with pytest.raises(KeyboardInterrupt):
@@ -126,14 +126,14 @@ def test_ctrl_c_leaves_no_process(fake, tmp_path):
         os.kill(pid, 0)
 
 
-def test_a_candidate_whose_modules_are_not_there_is_named(fake, tmp_path):
+def test_a_candidate_with_a_missing_module_is_named(fake, tmp_path):
     factory = fake()
     (tmp_path / "fake_candidates.py").unlink()
     with pytest.raises(ModelError, match=r"'gone' failed in its load round[\s\S]*No module named 'fake_candidates'"):
         measure_cost({"gone": factory}, TEXTS, SETTINGS)
 
 
-def test_a_factory_that_cannot_travel_is_refused_before_anything_starts():
+def test_a_factory_that_cannot_be_pickled_is_refused_before_anything_starts():
     with pytest.raises(ModelError, match=r"'lambda' cannot be sent[\s\S]*functools.partial"):
         measure_cost({"lambda": lambda: None}, TEXTS, SETTINGS)  # type: ignore[dict-item]
 

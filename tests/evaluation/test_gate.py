@@ -21,7 +21,7 @@ PARITY = {"passed": True, "text": "no label flips"}
 
 
 def _calibrated(right, seed):
-    """Answers right in a stated share of rows, with that confidence: well calibrated."""
+    """Predictions correct in a given share of rows, with that confidence: well calibrated."""
     generator = np.random.default_rng(seed)
     return _proba(np.where(generator.random(ROWS) < right, LABELS, (LABELS + generator.integers(1, 3, ROWS)) % 3), right)
 
@@ -60,15 +60,15 @@ def _decide(proba=GOOD, row=None, production=OLD, old_row=None, gates=GATES, **o
     )
 
 
-def _failed(verdict):
-    assert verdict.passed is (not verdict.failures)
-    return [reason.rule for reason in verdict.failures]
+def _failed(decision):
+    assert decision.passed is (not decision.failures)
+    return [reason.rule for reason in decision.failures]
 
 
-def test_a_better_candidate_passes_and_every_rule_has_said_why():
-    verdict = _decide()
-    assert verdict.passed and not verdict.failures
-    assert [reason.rule for reason in verdict.reasons] == [
+def test_a_better_candidate_passes_with_a_reason_for_every_rule():
+    decision = _decide()
+    assert decision.passed and not decision.failures
+    assert [reason.rule for reason in decision.reasons] == [
         "floor: macro_recall",
         "floor: recall_negative",
         "floor: recall_neutral",
@@ -81,32 +81,32 @@ def test_a_better_candidate_passes_and_every_rule_has_said_why():
         "parity",
         "CPU budget",
     ]
-    assert all(reason.text for reason in verdict.reasons)
-    verdict.raise_if_refused()
+    assert all(reason.text for reason in decision.reasons)
+    decision.raise_if_refused()
 
 
-def test_the_first_model_has_nothing_to_be_worse_than():
-    verdict = _decide(production=None)
-    assert verdict.passed
-    assert "no production model yet" in next(r.text for r in verdict.reasons if r.rule == "not worse than production")
+def test_the_first_model_passes_without_production():
+    decision = _decide(production=None)
+    assert decision.passed
+    assert "no production model yet" in next(r.text for r in decision.reasons if r.rule == "not worse than production")
 
 
 def test_a_model_trained_on_shuffled_labels_is_refused_with_reasons():
     shuffled = _proba(np.random.default_rng(9).integers(0, 3, ROWS), 0.6)
-    verdict = _decide(shuffled)
-    assert {"floor: macro_recall", "ceiling: ece", "better than VADER", "not worse than production"} <= set(_failed(verdict))
+    decision = _decide(shuffled)
+    assert {"floor: macro_recall", "ceiling: ece", "better than VADER", "not worse than production"} <= set(_failed(decision))
     with pytest.raises(GateRefused, match=r"refused new[\s\S]*macro_recall is 0\.3\d+, at least 0\.55"):
-        verdict.raise_if_refused()
-    assert verdict.markdown().index("✗") < verdict.markdown().index("✓")
-    assert verdict.to_dict()["passed"] is False and len(verdict.to_dict()["reasons"]) == len(verdict.reasons)
+        decision.raise_if_refused()
+    assert decision.markdown().index("✗") < decision.markdown().index("✓")
+    assert decision.to_dict()["passed"] is False and len(decision.to_dict()["reasons"]) == len(decision.reasons)
 
 
 def test_worse_than_production_by_the_paired_interval_is_refused_and_noise_is_not():
-    spoilt, noise = OLD.copy(), OLD.copy()
-    spoilt[:60] = np.roll(OLD[:60], 1, axis=1)  # 60 answers of 3,000 moved, most of them right before
+    degraded, noise = OLD.copy(), OLD.copy()
+    degraded[:60] = np.roll(OLD[:60], 1, axis=1)  # 60 of 3,000 predictions changed, most of them correct before
     flipped = np.random.default_rng(5).choice(ROWS, 8, replace=False)
     noise[flipped] = np.roll(OLD[flipped], 1, axis=1)
-    assert "not worse than production" in _failed(_decide(spoilt))
+    assert "not worse than production" in _failed(_decide(degraded))
     assert _failed(_decide(noise)) == []
 
 
@@ -114,9 +114,9 @@ def test_better_on_the_whole_but_much_worse_on_a_slice_is_refused():
     traded = GOOD.copy()
     traded[~SOURCE] = _calibrated(0.80, 6)[~SOURCE]
     traded[SOURCE] = _calibrated(0.58, 7)[SOURCE]
-    verdict = _decide(traded, gates=GATES.model_copy(update={"ceilings": {}}))
-    assert _failed(verdict) == ["slice: source=x"]
-    assert "wholly below -3 points" in verdict.failures[0].text
+    decision = _decide(traded, gates=GATES.model_copy(update={"ceilings": {}}))
+    assert _failed(decision) == ["slice: source=x"]
+    assert "the whole interval is below -3 points" in decision.failures[0].text
     small = {"tiny": SOURCE & (np.arange(ROWS) < 400)}
     assert not any(reason.rule.startswith("slice") for reason in _decide(traded, slices=small).reasons)
 
@@ -126,8 +126,8 @@ def test_better_on_the_whole_but_much_worse_on_a_slice_is_refused():
     [(100, False), (110, False), (119, False), (170, True)],  # production fails 100 of 1,000
 )
 def test_behavior_may_not_get_worse_by_more_than_the_margin_and_chance(fails, refused):
-    verdict = _decide(row=_row("new", GOOD, fails=fails))
-    assert _failed(verdict) == (["behavior: checklist MFT"] if refused else [])
+    decision = _decide(row=_row("new", GOOD, fails=fails))
+    assert _failed(decision) == (["behavior: checklist MFT"] if refused else [])
 
 
 def test_behavior_is_compared_on_tests_that_both_have_run():
@@ -137,51 +137,51 @@ def test_behavior_is_compared_on_tests_that_both_have_run():
 
 
 @pytest.mark.parametrize(
-    ("parity", "says"), [(None, "was not checked"), ({"passed": False, "text": "320 flips in 10,000"}, "320 flips")]
+    ("parity", "message"), [(None, "was not checked"), ({"passed": False, "text": "320 flips in 10,000"}, "320 flips")]
 )
-def test_parity_must_have_been_checked_and_passed(parity, says):
-    verdict = _decide(parity=parity)
-    assert _failed(verdict) == ["parity"] and says in verdict.failures[0].text
+def test_parity_must_have_been_checked_and_passed(parity, message):
+    decision = _decide(parity=parity)
+    assert _failed(decision) == ["parity"] and message in decision.failures[0].text
     relaxed = GATES.model_copy(update={"parity": GATES.parity.model_copy(update={"required": False})})
     assert _decide(parity=parity, gates=relaxed).passed
 
 
-def test_the_cpu_budget_holds_and_an_unmeasured_cost_is_no_pass():
+def test_the_cpu_budget_is_required_and_an_unmeasured_cost_is_refused():
     assert _failed(_decide(row=_row("new", GOOD, cpu_us=25_000.0))) == []
-    verdict = _decide(row=_row("new", GOOD, cpu_us=25_001.0))
-    assert _failed(verdict) == ["CPU budget"] and "25,001" in verdict.failures[0].text
+    decision = _decide(row=_row("new", GOOD, cpu_us=25_001.0))
+    assert _failed(decision) == ["CPU budget"] and "25,001" in decision.failures[0].text
     assert _failed(_decide(row=replace(_row("new", GOOD), cost=None))) == ["CPU budget"]
 
 
 def test_on_few_rows_the_value_alone_must_beat_vader():
     few = np.arange(ROWS) < 60
-    verdict = _decide(primary=few, production=None, slices={})
-    reason = next(reason for reason in verdict.reasons if reason.rule == "better than VADER")
+    decision = _decide(primary=few, production=None, slices={})
+    reason = next(reason for reason in decision.reasons if reason.rule == "better than VADER")
     assert "too few" in reason.text and reason.passed is (reason.found > 0)
     assert _failed(_decide(proba=BASE, row=_row("new", GOOD), production=None)) == ["better than VADER"]  # equal is not better
 
 
-def test_calibration_is_not_judged_on_few_rows():
+def test_calibration_is_not_required_on_few_rows():
     bold = _proba(GOOD.argmax(axis=1), 0.99)
     assert _failed(_decide(bold)) == ["ceiling: ece"]
-    verdict = _decide(bold, row=replace(_row("new", bold), n=400))
-    assert verdict.passed and "400 rows are too few" in next(r.text for r in verdict.reasons if r.rule == "ceiling: ece")
+    decision = _decide(bold, row=replace(_row("new", bold), n=400))
+    assert decision.passed and "400 rows are too few" in next(r.text for r in decision.reasons if r.rule == "ceiling: ece")
 
 
-def test_unlabeled_rows_and_other_sets_do_not_rank():
+def test_unlabeled_rows_and_other_datasets_are_not_compared():
     labels = LABELS.copy()
     labels[:500] = -1
     base = {"labels": labels, "candidate_proba": GOOD, "production_proba": OLD, "parity": PARITY, "resamples": 200}
-    verdict = decide(_row("new", GOOD), _row("old", OLD), GATES, **base, primary=np.arange(ROWS) < 2000)
-    assert verdict.passed
+    decision = decide(_row("new", GOOD), _row("old", OLD), GATES, **base, primary=np.arange(ROWS) < 2000)
+    assert decision.passed
 
 
-def test_production_needs_its_report_and_its_answers():
+def test_production_needs_its_report_and_its_predictions():
     with pytest.raises(ModelError, match="not both"):
         decide(_row("new", GOOD), None, GATES, labels=LABELS, candidate_proba=GOOD, production_proba=OLD)
 
 
-def test_json_rows_are_judged_like_rows():
+def test_json_rows_give_the_same_decision():
     assert _decide(row=_row("new", GOOD).to_dict(), old_row=_row("old", OLD).to_dict()).passed
 
 
@@ -191,11 +191,11 @@ def test_a_floor_is_met_exactly_when_the_value_reaches_it(floor, value):
     metrics = dict.fromkeys(score(LABELS[:10], GOOD[:10], resamples=10), Estimate(value, value, value))
     row = replace(_row("new", GOOD), metrics=metrics)
     gates = Gates(floors={"macro_recall": floor})
-    verdict = decide(row, None, gates, labels=LABELS, candidate_proba=GOOD, parity=PARITY)
-    assert verdict.passed is (value >= floor)
+    decision = decide(row, None, gates, labels=LABELS, candidate_proba=GOOD, parity=PARITY)
+    assert decision.passed is (value >= floor)
 
 
-def test_a_recall_that_is_not_defined_is_not_enough():
+def test_an_undefined_recall_is_refused():
     nan = float("nan")
     row = _row("new", GOOD)
     row = replace(row, metrics=row.metrics | {"recall_neutral": Estimate(nan, nan, nan)})
@@ -203,18 +203,18 @@ def test_a_recall_that_is_not_defined_is_not_enough():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("flors: {macro_recall: 0.5}", r"flors[\s\S]*Did you mean floors\?"),
         ("slices: {marginn: 0.5}", r"slices.marginn[\s\S]*Did you mean margin\?"),
         ("slices: {margin: 3}", r"slices.margin[\s\S]*less than or equal to 1"),
         ("floors: {macro_recal: 0.5}", r"macro_recal[\s\S]*Did you mean macro_recall\?"),
         ("floors: [1]", r"floors"),
-        ("- a list", r"holds no mapping"),
+        ("- a list", r"has no mapping"),
     ],
 )
-def test_a_slip_in_the_rules_is_refused_by_name(tmp_path, text, says):
+def test_an_invalid_rule_is_refused_by_name(tmp_path, text, message):
     path = tmp_path / "gates.yaml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=message):
         load_gates(path)

@@ -21,7 +21,7 @@ from evaluation.leaderboard import (
 )
 from evaluation.leaderboard_page import write_leaderboard
 from evaluation.metrics import METRICS, Estimate, score
-from evaluation.plots import decades, pareto_front, plot_ladder, plot_pareto
+from evaluation.plots import decades, pareto_front, plot_export_variants, plot_pareto
 from evaluation.slices import SliceRow
 from evaluation.suites import Case
 
@@ -29,7 +29,7 @@ ROWS = 600
 LABELS = np.random.default_rng(0).integers(0, 3, ROWS)
 
 
-def _answers(right, seed):
+def _predictions(right, seed):
     generator = np.random.default_rng(seed)
     predicted = np.where(generator.random(ROWS) < right, LABELS, generator.integers(0, 3, ROWS))
     proba = np.full((ROWS, 3), 0.1)
@@ -56,7 +56,7 @@ def _cost(cpu_us):
     )
 
 
-PROBAS = {"plain": _answers(0.4, 1), "good": _answers(0.7, 2), "also good": _answers(0.7, 3)}
+PROBAS = {"plain": _predictions(0.4, 1), "good": _predictions(0.7, 2), "also good": _predictions(0.7, 3)}
 
 
 class _Plain:
@@ -95,7 +95,7 @@ def _board():
     return build_leaderboard(_rows(), LABELS, PROBAS, dataset="a <set>", about={"Rows": "600"}, resamples=300)
 
 
-def test_rows_are_ranked_and_each_pair_says_whether_it_is_real():
+def test_rows_are_ranked_and_each_pair_shows_whether_it_is_real():
     board = _board()
     assert board.rows[-1].candidate == "plain"
     values = [row.metrics["macro_recall"].value for row in board.rows]
@@ -135,23 +135,23 @@ def test_the_json_is_a_list_of_rows_with_metrics_by_name_and_reads_back(tmp_path
 
 
 def test_the_page_marks_from_scratch_escapes_names_and_needs_only_its_own_plots(tmp_path):
-    ladder = [{"name": "torch", "cpu_us": {"value": 9000, "low": 8000, "high": 9900}}, {"name": "int8", "cpu_us": 3000}]
-    write_leaderboard(_board(), tmp_path, labels=LABELS, probas=PROBAS, ladder=ladder)
+    variants = [{"name": "torch", "cpu_us": {"value": 9000, "low": 8000, "high": 9900}}, {"name": "int8", "cpu_us": 3000}]
+    write_leaderboard(_board(), tmp_path, labels=LABELS, probas=PROBAS, export_variants=variants)
     page = (tmp_path / "leaderboard.html").read_text()
     assert "a &lt;set&gt;" in page and "<set>" not in page
     assert 'plain<span class="tag">from scratch</span>' in page
     named = set(re.findall(r'(?:src|href)="([^"]+)"', page))
-    assert named == {"pareto.png", "confusion.png", "reliability.png", "ladder.png"}
+    assert named == {"pareto.png", "confusion.png", "reliability.png", "export_variants.png"}
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in named)
     text = (tmp_path / "leaderboard.md").read_text()
     assert "plain (from scratch)" in text and "![" in text and "| praise \\| joy |" in text
     widths = {
         len(re.findall(r"(?<!\\)\|", line)) for line in text.split("## Slices")[1].split("##")[0].splitlines() if "|" in line
     }
-    assert len(widths) == 1  # every line of the table has as many cells as its head
+    assert len(widths) == 1  # every line of the table has the same number of cells
 
 
-def test_a_failure_leaves_the_old_leaderboard_whole(tmp_path):
+def test_a_failure_keeps_the_old_leaderboard(tmp_path):
     target = tmp_path / "board"
     write_leaderboard(_board(), target, labels=LABELS, probas=PROBAS)
     before = {path.name: path.read_bytes() for path in target.iterdir()}
@@ -181,12 +181,14 @@ def test_rows_and_probabilities_must_be_the_same_candidates(probas):
         build_leaderboard(_rows(), LABELS, probas, dataset="d")
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "no leaderboard yet"), ("[{", "cannot be read"), ("[{}]", "'candidate'")])
-def test_a_missing_or_broken_file_says_what_to_run(tmp_path, content, says):
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no leaderboard yet"), ("[{", "cannot be read"), ("[{}]", "'candidate'")]
+)
+def test_a_missing_or_corrupt_file_names_the_command_to_run(tmp_path, content, message):
     path = tmp_path / "leaderboard.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ModelError, match=rf"{says}[\s\S]*groundswell benchmark"):
+    with pytest.raises(ModelError, match=rf"{message}[\s\S]*groundswell benchmark"):
         read_leaderboard(path)
 
 
@@ -201,22 +203,22 @@ def test_the_terminal_table_fits_eighty_columns_and_takes_json_rows():
     assert "scratch" in text and _board().rows[0].metrics["macro_recall"].text() in text
 
 
-def test_the_pareto_front_holds_what_no_other_beats():
+def test_the_pareto_front_has_the_points_that_no_other_dominates():
     assert pareto_front([(1, 50), (2, 40), (3, 60), (3, 70), (9, 70), (10, 71)]) == [0, 3, 5]
     assert pareto_front([]) == []
 
 
-def test_plots_take_one_point_and_many_that_lie_close(tmp_path):
+def test_plots_accept_one_point_and_many_close_points(tmp_path):
     row = _rows()[0]
     assert plot_pareto([row], tmp_path / "one.png") is not None
     crowd = [replace(row, candidate=f"candidate number {i}", cost=_cost(100 + i)) for i in range(9)]
     assert plot_pareto(crowd, tmp_path / "crowd.png") is not None
     delta = Estimate(-0.001, -0.002, 0.0).to_dict()
-    steps = [{"name": "int8", "cpu_us": 10.0, "flips_per_10000": 12, "recall_difference": delta}]
-    assert plot_ladder(steps, tmp_path / "ladder.png").stat().st_size > 5000
+    variants = [{"name": "int8", "cpu_us": 10.0, "flips_per_10000": 12, "recall_difference": delta}]
+    assert plot_export_variants(variants, tmp_path / "export_variants.png").stat().st_size > 5000
 
 
-def test_numbers_are_written_as_a_person_reads_them():
+def test_numbers_are_formatted_for_display():
     assert [format_us(x) for x in (3480.4, 52.2, 0.52)] == ["3,480 µs", "52 µs", "0.5 µs"]
     assert [format_bytes(x) for x in (None, 12, 90_869_492, 5 * 1024**3)] == ["–", "12 B", "87 MiB", "5.0 GiB"]
     assert [format_ms(x) for x in (0.0667, 3.91, 53.3, 1234.0)] == ["0.07", "3.9", "53", "1,234"]

@@ -1,4 +1,4 @@
-"""The leaderboard's page in a real browser: no violation by axe-core, on a desk and on a phone, light and dark."""
+"""The leaderboard page in a real browser: no violation in axe-core, on desktop and phone widths, light and dark."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from evaluation.leaderboard import build_leaderboard
 from evaluation.leaderboard_page import write_leaderboard
 from tests.evaluation.test_leaderboard import LABELS, PROBAS, _rows
-from tests.serving.dashboard_world import browsing
+from tests.serving.dashboard_harness import browsing
 from tests.serving.running import ROOT
 
 AXE = ROOT / "serving" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"

@@ -92,7 +92,7 @@ def test_the_interval_is_that_of_a_plain_row_bootstrap():
     assert found.high == pytest.approx(np.percentile(plain, 97.5), abs=0.004)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_value_in_about_95_percent_of_samples():
     held = 0
     for seed in range(200):
         labels, proba = _noisy(400, 0.55, seed=seed)  # right in 0.55 + 0.45 / 3 = 70 % of rows
@@ -118,10 +118,10 @@ def test_calibration_error_by_hand():
     assert confidence[7] == pytest.approx(0.5) and math.isnan(confidence[0])
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals_and_knows_its_sign():
+def test_a_paired_difference_is_narrower_than_two_intervals_and_has_a_sign():
     labels, a = _noisy(4000, 0.6, seed=1)
     b = a.copy()
-    worse = np.arange(0, 4000, 50)  # 80 of 4,000 answers spoilt
+    worse = np.arange(0, 4000, 50)  # 80 of 4,000 predictions changed to a wrong label
     b[worse] = _proba((labels[worse] + 1) % 3)
     difference = paired_difference(labels, a, b)
     alone = score(labels, a)["macro_recall"]
@@ -176,7 +176,7 @@ def test_hard_zeros_and_ones_stay_finite():
 
 
 @pytest.mark.parametrize(
-    ("labels", "proba", "error", "says"),
+    ("labels", "proba", "error", "message"),
     [
         (np.array([], int), np.empty((0, 3)), DataError, "no labeled rows"),
         (np.array([0, 3]), np.eye(3)[[0, 1]], DataError, "class ids 0 to 2"),
@@ -187,8 +187,8 @@ def test_hard_zeros_and_ones_stay_finite():
         (np.array([0, 1]), np.array([[1.0, 0, 0], [2.0, -1.0, 0]]), ModelError, "values from -1 to 2"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_with_what_was_found(labels, proba, error, says):
-    with pytest.raises(error, match=says):
+def test_invalid_input_is_refused_with_what_was_found(labels, proba, error, message):
+    with pytest.raises(error, match=message):
         score(labels, proba)
 
 

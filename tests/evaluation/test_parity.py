@@ -28,13 +28,13 @@ def row(share=0.0, *, exact=False, name="q", cpu=None, batch=None):
     return replace(found, cpu_us=cpu, batch=batch)
 
 
-def test_the_same_answers_pass_with_nothing_flipped():
+def test_equal_predictions_pass_without_flips():
     same = row(exact=True)
     assert (same.flips_per_10000, same.max_gap, same.recall_difference.value) == (0, 0, 0)
     assert reasons_against(same) == []
 
 
-def test_flips_are_counted_and_judged():
+def test_flips_are_counted_and_limited():
     assert row(0.005).flips_per_10000 == pytest.approx(50)
     assert reasons_against(row(0.004)) == []
     assert "300 labels per 10,000 flip, at most 100" in reasons_against(row(0.03))[0]
@@ -45,7 +45,7 @@ def test_lost_recall_is_refused():
     assert any("macro-recall" in reason for reason in reasons_against(row(0.03)))
 
 
-def test_the_company_of_a_text_must_not_matter():
+def test_batch_invariance_measures_the_effect_of_batch_mates():
     alone = {f"text {n}" + " long" * (n % 30): p for n, p in enumerate(proba(100))}
 
     def steady(texts):
@@ -70,11 +70,11 @@ def test_exact_takes_the_cheapest_that_passes_and_fast_the_cheapest_that_keeps_r
     flips_only = replace(kept, flips_per_10000=200.0, cpu_us=10.0)
     assert choose([*rows, flips_only], "exact").name == "good"
     assert choose([*rows, flips_only], "fast").name == "flips"
-    with pytest.raises(ValueError, match="no step"):
+    with pytest.raises(ValueError, match="no export variant"):
         choose([bad], "exact")
 
 
-def test_the_front_holds_who_is_beaten_by_nobody():
+def test_the_pareto_front_has_the_rows_that_no_other_dominates():
     rows = [row(name="fp32", cpu=100.0), row(0.01, name="fast", cpu=20.0), row(0.02, name="worse", cpu=30.0)]
     assert pareto(rows) == ["fp32", "fast"]
 

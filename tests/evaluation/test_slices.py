@@ -36,10 +36,10 @@ def _frame(texts, labels=None, **columns):
         ("see https://example.org/#top?x=1", set()),
         ("really?", {"question"}),
         ("why no emoji? #fail 😡", {"negation", "emoji", "hashtag", "question"}),
-        ("caf\\u00e9 \\ud83d\\ude00", {"emoji"}),  # escapes as some sets hold them
+        ("caf\\u00e9 \\ud83d\\ude00", {"emoji"}),  # escapes, as in some datasets
     ],
 )
-def test_what_a_text_holds(text, slices):
+def test_slices_of_a_text(text, slices):
     found = slice_masks(_frame([text]))
     assert {name for name in found if "=" not in name} == slices
 
@@ -62,13 +62,13 @@ def test_lengths_sources_domains_and_uncertain_labels_partition_the_rows():
         assert sum(mask.astype(int) for name, mask in masks.items() if name.startswith(kind)).tolist() == [1, 1, 1, 1]
 
 
-def test_a_slice_has_its_own_numbers_and_a_small_one_no_verdict():
+def test_a_slice_has_its_own_metrics_and_a_small_one_has_none():
     texts = ["fine day"] * 60 + ["not a fine day"] * 40 + ["wow 🎉"] * 5
     labels = ["positive", "negative"] * 30 + ["negative", "neutral"] * 20 + ["positive"] * 5
     frame = _frame(texts, labels)
     ids = label_ids(frame)
     predicted = ids.copy()
-    predicted[60:100] = 2  # every negated text is got wrong
+    predicted[60:100] = 2  # every negated text is predicted wrong
     rows = {row.slice: row for row in slice_report(frame, np.eye(3)[predicted], resamples=100)}
     assert rows["negation"].n == 40
     assert rows["negation"].metrics["macro_recall"].value == 0.0
@@ -80,7 +80,7 @@ def test_a_slice_has_its_own_numbers_and_a_small_one_no_verdict():
     assert SliceRow.from_dict(rows["emoji"].to_dict()) == rows["emoji"]
 
 
-def test_a_two_class_set_is_averaged_over_its_two_classes_and_neutral_answers_are_wrong():
+def test_a_two_class_dataset_is_averaged_over_its_classes_and_neutral_predictions_are_wrong():
     frame = _frame(["x"] * 40, ["negative"] * 20 + ["positive"] * 20)
     predicted = np.array([0] * 20 + [2] * 10 + [1] * 10)
     row = next(row for row in slice_report(frame, np.eye(3)[predicted], resamples=100) if row.slice == "domain=tweets")
@@ -88,7 +88,7 @@ def test_a_two_class_set_is_averaged_over_its_two_classes_and_neutral_answers_ar
     assert row.classes == ("negative", "positive")
 
 
-def test_rows_without_a_sentiment_label_are_passed_over():
+def test_rows_without_a_sentiment_label_are_ignored():
     frame = _frame(["x"] * 40, ["negative"] * 30 + [None] * 10, source=["a"] * 30 + ["irony"] * 10)
     rows = {row.slice: row for row in slice_report(frame, np.eye(3)[[0] * 40], resamples=100)}
     assert rows["source=a"].n == 30 and rows["domain=tweets"].n == 30 and "source=irony" not in rows

@@ -1,4 +1,4 @@
-"""A workplace of its own: one small data set, one tiny candidate, its own catalog."""
+"""A var folder of its own, with one small dataset, one tiny candidate and a catalog."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import data.catalog
 import training.candidates
 from orchestration.layout import Layout
 from serving.deployment import stop
-from tests.make import rows, write_set
+from tests.make import rows, write_dataset
 from tests.models import write_checkpoint
 from tests.serving.running import spare_port
 
@@ -32,17 +32,17 @@ CANDIDATES = {
 
 @dataclass
 class Place:
-    """Where a test works, and what it may change."""
+    """The folders of a test, and functions to change their content."""
 
     root: Path
     layout: Layout
 
     def write(self, content: list[dict[str, str]]) -> Path:
-        """The rows of the set `mine`."""
-        return write_set(self.root / "texts", content, "mine")
+        """Write the rows of the dataset `mine`."""
+        return write_dataset(self.root / "texts", content, "mine")
 
     def catalog(self, **more: dict) -> None:
-        """Other datasets beside `mine`."""
+        """Add datasets to the catalog, next to `mine`."""
         (self.root / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG | more))
 
     def run(self, job: str) -> dg.ExecuteInProcessResult:
@@ -54,7 +54,7 @@ class Place:
             definition = build_defs().resolve_job_def(job)
             result = definition.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
         for event in result.filter_events(lambda event: event.is_step_failure):
-            print(event.step_failure_data.error)  # pytest shows it beside a test that did not expect it
+            print(event.step_failure_data.error)  # pytest shows it with a failed test
         return result
 
 

@@ -69,7 +69,7 @@ def tick(instance, name, status, **more):
     instance.create_tick(TickData(remote.get_remote_origin_id(), name, kind, status, at, selector_id=remote.selector_id, **more))
 
 
-def test_the_last_tick_says_what_came_of_it(instance):
+def test_last_tick_has_its_result(instance):
     switch(instance, "new_labels", on=True)
     tick(instance, "new_labels", TickStatus.SKIPPED, skip_reason="12 new labeled rows")
     found = by_name(instance)["new_labels"]
@@ -93,7 +93,7 @@ def test_a_daemon_runs_while_its_heartbeat_is_fresh(instance):
         assert seen is not None and daemon_runs(seen) is runs
 
 
-def test_a_wrong_name_is_answered_with_the_nearest(instance):
+def test_unknown_name_raises_with_the_nearest_name(instance):
     with pytest.raises(GroundswellError, match="no schedule or sensor 'new_label'") as caught:
         switch(instance, "new_label", on=True)
     assert caught.value.remedy == "Did you mean new_labels?"
@@ -127,7 +127,7 @@ def test_the_commands():
 
 
 @pytest.mark.integration
-def test_what_is_turned_on_is_evaluated_by_a_running_daemon_and_its_answer_is_shown(tmp_path):
+def test_running_daemon_evaluates_a_sensor_that_is_on_and_status_shows_the_result(tmp_path):
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")

@@ -1,4 +1,4 @@
-"""The API benchmark's own arithmetic, and that its open loop does not hide a server that stalls."""
+"""The API benchmark's arithmetic, and that its open loop does not hide a stalled server."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def test_a_percentile_is_a_value_that_was_measured():
+def test_percentile_is_a_measured_value():
     hundred = [float(value) for value in range(100, 0, -1)]
     assert [percentile(hundred, which) for which in (50, 95, 99, 100)] == [50, 95, 99, 100]
     assert percentile([7.0], 99) == percentile([7.0], 1) == 7
@@ -50,39 +50,39 @@ def test_a_percentile_is_a_value_that_was_measured():
     assert math.isnan(percentile([], 50))
 
 
-def test_ratios_are_taken_round_by_round_and_shown_with_their_spread():
+def test_ratios_are_computed_per_round_and_shown_with_their_spread():
     found = ratios([100, 50, 300], [50, 25, 100])
     assert found == [2, 2, 3]
     assert spread(found) == (2, 2, 3)
     goal = Goal("requests/s", found, 1.5, unit="×")
     assert goal.reached
-    assert goal.shown() == "2× [2, 3]"
+    assert goal.measured() == "2× [2, 3]"
     assert goal.to_dict()["goal"] == "≥ 1.5×"
     assert not Goal("p95", [31.0, 29.0, 40.0], 30, "≤", " ms").reached
     assert Goal("shown only", found).reached is None
 
 
-def test_what_wrk_printed_is_read():
+def test_output_of_wrk_is_parsed():
     load = parse_wrk(WRK)
-    assert (load.answered, load.refused, load.failed) == (1300, 10, 2)
+    assert (load.completed, load.refused, load.failed) == (1300, 10, 2)
     assert load.per_s == pytest.approx(500)
     assert load.ms == {"50": 140.5, "95": 201.0, "99": 240.25}
 
 
-def test_what_the_generator_printed_is_read():
+def test_output_of_the_generator_is_parsed():
     found = {"ms": [3.0, 1.0, 2.0], "late_ms": [0.5], "refused_ms": [0.3], "failed": 2, "wall_s": 1.5, "cpu_s": 0.1}
     load = parse_generator(json.dumps(found))
-    assert (load.answered, load.refused, load.failed, load.per_s) == (3, 1, 2, 2.0)
+    assert (load.completed, load.refused, load.failed, load.per_s) == (3, 1, 2, 2.0)
     assert load.ms == {"50": 2.0, "95": 3.0, "99": 3.0}
 
 
-def test_cpu_is_told_for_an_answered_request():
-    load = Load(answered=200, refused=100, failed=0, wall_s=1, ms={}, cpu_s=0.5)
+def test_cpu_is_per_completed_request():
+    load = Load(completed=200, refused=100, failed=0, wall_s=1, ms={}, cpu_s=0.5)
     assert load.cpu_ms == 2.5
-    assert "answers" not in load.to_dict()
+    assert "responses" not in load.to_dict()
 
 
-def test_the_trace_repeats_as_much_as_it_should():
+def test_trace_repeats_the_requested_share():
     trace = repeating_trace(3000, 0.3, seed=7)
     repeats = [(place, first) for place, first in enumerate(trace) if place != first]
     assert len(repeats) == 900
@@ -90,7 +90,7 @@ def test_the_trace_repeats_as_much_as_it_should():
     assert trace == repeating_trace(3000, 0.3, seed=7) != repeating_trace(3000, 0.3, seed=8)
 
 
-def test_texts_do_not_come_twice_and_twins_are_as_long():
+def test_texts_never_repeat_and_twins_have_the_same_length():
     texts = Texts(["so good", "so bad"])
     first = texts.take(5)
     twins = texts.twins(first)
@@ -99,30 +99,30 @@ def test_texts_do_not_come_twice_and_twins_are_as_long():
     assert [text.rpartition(" ")[0] for text in first] == [text.rpartition(" ")[0] for text in twins]
 
 
-def test_the_plot_is_written(tmp_path):
+def test_plot_is_written(tmp_path):
     path = plot_curves({"ours": [(0.25, 12.0), (0.95, 80.0)], "peer": [(0.25, 30.0)]}, tmp_path / "bench" / "api.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_versions_of_peers_are_pinned():
+def test_peer_versions_are_pinned():
     for file in PEERS.glob("*.txt"):
         assert all("==" in line for line in file.read_text().splitlines()), file
 
 
 @contextmanager
 def stalling(after_s: float, for_s: float):
-    """A server that answers at once, but for one stall that starts so long after its first request; gives its address.
+    """Yield the address of a server that responds at once, except in one stall that starts `after_s` after its first request.
 
-    At /full it is always full.
+    The route /full always responds 503.
     """
     first: list[float] = []
     stalled: list[bool] = []
 
-    async def answer(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         first.append(time.monotonic())
         if not stalled and time.monotonic() - first[0] > after_s:
             stalled.append(True)
-            time.sleep(for_s)  # the event loop stands still, and every other request with it
+            time.sleep(for_s)  # blocks the event loop and so every other request
         return web.json_response({})
 
     async def full(_: web.Request) -> web.Response:
@@ -130,7 +130,7 @@ def stalling(after_s: float, for_s: float):
 
     async def listen() -> web.AppRunner:
         app = web.Application()
-        app.add_routes([web.post("/", answer), web.post("/full", full)])
+        app.add_routes([web.post("/", respond), web.post("/full", full)])
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -150,7 +150,7 @@ def stalling(after_s: float, for_s: float):
 
 
 @pytest.mark.integration
-def test_the_open_loop_counts_the_delay_of_every_request_that_was_due_while_the_server_stalled(tmp_path):
+def test_open_loop_counts_the_delay_of_every_request_due_during_a_stall(tmp_path):
     bodies = tmp_path / "bodies"
     bodies.write_text("{}\n" * 400)
     loader = Loader([])
@@ -158,28 +158,28 @@ def test_the_open_loop_counts_the_delay_of_every_request_that_was_due_while_the_
         open_loop = loader.generate(url, bodies, "--rate", 100)
     with stalling(after_s=1, for_s=1) as url:
         closed = loader.generate(url, bodies, "--callers", 1, "--seconds", 3)
-    # A hundred of the 400 were due in the second of the stall, and waited from no time to all of it.
-    assert open_loop.answered == 400
+    # A hundred of the 400 requests were due in the second of the stall; their waits range from zero to the whole second.
+    assert open_loop.completed == 400
     assert open_loop.ms["95"] > 600
     assert open_loop.ms["99"] > 800
-    assert open_loop.ms["50"] < open_loop.ms["95"] - 200  # most were not due then
-    # One caller who waits sends nothing meanwhile, and sees one slow answer: this is what would hide it.
+    assert open_loop.ms["50"] < open_loop.ms["95"] - 200  # most were not due during the stall
+    # A single caller that waits sends nothing during the stall and sees one slow response: a closed loop hides the stall.
     assert closed.ms["95"] < open_loop.ms["95"] - 200
 
 
 @pytest.mark.integration
-def test_refusals_are_told_from_errors_and_late_answers_are_bounded(tmp_path):
+def test_rejected_requests_are_not_errors_and_late_responses_time_out(tmp_path):
     (tmp_path / "bodies").write_text("{}\n" * 20)
     loader = Loader([])
     with stalling(after_s=-1, for_s=2) as url:
         full = loader.generate(f"{url}full", tmp_path / "bodies", "--rate", 100)
         stalled = loader.generate(url, tmp_path / "bodies", "--rate", 100, "--timeout", 0.5)
-    assert (full.answered, full.refused, full.failed) == (0, 20, 0)
-    assert (stalled.answered, stalled.refused, stalled.failed) == (0, 0, 20)
+    assert (full.completed, full.refused, full.failed) == (0, 20, 0)
+    assert (stalled.completed, stalled.refused, stalled.failed) == (0, 0, 20)
 
 
 @pytest.mark.integration
-def test_a_server_is_asked_until_it_answers_held_between_measurements_and_ended(tmp_path):
+def test_server_is_started_paused_between_measurements_and_stopped(tmp_path):
     (tmp_path / "serve.py").write_text(SERVER)
     spec = Spec(
         "tiny",
@@ -189,17 +189,17 @@ def test_a_server_is_asked_until_it_answers_held_between_measurements_and_ended(
         {},
         "/",
         lambda texts: json.dumps({"text": texts[0]}),
-        lambda answer: [answer["label"]],
+        lambda response: [response["label"]],
     )
     server: Server = start(spec, tmp_path / "logs", [("a good day", "positive"), ("a day", "negative")])
     try:
-        server.hold()
+        server.pause()
         load = Loader([]).all_of(server, [[f"good {n}"] for n in range(50)], callers=4)
-        assert load.answered == 50
-        assert {answer["label"] for answer in load.answers} == {"positive"}
-        assert load.cpu_s >= 0  # in ticks of the kernel: so little work may be none
+        assert load.completed == 50
+        assert {response["label"] for response in load.responses} == {"positive"}
+        assert load.cpu_s >= 0  # measured in kernel ticks: this little work may take none
         end = time.monotonic() + 5
-        while (status := server.tree()[0].status()) != "stopped" and time.monotonic() < end:  # a signal takes its time
+        while (status := server.tree()[0].status()) != "stopped" and time.monotonic() < end:  # a signal is not delivered at once
             time.sleep(0.02)
         assert status == "stopped"
     finally:

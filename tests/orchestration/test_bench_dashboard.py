@@ -1,4 +1,4 @@
-"""The dashboard's benchmark: what it reckons, and each section once, small, on the real things."""
+"""The dashboard's benchmark: its arithmetic, and each section once, small, on real components."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.models import tiny_bundle
 from tests.serving.running import ROOT
 
 
-def test_a_delay_is_from_a_block_written_to_the_first_frame_that_counts_it(tmp_path):
+def test_delay_runs_from_a_written_block_to_the_first_frame_that_counts_it(tmp_path):
     load = Load(tiny_bundle(tmp_path / "tiny"), tmp_path, 100, lambda *_: None)
     load._read(["7 25 100.0\n", "7 50 100.25\n", "8 25 101.0\n"])
     last = {}
@@ -22,17 +22,17 @@ def test_a_delay_is_from_a_block_written_to_the_first_frame_that_counts_it(tmp_p
     assert list(load.delays([[7, SOURCE, 10, 20, 20, 0.0], [8, SOURCE, 25, 0, 0, 0.0]], last, 101.5)) == pytest.approx(
         [1.25, 0.5]
     )
-    assert list(load.delays([[7, SOURCE, 10, 20, 20, 0.0]], last, 200.0)) == [], "told before"
+    assert list(load.delays([[7, SOURCE, 10, 20, 20, 0.0]], last, 200.0)) == [], "counted before"
 
 
 @pytest.mark.integration
-def test_panels_are_asked_of_rows_made_once(tmp_path):
-    told = []
+def test_panels_are_measured_on_rows_written_once(tmp_path):
+    shown = []
     for _ in range(2):
-        found = panels.measure(tmp_path / "rows", 60_000, 2, lambda what, _: told.append(what))
+        found = panels.measure(tmp_path / "rows", 60_000, 2, lambda what, _: shown.append(what))
     assert {row[0] for row in found.rows} == set(panels.PANELS) and len(found.rows) == 8
     assert all(goal.values[0] > 0 for goal in found.goals)
-    assert told.count("merging") == 1, "the second time the rows are there"
+    assert shown.count("merging") == 1, "the second run uses the rows again"
 
 
 @pytest.mark.soak

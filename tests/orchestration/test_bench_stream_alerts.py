@@ -1,39 +1,39 @@
-"""The made-up weeks of the alert benchmark: their shifts are of the size they say."""
+"""The synthetic weeks of the alert benchmark: their shifts have the requested size."""
 
 import math
 
 import numpy as np
 import pytest
 
-from orchestration.bench_stream.alerts import HISTORY_S, RATES, _ours, _page_hinkley, _plain_z, _tune, _World, _z_score
+from orchestration.bench_stream.alerts import HISTORY_S, RATES, _ours, _page_hinkley, _plain_z, _ScorePool, _tune, _z_score
 
-CHANCE = np.random.default_rng(0)
-WORLD = _World(np.round(np.clip(CHANCE.normal(-0.15, 0.6, 5_000), -1, 1), 4))
+RNG = np.random.default_rng(0)
+POOL = _ScorePool(np.round(np.clip(RNG.normal(-0.15, 0.6, 5_000), -1, 1), 4))
 
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("shift", [-0.4, 0.04, 0.4])
-def test_a_shift_moves_the_mean_by_what_it_says(rate, shift):
-    chance = np.random.default_rng(1)
-    count, total, squares = WORLD.shifted(chance, rate, 4_000, shift, 0.0)
-    error = 4 * WORLD.scores.std() / math.sqrt(count.sum())
-    assert total.sum() / count.sum() - WORLD.scores.mean() == pytest.approx(shift, abs=error)
+def test_shift_moves_the_mean_by_its_size(rate, shift):
+    rng = np.random.default_rng(1)
+    count, total, squares = POOL.shifted(rng, rate, 4_000, shift, 0.0)
+    error = 4 * POOL.scores.std() / math.sqrt(count.sum())
+    assert total.sum() / count.sum() - POOL.scores.mean() == pytest.approx(shift, abs=error)
     assert count.mean() == pytest.approx(rate, rel=0.02) and (squares >= 0).all()
 
 
-def test_a_shift_begins_within_its_second():
-    count, total, _ = np.mean([WORLD.shifted(CHANCE, 100, 2, 0.4, 0.75) for _ in range(2_000)], axis=0)
-    assert total / count - WORLD.scores.mean() == pytest.approx([0.1, 0.4], abs=0.01)
+def test_shift_begins_within_its_second():
+    count, total, _ = np.mean([POOL.shifted(RNG, 100, 2, 0.4, 0.75) for _ in range(2_000)], axis=0)
+    assert total / count - POOL.scores.mean() == pytest.approx([0.1, 0.4], abs=0.01)
 
 
-def test_the_divergence_is_that_of_the_weights():
-    weights = np.full(5_000, (1 - WORLD.share(0.2)) / 5_000)
-    weights[np.argsort(WORLD.scores)[-1_000:]] += WORLD.share(0.2) / 1_000
-    assert WORLD.divergence(0.2) == pytest.approx(float((weights * np.log(weights * 5_000)).sum()))
+def test_divergence_is_that_of_the_weights():
+    weights = np.full(5_000, (1 - POOL.share(0.2)) / 5_000)
+    weights[np.argsort(POOL.scores)[-1_000:]] += POOL.share(0.2) / 1_000
+    assert POOL.divergence(0.2) == pytest.approx(float((weights * np.log(weights * 5_000)).sum()))
 
 
-def test_the_contestants_find_a_large_shift_and_nothing_else():
-    values = np.hstack([WORLD.quiet(CHANCE, 100, HISTORY_S), WORLD.shifted(CHANCE, 100, 120, -0.4, 0.5)])
+def test_detectors_find_a_large_shift_and_nothing_else():
+    values = np.hstack([POOL.quiet(RNG, 100, HISTORY_S), POOL.shifted(RNG, 100, 120, -0.4, 0.5)])
     for alarms in (_ours(5.2, values, HISTORY_S), _z_score(5.0, values, HISTORY_S)):
         assert len(alarms) == 1 and 0 <= alarms[0] - HISTORY_S <= 15
     assert _plain_z(values)[: HISTORY_S - 1].max() == 0

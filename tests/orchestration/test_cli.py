@@ -1,4 +1,4 @@
-"""The command line as a person meets it, each call a process of its own."""
+"""The command line, each call in a process of its own."""
 
 import json
 import os
@@ -53,43 +53,45 @@ def bundle(tmp_path_factory):
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():
-    found = groundswell("--help")
-    assert found.returncode == 0
+    done = groundswell("--help")
+    assert done.returncode == 0
     for command in COMMANDS:
-        assert f" {command} " in found.stdout
+        assert f" {command} " in done.stdout
     code = "import sys, orchestration.cli; print([m for m in ('torch', 'dagster', 'pandas', 'mlflow') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command):
-    found = groundswell(command, "--help")
-    assert found.returncode == 0 and "Usage" in found.stdout
+def test_every_command_has_help(command):
+    done = groundswell(command, "--help")
+    assert done.returncode == 0 and "Usage" in done.stdout
 
 
 def test_classify_and_its_json(bundle):
     assert "positive" in groundswell("classify", "a great film", "--bundle", bundle).stdout
-    found = json.loads(groundswell("classify", "a great film", "an awful soup", "--bundle", bundle, "--json").stdout)
-    assert [answer["label"] for answer in found] == ["positive", "negative"]
+    results = json.loads(groundswell("classify", "a great film", "an awful soup", "--bundle", bundle, "--json").stdout)
+    assert [result["label"] for result in results] == ["positive", "negative"]
 
 
-def test_classify_reads_lines_of_stdin_and_refuses_what_is_not_readable(bundle):
+def test_classify_reads_lines_of_stdin_and_refuses_unreadable_texts(bundle):
     lines = ["a great film", "", "\u200b \u200b", "an awful soup", "[red]the number[/] [/nothing]"]
     call = ("classify", "-", "--bundle", bundle)
-    found = json.loads(groundswell(*call, "--json", stdin="\r\n".join(lines)).stdout)
-    assert [answer["text"] for answer in found] == lines
-    assert [answer.get("label") for answer in found] == ["positive", None, None, "negative", "neutral"]
-    assert [answer.get("error") for answer in found] == [None, "is blank", "is blank", None, None]
+    results = json.loads(groundswell(*call, "--json", stdin="\r\n".join(lines)).stdout)
+    assert [result["text"] for result in results] == lines
+    assert [result.get("label") for result in results] == ["positive", None, None, "negative", "neutral"]
+    assert [result.get("error") for result in results] == [None, "is blank", "is blank", None, None]
     shown = groundswell(*call, stdin="\n".join(lines))
     assert shown.returncode == 0 and lines[-1] in shown.stdout and shown.stdout.count("is blank") == 2
     assert groundswell("classify", "", "--bundle", bundle).returncode == 1, "nothing was classified"
 
 
-@pytest.mark.parametrize(("stdin", "says"), [("", "No text came"), ("x\n" * 10_001, "10,000 lines"), ("\udcff", "not UTF-8")])
-def test_stdin_that_is_no_text_is_said(bundle, stdin, says):
-    found = groundswell("classify", "-", "--bundle", bundle, stdin=stdin)
-    assert found.returncode == 1 and says in found.stderr and "Traceback" not in found.stderr
+@pytest.mark.parametrize(
+    ("stdin", "message"), [("", "No text on stdin"), ("x\n" * 10_001, "10,000 lines"), ("\udcff", "not UTF-8")]
+)
+def test_classify_with_invalid_stdin_fails_with_a_message(bundle, stdin, message):
+    done = groundswell("classify", "-", "--bundle", bundle, stdin=stdin)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_score_prints_one_row_of_plain_json(bundle, tmp_path):
@@ -106,41 +108,41 @@ def test_score_prints_one_row_of_plain_json(bundle, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "code", "says"),
+    ("arguments", "environment", "code", "message"),
     [
         (("leaderboard",), {}, 1, ["groundswell"]),
-        (("classify", "x"), {}, 1, ["No model is 'production' yet", "make demo"]),
+        (("classify", "x"), {}, 1, ["No model has the alias 'production' yet", "make demo"]),
         (("rollback",), {}, 1, ["no version to go back to"]),
-        (("classify", "x", "--bundle", "/nowhere"), {}, 1, ["no bundle in /nowhere", "groundswell export"]),
+        (("classify", "x", "--bundle", "/nowhere"), {}, 1, ["No bundle in /nowhere", "groundswell export"]),
         (("score", "/nowhere.csv"), {}, 1, ["No model"]),
         (("leaderboard",), {"GROUNDSWELL_PATHS__VAR_DIRR": "x"}, 2, ["VAR_DIRR", "VAR_DIR"]),
         (("leaderboard",), {"GROUNDSWELL_PROFILE": "offlin"}, 2, ["offline"]),
-        (("data",), {"GROUNDSWELL_DATA__DATASETS": '["airlin"]'}, 1, ["There is no data set 'airlin'", "'airline'"]),
+        (("data",), {"GROUNDSWELL_DATA__DATASETS": '["airlin"]'}, 1, ["Unknown dataset 'airlin'", "'airline'"]),
         (("train", "--epochs", "no"), {}, 2, ["--epochs"]),
         (("serve", "--port", "99999"), {}, 2, ["--port"]),
         (("tarin",), {}, 2, ["train"]),
     ],
 )
-def test_what_goes_wrong_is_said_without_a_traceback(arguments, environment, code, says):
-    found = groundswell(*arguments, **environment)
-    said = found.stdout + found.stderr
-    assert found.returncode == code, said
-    assert "Traceback" not in said
-    for words in says:
-        assert words in said
+def test_failed_command_prints_its_error_without_a_traceback(arguments, environment, code, message):
+    done = groundswell(*arguments, **environment)
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output
+    for words in message:
+        assert words in output
 
 
 @pytest.mark.parametrize("command", ["benchmark", "export", "promote"])
-def test_what_comes_after_the_training_never_starts_it_unasked(command, tmp_path):
-    found = groundswell(command)
-    assert found.returncode == 1 and "Traceback" not in found.stderr
+def test_command_after_training_does_not_start_a_training(command, tmp_path):
+    done = groundswell(command)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
     for words in ("Nothing has been trained yet", "no checkpoint in", "groundswell train", "--with-upstream"):
-        assert words in found.stderr
+        assert words in done.stderr
     assert not (tmp_path / "var").exists()
 
 
 @pytest.mark.integration
-def test_a_set_asked_for_by_name_is_had_or_the_reason_is_said(tmp_path):
+def test_data_with_a_named_dataset_that_fails_reports_the_reason(tmp_path):
     only = groundswell("data", GROUNDSWELL_DATA__DATASETS='["airline"]')
     assert only.returncode == 1 and "… Fetch" not in only.stdout
     for words in ("nothing to train on", "enabled: airline", "Enable tweeteval_sentiment too", "`train: true` for airline"):
@@ -149,31 +151,31 @@ def test_a_set_asked_for_by_name_is_had_or_the_reason_is_said(tmp_path):
     assert "tweeteval_sentiment is not in" in groundswell("data", **settings).stderr
     (tmp_path / "tweeteval_sentiment").mkdir()
     (tmp_path / "tweeteval_sentiment" / "data.csv").write_text("id,text,label,split\n1,a text,neutral,train\n")
-    said = groundswell("data", **settings).stderr
-    for words in ("not the file that configs/datasets.yaml names", "found", "expected", "Get the recorded file back"):
-        assert words in said
+    errors = groundswell("data", **settings).stderr
+    for words in ("not the one in configs/datasets.yaml", "found", "expected", "Restore the recorded file"):
+        assert words in errors
     assert not list((tmp_path / "var").rglob("texts.parquet"))
 
 
-def test_a_read_only_place_is_named(tmp_path):
+def test_read_only_var_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    found = groundswell("data", GROUNDSWELL_PATHS__VAR_DIR=str(tmp_path / "file" / "var"))
-    assert found.returncode == 1 and "Traceback" not in found.stderr
-    assert "cannot be written" in found.stderr and "file/var" in found.stderr
+    done = groundswell("data", GROUNDSWELL_PATHS__VAR_DIR=str(tmp_path / "file" / "var"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "cannot be written" in done.stderr and "file/var" in done.stderr
 
 
 @pytest.mark.integration
-def test_doctor_says_what_is_there(tmp_path):
-    port = str(spare_port())  # whatever runs on the usual one
-    found = groundswell("doctor", GROUNDSWELL_SERVING__PORT=port)
-    assert found.returncode == 0
-    assert "packages: train" in found.stdout and "sample" in found.stdout
+def test_doctor_lists_its_findings(tmp_path):
+    port = str(spare_port())  # another process may use the default port
+    done = groundswell("doctor", GROUNDSWELL_SERVING__PORT=port)
+    assert done.returncode == 0
+    assert "packages: train" in done.stdout and "sample" in done.stdout
     broken = groundswell("doctor", GROUNDSWELL_DATA__DIR="/nowhere")
     assert broken.returncode == 1 and "GROUNDSWELL_DATA__DIR" in broken.stdout
 
 
 @pytest.mark.integration
-def test_ctrl_c_at_every_stage_leaves_nothing_half_written_and_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_at_every_stage_leaves_no_partial_file_and_the_same_command_resumes(tmp_path):
     var = tmp_path / "var"
     settings = {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "PYTHONUNBUFFERED": "1", "GROUNDSWELL_TRAINING__EPOCHS": "1"}
     for stage in ("Fetch", "Train", "Export"):
@@ -188,16 +190,16 @@ def test_ctrl_c_at_every_stage_leaves_nothing_half_written_and_the_same_command_
         )
         assert process.stdout is not None and process.stderr is not None
         if not any(line.startswith(f"… {stage}") for line in process.stdout):
-            pytest.fail(f"it never came to {stage}: {process.stderr.read()[-2000:]}")
+            pytest.fail(f"stage {stage} was not reached: {process.stderr.read()[-2000:]}")
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 130, said[-2000:]
-        assert "Traceback" not in said and "goes on from there" in said
-        assert not list(var.rglob("*.tmp")), "nothing half-written"
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors[-2000:]
+        assert "Traceback" not in errors and "again to resume" in errors
+        assert not list(var.rglob("*.tmp")), "no partial file"
         for made in (var / "data" / "raw").glob("*/"):
-            assert (made / "key.json").is_file(), "what is there is whole"
+            assert (made / "key.json").is_file(), "every folder is complete"
     trained = [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))]
-    found = groundswell("export", **settings | {"GROUNDSWELL_TRAINING__SEED": "99"})
-    assert found.returncode == 0 and "… Train" not in found.stdout and "… Fetch" not in found.stdout
-    assert "Used as trained, though data or settings have changed since: minilm" in found.stdout
+    done = groundswell("export", **settings | {"GROUNDSWELL_TRAINING__SEED": "99"})
+    assert done.returncode == 0 and "… Train" not in done.stdout and "… Fetch" not in done.stdout
+    assert "Used as trained, though data or settings have changed since: minilm" in done.stdout
     assert [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))] == trained != []

@@ -1,4 +1,4 @@
-"""Dagster's UI behind the guard: pages of other sites start nothing, its own pages work, runs of commands can be run again."""
+"""Dagster's UI behind the guard: other sites' pages start nothing, its own pages work, runs of commands can be run again."""
 
 import functools
 import http.server
@@ -30,7 +30,7 @@ STATE = f"""{{ sensorOrError(sensorSelector: {SELECTOR}, sensorName: "new_labels
 
 
 class Ui:
-    """The server, and what its own pages would ask."""
+    """The server, and queries as its own pages send them."""
 
     def __init__(self, url, process):
         self.url, self.process = url, process
@@ -59,13 +59,13 @@ def ui(tmp_path_factory):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "dagster", "--port", str(port)], cwd=ROOT, env=env, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
-    answers = retry(
+    get_when_up = retry(
         retry=retry_if_exception_type(httpx.HTTPError),
         stop=stop_after_delay(300) | (lambda _: process.poll() is not None),
         wait=wait_fixed(0.3),
     )(httpx.get)
     try:
-        answers(f"{url}/server_info", timeout=5)
+        get_when_up(f"{url}/server_info", timeout=5)
         yield Ui(url, process)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -97,7 +97,7 @@ def ui(tmp_path_factory):
         {"method": "GET", "params": {"query": START}, "headers": {"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}},
     ],
 )
-def test_what_another_sites_page_can_send_is_refused_and_starts_nothing(ui, request_):
+def test_requests_that_another_sites_page_can_send_are_refused(ui, request_):
     assert httpx.request(url=f"{ui.url}/graphql", timeout=30, **request_).status_code == 403
     assert ui.sensor() == "STOPPED"
 
@@ -193,7 +193,7 @@ def test_runs_of_commands_are_in_the_timeline_and_are_run_again_whole_and_from_f
     assert not refused
 
 
-def test_a_second_server_on_the_port_says_so(ui):
+def test_second_server_on_the_port_fails_with_a_message(ui):
     command = [sys.executable, "-m", "orchestration.cli", "dagster", "--port", ui.url.rpartition(":")[2]]
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert second.returncode == 1 and "is in use" in second.stderr

@@ -25,7 +25,7 @@ def test_asset_keys_are_a_folder_and_a_thing():
 
 
 @pytest.mark.parametrize("key", ASSETS, ids=dg.AssetKey.to_user_string)
-def test_assets_say_who_owns_them_what_they_are_and_where_their_code_is(key):
+def test_assets_have_owner_kind_description_and_code_reference(key):
     spec = GRAPH.get(key)
     assert list(spec.owners) == ["team:ml-platform"]
     assert spec.kinds and spec.group_name != "default"
@@ -35,7 +35,7 @@ def test_assets_say_who_owns_them_what_they_are_and_where_their_code_is(key):
 
 
 @pytest.mark.parametrize("key", ASSETS, ids=dg.AssetKey.to_user_string)
-def test_tables_say_their_columns(key):
+def test_tables_have_a_column_schema(key):
     is_table = (key.path[0] == "data" and key != keys.ORIGIN) or key.path[-1] in {"bronze", "silver", "gold"}
     columns = GRAPH.get(key).metadata.get("dagster/column_schema")
     assert (columns is not None) == is_table
@@ -43,7 +43,7 @@ def test_tables_say_their_columns(key):
         assert {column.name: column.type for column in columns.columns}["mentions"] == "ARRAY<STRING>"
 
 
-def test_jobs_schedules_sensors_and_checks_are_described_and_automation_says_that_it_is_off():
+def test_jobs_schedules_sensors_and_checks_have_a_description():
     assert {target.job for target in TARGETS.values()} <= set(REPOSITORY.job_names)
     jobs = [REPOSITORY.get_job(name) for name in REPOSITORY.job_names if not name.startswith("__")]
     for described in [*jobs, *REPOSITORY.schedule_defs, *REPOSITORY.sensor_defs]:
@@ -55,7 +55,7 @@ def test_jobs_schedules_sensors_and_checks_are_described_and_automation_says_tha
     assert not [name for name in REPOSITORY.job_names if name.startswith("command_")]
 
 
-def test_every_dataset_has_a_suite_and_what_decides_about_training_and_serving_blocks():
+def test_every_dataset_has_a_suite_and_checks_before_training_and_serving_block():
     checked = {check.asset_key: check for check in GRAPH.asset_check_keys if check.name == "raw_suite"}
     assert set(checked) == {key for key in ASSETS if key.path[-1] == "validated"}
     blocking = {check.asset_key for check in GRAPH.asset_check_keys if GRAPH.get(check).blocking}
@@ -89,7 +89,7 @@ def test_the_lakehouse_has_its_tables_reports_and_checks():
     }
 
 
-def test_loading_the_graph_loads_nothing_that_its_steps_load():
+def test_loading_the_graph_imports_no_heavy_library():
     heavy = ("pyspark", "deltalake", "duckdb", "mlflow", "great_expectations", "torch", "chdb", "matplotlib")
     code = f"import sys, orchestration.definitions; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""How long the demo waits for its stream: as long as it moves on."""
+"""The demo waits for its stream while the stream makes progress."""
 
 from itertools import count, repeat
 from pathlib import Path
@@ -12,17 +12,17 @@ from orchestration import demo_pages
 LOG = Path("var/logs/stream.log")
 
 
-def test_stream_is_waited_for_while_it_moves_on_and_reported_once_it_stands_still(monkeypatch):
-    """A clock that goes on by half of the longest stand-still with each look."""
+def test_stream_is_waited_for_while_it_makes_progress_and_reported_when_it_does_not(monkeypatch):
+    """Each check advances the clock by half of the timeout."""
     clock = count(step=demo_pages.READY_S / 2)
     monkeypatch.setattr(demo_pages.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(demo_pages, "LOOK_S", 0.0)
+    monkeypatch.setattr(demo_pages, "POLL_INTERVAL_S", 0.0)
     page = SimpleNamespace(alive=True, log=LOG)
     moving = iter([*((False, done) for done in range(50)), (True, 50)])
     demo_pages._until(lambda: next(moving), page, "It has not read the history.")
     assert next(moving, None) is None
     still = repeat((False, 7))
-    with pytest.raises(StreamError, match="no change for 120 s"):
+    with pytest.raises(StreamError, match="no progress for 120 s"):
         demo_pages._until(lambda: next(still), page, "It has not read the history.")
 
 

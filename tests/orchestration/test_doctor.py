@@ -1,4 +1,4 @@
-"""`groundswell doctor`: whose API answers, which texts would be used, and the first settings error ends it."""
+"""`groundswell doctor`: whose API is running, which texts would be used, and the first settings error ends it."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import pytest
 
 from data.errors import SettingsError
 from orchestration import doctor
-from tests.hub_standin import Hub
-from tests.make import rows, write_set
+from tests.hub_stub import Hub
+from tests.make import rows, write_dataset
 from tests.serving.running import spare_port
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ server.serve_forever()
 
 @contextmanager
 def api_of(var):
-    """A process that answers as the API of this var folder does."""
+    """Run a process that responds as the API of this var folder does."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
     environment |= {"GROUNDSWELL_PATHS__VAR_DIR": str(var)} if var else {}
     process = subprocess.Popen([sys.executable, "-c", _SERVER], env=environment, stdout=subprocess.PIPE, text=True)
@@ -47,7 +47,7 @@ def api_of(var):
 
 
 @contextmanager
-def answering(status, body=b""):
+def server_with(status, body=b""):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
@@ -84,35 +84,35 @@ def test_the_api_of_another_installation_is_not_taken_for_this_ones(tmp_path, mo
     assert "GROUNDSWELL_SERVING__PORT" in found.remedy
 
 
-def test_an_api_whose_folder_cannot_be_seen_says_so(monkeypatch):
+def test_api_with_an_unknown_var_folder_is_ok(monkeypatch):
     with api_of(None) as port:
         found = api(monkeypatch, port)
-    assert found.state == "ok" and found.found == "serves tiny-1; its var folder cannot be seen"
+    assert found.state == "ok" and found.found == "serves tiny-1; its var folder is unknown"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "says"),
+    ("status", "body", "message"),
     [
         (404, b"", "no Groundswell API: HTTP status 404"),
-        (200, b"<html>", "another program answers there"),
-        (200, b"[1]", "another program answers there"),
+        (200, b"<html>", "another program uses this port"),
+        (200, b"[1]", "another program uses this port"),
         (200, json.dumps({"name": "x"}).encode(), "no Groundswell API"),
-        (401, b"{}", "serves a model (it asks for an API key)"),
+        (401, b"{}", "serves a model (it requires an API key)"),
     ],
 )
-def test_what_else_may_answer_on_the_port(status, body, says, monkeypatch):
-    with answering(status, body) as port:
-        assert says in api(monkeypatch, port).found
+def test_another_server_on_the_port_is_reported(status, body, message, monkeypatch):
+    with server_with(status, body) as port:
+        assert message in api(monkeypatch, port).found
 
 
-def test_a_port_that_nobody_answers_is_no_fault(monkeypatch):
+def test_port_without_a_listener_is_optional(monkeypatch):
     found = api(monkeypatch, spare_port())
     assert (found.state, found.found) == ("optional", "not running")
 
 
 def test_the_texts_that_would_be_used(tmp_path, monkeypatch):
     assert "own small sample: HF_HUB_OFFLINE is set" in doctor._data().found
-    write_set(tmp_path, rows(), "airline")
+    write_dataset(tmp_path, rows(), "airline")
     monkeypatch.setenv("GROUNDSWELL_DATA__DIR", str(tmp_path))
     assert doctor._data().found == f"the data folder {tmp_path}. 1 datasets" and doctor._data().state == "ok"
     monkeypatch.setenv("GROUNDSWELL_DATA__DIR", str(tmp_path / "empty"))
@@ -135,7 +135,7 @@ def test_the_first_settings_error_ends_it(monkeypatch):
         doctor.examine()
 
 
-def test_nothing_is_asked_of_the_hub_offline(tmp_path, monkeypatch):
+def test_offline_sends_no_request_to_the_hub(tmp_path, monkeypatch):
     with Hub(tmp_path / "hub") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         doctor._data()

@@ -1,4 +1,4 @@
-"""The local Kafka: what is acknowledged outlives the broker, and what is missing is named."""
+"""The local Kafka: acknowledged messages survive the broker, and missing dependencies are named."""
 
 import signal
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import StreamError
-from orchestration.jars import kafka_jars, need_java
+from orchestration.jars import kafka_jars, require_java
 from orchestration.kafka import server
 from orchestration.kafka.server import LocalKafka, free_port, port_is_taken
 from orchestration.stream_send import numbered_events, send
@@ -25,7 +25,7 @@ def kafka(tmp_path_factory):
 
 
 def end(broker: LocalKafka, topic: str, partitions: int) -> int:
-    """Messages in a topic."""
+    """Return the number of messages in a topic."""
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "end", "log_level": 0})
@@ -36,7 +36,7 @@ def end(broker: LocalKafka, topic: str, partitions: int) -> int:
 
 
 @pytest.mark.integration
-def test_what_was_acknowledged_is_there_after_kill_and_after_stop(kafka):
+def test_acknowledged_messages_survive_kill_and_stop(kafka):
     before = end(kafka, "numbers", 2)
     config = {"bootstrap.servers": kafka.bootstrap, "log_level": 0}
     assert send(config, "numbers", numbered_events(500)).delivered == 500
@@ -49,15 +49,15 @@ def test_what_was_acknowledged_is_there_after_kill_and_after_stop(kafka):
     kafka.stop()
     kafka.start()
     assert end(kafka, "numbers", 2) == before + 500
-    kafka.create_topics({"numbers": 2})  # is there, which is no error
+    kafka.create_topics({"numbers": 2})  # an existing topic is no error
 
 
 @pytest.mark.integration
-def test_a_held_broker_is_away_and_comes_back(kafka):
+def test_paused_broker_is_unavailable_until_it_is_resumed(kafka):
     config = {"bootstrap.servers": kafka.bootstrap, "log_level": 0}
     kafka.pause()
     try:
-        with socket.create_connection(("127.0.0.1", kafka.port), timeout=2) as connection:  # the kernel accepts, nobody answers
+        with socket.create_connection(("127.0.0.1", kafka.port), timeout=2) as connection:  # accepted by the kernel only
             connection.settimeout(0.5)
             with pytest.raises(TimeoutError):
                 connection.recv(1)
@@ -67,7 +67,7 @@ def test_a_held_broker_is_away_and_comes_back(kafka):
 
 
 @pytest.mark.integration
-def test_a_message_of_5_mb_can_enter(kafka):
+def test_message_of_5_mb_is_accepted(kafka):
     config = {"bootstrap.servers": kafka.bootstrap, "log_level": 0}
     summary = send(config, "numbers", [b"x" * 5_000_000, b"x" * 9_000_000])
     assert (summary.delivered, summary.errors) == (1, {"MSG_SIZE_TOO_LARGE": 1})
@@ -94,16 +94,16 @@ def test_one_command_runs_it_until_sigterm(tmp_path):
     )
     try:
         assert process.stdout
-        said = ""
+        output = ""
         for line in process.stdout:
-            said += line
+            output += line
             if "status --watch" in line:
                 break
-        assert f"127.0.0.1:{port}" in said, said
-        assert "groundswell stream up" in said
-        assert "groundswell stream send --count 10000" in said
+        assert f"127.0.0.1:{port}" in output, output
+        assert "groundswell stream up" in output
+        assert "groundswell stream send --count 10000" in output
         process.send_signal(signal.SIGTERM)
-        assert "has ended" in process.stdout.read()
+        assert "Kafka stopped" in process.stdout.read()
         assert process.wait(40) == 0
         assert not port_is_taken(port)
     finally:
@@ -111,49 +111,49 @@ def test_one_command_runs_it_until_sigterm(tmp_path):
         process.wait()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path):
+def test_port_in_use_is_named(tmp_path):
     port = free_port()
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
         if not _can_start():
             pytest.skip("Kafka is not fetched")
-        with pytest.raises(StreamError, match=f"Port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(StreamError, match=f"Port {port} of 127.0.0.1 is in use"):
             LocalKafka(tmp_path, port).start()
 
 
 @pytest.mark.integration
-def test_a_broker_that_cannot_start_says_what_its_log_says(tmp_path, monkeypatch):
+def test_broker_that_cannot_start_raises_with_the_end_of_its_log(tmp_path, monkeypatch):
     properties = server._properties
     monkeypatch.setattr(server, "_properties", lambda *given: properties(*given) | {"num.io.threads": "none"})
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta.properties").write_text("formatted", encoding="utf-8")
-    with pytest.raises(StreamError, match=r"(?s)ended at once.*num\.io\.threads"):
+    with pytest.raises(StreamError, match=r"(?s)ended while it started.*num\.io\.threads"):
         LocalKafka(tmp_path).start()
 
 
-def test_without_java_the_error_says_what_to_install(monkeypatch, tmp_path):
+def test_missing_java_raises_with_the_package_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StreamError, match=r"(?s)Java is missing.*apt-get install openjdk"):
-        need_java()
+        require_java()
 
 
 @pytest.mark.parametrize(
-    ("said", "fits"), [('openjdk version "11.0.2"', False), ('openjdk version "21" 2023', True), ("", False)]
+    ("version", "fits"), [('openjdk version "11.0.2"', False), ('openjdk version "21" 2023', True), ("", False)]
 )
-def test_java_has_to_be_new_enough(monkeypatch, tmp_path, said, fits):
+def test_old_java_raises(monkeypatch, tmp_path, version, fits):
     java = tmp_path / "java"
-    java.write_text(f"#!/bin/sh\necho '{said}' >&2\n", encoding="utf-8")
+    java.write_text(f"#!/bin/sh\necho '{version}' >&2\n", encoding="utf-8")
     java.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     if fits:
-        assert need_java() == str(java)
+        assert require_java() == str(java)
     else:
         with pytest.raises(StreamError, match="too old"):
-            need_java()
+            require_java()
 
 
-def test_without_maven_the_error_says_what_to_install(monkeypatch, tmp_path):
+def test_missing_maven_raises_with_the_package_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr("orchestration.jars.project_root", lambda: tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StreamError, match=r"(?s)Maven is missing.*apt-get install maven"):
@@ -164,6 +164,6 @@ def _can_start() -> bool:
     return (ROOT / "var" / "components" / "kafka" / "done").is_file()
 
 
-def test_free_ports_are_none_that_outgoing_connections_get():
+def test_free_ports_are_below_those_of_outgoing_connections():
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(free_port() < max(lowest, 32_000) for _ in range(20))

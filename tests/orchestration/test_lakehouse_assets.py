@@ -1,4 +1,4 @@
-"""The lakehouse in Dagster: its tables and checks on real Spark, and the reports on tables made by hand."""
+"""The lakehouse in Dagster: its tables and checks on real Spark, and the reports on tables written directly."""
 
 import json
 import random
@@ -21,22 +21,22 @@ from orchestration.assets.lakehouse import LAYERS, lakehouse_assets
 from orchestration.build import build_defs
 from orchestration.layout import Layout
 from orchestration.raw_tweets import write_raw_tweets
-from orchestration.resources import Workplace
-from orchestration.steps.lakehouse import read_sample, reconcile_answers, rows_came_at
-from serving.lakehouse.maintain import Kept
+from orchestration.resources import VarDirResource
+from orchestration.steps.lakehouse import read_sample, reconcile_predictions, rows_written_at
+from serving.lakehouse.maintain import MaintainedTable
 from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
 from serving.lakehouse.status import FORGOTTEN
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from tests.make import text_of
 from tests.models import tiny_bundle
-from tests.serving.lakehouse_world import QUICK
+from tests.serving.lakehouse_harness import QUICK
 from training.tracking import Tracking
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 TIME = pa.timestamp("us", "UTC")
-ANSWER = pa.struct([("label", pa.string()), *((n, pa.float64()) for n in ("confidence", *LABELS)), ("predicted_at", TIME)])
+PREDICTION = pa.struct([("label", pa.string()), *((n, pa.float64()) for n in ("confidence", *LABELS)), ("predicted_at", TIME)])
 COPY = pa.struct(
     [("stated_at", TIME), ("arrived_at", TIME), ("origin", pa.string()), ("block", pa.int64()), ("line", pa.int64())]
 )
@@ -57,9 +57,9 @@ SILVER = pa.schema(
 GOLD = pa.schema(
     [
         *(field for field in SILVER if field.name != "cleaned"),
-        *ANSWER,
+        *PREDICTION,
         ("model_version", pa.string()),
-        ("answers", pa.map_(pa.string(), ANSWER)),
+        ("answers", pa.map_(pa.string(), PREDICTION)),
     ]
 )
 
@@ -74,23 +74,23 @@ def run(job, **config):
 
 
 def run_checks():
-    """What the checks of the three tables say, without filling them."""
+    """Run the checks of the three tables without filling them."""
     assets, checks = lakehouse_assets()
     job = dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(*map(keys.table, LAYERS)))
     defs = dg.Definitions(
-        assets=assets, asset_checks=checks, jobs=[job], resources={"workplace": Workplace()}, executor=dg.in_process_executor
+        assets=assets, asset_checks=checks, jobs=[job], resources={"var_dir": VarDirResource()}, executor=dg.in_process_executor
     )
     with dg.DagsterInstance.ephemeral() as instance:
         result = defs.resolve_job_def("checks").execute_in_process(instance=instance, raise_on_error=False, run_config=QUIET)
-    return said(result)
+    return check_results(result)
 
 
-def said(result):
+def check_results(result):
     return {(check.asset_key.to_user_string(), check.check_name): check for check in result.get_asset_check_evaluations()}
 
 
 def made(result):
-    """Metadata of what was materialized, by asset."""
+    """Return the metadata of materialized assets, by asset."""
     return {
         event.asset_key.to_user_string(): {
             name: getattr(value, "value", value) for name, value in event.materialization.metadata.items()
@@ -99,20 +99,20 @@ def made(result):
     }
 
 
-# Tables made by hand.
+# Tables written directly.
 
 
-def answer(label, sure=0.8, at=NOW):
-    """An answer that is `sure` of its label; what is left goes to the others."""
-    rest = (1 - sure) / 2
-    proba = {name: sure if name == label else rest for name in LABELS}
-    return {"label": label, "confidence": sure, **proba, "predicted_at": at}
+def prediction(label, confidence=0.8, at=NOW):
+    """A prediction with this confidence; the other labels share the rest."""
+    rest = (1 - confidence) / 2
+    proba = {name: confidence if name == label else rest for name in LABELS}
+    return {"label": label, "confidence": confidence, **proba, "predicted_at": at}
 
 
-def message(number, called="neutral", **changes):
-    """A row as Silver and Gold have it together, which v1 called this ten seconds after it arrived."""
+def message(number, predicted_label="neutral", **changes):
+    """A row with the columns of Silver and Gold, which v1 classified ten seconds after it arrived."""
     arrived = NOW - timedelta(hours=3)
-    given = answer(called, at=arrived + timedelta(seconds=10))
+    given = prediction(predicted_label, at=arrived + timedelta(seconds=10))
     row = {
         "id": f"m{number:04}",
         "text": f"text {number}",
@@ -136,12 +136,12 @@ def rows_as(schema, rows):
     return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in named], schema)
 
 
-def write_tables(root, rows, *, aside=0, mode="overwrite"):
-    records = len(rows) + aside
+def write_tables(root, rows, *, rejected=0, mode="overwrite"):
+    records = len(rows) + rejected
     bronze = {"raw": pa.array(["{}"] * records, pa.string()), "arrived_at": pa.array([NOW] * records, TIME)}
     write_deltalake(f"{root}/bronze", pa.table(bronze), mode=mode)
     write_deltalake(f"{root}/silver", rows_as(SILVER, rows), mode=mode)
-    write_deltalake(f"{root}/silver_rejected", pa.table({"reason": pa.array(["no id"] * aside, pa.string())}), mode=mode)
+    write_deltalake(f"{root}/silver_rejected", pa.table({"reason": pa.array(["no id"] * rejected, pa.string())}), mode=mode)
     write_deltalake(f"{root}/gold", rows_as(GOLD, rows), mode=mode, partition_by=["event_date"])
 
 
@@ -161,7 +161,7 @@ def root(layout):
 
 
 @pytest.mark.integration
-def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_path, monkeypatch, layout, root):
+def test_tables_are_filled_and_checked_and_a_lost_row_fails_the_checks(tmp_path, monkeypatch, layout, root):
     bundle = tiny_bundle(tmp_path / "bundle")
     texts = [(text_of(LABELS[n % 3], n), LABELS[n % 3]) for n in range(300)]
     expected = write_raw_tweets(tmp_path / "raw", texts, count=300, files=2)
@@ -179,7 +179,7 @@ def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_p
         assert found[name]["delta_version"] == DeltaTable(f"{root}/{layer}").version() and found[name]["files"] >= 1
     newest = max(at for _, _, at in expected.truth.values()).timestamp()
     assert found["lakehouse/gold"]["newest"] == pytest.approx(newest, abs=0.001)  # Delta's statistics are in milliseconds
-    checks = said(result)
+    checks = check_results(result)
     assert {name for name, check in checks.items() if not check.passed} == set() and len(checks) == 7
     assert checks["lakehouse/silver", "every_record_is_accounted_for"].metadata["reasons"].value == expected.rejected
 
@@ -194,22 +194,24 @@ def test_the_tables_are_filled_and_checked_and_a_lost_row_turns_checks_red(tmp_p
     assert sorted(checks[name].metadata["missing"].value for name in red) == [-1, 1]
 
 
-def test_without_tables_and_source_nothing_is_made_and_nothing_fails(layout):
+def test_without_tables_and_source_nothing_is_materialized_and_nothing_fails(layout):
     for job in ("lakehouse", "lakehouse_maintenance"):
         result = run(job)
-        assert result.success and made(result) == {} and said(result) == {}
+        assert result.success and made(result) == {} and check_results(result) == {}
     assert not layout.var.joinpath("lakehouse").exists()
 
 
-def test_what_housekeeping_did_is_shown(monkeypatch, root):
+def test_maintenance_reports_its_changes(monkeypatch, root):
     write_tables(root, [message(1)])
-    kept = [Kept("bronze", 9, 1, 2**20, 7), Kept("gold", 3, 2, 2**19, 0)]
-    # The housekeeping itself is tested where it is written; it takes Spark half a minute.
+    maintained = [MaintainedTable("bronze", 9, 1, 2**20, 7), MaintainedTable("gold", 3, 2, 2**19, 0)]
+    # The maintenance itself is tested in test_lakehouse.py; it takes half a minute with Spark.
     monkeypatch.setattr("orchestration.steps.lakehouse.lakehouse", lambda **given: nullcontext(Mock(root=given["root"])))
-    monkeypatch.setattr("serving.lakehouse.maintain.maintain", lambda spark, where, settings: kept if where == str(root) else [])
-    tidy = made(run("lakehouse_maintenance"))["lakehouse/maintenance"]
-    assert (tidy["files_before"], tidy["files_after"], tidy["forgotten"]) == (12, 3, 7)
-    assert [row.data for row in tidy["tables"].records][1] == {
+    monkeypatch.setattr(
+        "serving.lakehouse.maintain.maintain", lambda spark, where, settings: maintained if where == str(root) else []
+    )
+    metadata = made(run("lakehouse_maintenance"))["lakehouse/maintenance"]
+    assert (metadata["files_before"], metadata["files_after"], metadata["forgotten"]) == (12, 3, 7)
+    assert [row.data for row in metadata["tables"].records][1] == {
         "table": "gold",
         "files_before": 3,
         "files_after": 2,
@@ -221,26 +223,26 @@ def test_what_housekeeping_did_is_shown(monkeypatch, root):
 # Checks, without Spark.
 
 
-def test_counts_that_do_not_add_up_are_told(root):
+def test_missing_rows_fail_the_count_checks(root):
     rows = [message(n) for n in range(20)]
-    write_tables(root, rows, aside=2)
+    write_tables(root, rows, rejected=2)
     checks = run_checks()
     assert all(check.passed for check in checks.values())
     assert all(not check.blocking for (_, name), check in checks.items() if name != "sample_suite")
 
     write_deltalake(f"{root}/gold", rows_as(GOLD, rows[:-3]), mode="overwrite", partition_by=["event_date"])
-    judged = run_checks()["lakehouse/gold", "every_message_is_classified"]
-    assert not judged.passed and judged.metadata["missing"].value == 3
+    classified = run_checks()["lakehouse/gold", "every_message_is_classified"]
+    assert not classified.passed and classified.metadata["missing"].value == 3
     bronze = DeltaTable(f"{root}/bronze")
     gone = bronze.delete()["num_deleted_rows"]
     counted = ("lakehouse/silver", "every_record_is_accounted_for")
     assert not run_checks()[counted].passed
     forgotten = CommitProperties(app_transactions=[Transaction(FORGOTTEN, gone)])
     write_deltalake(bronze, bronze.to_pyarrow_table(), mode="append", commit_properties=forgotten)
-    assert run_checks()[counted].passed, "what Bronze was told to forget is not missed"
+    assert run_checks()[counted].passed, "records deleted by maintenance are not missing"
 
 
-def test_housekeeping_makes_no_table_fresh(monkeypatch, layout, root):
+def test_maintenance_does_not_make_a_table_fresh(monkeypatch, layout, root):
     rows = [message(n) for n in range(4)]
     write_tables(root, rows[:2])
     write_tables(root, rows[2:], mode="append")
@@ -248,7 +250,7 @@ def test_housekeeping_makes_no_table_fresh(monkeypatch, layout, root):
     opened.optimize.compact()
     history = opened.history()
     assert history[0]["operation"] == "OPTIMIZE"
-    assert rows_came_at(layout, "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
+    assert rows_written_at(layout, "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
     monkeypatch.setattr("orchestration.assets.lakehouse.FRESH_WITHIN", timedelta(0))
     stale = run_checks()["lakehouse/gold", "is_fresh"]
     assert not stale.passed and stale.severity == dg.AssetCheckSeverity.WARN
@@ -260,11 +262,11 @@ def frame(rows, schema=GOLD):
 
 def test_sound_rows_pass_their_suite():
     rows = [message(n, LABELS[n % 3], hashtags=["rain", "日本"] if n % 2 else []) for n in range(50)]
-    assert validate_messages(frame(rows), judged=True).success
-    assert validate_messages(frame(rows, SILVER), judged=False).success
+    assert validate_messages(frame(rows), classified=True).success
+    assert validate_messages(frame(rows, SILVER), classified=False).success
 
 
-SPOILT = [
+FAULTS = [
     ({"id": None}, "not_be_null", "id"),
     ({"text": None}, "not_be_null", "text"),
     ({"text": ""}, "lengths_to_be_between", "text"),
@@ -282,25 +284,25 @@ SPOILT = [
 ]
 
 
-def test_each_spoilt_row_is_found():
-    rows = [message(n) for n in range(20)] + [message(20 + n, **changes) for n, (changes, _, _) in enumerate(SPOILT)]
+def test_each_faulty_row_is_reported():
+    rows = [message(n) for n in range(20)] + [message(20 + n, **changes) for n, (changes, _, _) in enumerate(FAULTS)]
     rows += [message(50, negative=0.1002), message(60), message(60)]  # rounded; the same id twice
-    report = validate_messages(frame(rows), judged=True)
+    report = validate_messages(frame(rows), classified=True)
     found = {(one.expectation.partition("values_to_")[2] or one.expectation, one.column): one for one in report.failures}
-    counted = Counter((expectation, column) for _, expectation, column in SPOILT) | Counter({("be_unique", "id"): 2})
+    counted = Counter((expectation, column) for _, expectation, column in FAULTS) | Counter({("be_unique", "id"): 2})
     names = {(next(e for e, c in counted if c == column and e in name), column): one for (name, column), one in found.items()}
     assert {name: one.unexpected_count for name, one in names.items()} == counted
     assert names["be_between", "confidence"].sample == ["m0030: 1.2"]
 
 
-def test_an_event_time_that_is_missing_and_a_text_that_was_not_cleaned_are_found():
+def test_missing_event_time_and_empty_cleaned_text_are_reported():
     rows = frame([message(n) for n in range(9)], SILVER)
     rows["event_at"] = rows["event_at"].where(rows["id"] != "m0003")
     rows.loc[4, "cleaned"] = ""
-    assert {outcome.column for outcome in validate_messages(rows, judged=False).failures} == {"event_at", "cleaned"}
+    assert {outcome.column for outcome in validate_messages(rows, classified=False).failures} == {"event_at", "cleaned"}
 
 
-def test_the_newest_rows_are_looked_at_first(layout, root):
+def test_newest_rows_are_checked_first(layout, root):
     for day in range(3):
         rows = [message(100 * day + n, event_at=NOW - timedelta(days=day)) for n in range(10)]
         write_tables(root, rows, mode="append")
@@ -319,19 +321,19 @@ def mlflow_runs(layout):
     return tracking, tracking.client.search_runs([tracking.experiment_id])
 
 
-def test_a_stream_without_labels_makes_no_run(layout, root):
+def test_stream_without_labels_logs_no_run(layout, root):
     write_tables(root, [message(n) for n in range(5)])
     result = run("lakehouse_reports")
     assert result.success and made(result) == {}
     assert not (layout.var / "mlflow").exists()
 
 
-def test_a_labeled_stream_is_measured_in_a_run_that_names_what_it_read(layout, root):
-    # 4 of 6 negatives, 3 of 3 neutrals and 1 of 1 positives are right; two rows have no label, one no answer.
-    said_as = [("negative", "negative")] * 4 + [("negative", "positive")] * 2 + [("neutral",) * 2] * 3 + [("positive",) * 2]
-    rows = [message(n, given, true_label=truth) for n, (truth, given) in enumerate(said_as)]
+def test_labeled_stream_is_evaluated_in_a_run_that_names_its_table_versions(layout, root):
+    # 4 of 6 negatives, 3 of 3 neutrals and 1 of 1 positives are correct; two rows have no label, one no prediction.
+    pairs = [("negative", "negative")] * 4 + [("negative", "positive")] * 2 + [("neutral",) * 2] * 3 + [("positive",) * 2]
+    rows = [message(n, given, true_label=truth) for n, (truth, given) in enumerate(pairs)]
     rows += [message(20), message(21), message(22, true_label="neutral", label=None, model_version=None, answers=None)]
-    rows[0] |= {"model_version": "v2", "answers": rows[0]["answers"] | {"v2": answer("negative", at=NOW)}}  # judged anew, later
+    rows[0] |= {"model_version": "v2", "answers": rows[0]["answers"] | {"v2": prediction("negative", at=NOW)}}  # a later backfill
     write_tables(root, [])
     write_tables(root, rows)
     facts = made(run("lakehouse_reports"))["lakehouse/quality"]
@@ -341,7 +343,7 @@ def test_a_labeled_stream_is_measured_in_a_run_that_names_what_it_read(layout, r
     assert (found["accuracy"], found["rows"], found["rows_not_answered"]) == (pytest.approx(0.8), 10, 1)
     assert found["macro_recall"] == pytest.approx((4 / 6 + 1 + 1) / 3)
     assert found["macro_f1"] == pytest.approx((8 / 10 + 1 + 2 / 4) / 3)
-    assert (found["latency_p50_s"], found["latency_p95_s"]) == (10, 10), "the first answer counts"
+    assert (found["latency_p50_s"], found["latency_p95_s"]) == (10, 10), "the first prediction counts"
     assert (found["accuracy/v2"], found["accuracy/v1"]) == (1, pytest.approx(7 / 9))
     assert logged.data.params["model_version"] == "v1, v2"
     versions = {layer: DeltaTable(f"{root}/{layer}").version() for layer in ("silver", "gold")}
@@ -351,7 +353,7 @@ def test_a_labeled_stream_is_measured_in_a_run_that_names_what_it_read(layout, r
     picture = Path(tracking.client.download_artifacts(logged.info.run_id, "confusion.png"))
     assert picture.stat().st_size > 10_000
 
-    # The version that the run names still gives its numbers when the table has gone on.
+    # The table version of the run gives the same metrics after newer writes.
     write_tables(root, [message(30 + n, "neutral", true_label="positive") for n in range(10)], mode="append")
     again = made(run("lakehouse_reports"))["lakehouse/quality"]
     assert (again["accuracy"], int(again["delta.gold.version"])) == (pytest.approx(0.4), versions["gold"] + 1)
@@ -360,13 +362,13 @@ def test_a_labeled_stream_is_measured_in_a_run_that_names_what_it_read(layout, r
     assert (as_then["label"] == as_then["true_label"]).mean() == pytest.approx(found["accuracy"])
 
 
-def test_a_label_chosen_before_rounding_wins_the_tie(layout, root):
+def test_label_chosen_before_rounding_wins_a_tie(layout, root):
     tie = {"label": "positive", "confidence": 0.4, "negative": 0.4, "neutral": 0.2, "positive": 0.4}
     write_tables(root, [message(n, true_label="positive", **tie) for n in range(5)])
     assert made(run("lakehouse_reports"))["lakehouse/quality"]["accuracy"] == 1
 
 
-# The two lists.
+# Reconciliation.
 
 STREAM = pa.schema(
     [
@@ -378,11 +380,11 @@ STREAM = pa.schema(
         ("model_version", pa.string()),
     ]
 )
-THERE = pa.schema([*STREAM, ("answers", pa.map_(pa.string(), ANSWER))])
+GOLD_ROWS = pa.schema([*STREAM, ("answers", pa.map_(pa.string(), PREDICTION))])
 
 
 def listed(number, label="neutral", score=0.0, version="v1", text="a", others=()):
-    answers = {version: answer(label) | {"negative": 0.0, "positive": score}} if version else {}
+    by_version = {version: prediction(label) | {"negative": 0.0, "positive": score}} if version else {}
     return {
         "id": f"m{number}",
         "event_at": NOW,
@@ -390,16 +392,16 @@ def listed(number, label="neutral", score=0.0, version="v1", text="a", others=()
         "label": label,
         "score": score,
         "model_version": version,
-        "answers": list((answers | dict(others)).items()),
+        "answers": list((by_version | dict(others)).items()),
     }
 
 
 def compare(stream, gold):
-    return reconcile(pa.Table.from_pylist(stream, STREAM), pa.Table.from_pylist(gold, THERE))
+    return reconcile(pa.Table.from_pylist(stream, STREAM), pa.Table.from_pylist(gold, GOLD_ROWS))
 
 
-def test_each_id_is_of_one_kind():
-    v2 = {"v2": answer("positive") | {"negative": 0.25, "positive": 0.75}}
+def test_each_id_has_one_kind():
+    v2 = {"v2": prediction("positive") | {"negative": 0.25, "positive": 0.75}}
     pairs = {
         "agree": (listed(0, score=0.5), listed(0, score=0.5)),
         "other version": (listed(1, score=0.5, version="v0"), listed(1, score=0.1)),
@@ -417,7 +419,7 @@ def test_each_id_is_of_one_kind():
     assert found.differences == len(DIFFERENCES) == 6
     row = next(row for row in found.examples if row["kind"] == "score")
     assert (row["score_stream"], row["score_gold"], row["version_gold"], row["event_at"]) == (0.5, 0.5011, "v1", NOW)
-    # Just within the tolerance; an answer of the stream's own version beside the one that readers see; no answer at all.
+    # Just within the tolerance; a stored prediction of the stream's version that readers do not see; no prediction.
     near = compare([listed(0, score=0.3)], [listed(0, score=0.3 + TOLERANCE)])
     same = compare([listed(0, "positive", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
     other = compare([listed(0, "negative", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
@@ -426,7 +428,7 @@ def test_each_id_is_of_one_kind():
     assert kinds == ["agree", "agree", "label", "label, other version"]
 
 
-def test_the_counts_are_those_of_a_reader_in_python():
+def test_counts_equal_those_of_a_reader_in_python():
     chance = random.Random(5)
 
     def drawn(number):
@@ -460,8 +462,8 @@ def test_the_counts_are_those_of_a_reader_in_python():
 
 
 def predicted(number, label="neutral", offset=None, **changes):
-    """A row as a worker writes it, of the same event and answer as `message`."""
-    found = answer(label)
+    """A row as a worker writes it, with the same event and prediction as `message`."""
+    values = prediction(label)
     at = NOW - timedelta(hours=3)
     return {
         "topic": "t",
@@ -474,8 +476,8 @@ def predicted(number, label="neutral", offset=None, **changes):
         "produced_at": at,
         "predicted_at": at,
         "label": label,
-        "confidence": found["confidence"],
-        "probabilities": [found[name] for name in LABELS],
+        "confidence": values["confidence"],
+        "probabilities": [values[name] for name in LABELS],
         "sarcasm": None,
         "tier": "model",
         "model_version": "v1",
@@ -485,7 +487,7 @@ def predicted(number, label="neutral", offset=None, **changes):
 
 @pytest.mark.integration
 @pytest.mark.lakehouse
-def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
+def test_differences_of_warehouse_and_gold_are_listed(layout, root):
     assert made(run("lakehouse_reports")) == {}, "there is neither"
     old = NOW - timedelta(days=3)
     rows = [message(n, LABELS[n % 3]) for n in range(40)] + [message(90, event_at=old), message(91)]
@@ -493,7 +495,7 @@ def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
     stream = [predicted(n, LABELS[n % 3]) for n in range(40) if n != 5]
     stream[0]["label"] = "positive"
     stream[1]["text"] = "a text that was corrected – später"
-    # Written twice, and an older copy of an id that was sent again: the last one counts.
+    # One row written twice, and an older copy of another id: the newest one counts.
     stream += [predicted(7, LABELS[7 % 3]), predicted(8, "negative", offset=1000, produced_at=NOW - timedelta(hours=4))]
     stream += [predicted(92), predicted(93, produced_at=old), predicted(94, produced_at=NOW - timedelta(minutes=5))]
     with hold(layout.var) as client:
@@ -514,13 +516,13 @@ def test_warehouse_and_gold_are_read_and_their_differences_listed(layout, root):
         "m0001": "text",
         "m0092": "only in the stream",
     }
-    # Another range, in which the younger one lies too.
+    # Another range, which contains the newer event too.
     asked = {"since": (NOW - timedelta(minutes=10)).isoformat(), "until": NOW.isoformat()}
     facts = made(run("lakehouse_reports", ops={"lakehouse__reconciliation": {"config": asked}}))["lakehouse/reconciliation"]
     assert (facts["only in the stream"], facts["differences"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("since", "until"), [("yesterday", ""), ("2026-03-02", "2026-03-01T12:00:00Z")])
-def test_a_range_that_is_none_is_told(since, until, layout):
+def test_invalid_range_is_rejected(since, until, layout):
     with pytest.raises(SettingsError):
-        reconcile_answers(layout, since, until)
+        reconcile_predictions(layout, since, until)

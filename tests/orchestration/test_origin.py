@@ -1,6 +1,6 @@
-"""Which texts are used: a data folder, the hub when it answers, or the sample; and every profile through `groundswell data`.
+"""Which texts are used: a data folder, the hub when it is reachable, or the sample; and every profile with `groundswell data`.
 
-What asks the hub runs in a process of its own, since the hub library reads its address when it is imported.
+Code that calls the hub runs in a process of its own, since the hub library reads its address when it is imported.
 """
 
 import json
@@ -17,8 +17,8 @@ from data.settings import DataSettings
 from data.sources.origin import PROBE_S, configured, hub_refusal
 from orchestration.layout import Layout
 from orchestration.steps.data import choose_origin, read_origin
-from tests.hub_standin import Hub, hub_environment, write_tweet_eval
-from tests.make import rows, write_set
+from tests.hub_stub import Hub, hub_environment, write_tweet_eval
+from tests.make import rows, write_dataset
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {name for name, spec in load_catalog().items() if spec.sample}
@@ -27,12 +27,12 @@ import json, sys
 from orchestration.layout import Layout
 from orchestration.progress import listening
 from orchestration.steps.data import choose_origin
-class Heard:
-    def __call__(self, message, fraction): said.append(message)
-said = []
-with listening(Heard()):
+class Recorder:
+    def __call__(self, message, fraction): messages.append(message)
+messages = []
+with listening(Recorder()):
     origin = choose_origin(Layout.load())
-print(json.dumps({"sets": origin.sets, "text": origin.text, "is_sample": origin.is_sample, "said": said}))
+print(json.dumps({"sets": origin.sets, "text": origin.text, "is_sample": origin.is_sample, "messages": messages}))
 """
 
 
@@ -57,15 +57,15 @@ def choose(hub, home, **environment):
 
 
 @pytest.mark.integration
-def test_without_a_data_folder_the_primary_dataset_comes_from_a_hub_that_answers(hub, tmp_path):
+def test_without_a_data_folder_the_primary_dataset_comes_from_a_reachable_hub(hub, tmp_path):
     write_tweet_eval(hub, "sentiment")
     found = choose(hub, tmp_path)
     assert found["sets"] == ["tweeteval_sentiment"] and not found["is_sample"]
     assert "from the Hugging Face hub (cardiffnlp/tweet_eval), since no data folder is set" in found["text"]
-    assert found["said"][:2] == ["asking the hub for cardiffnlp/tweet_eval", "fetching cardiffnlp/tweet_eval from the hub"]
+    assert found["messages"][:2] == ["asking the hub for cardiffnlp/tweet_eval", "fetching cardiffnlp/tweet_eval from the hub"]
     asked = len(hub.requests)
     again = choose(hub, tmp_path, HF_HUB_OFFLINE="1")
-    assert (again["sets"], again["said"], len(hub.requests)) == (found["sets"], [], asked), "fetched once, it stays"
+    assert (again["sets"], again["messages"], len(hub.requests)) == (found["sets"], [], asked), "it is fetched once"
 
 
 @pytest.mark.integration
@@ -73,7 +73,7 @@ def test_without_a_data_folder_the_primary_dataset_comes_from_a_hub_that_answers
     ("state", "why"),
     [
         ("unreachable", "http://127.0.0.1:9 cannot be used (ConnectionError)"),
-        ("slow", f"did not answer within {PROBE_S:g} s"),
+        ("slow", f"did not respond within {PROBE_S:g} s"),
         ("unknown revision", "cannot be used (HTTP status 404)"),
         ("broken", "cardiffnlp/tweet_eval could not be fetched"),
     ],
@@ -81,7 +81,7 @@ def test_without_a_data_folder_the_primary_dataset_comes_from_a_hub_that_answers
 def test_a_hub_that_cannot_be_used_leaves_the_sample_and_the_reason(hub, tmp_path, state, why):
     write_tweet_eval(hub, "sentiment")
     if state == "slow":
-        hub.answering.clear()
+        hub.responding.clear()
     elif state == "unknown revision":
         hub.commits.clear()
     elif state == "broken":
@@ -102,19 +102,19 @@ def test_the_offline_variables_are_respected_and_named(hub, variable, monkeypatc
     assert hub.requests == []
 
 
-def test_a_dataset_without_a_pinned_place_is_not_asked_for():
-    assert hub_refusal(load_catalog()["airline"]) == "airline has no pinned place on the hub"
+def test_dataset_without_a_pinned_revision_is_not_requested():
+    assert hub_refusal(load_catalog()["airline"]) == "airline has no pinned revision on the hub"
 
 
-def test_who_reads_the_origin_asks_nothing_and_writes_nothing(tmp_path):
+def test_read_origin_sends_no_request_and_writes_nothing(tmp_path):
     layout = Layout.load()
-    assert read_origin(layout).is_sample and "no run has asked the hub yet" in read_origin(layout).text
+    assert read_origin(layout).is_sample and "no run has requested it from the hub yet" in read_origin(layout).text
     assert not layout.var.exists()
     chosen = choose_origin(layout)
     assert read_origin(layout) == chosen
 
 
-def test_settings_decide_before_the_hub_is_asked(tmp_path, monkeypatch):
+def test_settings_decide_before_a_request_to_the_hub(tmp_path, monkeypatch):
     catalog = load_catalog()
     named = configured(catalog, DataSettings.load(datasets=["airline", "tweeteval_sentiment"]))
     assert named is not None and named.sets == ("tweeteval_sentiment", "airline")
@@ -154,35 +154,35 @@ def data_command(environment, **settings):
     return run.returncode, " ".join((run.stdout + run.stderr).split())
 
 
-def takes_datasets_from_the_hub(said):
-    assert "Texts: the Hugging Face hub, at pinned revisions." in said
-    assert "tweeteval_sentiment 84 12 24" in said and "sample_" not in said
+def assert_datasets_come_from_the_hub(output):
+    assert "Texts: the Hugging Face hub, at pinned revisions." in output
+    assert "tweeteval_sentiment 84 12 24" in output and "sample_" not in output
     for name, why in (("airline", "no copy"), ("sentiment140", "stanfordnlp/sentiment140 has a loading script")):
-        assert f"{name} is not fetched from the hub: {why}" in said
-    assert "there is no zeroshot/twitter-financial-news-sentiment" in said, "asked for at its pin; the stub does not have it"
+        assert f"{name} is not fetched from the hub: {why}" in output
+    assert "there is no zeroshot/twitter-financial-news-sentiment" in output, "requested at its pin; the stub does not have it"
 
 
 @pytest.mark.integration
 def test_the_production_profile_takes_datasets_from_the_hub(hub, tmp_path):
     write_tweet_eval(hub, "sentiment", "irony")
-    code, said = data_command(hub_environment(hub, tmp_path), PROFILE="production")
-    assert code == 0, said
-    takes_datasets_from_the_hub(said)
+    code, output = data_command(hub_environment(hub, tmp_path), PROFILE="production")
+    assert code == 0, output
+    assert_datasets_come_from_the_hub(output)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("profile", ["hub", "production"])
 def test_without_the_primary_dataset_the_hub_and_production_profiles_stop(profile, tmp_path):
-    code, said = data_command(hub_environment("http://127.0.0.1:9", tmp_path), PROFILE=profile)
-    assert code == 1 and "tweeteval_sentiment: cardiffnlp/tweet_eval cannot be fetched. found: http://127.0.0.1:9" in said
-    assert "sample_" not in said and "Fetch" not in said
+    code, output = data_command(hub_environment("http://127.0.0.1:9", tmp_path), PROFILE=profile)
+    assert code == 1 and "tweeteval_sentiment: cardiffnlp/tweet_eval cannot be fetched. found: http://127.0.0.1:9" in output
+    assert "sample_" not in output and "Fetch" not in output
 
 
 ROWS = {
     "`GROUNDSWELL_DATA__DIR=/folder`": "folder",
     "`GROUNDSWELL_PROFILE=hub`": "hub",
-    "neither, and the hub answers": "neither",
-    "neither, and it does not": "no hub",
+    "neither, and the hub is reachable": "neither",
+    "neither, and it is not": "no hub",
 }
 
 
@@ -199,19 +199,19 @@ def test_each_row_of_the_readme_about_texts(row, hub, tmp_path):
     environment = hub_environment(hub, tmp_path)
     if row == "folder":
         # The files are not the recorded ones. Refused by checksum: the primary one stops the run.
-        write_set(tmp_path / "texts", rows(40), "tweeteval_sentiment")
-        code, said = data_command(environment, DATA__DIR=tmp_path / "texts")
-        assert code == 1 and "not the file that configs/datasets.yaml names" in said
+        write_dataset(tmp_path / "texts", rows(40), "tweeteval_sentiment")
+        code, output = data_command(environment, DATA__DIR=tmp_path / "texts")
+        assert code == 1 and "not the one in configs/datasets.yaml" in output
     elif row == "hub":
-        code, said = data_command(environment, PROFILE="hub")
-        assert code == 0, said
-        takes_datasets_from_the_hub(said)
+        code, output = data_command(environment, PROFILE="hub")
+        assert code == 0, output
+        assert_datasets_come_from_the_hub(output)
     elif row == "neither":
-        code, said = data_command(environment)
-        assert code == 0 and "tweeteval_sentiment from the Hugging Face hub" in said and "sample_" not in said
+        code, output = data_command(environment)
+        assert code == 0 and "tweeteval_sentiment from the Hugging Face hub" in output and "sample_" not in output
     else:
-        code, said = data_command(hub_environment("http://127.0.0.1:9", tmp_path))
-        assert code == 0 and "own small sample, since no data folder is set and http://127.0.0.1:9 cannot be used" in said
+        code, output = data_command(hub_environment("http://127.0.0.1:9", tmp_path))
+        assert code == 0 and "own small sample, since no data folder is set and http://127.0.0.1:9 cannot be used" in output
 
 
 def test_every_profile_differs_from_the_defaults_in_what_it_sets_and_in_nothing_else():

@@ -1,4 +1,4 @@
-"""What a terminal shows of steps that did their work, and of steps that did nothing."""
+"""The terminal's lines of steps that did their work, and of steps that did nothing."""
 
 import io
 import logging
@@ -30,12 +30,12 @@ def test_a_step_that_did_nothing_is_not_shown_as_done(terminal):
     lines = shown(some_steps, terminal=terminal).splitlines()
     done = [line for line in lines if "✓" in line]
     assert len(done) == 2 and "MiniLM" in done[0] and "Benchmark" in done[1]
-    said = "\n".join(lines)
-    assert "– Train FinBERT:" in said and "skipped, finbert needs ProsusAI/finbert [from the hub]" in said
-    assert "– Train RoBERTa:" in said and "unchanged" in said
+    output = "\n".join(lines)
+    assert "– Train FinBERT:" in output and "skipped, finbert needs ProsusAI/finbert [from the hub]" in output
+    assert "– Train RoBERTa:" in output and "unchanged" in output
 
 
-def test_a_step_that_fails_is_shown_as_failed_even_if_it_said_it_did_nothing():
+def test_failed_step_is_shown_as_failed_even_after_it_reported_unchanged():
     out = io.StringIO()
     with pytest.raises(RuntimeError), TerminalProgress(Console(file=out, width=130)) as progress, listening(progress):
         begin("Train FinBERT")
@@ -44,7 +44,7 @@ def test_a_step_that_fails_is_shown_as_failed_even_if_it_said_it_did_nothing():
     assert "✗ Train FinBERT" in out.getvalue()
 
 
-def test_the_log_has_the_state_its_reason_and_the_weight_of_notes(caplog):
+def test_log_has_the_state_with_its_reason_and_the_level_of_notes(caplog):
     with caplog.at_level(logging.INFO), listening(LogProgress(logging.getLogger("run"))):
         some_steps()
         note("Texts: a folder.", warning=False)

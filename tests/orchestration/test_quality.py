@@ -1,11 +1,11 @@
-"""The production model measured on the newest labeled rows of what it really saw."""
+"""The production model measured on the newest labeled rows of its own traffic."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from data.artifacts import read_json
-from data.feedback import Verdict, feedback_of
+from data.feedback import FeedbackLabel, open_feedback
 from data.labels import LABELS
 from orchestration.layout import Layout
 from orchestration.progress import listening
@@ -29,7 +29,7 @@ def layout(monkeypatch):
 
 
 def promote(layout, *, ago=timedelta(days=1), strength=2.0):
-    """A bundle that classifies `text_of` right, in production since then."""
+    """Promote a bundle that classifies `text_of` right, `ago` before now."""
     bundle = tiny_bundle(layout.bundles / f"tiny-{strength}", strength=strength)
     bundle.directory.rename(layout.bundles / bundle.manifest.version)
     move = {
@@ -43,11 +43,11 @@ def promote(layout, *, ago=timedelta(days=1), strength=2.0):
 
 
 def correct(layout, numbers, *, wrong=False, by="ann"):
-    """Labels of callers; `wrong`: other than what the model says."""
+    """Add labels of callers; with `wrong`, they differ from the model's predictions."""
     for number in numbers:
         label = LABELS[number % 3]
-        said = NEXT[label] if wrong else label
-        feedback_of(layout.var).add(Verdict(text_of(label, number), said, by))
+        corrected = NEXT[label] if wrong else label
+        open_feedback(layout.var).add(FeedbackLabel(text_of(label, number), corrected, by))
 
 
 def state_of(layout):
@@ -58,20 +58,20 @@ def test_nothing_is_measured_before_a_model_is_in_production(layout):
     assert measure_production(layout) is None and not layout.quality.exists()
 
 
-def test_too_few_rows_or_a_label_that_is_missing_skip_with_the_reason_which_the_sensor_repeats(layout):
+def test_too_few_rows_or_a_missing_label_skip_with_a_reason_that_the_sensor_reports(layout):
     promote(layout)
     correct(layout, range(29))
     assert "29 rows have been labeled since the model was promoted, at least 30 are needed" in measure_production(layout).skipped
     assert "29 rows have been labeled" in state_of(layout).quality
     correct(layout, [n for n in range(30, 60) if n % 3 == 0])
     correct(layout, [n for n in range(29) if n % 3], by="ann")
-    store = feedback_of(layout.var)
+    store = open_feedback(layout.var)
     store.path.unlink()
     correct(layout, [n for n in range(90) if n % 3 == 0])
     assert "none of the 30 rows labeled since the model was promoted is neutral or positive" in measure_production(layout).skipped
 
 
-def test_it_falls_when_callers_correct_what_the_model_says(layout):
+def test_recall_falls_when_callers_correct_predictions(layout):
     version = promote(layout)
     correct(layout, range(60))
     first = measure_production(layout)
@@ -127,22 +127,22 @@ def test_only_the_newest_rows_count(layout, monkeypatch):
     assert (found["rows"], found["macro_recall"]["value"]) == (45, 1.0)
 
 
-def test_a_lakehouse_that_cannot_be_reached_is_left_out_with_a_word(layout, monkeypatch):
+def test_unreachable_lakehouse_is_left_out_with_a_note(layout, monkeypatch):
     promote(layout)
     correct(layout, range(60))
     monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", "s3a://nowhere/lake")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    heard = []
+    notes = []
 
     class Listener:
         def __call__(self, *_): ...
         def note(self, text, *, warning=True):
-            heard.append(text)
+            notes.append(text)
 
     with listening(Listener()):
         found = measure_production(layout)
     assert found.metadata["rows_by_origin"] == {"feedback": 60}
-    assert len(heard) == 1 and "The lakehouse is left out: The lakehouse s3a://nowhere/lake cannot be reached" in heard[0]
+    assert len(notes) == 1 and "The lakehouse is left out: The lakehouse s3a://nowhere/lake is not reachable" in notes[0]
 
 
 def test_another_version_in_production_is_not_measured_yet(layout):

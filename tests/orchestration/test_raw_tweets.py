@@ -1,4 +1,4 @@
-"""Raw tweets with faults: what is expected of them is what a reader in plain Python finds, for any seed."""
+"""Raw tweets with faults: the expected result equals that of a reader in plain Python, for any seed."""
 
 import json
 import tempfile
@@ -18,9 +18,9 @@ from orchestration.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, label
 START = datetime(2026, 3, 1, 21, 0, 0, tzinfo=UTC)
 TEXTS = [
     ("the crew was lovely 🎂 and so was the café", "positive"),
-    ("two hours late, and nobody said why @user https://example.org/a", "negative"),
+    ("two hours late, and no reason given @user https://example.org/a", "negative"),
     ("the train leaves at noon\nfrom the harbour\u2028platform 2", "neutral"),
-    ("“never again”, said he; I agree \\o/", "negative"),
+    ("“never again”, he wrote; I agree \\o/", "negative"),
 ]
 
 
@@ -29,7 +29,7 @@ def write(folder, **kwargs):
 
 
 def when(value):
-    """A time in any of the formats and the format's name; none if it is no time."""
+    """Parse a time in any of the formats; return it with the format's name, None if it is not a time."""
     if isinstance(value, int) or value.isdigit():
         name, unit = ("milliseconds", 1e3) if int(value) > 1e11 else ("seconds", 1)
         return datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(value) / unit), f"{name}, {type(value).__name__}"
@@ -45,7 +45,7 @@ def when(value):
 
 
 def fault(record, arrived):
-    """Why a record is rejected, if it is."""
+    """Return why a record is rejected; None if it is accepted."""
     text = record.get("full_text", record.get("text"))
     if record.get("id_str") is None and record.get("id") is None:
         return "no id"
@@ -66,7 +66,7 @@ def fault(record, arrived):
 
 
 def read(folder):
-    """What a lakehouse would make of the files: lines, rejected by reason, and the winner of each id."""
+    """Read the files like a lakehouse: number of lines, rejects by reason, and the winner of each id."""
     lines, rejected, winners = 0, Counter(), {}
     for file in sorted(folder.iterdir()):
         arrived = datetime.fromtimestamp(file.stat().st_mtime, UTC)
@@ -97,7 +97,7 @@ def read(folder):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(FEWEST, 700), files=st.integers(2, 25))
-def test_another_reader_finds_what_is_expected(seed, count, files):
+def test_independent_reader_finds_the_expected_result(seed, count, files):
     with tempfile.TemporaryDirectory() as folder:
         expected = write(Path(folder), seed=seed, count=count, files=files)
         found = read(Path(folder))
@@ -107,7 +107,7 @@ def test_another_reader_finds_what_is_expected(seed, count, files):
     assert expected.corrupt == expected.rejected.get("not json", 0)
 
 
-def test_the_shares_are_those_asked_for(tmp_path):
+def test_shares_of_faults_are_exact(tmp_path):
     expected = write(tmp_path, count=4000)
     assert expected.rejected == {
         "duplicate": 200,
@@ -128,7 +128,7 @@ def test_the_shares_are_those_asked_for(tmp_path):
 
 
 def records(folder):
-    """Each file's number and those of its lines that are records."""
+    """Yield the file number and the record of each line that is a record."""
     for number, file in enumerate(sorted(folder.iterdir())):
         for line in file.read_bytes().split(b"\n"):
             try:
@@ -151,13 +151,13 @@ def test_every_shape_of_a_tweet_occurs(tmp_path):
     assert {("id" in record, "id_str" in record) for record in found} == {(a, b) for a in (0, 1) for b in (0, 1)}
 
 
-def test_a_field_appears_half_way(tmp_path):
+def test_new_field_appears_half_way(tmp_path):
     write(tmp_path, count=2000, files=9)
     having = Counter(number for number, record in records(tmp_path) if "place" in record)
     assert set(having) == set(range(4, 9)) and min(having.values()) > 50
 
 
-def test_corrections_come_in_another_file_and_some_before_what_they_correct(tmp_path):
+def test_corrections_come_in_another_file_and_some_before_the_corrected_tweet(tmp_path):
     expected = write(tmp_path, count=4000)
     copies = {}
     for number, record in records(tmp_path):
@@ -181,12 +181,12 @@ def test_files_arrive_a_minute_apart_and_some_tweets_are_late(tmp_path):
     assert [file.name for file in files] == [f"tweets-{number:04}.jsonl" for number in range(5)]
     arrived = [datetime.fromtimestamp(file.stat().st_mtime, UTC) for file in files]
     assert arrived == [START + SPAN - BETWEEN_FILES * left for left in (4, 3, 2, 1, 0)]
-    said = [at for _, _, at in read(tmp_path)[2].values()]
-    assert sum(START <= at <= START + SPAN for at in said) > 0.98 * len(said)
-    assert min(said) < START - timedelta(minutes=5)
+    times = [at for _, _, at in read(tmp_path)[2].values()]
+    assert sum(START <= at <= START + SPAN for at in times) > 0.98 * len(times)
+    assert min(times) < START - timedelta(minutes=5)
 
 
-def test_it_is_the_same_each_time(tmp_path):
+def test_same_seed_gives_the_same_bytes(tmp_path):
     def all_bytes(folder):
         return {file.name: (file.read_bytes(), file.stat().st_mtime) for file in folder.iterdir()}
 
@@ -195,7 +195,7 @@ def test_it_is_the_same_each_time(tmp_path):
     assert all_bytes(tmp_path / "a") == all_bytes(tmp_path / "b") != all_bytes(tmp_path / "c")
 
 
-def test_masks_become_names_and_a_model_reads_the_same(tmp_path):
+def test_masks_become_names_and_cleaned_texts_stay_equal(tmp_path):
     masked = [(f"@user and @user@user, me@user.org {n}", "neutral") for n in range(200)]
     found = {text for text, _, _ in write_raw_tweets(tmp_path, masked, count=250).truth.values()}
     assert all(text.count("@reader") == 2 for text in found)
@@ -203,22 +203,22 @@ def test_masks_become_names_and_a_model_reads_the_same(tmp_path):
     assert sum(clean(text) in cleaned for text in found) > 0.5 * len(found)
 
 
-def test_a_name_swings_from_good_company_to_bad(tmp_path):
+def test_hashtag_swings_from_positive_to_negative_tweets(tmp_path):
     truth = write(tmp_path, count=8000).truth
-    said = [(at, label) for text, label, at in truth.values() if "#delay" in text]
+    tagged = [(at, label) for text, label, at in truth.values() if "#delay" in text]
     turn = START + SPAN * 2 / 3
-    early, late = ([label == "negative" for at, label in said if (at > turn) == after] for after in (False, True))
+    early, late = ([label == "negative" for at, label in tagged if (at > turn) == after] for after in (False, True))
     assert sum(early) / len(early) < 0.4 and sum(late) / len(late) > 0.6
 
 
 @pytest.mark.parametrize("change", [{"count": FEWEST - 1}, {"files": 1}, {"texts": [(" \u200b", "neutral"), ("\0", "neutral")]}])
-def test_what_cannot_be_written_is_told_before_anything_is(tmp_path, change):
+def test_invalid_arguments_fail_before_any_file_is_written(tmp_path, change):
     with pytest.raises(MalformedData, match="cannot be written"):
         write_raw_tweets(tmp_path / "new", **({"texts": TEXTS} | change))
     assert not (tmp_path / "new").exists()
 
 
-def test_without_a_data_folder_the_texts_are_the_projects_own():
+def test_without_a_data_folder_texts_come_from_the_sample():
     texts = labeled_texts(500)
     assert len(texts) == 500 > len(set(texts)) > 20
     assert {label for _, label in texts} == set(LABELS)

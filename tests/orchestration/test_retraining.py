@@ -1,4 +1,4 @@
-"""Retraining is neither repeated nor swallowed, whatever the order of ticks, crashes, failures and new rows."""
+"""No retraining is repeated or lost, whatever the order of ticks, crashes, failures and new rows."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def minutes(number):
 
 
 class Dagster:
-    """What Dagster promises: a run key of a sensor is launched once, whatever happens to the cursor."""
+    """Dagster's guarantee: a sensor's run key is launched once, whatever happens to the cursor."""
 
     def __init__(self):
         self.state = replace(STATE, new_rows=0)
@@ -110,7 +110,7 @@ def test_one_run_at_a_time_failures_wait_and_no_cause_is_tried_too_often(events)
 
 @given(EVENTS)
 @settings(max_examples=200, deadline=None)
-def test_a_cause_that_stands_is_tried_in_the_end(events):
+def test_lasting_cause_is_tried_in_the_end(events):
     dagster = Dagster()
     for event, value in events:
         {"rows": dagster.add, "end": dagster.end, "tick": lambda _: dagster.tick()}.get(event, lambda _: None)(value)
@@ -129,7 +129,7 @@ def test_a_cause_that_stands_is_tried_in_the_end(events):
         ([Attempt("k", "running", minutes(-5))], 0, "A retraining is running."),
         ([Attempt(None, "running", minutes(-5))], 0, "A retraining is running."),  # a person's own
         ([Attempt("other", "running", NOW - LONGEST_RUN - timedelta(minutes=1))], 0, 1),  # it died long ago
-        ([Attempt("k", "running", NOW - 2 * LONGEST_RUN)], 0, 2),  # it died without a word
+        ([Attempt("k", "running", NOW - 2 * LONGEST_RUN)], 0, 2),  # it died without a report
         ([Attempt("k", "succeeded", minutes(-600))], 0, "retrained for this cause already"),
         ([Attempt("other", "succeeded", minutes(-1))], 0, 1),
         ([Attempt("k", "canceled", minutes(-600))], 0, "was canceled"),
@@ -153,7 +153,7 @@ def test_when_an_attempt_is_due(attempts, now, due):
 @pytest.mark.parametrize("rows", [None, 0, 99])
 def test_too_few_rows_and_a_first_training_are_no_cause(rows):
     why = new_rows_cause(replace(STATE, new_rows=rows), SETTINGS)
-    assert isinstance(why, str) and ("by a person" in why if rows is None else f"{rows} new labeled rows" in why)
+    assert isinstance(why, str) and ("start the first training" in why if rows is None else f"{rows} new labeled rows" in why)
     assert isinstance(new_rows_cause(STATE, SETTINGS), Cause)
 
 
@@ -175,7 +175,7 @@ def test_quality_and_freshness(change, reason):
         assert change["quality"] in found
 
 
-def test_a_key_changes_with_what_makes_another_attempt_worth_it_and_with_nothing_else():
+def test_key_changes_only_with_inputs_that_justify_another_attempt():
     def key(cause):
         assert isinstance(cause, Cause)
         return cause.key

@@ -1,4 +1,4 @@
-"""A command's run as the web UI finds it: of the code location, with its own error, and ended whatever happens to the process."""
+"""A command's run in the web UI: of the code location, with its own error, and ended whatever happens to the process."""
 
 import os
 import signal
@@ -30,15 +30,15 @@ def start(*arguments, **settings):
 
 def wait_for(process, line):
     assert process.stdout is not None and process.stderr is not None
-    if not any(said.startswith(line) for said in process.stdout):
+    if not any(printed.startswith(line) for printed in process.stdout):
         pytest.fail(f"{line!r} was not printed: {process.stderr.read()[-2000:]}")
 
 
 @pytest.mark.integration
 def test_a_commands_run_belongs_to_its_job_in_the_code_location_and_shows_what_was_skipped():
     done = start("data")
-    _, said = done.communicate(timeout=120)
-    assert done.returncode == 0, said[-2000:]
+    _, errors = done.communicate(timeout=120)
+    assert done.returncode == 0, errors[-2000:]
     with dagster_instance() as instance:
         [run] = instance.get_runs()
         label = {".dagster/repository": "__repository__@orchestration.definitions"}  # what timeline and job pages filter by
@@ -53,10 +53,10 @@ def test_a_commands_run_belongs_to_its_job_in_the_code_location_and_shows_what_w
 
 
 @pytest.mark.integration
-def test_the_steps_own_error_reaches_the_person_and_the_run():
+def test_error_of_a_step_reaches_the_terminal_and_the_run():
     done = start("data", GROUNDSWELL_DATA__DATASETS='["airline"]')
-    _, said = done.communicate(timeout=120)
-    assert done.returncode == 1 and said.startswith("SourceUnavailable: "), said
+    _, errors = done.communicate(timeout=120)
+    assert done.returncode == 1 and errors.startswith("SourceUnavailable: "), errors
     with dagster_instance() as instance:
         [run] = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.FAILURE

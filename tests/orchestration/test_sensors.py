@@ -17,16 +17,16 @@ from dagster._core.test_utils import create_run_for_test
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from data.artifacts import write_json
-from data.feedback import Verdict, feedback_of
+from data.feedback import FeedbackLabel, open_feedback
 from orchestration.definitions import defs
 from orchestration.jobs import RETRAIN
 from orchestration.layout import Layout
 from orchestration.schedules import schedules
 from orchestration.sensors import CAUSE_TAG, REASON_TAG, TEXT_TAG, new_labels, production_quality
-from orchestration.steps.data import build_splits, fetch_sets, training_rows
+from orchestration.steps.data import build_splits, fetch_datasets, training_rows
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
 from serving.webhook import notify
-from tests.make import rows, write_set
+from tests.make import rows, write_dataset
 from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def tick(sensor, *, instance=None):
 
 def trained_on(layout, *, fewer):
     """The last training used all but `fewer` of the training rows there are now (those of the project's own sample)."""
-    build_splits(layout, fetch_sets(layout))
+    build_splits(layout, fetch_datasets(layout))
     trained = labeled(layout)
     name = next(iter(trained["training_rows"]))
     trained["training_rows"][name] -= fewer
@@ -51,19 +51,19 @@ def trained_on(layout, *, fewer):
 
 
 def end_run(instance, request, status):
-    """A run that the sensor asked for, ended with this status."""
+    """Create a run that the sensor requested, ended with this status."""
     run = create_run_for_test(instance, job_name=RETRAIN, tags=request.tags, status=dg.DagsterRunStatus.STARTED)
     event = {"succeeded": DagsterEventType.RUN_SUCCESS, "failed": DagsterEventType.RUN_FAILURE}.get(status)
     if event:
         instance.report_dagster_event(DagsterEvent(event_type_value=event.value, job_name=RETRAIN), run_id=run.run_id)
 
 
-def test_new_rows_ask_once_for_each_state_of_the_data(monkeypatch):
+def test_new_rows_request_one_run_for_each_state_of_the_data(monkeypatch):
     layout = Layout.load()
     monkeypatch.setenv("GROUNDSWELL_RETRAINING__MIN_NEW_ROWS", "20")
     assert "Nothing has been trained yet" in str(tick(new_labels).skip_message)
     trained_on(layout, fewer=19)
-    assert "at most 19 new labeled rows for training, at least 20 are asked for" in str(tick(new_labels).skip_message)
+    assert "at most 19 new labeled rows for training, minimum 20" in str(tick(new_labels).skip_message)
     trained_on(layout, fewer=20)
     one, again = tick(new_labels).run_requests, tick(new_labels).run_requests
     assert len(one) == 1 and one[0].run_key == again[0].run_key, "the same state, the same key, cursor or no cursor"
@@ -92,7 +92,7 @@ def test_a_running_retraining_is_waited_for_and_a_failed_one_is_tried_again_afte
         assert "retrained for this cause already" in str(tick(new_labels, instance=instance).skip_message)
 
 
-def test_bad_quality_and_age_ask_and_say_why(monkeypatch):
+def test_low_quality_and_age_request_a_run_with_the_reason(monkeypatch):
     layout = Layout.load()
     assert "No model is in production yet" in str(tick(production_quality).skip_message)
     move = {"alias": "production", "to": "1", "bundle": "bundles/m-1", "at": datetime.now(UTC).isoformat()}
@@ -113,12 +113,12 @@ def test_bad_quality_and_age_ask_and_say_why(monkeypatch):
 
 @pytest.mark.integration
 def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
-    """Not when the feedback has grown, nor when a file has changed, nor for a dataset that is only on the hub."""
+    """Not with new feedback, not with a changed file, and not for a dataset that is only on the hub."""
     on_hub = {"domain": "tweets", "license": "ours", "train": True, "hub": {"id": "who/texts", "revision": "a" * 40}}
     place.catalog(feedback=FEEDBACK, only_on_the_hub=on_hub)
-    build_splits(place.layout, fetch_sets(place.layout))
+    build_splits(place.layout, fetch_datasets(place.layout))
     write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
-    feedback_of(place.layout.var).add(Verdict("a flight of its own", "negative", "ann"))
+    open_feedback(place.layout.var).add(FeedbackLabel("a flight of its own", "negative", "ann"))
     place.write(rows(110))
 
     def files():
@@ -135,7 +135,7 @@ def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("said", "new"),
+    ("labels", "new"),
     [
         ([], 0),
         ([("a flight of its own", "negative")], 1),
@@ -146,16 +146,16 @@ def test_a_tick_fetches_and_writes_nothing(place, monkeypatch):
         ([("\u200b", "negative"), ("much too long " * 1000, "negative")], 0),
     ],
 )
-def test_the_count_of_new_rows_is_that_of_the_splits(place, said, new):
+def test_the_count_of_new_rows_is_that_of_the_splits(place, labels, new):
     place.catalog(feedback=FEEDBACK)
-    before = build_splits(place.layout, fetch_sets(place.layout))
+    before = build_splits(place.layout, fetch_datasets(place.layout))
     write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
-    for text, label in said:
-        feedback_of(place.layout.var).add(Verdict(text, label, "ann"))
+    for text, label in labels:
+        open_feedback(place.layout.var).add(FeedbackLabel(text, label, "ann"))
     assert read_state(place.layout, enough=1).new_rows == new
     at_most = read_state(place.layout, enough=10_000).new_rows
-    assert at_most is not None and new <= at_most <= len(said)
-    after = build_splits(place.layout, fetch_sets(place.layout))
+    assert at_most is not None and new <= at_most <= len(labels)
+    after = build_splits(place.layout, fetch_datasets(place.layout))
     assert sum(training_rows(after.rows).values()) - sum(training_rows(before.rows).values()) == new
 
 
@@ -163,10 +163,10 @@ def test_the_count_of_new_rows_is_that_of_the_splits(place, said, new):
 def test_rows_that_are_for_evaluation_only_or_for_other_splits_are_not_new_labels(place):
     other = {"domain": "tweets", "license": "ours", "local": "other"}
     place.catalog(other=other)
-    write_set(place.root / "texts", rows(30), "other")
-    build_splits(place.layout, fetch_sets(place.layout))
+    write_dataset(place.root / "texts", rows(30), "other")
+    build_splits(place.layout, fetch_datasets(place.layout))
     write_json(place.layout.gate / TRAINED_FILE, labeled(place.layout))
-    write_set(place.root / "texts", rows(100), "other")
+    write_dataset(place.root / "texts", rows(100), "other")
     assert read_state(place.layout, enough=1).new_rows == 0, "models do not learn from it"
     place.write(rows(100) + [row | {"id": f"x-{row['id']}", "text": f"new {row['text']}", "split": "test"} for row in rows(20)])
     assert read_state(place.layout, enough=1).new_rows == 0, "the test split grew"
@@ -174,7 +174,7 @@ def test_rows_that_are_for_evaluation_only_or_for_other_splits_are_not_new_label
     assert read_state(place.layout, enough=1).new_rows == 21
 
 
-def test_the_weekly_schedule_asks_on_mondays():
+def test_weekly_schedule_requests_a_run_on_mondays():
     (schedule,) = (each for each in schedules() if each.name == "weekly_retraining")
     context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 3, 2, 3, tzinfo=UTC))
     found = schedule.evaluate_tick(context)
@@ -186,7 +186,7 @@ class _Hook(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.got.append(json.loads(body))
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
         self.end_headers()
 
     def log_message(self, *_):
@@ -196,7 +196,7 @@ class _Hook(BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook():
     server = HTTPServer(("127.0.0.1", 0), _Hook)
-    server.got, server.answers = [], []
+    server.got, server.statuses = [], []
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -204,12 +204,12 @@ def webhook():
     server.server_close()
 
 
-def test_a_webhook_is_told_again_when_it_fails_and_its_address_is_not_logged(webhook, caplog):
+def test_failed_webhook_is_retried_and_its_address_is_not_logged(webhook, caplog):
     url = f"http://127.0.0.1:{webhook.server_port}/secret-token"
-    webhook.answers = [500]
+    webhook.statuses = [500]
     assert notify(url, "it failed")
     assert webhook.got == [{"text": "it failed"}] * 2
-    webhook.answers = [500] * 3
+    webhook.statuses = [500] * 3
     assert not notify(url, "again")
     assert "HTTPStatusError" in caplog.text and "secret-token" not in caplog.text
 
@@ -269,5 +269,5 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
     assert "retrain failed" in webhook.got[0]["text"]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = instance.get_runs()
-        assert len(runs) == 1, "ticks go on, the run key holds"
+        assert len(runs) == 1, "ticks continue, and the run key is launched once"
         assert runs[0].tags[REASON_TAG] == "new_labels"

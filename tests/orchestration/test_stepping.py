@@ -84,7 +84,7 @@ def test_step_interrupted_by_ctrl_c_ends_the_run_as_canceled():
 
 
 @pytest.mark.parametrize(("passes", "calls"), [(True, RETRIES + 1), (False, 1)])
-def test_step_is_tried_again_only_after_errors_that_may_pass(passes, calls):
+def test_step_is_retried_only_after_errors_that_may_pass(passes, calls):
     seen = []
 
     @dg.asset
@@ -100,7 +100,7 @@ def test_step_is_tried_again_only_after_errors_that_may_pass(passes, calls):
 
 
 class Notes:
-    """Hears what a person would see."""
+    """Records that a note was reported."""
 
     def __init__(self):
         self.noted = threading.Event()
@@ -115,7 +115,7 @@ class Notes:
     def ended(self, state, why): ...
 
 
-def test_one_step_at_a_time_fills_every_core_and_a_killed_one_holds_nothing():
+def test_every_core_admits_one_step_at_a_time_and_a_killed_one_holds_nothing():
     layout = Layout.load()
     code = "from orchestration.assets.stepping import *\nimport sys\n"
     code += "with every_core(Layout.load()):\n    print('held', flush=True)\n    sys.stdin.read()"
@@ -130,7 +130,7 @@ def test_one_step_at_a_time_fills_every_core_and_a_killed_one_holds_nothing():
     with listening(notes):
         waiting = threading.Thread(target=wait)
         waiting.start()
-        assert notes.noted.wait(120) and not entered.is_set(), "it waits, and says so"
+        assert notes.noted.wait(120) and not entered.is_set(), "it waits, and reports that"
         other.kill()
         assert entered.wait(120)
         waiting.join()

@@ -47,25 +47,25 @@ def test_without_a_rate_it_goes_as_fast_as_the_broker_takes_it(config):
     assert (summary.sent, summary.delivered, summary.late_s) == (20_000, 20_000, 0.0)
 
 
-def test_what_is_not_delivered_is_counted_by_name(config):
+def test_undelivered_messages_are_counted_by_error_name(config):
     summary = send(config, "messages", [b"fits", b"x" * 9_000_000])
     assert (summary.sent, summary.delivered, summary.errors) == (2, 1, {"MSG_SIZE_TOO_LARGE": 1})
 
 
 def test_an_address_without_a_broker_is_an_error(monkeypatch):
     monkeypatch.setattr(broker, "TIMEOUT_S", 1.5)
-    with pytest.raises(StreamError, match=r"No broker answers at 127\.0\.0\.1:9"):
+    with pytest.raises(StreamError, match=r"The broker at 127\.0\.0\.1:9 does not respond"):
         send({"bootstrap.servers": "127.0.0.1:9", "log_level": 0}, "messages", numbered_events(1))
 
 
-def test_events_are_what_the_contract_asks_for():
+def test_events_fit_the_contract():
     events = [Event.model_validate_json(value) for value in numbered_events(3, start=5)]
     assert [event.id for event in events] == ["n-5", "n-6", "n-7"]
     assert len({event.text for event in events}) == 3
     assert all(event.created_at for event in events)
 
 
-def test_a_files_lines_go_as_they_are(tmp_path):
+def test_lines_of_a_file_are_sent_unchanged(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_bytes(b'{"id": 1}\r\n\xff not even UTF-8\n\nlast')
     assert list(file_events(file)) == [b'{"id": 1}', b"\xff not even UTF-8", b"", b"last"]
@@ -82,7 +82,7 @@ def test_test_texts_come_again_with_other_ids(monkeypatch):
     frame = pd.DataFrame({"id": ["a", "b"], "text": ["good", "bad"], "source": ["s", "s"]})
     monkeypatch.setattr("orchestration.steps.data.read_texts", lambda *_: frame)
     monkeypatch.setattr("orchestration.steps.data.build_splits", lambda *_: None)
-    monkeypatch.setattr("orchestration.steps.data.fetch_sets", lambda *_: None)
+    monkeypatch.setattr("orchestration.steps.data.fetch_datasets", lambda *_: None)
     events = [json.loads(value) for value in test_text_events(Layout.load(), 5)]
     assert sorted(event["id"] for event in events[:4]) == ["a", "a-1", "b", "b-1"]
     assert len({event["id"] for event in events}) == 5

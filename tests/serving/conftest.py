@@ -1,4 +1,4 @@
-"""What the dashboard's tests share: the browser, a page of it, and a world that is shown."""
+"""Fixtures of the dashboard's tests: a browser, a page, and a dashboard with data."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestration.demo_stream import CRISIS_AFTER_S
-from tests.serving.dashboard_world import EVIL, SIZES, Shown, browsing, row, story, tell, write
+from tests.serving.dashboard_harness import HOSTILE_TEXT, SIZES, DashboardHarness, browsing, insert_alert, row, story, write
 from tests.serving.running import ROOT
 
 
@@ -15,15 +15,15 @@ def browser():
     assert (ROOT / "serving" / "dashboard" / "out" / "index.html").is_file(), (
         "make dashboard builds it; make test does that first"
     )
-    with browsing() as found:
-        yield found
+    with browsing() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """A story of a quarter of an hour with a crisis a minute ago, twice as delivered, partly judged anew, and one alert."""
-    world = Shown(tmp_path_factory.mktemp("shown"))
-    with world.owner(), world.service(), world.client() as client:
+def dashboard(tmp_path_factory):
+    """A dashboard with the demo's messages, some of them delivered twice or classified again, and one open alert."""
+    harness = DashboardHarness(tmp_path_factory.mktemp("shown"))
+    with harness.warehouse_server(), harness.service(), harness.client() as client:
         now = time.time()
         rows = story(now - 90, now - 1)
         write(client, rows)
@@ -34,10 +34,10 @@ def shown(tmp_path_factory):
             for each in rows[::50]
         ]
         write(client, again)
-        write(client, [row(90_000, datetime.fromtimestamp(now - 2, UTC), "tweets", EVIL)])
+        write(client, [row(90_000, datetime.fromtimestamp(now - 2, UTC), "tweets", HOSTILE_TEXT)])
         begun = datetime.fromtimestamp(now - 90 + CRISIS_AFTER_S, UTC)
-        tell(client, "crisis", begun, texts=["Error 500 on every page. What a disaster.", EVIL])
-        yield world
+        insert_alert(client, "crisis", begun, texts=["Error 500 on every page. What a disaster.", HOSTILE_TEXT])
+        yield harness
 
 
 @pytest.fixture

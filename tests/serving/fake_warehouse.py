@@ -1,4 +1,4 @@
-"""A warehouse for tests of the alerts: it answers their few statements from memory, by the clock of the test.
+"""A fake warehouse for tests of the alerts: it runs their few statements in memory, with the clock of the test.
 
 `test_alert_order.py` compares it with chDB.
 """
@@ -11,7 +11,7 @@ from serving.warehouse.blocks import CHUNK
 
 
 class Result:
-    """What clickhouse-connect gives."""
+    """The result class of clickhouse-connect."""
 
     def __init__(self, rows):
         self.result_rows = rows
@@ -27,11 +27,11 @@ class FakeWarehouse:
         self.written = {}
         """By (partition, offset)."""
         self.log = []
-        """(changed at, source, second), as it was written."""
+        """(changed at, source, second), in the order of writing."""
         self.alerts, self.normals = {}, {}
 
     def write(self, messages):
-        """As a worker does: each message once, however often it comes."""
+        """Write like a worker: each message counts once, however often it is delivered."""
         now = self.clock()
         for second, source, partition, offset, score in messages:
             row = self.rollup[source, second]
@@ -45,13 +45,13 @@ class FakeWarehouse:
 
     def _changed(self, given):
         since = min(given["mark"] / 1000, self.clock()) - given["back"]
-        found = set()
+        seconds = set()
         for changed, source, second in reversed(self.log):
             if changed < since:
                 break
             if second <= given["limit"]:
-                found.add((source, second))
-        return sorted(found)
+                seconds.add((source, second))
+        return sorted(seconds)
 
     def _totals(self, keys):
         return [(*key, *map(sum, zip(*(row[:3] for row in self.rollup[key].values()), strict=True))) for key in keys]
@@ -70,7 +70,7 @@ class FakeWarehouse:
                 if second <= given["limit"]:
                     old = newest.get(source, (0, 0))
                     newest[source] = max(old[0], second), max(old[1], self._changed_at((source, second)))
-            return Result([(source, *found) for source, found in newest.items()])
+            return Result([(source, *values) for source, values in newest.items()])
         if sql == alert_reads._FIRST_CHANGED:
             first = {}
             for source, second in self._changed(given):

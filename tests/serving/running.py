@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def spare_port() -> int:
-    """A port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -26,14 +26,14 @@ def spare_port() -> int:
 def serving(
     bundle, folder: Path, host: str = "127.0.0.1", port: int | None = None, **settings: str
 ) -> Iterator[tuple[httpx.Client, subprocess.Popen]]:
-    """A client of it, and its process; it is stopped afterwards. Its `var/` is in the folder."""
+    """Start the service; yields a client and the process. Its `var/` is in the folder; it is stopped at the end."""
     port = port or spare_port()
     environment = {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
         "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
         "BENTOML_HOME": str(folder / "home"),
         "BENTOML_DO_NOT_TRACK": "1",
-        "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",  # how full this machine's disk is, is not what is tested
+        "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",  # tests do not depend on the free space of this machine
     } | {f"GROUNDSWELL_SERVING__{name.upper()}": value for name, value in settings.items()}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

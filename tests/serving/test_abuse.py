@@ -1,4 +1,4 @@
-"""What strangers, bursts and broken neighbors do to the real service."""
+"""The real service under invalid requests, load and failed dependencies."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ FUZZED = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-JUDGED_ROUTES = ("POST /v1/classify", "POST /v1/jobs", "POST /v1/feedback")
+POST_ROUTES = ("POST /v1/classify", "POST /v1/jobs", "POST /v1/feedback")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def service(bundle, tmp_path_factory):
 
 
 def sound(response) -> None:
-    """No failure but a deliberate one, and every refusal a problem that says something."""
+    """Check that only deliberate failures occur, and that every refusal is a problem with a detail."""
     status, kind = response.status_code, str(response.headers.get("content-type", ""))
     assert status < 500 or (status == 503 and "retry-after" in response.headers), (status, response.text[:300])
     if status >= 400:
@@ -58,7 +58,7 @@ OPERATIONS = {operation.ok().label: operation.ok() for operation in DOCUMENT.get
 WITH_INPUT = sorted(label for label in OPERATIONS if "{" in label or label.startswith("POST"))
 
 
-def test_every_route_is_in_the_document():
+def test_document_has_every_route():
     panels = {f"GET /v1/panels/{name}" for name in (*QUESTIONS, *OTHERS)}
     assert panels | {
         "POST /v1/classify",
@@ -78,8 +78,8 @@ def test_every_route_is_in_the_document():
 
 
 @pytest.mark.parametrize("label", WITH_INPUT)
-def test_requests_made_from_the_document_never_break_a_route(label, service):
-    """Right ones and wrong ones: with the bytes below, over ten thousand requests."""
+def test_requests_generated_from_the_document_never_fail_a_route(label, service):
+    """Valid and invalid requests; with the bytes below, over ten thousand of them."""
     operation = OPERATIONS[label]
     wrong_ones = operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE) if "POST" in label else st.none()
     with requests.Session() as session:
@@ -93,9 +93,9 @@ def test_requests_made_from_the_document_never_break_a_route(label, service):
         ask()
 
 
-@pytest.mark.parametrize("label", JUDGED_ROUTES)
-def test_bytes_that_are_anything_never_break_a_route(label, service):
-    method, road = label.split()
+@pytest.mark.parametrize("label", POST_ROUTES)
+def test_arbitrary_bytes_never_fail_a_route(label, service):
+    method, path = label.split()
     bodies = st.binary(max_size=200) | st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
         lambda more: st.lists(more, max_size=4) | st.dictionaries(st.sampled_from(["texts", "text", "label", "by", "id"]), more),
@@ -104,17 +104,17 @@ def test_bytes_that_are_anything_never_break_a_route(label, service):
     @FUZZED
     @given(bodies, st.sampled_from(["application/json", "application/x-ndjson", "text/plain", ""]))
     def ask(body, kind):
-        sound(service.request(method, road, content=body, headers={"content-type": kind}))
+        sound(service.request(method, path, content=body, headers={"content-type": kind}))
 
     ask()
 
 
-def readiness(client):
+def store_state(client):
     return client.get("/readyz").json()["stores"]["answers"]
 
 
 @pytest.mark.parametrize("trouble", ["down", "slow", "full"])
-def test_without_its_store_the_service_answers_says_so_and_takes_it_up_again(trouble, bundle, tmp_path):
+def test_failed_store_is_reported_bypassed_and_used_again(trouble, bundle, tmp_path):
     redis = RedisServer(tmp_path)
     numbers = iter(range(10**6))
 
@@ -124,13 +124,13 @@ def test_without_its_store_the_service_answers_says_so_and_takes_it_up_again(tro
         assert response.json()["predictions"][0]["label"] == "positive", response.text
 
     def until(client, state):
-        while readiness(client) != state:
+        while store_state(client) != state:
             ask(client)
 
     try:
-        with serving(bundle, tmp_path, answers="redis", redis_url=redis.url) as (client, _):
+        with serving(bundle, tmp_path, prediction_store="redis", redis_url=redis.url) as (client, _):
             ask(client)
-            assert readiness(client) == "up"
+            assert store_state(client) == "up"
             {"down": redis.stop, "slow": redis.pause, "full": redis.fill}[trouble]()
             until(client, "down")
             for _ in range(200):
@@ -143,8 +143,8 @@ def test_without_its_store_the_service_answers_says_so_and_takes_it_up_again(tro
         redis.stop()
 
 
-def test_a_new_model_never_gives_the_old_ones_answers_under_load(tmp_path):
-    """Two services on one store, one a model that calls everything the other way round, asked for the same texts at once."""
+def test_new_model_never_returns_predictions_of_the_old_model_under_load(tmp_path):
+    """Two services share one store; the second has a model with opposite labels; both get the same texts at once."""
     one = tiny_bundle(tmp_path / "one")
     other = tiny_bundle(tmp_path / "other", strength=-2.0)
     redis = RedisServer(tmp_path)
@@ -161,8 +161,8 @@ def test_a_new_model_never_gives_the_old_ones_answers_under_load(tmp_path):
 
     try:
         with (
-            serving(one, tmp_path / "a", answers="redis", redis_url=redis.url) as (first, _),
-            serving(other, tmp_path / "b", answers="redis", redis_url=redis.url) as (second, _),
+            serving(one, tmp_path / "a", prediction_store="redis", redis_url=redis.url) as (first, _),
+            serving(other, tmp_path / "b", prediction_store="redis", redis_url=redis.url) as (second, _),
         ):
             seen = asyncio.run(both([str(first.base_url), str(second.base_url)]))
         assert seen[0] == {"positive"} and "positive" not in seen[1]
@@ -170,20 +170,20 @@ def test_a_new_model_never_gives_the_old_ones_answers_under_load(tmp_path):
         redis.stop()
 
 
-def test_a_service_that_is_told_to_stop_answers_what_it_has_accepted(tmp_path):
-    with serving(slow_bundle(tmp_path / "b"), tmp_path, answers="memory") as (client, process):
-        url, answers, together = str(client.base_url), [], threading.Barrier(16)
+def test_stopping_service_completes_accepted_requests(tmp_path):
+    with serving(slow_bundle(tmp_path / "b"), tmp_path, prediction_store="memory") as (client, process):
+        url, outcomes, together = str(client.base_url), [], threading.Barrier(16)
 
         def ask(n):
             with httpx.Client(base_url=url, timeout=30) as mine:
-                mine.get("/livez")  # connected before the door is closed: what waits there is the system's, not the service's
+                mine.get("/livez")  # connect first: the service does not know connections in the system's backlog
                 together.wait(30)
                 try:
-                    answers.append(
+                    outcomes.append(
                         mine.post("/v1/classify", json={"texts": [f"a great film {n} {k}" for k in range(20)]}).status_code
                     )
                 except httpx.HTTPError as error:
-                    answers.append(error)
+                    outcomes.append(error)
 
         threads = [threading.Thread(target=ask, args=[n]) for n in range(16)]
         for thread in threads:
@@ -193,7 +193,7 @@ def test_a_service_that_is_told_to_stop_answers_what_it_has_accepted(tmp_path):
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(60)
-        assert len(answers) == 16 and set(answers) == {200}, answers
+        assert len(outcomes) == 16 and set(outcomes) == {200}, outcomes
         process.wait(20)
 
 
@@ -201,7 +201,7 @@ def count(metrics):
     return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("groundswell_batch_texts_count"))
 
 
-def test_two_services_on_one_file_share_jobs_and_answers(bundle, tmp_path):
+def test_two_services_on_one_folder_share_jobs_and_predictions(bundle, tmp_path):
     """Two processes, one `var/`."""
     with serving(bundle, tmp_path) as (first, _), serving(bundle, tmp_path) as (second, _):
         texts = [f"a great film {n}" for n in range(2000)]

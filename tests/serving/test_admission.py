@@ -1,4 +1,4 @@
-"""Keys, scopes and rates: the files, and the real service that asks for them."""
+"""API keys, scopes and rates: the key file, and the real service with keys on."""
 
 import stat
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ import pytest
 from tenacity import RetryError
 
 from data.errors import SettingsError
-from serving.service.admission import Gate, need_keys
+from serving.service.admission import Authenticator, require_keys
 from serving.service.keys import Keys, id_of, keys_of
 from serving.service.problems import Refused
 from tests.models import tiny_bundle
@@ -20,7 +20,7 @@ def bearer(token):
     return {"authorization": f"Bearer {token}"}
 
 
-def test_a_key_is_kept_as_a_hash_in_a_file_of_its_owner(tmp_path):
+def test_key_is_stored_as_a_hash_in_a_private_file(tmp_path):
     keys = Keys(tmp_path / "keys.db")
     token = keys.add("desk", ["classify", "feedback"])
     found = keys.find(token)
@@ -34,34 +34,34 @@ def test_a_key_is_kept_as_a_hash_in_a_file_of_its_owner(tmp_path):
 
 
 @pytest.mark.parametrize("shown", ["", "gs_", "x" * 10_000, "gs_00000000_" + "a" * 32, "gs_\x00", "' OR 1=1 --"])
-def test_what_is_no_key_opens_nothing(shown, tmp_path):
+def test_invalid_token_matches_no_key(shown, tmp_path):
     keys = Keys(tmp_path / "keys.db")
     keys.add("desk")
     assert keys.find(shown) is None
 
 
-def test_a_revoked_key_ends_at_once_in_every_process(tmp_path):
+def test_revoked_key_is_unknown_at_once_in_every_process(tmp_path):
     here, there = Keys(tmp_path / "keys.db"), Keys(tmp_path / "keys.db")
     token = here.add("desk")
     assert there.find(token) is not None
     here.revoke(id_of(token))
     assert there.find(token) is None
     assert [key.revoked_at is not None for key in here.list()] == [True]
-    with pytest.raises(SettingsError, match="no live key"):
+    with pytest.raises(SettingsError, match=r"Active API key .* not found"):
         here.revoke(id_of(token))
 
 
-@pytest.mark.parametrize(("scopes", "rate", "says"), [(["clasify"], "5/minute", "classify"), (["classify"], "fast", "rate")])
-def test_unknown_scopes_and_rates_are_refused(scopes, rate, says, tmp_path):
+@pytest.mark.parametrize(("scopes", "rate", "message"), [(["clasify"], "5/minute", "classify"), (["classify"], "fast", "rate")])
+def test_unknown_scopes_and_rates_are_refused(scopes, rate, message, tmp_path):
     with pytest.raises(SettingsError) as caught:
         Keys(tmp_path / "keys.db").add("desk", scopes, rate)
-    assert says in f"{caught.value.message} {caught.value.remedy}"
+    assert message in f"{caught.value.message} {caught.value.remedy}"
     assert Keys(tmp_path / "keys.db").list() == []
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """A service that asks for keys, and the keys."""
+    """A service with keys on, and the keys."""
     folder = tmp_path_factory.mktemp("guarded")
     with serving(tiny_bundle(folder / "bundle"), folder, keys="true") as (client, _):
         yield client, keys_of(folder / "var")
@@ -69,22 +69,22 @@ def guarded(tmp_path_factory):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    "road",
+    "path",
     ["/v1/model", "/metrics", "/docs", "/openapi.json", "/schema.json", "/v1/panels/trend", "/v1/nothing", "/" + "a" * 300],
 )
-def test_no_road_answers_without_a_key(road, guarded):
+def test_every_route_needs_a_key(path, guarded):
     client, _ = guarded
     for headers in ({}, bearer("gs_00000000_" + "a" * 32), {"authorization": "Basic eDp5"}):
-        response = client.get(road, headers=headers)
+        response = client.get(path, headers=headers)
         assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
         assert "groundswell keys add" in response.json()["detail"]
     assert client.post("/v1/classify", json=TEXT).status_code == 401
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
-    assert client.get("/").status_code != 401, "the dashboard's page holds no data, and has to ask for the key"
+    assert client.get("/").status_code != 401, "the dashboard's page has no data, and has the form for the key"
 
 
 @pytest.mark.integration
-def test_a_key_opens_what_its_scopes_say(guarded):
+def test_key_opens_the_routes_of_its_scopes(guarded):
     client, keys = guarded
     classify, feedback, admin = (keys.add(name, [name]) for name in ("classify", "feedback", "admin"))
     assert client.post("/v1/classify", json=TEXT, headers=bearer(classify)).status_code == 200
@@ -105,7 +105,7 @@ def test_a_revoked_key_is_refused_at_once(guarded):
 
 
 @pytest.mark.integration
-def test_a_key_has_its_rate_in_texts_and_another_key_has_its_own(guarded):
+def test_each_key_has_its_own_rate_in_texts(guarded):
     client, keys = guarded
     poor, rich = keys.add("poor", rate="5/hour"), keys.add("rich", rate="500/hour")
     three = {"texts": ["a", "b", "c"]}
@@ -122,7 +122,7 @@ def test_a_key_has_its_rate_in_texts_and_another_key_has_its_own(guarded):
 
 
 @pytest.mark.parametrize(
-    ("client", "answered"),
+    ("client", "admitted"),
     [
         (("127.0.0.1", 5), True),
         (("127.9.9.9", 5), True),
@@ -133,30 +133,30 @@ def test_a_key_has_its_rate_in_texts_and_another_key_has_its_own(guarded):
         (("somewhere", 5), False),
     ],
 )
-def test_without_keys_callers_from_elsewhere_are_refused(client, answered):
+def test_without_keys_callers_of_other_machines_are_refused(client, admitted):
     scope = {"type": "http", "path": "/v1/classify", "headers": [], "client": client}
-    if answered:
-        assert Gate(None).admit(scope) is None
+    if admitted:
+        assert Authenticator(None).admit(scope) is None
     else:
         with pytest.raises(Refused, match="own machine"):
-            Gate(None).admit(scope)
+            Authenticator(None).admit(scope)
 
 
 @pytest.mark.parametrize(
     ("addresses", "refused"),
     [([], False), (["127.0.0.1", "::1", "127.1.2.3"], False), (["127.0.0.1", "0.0.0.0"], True), (["::"], True)],
 )
-def test_without_keys_it_listens_to_its_own_machine_only(addresses, refused):
-    need_keys(True, addresses)
-    with pytest.raises(SettingsError, match="Without keys") if refused else nullcontext():
-        need_keys(False, addresses)
+def test_without_keys_only_loopback_addresses_are_allowed(addresses, refused):
+    require_keys(True, addresses)
+    with pytest.raises(SettingsError, match="API keys are off") if refused else nullcontext():
+        require_keys(False, addresses)
 
 
 @pytest.mark.integration
-def test_a_service_that_would_be_open_to_all_without_keys_says_so_and_ends(tmp_path):
+def test_service_without_keys_exits_with_an_error_on_an_open_address(tmp_path):
     bundle = tiny_bundle(tmp_path / "bundle")
     with pytest.raises(RetryError), serving(bundle, tmp_path, host="0.0.0.0"):
         pass
-    assert "Without keys the service answers its own machine only." in (tmp_path / "log").read_text()
+    assert "API keys are off, so the service must listen on its own machine only." in (tmp_path / "log").read_text()
     with serving(bundle, tmp_path, host="0.0.0.0", keys="true") as (client, _):
         assert client.post("/v1/classify", json=TEXT).status_code == 401

@@ -1,4 +1,4 @@
-"""Which words drive a change, and how much of the warehouse is read for them."""
+"""Words and texts that drive a shift, and the amount of data that is read for them."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def test_log_odds_are_those_of_the_paper_worked_by_hand():
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.data())
-def test_log_odds_are_finite_and_signed_whatever_the_counts(n_i, n_j, data):
+def test_log_odds_are_finite_and_signed_for_any_counts(n_i, n_j, data):
     y_i, y_j = data.draw(st.integers(0, n_i)), data.draw(st.integers(0, n_j))
     if y_i + y_j:
         z = log_odds_z(y_i, n_i, y_j, n_j)
@@ -39,7 +39,7 @@ def test_log_odds_are_finite_and_signed_whatever_the_counts(n_i, n_j, data):
             assert z > 0
 
 
-def test_words_of_a_crisis_come_first_and_those_that_are_always_there_do_not_come():
+def test_words_of_a_crisis_come_first_and_common_words_are_left_out():
     usual = [f"the parcel {n} came on time, thank you {name}" for n, name in enumerate(["ann", "bob", "cleo", "dan"] * 200)]
     crisis = ["The outage again!!! The parcel is late", "no refund after the OUTAGE", "outage, outage, outage 😡"] * 5
     found = over_represented(crisis + usual[:10], usual)
@@ -49,7 +49,7 @@ def test_words_of_a_crisis_come_first_and_those_that_are_always_there_do_not_com
     assert found == sorted(found, key=lambda word: -word.z)
 
 
-def test_texts_like_the_usual_ones_have_no_words_of_their_own_and_nothing_to_compare_with_gives_none():
+def test_usual_texts_and_an_empty_comparison_have_no_driving_words():
     usual = [f"word{chr(97 + n % 26)} and more of the same {n}" for n in range(2000)]
     assert over_represented(usual[:200], usual) == []
     assert over_represented([], usual) == over_represented(usual, []) == []
@@ -113,7 +113,7 @@ def test_words_of_a_source_are_compared_with_its_own_hour_before_and_each_messag
 
 
 class Counting:
-    """A client that counts the rows it gives."""
+    """A client that counts the rows it returns."""
 
     def __init__(self, client):
         self.client, self.rows = client, []
@@ -124,7 +124,7 @@ class Counting:
         return found
 
 
-def test_no_more_texts_are_read_than_stated_however_many_there_are(chdb, monkeypatch):
+def test_number_of_texts_read_is_limited(chdb, monkeypatch):
     monkeypatch.setattr(alert_drivers, "_SHIFT_TEXTS", 5)
     monkeypatch.setattr(alert_drivers, "_USUAL_TEXTS", 100)
     counting = Counting(chdb)
@@ -132,7 +132,7 @@ def test_no_more_texts_are_read_than_stated_however_many_there_are(chdb, monkeyp
     assert counting.rows[0] == 5 and 0 < counting.rows[1] <= 100
 
 
-def test_what_drives_it_is_in_the_message_and_in_the_alert_and_an_old_alert_can_be_read(chdb):
+def test_drivers_are_in_the_message_and_the_alert_and_an_old_alert_can_be_read(chdb):
     alert = alert_of("shop", SHIFT, ["outage <1>"], driving_words(chdb, "shop", SHIFT))
     line, blocks = slack_message(alert)
     assert "40 messages in 10 s, usually 20" in line

@@ -1,4 +1,4 @@
-"""Whatever the order in which messages arrive, the baseline is the same, and an alert comes at most five seconds later."""
+"""The baseline is the same in any order of arrival, and an alert is published at most five seconds later."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,12 +17,12 @@ from serving.streaming.anomaly import BLOCK_S
 from tests.serving.fake_warehouse import FakeWarehouse
 
 T0 = 1_700_000_010 // 60 * 60
-"""When alerts start; what is dated before is history, and arrives from then on."""
+"""When alerts start. Messages dated before are history, and arrive from then on."""
 HISTORY_S, LIVE_S, SHIFT_S = 900, 210, 30
 SOURCES = {"support": 6.0, "tweets": 3.0}
 SLOWEST_S = 5.0
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-"""A failing story is as good as a smaller one, and making it smaller takes minutes."""
+"""Without shrinking, which takes minutes."""
 
 
 class Clock:
@@ -35,13 +35,13 @@ class Clock:
 
 @dataclass
 class Story:
-    """What is said, and from when on support is angry."""
+    """The messages, and the second at which support becomes angry."""
 
     seed: int
     partitions: int
     shift_at: int
     by_partition: bool = False
-    """Whether partitions differ in mood, as where the key is the author."""
+    """Whether partitions differ in sentiment, as where the key is the author."""
     messages: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -60,7 +60,7 @@ class Story:
 
 @dataclass
 class Delivery:
-    """How it arrives: blocks of history, one partition after the other or mixed, then live messages with delays."""
+    """The order of arrival: blocks of history, one partition after the other or mixed, then live messages with delays."""
 
     order: list = field(default_factory=list)
     """Of the partitions; None: in order of time, all at once."""
@@ -76,11 +76,11 @@ class Delivery:
     """Partition, and for how long its live messages are held back from the start on."""
     restarts: list = field(default_factory=list)
     again: bool = False
-    """Everything twice."""
+    """Deliver everything twice."""
 
 
 def schedule(story, how):
-    """(when, messages) in order."""
+    """Return blocks of (time, messages) in order."""
     past = [[m for m in story.messages if m[0] < T0 and m[2] == p] for p in range(story.partitions)]
     blocks = []
     if how.order:
@@ -113,22 +113,22 @@ def schedule(story, how):
         if how.late_block and how.late_block[0] == p:
             at = max(at, T0 + how.late_block[1])
         live.setdefault((round(at / POLL_S) * POLL_S, p), []).append(message)
-    blocks += [(at, found) for (at, _), found in live.items()]
+    blocks += [(at, messages) for (at, _), messages in live.items()]
     blocks.sort(key=lambda block: block[0])
     if how.again:
-        blocks = sorted(blocks + [(at + 4.0, found) for at, found in blocks], key=lambda block: block[0])
+        blocks = sorted(blocks + [(at + 4.0, messages) for at, messages in blocks], key=lambda block: block[0])
     return blocks
 
 
 @dataclass
-class Told:
+class Published:
     at: float
     alert: object
 
 
 def play(story, how):
-    """Let it arrive; gives the alerts with their times, the warehouse, and when the last message of each second arrived."""
-    clock, told = Clock(), []
+    """Deliver the story; return the alerts with their times, the warehouse, the watches, and when each second was complete."""
+    clock, published = Clock(), []
     warehouse = FakeWarehouse(clock)
     blocks = schedule(story, how)
     arrived = {}
@@ -140,14 +140,14 @@ def play(story, how):
         complete[second] = max(complete.get(second, 0), at)
     end = max(T0 + LIVE_S, blocks[-1][0]) + 10
     restarts = sorted(T0 + at for at in how.restarts)
-    state = {}  # in place of the file: hundreds of small files that reach the disk take minutes
+    state = {}  # instead of a file: hundreds of small synced files take minutes
     with (
         patch.object(alerts_module, "write_json", lambda _, value: state.update(value)),
         patch.object(alerts_module, "read_json", lambda _: dict(state)),
     ):
 
         def start():
-            return Alerts(Path("none"), AlertSettings(), lambda alert: told.append(Told(clock.now, alert)), clock)
+            return Alerts(Path("none"), AlertSettings(), lambda alert: published.append(Published(clock.now, alert)), clock)
 
         alerts = start()
         alerts.poll(warehouse)
@@ -159,20 +159,20 @@ def play(story, how):
                 restarts.pop(0)
                 alerts = start()
             alerts.poll(warehouse)
-        watches = {name: found.watch for name, found in alerts._sources.items()}
-    return told, warehouse, watches, complete
+        watches = {name: source.watch for name, source in alerts._sources.items()}
+    return published, warehouse, watches, complete
 
 
 @cache
 def in_order(*story):
-    """What comes of a story whose messages arrive at once."""
+    """Play a story whose messages arrive at once."""
     return play(Story(*story), Delivery())
 
 
 def check(story, how):
-    """The same baseline, the same alert, in time."""
+    """Check for the same baseline and the same alert, in time."""
     expected, reference, watches, _ = in_order(story.seed, story.partitions, story.shift_at, story.by_partition)
-    told, warehouse, found, complete = play(story, how)
+    published, warehouse, found, complete = play(story, how)
     shift = T0 + story.shift_at
     assert [(one.alert.source, one.alert.direction, one.alert.revision) for one in expected] == [
         ("support", "down", 1),
@@ -188,16 +188,16 @@ def check(story, how):
         before = slice(T0 - HISTORY_S, shift - BLOCK_S)  # the seconds of an alert are left out, and its start is an estimate
         normal, other = (each.normals(before.start, before.stop) for each in (found[name], watch))
         assert len(other) >= 9 and np.allclose(normal, other)
-    assert [(one.alert.source, one.alert.direction, one.alert.revision) for one in told] == [
+    assert [(one.alert.source, one.alert.direction, one.alert.revision) for one in published] == [
         ("support", "down", 1),
         ("support", "down", 2),
     ]
-    for mine, other in zip(told, expected, strict=True):
+    for mine, other in zip(published, expected, strict=True):
         last = int((other.alert.closed_at or other.alert.detected_at).timestamp())
         there = max(at for second, at in complete.items() if second < last)
         assert mine.at <= max(other.at, there) + 5, "five seconds after it could be known"
-    assert abs(told[0].alert.started_at.timestamp() - shift) <= 20
-    if max(at for second, at in complete.items() if second < shift) < told[0].at - SETTLE_S:  # recorded for the charts, too
+    assert abs(published[0].alert.started_at.timestamp() - shift) <= 20
+    if max(at for second, at in complete.items() if second < shift) < published[0].at - SETTLE_S:  # recorded for the charts, too
         for key, row in reference.normals.items():
             if key[1] < shift:
                 values = [row[name] for name in ("mean", "variance", "drift", "threshold")]
@@ -231,7 +231,7 @@ def test_the_same_rows_in_any_order_give_the_same_baseline_and_the_alert_in_time
 @given(st.integers(0, 2), st.permutations(range(4)), st.none() | st.integers(0, 99), st.integers(1, 5))
 @example(0, [0, 1, 2, 3], None, 3)
 @example(1, [3, 1, 0, 2], None, 4)
-def test_partitions_of_unlike_mood_that_catch_up_one_by_one_look_like_no_shift(seed, order, mixed, pieces):
+def test_partitions_of_different_mood_that_catch_up_one_by_one_raise_no_alert(seed, order, mixed, pieces):
     pause = min(1.5, 30 / (4 * pieces))
     assert pause < SETTLE_S
     check(Story(seed, 4, 70, by_partition=True), Delivery(order=list(order), pieces=pieces, pause=pause, mixed=mixed))

@@ -1,4 +1,4 @@
-"""What the alerts read of the warehouse: the seconds that changed, and no more."""
+"""Reads of the alerts from the warehouse: only the seconds that changed."""
 
 import json
 import time
@@ -33,7 +33,7 @@ def client(chdb):
 
 
 def write(client, messages, *, written=None, predicted=None):
-    """Messages (second, source, partition, offset, score) as a worker writes them, perhaps long ago."""
+    """Write messages (second, source, partition, offset, score) like a worker, perhaps with an old time."""
     rows, spans = [], {}
     for second, source, partition, offset, score in messages:
         at = datetime.fromtimestamp(second, UTC)
@@ -67,7 +67,7 @@ def past(count=600, *, partition=0, source="s", first=NOW - 900):
 LONG_AGO = datetime.fromtimestamp(NOW, UTC) - timedelta(minutes=20)
 
 
-def test_a_look_reads_the_seconds_that_a_block_changed_and_not_its_whole_chunk(client):
+def test_read_returns_the_seconds_that_a_block_changed_and_not_its_whole_chunk(client):
     write(client, past(), written=LONG_AGO)
     changes = Changes(int(time.time() * 1000))
     assert changes.read(client, NOW) == {}
@@ -87,7 +87,7 @@ def test_a_message_classified_again_changes_its_second(client):
     assert changes.read(client, NOW)["s"].tolist() == [[NOW - 880, 1, -0.75, 0.5625]]
 
 
-def test_a_look_that_was_not_taken_in_is_repeated(client):
+def test_unconfirmed_read_is_repeated(client):
     write(client, past(3), written=datetime.now(UTC) - timedelta(seconds=30))
     changes = Changes(0)
     changes.seen()
@@ -97,7 +97,7 @@ def test_a_look_that_was_not_taken_in_is_repeated(client):
     assert changes.mark > 0
 
 
-def test_a_clock_of_the_warehouse_that_was_set_back_hides_nothing(client):
+def test_warehouse_clock_that_is_set_back_hides_no_change(client):
     write(client, past(3), written=datetime.now(UTC) + timedelta(hours=1))
     changes = Changes(newest_seconds(client, NOW)[1])
     changes.read(client, NOW)
@@ -106,7 +106,7 @@ def test_a_clock_of_the_warehouse_that_was_set_back_hides_nothing(client):
     assert NOW - 5 in changes.read(client, NOW + 1)["s"][:, 0]
 
 
-def test_rows_of_before_the_column_are_of_long_ago(client):
+def test_rows_older_than_the_column_have_an_old_time(client):
     columns = "bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared"
     client.command("ALTER TABLE rollup_second DROP INDEX changed_range")
     client.command("ALTER TABLE rollup_second DROP COLUMN changed_at")
@@ -133,7 +133,7 @@ def test_each_source_is_read_from_its_own_first_second(client):
     assert (np.diff(tables["s"][:, 0]) == 1).all()
 
 
-def test_the_warehouse_of_the_order_test_answers_as_chdb_does(client):
+def test_fake_warehouse_returns_the_same_results_as_chdb(client):
     chance = np.random.default_rng(3)
     fake = FakeWarehouse(time.time)
     messages = [

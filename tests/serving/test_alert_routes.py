@@ -1,4 +1,4 @@
-"""Alerts are acknowledged and muted over HTTP, by those who may; it is in the warehouse and on the WebSocket at once."""
+"""Acknowledging and muting alerts by HTTP: checked rights, stored in the warehouse, sent on the WebSocket at once."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from websockets.sync.client import connect as dial
 
 from serving.service.keys import keys_of
 from serving.warehouse.connect import connect
-from serving.warehouse.owner import serve_warehouse
+from serving.warehouse.server import serve_warehouse
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -18,7 +18,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def service(tmp_path_factory):
     """A service with keys, and a warehouse."""
     folder = tmp_path_factory.mktemp("alert-routes")
     stop, ready = threading.Event(), threading.Event()
@@ -55,41 +55,41 @@ def world(tmp_path_factory):
         server.join(30)
 
 
-def ask(world, method, path, body=None, *, scope="admin"):
-    client, tokens = world
+def ask(service, method, path, body=None, *, scope="admin"):
+    client, tokens = service
     headers = {"authorization": f"Bearer {tokens[scope]}"} if scope else {}
     return client.request(method, f"/v1/alerts/{path}", json=body, headers=headers)
 
 
-def test_an_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(world):
-    client, tokens = world
-    assert ask(world, "GET", "a", scope="dashboard").json()["acknowledged_by"] is None
+def test_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(service):
+    client, tokens = service
+    assert ask(service, "GET", "a", scope="dashboard").json()["acknowledged_by"] is None
     url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/live"
     with dial(url, open_timeout=20, subprotocols=["groundswell", f"bearer.{tokens['dashboard']}"]) as viewer:
         seen = {}
         while "a" not in seen:
             seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
         assert seen["a"]["acknowledged_by"] is None
-        answer = ask(world, "POST", "a/acknowledge", {"by": " desk 4 "})
-        assert answer.status_code == 200 and answer.json()["acknowledged_by"] == "desk 4"
+        response = ask(service, "POST", "a/acknowledge", {"by": " desk 4 "})
+        assert response.status_code == 200 and response.json()["acknowledged_by"] == "desk 4"
         while seen["a"]["acknowledged_by"] != "desk 4":
             seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
-        at = answer.json()["acknowledged_at"]
-        again = ask(world, "POST", "a/acknowledge", {"by": "desk 5"}).json()
+        at = response.json()["acknowledged_at"]
+        again = ask(service, "POST", "a/acknowledge", {"by": "desk 5"}).json()
         assert (again["acknowledged_by"], again["acknowledged_at"]) == ("desk 4", at), "the first one counts"
         assert seen["b"]["muted_until"] is None
-        muted = ask(world, "POST", "a/mute", {"minutes": 30, "by": "desk 4"}).json()
+        muted = ask(service, "POST", "a/mute", {"minutes": 30, "by": "desk 4"}).json()
         until = datetime.fromisoformat(muted["muted_until"]) - datetime.now(UTC)
         assert timedelta(minutes=29) < until <= timedelta(minutes=30) and muted["muted_by"] == "desk 4"
         while not seen["b"]["muted_until"]:  # the other alert of the source too
             seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
         assert seen["c"]["muted_until"] is None
-        assert ask(world, "POST", "a/mute", {"minutes": 0, "by": "desk 4"}).json()["muted_until"] is None
+        assert ask(service, "POST", "a/mute", {"minutes": 0, "by": "desk 4"}).json()["muted_until"] is None
 
 
-def test_without_a_name_the_key_says_who(world):
-    assert ask(world, "POST", "c/acknowledge", {}).json()["acknowledged_by"] == "admin"
-    assert ask(world, "POST", "c/mute", {"minutes": 1}).json()["muted_by"] == "admin"
+def test_key_name_is_used_without_a_given_name(service):
+    assert ask(service, "POST", "c/acknowledge", {}).json()["acknowledged_by"] == "admin"
+    assert ask(service, "POST", "c/mute", {"minutes": 1}).json()["muted_by"] == "admin"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_without_a_name_the_key_says_who(world):
         ("GET", "a/acknowledge", None, "admin", 405),
     ],
 )
-def test_request_that_may_not_or_cannot_is_refused(world, method, path, body, scope, status):
-    answer = ask(world, method, path, body, scope=scope)
-    assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json", answer.text
+def test_forbidden_or_invalid_request_is_refused(service, method, path, body, scope, status):
+    response = ask(service, method, path, body, scope=scope)
+    assert response.status_code == status and response.headers["content-type"] == "application/problem+json", response.text
 
 
-def test_without_keys_a_name_is_needed_and_without_a_warehouse_the_answer_names_the_cause(tmp_path):
+def test_name_is_required_without_keys_and_a_missing_warehouse_is_reported(tmp_path):
     with serving(tiny_bundle(tmp_path / "tiny"), tmp_path) as (client, _):
         unnamed = client.post("/v1/alerts/a/acknowledge", json={})
         assert unnamed.status_code == 422 and unnamed.json()["detail"].startswith("by: ")
-        away = client.post("/v1/alerts/a/acknowledge", json={"by": "desk 4"})
-        assert away.status_code == 503 and "warehouse" in away.json()["detail"]
+        unavailable = client.post("/v1/alerts/a/acknowledge", json={"by": "desk 4"})
+        assert unavailable.status_code == 503 and "warehouse" in unavailable.json()["detail"]

@@ -1,4 +1,4 @@
-"""The loop on a real warehouse, and a webhook that fails."""
+"""The alerts on a real warehouse, and a webhook that fails."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ from serving.warehouse.migrate import migrate
 from serving.webhook import WebhookThread
 
 NOW = int(time.time()) // 30 * 30
-"""Rows of long ago would fall to the tables' time to live."""
+"""Older rows would be deleted by the tables' time to live."""
 START = NOW - 2000
 COLUMNS = [
     "bucket",
@@ -90,12 +90,12 @@ def put(client, *parts):
     client.insert("rollup_second", [row for part in parts for row in part], column_names=COLUMNS)
 
 
-def watching(var, clock, told=None, **settings):
-    return Alerts(var, AlertSettings(**settings), (told if told is not None else []).append, clock)
+def watching(var, clock, published=None, **settings):
+    return Alerts(var, AlertSettings(**settings), (published if published is not None else []).append, clock)
 
 
 def play(client, alerts, clock, upto, step=5):
-    """Polls as the warehouse fills; what is in it beyond the clock by a minute is not seen, so the clock shows it."""
+    """Poll until a time. Rows more than a minute ahead of the clock are not read yet, so the clock decides what is read."""
     while clock.now < upto:
         clock.now = min(clock.now + step, upto)
         alerts.poll(client)
@@ -112,14 +112,14 @@ def fill(client, alerts, clock, parts, step=5):
         alerts.poll(client)
 
 
-def test_a_shift_is_told_once_when_it_opens_and_once_when_it_closes(client, tmp_path):
+def test_shift_is_published_once_when_it_opens_and_once_when_it_closes(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
-    assert told == []
+    assert published == []
     fill(client, alerts, clock, [rows(NOW, NOW + 60, mean=-0.3), rows(NOW + 60, NOW + 200)], step=2)
-    opened, closed = told
+    opened, closed = published
     assert (opened.direction, opened.source, opened.revision, closed.revision) == ("down", "reviews", 1, 2)
     assert opened.id == closed.id and opened.closed_at is None
     assert abs(opened.started_at.timestamp() - NOW) <= 3 and opened.detected_at.timestamp() - NOW <= 6
@@ -129,23 +129,23 @@ def test_a_shift_is_told_once_when_it_opens_and_once_when_it_closes(client, tmp_
 
 
 @pytest.mark.parametrize("cut", [3, 40, 95])
-def test_after_a_kill_in_the_middle_it_is_as_if_nothing_had_been(client, tmp_path, cut):
+def test_kill_in_the_middle_of_a_shift_changes_no_alert(client, tmp_path, cut):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    watching(tmp_path, clock, told).poll(client)
+    published, clock = [], Clock()
+    watching(tmp_path, clock, published).poll(client)
     shift = [*rows(NOW, NOW + 60, mean=-0.3), *rows(NOW + 60, NOW + 200)]
-    first = watching(tmp_path, clock, told)
+    first = watching(tmp_path, clock, published)
     fill(client, first, clock, [shift[:cut]], step=1)  # and is killed: nothing is saved on the way out
     put(client, shift[cut : cut + 20])
     clock.now += 20
-    second = watching(tmp_path, clock, told)
+    second = watching(tmp_path, clock, published)
     second.poll(client)
     fill(client, second, clock, [shift[cut + 20 :]], step=3)
-    assert [(alert.id, alert.revision) for alert in told] == [(told[0].id, 1), (told[0].id, 2)]
-    assert abs(told[0].started_at.timestamp() - NOW) <= 3 and told[0].detected_at.timestamp() - NOW <= 6
+    assert [(alert.id, alert.revision) for alert in published] == [(published[0].id, 1), (published[0].id, 2)]
+    assert abs(published[0].started_at.timestamp() - NOW) <= 3 and published[0].detected_at.timestamp() - NOW <= 6
 
 
-def test_what_was_written_and_not_told_is_told_after_a_restart(client, tmp_path):
+def test_alert_that_was_written_but_not_published_is_published_after_a_restart(client, tmp_path):
     put(client, rows(START, NOW))
     clock = Clock()
     first = watching(tmp_path, clock)
@@ -153,75 +153,75 @@ def test_what_was_written_and_not_told_is_told_after_a_restart(client, tmp_path)
     fill(client, first, clock, [rows(NOW, NOW + 10, mean=-0.4)], step=1)
     state = tmp_path / "stream" / "alerts-state.json"
     write_json(state, {**read_json(state), "told": {}})
-    told = []
-    watching(tmp_path, clock, told).poll(client)
-    assert [alert.revision for alert in told] == [1]
+    published = []
+    watching(tmp_path, clock, published).poll(client)
+    assert [alert.revision for alert in published] == [1]
 
 
-def test_duplicates_and_late_rows_as_usual_raise_nothing(client, tmp_path):
+def test_duplicates_and_usual_late_rows_raise_no_alert(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     quiet = rows(NOW, NOW + 60)
     fill(client, alerts, clock, [quiet], step=5)
     put(client, quiet, quiet, rows(NOW + 20, NOW + 40), rows(NOW - 300, NOW - 200, seed=3, partition=5))
     play(client, alerts, clock, clock.now + 10)
     fill(client, alerts, clock, [rows(NOW + 160, NOW + 200)], step=5)
-    assert told == []
+    assert published == []
 
 
-def test_a_shift_that_arrives_late_is_an_alert_that_arrives_late(client, tmp_path):
+def test_shift_that_arrives_late_is_a_late_alert(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     fill(client, alerts, clock, [rows(NOW, NOW + 400)], step=5)
     put(client, rows(NOW + 100, NOW + 130, mean=-0.9, partition=5))  # of a partition that was stuck
     play(client, alerts, clock, clock.now + 5, step=1)
-    assert [(alert.direction, alert.revision) for alert in told] == [("down", 1), ("down", 2)]
-    assert abs(told[0].started_at.timestamp() - NOW - 100) <= 3 and told[0].detected_at.timestamp() - NOW - 100 <= 6
+    assert [(alert.direction, alert.revision) for alert in published] == [("down", 1), ("down", 2)]
+    assert abs(published[0].started_at.timestamp() - NOW - 100) <= 3 and published[0].detected_at.timestamp() - NOW - 100 <= 6
 
 
-def test_rows_later_than_any_baseline_reaches_count_nowhere(client, tmp_path):
+def test_rows_older_than_any_baseline_are_ignored(client, tmp_path):
     put(client, rows(NOW - 13_000, NOW - 10_000), rows(NOW - 3_000, NOW))
-    told, clock = [], Clock()
+    published, clock = [], Clock()
     write_json(tmp_path / "stream" / "alerts-state.json", {"judged": {"reviews": NOW - 9}, "told": {}})
-    alerts = watching(tmp_path, clock, told)
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     watch = alerts._sources["reviews"].watch
     before = watch.seconds.count.copy()
     put(client, rows(NOW - KEEP_S - 600, NOW - KEEP_S - 100, mean=-0.9, partition=5))
     play(client, alerts, clock, clock.now + 5, step=1)
-    assert told == [] and watch.seconds.count.tolist() == before.tolist()
+    assert published == [] and watch.seconds.count.tolist() == before.tolist()
 
 
-def test_one_source_with_a_clock_ahead_does_not_harm_another(client, tmp_path):
+def test_source_with_a_clock_ahead_does_not_affect_another(client, tmp_path):
     put(client, rows(START, NOW), rows(START + 45, NOW + 45, source="ahead"), rows(NOW + 100_000, NOW + 100_010, source="ahead"))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=0.4)], step=1)
-    assert [(alert.source, alert.direction) for alert in told] == [("reviews", "up")]
+    assert [(alert.source, alert.direction) for alert in published] == [("reviews", "up")]
 
 
 def test_the_alert_of_a_source_that_fell_silent_is_closed(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=1)
     play(client, alerts, clock, NOW + 130)
-    assert [alert.revision for alert in told] == [1]
+    assert [alert.revision for alert in published] == [1]
     play(client, alerts, clock, NOW + 150)
-    assert [alert.revision for alert in told] == [1, 2]
-    assert told[1].closed_at.timestamp() == NOW + 20
+    assert [alert.revision for alert in published] == [1, 2]
+    assert published[1].closed_at.timestamp() == NOW + 20
 
 
-def test_a_source_that_is_silent_for_long_leaves_the_memory_and_is_watched_again_when_it_is_back(client, tmp_path):
+def test_silent_source_is_dropped_from_memory_and_watched_again_when_it_returns(client, tmp_path):
     put(client, rows(START, NOW), rows(START, NOW, source="silent"))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     for _ in range(10):
         put(client, rows(int(clock.now), int(clock.now) + 1))
@@ -232,13 +232,13 @@ def test_a_source_that_is_silent_for_long_leaves_the_memory_and_is_watched_again
     back = int(clock.now)
     put(client, rows(back - 900, back, source="silent"), rows(back, back + 20, source="silent", mean=-0.4))
     play(client, alerts, clock, back + 24, step=1)
-    assert [(alert.source, alert.direction) for alert in told] == [("silent", "down")]
+    assert [(alert.source, alert.direction) for alert in published] == [("silent", "down")]
 
 
-def test_a_source_that_appears_later_and_one_of_last_week_are_watched_too(client, tmp_path):
+def test_new_source_and_a_source_of_last_week_are_watched(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     old = NOW - 5 * 86_400
     play(client, alerts, clock, NOW + 121, step=30)  # what comes later is no history
@@ -246,13 +246,13 @@ def test_a_source_that_appears_later_and_one_of_last_week_are_watched_too(client
     play(client, alerts, clock, NOW + 132)
     put(client, rows(old + 900, old + 930, source="old", mean=-0.5))
     play(client, alerts, clock, NOW + 142)
-    assert [(alert.source, alert.direction) for alert in told] == [("old", "down")]
+    assert [(alert.source, alert.direction) for alert in published] == [("old", "down")]
 
 
 def test_a_source_that_catches_up_is_evaluated_on_all_of_its_messages(client, tmp_path):
     put(client, rows(START, NOW), rows(START, NOW - 900, source="slow"))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     late = rows(NOW - 900, NOW, source="slow", seed=5)
     for part in (late[:200], late[200:]):
@@ -261,20 +261,20 @@ def test_a_source_that_catches_up_is_evaluated_on_all_of_its_messages(client, tm
         alerts.poll(client)
     play(client, alerts, clock, clock.now + 5, step=1)
     slow = alerts._sources["slow"].watch
-    assert slow.seconds.count[-900:].tolist() == [row[8] for row in late] and slow.judged == NOW - 2 and told == []
+    assert slow.seconds.count[-900:].tolist() == [row[8] for row in late] and slow.evaluated_to == NOW - 2 and published == []
 
 
-def test_what_is_past_when_alerts_are_first_switched_on_is_no_news(client, tmp_path):
+def test_history_before_the_first_start_raises_no_alert(client, tmp_path):
     put(client, rows(START, NOW - 300), rows(NOW - 300, NOW - 200, mean=-0.4), rows(NOW - 200, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     fill(client, alerts, clock, [rows(NOW, NOW + 30)])
-    assert told == []
+    assert published == []
 
 
-class Away:
-    """A client whose warehouse is away for some calls."""
+class Unavailable:
+    """A client whose warehouse fails for some calls while `fail` is set."""
 
     def __init__(self, client, what):
         self.client, self.what = client, what
@@ -282,26 +282,26 @@ class Away:
 
     def __getattr__(self, name):
         if self.fail and name in self.what:
-            raise ConnectionError("away")
+            raise ConnectionError("down")
         return getattr(self.client, name)
 
 
 def test_an_alert_that_could_not_be_written_is_written_when_the_warehouse_is_back(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock, away = [], Clock(), Away(client, {"insert"})
-    alerts = watching(tmp_path, clock, told)
-    alerts.poll(away)
+    published, clock, flaky = [], Clock(), Unavailable(client, {"insert"})
+    alerts = watching(tmp_path, clock, published)
+    alerts.poll(flaky)
     put(client, rows(NOW, NOW + 9, mean=-0.4))
     clock.now += 9
-    away.fail = True
+    flaky.fail = True
     for _ in range(2):
         with pytest.raises(ConnectionError):
-            alerts.poll(away)
+            alerts.poll(flaky)
         alerts.save()
-    assert told == [] and read_alerts(client, read_time(START)) == []
-    away.fail = False
-    alerts.poll(away)
-    assert [alert.revision for alert in told] == [1] and len(read_alerts(client, read_time(START))) == 1
+    assert published == [] and read_alerts(client, read_time(START)) == []
+    flaky.fail = False
+    alerts.poll(flaky)
+    assert [alert.revision for alert in published] == [1] and len(read_alerts(client, read_time(START))) == 1
 
 
 def read_time(second):
@@ -310,10 +310,10 @@ def read_time(second):
     return datetime.fromtimestamp(second, UTC)
 
 
-def test_the_texts_that_moved_it_most_come_with_it(client, tmp_path):
+def test_alert_holds_the_texts_that_moved_it_most(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     texts = [
         [
@@ -361,22 +361,22 @@ def test_the_texts_that_moved_it_most_come_with_it(client, tmp_path):
     ]
     client.insert("predictions", texts + texts[:1], column_names=names)
     fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=1)
-    assert told[0].texts == ("awful", "bad <b> & so on", "lovely")
-    assert moving_texts(client, "reviews", shift_of(told[0]), limit=1) == ["awful"]
-    line, blocks = slack_message(told[0])
+    assert published[0].texts == ("awful", "bad <b> & so on", "lovely")
+    assert moving_texts(client, "reviews", shift_of(published[0]), limit=1) == ["awful"]
+    line, blocks = slack_message(published[0])
     assert "reviews went down by" in line and "points" in line and "bad &lt;b&gt; &amp; so on" in blocks[1]["text"]["text"]
 
 
-def test_an_alert_of_a_muted_source_is_recorded_as_muted_and_that_of_another_is_not(client, tmp_path):
+def test_only_the_alert_of_a_muted_source_is_recorded_as_muted(client, tmp_path):
     put(client, rows(START, NOW), rows(START, NOW, source="other"))
     columns = ["source", "muted_until", "muted_by", "muted_at"]
     client.insert("alert_mutes", [["reviews", read_time(NOW + 600), "desk", read_time(NOW)]], column_names=columns)
-    told, clock = [], Clock()
-    alerts = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    alerts = watching(tmp_path, clock, published)
     alerts.poll(client)
     shift = [rows(NOW, NOW + 20, mean=-0.4, source=source) for source in ("reviews", "other")]
     fill(client, alerts, clock, shift, step=1)
-    assert {alert.source: alert.muted for alert in told} == {"reviews": True, "other": False}
+    assert {alert.source: alert.muted for alert in published} == {"reviews": True, "other": False}
     assert {alert.source: alert.muted for alert in read_alerts(client, read_time(START))} == {"reviews": True, "other": False}
 
 
@@ -392,9 +392,9 @@ def test_the_webhook_is_not_notified_of_a_muted_source(webhook):
 class Hook(BaseHTTPRequestHandler):
     def do_POST(self):
         self.server.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
         self.end_headers()
-        if not self.server.answers:
+        if not self.server.statuses:
             self.server.done.set()
 
     def log_message(self, *_):
@@ -404,28 +404,28 @@ class Hook(BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook():
     server = HTTPServer(("127.0.0.1", 0), Hook)
-    server.got, server.answers, server.done = [], [], threading.Event()
+    server.got, server.statuses, server.done = [], [], threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def test_a_webhook_that_fails_twice_gets_it_the_third_time_and_what_it_refuses_is_dropped(webhook, caplog):
-    webhook.answers = [500, 503, 200, 400, 200]
+def test_failing_webhook_is_retried_and_a_refused_message_is_dropped(webhook, caplog):
+    webhook.statuses = [500, 503, 200, 400, 200]
     thread = WebhookThread(f"http://127.0.0.1:{webhook.server_port}/secret-token")
     for text in ("one", "two", "three"):
-        thread.tell(text, [{"type": "section"}])
+        thread.enqueue(text, [{"type": "section"}])
     thread.close()
     assert [body["text"] for body in webhook.got] == ["one", "one", "one", "two", "three"]
     assert webhook.got[0]["blocks"] == [{"type": "section"}]
     assert "secret-token" not in caplog.text and "HTTPStatusError 400" in caplog.text
 
 
-def test_a_webhook_that_is_down_holds_up_nobody(caplog):
+def test_webhook_that_is_down_does_not_block(caplog):
     thread = WebhookThread("http://127.0.0.1:9/secret-token")
     for number in range(1_200):
-        thread.tell(str(number))
+        thread.enqueue(str(number))
     assert "the oldest of 1000 messages is dropped" in caplog.text and "secret-token" not in caplog.text
     thread.close(timeout_s=0.1)
 
@@ -449,7 +449,7 @@ ALERT = Alert.model_validate(
 )
 
 
-def test_what_a_person_reads():
+def test_slack_message_of_an_open_and_a_closed_alert():
     line, blocks = slack_message(ALERT)
     assert (
         line == "Sentiment of reviews went down by 15.0 points to 40.0 of 100 since 12:00:00 UTC (z -7.1, 212 messages in 3 s)."
@@ -469,7 +469,7 @@ def test_writing_an_alert_twice_leaves_one(client):
     assert found.revision == 2 and found.closed_at == read_time(NOON + 60)
 
 
-def test_a_calibration_leaves_out_alerts_and_is_seen_at_once(client, tmp_path):
+def test_calibration_leaves_out_alerts_and_is_used_at_once(client, tmp_path):
     settings = AlertSettings(alarms_per_week=2.0)
     assert threshold_of(tmp_path, settings, "reviews") == default_threshold(2.0)
     end = int(time.time()) // 30 * 30
@@ -498,41 +498,41 @@ def test_a_calibration_leaves_out_alerts_and_is_seen_at_once(client, tmp_path):
     assert threshold_of(tmp_path, settings, "reviews") == default_threshold(2.0)
 
 
-_OWNER = """
+_SERVER = """
 import sys
 from pathlib import Path
-from serving.warehouse.owner import serve_warehouse
+from serving.warehouse.server import serve_warehouse
 serve_warehouse(Path(sys.argv[1]), 0, ready=lambda port: print(port, flush=True))
 """
 
 
 @pytest.fixture
-def owner(tmp_path):
-    """In a process of its own: chDB opens one folder a process."""
-    with subprocess.Popen([sys.executable, "-c", _OWNER, str(tmp_path)], stdout=subprocess.PIPE) as process:
+def warehouse_server(tmp_path):
+    """A warehouse server in a process of its own: chDB opens one folder a process."""
+    with subprocess.Popen([sys.executable, "-c", _SERVER, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline()
         yield
         process.kill()
 
 
 @pytest.mark.integration
-def test_it_works_the_same_through_the_owner_of_the_warehouse(owner, tmp_path):
+def test_alerts_work_the_same_through_the_warehouse_server(warehouse_server, tmp_path):
     from serving.warehouse.connect import connect
 
-    told, clock = [], Clock()
+    published, clock = [], Clock()
     with connect(tmp_path, own=False) as client:
         put(client, rows(START, NOW))
-        alerts = watching(tmp_path, clock, told)
+        alerts = watching(tmp_path, clock, published)
         alerts.poll(client)
         fill(client, alerts, clock, [rows(NOW, NOW + 20, mean=-0.4)], step=2)
-        assert [alert.revision for alert in told] == [1]
-        assert read_alerts(client, read_time(START)) == told
-        assert moving_texts(client, "reviews", shift_of(told[0])) == []
+        assert [alert.revision for alert in published] == [1]
+        assert read_alerts(client, read_time(START)) == published
+        assert moving_texts(client, "reviews", shift_of(published[0])) == []
         assert [row.source for row in calibrate_from_warehouse(client, tmp_path, AlertSettings())] == ["reviews"]
 
 
 @pytest.mark.integration
-def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(client, tmp_path, webhook, caplog):
+def test_loop_survives_an_unavailable_warehouse_and_publishes_to_topic_and_webhook(client, tmp_path, webhook, caplog):
     from confluent_kafka import Consumer
 
     from serving.streaming.broker import ALERTS, QUIET, in_process_broker
@@ -541,24 +541,24 @@ def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(
     end = int(time.time())
     put(client, rows(end - 2000, end - 30), rows(end - 30, end, mean=-0.4))
     write_json(tmp_path / "stream" / "alerts-state.json", {"judged": {"reviews": end - 60}, "told": {}})
-    tries, stop, told = [], threading.Event(), []
+    tries, stop, published = [], threading.Event(), []
 
     @contextmanager
     def connect():
         tries.append(1)
         if len(tries) < 2:
-            raise ConnectionError("nobody there")
+            raise ConnectionError("connection refused")
         yield client
 
-    webhook.answers = [500, 500]
+    webhook.statuses = [500, 500]
     with in_process_broker() as bootstrap:
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "auto.offset.reset": "earliest", **QUIET})
         consumer.subscribe([ALERTS])
         settings = AlertSettings.model_validate({"webhook": f"http://127.0.0.1:{webhook.server_port}/secret-token"})
         stream = StreamSettings(bootstrap=bootstrap)
 
-        def heard(alert):
-            told.append(alert)
+        def on_published(alert):
+            published.append(alert)
             stop.set()
 
         thread = threading.Thread(
@@ -569,7 +569,7 @@ def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(
                 "settings": settings,
                 "stream": stream,
                 "connect": connect,
-                "published": heard,
+                "published": on_published,
             },
         )
         thread.start()
@@ -582,13 +582,13 @@ def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(
                 break
         consumer.close()
     assert not thread.is_alive()
-    assert Alert.model_validate_json(message.value()) == told[0] and message.key() == told[0].id.encode()
-    assert [body["text"] for body in webhook.got] == [slack_message(told[0])[0]] * 3
-    assert "Alerts wait for the warehouse: nobody there" in caplog.text and "answers again" in caplog.text
+    assert Alert.model_validate_json(message.value()) == published[0] and message.key() == published[0].id.encode()
+    assert [body["text"] for body in webhook.got] == [slack_message(published[0])[0]] * 3
+    assert "Alerts wait for the warehouse: connection refused" in caplog.text and "responds again" in caplog.text
     assert "secret-token" not in caplog.text
 
 
-def test_only_one_watches_a_folder(tmp_path):
+def test_second_alerts_process_in_a_folder_is_refused(tmp_path):
     from filelock import FileLock
 
     (tmp_path / "stream").mkdir()
@@ -596,7 +596,7 @@ def test_only_one_watches_a_folder(tmp_path):
         run_alerts(tmp_path, stop=threading.Event(), settings=AlertSettings(), stream=StreamSettings())
 
 
-def test_a_broker_that_is_away_holds_up_nobody(caplog):
+def test_unavailable_broker_does_not_block_the_publisher(caplog):
     publisher = Publisher(StreamSettings(bootstrap="127.0.0.1:9"), AlertSettings())
     for _ in range(5):
         publisher(ALERT)
@@ -604,19 +604,19 @@ def test_a_broker_that_is_away_holds_up_nobody(caplog):
     assert "5 alerts are in the warehouse and did not reach the topic" in caplog.text
 
 
-def test_what_waits_to_be_evaluated_again_is_so_after_a_restart(client, tmp_path):
+def test_seconds_waiting_for_reevaluation_are_evaluated_after_a_restart(client, tmp_path):
     put(client, rows(START, NOW))
-    told, clock = [], Clock()
-    first = watching(tmp_path, clock, told)
+    published, clock = [], Clock()
+    first = watching(tmp_path, clock, published)
     first.poll(client)
     fill(client, first, clock, [rows(NOW, NOW + 200)], step=5)
     put(client, rows(NOW + 100, NOW + 120, mean=-0.9, partition=5))
     clock.now += 1
     first.poll(client)  # most of it is late: it waits
     first.save()
-    assert told == []
+    assert published == []
     client.command("ALTER TABLE rollup_second UPDATE changed_at = now64(3) - INTERVAL 1 HOUR WHERE 1 SETTINGS mutations_sync = 1")
-    second = watching(tmp_path, clock, told)
+    second = watching(tmp_path, clock, published)
     second.poll(client)
     play(client, second, clock, clock.now + 5, step=1)
-    assert [(alert.direction, alert.revision) for alert in told] == [("down", 1), ("down", 2)]
+    assert [(alert.direction, alert.revision) for alert in published] == [("down", 1), ("down", 2)]

@@ -1,4 +1,4 @@
-"""The rules of alerts, on seconds made up for the purpose."""
+"""The rules of alerts, on generated seconds."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def opened(changes):
 
 
 def same(mine, others):
-    """Equal, but for the last digits: running sums begin elsewhere."""
+    """Check for equality except in the last digits: running sums begin elsewhere."""
     assert len(mine) == len(others)
     for one, other in zip(mine, others, strict=True):
         assert replace(one, z=0, moving_average=0) == replace(other, z=0, moving_average=0)
@@ -63,25 +63,25 @@ def test_one_shift_is_one_alert_with_a_start_and_an_end(seed, by, begin, length)
     assert np.sign(alert.z) == np.sign(by) == np.sign(alert.moving_average - alert.mean)
     assert 0 <= alert.detected - (START + begin) <= 20
     assert abs(alert.started - (START + begin)) <= 10
-    # Noise may break the calm, and the wait for it begins anew: of 11,161 shifts half closed within 56 s, the last after 122.
+    # Noise may interrupt the calm, and the wait starts again: of 11,161 shifts half closed within 56 s, the last after 122 s.
     assert closed.closed is not None and CALM_S <= closed.closed - (START + begin + length) <= 30 + 4 * CALM_S
     assert alert.volume >= RULES.min_volume and alert.std == pytest.approx(0.6, rel=0.1)
 
 
 @MANY
 @given(st.integers(0, 10**6), st.integers(1, 5000))
-def test_cut_anywhere_by_a_restart_the_alerts_are_the_same(seed, cut):
+def test_restart_at_any_second_gives_the_same_alerts(seed, cut):
     seconds = stream(5000, seed=seed, shift=[(1000, 1200, -0.3), (3000, 3400, 0.3)])
     whole = watch(seconds).advance(seconds.end)
     assert len(opened(whole)) >= 2
     first = watch(seconds)
     changes = first.advance(START + cut)
-    again = Watch(RULES, seconds, first.judged, first.open, list(first.past))
+    again = Watch(RULES, seconds, first.evaluated_to, first.open, list(first.past))
     changes += again.advance(seconds.end)
     same(changes, whole)
 
 
-def test_poll_by_poll_with_the_past_forgotten_is_the_same_as_at_once():
+def test_many_polls_give_the_same_alerts_as_one():
     seconds = stream(KEEP_S + 6000, seed=3, shift=[(1000, 1200, -0.3), (9000, 9400, 0.3), (15_000, 15_100, 0.4)])
     whole = watch(seconds).advance(seconds.end)
     live = watch(Seconds(START, *(values[:600].copy() for values in (seconds.count, seconds.total, seconds.squares))))
@@ -122,14 +122,14 @@ def test_constant_scores_raise_nothing_and_a_jump_from_them_one_alert(level, rat
     assert np.isfinite([found[0].z, found[0].mean, found[0].std, found[0].moving_average]).all()
 
 
-def test_half_a_point_is_never_an_alert_however_many_messages_say_so():
+def test_shift_of_half_a_point_is_never_an_alert():
     seconds = stream(4000, rate=1e6, shift=[(2000, 4000, 0.008)])
     assert watch(seconds, Rules(5.0)).advance(seconds.end) == []
 
 
 @MANY
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 50), st.floats(-1, 1)), max_size=60), st.floats(2, 6))
-def test_whatever_comes_nothing_is_nan(rows, threshold):
+def test_no_rows_give_nan(rows, threshold):
     seconds = stream(1000, rate=3)
     seconds.put(np.array([(START + 50 + at, n, n * s, n * s * s) for at, n, s in rows]).reshape(-1, 4))
     seconds.put(np.array([[START + 10, np.nan, 1, 1], [START + 11, 5, np.inf, 1]]))
@@ -146,7 +146,7 @@ def table_of(seconds):
 
 @MANY
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 4999), max_size=6), st.randoms())
-def test_rows_that_come_late_and_are_evaluated_again_give_the_alerts_of_the_rows_in_order(seed, cuts, chance):
+def test_late_rows_give_the_same_alerts_as_rows_in_order(seed, cuts, chance):
     whole = stream(5000, seed=seed, shift=[(4000, 4200, -0.3)])
     expected = watch(stream(5000, seed=seed, shift=[(4000, 4200, -0.3)])).advance(START + 4500)
     table, changes = table_of(whole), []
@@ -161,20 +161,20 @@ def test_rows_that_come_late_and_are_evaluated_again_give_the_alerts_of_the_rows
     same(changes, expected)
 
 
-def test_seconds_no_further_back_than_a_baseline_and_never_into_an_alert_are_evaluated_again():
+def test_revise_reaches_back_as_far_as_a_baseline_and_never_into_an_alert():
     seconds = stream(KEEP_S + 3000, shift=[(KEEP_S + 2000, KEEP_S + 2200, -0.4)])
     mine = watch(seconds)
     mine.advance(START + KEEP_S + 1900)
-    assert not len(mine.put(np.array([[START + 1800, 5, 1, 1]]))), "later than that: not taken in"
+    assert not len(mine.put(np.array([[START + 1800, 5, 1, 1]]))), "too late: ignored"
     mine.revise(START + 10)
-    assert mine.judged == START + 1900
+    assert mine.evaluated_to == START + 1900
     (opened_, closed) = mine.advance(START + KEEP_S + 2900)
     mine.revise(START + 10)
-    assert mine.judged == closed.closed and mine.advance(START + KEEP_S + 2900) == []
+    assert mine.evaluated_to == closed.closed and mine.advance(START + KEEP_S + 2900) == []
     assert opened_.usual_volume == pytest.approx(100 * opened_.window_s, rel=0.1)
 
 
-def test_a_row_that_changes_nothing_is_not_reported_and_one_that_does_is_with_what_it_gained():
+def test_put_returns_only_changed_rows_with_the_messages_gained():
     seconds = stream(1000)
     table = table_of(seconds)
     assert not len(seconds.put(table.copy()))
@@ -187,7 +187,7 @@ def test_a_row_that_changes_nothing_is_not_reported_and_one_that_does_is_with_wh
     assert not len(seconds.put(np.array([[START - 100, 5, 1, 1]])))
 
 
-def test_history_makes_the_baseline_and_raises_nothing():
+def test_history_belongs_to_the_baseline_and_raises_no_alert():
     shifted = stream(4000, shift=[(1000, 1300, -0.4), (3000, 3300, -0.4)])
     changes = watch(shifted, news_from=START + 2000).advance(shifted.end)
     assert len(opened(changes)) == 1 and abs(changes[0].started - START - 3000) < 5
@@ -200,7 +200,7 @@ def test_the_same_rows_again_change_nothing():
     assert watch(Seconds.of([*table, *table[500:2500], *table[2100:2150]])).advance(seconds.end) == whole
 
 
-def test_what_is_normal_is_what_seconds_are_evaluated_by():
+def test_normals_are_the_baseline_of_the_evaluation():
     quiet = watch(stream(1_000, mean=0.2))
     quiet.advance(START + 1_000)
     found = quiet.normals(START, START + 1_000)
@@ -210,12 +210,12 @@ def test_what_is_normal_is_what_seconds_are_evaluated_by():
     shifted = watch(stream(1_400, mean=0.2, shift=[(1_000, 1_400, -0.4)]))
     (shift,) = shifted.advance(START + 1_400)
     during = shifted.normals(shift.detected + 1, START + 1_400)
-    assert len(during) and (during[:, 1] == pytest.approx(shift.mean)), "while an alert is open it stands still"
+    assert len(during) and (during[:, 1] == pytest.approx(shift.mean)), "the baseline is frozen while an alert is open"
     z = (shift.moving_average - shift.mean) / (shift.std**2 / shift.volume + during[0, 3]) ** 0.5
     assert shift.closed is None and z == pytest.approx(shift.z, rel=0.01)
 
 
-def test_what_was_normal_then_stays_what_it_was():
+def test_normals_of_the_past_do_not_change():
     seconds = stream(6_000, shift=[(3_000, 6_000, 0.1)])
     mine, early = watch(seconds), watch(seconds)
     early.advance(START + 2_900)
@@ -224,14 +224,14 @@ def test_what_was_normal_then_stays_what_it_was():
     assert mine.normals(START, START + 2_900).tolist() == before.tolist()
 
 
-def test_the_way_back_is_no_second_alert_and_two_ways_are_two():
+def test_return_to_normal_is_no_second_alert_and_two_shifts_are_two_alerts():
     seconds = stream(4000, shift=[(1500, 1800, -0.4)])
     assert len(opened(watch(seconds).advance(seconds.end))) == 1
     seconds = stream(4000, shift=[(1500, 1800, -0.4), (1800, 2100, 0.4)])
     assert [np.sign(change.z) for change in opened(watch(seconds).advance(seconds.end))] == [-1, 1]
 
 
-def test_what_lasts_an_hour_is_the_new_normal():
+def test_shift_of_an_hour_becomes_the_baseline():
     seconds = stream(13_000, shift=[(2000, 9000, -0.4)])
     found = watch(seconds).advance(seconds.end)
     assert [change.closed is None for change in found] == [True, False, True, False]
@@ -239,7 +239,7 @@ def test_what_lasts_an_hour_is_the_new_normal():
     assert found[2].z > 0 and abs(found[2].started - (START + 9000)) < 5 and found[2].mean == pytest.approx(-0.4, abs=0.02)
 
 
-def test_an_alert_does_not_spoil_the_baseline():
+def test_alert_is_left_out_of_the_baseline():
     seconds = stream(6000, shift=[(2000, 4500, -0.4)])
     mine = watch(seconds)
     mine.advance(seconds.end)
@@ -253,7 +253,7 @@ def test_slow_drift_is_not_an_alert():
     assert len(opened(watch(seconds).advance(seconds.end))) <= 1
 
 
-def test_after_a_gap_of_days_it_goes_on():
+def test_watch_continues_after_a_gap_of_days():
     seconds = stream(2000, shift=[(1900, 2000, -0.4)])
     mine = watch(seconds)
     assert len(mine.advance(seconds.end)) == 1
@@ -286,7 +286,7 @@ def test_bursts_raise_the_threshold():
     assert calibrate(history, 1.0, weeks=1).threshold > default_threshold(1.0) + 1
 
 
-def test_too_little_history_gives_the_default_and_the_quiet_alone_counts():
+def test_too_little_quiet_history_gives_the_default_threshold():
     history = stream(7200)
     quiet = np.zeros(7200, dtype=bool)
     quiet[:1800] = True
@@ -294,7 +294,7 @@ def test_too_little_history_gives_the_default_and_the_quiet_alone_counts():
     assert (found.threshold, found.weeks, found.history_s) == (round(default_threshold(0.5), 3), 0.0, 1800)
 
 
-def test_the_tail_goes_on_beyond_what_was_simulated():
+def test_tail_extends_beyond_the_simulated_peaks():
     peaks = np.sqrt(2 * np.random.default_rng(0).exponential(1.0, 5040 * 4) + 9)
     assert threshold_from(peaks, 4, 1.0) == pytest.approx(np.sqrt(9 + 2 * np.log(5040)), abs=0.1)
     assert threshold_from(peaks, 4, 0.01) == pytest.approx(np.sqrt(9 + 2 * np.log(504_000)), abs=0.1)

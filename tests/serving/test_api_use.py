@@ -12,7 +12,7 @@ from serving.service.api_use import ApiUse, Counts, counts_of, quantile, use_bet
 from serving.service.metrics import REQUEST_SECONDS
 
 
-def test_rates_and_quantiles_are_of_what_came_between_two_looks():
+def test_rates_and_quantiles_cover_requests_between_two_samples():
     registry = CollectorRegistry()
     requests = Counter("groundswell_requests", "d", ["route", "status"], registry=registry)
     seconds = Histogram("groundswell_request_seconds", "d", ["route"], buckets=(0.01, 0.1, 1.0), registry=registry)
@@ -47,19 +47,19 @@ def test_rates_and_quantiles_are_of_what_came_between_two_looks():
     assert [(row.failed, row.rejected, row.requests_per_s) for row in found.rows] == [(2, 3, 8.5)]
 
 
-def test_a_service_that_nobody_asked_says_so():
+def test_service_without_requests_has_no_quantiles():
     found = use_between([(0.0, Counts()), (3.0, Counts())])
     assert (found.requests, found.p50, found.texts_per_batch, found.cpu_us_per_text) == (0, None, None, None)
 
 
-def test_a_request_slower_than_the_last_bucket_is_said_to_be_beyond_it():
+def test_request_slower_than_the_last_bucket_is_beyond_it():
     edges = [(0.1, 0.0), (2.5, 0.0), (float("inf"), 4.0)]
     found = quantile(edges, 0.5)
     assert found and (found.ms, found.beyond) == (2500.0, True)
 
 
 @given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=50), st.floats(0.01, 1))
-def test_quantile_is_an_edge_that_at_least_the_share_lies_under(waits, share):
+def test_quantile_is_an_edge_above_at_least_the_share(waits, share):
     edges = [*REQUEST_SECONDS._upper_bounds]
     counts = [(edge, float(sum(wait <= edge for wait in waits))) for edge in edges]
     found = quantile(counts, share)
@@ -68,18 +68,18 @@ def test_quantile_is_an_edge_that_at_least_the_share_lies_under(waits, share):
     assert under < share * len(waits) if found.beyond else under >= share * len(waits) - 1e-9
 
 
-def test_span_begins_with_the_last_look_before_it(monkeypatch):
+def test_span_begins_with_the_last_sample_before_it(monkeypatch):
     now = time.time()
     use = ApiUse()
-    use._looks.clear()
-    use._looks.extend((now - 10 * (60 - n), Counts(requests=100 * n)) for n in range(60))
+    use._samples.clear()
+    use._samples.extend((now - 10 * (60 - n), Counts(requests=100 * n)) for n in range(60))
     monkeypatch.setattr(api_use, "_now", lambda: Counts(requests=6000))
     assert use.read().requests == 600 and use.read().seconds == pytest.approx(60, abs=1)
     assert use.read(now - 299).requests == 3000
-    assert use.read(now - 86_400).requests == 6000, "no further back than the service counts"
+    assert use.read(now - 86_400).requests == 6000, "no further back than the first sample"
 
 
-def test_a_day_of_looks_is_shown_in_a_bounded_number_of_rows_that_add_up():
-    looks = [(10.0 * n, Counts(requests=n, failed=n // 7)) for n in range(8640)]
-    found = use_between(looks)
+def test_day_of_samples_has_a_bounded_number_of_rows_that_add_up():
+    samples = [(10.0 * n, Counts(requests=n, failed=n // 7)) for n in range(8640)]
+    found = use_between(samples)
     assert len(found.rows) <= 121 and sum(row.failed for row in found.rows) == found.failed == 8639 // 7

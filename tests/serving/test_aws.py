@@ -19,7 +19,7 @@ TEMPLATE = ROOT / "serving" / "aws" / "template.yaml"
 
 
 def gateway(method: str, path: str, body=None, *, key: str = "k1", headers=None) -> dict:
-    """API Gateway's proxy event, in the form AWS documents for REST APIs."""
+    """Make API Gateway's proxy event, in the form that AWS documents for REST APIs."""
     return {
         "resource": "/{proxy+}",
         "path": path,
@@ -35,7 +35,7 @@ def gateway(method: str, path: str, body=None, *, key: str = "k1", headers=None)
 
 
 def messages(queue: str, client) -> list[dict]:
-    """What SQS would hand to the function: it receives, and deletes what does not fail."""
+    """Receive messages in the form in which SQS passes them to the function."""
     received = client.receive_message(
         QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"], VisibilityTimeout=0
     ).get("Messages", [])
@@ -59,7 +59,7 @@ def cloud(tmp_path_factory):
     bundle = tiny_bundle(folder / "bundle")
     surroundings = environment(dynamodb, elasticmq) | {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
-        "GROUNDSWELL_SERVING__ANSWERS": "dynamodb",
+        "GROUNDSWELL_SERVING__PREDICTION_STORE": "dynamodb",
         "GROUNDSWELL_SERVING__JOBS": "sqs",
         "GROUNDSWELL_SERVING__SQS_QUEUE_URL": queue,
     }
@@ -77,7 +77,7 @@ def api(cloud):
 
 
 @pytest.fixture(scope="module")
-def judge(cloud):
+def jobs_function(cloud):
     folder, surroundings, *_ = cloud
     function = Function("serving.aws.handlers.jobs", folder, surroundings)
     yield function
@@ -85,14 +85,14 @@ def judge(cloud):
 
 
 @pytest.mark.integration
-class TestTheFunctions:
-    def test_a_request_gets_what_the_service_answers(self, api):
+class TestFunctions:
+    def test_request_gets_the_response_of_the_service(self, api):
         texts = ["a great film", "\u200b", "an awful soup"]
-        answer = api.invoke(gateway("POST", "/v1/classify", {"texts": texts, "detail": True}))
-        assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
-        first, blank, last = json.loads(answer["body"])["predictions"]
+        response = api.invoke(gateway("POST", "/v1/classify", {"texts": texts, "detail": True}))
+        assert (response["statusCode"], response["isBase64Encoded"]) == (200, False)
+        first, blank, last = json.loads(response["body"])["predictions"]
         assert (first["label"], blank, last["label"]) == ("positive", {"error": "is blank"}, "negative")
-        assert answer["headers"]["x-request-id"]
+        assert response["headers"]["x-request-id"]
         again = api.invoke(gateway("POST", "/v1/classify", {"texts": ["a great film"]}))
         assert json.loads(again["body"])["predictions"][0]["label"] == "positive"
 
@@ -107,50 +107,50 @@ class TestTheFunctions:
             (gateway("GET", "/v1/jobs/none"), 404),
         ],
     )
-    def test_what_is_wrong_gets_problem_details(self, event, status, api):
-        answer = api.invoke(event)
-        assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (status, status)
-        assert answer["headers"]["content-type"] == "application/problem+json" and not answer["isBase64Encoded"]
+    def test_invalid_request_gets_problem_details(self, event, status, api):
+        response = api.invoke(event)
+        assert (response["statusCode"], json.loads(response["body"])["status"]) == (status, status)
+        assert response["headers"]["content-type"] == "application/problem+json" and not response["isBase64Encoded"]
 
-    def test_feedback_is_refused_where_it_could_not_be_kept(self, cloud, api):
+    def test_feedback_is_refused_without_a_writable_disk(self, cloud, api):
         folder = cloud[0]
-        (folder / "var" / "labels").write_text("a file where the folder should be: as on a disk that is read-only")
-        said = {"text": "a great film", "label": "positive", "by": "ann"}
-        assert api.invoke(gateway("POST", "/v1/feedback", said))["statusCode"] == 503
+        (folder / "var" / "labels").write_text("a file in place of the folder, as on a read-only disk")
+        feedback = {"text": "a great film", "label": "positive", "by": "ann"}
+        assert api.invoke(gateway("POST", "/v1/feedback", feedback))["statusCode"] == 503
 
-    def test_a_job_goes_over_the_queue_to_the_other_function_and_its_results_come_back(self, cloud, api, judge):
+    def test_job_is_classified_by_the_other_function_through_the_queue(self, cloud, api, jobs_function):
         _, _, queue, sqs = cloud
         texts = ["a great film", "an awful soup"] * 100
         made = api.invoke(gateway("POST", "/v1/jobs", {"texts": texts}))
         assert made["statusCode"] == 202
-        road = made["headers"]["location"]
+        path = made["headers"]["location"]
         records = messages(queue, sqs)
         assert len(records) == 4
         poison = {"messageId": "poison", "body": "not ours", "attributes": {"ApproximateReceiveCount": "1"}}
-        failed = judge.invoke({"Records": [records[0], poison, *records[1:], records[0]]})
-        assert failed == {"batchItemFailures": [{"itemIdentifier": "poison"}]}, "one twice, one of nobody's"
-        job = json.loads(api.invoke(gateway("GET", road))["body"])
+        failed = jobs_function.invoke({"Records": [records[0], poison, *records[1:], records[0]]})
+        assert failed == {"batchItemFailures": [{"itemIdentifier": "poison"}]}, "one record is a duplicate, one is not a part"
+        job = json.loads(api.invoke(gateway("GET", path))["body"])
         assert (job["state"], job["done"]) == ("done", 200)
         lines = api.invoke(gateway("GET", job["results"]))["body"].splitlines()
         assert [json.loads(line)["label"] for line in lines] == ["positive", "negative"] * 100
-        assert api.invoke(gateway("GET", road, key="k2"))["statusCode"] == 404, "it is the other key's"
+        assert api.invoke(gateway("GET", path, key="k2"))["statusCode"] == 404, "it belongs to the other key"
 
-    def test_a_part_that_was_delivered_too_often_gets_errors_so_that_its_job_ends(self, cloud, api, judge):
+    def test_part_delivered_too_often_gets_errors_and_its_job_ends(self, cloud, api, jobs_function):
         _, _, queue, sqs = cloud
-        road = api.invoke(gateway("POST", "/v1/jobs", {"texts": ["a great film"]}))["headers"]["location"]
-        job = road.rsplit("/", 1)[1]
+        path = api.invoke(gateway("POST", "/v1/jobs", {"texts": ["a great film"]}))["headers"]["location"]
+        job = path.rsplit("/", 1)[1]
         record = next(one for one in messages(queue, sqs) if json.loads(one["body"])["job"] == job)
         record["attributes"] = {"ApproximateReceiveCount": str(MAX_ATTEMPTS + 1)}
-        assert judge.invoke({"Records": [record]}) == {"batchItemFailures": []}
+        assert jobs_function.invoke({"Records": [record]}) == {"batchItemFailures": []}
         assert "failed" in json.loads(api.invoke(gateway("GET", f"/v1/results/{job}"))["body"])["error"]
 
-    def test_neither_a_text_nor_a_key_is_in_the_log(self, api):
+    def test_log_has_no_text_and_no_key(self, api):
         log = api.log.read_text()
         assert "great film" not in log and '"route": "/v1/classify"' in log
 
 
 @pytest.mark.integration
-def test_the_functions_hold_neither_torch_nor_bentoml():
+def test_functions_import_neither_torch_nor_bentoml():
     program = (
         "import sys, serving.aws.handlers; print([n for n in ('torch', 'bentoml', 'pyarrow', 'pandas') if n in sys.modules])"
     )
@@ -158,7 +158,7 @@ def test_the_functions_hold_neither_torch_nor_bentoml():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_template_is_what_cloudformation_and_sam_take():
+def test_template_is_valid_for_cloudformation_and_sam():
     linter = Path(sys.executable).parent / "cfn-lint"
     found = subprocess.run([linter, TEMPLATE], capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stdout
@@ -177,7 +177,7 @@ _Loader.add_multi_constructor(
 )
 
 
-def test_the_template_agrees_with_the_code():
+def test_template_matches_the_code():
     template = yaml.load(TEMPLATE.read_text(), _Loader)
     resources = template["Resources"]
     for name in template["Globals"]["Function"]["Environment"]["Variables"]:
@@ -189,15 +189,15 @@ def test_the_template_agrees_with_the_code():
     from serving.aws import handlers
 
     for function in ("ApiFunction", "JobsFunction"):
-        road, _, name = resources[function]["Properties"]["ImageConfig"]["Command"][0].rpartition(".")
-        assert road == handlers.__name__ and callable(getattr(handlers, name))
+        module, _, name = resources[function]["Properties"]["ImageConfig"]["Command"][0].rpartition(".")
+        assert module == handlers.__name__ and callable(getattr(handlers, name))
         for statement in resources[function]["Properties"]["Policies"][0]["Statement"]:
             assert "*" not in str(statement["Action"]) and "*" not in str(statement["Resource"])
 
 
 @pytest.mark.integration
-def test_a_cold_start_answers(cloud):
-    """How long it takes is in `make bench-api`."""
+def test_cold_start_handles_a_request(cloud):
+    """Its duration is measured by `make bench-api`."""
     folder, surroundings, *_ = cloud
     function = Function("serving.aws.handlers.api", folder, surroundings)
     try:

@@ -1,4 +1,4 @@
-"""The batcher alone, with a stand-in for the model whose pace the test sets."""
+"""The batcher alone, with a stub model whose speed the test controls."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ def batcher(run=lambda texts: [text.upper() for text in texts], **overrides):
     return Batcher(run, **settings)
 
 
-class Gate:
-    """A model that judges when it is told to, and remembers its batches."""
+class ControlledModel:
+    """A model that runs when the test opens it, and records its batches."""
 
     def __init__(self):
         self.open, self.entered, self.batches = threading.Event(), threading.Event(), []
@@ -34,7 +34,7 @@ class Gate:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.text(max_size=8), min_size=1, max_size=11), min_size=1, max_size=12), st.integers(1, 5))
-def test_everybody_gets_the_answers_to_their_own_texts_in_their_order(callers, max_texts):
+def test_each_caller_gets_the_results_of_its_texts_in_order(callers, max_texts):
     sizes = []
 
     def run(texts):
@@ -51,24 +51,24 @@ def test_everybody_gets_the_answers_to_their_own_texts_in_their_order(callers, m
     assert max(sizes) <= max_texts and sum(sizes) == sum(map(len, callers))
 
 
-def test_what_gathers_while_a_batch_runs_is_one_batch():
-    gate = Gate()
+def test_texts_queued_during_a_batch_form_one_batch():
+    model = ControlledModel()
 
     async def go():
-        batches = batcher(gate, workers=1)
+        batches = batcher(model, workers=1)
         first = asyncio.create_task(batches.submit(["a"]))
-        await gate.busy()
+        await model.busy()
         rest = [asyncio.create_task(batches.submit([text])) for text in "bcd"]
         await asyncio.sleep(0)
-        gate.open.set()
+        model.open.set()
         await asyncio.gather(first, *rest)
         await batches.close()
 
     asyncio.run(go())
-    assert gate.batches == [["a"], ["b", "c", "d"]]
+    assert model.batches == [["a"], ["b", "c", "d"]]
 
 
-def test_a_caller_alone_waits_for_nobody():
+def test_lone_caller_does_not_wait():
     async def go():
         batches = batcher(window_s=20.0)
         async with asyncio.timeout(10):
@@ -79,47 +79,47 @@ def test_a_caller_alone_waits_for_nobody():
     asyncio.run(go())
 
 
-def test_after_company_a_batch_waits_for_more():
-    gate = Gate()
-    gate.open.set()
+def test_batch_waits_for_more_callers_after_a_shared_batch():
+    model = ControlledModel()
+    model.open.set()
 
     async def go():
-        batches = batcher(gate, workers=1, max_texts=2, window_s=20.0)
+        batches = batcher(model, workers=1, max_texts=2, window_s=20.0)
         await asyncio.gather(*(batches.submit([text]) for text in "ab"))
         late = asyncio.create_task(batches.submit(["c"]))
-        await asyncio.sleep(0.05)  # it would have run long since
+        await asyncio.sleep(0.05)  # without the window it would have run
         await asyncio.gather(late, batches.submit(["d"]))
         await batches.close()
 
     asyncio.run(go())
-    assert gate.batches[-1] == ["c", "d"]
+    assert model.batches[-1] == ["c", "d"]
 
 
-def test_who_would_wait_past_the_deadline_is_refused_at_once():
+def test_request_that_would_miss_the_deadline_is_refused_at_once():
     def slow(texts):
         time.sleep(0.02 * len(texts))
         return texts
 
     async def go():
         batches = batcher(slow, workers=1, deadline_s=0.1)
-        await batches.submit(["to learn how long a text takes"])
-        answers = await asyncio.gather(*(batches.submit(["x"]) for _ in range(50)), return_exceptions=True)
+        await batches.submit(["to measure the time of a text"])
+        results = await asyncio.gather(*(batches.submit(["x"]) for _ in range(50)), return_exceptions=True)
         await batches.close()
-        return answers
+        return results
 
-    answers = asyncio.run(go())
-    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
-    assert 0 < len(refused) < 50 and len(refused) + answers.count(["x"]) == 50
+    results = asyncio.run(go())
+    refused = [result for result in results if isinstance(result, Overloaded)]
+    assert 0 < len(refused) < 50 and len(refused) + results.count(["x"]) == 50
     assert all(error.retry_after_s >= 1 for error in refused)
 
 
-def test_who_hangs_up_frees_the_place():
-    gate = Gate()
+def test_disconnected_client_frees_its_slot():
+    model = ControlledModel()
 
     async def go():
-        batches = batcher(gate, workers=1)
+        batches = batcher(model, workers=1)
         first = asyncio.create_task(batches.submit(["a"]))
-        await gate.busy()
+        await model.busy()
         gone = asyncio.create_task(batches.submit(["gone"] * 3))
         stays = asyncio.create_task(batches.submit(["stays"]))
         await asyncio.sleep(0)
@@ -127,15 +127,15 @@ def test_who_hangs_up_frees_the_place():
         gone.cancel()
         await asyncio.wait([gone])
         assert batches.waiting_texts == 1
-        gate.open.set()
+        model.open.set()
         await asyncio.gather(first, stays)
         await batches.close()
 
     asyncio.run(go())
-    assert gate.batches == [["a"], ["stays"]]
+    assert model.batches == [["a"], ["stays"]]
 
 
-def test_a_model_that_fails_fails_its_callers_and_nobody_after_them():
+def test_model_failure_reaches_its_callers_only():
     def run(texts):
         if "bad" in texts:
             raise ValueError("broken")
@@ -151,39 +151,39 @@ def test_a_model_that_fails_fails_its_callers_and_nobody_after_them():
     asyncio.run(go())
 
 
-def test_closing_answers_what_waits():
-    gate = Gate()
+def test_close_runs_the_texts_that_wait():
+    model = ControlledModel()
 
     async def go():
-        batches = batcher(gate, workers=1)
+        batches = batcher(model, workers=1)
         asked = [asyncio.create_task(batches.submit([text])) for text in "abcdef"]
-        await gate.busy()
+        await model.busy()
         closing = asyncio.create_task(batches.close())
         await asyncio.sleep(0)
-        gate.open.set()
+        model.open.set()
         await closing
         return await asyncio.gather(*asked)
 
     assert asyncio.run(go()) == [[text] for text in "abcdef"]
 
 
-def test_what_waits_is_shared_among_workers_that_have_nothing_to_do():
-    gate = Gate()
+def test_queued_texts_are_split_among_idle_workers():
+    model = ControlledModel()
 
     async def go():
-        batches = batcher(gate, workers=2, max_texts=32)
+        batches = batcher(model, workers=2, max_texts=32)
         callers = [asyncio.create_task(batches.submit([str(n)])) for n in range(8)]
-        while sum(map(len, gate.batches)) < 8:
+        while sum(map(len, model.batches)) < 8:
             await asyncio.sleep(0.01)
-        gate.open.set()
+        model.open.set()
         await asyncio.gather(*callers)
         await batches.close()
 
     asyncio.run(go())
-    assert sorted(map(len, gate.batches)) == [4, 4]
+    assert sorted(map(len, model.batches)) == [4, 4]
 
 
-def test_one_batch_that_was_held_does_not_make_the_next_callers_unwelcome():
+def test_one_slow_batch_does_not_refuse_the_next_callers():
     pace = iter([0.01] * 5 + [2.0] + [0.01] * 100)
 
     async def go():

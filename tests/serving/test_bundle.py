@@ -20,7 +20,7 @@ def test_written_and_read_back(folder):
     assert read.manifest.version == f"tiny-{read.fingerprint[:12]}"
 
 
-def test_the_version_is_that_of_the_answers(tmp_path):
+def test_version_depends_only_on_the_predictions(tmp_path):
     one = tiny_bundle(tmp_path / "a")
     same = tiny_bundle(tmp_path / "b", metrics={"other": 1}, parent_run="another")
     other = tiny_bundle(tmp_path / "c", strength=3.0)
@@ -30,7 +30,7 @@ def test_the_version_is_that_of_the_answers(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "card.md"])
-def test_one_changed_byte_is_refused_with_both_sums(file, folder):
+def test_changed_byte_is_refused_with_both_checksums(file, folder):
     tiny_bundle(folder)
     content = bytearray((folder / file).read_bytes())
     content[len(content) // 2] ^= 1
@@ -41,22 +41,22 @@ def test_one_changed_byte_is_refused_with_both_sums(file, folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("corrupt", "message"),
     [
-        (lambda raw: raw | {"format_version": 9}, "another kind: format_version"),
-        (lambda raw: raw | {"labels": ["bad", "good"]}, "another kind: labels"),
-        (lambda raw: raw | {"cleaning_version": "0"}, "another kind: cleaning_version"),
+        (lambda raw: raw | {"format_version": 9}, "unsupported format_version"),
+        (lambda raw: raw | {"labels": ["bad", "good"]}, "unsupported labels"),
+        (lambda raw: raw | {"cleaning_version": "0"}, "unsupported cleaning_version"),
         (lambda raw: raw | {"temperature": -1}, "temperature"),
         (lambda raw: raw | {"surprise": 1}, "surprise"),
         (lambda raw: {k: v for k, v in raw.items() if k != "version"}, "version"),
         (lambda raw: [1], "not a bundle"),
     ],
 )
-def test_a_bundle_of_another_kind_is_refused_by_field(spoil, says, folder):
+def test_unsupported_bundle_is_refused_by_field(corrupt, message, folder):
     tiny_bundle(folder)
     path = folder / "bundle.json"
-    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
-    with pytest.raises(BundleError, match=says):
+    path.write_text(json.dumps(corrupt(json.loads(path.read_text()))))
+    with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 
 
@@ -72,12 +72,12 @@ def test_missing_files_are_named(folder):
         read_bundle(folder)
 
 
-def test_an_alias_that_points_nowhere_says_what_to_do(tmp_path):
+def test_alias_without_a_bundle_raises_with_a_remedy(tmp_path):
     with pytest.raises(BundleError, match="make demo"):
         alias_bundle(tmp_path, "production")
 
 
-def test_a_failed_write_leaves_the_old_bundle(folder, tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_bundle(folder, tmp_path, monkeypatch):
     import serving.bundle
 
     old = tiny_bundle(folder)

@@ -23,27 +23,27 @@ def classifier(tmp_path_factory):
     return Classifier(tiny_bundle(tmp_path_factory.mktemp("b") / "bundle"), threads=1, token_budget=64)
 
 
-def test_answers_in_the_order_of_the_texts(classifier):
+def test_predictions_are_in_the_order_of_the_texts(classifier):
     texts = some_texts(100)
-    labels = [answer.label for answer in classifier.classify(texts)]
+    labels = [prediction.label for prediction in classifier.classify(texts)]
     assert labels == [("negative", "neutral", "positive")[n % 3] for n in range(100)]
 
 
-def test_an_answer_is_the_most_probable_label_with_rounded_probabilities(classifier):
-    for answer in classifier.classify(["a great film", "", "\u200b", "an awful soup", "unknown words"]):
-        assert answer.confidence == max(answer.probabilities)
-        assert sum(answer.probabilities) == pytest.approx(1, abs=2e-4)
-        assert all(round(p, 4) == p for p in answer.probabilities)
+def test_prediction_is_the_most_probable_label_with_rounded_probabilities(classifier):
+    for prediction in classifier.classify(["a great film", "", "\u200b", "an awful soup", "unknown words"]):
+        assert prediction.confidence == max(prediction.probabilities)
+        assert sum(prediction.probabilities) == pytest.approx(1, abs=2e-4)
+        assert all(round(p, 4) == p for p in prediction.probabilities)
 
 
-def test_no_texts_no_answers(classifier):
+def test_no_texts_give_no_predictions(classifier):
     assert classifier.classify([]) == []
     assert classifier.predict_proba([]).shape == (0, 3)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=20))
-def test_a_text_gets_the_answer_it_gets_alone(classifier, texts):
+def test_prediction_does_not_depend_on_batch_mates(classifier, texts):
     together = classifier.predict_proba(texts)
     assert together.shape == (len(texts), 3) and together.dtype == np.float32
     for index, text in enumerate(texts):
@@ -55,29 +55,29 @@ def test_runs_stay_within_the_budget_of_padded_tokens(classifier):
     assert timings.padded_tokens / timings.batches <= 64
     assert timings.texts == 40 and timings.tokens <= timings.padded_tokens
     _, one = classifier.classify_timed(["great " * 500])
-    assert one.tokens == 500 + 2 * 17, "a long text is judged in windows of 30 words and two special tokens"
+    assert one.tokens == 500 + 2 * 17, "a long text is classified in windows of 30 words and two special tokens"
 
 
-def test_a_long_text_is_the_mean_of_its_windows_weighted_by_tokens(classifier):
+def test_long_text_is_the_mean_of_its_windows_weighted_by_tokens(classifier):
     words = ["great"] * 30 + ["awful"] * 30 + ["awful"] * 10
     text = " ".join(words)
-    (answer,) = classifier.classify([text])
+    (prediction,) = classifier.classify([text])
     parts = [" ".join(words[start : start + 30]) for start in (0, 30, 60)]
     alone = classifier.predict_proba(parts)
     expected = np.average(alone, axis=0, weights=[32, 32, 12])
-    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-4)
-    assert answer.label == "negative" and [text[one.start : one.end] for one in answer.windows] == parts
-    np.testing.assert_allclose([one.probabilities for one in answer.windows], alone, atol=1e-4)
+    np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)
+    assert prediction.label == "negative" and [text[one.start : one.end] for one in prediction.windows] == parts
+    np.testing.assert_allclose([one.probabilities for one in prediction.windows], alone, atol=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["great", "awful", "soup", "@a", "http://x.y", "é😀", "&amp;", "\u200b", "zzz"]), max_size=120))
 def test_windows_hold_the_whole_cleaned_text_in_order(classifier, words):
     text = " ".join(words)
-    (answer,) = classifier.classify([text])
-    assert bool(answer.windows) == (len(words_of(classifier, text)) > 30)
-    if answer.windows:
-        cleaned, bounds = clean(text), [(one.start, one.end) for one in answer.windows]
+    (prediction,) = classifier.classify([text])
+    assert bool(prediction.windows) == (len(words_of(classifier, text)) > 30)
+    if prediction.windows:
+        cleaned, bounds = clean(text), [(one.start, one.end) for one in prediction.windows]
         assert bounds[0][0] == 0 and bounds[-1][1] == len(cleaned)
         assert all(not cleaned[a:b].strip() for (_, a), (b, _) in pairwise(bounds))
 
@@ -91,7 +91,7 @@ def words_of(classifier, text):
 
 
 @given(st.lists(st.integers(3, 60), max_size=9), st.integers(10, 200))
-def test_the_plan_of_runs_is_the_cheapest_there_is(lengths, budget):
+def test_plan_of_runs_has_the_least_cost(lengths, budget):
     lengths.sort(reverse=True)
     runs = plan_runs(lengths, budget)
     assert [position for start, end in runs for position in range(start, end)] == list(range(len(lengths)))
@@ -109,7 +109,7 @@ def test_the_plan_of_runs_is_the_cheapest_there_is(lengths, budget):
     assert not lengths or cost([0, *(end for _, end in runs)]) == min(map(cost, every))
 
 
-def test_temperature_moves_confidence_and_no_label(tmp_path):
+def test_temperature_changes_confidence_but_no_label(tmp_path):
     cold, warm = (Classifier(tiny_bundle(tmp_path / f"t{t}", temperature=t), threads=1) for t in (1.0, 4.0))
     before, after = cold.classify(some_texts(12)), warm.classify(some_texts(12))
     assert [a.label for a in before] == [a.label for a in after]
@@ -118,11 +118,13 @@ def test_temperature_moves_confidence_and_no_label(tmp_path):
 
 def test_below_its_threshold_a_text_is_neutral(tmp_path):
     careful = Classifier(tiny_bundle(tmp_path / "b", thresholds={"negative": 0.99, "positive": 0.0}), threads=1)
-    labels = [answer.label for answer in careful.classify(["an awful soup", "a great film", "awful awful terrible useless"])]
+    labels = [
+        prediction.label for prediction in careful.classify(["an awful soup", "a great film", "awful awful terrible useless"])
+    ]
     assert labels == ["neutral", "positive", "negative"]
 
 
-def test_threads_may_share_one(classifier):
+def test_classifier_is_thread_safe(classifier):
     texts = some_texts(60)
     expected = classifier.classify(texts)
     with ThreadPoolExecutor(8) as pool:
@@ -130,7 +132,7 @@ def test_threads_may_share_one(classifier):
 
 
 @pytest.mark.parametrize("kind", ["columns", "nan", "not onnx"])
-def test_a_model_that_breaks_the_contract_is_refused(kind, tmp_path):
+def test_model_with_unexpected_outputs_is_refused(kind, tmp_path):
     model = write_sum_model(
         tmp_path / "m.onnx", columns=2 if kind == "columns" else 3, strength=float("nan") if kind == "nan" else 1.0
     )
@@ -143,7 +145,7 @@ def test_a_model_that_breaks_the_contract_is_refused(kind, tmp_path):
         Classifier(made, threads=1).classify(["a great film"])
 
 
-def test_the_quota_of_a_container_counts(tmp_path):
+def test_cpu_quota_of_a_container_is_used(tmp_path):
     limit = tmp_path / "cpu.max"
     limit.write_text("50000 100000\n")
     assert cpu_quota(limit) == 1

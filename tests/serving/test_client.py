@@ -1,4 +1,4 @@
-"""The client against the real service, and against one that is full for a while."""
+"""The client against the real service, and against a stub that is overloaded at first."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ def url(tmp_path_factory):
 
 
 @pytest.mark.integration
-def test_both_clients_judge_any_number_of_texts(url):
+def test_both_clients_classify_any_number_of_texts(url):
     texts = ["a great film", "", "an awful soup"] * 100
 
     async def awaited():
@@ -34,16 +34,16 @@ def test_both_clients_judge_any_number_of_texts(url):
             return await client.classify(texts, detail=True), (await client.model())["version"], job.id, again.id
 
     with SentimentClient(url) as client:
-        answers = client.classify(texts, detail=True)
+        predictions = client.classify(texts, detail=True)
         job = client.submit(["a great film"], idempotency_key="once")
         assert client.job(job.id).total == 1
-        assert asyncio.run(awaited()) == (answers, client.model()["version"], job.id, job.id)
-    assert [getattr(a, "label", None) for a in answers[:3]] == ["positive", None, "negative"] and len(answers) == 300
-    assert answers[0].probabilities.positive == answers[0].confidence
+        assert asyncio.run(awaited()) == (predictions, client.model()["version"], job.id, job.id)
+    assert [getattr(a, "label", None) for a in predictions[:3]] == ["positive", None, "negative"] and len(predictions) == 300
+    assert predictions[0].probabilities.positive == predictions[0].confidence
 
 
 @pytest.mark.integration
-def test_the_examples_of_the_page_run(url):
+def test_examples_of_the_page_run(url):
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert examples
@@ -52,22 +52,22 @@ def test_the_examples_of_the_page_run(url):
 
 
 @pytest.mark.integration
-def test_a_refusal_says_why(url):
+def test_refusal_has_status_and_reason(url):
     with SentimentClient(url) as client, pytest.raises(RequestRefused, match="Invalid request") as caught:
         client.classify(["  "])
     assert caught.value.status == 422 and "is blank" in caught.value.found
 
 
-class Full(BaseHTTPRequestHandler):
-    """Full for the first two requests of each road."""
+class OverloadedStub(BaseHTTPRequestHandler):
+    """A stub that is overloaded for the first two requests."""
 
-    asked: ClassVar[list[float]] = []
+    requested_at: ClassVar[list[float]] = []
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
-        self.asked.append(time.monotonic())
-        if len(self.asked) < 3:
-            self.send_response(503 if len(self.asked) == 1 else 429)
+        self.requested_at.append(time.monotonic())
+        if len(self.requested_at) < 3:
+            self.send_response(503 if len(self.requested_at) == 1 else 429)
             self.send_header("retry-after", "1")
             self.end_headers()
             return
@@ -81,8 +81,8 @@ class Full(BaseHTTPRequestHandler):
         pass
 
 
-def test_it_waits_as_long_as_the_service_says_and_asks_again():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Full)
+def test_client_retries_after_the_seconds_in_retry_after():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OverloadedStub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         with SentimentClient(f"http://127.0.0.1:{server.server_port}") as client:
@@ -90,10 +90,10 @@ def test_it_waits_as_long_as_the_service_says_and_asks_again():
     finally:
         server.shutdown()
         server.server_close()
-    gaps = [later - earlier for earlier, later in zip(Full.asked, Full.asked[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in zip(OverloadedStub.requested_at, OverloadedStub.requested_at[1:], strict=False)]
     assert len(gaps) == 2 and all(gap >= 1.0 for gap in gaps)
 
 
-def test_a_service_that_is_not_there_is_said_after_the_attempts():
+def test_unreachable_service_raises_after_the_attempts():
     with SentimentClient("http://127.0.0.1:9", attempts=2) as client, pytest.raises(httpx.ConnectError):
         client.classify(["text"])

@@ -1,4 +1,4 @@
-"""Alerts on the page, in a real browser: what drives them, who handles them, title and icon of the tab, a link, the band."""
+"""Alerts on the page, in a real browser: their causes, acknowledgement and muting, the tab's title and icon, links, the band."""
 
 import csv
 import re
@@ -10,31 +10,31 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_world import Shown, browsing, put_normal, row, write
+from tests.serving.dashboard_harness import DashboardHarness, browsing, put_normal, row, write
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsing() as found:
-        yield found
+    with browsing() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Ten minutes of two sources, one with a normal that moved, and the other too new to have one."""
-    world, now = Shown(tmp_path_factory.mktemp("alerts")), time.time()
-    with world.owner(), world.service(), world.client() as client:
+def dashboard(tmp_path_factory):
+    """A dashboard with ten minutes of two sources: one with a normal range that changed, one without a normal range."""
+    harness, now = DashboardHarness(tmp_path_factory.mktemp("alerts")), time.time()
+    with harness.warehouse_server(), harness.service(), harness.client() as client:
         rows = [
-            row(n, datetime.fromtimestamp(now - 600 + n / 4, UTC), "new" if n % 8 == 0 else "shop", "Does what it says.")
+            row(n, datetime.fromtimestamp(now - 600 + n / 4, UTC), "new" if n % 8 == 0 else "shop", "Works as described.")
             for n in range(2_390)
         ]
         write(client, rows)
         minutes = [int(now // 60 - n) * 60 for n in range(12)]
         means = {datetime.fromtimestamp(at, UTC): 0.5 if at > now - 300 else -0.5 for at in minutes}
         put_normal(client, "shop", means, threshold=0.5)
-        yield world
+        yield harness
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def page(browser):
         assert not errors
 
 
-def record(world, name, at, **changes):
-    """An alert, into the table."""
+def write_alert(harness, name, at, **changes):
+    """Write an alert to the warehouse."""
     values = {
         "id": name,
         "source": "shop",
@@ -68,7 +68,7 @@ def record(world, name, at, **changes):
         "words": [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}],
         **changes,
     }
-    with world.client() as client:
+    with harness.client() as client:
         client.insert("alerts", [list(values.values())], column_names=list(values))
 
 
@@ -80,13 +80,13 @@ def icon(page):
     return page.locator('link[rel="icon"]').first.get_attribute("href")
 
 
-def test_open_alert_is_in_headline_title_and_icon_with_what_drives_it_until_it_is_closed(shown, page):
-    page.goto(shown.url)
+def test_open_alert_is_in_headline_title_and_icon_with_its_causes_until_it_closes(dashboard, page):
+    page.goto(dashboard.url)
     expect(page.get_by_test_id("alerts-open")).to_have_text("0")
     expect(page).to_have_title(re.compile("^Live"))
     plain = icon(page)
     assert page.locator(".panel-alerts").get_by_role("listitem").count() == 0
-    record(shown, "first", ago(seconds=20))
+    write_alert(dashboard, "first", ago(seconds=20))
     expect(page).to_have_title(re.compile(r"^\(1\) Live"))
     expect(page.get_by_test_id("alerts-open")).to_have_text("1")
     card = page.locator("[data-alert-id=first]")
@@ -96,19 +96,19 @@ def test_open_alert_is_in_headline_title_and_icon_with_what_drives_it_until_it_i
     assert (icon(page) or "").startswith("data:image/svg+xml") and not (plain or "").startswith("data:")
     page.get_by_role("link", name="Models").click()
     expect(page).to_have_title(re.compile(r"^\(1\) Models"))
-    record(shown, "first", ago(seconds=20), closed_at=ago(seconds=1), revision=2)
+    write_alert(dashboard, "first", ago(seconds=20), closed_at=ago(seconds=1), revision=2)
     expect(page).to_have_title(re.compile("^Models"))
     expect(page.locator('link[rel="icon"]').first).not_to_have_attribute("href", re.compile("^data:"))
 
 
-def test_who_acknowledges_and_mutes_is_seen_by_every_viewer_and_survives_a_restart(tmp_path, browser, page):
-    world = Shown(tmp_path)
-    with world.owner():
-        record(world, "handled", ago(seconds=30))
-        with world.service(), browser.new_context() as other:
-            page.goto(world.url)
+def test_acknowledgement_and_muting_reach_every_viewer_and_survive_a_restart(tmp_path, browser, page):
+    harness = DashboardHarness(tmp_path)
+    with harness.warehouse_server():
+        write_alert(harness, "handled", ago(seconds=30))
+        with harness.service(), browser.new_context() as other:
+            page.goto(harness.url)
             viewer = other.new_page()
-            viewer.goto(world.url)
+            viewer.goto(harness.url)
             expect(viewer.get_by_test_id("alerts-open")).to_have_text("1")
             card = page.locator("[data-alert-id=handled]")
             card.get_by_text("Acknowledge or mute").click()
@@ -116,15 +116,15 @@ def test_who_acknowledges_and_mutes_is_seen_by_every_viewer_and_survives_a_resta
             card.get_by_label("Your name").fill("desk 4")
             card.get_by_role("button", name="Acknowledge").click()
             card.get_by_role("button", name="Mute shop").click()
-            for seen in (page, viewer):
-                expect(seen.locator("[data-alert-id=handled]")).to_contain_text("Acknowledged by desk 4")
-                expect(seen.locator("[data-alert-id=handled]")).to_contain_text("muted until")
-                expect(seen.get_by_test_id("alerts-open")).to_have_text("0")
-                expect(seen).to_have_title(re.compile("^Live"))
-        with world.service():
-            again = httpx.get(f"{world.url}/v1/alerts/handled", timeout=30).json()
+            for each in (page, viewer):
+                expect(each.locator("[data-alert-id=handled]")).to_contain_text("Acknowledged by desk 4")
+                expect(each.locator("[data-alert-id=handled]")).to_contain_text("muted until")
+                expect(each.get_by_test_id("alerts-open")).to_have_text("0")
+                expect(each).to_have_title(re.compile("^Live"))
+        with harness.service():
+            again = httpx.get(f"{harness.url}/v1/alerts/handled", timeout=30).json()
             assert (again["acknowledged_by"], again["muted_by"]) == ("desk 4", "desk 4") and again["muted_until"]
-            page.goto(world.url)
+            page.goto(harness.url)
             card = page.locator("[data-alert-id=handled]")
             card.get_by_text("Acknowledge or mute").click()
             expect(card.get_by_label("Your name")).to_have_value("desk 4")
@@ -133,27 +133,27 @@ def test_who_acknowledges_and_mutes_is_seen_by_every_viewer_and_survives_a_resta
             expect(page).to_have_title(re.compile(r"^\(1\) Live"))
 
 
-def test_link_selects_the_alert_however_old_it_is_with_its_source_and_time(shown, page):
-    record(shown, "old", ago(days=3), closed_at=ago(days=3, minutes=-2), revision=2)
-    record(shown, "recent", ago(minutes=4), closed_at=ago(minutes=2), revision=2)
-    page.goto(shown.url)
+def test_link_selects_an_alert_of_any_age_with_its_source_and_time(dashboard, page):
+    write_alert(dashboard, "old", ago(days=3), closed_at=ago(days=3, minutes=-2), revision=2)
+    write_alert(dashboard, "recent", ago(minutes=4), closed_at=ago(minutes=2), revision=2)
+    page.goto(dashboard.url)
     card = page.locator("[data-alert-id=recent]")
     address = card.get_by_role("link", name="Link to this alert").get_attribute("href") or ""
     assert {"alert=recent", "source=shop"} <= set(address.partition("?")[2].split("&"))
     assert re.search(r"from=\d{4}-", address) and re.search(r"to=\d{4}-", address)
-    page.goto(f"{shown.url}{address}")
+    page.goto(f"{dashboard.url}{address}")
     expect(page.locator("[data-alert-id=recent]")).to_have_attribute("aria-current", "true")
-    page.goto(f"{shown.url}/?alert=old")
+    page.goto(f"{dashboard.url}/?alert=old")
     expect(page.locator("[data-alert-id=old]")).to_have_attribute("aria-current", "true")
-    page.goto(f"{shown.url}/?alert=nothing")
+    page.goto(f"{dashboard.url}/?alert=nothing")
     expect(page.locator(".panel-alerts")).to_contain_text("Alert 'nothing' not found")
 
 
-def test_band_is_that_of_its_time_and_a_source_without_history_has_none(shown, page):
+def test_band_follows_the_normal_range_over_time_and_needs_history(dashboard, page):
     for span, column in (("10m", "30 s average"), ("1h", "average")):
-        page.goto(f"{shown.url}/?source=shop&span={span}")
+        page.goto(f"{dashboard.url}/?source=shop&span={span}")
         expect(page.get_by_test_id("chart-trend")).to_be_visible()
-        expect(page.locator(".panel-trend")).to_contain_text("what was normal then")
+        expect(page.locator(".panel-trend")).to_contain_text("The band is the normal range at that time")
         with page.expect_download() as download:
             page.get_by_test_id("csv-trend").click()
         with Path(download.value.path()).open(encoding="utf-8-sig") as file:
@@ -162,5 +162,5 @@ def test_band_is_that_of_its_time_and_a_source_without_history_has_none(shown, p
         late = [each for each in rows if float(each["normal from"]) > 50]
         assert early and late and len(early) + len(late) == len(rows), "a band before the change and another after it"
         assert max(each["time"] for each in early) <= min(each["time"] for each in late)
-    page.goto(f"{shown.url}/?source=new")
+    page.goto(f"{dashboard.url}/?source=new")
     expect(page.locator(".panel-trend")).to_contain_text("Not enough history")

@@ -1,4 +1,4 @@
-"""The Live page: what is stale looks stale, filters that are none are named, and what is shown is what was written."""
+"""The Live page: stale data looks stale, invalid filters are named, and the numbers are those of the warehouse."""
 
 import csv
 import re
@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_world import SIZES, Shown, has_no_violation, number, put_normal, row, shows, write
+from tests.serving.dashboard_harness import (
+    SIZES,
+    DashboardHarness,
+    has_no_violation,
+    number,
+    put_normal,
+    row,
+    wait_for_counts,
+    write,
+)
 
 pytestmark = pytest.mark.integration
 NAME = "tweeteval_sentiment_of_a_long_name"
@@ -20,8 +29,8 @@ LOCAL = """(at) => {
 OFFSETS = iter(range(1_000_000, 9_000_000, 10_000))
 
 
-def said(source, texts, *, ago_s=1.0, step_s=0.0, **changes):
-    """Rows of a source, the newest last."""
+def rows_of(source, texts, *, ago_s=1.0, step_s=0.0, **changes):
+    """Return rows of a source, the newest last."""
     first, now = next(OFFSETS), datetime.now(UTC).replace(microsecond=0)
     return [
         row(first + at, now - timedelta(seconds=ago_s + step_s * (len(texts) - at)), source, text, **changes)
@@ -33,18 +42,18 @@ def legend(page, name):
     return page.get_by_test_id(f"legend-{name}")
 
 
-def test_title_says_what_is_measured_and_by_which_model(shown, page):
-    page.goto(shown.url)
+def test_title_names_the_measure_and_the_model(dashboard, page):
+    page.goto(dashboard.url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Customer sentiment, live")
-    expect(page.get_by_test_id("served-model")).to_contain_text(shown.bundle.manifest.version)
+    expect(page.get_by_test_id("served-model")).to_contain_text(dashboard.bundle.manifest.version)
     page.get_by_test_id("served-model").get_by_role("link").click()
     expect(page).to_have_url(re.compile("/models/"))
 
 
-def test_legends_show_values_without_a_pointer_and_those_under_it_with_one(shown, page):
-    with shown.client() as client:
-        write(client, said("steady", ["Does what it says."] * 300, step_s=1.0))
-        page.goto(f"{shown.url}/?source=steady")
+def test_legends_show_the_last_values_or_those_at_the_pointer(dashboard, page):
+    with dashboard.client() as client:
+        write(client, rows_of("steady", ["Works as described."] * 300, step_s=1.0))
+        page.goto(f"{dashboard.url}/?source=steady")
         for name in ("trend", "volume"):
             expect(legend(page, name)).to_contain_text("last, at")
             assert "–" not in legend(page, name).inner_text()
@@ -53,8 +62,8 @@ def test_legends_show_values_without_a_pointer_and_those_under_it_with_one(shown
         expect(legend(page, "trend")).not_to_contain_text("last, at")
 
 
-def test_axis_runs_from_0_to_100_and_says_when_it_is_zoomed(shown, page):
-    page.goto(shown.url)
+def test_axis_is_0_to_100_and_the_note_names_a_zoom(dashboard, page):
+    page.goto(dashboard.url)
     note = page.locator(".panel-trend .note")
     expect(note).to_contain_text("0 is all negative, 100 all positive")
     expect(note).not_to_contain_text("zoomed")
@@ -65,11 +74,11 @@ def test_axis_runs_from_0_to_100_and_says_when_it_is_zoomed(shown, page):
     expect(note).not_to_contain_text("zoomed")
 
 
-def test_texts_are_decoded_and_masked_and_the_csv_is_as_sent(shown, page):
+def test_texts_are_decoded_and_masked_and_the_csv_has_the_originals(dashboard, page):
     sent = "It&#039;s 1&amp;2 &lt;b&gt; and a piece of shit"
-    with shown.client() as client:
-        write(client, said("spoken", [sent], label="negative"))
-        page.goto(f"{shown.url}/?source=spoken")
+    with dashboard.client() as client:
+        write(client, rows_of("spoken", [sent], label="negative"))
+        page.goto(f"{dashboard.url}/?source=spoken")
         message = page.get_by_test_id("message-row").first
         expect(message).to_contain_text("It's 1&2 <b> and a piece of s***")
         expect(page.get_by_test_id("table-top_negative")).to_contain_text("a piece of s***")
@@ -85,24 +94,24 @@ def test_texts_are_decoded_and_masked_and_the_csv_is_as_sent(shown, page):
             assert [each["text"] for each in csv.DictReader(file)] == [sent]
 
 
-def test_columns_that_say_nothing_are_hidden_until_they_do(shown, page):
+def test_columns_without_information_are_hidden(dashboard, page):
     heads = page.get_by_test_id("table-messages").locator("th")
-    with shown.client() as client:
-        write(client, said("plain", ["Does what it says."] * 3))
-        page.goto(f"{shown.url}/?source=plain")
+    with dashboard.client() as client:
+        write(client, rows_of("plain", ["Works as described."] * 3))
+        page.goto(f"{dashboard.url}/?source=plain")
         expect(heads.filter(has_text="text")).to_be_visible()
         assert not {"sarcasm", "tier"} & set(heads.all_inner_texts())
-        write(client, said("plain", ["Oh great."], sarcasm=0.9, tier="small"))
+        write(client, rows_of("plain", ["Oh great."], sarcasm=0.9, tier="small"))
         expect(heads.filter(has_text="sarcasm")).to_be_visible()
         expect(heads.filter(has_text="tier")).to_be_visible()
 
 
 @pytest.mark.parametrize("size", list(SIZES))
-def test_sources_are_readable_without_scrolling_or_words_broken(shown, browser, size):
-    with shown.client() as client, browser.new_context(viewport=SIZES[size]) as context:
-        write(client, said(NAME, ["Does what it says."] * 5))
+def test_sources_are_readable_without_scrolling_or_words_broken(dashboard, browser, size):
+    with dashboard.client() as client, browser.new_context(viewport=SIZES[size]) as context:
+        write(client, rows_of(NAME, ["Works as described."] * 5))
         page = context.new_page()
-        page.goto(shown.url)
+        page.goto(dashboard.url)
         table = page.get_by_test_id("table-sources")
         expect(table).to_contain_text(NAME)
         box = table.locator("xpath=..")
@@ -116,17 +125,17 @@ def test_sources_are_readable_without_scrolling_or_words_broken(shown, browser, 
         assert broken == []
 
 
-def test_a_burst_is_cut_so_that_the_rest_can_be_read(shown, page):
-    with shown.client() as client:
-        write(client, said("bursting", ["Does what it says."] * 120, step_s=2.0))
-        write(client, said("bursting", ["Does what it says."] * 3_000, ago_s=100))
-        page.goto(f"{shown.url}/?source=bursting")
+def test_burst_in_the_volume_chart_is_cut(dashboard, page):
+    with dashboard.client() as client:
+        write(client, rows_of("bursting", ["Works as described."] * 120, step_s=2.0))
+        write(client, rows_of("bursting", ["Works as described."] * 3_000, ago_s=100))
+        page.goto(f"{dashboard.url}/?source=bursting")
         expect(page.locator(".panel-volume .note")).to_contain_text(re.compile(r"▲ Bars over \d+ are cut"))
         expect(page.get_by_test_id("chart-volume")).to_have_attribute("aria-label", re.compile("at most 3,00[01] in a second"))
 
 
-def test_filters_that_are_none_are_named_and_can_be_reset(shown, page):
-    page.goto(f"{shown.url}/?source=nosuch&span=7x&color=red")
+def test_invalid_filters_are_named_and_can_be_reset(dashboard, page):
+    page.goto(f"{dashboard.url}/?source=nosuch&span=7x&color=red")
     notice = page.get_by_test_id("state-filters")
     expect(notice).to_contain_text('Time "7x" is not one of 1m, 5m')
     expect(notice).to_contain_text('"color" is not a filter')
@@ -135,27 +144,27 @@ def test_filters_that_are_none_are_named_and_can_be_reset(shown, page):
     has_no_violation(page)
     page.get_by_role("button", name="Show all sources").click()
     expect(page.get_by_test_id("state-source-unknown")).to_be_hidden()
-    page.goto(f"{shown.url}/?span=7x&color=red")
+    page.goto(f"{dashboard.url}/?span=7x&color=red")
     page.get_by_role("button", name="Reset the filters").click()
     expect(page.get_by_test_id("state-filters")).to_be_hidden()
 
 
 @pytest.mark.parametrize(("span", "days"), [("7d", 5), ("30d", 20)])
-def test_weeks_are_counted_from_the_warehouse(shown, page, span, days):
+def test_weeks_are_counted_from_the_warehouse(dashboard, page, span, days):
     source = f"old-{span}"
-    with shown.client() as client:
-        write(client, said(source, ["Does what it says."] * 40, ago_s=days * 86_400, step_s=600))
-        write(client, said(source, ["Trains late again, of course."] * 2))
-        page.goto(f"{shown.url}/?span={span}&source={source}")
-        shows(page, {"negative": 2, "neutral": 40, "positive": 0})
+    with dashboard.client() as client:
+        write(client, rows_of(source, ["Works as described."] * 40, ago_s=days * 86_400, step_s=600))
+        write(client, rows_of(source, ["Trains late again, of course."] * 2))
+        page.goto(f"{dashboard.url}/?span={span}&source={source}")
+        wait_for_counts(page, {"negative": 2, "neutral": 40, "positive": 0})
         expect(page.locator(".panel-volume .note")).to_contain_text(re.compile("Per hour"))
         expect(page.get_by_test_id("chart-volume")).to_be_visible()
 
 
-def test_dragging_over_a_chart_zooms_into_that_time_and_can_be_undone(shown, page):
-    with shown.client() as client:
-        write(client, said("dragged", ["Does what it says."] * 300, step_s=1.0))
-        page.goto(f"{shown.url}/?source=dragged")
+def test_dragging_over_a_chart_zooms_until_the_zoom_is_reset(dashboard, page):
+    with dashboard.client() as client:
+        write(client, rows_of("dragged", ["Works as described."] * 300, step_s=1.0))
+        page.goto(f"{dashboard.url}/?source=dragged")
         over = page.get_by_test_id("chart-trend").locator(".u-over")
         box = over.bounding_box()
         assert box
@@ -167,17 +176,17 @@ def test_dragging_over_a_chart_zooms_into_that_time_and_can_be_undone(shown, pag
         expect(page.get_by_role("combobox", name="Time")).to_have_value("custom")
         page.wait_for_timeout(500)
         total = number(page.get_by_test_id("messages-total"))
-        assert 100 <= total <= 140, "a fifth of ten minutes at one a second"
+        assert 100 <= total <= 140, "a fifth of ten minutes with one message per second"
         page.get_by_role("button", name="Reset the zoom").click()
         expect(page).not_to_have_url(re.compile("from="))
         expect(page.get_by_role("combobox", name="Time")).to_have_value("10m")
 
 
-def test_a_range_is_typed_with_the_keyboard_and_a_wrong_one_is_refused(shown, page):
+def test_typed_range_is_applied_and_an_invalid_one_is_rejected(dashboard, page):
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
-    with shown.client() as client:
-        write(client, [row(next(OFFSETS) + n, at + timedelta(seconds=n), "typed", "Does what it says.") for n in range(60)])
-        page.goto(f"{shown.url}/?source=typed")
+    with dashboard.client() as client:
+        write(client, [row(next(OFFSETS) + n, at + timedelta(seconds=n), "typed", "Works as described.") for n in range(60)])
+        page.goto(f"{dashboard.url}/?source=typed")
         page.get_by_role("combobox", name="Time").select_option("custom")
         field = page.get_by_label("From", exact=True)
         local = page.evaluate(LOCAL, at.isoformat())
@@ -189,30 +198,30 @@ def test_a_range_is_typed_with_the_keyboard_and_a_wrong_one_is_refused(shown, pa
         field.fill(local)
         page.get_by_label("To", exact=True).fill(later)
         page.keyboard.press("Enter")
-        shows(page, {"negative": 0, "neutral": 30, "positive": 0})
+        wait_for_counts(page, {"negative": 0, "neutral": 30, "positive": 0})
 
 
-def normal(client, source):
-    """Of the minutes before and after now."""
+def write_normal(client, source):
+    """Write normal values of a source for the minutes around now."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     put_normal(client, source, {now + timedelta(minutes=n): 0.0 for n in range(-10, 5)}, threshold=4.0)
 
 
-def test_normal_is_only_spoken_of_where_it_is_known(shown, page):
+def test_source_without_history_is_not_called_normal(dashboard, page):
     words = page.get_by_test_id("alerts-words")
-    with shown.client() as client:
-        write(client, said("calm", ["Does what it says."] * 5))
-        page.goto(f"{shown.url}/?source=calm")
+    with dashboard.client() as client:
+        write(client, rows_of("calm", ["Works as described."] * 5))
+        page.goto(f"{dashboard.url}/?source=calm")
         expect(words).to_have_text("Not enough history")
-        normal(client, "calm")
+        write_normal(client, "calm")
         expect(words).to_have_text("calm is normal")
         expect(page.locator(".gauge .ends")).to_contain_text(re.compile(r"normal \d+ to \d+"))
-        write(client, said("calm", ["Does what it says."] * 5))
-        page.goto(shown.url)
+        write(client, rows_of("calm", ["Works as described."] * 5))
+        page.goto(dashboard.url)
         expect(words.or_(page.locator(".figure.alerts.bad"))).to_be_visible()
 
 
-def is_stale(page, cause, since=True):
+def expect_stale(page, cause, since=True):
     dot = page.get_by_test_id("connection")
     expect(dot).to_have_attribute("data-state", "stale", timeout=40_000)
     expect(dot).to_contain_text(cause)
@@ -223,26 +232,27 @@ def is_stale(page, cause, since=True):
     expect(page.get_by_test_id("alerts-words")).not_to_contain_text("normal")
 
 
-def test_data_that_stops_looks_stale_with_its_cause_and_recovers(tmp_path, browser, page):
-    world = Shown(tmp_path)
+def test_stopped_data_is_stale_with_its_cause_until_it_resumes(tmp_path, browser, page):
+    harness = DashboardHarness(tmp_path)
     with ExitStack() as held:
-        held.enter_context(world.service())
-        page.goto(world.url)
-        is_stale(page, "message database not running", since=False)
-        with world.owner(), world.client() as client:
-            normal(client, "shop")
-            write(client, said("shop", ["Does what it says."] * 40, ago_s=70, step_s=1.0))
-            is_stale(page, "no new messages")
-            expect(page.get_by_test_id("points-now")).not_to_have_text("–")  # the last numbers stay, dimmed
-            write(client, said("shop", ["Does what it says."] * 3))
+        held.enter_context(harness.service())
+        page.goto(harness.url)
+        expect_stale(page, "message database not running", since=False)
+        with harness.warehouse_server(), harness.client() as client:
+            write_normal(client, "shop")
+            write(client, rows_of("shop", ["Works as described."] * 40, ago_s=70, step_s=1.0))
+            expect_stale(page, "no new messages")
+            expect(page.get_by_test_id("points-now")).not_to_have_text("–")  # the page keeps the last numbers, dimmed
+            write(client, rows_of("shop", ["Works as described."] * 3))
             expect(page.get_by_test_id("connection")).to_have_text("live")
             expect(page.get_by_test_id("headline-asof")).to_be_hidden()
             expect(page.get_by_test_id("alerts-words")).to_have_text("All sources normal")
-        is_stale(page, "message database not running")
-        notice = page.get_by_test_id("state-warehouse-away")
+        expect_stale(page, "message database not running")
+        notice = page.get_by_test_id("state-warehouse-down")
         expect(notice).to_contain_text("The message database is not running. Data as of")
+        expect(notice).to_contain_text("Start it with groundswell stream up")
         has_no_violation(page)
-        told = {notice.inner_text() for _ in range(8) if not page.wait_for_timeout(400)}
-        assert len({re.sub(r"\d\d:\d\d:\d\d", "", each) for each in told}) == 1, "the remedy stays"
-    is_stale(page, "cannot reach the service")
-    expect(page.get_by_test_id("state-service-away")).to_contain_text("Cannot reach the service; retrying.")
+        texts = {notice.inner_text() for _ in range(8) if not page.wait_for_timeout(400)}
+        assert len({re.sub(r"\d\d:\d\d:\d\d", "", each) for each in texts}) == 1, "the notice does not change"
+    expect_stale(page, "cannot reach the service")
+    expect(page.get_by_test_id("state-service-down")).to_contain_text("Cannot reach the service; retrying.")

@@ -18,9 +18,9 @@ from serving.streaming.broker import in_process_broker
 from serving.warehouse.connect import connect
 from tests.make import BLAME, text_of
 from tests.models import tiny_bundle
-from tests.serving.dashboard_world import browsing
+from tests.serving.dashboard_harness import browsing
 from tests.serving.running import serving
-from tests.serving.stream_world import LABELS, World
+from tests.serving.stream_harness import LABELS, StreamHarness
 
 
 @pytest.mark.integration
@@ -32,16 +32,16 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
     }
     bundle = tiny_bundle(tmp_path / "tiny")
     with in_process_broker() as bootstrap, serving(bundle, tmp_path) as (client, _), browsing() as browser, ExitStack() as fed:
-        world = World(SimpleNamespace(bootstrap=bootstrap), tmp_path / "var", bundle.directory, "demo")
+        harness = StreamHarness(SimpleNamespace(bootstrap=bootstrap), tmp_path / "var", bundle.directory, "demo")
         try:
-            world.owner()
-            world.start("stream", "alerts")
-            world.worker("w1")
+            harness.warehouse_server()
+            harness.start("stream", "alerts")
+            harness.worker("w1")
             page = browser.new_page()
             page.goto(str(client.base_url))
-            feed = fed.enter_context(Feed(world.settings, texts))
+            feed = fed.enter_context(Feed(harness.settings, texts))
             assert feed.wait_for_history(60)
-            crisis = feed.watched()  # the demo waits until the history is loaded; here it still is, the harder order
+            crisis = feed.start_crisis_clock()  # the demo waits until the history is loaded; here it still is, the harder order
             card = page.get_by_test_id("alert-card")
             expect(card).to_be_visible(timeout=240_000)
             expect(card).to_contain_text(CRISIS_SOURCE)
@@ -49,12 +49,12 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
                 alerts = []
                 while not alerts:
                     alerts = json.loads(viewer.recv(timeout=20))["alerts"]
-            messages = world.read_topic("sentiment.alerts")
-            with connect(world.var, own=False) as warehouse:
+            messages = harness.read_topic("sentiment.alerts")
+            with connect(harness.var, own=False) as warehouse:
                 (row,) = read_alerts(warehouse, time_of(crisis - 30))
         finally:
             fed.close()
-            world.end()
+            harness.end()
     published = json.loads(messages[0].value())
     assert published["revision"] == 1 and published["closed_at"] is None
     assert {published["id"]} == {json.loads(message.value())["id"] for message in messages} == {each["id"] for each in alerts}

@@ -1,4 +1,4 @@
-"""A deployment is replaced only by one that proved itself. Real Bentos, real processes."""
+"""A deployment is replaced only by one that passed its smoke test. Real Bentos, real processes."""
 
 import socket
 
@@ -8,7 +8,7 @@ import pytest
 
 from data.errors import BundleError, DeploymentFailed
 from serving.classifier import Classifier
-from serving.deployment import SMOKE_TEXTS, deploy, need_port, status, stop
+from serving.deployment import SMOKE_TEXTS, deploy, require_port, status, stop
 from serving.service.build import build_bento
 from serving.service.keys import keys_of
 from serving.settings import ServingSettings
@@ -27,8 +27,8 @@ def place(tmp_path):
 
 def put(place, bundle, **overrides):
     root, folder, port = place
-    answers = Classifier(bundle, threads=1).classify(SMOKE_TEXTS)
-    known = {text: answer.label for text, answer in zip(SMOKE_TEXTS, answers, strict=True)}
+    predictions = Classifier(bundle, threads=1).classify(SMOKE_TEXTS)
+    known = {text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)}
     return deploy(
         build_bento(bundle.directory, root / "home"),
         bentoml_home=root / "home",
@@ -42,28 +42,28 @@ def version_at(deployment):
     return httpx.get(f"{deployment.url}/v1/model", timeout=5).json()["version"]
 
 
-def test_a_better_one_replaces_a_bad_one_does_not(place):
+def test_healthy_deployment_replaces_the_old_one_and_a_failed_one_does_not(place):
     _, folder, _ = place
     first, second = (tiny_bundle(place[0] / f"b{strength}", strength=strength) for strength in (2.0, 3.0))
     old = put(place, first)
     assert version_at(old) == first.manifest.version
-    assert put(place, first).pid == old.pid, "what answers already is kept"
+    assert put(place, first).pid == old.pid, "a healthy deployment of the same Bento is kept"
 
     with pytest.raises(DeploymentFailed, match="another model"):
         put(place, second, expected_version="not-this-one")
-    with pytest.raises(DeploymentFailed, match="otherwise than its bundle did"):
+    with pytest.raises(DeploymentFailed, match="another label than its bundle did"):
         put(place, second, known={"a great film": "negative"})
     assert version_at(old) == first.manifest.version and psutil.pid_exists(old.pid)
 
     new = put(place, second)
     assert version_at(new) == second.manifest.version
     assert status(folder) == new and new.port == old.port
-    assert not psutil.pid_exists(old.pid), "the old one is gone"
+    assert not psutil.pid_exists(old.pid), "the old process has ended"
     assert stop(folder) and status(folder) is None and not stop(folder)
     assert not psutil.pid_exists(new.pid)
 
 
-def test_one_that_never_comes_up_is_named_with_the_end_of_its_log(place):
+def test_deployment_that_does_not_start_raises_with_the_end_of_its_log(place):
     bundle = tiny_bundle(place[0] / "b")
     with pytest.raises(DeploymentFailed) as caught:
         deploy(
@@ -79,24 +79,24 @@ def test_one_that_never_comes_up_is_named_with_the_end_of_its_log(place):
     assert bundle.manifest.version
 
 
-def test_a_taken_port_names_its_holder(place):
+def test_port_in_use_names_its_process(place):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", place[2]))
         holder.listen()
-        with pytest.raises(DeploymentFailed, match=f"Port {place[2]} is taken") as caught:
-            need_port(place[2])
+        with pytest.raises(DeploymentFailed, match=f"Port {place[2]} is in use") as caught:
+            require_port(place[2])
     assert "GROUNDSWELL_SERVING__PORT" in (caught.value.remedy or "")
-    need_port(place[2])
+    require_port(place[2])
 
 
-def test_no_bento_of_a_damaged_bundle(tmp_path):
+def test_damaged_bundle_is_not_built(tmp_path):
     bundle = tiny_bundle(tmp_path / "b")
     (bundle.directory / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BundleError):
         build_bento(bundle.directory, tmp_path / "home")
 
 
-def test_where_keys_are_asked_for_a_deployment_proves_itself_with_one_that_ends_with_the_test(place, monkeypatch):
+def test_smoke_test_uses_a_key_that_is_revoked_afterwards(place, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_SERVING__KEYS", "true")
     made = put(place, tiny_bundle(place[0] / "bundle"))
     assert httpx.get(f"{made.url}/v1/model", timeout=5).status_code == 401

@@ -1,4 +1,4 @@
-"""What callers store is bounded by the disk, given back at once, and a full disk stops nothing that needs none."""
+"""Stored jobs are limited by free disk space and free it at once; a full disk does not stop classification."""
 
 import asyncio
 import json
@@ -20,21 +20,21 @@ from tests.serving.running import ROOT, serving
 MIB = 2**20
 
 
-def test_space_is_asked_of_the_disk_that_holds_the_folder_or_would(tmp_path):
-    asked = []
+def test_free_space_is_that_of_the_disk_of_the_nearest_existing_folder(tmp_path):
+    folders = []
 
-    def usage(place):
-        asked.append(place)
+    def usage(folder):
+        folders.append(folder)
         return 1000, 905, 95
 
     disk = Disk(tmp_path / "not" / "there" / "yet", 0.1, usage)
-    assert disk.free_share() == 0.095 and set(asked) == {tmp_path} and not disk.has_space()
-    with pytest.raises(NoSpace, match=r"10% of the disk is free.*from 10% on.*Free disk space"):
+    assert disk.free_share() == 0.095 and set(folders) == {tmp_path} and not disk.has_space()
+    with pytest.raises(NoSpace, match=r"10% is free.*need 10%.*Free disk space"):
         disk.require_space()
     Disk(tmp_path, 0.09, usage).require_space()
 
 
-def test_a_disk_that_cannot_be_asked_refuses_nothing(tmp_path):
+def test_unknown_free_space_refuses_nothing(tmp_path):
     def usage(_):
         raise OSError
 
@@ -47,7 +47,7 @@ def stored(folder):
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_cancelled_jobs_give_their_space_back_at_once(tmp_path):
+def test_cancelled_jobs_free_their_space_at_once(tmp_path):
     texts = ["x" * 99_000 for _ in range(80)]
 
     async def go():
@@ -67,7 +67,7 @@ def test_cancelled_jobs_give_their_space_back_at_once(tmp_path):
     assert max(asyncio.run(go())) < MIB / 4, "of 40 MiB that were accepted"
 
 
-def test_forgotten_jobs_give_their_space_back_when_the_next_comes(tmp_path, monkeypatch):
+def test_expired_jobs_free_their_space_with_the_next_job(tmp_path, monkeypatch):
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db")
         await jobs.add("me", ["x" * 99_000] * 80, detail=False)
@@ -80,7 +80,7 @@ def test_forgotten_jobs_give_their_space_back_when_the_next_comes(tmp_path, monk
     assert asyncio.run(go()) < MIB / 4
 
 
-def test_a_file_of_before_is_taken_over_and_shrinks_too(tmp_path):
+def test_file_of_an_older_version_is_converted_and_shrinks(tmp_path):
     with sqlite3.connect(tmp_path / "jobs.db") as database:
         database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE before (a BLOB);")
         database.execute("INSERT INTO before VALUES (zeroblob(8000000))")
@@ -97,13 +97,13 @@ def test_a_file_of_before_is_taken_over_and_shrinks_too(tmp_path):
     assert asyncio.run(go()) < MIB / 4
 
 
-def test_texts_are_stored_in_utf_8_and_those_of_before_are_still_read():
+def test_texts_are_stored_in_utf_8_and_older_ones_are_still_read():
     texts = ["é" * 10, "😀", None, 'a "quote"', "\ud83d"]
     assert texts_from(texts_to(texts)) == texts and texts_from(json.dumps(texts)) == texts
     assert len(texts_to(["字" * 1000])) == 3004, "three bytes a character, not six"
 
 
-def test_a_job_is_refused_when_the_disk_is_nearly_full(tmp_path):
+def test_job_is_refused_when_the_disk_is_nearly_full(tmp_path):
     free = [50]
 
     async def go():
@@ -112,7 +112,7 @@ def test_a_job_is_refused_when_the_disk_is_nearly_full(tmp_path):
         free[0] = 9
         with pytest.raises(NoSpace):
             await jobs.add("me", ["b"], detail=False)
-        assert await jobs.waiting() == 1, "what was accepted goes on"
+        assert await jobs.waiting() == 1, "accepted jobs continue"
         await jobs.close()
 
     asyncio.run(go())
@@ -120,10 +120,10 @@ def test_a_job_is_refused_when_the_disk_is_nearly_full(tmp_path):
 
 @contextmanager
 def small_disk(folder):
-    """A disk of 64 MiB at the folder."""
+    """Mount a disk of 64 MiB at the folder."""
     folder.mkdir()
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("this user may mount no disk")
+        pytest.skip("this user cannot mount a disk")
     try:
         yield folder
     finally:
@@ -137,15 +137,15 @@ def fill(folder):
 
 
 @pytest.mark.integration
-def test_with_a_full_disk_texts_are_classified_jobs_and_feedback_refused_and_a_restart_succeeds(tmp_path):
+def test_full_disk_refuses_jobs_and_feedback_but_classifies_and_restarts(tmp_path):
     bundle, body = tiny_bundle(tmp_path / "bundle"), {"texts": ["a great film"]}
-    said = {"text": "a great film", "label": "negative", "by": "ann"}
+    feedback = {"text": "a great film", "label": "negative", "by": "ann"}
     with small_disk(tmp_path / "disk") as folder:
         with serving(bundle, folder, min_free_disk="0.1") as (client, process):
             assert client.post("/v1/jobs", json=body).status_code == 202
-            assert client.post("/v1/feedback", json=said).status_code == 201
+            assert client.post("/v1/feedback", json=feedback).status_code == 201
             fill(folder)
-            for route, sent in (("/v1/jobs", body), ("/v1/feedback", said)):
+            for route, sent in (("/v1/jobs", body), ("/v1/feedback", feedback)):
                 refused = client.post(route, json=sent)
                 assert (refused.status_code, refused.json()["title"]) == (503, "Not enough disk space")
                 assert int(refused.headers["retry-after"]) > 0 and "Free disk space" in refused.json()["detail"]
@@ -159,10 +159,10 @@ def test_with_a_full_disk_texts_are_classified_jobs_and_feedback_refused_and_a_r
         with serving(bundle, folder, min_free_disk="0.1") as (client, _):
             assert client.post("/v1/classify", json={"texts": ["a great soup"]}).status_code == 200
             (folder / "filler").unlink()
-            assert client.post("/v1/jobs", json=body).status_code == 202, "and all is taken again"
+            assert client.post("/v1/jobs", json=body).status_code == 202, "jobs are accepted again"
 
 
-def test_metrics_are_kept_in_memory_whatever_bentoml_sets(tmp_path):
+def test_metrics_stay_in_memory_even_if_bentoml_sets_a_folder(tmp_path):
     program = (
         "import serving.service.metrics as m; m.SHED.labels(cause='x').inc(); "
         "from serving.service.service import Sentiment; from prometheus_client import generate_latest; "

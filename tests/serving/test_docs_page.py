@@ -1,4 +1,4 @@
-"""The documentation of the API: complete, true, and readable for everybody; every sample in it runs."""
+"""The documentation of the API: complete, correct and accessible; every sample in it runs."""
 
 import contextlib
 import io
@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from serving.service.docs_page import docs_page
+from serving.service.evaluated import FOLDER
 from serving.service.keys import keys_of
 from serving.service.openapi import openapi
 from serving.service.problems import CATALOG
@@ -23,7 +24,7 @@ from tests.models import tiny_bundle
 from tests.serving.running import ROOT, serving
 
 AXE = ROOT / "serving" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
-OTHER_WORDS = re.compile(r"\b(judged?|road|verdict|mend|anew|somebody|nobody|whoever|told)\b", re.IGNORECASE)
+AVOIDED_WORDS = re.compile(r"\b(judged?|road|verdict|mend|anew|somebody|nobody|whoever|told)\b", re.IGNORECASE)
 
 
 def operations(keys=False):
@@ -40,31 +41,31 @@ OPERATIONS = list(operations())
 def test_each_operation_has_a_group_a_summary_a_description_and_samples(path, method, operation):
     (tag,) = operation["tags"]
     assert tag in TAGS and operation["summary"] and operation["description"] and not operation["summary"].endswith(".")
-    assert not OTHER_WORDS.search(operation["summary"])
+    assert not AVOIDED_WORDS.search(operation["summary"])
     assert [sample["label"] for sample in operation["x-codeSamples"]] == ["curl", "Python"]
     assert operation["operationId"] in docs_page(BASE, keys=False)
 
 
-def test_names_of_operations_are_their_own():
+def test_operation_ids_are_unique():
     names = [operation["operationId"] for _, _, operation in OPERATIONS]
     assert len(set(names)) == len(names)
 
 
-def test_the_catalog_on_the_page_is_that_of_the_code():
+def test_catalog_on_the_page_is_that_of_the_code():
     page = docs_page(BASE, keys=False)
     rows = re.findall(r'<tr><td>(\d+)</td><td><span id="([\w-]+)">(.*?)</span></td><td>(.*?)</td></tr>', page)
     shown = [(int(status), name, unescape(title), unescape(re.sub("</?code>", "`", text))) for status, name, title, text in rows]
     assert shown == [(kind.status, kind.name, kind.title, kind.meaning) for kind in CATALOG]
 
 
-def test_each_problem_that_an_operation_names_is_in_the_catalog_under_its_status():
+def test_each_problem_of_an_operation_is_in_the_catalog_under_its_status():
     kinds = {kind.name: kind for kind in CATALOG}
     for path, _, operation in operations(keys=True):
         for name in operation.get("x-problems", []):
             assert kinds[name].title in operation["responses"][str(kinds[name].status)]["description"], (path, name)
 
 
-def test_there_are_locks_only_where_keys_are_on():
+def test_page_shows_locks_only_with_keys_on():
     without, with_keys = openapi(), openapi(keys=True)
     assert "securitySchemes" not in without["components"] and "security" not in without
     assert not any("security" in operation for _, _, operation in OPERATIONS)
@@ -76,7 +77,7 @@ def test_there_are_locks_only_where_keys_are_on():
     assert "scope: <code>classify</code>" in docs_page(BASE, keys=True)
 
 
-def test_addresses_of_the_page_are_those_of_the_service_and_nothing_is_fetched_from_elsewhere():
+def test_page_uses_the_services_address_and_loads_nothing_from_other_hosts():
     page = docs_page('http://10.0.0.1:80/"><script>', keys=False)
     assert BASE not in page and "curl http://10.0.0.1:80/&quot;&gt;&lt;script&gt;/v1/model" in page
     assert not re.findall(r'(?:src|href)="(?!/|#|data:,)[^"]*"', page)
@@ -100,8 +101,8 @@ WITHOUT_A_STREAM = ("distribution", "trend", "volume", "sources", "messages", "t
 
 
 def evaluated(var, name):
-    """What a benchmark keeps of a model, of one row."""
-    folder = var / "judged" / name
+    """Write the files that a benchmark stores of a model, with one row."""
+    folder = var / FOLDER / name
     folder.mkdir(parents=True)
     row = {"ids": "a", "texts": "so good", "sources": "tweets", "labels": "negative", "predicted": "positive", "confidence": 0.5}
     (folder / "predictions.json").write_text(json.dumps({column: [value] for column, value in row.items()}))
@@ -128,7 +129,7 @@ def test_every_sample_runs(keys, tmp_path, monkeypatch):
 
         job, url = made(), str(client.base_url).rstrip("/")
         document = client.get("/openapi.json", headers=headers).json()
-        asked = 0
+        executed = 0
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 if method == "parameters":
@@ -138,12 +139,12 @@ def test_every_sample_runs(keys, tmp_path, monkeypatch):
                     needs_a_database = path.rpartition("/")[2] in WITHOUT_A_STREAM or path.startswith("/v1/alerts/")
                     assert bool(done.returncode) == needs_a_database, (path, method, sample["label"], done.stdout, done.stderr)
                     assert done.stdout.strip() or path == "/livez" or needs_a_database, (path, sample["label"])
-                    asked += 1
-        assert asked == 2 * len(OPERATIONS)
+                    executed += 1
+        assert executed == 2 * len(OPERATIONS)
 
 
 @pytest.mark.integration
-def test_the_page_is_accessible_keeps_to_its_policy_and_its_forms_work(tmp_path):
+def test_page_is_accessible_obeys_its_policy_and_its_forms_work(tmp_path):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium and AXE.is_file(), "chromium or axe-core is missing: make test installs them"
     with (
@@ -162,9 +163,9 @@ def test_the_page_is_accessible_keeps_to_its_policy_and_its_forms_work(tmp_path)
                 assert not found, [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found]
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
                 page.close()
-        page, said = browser.new_page(), []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page, console = browser.new_page(), []
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
         page.goto(f"{url}#no-database")
         assert page.locator("#no-database").is_visible()
         form = page.locator("#classify form")
@@ -176,11 +177,11 @@ def test_the_page_is_accessible_keeps_to_its_policy_and_its_forms_work(tmp_path)
         page.locator("#panel_trend-source").fill("none")
         page.locator("#panel_trend button").click()
         expect(page.locator("#panel_trend form pre")).to_contain_text("Message database not running")
-        assert not [text for text in said if "503" not in text], "no script error, nothing that the policy forbids"
+        assert not [text for text in console if "503" not in text], "no script error, no policy violation"
 
 
 @pytest.mark.integration
-def test_pages_and_json_say_what_a_browser_may_do_with_them(tmp_path):
+def test_responses_have_security_headers(tmp_path):
     with serving(tiny_bundle(tmp_path / "bundle"), tmp_path) as (client, _):
         for route in ("/docs", "/openapi.json", "/v1/model", "/v1/nothing", "/metrics", "/readyz", "/"):
             headers = client.get(route).headers

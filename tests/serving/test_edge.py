@@ -1,4 +1,4 @@
-"""What a connection may send, and for how long: counted in bytes and connections, by a clock that the test moves."""
+"""Limits of a connection in bytes and time, with a clock that the test moves."""
 
 import json
 import resource
@@ -28,7 +28,7 @@ READ = 256 * 1024
 
 
 class Loop:
-    """A clock that stands still until it is moved, and nothing that runs by itself."""
+    """An event loop with a manual clock, which runs no tasks."""
 
     def __init__(self):
         self.now, self.started = 1000.0, []
@@ -73,7 +73,7 @@ class Transport:
 
 
 class Server:
-    """Makes connections of one server and moves its clock."""
+    """Make connections of one server and move its clock."""
 
     def __init__(self, monkeypatch, most=100):
         self.loop, self.state = Loop(), ServerState()
@@ -95,7 +95,7 @@ def server(monkeypatch):
     return Server(monkeypatch)
 
 
-def answer(connection):
+def respond(connection):
     connection.cycle.response_complete = True
     connection.on_response_complete()
 
@@ -107,7 +107,7 @@ def problem(connection):
 
 
 def feed(connection, pieces):
-    """Send pieces until the connection is closed; bytes that were accepted."""
+    """Send pieces until the connection is closed; returns the bytes sent."""
     accepted = 0
     for piece in pieces:
         if connection.transport.closed:
@@ -138,13 +138,13 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n"
     ],
     ids=["a header", "headers", "a path", "nothing", "a chunk's extension", "trailers"],
 )
-def test_what_never_ends_is_cut_after_64_kib(pieces, server):
+def test_endless_request_is_cut_after_64_kib(pieces, server):
     connection = server.connect()
     assert feed(connection, pieces) <= MAX_HEADER_BYTES + 2 * 4096
 
 
 @pytest.mark.parametrize("start", [REQUEST + b"x-a: " + b"a" * READ, REQUEST + b"a: b\r\n" * (READ // 6)])
-def test_headers_that_come_in_one_read_are_refused_before_the_app_is_called(start, server):
+def test_large_headers_in_one_read_are_refused_before_the_app_is_called(start, server):
     connection = server.connect()
     assert feed(connection, endless(start, b"a" * READ)) <= MAX_HEADER_BYTES + READ + len(start)
     assert problem(connection)["status"] == 431 and not server.loop.started
@@ -158,7 +158,7 @@ def test_many_small_headers_are_refused(server):
     assert not fine.transport.closed and len(server.loop.started) == 1
 
 
-def test_a_large_body_is_no_header(server):
+def test_large_body_does_not_count_as_headers(server):
     by_length, in_chunks = server.connect(), server.connect()
     by_length.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n")
     in_chunks.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -169,11 +169,11 @@ def test_a_large_body_is_no_header(server):
     assert not by_length.transport.closed and not in_chunks.transport.closed
     assert not by_length.cycle.more_body and not in_chunks.cycle.more_body
     for connection in (by_length, in_chunks):
-        answer(connection)
-        assert feed(connection, [REQUEST + b"\r\n"]) and len(server.loop.started) >= 3, "the count begins anew with each request"
+        respond(connection)
+        assert feed(connection, [REQUEST + b"\r\n"]) and len(server.loop.started) >= 3, "the count restarts with each request"
 
 
-def test_a_connection_that_sends_nothing_or_half_a_request_is_closed_after_ten_seconds(server):
+def test_connection_without_a_whole_request_is_closed_after_ten_seconds(server):
     silent, half, slow = server.connect(), server.connect(), server.connect()
     half.data_received(REQUEST)
     slow.data_received(b"GET /")
@@ -185,13 +185,13 @@ def test_a_connection_that_sends_nothing_or_half_a_request_is_closed_after_ten_s
     assert all(connection.transport.closed for connection in (silent, half, slow))
 
 
-def test_a_request_that_is_answered_is_left_alone_and_its_connection_closed_when_nothing_follows(server):
+def test_connection_stays_open_during_a_request_and_is_closed_when_idle(server):
     connection = server.connect()
     connection.data_received(REQUEST + b"\r\n")
     server.after(1000)
     assert not connection.transport.closed
-    answer(connection)
-    for _ in range(4):  # uvicorn takes each of these for a sign of life
+    respond(connection)
+    for _ in range(4):  # each of these resets uvicorn's own timer
         connection.data_received(b"\r\n")
         server.after((server.config.timeout_keep_alive + HEADER_S) / 4 - 0.1)
     assert not connection.transport.closed
@@ -199,30 +199,30 @@ def test_a_request_that_is_answered_is_left_alone_and_its_connection_closed_when
     assert connection.transport.closed
 
 
-def test_a_new_request_on_an_old_connection_has_ten_seconds_too(server):
+def test_second_request_on_a_connection_has_ten_seconds_too(server):
     connection = server.connect()
     connection.data_received(REQUEST + b"\r\n")
-    answer(connection)
+    respond(connection)
     server.after(server.config.timeout_keep_alive)
     connection.data_received(REQUEST)
     server.after(HEADER_S - 0.1)
     assert not connection.transport.closed
     connection.data_received(b"\r\n")
     server.after(1000)
-    assert not connection.transport.closed, "it is being answered"
+    assert not connection.transport.closed, "the request is being handled"
 
 
-def test_a_body_that_does_not_end_is_given_up_once_the_response_is_out(server):
+def test_endless_body_is_cut_after_the_response(server):
     connection = server.connect()
     connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n")
-    answer(connection)
+    respond(connection)
     for _ in range(20):
         connection.data_received(b"a" * 100)
         server.after(1)
     assert connection.transport.closed
 
 
-def test_at_the_limit_the_longest_idle_connection_makes_room(monkeypatch):
+def test_longest_idle_connection_is_closed_at_the_limit(monkeypatch):
     server = Server(monkeypatch, most=3)
     busy = server.connect()
     busy.data_received(REQUEST + b"\r\n")
@@ -233,7 +233,7 @@ def test_at_the_limit_the_longest_idle_connection_makes_room(monkeypatch):
     assert oldest.transport.cut and not any(one.transport.closed for one in (busy, younger, new))
 
 
-def test_when_all_connections_are_in_use_a_new_one_is_refused_by_name(monkeypatch):
+def test_new_connection_gets_a_problem_when_all_are_in_use(monkeypatch):
     server = Server(monkeypatch, most=3)
     for _ in range(3):
         server.connect().data_received(REQUEST + b"\r\n")
@@ -241,13 +241,13 @@ def test_when_all_connections_are_in_use_a_new_one_is_refused_by_name(monkeypatc
     assert problem(new)["title"] == "Too many connections" and b"retry-after" in new.transport.written
 
 
-def test_requests_that_wait_behind_one_another_are_bounded(server):
+def test_pipelined_requests_are_limited(server):
     connection = server.connect()
     connection.data_received((REQUEST + b"\r\n") * 10_000)
     assert connection.transport.cut and len(connection.pipeline) <= MAX_PIPELINED
 
 
-def test_a_response_that_nobody_reads_is_given_up(server):
+def test_unread_response_is_cut(server):
     stalled, reading, closed = server.connect(), server.connect(), server.connect()
     for connection in (stalled, reading):
         connection.data_received(REQUEST + b"\r\n")
@@ -263,7 +263,7 @@ def test_a_response_that_nobody_reads_is_given_up(server):
 @pytest.mark.parametrize(
     "data", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\na\x00b: c\r\n\r\n"]
 )
-def test_what_is_no_http_gets_a_problem(data, server):
+def test_invalid_http_gets_a_problem(data, server):
     connection = server.connect()
     connection.data_received(data)
     assert problem(connection) | {"detail": ""} == {
@@ -284,7 +284,7 @@ def test_what_is_no_http_gets_a_problem(data, server):
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 2000, (2000, 2256), None),
     ],
 )
-def test_the_limit_of_open_files_is_raised_as_far_as_it_can_be(limits, wanted, expected, raised, monkeypatch):
+def test_limit_of_open_files_is_raised_as_far_as_possible(limits, wanted, expected, raised, monkeypatch):
     monkeypatch.setattr(Edge, "max_connections", 0)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
@@ -294,7 +294,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_can_be(limits, wanted, e
     assert calls == ([raised] if raised else [])
 
 
-def test_a_limit_that_cannot_be_raised_is_kept(monkeypatch):
+def test_limit_that_cannot_be_raised_is_kept(monkeypatch):
     monkeypatch.setattr(Edge, "max_connections", 0)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
@@ -302,16 +302,16 @@ def test_a_limit_that_cannot_be_raised_is_kept(monkeypatch):
     assert edge.install(2000) == (1, 256)
 
 
-def test_an_image_has_the_parser_that_the_protocol_is_made_for():
+def test_image_has_the_parser_of_the_protocol():
     assert {"httptools", "uvicorn"} <= set(PACKAGES)
 
 
 @pytest.mark.integration
-def test_the_service_cuts_endless_headers_and_answers_though_idle_connections_fill_it(tmp_path):
+def test_service_cuts_endless_headers_and_serves_despite_idle_connections(tmp_path):
     with serving(tiny_bundle(tmp_path / "bundle"), tmp_path, max_connections="40") as (client, _):
         port = client.base_url.port
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
-        assert client.get("/livez").status_code == 200, "idle ones made room"
+        assert client.get("/livez").status_code == 200, "an idle connection was closed for it"
         with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
             one.sendall(REQUEST + b"x-a: ")
             try:

@@ -1,4 +1,4 @@
-"""Comparison of two models and the errors of one, from what the pipeline keeps of its test rows."""
+"""Comparison of two models and the errors of one, from the predictions that the pipeline stores."""
 
 import json
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.labels import LABELS
-from serving.service.evaluated import Predicted, _differences, comparison, errors, evaluated_list
+from serving.service.evaluated import FOLDER, Predicted, _differences, comparison, errors, evaluated_list
 from serving.service.problems import Refused
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -18,8 +18,8 @@ def part(name, rows, recall=0.5):
     return {"slice": name, "n": rows, "metrics": {"macro_recall": {**INTERVAL, "value": recall}}}
 
 
-def judged(var, name, predicted, *, labels, ids=None, slices=()):
-    folder = var / "judged" / name
+def write_predictions(var, name, predicted, *, labels, ids=None, slices=()):
+    folder = var / FOLDER / name
     folder.mkdir(parents=True)
     ids = ids or [f"t{n}" for n in range(len(labels))]
     columns = {
@@ -38,14 +38,14 @@ def judged(var, name, predicted, *, labels, ids=None, slices=()):
 @pytest.fixture
 def var(tmp_path):
     labels = ["negative", "neutral", "positive", "neutral", "negative"]
-    judged(
+    write_predictions(
         tmp_path,
         "old",
         ["negative", "negative", "positive", "positive", "neutral"],
         labels=labels,
         slices=[part("source=a", 40), part("domain=b", 40), part("emoji", 7)],
     )
-    judged(
+    write_predictions(
         tmp_path,
         "bundle-new-1",
         ["negative", "neutral", "neutral", "negative", "neutral"],
@@ -55,7 +55,7 @@ def var(tmp_path):
     return tmp_path
 
 
-def test_changes_are_counted_by_what_they_mean(var):
+def test_changes_are_counted_by_kind(var):
     found = comparison(var, "old", "bundle-new-1")
     assert (found.rows, found.changed, found.corrected, found.broken) == (5, 3, 1, 1)
     assert {each.text: each.change for each in found.examples} == {
@@ -67,7 +67,7 @@ def test_changes_are_counted_by_what_they_mean(var):
     assert accuracy.difference and accuracy.difference.value == 0.0
 
 
-def test_slices_of_the_same_rows_are_compared_once_and_those_of_other_rows_not(var):
+def test_only_slices_of_the_same_rows_are_compared_and_only_once(var):
     found = comparison(var, "old", "bundle-new-1").slices
     assert [(each.names, each.rows, each.left.value, each.right.value) for each in found] == [
         (["source=a", "domain=b"], 40, 0.5, 0.6)
@@ -75,27 +75,27 @@ def test_slices_of_the_same_rows_are_compared_once_and_those_of_other_rows_not(v
 
 
 def test_only_rows_that_both_predicted_are_compared(var):
-    judged(var, "other", ["neutral", "neutral"], labels=["neutral", "neutral"], ids=["t1", "elsewhere"])
+    write_predictions(var, "other", ["neutral", "neutral"], labels=["neutral", "neutral"], ids=["t1", "elsewhere"])
     assert comparison(var, "old", "other").rows == 1
-    judged(var, "none", ["neutral"], labels=["neutral"], ids=["elsewhere"])
+    write_predictions(var, "none", ["neutral"], labels=["neutral"], ids=["elsewhere"])
     found = comparison(var, "old", "none")
     assert found.rows == 0 and all(each.difference is None for each in found.measures)
 
 
-def test_errors_of_a_cell_are_its_texts_the_surest_first(var):
+def test_errors_of_a_cell_are_its_texts_by_confidence(var):
     found = errors(var, "bundle-new-1", "neutral", "negative")
     assert found.rows == 1 and [each.text for each in found.examples] == ["text t3"]
     assert [each.text for each in errors(var, "old", "negative", "negative").examples] == ["text t0"]
 
 
-@pytest.mark.parametrize("name", ["../judged/old", "old/../old", "", "nosuch", "/etc", "*"])
-def test_a_name_that_is_not_there_is_refused_and_never_a_path(var, name):
+@pytest.mark.parametrize("name", [f"../{FOLDER}/old", "old/../old", "", "nosuch", "/etc", "*"])
+def test_unknown_name_is_refused_and_never_used_as_a_path(var, name):
     with pytest.raises(Refused, match="bundle-new-1, old") as refused:
         errors(var, name, "neutral", "negative")
     assert refused.value.status == 404
 
 
-def test_production_is_listed_first_and_what_is_missing_is_said(var, tmp_path_factory):
+def test_production_is_listed_first_and_an_empty_list_has_a_remedy(var, tmp_path_factory):
     found = evaluated_list(var, "new-1")
     assert [(each.name, each.title, each.in_production) for each in found.rows] == [
         ("bundle-new-1", "new-1", True),
@@ -104,9 +104,9 @@ def test_production_is_listed_first_and_what_is_missing_is_said(var, tmp_path_fa
     assert "groundswell benchmark" in (evaluated_list(tmp_path_factory.mktemp("empty"), "new-1").missing or "")
 
 
-def test_a_new_evaluation_is_read_again(var):
+def test_changed_evaluation_is_read_again(var):
     assert errors(var, "old", "neutral", "negative").rows == 1
-    path = var / "judged" / "old" / "predictions.json"
+    path = var / FOLDER / "old" / "predictions.json"
     columns = json.loads(path.read_text())
     path.write_text(json.dumps({**columns, "predicted": ["neutral"] * 5}))
     assert errors(var, "old", "neutral", "negative").rows == 0

@@ -1,4 +1,4 @@
-"""Gold's answers against the warehouse's, over the same messages; and what is said where there is no Gold."""
+"""Queries on Gold and on the warehouse return the same rows for the same messages; errors if there is no Gold."""
 
 import json
 import random
@@ -28,7 +28,7 @@ from tests.serving.running import serving
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
 BEGIN = NOW - timedelta(hours=50)
-"""Of the arrivals; they go on until now, across two midnights."""
+"""First arrival; the arrivals continue until now, across two midnights."""
 SPANS = [
     (None, None),
     (NOW - timedelta(days=9), None),
@@ -37,12 +37,12 @@ SPANS = [
     (BEGIN + timedelta(hours=11, microseconds=1_999), BEGIN + timedelta(hours=12, microseconds=70_001)),
     (NOW + timedelta(days=1), None),
 ]
-ODD = 'a source of more than thirty-two characters, "said" the émigré\'s \\ 😀'
+ODD = 'a source of more than thirty-two characters, "quoted", the émigré\'s \\ 😀'
 SOURCES = ["shop", "shop", "shop", "news", "news", "blog", "forum", "mail's", ODD]
 
 _TIME = pa.timestamp("us", "UTC")
 _COPY = pa.struct({"stated_at": _TIME, "arrived_at": _TIME, "origin": pa.string(), "block": pa.int64(), "line": pa.int64()})
-_JUDGED = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys(LABELS, pa.float64())}
+_PREDICTION = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys(LABELS, pa.float64())}
 _SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -57,23 +57,23 @@ _SCHEMA = pa.schema(
         "hashtags": pa.list_(pa.string()),
         "true_label": pa.string(),
         "copy": _COPY,
-        **_JUDGED,
+        **_PREDICTION,
         "model_version": pa.string(),
         "predicted_at": _TIME,
-        "answers": pa.map_(pa.string(), pa.struct({**_JUDGED, "predicted_at": _TIME})),
+        "answers": pa.map_(pa.string(), pa.struct({**_PREDICTION, "predicted_at": _TIME})),
     }
 )
 
 
 def messages(count, begin=BEGIN, until=NOW, seed=5):
-    """Rows of the table of predictions; some at one moment, some with a created_at."""
+    """Rows of the table of predictions; several share a time, some have no created_at."""
     rng, rows = random.Random(seed), []
     for n in range(count):
         arrived = begin + (until - begin) * ((n // 3 * 3) / count)
         arrived = arrived.replace(microsecond=arrived.microsecond // 1000 * 1000)
         created = None if n % 11 == 0 else arrived - timedelta(milliseconds=n // 3 % 7 * 1371)
         low, high = sorted(rng.sample(range(1, 1024), 2))
-        shares = [low / 1024, (high - low) / 1024, (1024 - high) / 1024]  # the warehouse's 32 bits hold them
+        shares = [low / 1024, (high - low) / 1024, (1024 - high) / 1024]  # exactly representable in the warehouse's 32 bits
         predicted = arrived + timedelta(milliseconds=rng.randrange(5000))
         rows.append(
             {
@@ -99,15 +99,19 @@ def messages(count, begin=BEGIN, until=NOW, seed=5):
 
 
 def in_gold(rows):
-    """The same as Gold has them."""
+    """The same messages as rows of Gold."""
     table = []
     for row in rows:
-        judged = {"label": row["label"], "confidence": row["confidence"], **dict(zip(LABELS, row["probabilities"], strict=True))}
+        prediction = {
+            "label": row["label"],
+            "confidence": row["confidence"],
+            **dict(zip(LABELS, row["probabilities"], strict=True)),
+        }
         event_at = row["created_at"] or row["produced_at"]
         table.append(
             {
                 **{name: row[name] for name in ("id", "text", "source", "created_at", "model_version", "predicted_at")},
-                **judged,
+                **prediction,
                 "event_at": event_at,
                 "event_date": event_at.date(),
                 "lang": None,
@@ -122,7 +126,7 @@ def in_gold(rows):
                     "block": row["partition"],
                     "line": row["offset"],
                 },
-                "answers": [("older", {**judged, "label": "neutral"}), (row["model_version"], judged)],
+                "answers": [("older", {**prediction, "label": "neutral"}), (row["model_version"], prediction)],
             }
         )
     return pa.Table.from_pylist(table, schema=_SCHEMA)
@@ -134,13 +138,13 @@ def write_gold(root, rows, **options):
 
 @cache
 def last_hour():
-    """Begin and end of 50 minutes until now: this file may have been imported an hour before."""
+    """Begin and end of the last 50 minutes, computed at the first call: this file may have been imported an hour earlier."""
     now = datetime.now(UTC).replace(microsecond=0)
     return now - timedelta(minutes=50), now
 
 
 def everything():
-    """Two days, and an hour in which there are more sources than `live` gives a name."""
+    """Two days, and an hour with more sources than `live` lists by name."""
     hour = messages(400, *last_hour(), seed=7)
     return messages(3000, until=last_hour()[1]) + [
         row | {"topic": "hour", "source": f"s{min(n % 23, n % 31)}"} for n, row in enumerate(hour)
@@ -149,7 +153,7 @@ def everything():
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Gold in several commits, and in many files."""
+    """Gold in several commits and many files."""
     root, rows = tmp_path_factory.mktemp("lakehouse"), everything()
     for begin in range(0, len(rows), 500):
         write_gold(root, rows[begin : begin + 500])
@@ -172,7 +176,7 @@ def warehouse(tmp_path_factory):
 
 
 def same(found, wanted):
-    """Rows as the panels tell them; a confidence comes from the warehouse in 32 bits."""
+    """Assert that two results have equal rows; the warehouse stores a confidence in 32 bits."""
     assert len(found) == len(wanted)
     near = {"confidence": 1e-6, "newest_s": 20}
     for mine, other in zip(found, wanted, strict=True):
@@ -182,8 +186,8 @@ def same(found, wanted):
             assert mine[name] == (pytest.approx(value, abs=near[name]) if name in near else value), name
 
 
-def both_say(gold, warehouse, question, **given):
-    """The same; where a panel shows the last hour, a row may leave it between the two questions, so they are asked again."""
+def assert_equal_results(gold, warehouse, question, **given):
+    """Assert equal results. For the last hour a row may leave the range between the two queries, so they are retried."""
     moves = given["since"] is None
     for attempt in Retrying(stop=stop_after_attempt(3 if moves else 1), reraise=True):
         with attempt:
@@ -194,7 +198,7 @@ def both_say(gold, warehouse, question, **given):
 @pytest.mark.parametrize("every", ["second", "minute", "hour"])
 @pytest.mark.parametrize("span", SPANS)
 @pytest.mark.parametrize("source", ["", "shop", ODD])
-def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, every):
+def test_counts_in_buckets_equal_the_warehouse(gold, warehouse, span, source, every):
     given = {"since": span[0], "until": span[1], "source": source, "every": every}
     for question, more in (
         ("distribution", {}),
@@ -204,14 +208,14 @@ def test_what_is_counted_in_buckets_is_the_same(gold, warehouse, span, source, e
         ("trend", {}),
         ("trend", {"by": "source"}),
     ):
-        both_say(gold, warehouse, question, **given, **more)
+        assert_equal_results(gold, warehouse, question, **given, **more)
     assert source or span == SPANS[-1] or ask(gold, "sources", **given), "there is something to compare"
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("span", SPANS)
 @pytest.mark.parametrize("source", ["", "shop", ODD])
-def test_what_is_listed_is_the_same(gold, warehouse, span, source):
+def test_lists_equal_the_warehouse(gold, warehouse, span, source):
     given = {"since": span[0], "until": span[1], "source": source}
     asked = [("messages", {"label": label, "limit": 7}) for label in LABELS] + [("messages", {"limit": 1000}), ("trend", {})]
     for question, more in [
@@ -223,11 +227,11 @@ def test_what_is_listed_is_the_same(gold, warehouse, span, source):
         ("latency", {"limit": 1}),
         ("alerts", {}),
     ]:
-        both_say(gold, warehouse, question, **given, **more)
+        assert_equal_results(gold, warehouse, question, **given, **more)
 
 
 @pytest.mark.integration
-def test_live_seconds_are_the_same(gold, warehouse):
+def test_live_seconds_equal_the_warehouse(gold, warehouse):
     begin, end = last_hour()
     for since, until in (
         (end - timedelta(minutes=45, milliseconds=700), end - timedelta(seconds=200)),
@@ -240,7 +244,7 @@ def test_live_seconds_are_the_same(gold, warehouse):
         assert {"", "s1", "shop"} <= sources and len(sources) == 21, "the busiest twenty, and the others together"
 
 
-def test_times_in_any_zone_and_without_one_are_the_same(gold):
+def test_times_in_any_zone_and_without_zone_give_the_same_rows(gold):
     since, until = SPANS[2]
     assert since is not None and until is not None
     east = timezone(timedelta(hours=5, minutes=30))
@@ -250,13 +254,13 @@ def test_times_in_any_zone_and_without_one_are_the_same(gold):
 
 
 @pytest.mark.parametrize("source", ["' OR 1 = 1 --", "$limit", "shop'; DROP TABLE gold; --", "\\", "\t\n"])
-def test_a_source_is_a_value_and_never_sql(gold, source):
+def test_source_is_a_value_and_never_sql(gold, source):
     for question in set(QUESTIONS) - {"distribution", "live"}:
         assert ask(gold, question, since=BEGIN, source=source) == []
     assert ask(gold, "distribution", since=BEGIN, source=source)[0]["messages"] == 0
 
 
-def test_every_question_of_the_panels_and_of_live_has_an_answer(gold):
+def test_every_question_of_the_panels_and_of_live_returns_rows(gold):
     assert {*PANELS, "live", "normal"} == set(QUESTIONS)
     for name in PANELS:
         rows = ask(gold, name, since=BEGIN)
@@ -269,7 +273,7 @@ def test_every_question_of_the_panels_and_of_live_has_an_answer(gold):
     )
 
 
-def test_each_question_sees_the_newest_version(tmp_path):
+def test_each_query_sees_the_newest_version(tmp_path):
     rows = messages(40)
     write_gold(tmp_path, rows[:20])
     gold = Gold(str(tmp_path))
@@ -288,15 +292,15 @@ def test_each_question_sees_the_newest_version(tmp_path):
     assert count() == 3
 
 
-def test_a_table_that_was_built_anew_is_seen(tmp_path, monkeypatch):
-    """Its versions begin again, so the next version of the old one never comes."""
+def test_recreated_table_is_reopened(tmp_path, monkeypatch):
+    """Its versions start at zero, so an incremental update never sees a newer one."""
     for row in messages(5):
         write_gold(tmp_path, [row])
     gold = Gold(str(tmp_path))
     assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 5
     shutil.rmtree(tmp_path / "gold")
     write_gold(tmp_path, messages(2))
-    monkeypatch.setattr(gold_questions, "ANEW_S", 0)
+    monkeypatch.setattr(gold_questions, "REOPEN_AFTER_S", 0)
     assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 2
 
 
@@ -307,42 +311,42 @@ def test_files_of_other_days_are_not_read(tmp_path):
     since = datetime.combine(BEGIN.date() + timedelta(days=1), datetime.min.time(), UTC)
     for question in QUESTIONS:
         ask(str(tmp_path), question, since=since)
-    with pytest.raises(WarehouseError, match="Gold does not answer 'trend'"):
+    with pytest.raises(WarehouseError, match="The query 'trend' on Gold failed"):
         ask(str(tmp_path), "trend", since=BEGIN - timedelta(days=1))
 
 
-def test_what_is_wrong_is_said(tmp_path, gold, monkeypatch):
+def test_errors_name_the_problem_and_the_fix(tmp_path, gold, monkeypatch):
     with pytest.raises(WarehouseError, match=r"(?s)There is no Gold at .*groundswell lakehouse run --once"):
         ask(str(tmp_path), "trend")
     assert ask(str(tmp_path), "alerts") == []
-    with pytest.raises(WarehouseError, match=r"(?s)no question 'trends'.*Did you mean trend\?"):
+    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean trend\?"):
         ask(gold, "trends")
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(WarehouseError, match=r"(?s)not installed.*extra `lakehouse`"):
         ask(gold, "trend")
 
 
-def test_a_question_that_takes_too_long_is_given_up(root, monkeypatch):
+def test_slow_query_times_out(root, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__TIMEOUT_S", "0.3")
     gold = Gold(str(root))
     with pytest.raises(TimeoutError, match=r"longer than 0\.3 s"):
         gold.rows("SELECT count(*) FROM range(1_000_000_000) AS a, gold AS g WHERE hash(a.range, g.id) = 1", {}, "true")
-    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 3400, "the next question is answered"
+    assert ask(gold, "distribution", since=BEGIN)[0]["messages"] == 3400, "the next query succeeds"
 
 
-def test_a_bucket_that_is_away_is_given_up(monkeypatch):
+def test_unreachable_bucket_times_out(monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
             monkeypatch.setenv(name, "eu-west-1")
         monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__TIMEOUT_S", "1")
-        with pytest.raises(WarehouseError, match="Gold does not answer 'trend'"):
+        with pytest.raises(WarehouseError, match="The query 'trend' on Gold failed"):
             ask("s3a://bucket/lakehouse", "trend")
 
 
 @pytest.mark.integration
-def test_gold_in_a_bucket_is_read(monkeypatch):
+def test_gold_in_a_bucket_is_readable(monkeypatch):
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0)
@@ -369,8 +373,8 @@ def test_gold_in_a_bucket_is_read(monkeypatch):
 
 
 @pytest.mark.integration
-def test_a_service_shows_gold(tmp_path, monkeypatch):
-    """With no ClickHouse; without Gold it says so, and shows it once it is there."""
+def test_service_shows_gold(tmp_path, monkeypatch):
+    """Without ClickHouse. It reports missing Gold, and shows the rows once Gold exists."""
     monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__READER", "lakehouse")
     with (
         serving(tiny_bundle(tmp_path / "tiny"), tmp_path) as (client, _),
@@ -397,7 +401,7 @@ def test_a_service_shows_gold(tmp_path, monkeypatch):
         assert len(newest) == 30 and frame["away"] is None
 
 
-def test_a_bento_that_is_to_read_gold_brings_what_reads_it(monkeypatch):
+def test_bento_for_gold_contains_its_packages_and_queries(monkeypatch):
     assert {"serving/lakehouse/questions/trend.sql", "serving/lakehouse/questions.py"} <= {str(file) for file in build._code()}
     assert build._digest([], []) != build._digest([], build.GOLD_PACKAGES)
     assert "duckdb==" in build._bentofile(build.PACKAGES + build.GOLD_PACKAGES) and "duckdb" not in build._bentofile(

@@ -1,4 +1,4 @@
-"""The stream's history: what is written is read for any span, in bounded files, and merged without losing what happened."""
+"""The stream's history: read for any span, in bounded files, and merged without losing a peak or a count."""
 
 import json
 from itertools import pairwise
@@ -83,7 +83,7 @@ def test_files_are_bounded(tmp_path, monkeypatch):
     assert all(size <= 2400 for size in sizes.values()) and sizes[MINUTES] <= 1400
 
 
-def test_torn_and_foreign_lines_are_passed_over(tmp_path):
+def test_torn_and_foreign_lines_are_skipped(tmp_path):
     written(tmp_path, 10)
     with (tmp_path / SECONDS).open("a") as file:
         file.write('{"lag": 3}\n[]\n"x"\n\n' + json.dumps({"at": BEGIN + 10, "lag": 4}) + "\n" + '{"at": 1795')
@@ -97,7 +97,7 @@ def test_no_history_gives_no_rows(tmp_path):
 
 @pytest.mark.parametrize("block", [40, 100, 1000])
 @given(since=st.integers(0, 130), length=st.integers(1, 140))
-def test_any_span_gives_its_rows_whatever_the_size_of_a_block(tmp_path_factory, block, since, length):
+def test_any_span_gives_its_rows_at_any_block_size(tmp_path_factory, block, since, length):
     folder = tmp_path_factory.getbasetemp() / f"history-{block}"
     if not folder.exists():
         written(folder, 120)

@@ -1,4 +1,4 @@
-"""Jobs: each store by the same tests, and the real service that is killed in the middle of one."""
+"""Jobs: the same tests for each store, and the real service that is killed during a job."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def elasticmq(tmp_path_factory):
 
 @pytest.fixture(params=["sqlite", pytest.param("sqs", marks=pytest.mark.integration)])
 def open_jobs(request, tmp_path, monkeypatch):
-    """Opens the same store again and again."""
+    """Return a function that opens the same store."""
     if request.param == "sqlite":
         return partial(SQLiteJobs, tmp_path / "jobs.db")
     dynamodb, elasticmq = (request.getfixturevalue(name) for name in ("dynamodb", "elasticmq"))
@@ -54,14 +54,14 @@ async def echo(texts, detail):
 
 
 async def lines(jobs, job):
-    """The results without their ids, which are checked."""
+    """Return the results of a job without their ids, which are checked."""
     found = [json.loads(line) for part in [chunk async for chunk in jobs.results(job)] for line in part.splitlines()]
     assert [one.pop("id") for one in found] == [f"{job}-{n}" for n in range(len(found))]
     return found
 
 
-async def until_done(jobs, job, judge=echo):
-    worker = asyncio.create_task(work_forever(jobs, judge))
+async def until_done(jobs, job, classify=echo):
+    worker = asyncio.create_task(work_forever(jobs, classify))
     async with asyncio.timeout(30):
         while (found := await jobs.get(job, None)) is None or found.state != "done":
             await asyncio.sleep(0.01)
@@ -69,7 +69,7 @@ async def until_done(jobs, job, judge=echo):
     await asyncio.wait([worker])
 
 
-def test_a_job_is_judged_part_by_part_and_its_answers_come_in_order(open_jobs):
+def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
     texts = [f"text {n}" for n in range(200)]
 
     async def go():
@@ -86,12 +86,12 @@ def test_a_job_is_judged_part_by_part_and_its_answers_come_in_order(open_jobs):
         await jobs.close()
         return found
 
-    answers, mine, yours, none = asyncio.run(go())
-    assert answers == [{"text": text, "detail": True} for text in texts]
+    results, mine, yours, none = asyncio.run(go())
+    assert results == [{"text": text, "detail": True} for text in texts]
     assert mine.done == 200 and yours is None and none is None
 
 
-def test_the_same_idempotency_key_gives_the_same_job_to_its_owner_only(open_jobs):
+def test_idempotency_key_returns_the_same_job_to_its_owner_only(open_jobs):
     async def go():
         jobs = open_jobs()
         ids = [
@@ -105,18 +105,18 @@ def test_the_same_idempotency_key_gives_the_same_job_to_its_owner_only(open_jobs
     assert ids[0] == ids[1] and len(set(ids)) == 4
 
 
-def test_a_part_whose_judge_died_goes_to_the_next_and_counts_once(open_jobs):
+def test_part_of_a_dead_worker_is_claimed_again_and_counts_once(open_jobs):
     async def go():
         dead, alive = open_jobs(claim_s=3), open_jobs(claim_s=3)
         job = await dead.add("me", ["a", "b"], detail=False)
         part = await dead.claim()
-        assert await alive.claim() is None, "it is being judged"
+        assert await alive.claim() is None, "the part is claimed"
         async with asyncio.timeout(10):
             while (again := await alive.claim()) is None:
                 await asyncio.sleep(0.02)
         assert again.texts == part.texts and again.attempt == 2
         await alive.finish(again, [{"n": 1}, {"n": 2}])
-        await dead.finish(part, [{"n": 8}, {"n": 9}])  # it was only slow
+        await dead.finish(part, [{"n": 8}, {"n": 9}])  # it was slow, not dead
         found = await lines(alive, job.id), (await alive.get(job.id, None)).done
         await dead.close()
         await alive.close()
@@ -125,11 +125,11 @@ def test_a_part_whose_judge_died_goes_to_the_next_and_counts_once(open_jobs):
     assert asyncio.run(go()) == ([{"n": 1}, {"n": 2}], 2)
 
 
-def test_several_workers_share_a_store_and_no_part_is_judged_twice(open_jobs):
-    judged, texts = [], [f"text {n}" for n in range(64 * 30)]
+def test_several_workers_share_a_store_and_no_part_is_classified_twice(open_jobs):
+    classified, texts = [], [f"text {n}" for n in range(64 * 30)]
 
     async def count(texts, detail):
-        judged.extend(texts)
+        classified.extend(texts)
         return await echo(texts, detail)
 
     async def make():
@@ -150,10 +150,10 @@ def test_several_workers_share_a_store_and_no_part_is_judged_twice(open_jobs):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(judged) == sorted(texts)
+    assert sorted(classified) == sorted(texts)
 
 
-def test_a_cancelled_job_is_judged_no_further_and_a_finished_one_stays_finished(open_jobs):
+def test_cancelled_job_is_not_classified_further_and_finished_one_stays_finished(open_jobs):
     async def go():
         jobs = open_jobs()
         first = await jobs.add("me", ["a"] * 100, detail=False)
@@ -170,7 +170,7 @@ def test_a_cancelled_job_is_judged_no_further_and_a_finished_one_stays_finished(
     assert asyncio.run(go()) == ["cancelled", "done"]
 
 
-def test_the_queue_is_bounded(open_jobs):
+def test_queue_is_bounded(open_jobs):
     async def go():
         jobs = open_jobs(max_waiting_texts=200)
         await jobs.add("me", ["a"] * 128, detail=False)
@@ -182,10 +182,10 @@ def test_the_queue_is_bounded(open_jobs):
     asyncio.run(go())
 
 
-def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_nobody(open_jobs, monkeypatch):
-    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
+def test_part_that_always_fails_gets_errors_and_delays_no_other_job(open_jobs, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_POLL_S", 0.02)
 
-    async def judge(texts, detail):
+    async def classify(texts, detail):
         if "poison" in texts:
             raise RuntimeError("broken")
         return await echo(texts, detail)
@@ -193,8 +193,8 @@ def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_no
     async def go():
         jobs = open_jobs(claim_s=0)
         bad, good = await jobs.add("me", ["poison"], detail=False), await jobs.add("me", ["fine"], detail=False)
-        await until_done(jobs, bad.id, judge)
-        await until_done(jobs, good.id, judge)
+        await until_done(jobs, bad.id, classify)
+        await until_done(jobs, good.id, classify)
         found = await lines(jobs, bad.id), await lines(jobs, good.id)
         await jobs.close()
         return found
@@ -203,10 +203,10 @@ def test_a_part_at_which_the_service_always_fails_ends_as_errors_and_holds_up_no
     assert "failed 5 times" in bad[0]["error"] and good[0]["text"] == "fine"
 
 
-def test_when_the_service_is_full_callers_who_wait_come_first(open_jobs):
+def test_overloaded_service_delays_jobs(open_jobs):
     refused = []
 
-    async def judge(texts, detail):
+    async def classify(texts, detail):
         if not refused:
             refused.append(texts)
             raise Overloaded(0, "queue")
@@ -215,15 +215,15 @@ def test_when_the_service_is_full_callers_who_wait_come_first(open_jobs):
     async def go():
         jobs = open_jobs()
         job = await jobs.add("me", ["a"], detail=False)
-        await until_done(jobs, job.id, judge)
+        await until_done(jobs, job.id, classify)
         await jobs.close()
 
     asyncio.run(go())
     assert refused == [["a"]]
 
 
-def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
+def test_temporary_write_failure_is_retried(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_POLL_S", 0.02)
     broken = []
 
     class Full(SQLiteJobs):
@@ -244,8 +244,8 @@ def test_a_file_that_cannot_be_written_for_a_while_stops_nothing(tmp_path, monke
     assert asyncio.run(go()) == [{"text": "a", "detail": False}] and len(broken) == 2
 
 
-def test_giving_a_part_up_survives_a_file_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.02)
+def test_final_errors_of_a_part_are_retried_after_a_write_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_POLL_S", 0.02)
     monkeypatch.setattr(jobs_module, "MAX_ATTEMPTS", 0)
     broken = []
 
@@ -266,9 +266,9 @@ def test_giving_a_part_up_survives_a_file_that_cannot_be_written(tmp_path, monke
     assert broken
 
 
-def test_a_clock_that_is_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
-    """The process that died had a clock an hour ahead, the next one's is right, a third one's an hour behind."""
-    monkeypatch.setattr(jobs_module, "_LOOK_S", 0.05)
+def test_clock_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
+    """The dead process had a clock an hour ahead, the next has the right time, the third is an hour behind."""
+    monkeypatch.setattr(jobs_module, "_POLL_S", 0.05)
     real = time.time
 
     async def go():
@@ -288,7 +288,7 @@ def test_a_clock_that_is_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch)
     assert asyncio.run(go()) == (70, [{"text": "b", "detail": False}])
 
 
-def test_a_text_is_found_by_the_id_of_its_result(open_jobs):
+def test_text_is_found_by_the_id_of_its_result(open_jobs):
     texts = [f"text {n}" + " and so on" * (n % 3 * 90) for n in range(150)]
 
     async def go():
@@ -317,15 +317,15 @@ def test_a_text_is_found_by_the_id_of_its_result(open_jobs):
 
 
 @pytest.mark.integration
-class TestTheQueue:
-    """What only a queue of messages has."""
+class TestQueue:
+    """Cases that only a message queue has."""
 
     @pytest.fixture
     def queue(self, dynamodb, elasticmq, tmp_path, monkeypatch):
         set_environment(monkeypatch, dynamodb, elasticmq)
         return elasticmq.queue(f"q-{tmp_path.name[-40:]}", receives=2)
 
-    def test_a_message_delivered_again_changes_nothing(self, elasticmq, queue):
+    def test_message_delivered_again_changes_nothing(self, elasticmq, queue):
         async def go():
             jobs = SQSJobs("groundswell", queue[0])
             job = await jobs.add("me", ["a"] * 70, detail=False)
@@ -342,7 +342,7 @@ class TestTheQueue:
         job, count = asyncio.run(go())
         assert (job.done, count) == (70, 70)
 
-    def test_a_message_that_is_none_of_ours_ends_in_the_dead_letters_and_holds_up_nobody(self, elasticmq, queue):
+    def test_unreadable_message_becomes_a_dead_letter_and_delays_no_job(self, elasticmq, queue):
         client = aws("sqs", elasticmq.url)
         for body in ("not json", "[]", '{"job": "x"}', '{"job": "x", "first": "y"}'):
             client.send_message(QueueUrl=queue[0], MessageBody=body)
@@ -362,7 +362,7 @@ class TestTheQueue:
 
         asyncio.run(go())
 
-    def test_a_caller_who_asks_again_after_the_process_died_in_the_middle_gets_a_whole_job(self, queue, monkeypatch):
+    def test_retry_after_a_crash_during_submission_gets_a_whole_job(self, queue, monkeypatch):
         async def go():
             jobs = SQSJobs("groundswell", queue[0])
             with monkeypatch.context() as dying:
@@ -377,17 +377,17 @@ class TestTheQueue:
 
         assert asyncio.run(go()) == 70
 
-    def test_both_servers_restarted_in_the_middle_lose_nothing(self, tmp_path, monkeypatch):
+    def test_restart_of_both_servers_during_a_job_loses_nothing(self, tmp_path, monkeypatch):
         (tmp_path / "d").mkdir(), (tmp_path / "q").mkdir()
         dynamodb, elasticmq = DynamoDB(tmp_path / "d"), ElasticMQ(tmp_path / "q")
-        monkeypatch.setattr(jobs_module, "_LOOK_S", 0.2)
+        monkeypatch.setattr(jobs_module, "_POLL_S", 0.2)
         try:
             set_environment(monkeypatch, dynamodb, elasticmq)
             dynamodb.table("groundswell")
             queue, _ = elasticmq.queue("jobs")
             half = threading.Event()
 
-            async def judge(texts, detail):
+            async def classify(texts, detail):
                 half.set()
                 await asyncio.sleep(0.05)
                 return await echo(texts, detail)
@@ -401,7 +401,7 @@ class TestTheQueue:
             async def go():
                 jobs = SQSJobs("groundswell", queue, claim_s=2)
                 job = await jobs.add("me", [f"text {n}" for n in range(64 * 20)], detail=False)
-                worker, restarting = asyncio.create_task(work_forever(jobs, judge)), asyncio.to_thread(restart)
+                worker, restarting = asyncio.create_task(work_forever(jobs, classify)), asyncio.to_thread(restart)
                 await restarting
                 async with asyncio.timeout(90):
                     while True:
@@ -428,7 +428,7 @@ def test_the_service_on_dynamodb_and_sqs(bundle, tmp_path, dynamodb, elasticmq, 
     for name, value in environment(dynamodb, elasticmq).items():
         monkeypatch.setenv(name, value)
     queue, _ = elasticmq.queue("service")
-    settings = {"answers": "dynamodb", "jobs": "sqs", "sqs_queue_url": queue}
+    settings = {"prediction_store": "dynamodb", "jobs": "sqs", "sqs_queue_url": queue}
     texts = [f"a great film {number}" for number in range(50)]
     with serving(bundle, tmp_path, **settings) as (client, _):
         job = client.post("/v1/jobs", json={"texts": [text for each in texts for text in (each, "an awful soup")]}).json()
@@ -437,7 +437,7 @@ def test_the_service_on_dynamodb_and_sqs(bundle, tmp_path, dynamodb, elasticmq, 
         assert labels == ["positive", "negative"] * 50
     with serving(bundle, tmp_path, **settings) as (client, _):
         stored = 'groundswell_cached_texts_total{tier="store"}'
-        for text in texts:  # a store that is slow to answer is not waited for: one text that it answers is enough
+        for text in texts:  # a slow store is skipped: one text from the store is enough
             assert client.post("/v1/classify", json={"texts": [text]}).json()["predictions"][0]["label"] == "positive"
             if stored in client.get("/metrics").text:
                 break
@@ -446,7 +446,7 @@ def test_the_service_on_dynamodb_and_sqs(bundle, tmp_path, dynamodb, elasticmq, 
 
 
 @pytest.mark.integration
-def test_where_jobs_cannot_be_kept_the_caller_is_told_and_classify_answers(bundle, tmp_path):
+def test_broken_job_store_refuses_jobs_but_classify_works(bundle, tmp_path):
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "service").write_text("a file where the folder should be")
     with serving(bundle, tmp_path) as (client, _):
@@ -455,11 +455,11 @@ def test_where_jobs_cannot_be_kept_the_caller_is_told_and_classify_answers(bundl
         assert client.post("/v1/classify", json={"texts": ["a great film"]}).status_code == 200
 
 
-def finished(client, road, timeout=60, **kwargs):
+def finished(client, path, timeout=60, **kwargs):
     wait = Retrying(
         retry=retry_if_result(lambda job: job["state"] != "done"), stop=stop_after_delay(timeout), wait=wait_fixed(0.05)
     )
-    return wait(lambda: client.get(road, **kwargs).json())
+    return wait(lambda: client.get(path, **kwargs).json())
 
 
 @pytest.fixture(scope="module")
@@ -474,16 +474,16 @@ def test_jobs_over_http_as_json_as_lines_and_by_preference(bundle, tmp_path):
         made = client.post("/v1/jobs", json={"texts": texts, "detail": True})
         assert made.status_code == 202 and made.json()["total"] == 301
         done = finished(client, made.headers["location"])
-        answers = [json.loads(line) for line in client.get(done["results"]).text.splitlines()]
+        results = [json.loads(line) for line in client.get(done["results"]).text.splitlines()]
         direct = client.post("/v1/classify", json={"texts": texts[:256], "detail": True}).json()["predictions"]
-        assert [answer.pop("id") for answer in answers] == [f"{done['id']}-{n}" for n in range(301)]
-        assert len(answers) == 301 and answers[:256] == direct and answers[-1] == {"error": "is blank"}
+        assert [result.pop("id") for result in results] == [f"{done['id']}-{n}" for n in range(301)]
+        assert len(results) == 301 and results[:256] == direct and results[-1] == {"error": "is blank"}
 
         upload = "".join(json.dumps(line) + "\n" for line in [{"text": "a great film"}, {"id": 7}, "an awful soup"])
         made = client.post("/v1/jobs", content=upload, headers={"content-type": "application/x-ndjson"})
         done = finished(client, made.headers["location"])
-        great, nothing, awful = (json.loads(line) for line in client.get(done["results"]).text.splitlines())
-        assert (great["label"], awful["label"]) == ("positive", "negative") and "not a string" in nothing["error"]
+        great, invalid, awful = (json.loads(line) for line in client.get(done["results"]).text.splitlines())
+        assert (great["label"], awful["label"]) == ("positive", "negative") and "not a string" in invalid["error"]
 
         preferred = client.post("/v1/classify", json={"texts": ["a great film"]}, headers={"prefer": "respond-async"})
         assert preferred.status_code == 202
@@ -501,18 +501,18 @@ def test_jobs_over_http_as_json_as_lines_and_by_preference(bundle, tmp_path):
 
 
 @pytest.mark.integration
-def test_a_job_survives_kill_9(bundle, tmp_path):
+def test_job_survives_kill_9(bundle, tmp_path):
     texts = [f"text number {n}, " + "a great film " * 20 for n in range(10_000)]
     with serving(bundle, tmp_path) as (client, process):
         made = client.post("/v1/jobs", json={"texts": texts})
-        road = made.headers["location"]
-        while not client.get(road).json()["done"]:
+        path = made.headers["location"]
+        while not client.get(path).json()["done"]:
             pass
         kill_family(process)
     with serving(bundle, tmp_path) as (client, _):
-        before = client.get(road).json()
-        assert 0 < before["done"] < 10_000, "it was in the middle of it"
-        done = finished(client, road, timeout=120)
+        before = client.get(path).json()
+        assert 0 < before["done"] < 10_000, "the kill came during the job"
+        done = finished(client, path, timeout=120)
         results = client.get(done["results"]).text.splitlines()
     assert len(results) == 10_000 and all("label" in json.loads(line) for line in results)
 
@@ -524,16 +524,16 @@ def kill_family(process):
 
 
 @pytest.mark.integration
-def test_a_job_is_its_owners(bundle, tmp_path):
+def test_job_is_visible_to_its_owner_and_admins_only(bundle, tmp_path):
     with serving(bundle, tmp_path, keys="true") as (client, _):
         keys = keys_of(tmp_path / "var")
         mine, yours, admin = (
             {"authorization": f"Bearer {keys.add(n, [s])}"}
             for n, s in (("me", "classify"), ("you", "classify"), ("boss", "admin"))
         )
-        road = client.post("/v1/jobs", json={"texts": ["a great film"]}, headers=mine).headers["location"]
-        finished(client, road, headers=mine)
-        codes = [client.get(road, headers=who).status_code for who in (mine, yours, admin)]
+        path = client.post("/v1/jobs", json={"texts": ["a great film"]}, headers=mine).headers["location"]
+        finished(client, path, headers=mine)
+        codes = [client.get(path, headers=who).status_code for who in (mine, yours, admin)]
         assert codes == [200, 404, 200]
-        assert client.delete(road, headers=yours).status_code == 404
-        assert client.get(road.replace("jobs", "results"), headers=yours).status_code == 404
+        assert client.delete(path, headers=yours).status_code == 404
+        assert client.get(path.replace("jobs", "results"), headers=yours).status_code == 404

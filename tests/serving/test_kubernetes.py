@@ -1,4 +1,4 @@
-"""The manifests against Kubernetes' own schemas and against each other; the image's recipe against a real Bento."""
+"""The manifests against Kubernetes' own schemas and against each other; the Containerfile against a real Bento."""
 
 import json
 import re
@@ -34,7 +34,7 @@ PREFIX = "GROUNDSWELL_SERVING__"
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 @pytest.mark.parametrize("kind", sorted(MANIFESTS))
-def test_manifests_fit_the_schemas(kind, version):
+def test_manifests_match_the_schemas(kind, version):
     assert kubernetes_validate.validate(MANIFESTS[kind], version, strict=True) == version
 
 
@@ -52,7 +52,7 @@ def test_callers_reach_the_service_by_its_names_and_by_the_addresses_of_pods():
     assert probes <= admission.OPEN
 
 
-def test_the_schemas_find_a_misspelt_field():
+def test_schemas_find_a_misspelled_field():
     wrong = json.loads(json.dumps(DEPLOYMENT))
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
@@ -76,15 +76,15 @@ def test_selectors_match_the_pods():
     assert all(selector and selector.items() <= LABELS.items() for selector in selectors)
 
 
-def test_the_autoscaler_drives_the_deployment():
+def test_autoscaler_targets_the_deployment():
     spec = MANIFESTS["HorizontalPodAutoscaler"]["spec"]
     target = {name: DEPLOYMENT[name] for name in ("apiVersion", "kind")} | {"name": DEPLOYMENT["metadata"]["name"]}
     assert spec["scaleTargetRef"] == target and "replicas" not in DEPLOYMENT["spec"]
-    assert spec["minReplicas"] > MANIFESTS["PodDisruptionBudget"]["spec"]["maxUnavailable"], "one always answers"
-    assert CONTAINER["resources"]["requests"]["cpu"], "a share of the processors is a share of what was asked for"
+    assert spec["minReplicas"] > MANIFESTS["PodDisruptionBudget"]["spec"]["maxUnavailable"], "one pod always runs"
+    assert CONTAINER["resources"]["requests"]["cpu"], "the target is a share of the requested CPU"
 
 
-def test_the_ports_agree():
+def test_ports_agree():
     (port,) = CONTAINER["ports"]
     default = ServingSettings.model_fields["port"].default
     assert port["containerPort"] == default == int(re.findall(r"^EXPOSE (\d+)$", RECIPE, flags=re.MULTILINE)[0])
@@ -95,12 +95,12 @@ def test_the_ports_agree():
     assert set(used) == {port["name"]}
 
 
-def test_probes_ask_what_is_open_without_a_key():
+def test_probes_use_routes_that_need_no_key():
     paths = {CONTAINER[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")}
     assert paths <= admission.OPEN
 
 
-def test_settings_are_ones_the_service_knows(monkeypatch):
+def test_settings_exist_in_the_service(monkeypatch):
     held = MANIFESTS["ConfigMap"]["data"]
     for name, value in held.items():
         assert name == "GROUNDSWELL_PROFILE" or name.removeprefix(PREFIX).lower() in ServingSettings.model_fields, name
@@ -108,17 +108,17 @@ def test_settings_are_ones_the_service_knows(monkeypatch):
     secret = {entry["name"] for entry in CONTAINER["env"]}
     assert secret == {f"{PREFIX}REDIS_URL"} and not secret & held.keys()
     settings = ServingSettings.load()
-    assert settings.keys and settings.answers == "redis"
+    assert settings.keys and settings.prediction_store == "redis"
     assert CONTAINER["envFrom"] == [{"configMapRef": {"name": MANIFESTS["ConfigMap"]["metadata"]["name"]}}]
 
 
-def test_a_pod_has_time_to_answer_what_it_holds():
+def test_pod_has_time_to_finish_running_requests():
     deadline_s = int(MANIFESTS["ConfigMap"]["data"][f"{PREFIX}DEADLINE_MS"]) / 1000
     paused_s = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert POD["terminationGracePeriodSeconds"] > paused_s + deadline_s + 5, "service.py gives a request 5 s more"
 
 
-def test_a_pod_may_do_little():
+def test_pod_has_few_privileges():
     assert POD["securityContext"]["runAsNonRoot"] and POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in POD["containers"] + POD["initContainers"]:
         secured = container["securityContext"]
@@ -128,17 +128,17 @@ def test_a_pod_may_do_little():
     assert (POD["securityContext"]["runAsUser"], POD["securityContext"]["fsGroup"]) == (int(user), int(group))
 
 
-def test_what_the_image_writes_to_is_mounted(monkeypatch):
+def test_folders_that_the_image_writes_to_are_mounted(monkeypatch):
     mounts = [mount["mountPath"] for mount in CONTAINER["volumeMounts"]]
     written = dict(re.findall(r"(BENTOML_HOME|GROUNDSWELL_PATHS__VAR_DIR)=(\S+)", RECIPE))
     assert len(written) == 2 and all(any(Path(path).is_relative_to(mount) for mount in mounts) for path in written.values())
-    assert "/tmp" in mounts, "the service's processes meet in a socket there"
+    assert "/tmp" in mounts, "the service's processes connect through a socket there"
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", written["GROUNDSWELL_PATHS__VAR_DIR"])
     (copy,) = POD["initContainers"]
-    assert copy["command"][-1] == str(PathSettings.load().var / "service" / "keys.db"), "where keys_of looks"
+    assert copy["command"][-1] == str(PathSettings.load().var / "service" / "keys.db"), "keys_of reads this file"
 
 
-def test_the_recipe_of_the_image_is_in_order():
+def test_containerfile_passes_hadolint():
     hadolint = Path(sys.executable).parent / "hadolint"
     ran = subprocess.run([hadolint, CONTAINERFILE], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -146,18 +146,18 @@ def test_the_recipe_of_the_image_is_in_order():
 
 
 @pytest.mark.integration
-def test_the_recipe_copies_what_a_bento_holds(tmp_path):
+def test_containerfile_copies_what_a_bento_has(tmp_path):
     tag = build_bento(tiny_bundle(tmp_path / "bundle").directory, tmp_path / "home")
     bento = tmp_path / "home" / "bentos" / Path(*tag.split(":"))
     sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", RECIPE, flags=re.MULTILINE)
     assert len(sources) == 3 and all((bento / source).exists() for source in sources)
-    assert (bento / "src" / "bundle" / "bundle.json").is_file(), "the image answers with the model inside it"
+    assert (bento / "src" / "bundle" / "bundle.json").is_file(), "the image serves the bundle inside it"
     pages = bento / "src" / "serving" / "dashboard"
     assert (pages / "out" / "index.html").is_file() == (ROOT / "serving" / "dashboard" / "out" / "index.html").is_file()
     assert not (pages / "node_modules").exists() and not (pages / "src").exists()
 
 
-def test_other_code_is_another_bento(tmp_path, monkeypatch):
+def test_changed_code_is_another_bento(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "project_root", lambda: tmp_path)
     for folder in ("data", "configs", "serving/dashboard/out", "serving/dashboard/node_modules", "serving/__pycache__"):
         (tmp_path / folder).mkdir(parents=True)
@@ -201,13 +201,13 @@ class OnlyHeld:
 
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.stores, redis
-# What the dashboard asks for is imported when somebody looks.
+# Modules of the dashboard are imported on the first request.
 import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process
 import serving.warehouse.questions, confluent_kafka
 """
 
 
-def test_the_image_holds_what_the_service_imports():
+def test_image_has_all_packages_that_the_service_imports():
     ran = subprocess.run(
         [sys.executable, "-c", _IMPORT_WITH, *build.PACKAGES],
         cwd=ROOT,

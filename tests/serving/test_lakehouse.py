@@ -1,4 +1,4 @@
-"""The lakehouse on real Spark, Delta, S3 (a stand-in) and Kafka: what came in is accounted for, whatever happens."""
+"""The lakehouse on real Spark, Delta, Kafka and a fake S3: every record is accounted for, after any failure."""
 
 import contextlib
 import json
@@ -20,13 +20,13 @@ from serving.classifier import Classifier
 from serving.lakehouse.paths import table
 from serving.lakehouse.status import read_status
 from tests.models import tiny_bundle
-from tests.serving.lakehouse_world import Tables, environment, rows_of, s3, session, start, texts
+from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
 
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "2"))
-"""Of the driver; `make test-lakehouse` has more."""
-# Not `copy.line`: it rises along a file, but where it begins depends on how files were dealt to tasks.
+"""Number of kills of the driver; `make test-lakehouse` sets more."""
+# Not `copy.line`: it increases within a file, but its start depends on how files were assigned to tasks.
 SILVER = ("id", "text", "cleaned", "source", "created_at", "event_at", "lang", "user_id", "mentions", "hashtags", "true_label")
 GOLD = (
     *(name for name in SILVER if name != "cleaned"),
@@ -47,14 +47,14 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark():
-    # The second one asks who we are, and knows nobody.
+    # The second one requires authentication and has no users.
     with s3() as url, s3(INITIAL_NO_AUTH_ACTION_COUNT="0") as closed, pytest.MonkeyPatch.context() as patch:
         for name, value in (_AWS | {"AWS_ENDPOINT_URL_S3": url}).items():
             patch.setenv(name, value)
-        # A bucket at an address where nobody answers, and one that is not ours.
+        # A bucket at an address without a server, and one that denies access.
         places = {"gone": "http://127.0.0.1:9", "closed": closed}
         given = {f"spark.hadoop.fs.s3a.bucket.{name}.endpoint": at for name, at in places.items()}
-        # Java may run since the tests of another file, and then does not see the variables.
+        # Java may have been started by the tests of another file, before these variables were set.
         keys = {"access.key": _AWS["AWS_ACCESS_KEY_ID"], "secret.key": _AWS["AWS_SECRET_ACCESS_KEY"]}
         with session(**given, **{f"spark.hadoop.fs.s3a.{name}": value for name, value in keys.items()}) as opened:
             yield opened
@@ -62,7 +62,7 @@ def spark():
 
 @pytest.fixture(scope="module")
 def big(spark, bundle, tmp_path_factory):
-    """6,000 raw tweets in all three layers, with what was expected of them."""
+    """6,000 raw tweets in all three layers, with the expected result."""
     folder = tmp_path_factory.mktemp("big")
     expected = write_raw_tweets(folder / "raw", texts(1_500), count=6_000)
     tables = Tables(spark, str(folder / "lake"), bundle, files_per_batch=10).make()
@@ -76,7 +76,7 @@ def tables(spark, bundle, tmp_path):
 
 
 def put(folder: Path, name: str, *records: dict | str | bytes) -> Path:
-    """A file of lines, there at once."""
+    """Write a file of lines that appears complete."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode() for line in records
@@ -89,14 +89,14 @@ def tweet(identity: str, text: str = "the flight was great", **more) -> dict:
     return {"id": identity, "text": text, "created_at": "2026-01-01T10:00:00Z", **more}
 
 
-def test_each_of_6_000_raw_tweets_is_accounted_for_by_reason(big):
+def test_6_000_raw_tweets_are_all_accounted_for_by_reason(big):
     tables, expected, _ = big
     tables.holds(expected)
     status = read_status(tables.root)
     assert status.behind_silver == 0 and status.behind_gold == 0 and status.reasons == expected.rejected
 
 
-def test_a_field_that_appears_half_way_is_read_from_its_first_record_on(big):
+def test_new_field_is_readable_from_its_first_record_on(big):
     tables, _, raw = big
     places = tables.read("bronze").where("record['place'] IS NOT NULL")
     files = {Path(row[0]).name for row in places.select("source_file").distinct().collect()}
@@ -104,7 +104,7 @@ def test_a_field_that_appears_half_way_is_read_from_its_first_record_on(big):
     assert files == set(halves[len(halves) // 2 :])
 
 
-def test_what_does_not_parse_is_kept_byte_for_byte(big):
+def test_unparsable_line_is_kept_byte_for_byte(big):
     tables, expected, raw = big
     kept = {bytes(row[0]) for row in tables.read("bronze").where("rescued IS NOT NULL").select("rescued").collect()}
     lines = {line for path in raw.iterdir() for line in path.read_bytes().split(b"\n")}
@@ -112,12 +112,13 @@ def test_what_does_not_parse_is_kept_byte_for_byte(big):
     assert tables.read("bronze").where("rescued IS NOT NULL").count() == expected.rejected["not json"]
 
 
-def test_each_answer_is_the_classifiers_own(big):
+def test_predictions_equal_those_of_the_classifier(big):
     tables, _, _ = big
     rows = rows_of(tables.root, "gold", GOLD)[:5_000]
-    for row, answer in zip(rows, Classifier(tables.bundle, threads=1).classify([row["text"] for row in rows]), strict=True):
-        assert (row["label"], row["confidence"]) == (answer.label, answer.confidence)
-        assert (row["negative"], row["neutral"], row["positive"]) == answer.probabilities
+    predictions = Classifier(tables.bundle, threads=1).classify([row["text"] for row in rows])
+    for row, prediction in zip(rows, predictions, strict=True):
+        assert (row["label"], row["confidence"]) == (prediction.label, prediction.confidence)
+        assert (row["negative"], row["neutral"], row["positive"]) == prediction.probabilities
 
 
 def test_each_python_worker_loads_the_model_once(big):
@@ -128,14 +129,14 @@ def test_each_python_worker_loads_the_model_once(big):
 
         import pyarrow as pa
 
-        from serving.lakehouse.judge import Remembering
+        from serving.lakehouse.classify import CachingClassifier
 
         for _ in batches:
             pass
-        yield pa.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [Remembering.loads]})
+        yield pa.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [CachingClassifier.loads]})
 
-    found = tables.spark.range(0, 400, 1, 4).mapInArrow(loads, "pid long, loads long").distinct().collect()
-    assert found and all(row.loads <= 1 for row in found) and any(row.loads == 1 for row in found)
+    workers = tables.spark.range(0, 400, 1, 4).mapInArrow(loads, "pid long, loads long").distinct().collect()
+    assert workers and all(row.loads <= 1 for row in workers) and any(row.loads == 1 for row in workers)
 
 
 def test_running_again_writes_nothing(big):
@@ -145,8 +146,8 @@ def test_running_again_writes_nothing(big):
     assert [read_status(tables.root).tables[k].version for k in range(4)] == before
 
 
-def test_the_same_micro_batch_twice_changes_nothing(big):
-    from serving.lakehouse.judge import bundle_udf
+def test_repeated_micro_batch_changes_nothing(big):
+    from serving.lakehouse.classify import bundle_udf
     from serving.lakehouse.writing import write_bronze, write_gold, write_silver
 
     tables, _, _ = big
@@ -154,7 +155,7 @@ def test_the_same_micro_batch_twice_changes_nothing(big):
     counts = tables.counts()
     changes = tables.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
     write_gold(tables.root, changes.load(table(tables.root, "silver")), bundle_udf(tables.spark, tables.bundle))
-    # A crash before the checkpoint is written: the same stream, the same number. The second time is the repeat.
+    # A crash before the checkpoint is written: the same stream runs the same batch number a second time.
     lines = tables.spark.createDataFrame([(bytearray(b"{}"), None, "t", 0, 7, datetime.now(UTC), 0)], _LINE)
     version = read_status(tables.root).tables[1].version
     for _ in range(2):
@@ -162,7 +163,7 @@ def test_the_same_micro_batch_twice_changes_nothing(big):
         write_silver(tables.root, tables.read("bronze").where("topic = 't'"), "again", 0)
     assert tables.read("bronze").where("topic = 't'").count() == 1
     assert tables.read("silver_rejected").where("copy.origin = 't'").count() == 1
-    assert read_status(tables.root).tables[1].version == version, "nothing came for Silver, so it was not written"
+    assert read_status(tables.root).tables[1].version == version, "no valid message for Silver, so no new version"
     tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'bronze')}` WHERE topic = 't'")
     tables.spark.sql(f"DELETE FROM delta.`{table(tables.root, 'silver_rejected')}` WHERE copy.origin = 't'")
     assert tables.counts() == counts
@@ -173,7 +174,7 @@ _LINE = "value binary, source_file string, topic string, partition int, offset l
 
 
 @pytest.mark.parametrize("one_batch", [True, pytest.param(False, marks=pytest.mark.lakehouse)])
-def test_copies_of_a_record_settle_the_same_way_in_one_batch_or_in_many(tables, tmp_path, one_batch):
+def test_copies_of_a_record_give_the_same_result_however_they_are_batched(tables, tmp_path, one_batch):
     raw = tmp_path / "raw"
     steps = [
         [tweet("1"), tweet("1"), tweet("2", "the film was awful"), tweet("3", edited_at="2026-01-03T00:00:00Z")],
@@ -195,7 +196,7 @@ def test_copies_of_a_record_settle_the_same_way_in_one_batch_or_in_many(tables, 
     assert tables.reasons() == {"duplicate": 2, "superseded": 2, "blank text": 1, "not json": 3}
 
 
-def test_a_table_that_somebody_else_wrote_is_refused_and_left_alone(spark, bundle, tmp_path):
+def test_table_of_another_program_is_rejected_and_not_changed(spark, bundle, tmp_path):
     root = str(tmp_path / "lake")
     spark.createDataFrame([("1", 2)], "id string, label int").write.format("delta").save(table(root, "gold"))
     with pytest.raises(LakehouseError, match=r"(?s)gold is not Groundswell's.*text missing.*text string.*LAKEHOUSE__ROOT"):
@@ -203,7 +204,7 @@ def test_a_table_that_somebody_else_wrote_is_refused_and_left_alone(spark, bundl
     assert spark.read.format("delta").load(table(root, "gold")).count() == 1
 
 
-def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
+def test_checkpoint_of_another_table_is_reported_and_not_changed(tables, tmp_path):
     import shutil
 
     put(tmp_path / "raw", "1.json", tweet("1"))
@@ -217,13 +218,13 @@ def test_a_checkpoint_of_another_table_says_so_and_stays(tables, tmp_path):
     assert tables.counts()["gold"] == 1
 
 
-def test_a_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tables, tmp_path):
+def test_bundle_that_an_executor_cannot_load_stops_gold_and_loses_nothing(tables, tmp_path):
     broken = tiny_bundle(tmp_path / "broken", strength=3.0)
     sound, model = tables.bundle, (broken.directory / "model.onnx").read_bytes()
     (broken.directory / "model.onnx").write_bytes(model[:-10])
     put(tmp_path / "raw", "1.json", tweet("1"))
     tables.bundle = broken
-    with pytest.raises(LakehouseError, match=r"(?s)workers cannot go on.*model\.onnx is not the file that was written"):
+    with pytest.raises(LakehouseError, match=r"(?s)workers failed.*model\.onnx is not the file that was written"):
         tables.once(tmp_path / "raw")
     assert tables.counts() == {"bronze": 1, "silver": 1, "silver_rejected": 0, "gold": 0}
     tables.bundle = sound
@@ -244,27 +245,27 @@ def test_s3_holds_records_and_tables(spark, bundle):
     for key in client.list_objects_v2(Bucket="lake")["Contents"]:
         client.delete_object(Bucket="lake", Key=key["Key"])
     client.delete_bucket(Bucket="lake")
-    with pytest.raises(LakehouseError, match=r"(?s)(bucket is not there|not there).*remedy"):
+    with pytest.raises(LakehouseError, match=r"(?s)(bucket does not exist|does not exist).*remedy"):
         tables.once("s3a://lake/raw")
 
 
-def test_a_bucket_that_does_not_answer_is_named(spark, bundle):
-    with pytest.raises(LakehouseError, match=r"(?s)A server does not answer.*s3a://gone"):
+def test_unreachable_bucket_is_named(spark, bundle):
+    with pytest.raises(LakehouseError, match=r"(?s)A server is not reachable.*s3a://gone"):
         Tables(spark, "s3a://gone/lake", bundle).make()
 
 
-def test_a_bucket_that_is_not_ours_says_so(spark, bundle):
-    with pytest.raises(LakehouseError, match=r"(?s)S3 refuses us.*s3a://closed.*AWS_ACCESS_KEY_ID"):
+def test_bucket_without_access_is_reported(spark, bundle):
+    with pytest.raises(LakehouseError, match=r"(?s)S3 denied access.*s3a://closed.*AWS_ACCESS_KEY_ID"):
         Tables(spark, "s3a://closed/lake", bundle).make()
 
 
 @pytest.mark.lakehouse
-def test_a_full_disk_stops_it_and_the_same_command_goes_on(spark, bundle, tmp_path):
+def test_full_disk_stops_the_run_and_the_same_command_resumes(spark, bundle, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk can be mounted by root only")
+        pytest.skip("only root can mount a small disk")
     try:
         tables = Tables(spark, str(disk / "lake"), bundle).make()
         put(tmp_path / "raw", "1.json", *(tweet(str(number), text) for number, (text, _) in enumerate(texts(60))))
@@ -283,29 +284,29 @@ def test_a_full_disk_stops_it_and_the_same_command_goes_on(spark, bundle, tmp_pa
 
 
 @pytest.mark.lakehouse
-def test_the_api_judges_as_the_bundle_does(tables, tmp_path):
-    said = [text for text, _ in texts(300)]
-    put(tmp_path / "raw", "1.json", *(tweet(f"{number:03}", text) for number, text in enumerate(said)))
+def test_api_predicts_the_same_as_the_bundle(tables, tmp_path):
+    written = [text for text, _ in texts(300)]
+    put(tmp_path / "raw", "1.json", *(tweet(f"{number:03}", text) for number, text in enumerate(written)))
     with serving(tables.bundle, tmp_path) as (client, _):
-        tables.more = {"judge": "api", "api_url": str(client.base_url)}
+        tables.more = {"classify_with": "api", "api_url": str(client.base_url)}
         tables.once(tmp_path / "raw")
     rows = rows_of(tables.root, "gold", GOLD)
-    assert [row["text"] for row in rows] == said
-    for row, answer in zip(rows, Classifier(tables.bundle, threads=1).classify(said), strict=True):
-        assert (row["label"], row["model_version"]) == (answer.label, tables.bundle.manifest.version)
-        found = [row[name] for name in ("confidence", "negative", "neutral", "positive")]
-        assert found == pytest.approx([answer.confidence, *answer.probabilities], abs=1e-5)
+    assert [row["text"] for row in rows] == written
+    for row, prediction in zip(rows, Classifier(tables.bundle, threads=1).classify(written), strict=True):
+        assert (row["label"], row["model_version"]) == (prediction.label, tables.bundle.manifest.version)
+        numbers = [row[name] for name in ("confidence", "negative", "neutral", "positive")]
+        assert numbers == pytest.approx([prediction.confidence, *prediction.probabilities], abs=1e-5)
     put(tmp_path / "raw", "2.json", tweet("late"))
-    with pytest.raises(LakehouseError, match="LAKEHOUSE__API_URL"):  # it is away now
+    with pytest.raises(LakehouseError, match="LAKEHOUSE__API_URL"):  # the API is down now
         tables.once(tmp_path / "raw")
-    assert tables.counts()["gold"] == len(said)
+    assert tables.counts()["gold"] == len(written)
 
 
 @pytest.mark.lakehouse
-def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spark, bundle, tmp_path):
+def test_backfill_during_the_stream_and_return_to_the_old_version(spark, bundle, tmp_path):
     from serving.lakehouse.compare import summarize
     from serving.lakehouse.rescore import rescore
-    from serving.lakehouse.run import local_source, run_on
+    from serving.lakehouse.run import local_source, run_until_stopped
 
     raw, stop, failed = tmp_path / "raw", threading.Event(), []
     tables = Tables(spark, str(tmp_path / "lake"), bundle).make()
@@ -313,12 +314,12 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     tables.once(raw)
     first = rows_of(tables.root, "gold", GOLD)
     version = read_status(tables.root).tables[3].version
-    # Shy of what is positive: its labels differ.
+    # This bundle rarely predicts positive, so its labels differ.
     shy = tiny_bundle(tmp_path / "shy", thresholds={"positive": 0.999, "negative": 0.0, "neutral": 0.0})
 
     def stream() -> None:
         try:
-            run_on(tables.lake, local_source(str(raw)), every_s=0, stop=stop)
+            run_until_stopped(tables.lake, local_source(str(raw)), every_s=0, stop=stop)
         except Exception as error:
             failed.append(error)
 
@@ -341,17 +342,17 @@ def test_a_version_is_rescored_beside_the_stream_and_the_old_one_comes_back(spar
     comparison = summarize(tables.read("gold"), bundle.manifest.version, shy.manifest.version)
     positives = sum(row["label"] == "positive" for row in first)
     assert comparison.both >= 150 and comparison.changed >= positives > 0
-    # Back to the version before: nothing is judged that it had judged, and its answers are what they were.
+    # Back to the old version: no row is classified again, and its predictions are unchanged.
     rescore(spark, tables.root, bundle, since=since, until=until, make_current=True)
     ids = {row["id"] for row in first}
     assert [row for row in rows_of(tables.root, "gold", GOLD) if row["id"] in ids] == first
-    # And the table as it was before any of it can still be read.
+    # The table version from before the backfill is still readable.
     then = tables.read("gold", version=version)
     assert then.count() == 150 and then.where("size(answers) > 1").count() == 0
 
 
 @pytest.mark.lakehouse
-def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
+def test_maintenance_keeps_the_rows_in_few_files(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
     def age(identity: str) -> None:
@@ -365,10 +366,10 @@ def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     before = rows_of(tables.root, "gold", GOLD)
     settings = tables.lake.settings.model_copy(update={"keep_raw_days": 30})
     age("0")
-    kept = {row.layer: row for row in maintain(tables.spark, tables.root, settings)}
-    assert (kept["bronze"].files_before, kept["bronze"].files_after, kept["bronze"].forgotten) == (3, 1, 1)
+    bronze = {row.layer: row for row in maintain(tables.spark, tables.root, settings)}["bronze"]
+    assert (bronze.files_before, bronze.files_after, bronze.forgotten) == (3, 1, 1)
     assert rows_of(tables.root, "gold", GOLD) == before
-    # What was forgotten is counted on, and what comes goes on from there.
+    # Deleted records stay in the total, and new records are processed as before.
     put(tmp_path / "raw", "9.json", tweet("9"))
     tables.once(tmp_path / "raw")
     age("1")
@@ -377,7 +378,7 @@ def test_maintenance_leaves_the_rows_and_few_files(tables, tmp_path):
     assert (status.rows("bronze"), status.forgotten, status.behind_silver, status.rows("gold")) == (2, 2, 0, 4)
 
 
-def test_killed_at_random_points_silver_and_gold_are_those_of_an_undisturbed_run(spark, bundle, tmp_path):
+def test_kills_at_random_points_give_the_tables_of_an_undisturbed_run(spark, bundle, tmp_path):
     expected = write_raw_tweets(tmp_path / "raw", texts(900), count=1_500, files=20)
     undisturbed = Tables(spark, str(tmp_path / "quiet"), bundle, files_per_batch=5).make()
     undisturbed.once(tmp_path / "raw")
@@ -410,9 +411,9 @@ def _settled(root: str, rows: int) -> bool:
 
 
 def until(holds, process, log: Path, timeout_s: float = 600) -> None:
-    """Wait for something that a process brings about."""
+    """Wait until `holds` returns true while a process runs."""
 
-    def look() -> None:
+    def check() -> None:
         assert process.poll() is None, log.read_text()
         assert holds(), log.read_text()
 
@@ -422,25 +423,25 @@ def until(holds, process, log: Path, timeout_s: float = 600) -> None:
         stop=stop_after_delay(timeout_s) | (lambda _: process.poll() is not None),
         wait=wait_fixed(0.2),
         reraise=True,
-    )(look)
+    )(check)
 
 
 @pytest.mark.lakehouse
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
     from orchestration.kafka.server import LocalKafka
     from orchestration.layout import Layout
-    from orchestration.steps.lakehouse import reconcile_answers
+    from orchestration.steps.lakehouse import reconcile_predictions
     from orchestration.stream_send import event_bytes
     from serving.lakehouse.reconcile import KINDS
     from serving.warehouse.connect import connect
-    from tests.serving.stream_world import World, topics
+    from tests.serving.stream_harness import StreamHarness, topics
 
     with LocalKafka(tmp_path / "kafka") as kafka:
         kafka.create_topics(topics("both"))
-        world = World(kafka, tmp_path / "var", bundle.directory, "both")
+        world = StreamHarness(kafka, tmp_path / "var", bundle.directory, "both")
         try:
             world.produce(event_bytes(f"n-{n}", text, f"source-{n % 4}") for n, (text, _) in enumerate(texts(5_000)))
-            world.owner()
+            world.warehouse_server()
             world.worker("one")
             for name, value in world.environment.items():
                 monkeypatch.setenv(name, value)
@@ -450,27 +451,27 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
             with connect(world.var, own=False) as client:
                 query = "SELECT id, label, round(confidence, 4), topic, partition, offset FROM predictions FINAL ORDER BY id"
                 streamed = client.query(query).result_rows
-            # And as the asset that reconciles the two sees it.
+            # The reconciliation asset compares the same rows.
             monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", tables.root)
             day, now = timedelta(days=1), datetime.now(UTC)
-            compared = reconcile_answers(Layout(world.var), (now - day).isoformat(), (now + day).isoformat())
+            compared = reconcile_predictions(Layout(world.var), (now - day).isoformat(), (now + day).isoformat())
         finally:
             world.end()
         rows = rows_of(tables.root, "gold", ("id", "label", "confidence", "copy"))
         lake = [(r["id"], r["label"], r["copy"]["origin"], r["copy"]["block"], r["copy"]["line"]) for r in rows]
         assert len(lake) == 5_000
         assert lake == [(identity, label, topic, part, offset) for identity, label, _, topic, part, offset in streamed]
-        far = max(abs(row["confidence"] - found[2]) for row, found in zip(rows, streamed, strict=True))
-        assert far <= 1e-4  # the warehouse keeps 32 bits
+        largest = max(abs(row["confidence"] - one[2]) for row, one in zip(rows, streamed, strict=True))
+        assert largest <= 1e-4  # the warehouse stores 32 bits
         assert compared.found.counts == dict.fromkeys(KINDS, 0) | {"agree": 5_000}
-    # The broker is away now.
-    with pytest.raises(LakehouseError, match=r"(?s)Kafka does not answer"):
+    # The broker is down now.
+    with pytest.raises(LakehouseError, match=r"(?s)Kafka is not reachable"):
         tables.once("kafka")
     assert tables.counts()["gold"] == 5_000
 
 
 @pytest.mark.lakehouse
-def test_a_future_or_ancient_date_is_judged_by_the_time_of_arrival(tables, tmp_path):
+def test_future_or_ancient_date_is_rejected_by_the_time_of_arrival(tables, tmp_path):
     path = put(tmp_path / "raw", "1.json", tweet("1", created_at=4_102_444_800), tweet("2", created_at="1969-12-31T23:59:59Z"))
     os.utime(path, (1_790_000_000, 1_790_000_000))
     tables.once(tmp_path / "raw")

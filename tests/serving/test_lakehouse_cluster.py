@@ -1,4 +1,4 @@
-"""The job as a cluster runs it: real `spark-submit`, executors as processes of their own, Groundswell only where it was sent."""
+"""The job on a cluster: real `spark-submit`, executors in separate processes, Groundswell only where it was sent."""
 
 import os
 import re
@@ -28,13 +28,13 @@ from tests.serving.running import ROOT
 
 LIBRARIES = Path(sysconfig.get_path("purelib"))
 DATABRICKS = ROOT / "serving" / "lakehouse" / "databricks"
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a short run is over before the better compiler pays
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a short run ends before the optimizing compiler pays off
 TEXTS = [(text_of(label, n), label) for n in range(60) for label in ("negative", "neutral", "positive")]
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A folder as a cluster has it: Spark, a Python with all libraries but without Groundswell, and what is submitted."""
+    """A folder like a cluster node: Spark, a Python with all libraries but without Groundswell, and the submitted files."""
 
     folder: Path
     bundle: Bundle
@@ -78,10 +78,10 @@ class Cluster:
 def cluster(tmp_path_factory) -> Cluster:
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "spark").mkdir()
-    for part in ("bin", "jars"):  # Spark's workers leave their folders beside them
+    for part in ("bin", "jars"):  # Spark's workers create their folders next to these
         (folder / "spark" / part).symlink_to(LIBRARIES / "pyspark" / part)
     python = folder / "python"
-    # Without the site module the checkout, installed as editable, is not found.
+    # Without the site module Python does not find the checkout, which is installed as editable.
     python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{LIBRARIES}" exec {sys.executable} -S "$@"\n')
     python.chmod(0o755)
     with zipfile.ZipFile(folder / "groundswell.zip", "w") as package:
@@ -99,9 +99,9 @@ def run(command, cluster, **environment):
 
 
 @pytest.mark.lakehouse
-def test_executors_that_have_only_what_was_submitted_fill_all_layers(cluster):
+def test_executors_with_only_the_submitted_files_fill_all_layers(cluster):
     lacking = run([cluster.folder / "python", "-c", "import serving"], cluster)
-    assert "No module named 'serving'" in lacking.stderr, "else the package that is sent proves nothing"
+    assert "No module named 'serving'" in lacking.stderr, "otherwise the submitted package proves nothing"
     found = run(
         cluster.submit(
             "local-cluster[1,1,1024]",
@@ -118,19 +118,19 @@ def test_executors_that_have_only_what_was_submitted_fill_all_layers(cluster):
     )
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-3000:]
     assert re.search(r"gold batch 0: [\d,]+ rows", found.stdout)
-    assert list((cluster.folder / "spark" / "work").glob("app-*/0/stderr")), "an executor ran in a process of its own"
+    assert list((cluster.folder / "spark" / "work").glob("app-*/0/stderr")), "an executor ran in a separate process"
     assert cluster.table("bronze").num_rows == cluster.expected.lines
-    aside = cluster.table("silver_rejected")["reason"].value_counts().to_pylist()
-    assert {row["values"]: row["counts"] for row in aside} == cluster.expected.rejected
+    rejected = cluster.table("silver_rejected")["reason"].value_counts().to_pylist()
+    assert {row["values"]: row["counts"] for row in rejected} == cluster.expected.rejected
     gold = cluster.table("gold").select(["id", "text", "label", "model_version"]).to_pylist()
-    assert {row["id"]: row["text"] for row in gold} == {key: said[0] for key, said in cluster.expected.truth.items()}
+    assert {row["id"]: row["text"] for row in gold} == {key: truth[0] for key, truth in cluster.expected.truth.items()}
     assert {row["model_version"] for row in gold} == {cluster.bundle.manifest.version}
     right = sum(row["label"] == cluster.expected.truth[row["id"]][1] for row in gold)
-    assert right / len(gold) > 0.95, "the bundle that was sent judged them"
+    assert right / len(gold) > 0.95, "the submitted bundle classified them"
 
 
 @pytest.mark.lakehouse
-def test_sigterm_lets_the_running_batch_finish_and_the_next_submit_goes_on(cluster):
+def test_sigterm_lets_the_running_batch_finish(cluster):
     before = cluster.table("gold").num_rows
     (cluster.folder / "raw" / ".late.jsonl").write_text('{"id": "late", "text": "a great late train"}\n')
     (cluster.folder / "raw" / ".late.jsonl").rename(cluster.folder / "raw" / "late.jsonl")
@@ -159,12 +159,12 @@ def test_sigterm_lets_the_running_batch_finish_and_the_next_submit_goes_on(clust
         assert process.wait(120) == 0
     finally:
         process.kill()
-    assert "Stopped; the same job goes on from here." in (cluster.folder / "log").read_text()
+    assert "Stopped; submit the same job to resume." in (cluster.folder / "log").read_text()
 
 
 @pytest.mark.lakehouse
-def test_a_session_that_was_there_before_is_used_and_left(cluster):
-    """As on Databricks: the job comes into a session of others."""
+def test_existing_session_is_used_and_not_stopped(cluster):
+    """As on Databricks: the job runs in a session that others started."""
     other = tiny_bundle(cluster.folder / "other", strength=3.0)
     root = cluster.folder / "lake"
     script = f"""
@@ -172,8 +172,8 @@ from pathlib import Path
 from serving.lakehouse import job
 from serving.lakehouse.session import open_session
 from serving.settings import LakehouseSettings
-kept = {{"spark.sql.shuffle.partitions": "2", "spark.driver.extraJavaOptions": "{QUICK}"}}
-spark = open_session(LakehouseSettings.load(master="local[1]", spark=kept), Path({str(spark_jars())!r}))
+given = {{"spark.sql.shuffle.partitions": "2", "spark.driver.extraJavaOptions": "{QUICK}"}}
+spark = open_session(LakehouseSettings.load(master="local[1]", spark=given), Path({str(spark_jars())!r}))
 spark.conf.set("spark.sql.extensions.of.others", "theirs")
 at = ["--since", "2000-01-01", "--until", "2100-01-01"]
 backfill = ["backfill", *at, "--root", {str(root)!r}, "--bundle"]
@@ -185,16 +185,18 @@ assert spark.range(3).count() == 3 and spark.conf.get("spark.sql.extensions.of.o
     found = run([sys.executable, "-c", script], cluster, PYTHONPATH=str(ROOT), PYSPARK_PYTHON=sys.executable)
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-3000:]
     rows = cluster.table("gold").num_rows
-    assert f"{rows:,} rows were judged by {other.manifest.version}" in found.stdout
+    assert f"{rows:,} rows were classified by {other.manifest.version}" in found.stdout
     assert re.search(r"bronze: \d+ files, now 1,", found.stdout)
-    assert "BundleError: There is no bundle in /nowhere" in found.stderr
-    answers = [dict(row) for row in cluster.table("gold")["answers"].to_pylist()]
-    assert all(set(answer) == {cluster.bundle.manifest.version, other.manifest.version} for answer in answers)
-    assert set(cluster.table("gold")["model_version"].to_pylist()) == {cluster.bundle.manifest.version}, "readers see the old one"
+    assert "BundleError: No bundle in /nowhere" in found.stderr
+    versions = [set(dict(row)) for row in cluster.table("gold")["answers"].to_pylist()]
+    assert all(found == {cluster.bundle.manifest.version, other.manifest.version} for found in versions)
+    assert set(cluster.table("gold")["model_version"].to_pylist()) == {cluster.bundle.manifest.version}, (
+        "readers see the old version"
+    )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "says"),
+    ("arguments", "status", "message"),
     [
         (["run", "--once", "--source", "raw"], 2, "--root"),
         (["run", "--once", "--root", "lake"], 2, "--source"),
@@ -205,17 +207,17 @@ assert spark.range(3).count() == 3 and spark.conf.get("spark.sql.extensions.of.o
         (["optimize"], 2, "invalid choice"),
     ],
 )
-def test_what_is_missing_is_said_before_spark_starts(arguments, status, says, capsys):
+def test_wrong_arguments_fail_before_spark_starts(arguments, status, message, capsys):
     try:
-        found = job.main(arguments)
+        code = job.main(arguments)
     except SystemExit as ended:
-        found = ended.code
-    assert found == status
-    said = capsys.readouterr().err
-    assert says in said and "Traceback" not in said
+        code = ended.code
+    assert code == status
+    output = capsys.readouterr().err
+    assert message in output and "Traceback" not in output
 
 
-def test_times_and_lengths():
+def test_times_and_durations_are_parsed():
     asked = job.parser().parse_args(["backfill", "--since", "2026-01-01", "--until", "2026-02-01T01:00:00+01:00"])
     assert (asked.since.isoformat(), asked.until.isoformat()) == ("2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00")
     assert job.parser().parse_args(["run", "--every", "5m"]).every == 300
@@ -232,18 +234,18 @@ TOP, JOBS = _yaml("databricks.yml"), _yaml("resources/jobs.yml")["resources"]["j
 TASKS = {name: task for name, found in JOBS.items() for task in found["tasks"]}
 
 
-def test_the_bundle_includes_its_jobs_and_names_only_variables_it_has():
+def test_asset_bundle_includes_its_jobs_and_defines_its_variables():
     assert [path.name for pattern in TOP["include"] for path in DATABRICKS.glob(pattern)] == ["jobs.yml"]
-    said = (DATABRICKS / "databricks.yml").read_text() + (DATABRICKS / "resources" / "jobs.yml").read_text()
-    assert set(re.findall(r"\$\{var\.(\w+)\}", said)) == set(TOP["variables"])
+    text = (DATABRICKS / "databricks.yml").read_text() + (DATABRICKS / "resources" / "jobs.yml").read_text()
+    assert set(re.findall(r"\$\{var\.(\w+)\}", text)) == set(TOP["variables"])
     for name, found in JOBS.items():
         given = {parameter["name"] for parameter in found.get("parameters", [])}
         assert set(re.findall(r"\{\{job\.parameters\.(\w+)\}\}", str(found))) == given, name
-        assert found["max_concurrent_runs"] == 1, "one driver a root"
+        assert found["max_concurrent_runs"] == 1, "one driver per root"
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
-def test_each_task_runs_the_job_with_arguments_that_it_takes(name):
+def test_each_task_runs_the_job_with_valid_arguments(name):
     script = TASKS[name]["spark_python_task"]
     assert (DATABRICKS / "resources" / script["python_file"]).resolve() == Path(job.__file__)
     synced = [(DATABRICKS / path).resolve() for path in TOP["sync"]["paths"]]
@@ -258,7 +260,7 @@ def test_each_task_runs_the_job_with_arguments_that_it_takes(name):
     assert TASKS[name]["job_cluster_key"] in {one["job_cluster_key"] for one in JOBS[name]["job_clusters"]}
 
 
-def test_the_wheel_is_this_project_and_the_libraries_are_those_of_its_extra():
+def test_wheel_is_this_project_and_libraries_match_its_extra():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     built = TOP["artifacts"]["groundswell"]
     assert (DATABRICKS / built["path"]).resolve() == ROOT and "--wheel-dir dist" in built["build"]
@@ -272,7 +274,7 @@ def test_the_wheel_is_this_project_and_the_libraries_are_those_of_its_extra():
         assert {one["pypi"]["package"] for one in task["libraries"] if "pypi" in one} == wanted
 
 
-def test_the_cluster_runs_this_spark_and_holds_no_secret():
+def test_cluster_runs_this_spark_and_contains_no_secret():
     cluster = TOP["variables"]["cluster"]["default"]
     assert re.fullmatch(r"19\.x-scala2\.13", cluster["spark_version"])  # Spark 4.2
     pins = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -283,7 +285,7 @@ def test_the_cluster_runs_this_spark_and_holds_no_secret():
 # --- groundswell doctor ---
 
 
-def test_doctor_tells_of_java_jars_and_the_tables(tmp_path, monkeypatch):
+def test_doctor_reports_java_jars_and_tables(tmp_path, monkeypatch):
     findings = {finding.thing: finding for finding in doctor.examine()}
     assert findings["lakehouse"].state == "optional" and "groundswell lakehouse run" in findings["lakehouse"].remedy
     assert findings["java"].state in {"ok", "optional"} and findings["Spark's jars"].state in {"ok", "optional"}
@@ -296,7 +298,7 @@ def test_doctor_tells_of_java_jars_and_the_tables(tmp_path, monkeypatch):
     assert "too old" in doctor._java().found and "11.0.2" in doctor._java().found
 
 
-def test_doctor_finds_tables_and_a_bucket_that_does_not_answer(monkeypatch, tmp_path):
+def test_doctor_finds_tables_and_reports_an_unreachable_bucket(monkeypatch, tmp_path):
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -307,6 +309,6 @@ def test_doctor_finds_tables_and_a_bucket_that_does_not_answer(monkeypatch, tmp_
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION"):
         monkeypatch.setenv(f"AWS_{name}", "x")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", "s3a://nobody/lake")
+    monkeypatch.setenv("GROUNDSWELL_LAKEHOUSE__ROOT", "s3a://unknown/lake")
     found = doctor._lakehouse()
     assert found.state == "missing" and "refused" in found.found and "\x1b" not in found.found

@@ -1,4 +1,4 @@
-"""The views of Gold and the comparison of versions, on real Spark, against counts made in Python; and what people are shown."""
+"""The views of Gold and the comparison of versions on real Spark, checked against counts in Python; and their output."""
 
 import random
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ from serving.lakehouse.views import (
     trending_hashtags,
     volume,
 )
-from tests.serving.lakehouse_world import session
+from tests.serving.lakehouse_harness import session
 
 GOLD = (
     "id string, text string, source string, created_at timestamp, event_at timestamp, event_date date, lang string, "
@@ -35,7 +35,7 @@ GOLD = (
     "label string, confidence double, negative double, neutral double, positive double, predicted_at timestamp>>"
 )
 BEGIN = datetime(2026, 2, 28, 22, 40, 30, tzinfo=UTC)
-"""The events go on for four hours, over the end of a month."""
+"""The events span four hours, across the end of a month."""
 PEOPLE = ["ada", "bo", "cy", "dee", "日本航空", "cash$"]
 TAGS = ["rain", "goal", "launch$", "日本", "[bold]"]
 WINDOW = timedelta(hours=1)
@@ -50,8 +50,8 @@ def spark():
 
 
 def _row(n, at, label, *, lang: str | None = "en", mentions=(), hashtags=(), version="v1", others=None, score=None):
-    """A row as Gold holds it, without what no view reads; one without a label is one that the model failed on."""
-    answer = _answer(label, at, score)
+    """A row of Gold with the columns that views read; without a label the model failed on it."""
+    prediction = _prediction(label, at, score)
     return {
         "id": f"m{n:04}",
         "text": f"text\n{n} \x1b[31m[bold]",
@@ -60,14 +60,14 @@ def _row(n, at, label, *, lang: str | None = "en", mentions=(), hashtags=(), ver
         "lang": lang,
         "mentions": list(mentions),
         "hashtags": list(hashtags),
-        **answer,
+        **prediction,
         "model_version": version if label else None,
-        "answers": {version: answer, **(others or {})} if label else others,
+        "answers": {version: prediction, **(others or {})} if label else others,
     }
 
 
-def _answer(label, at, score=None):
-    """Probabilities of which the label's is the greatest; `score` is the label's own share."""
+def _prediction(label, at, score=None):
+    """Probabilities with the label's as the greatest; `score` is the label's probability."""
     if label is None:
         return {**dict.fromkeys(("label", "confidence", *LABELS)), "predicted_at": at}
     most = 0.6 if score is None else score
@@ -84,7 +84,7 @@ def _rows():
         if n > 230:
             hashtags.append("new")
         label, score = rng.choice(LABELS), round(rng.uniform(0.4, 1), 4)
-        later = _answer(rng.choice([label, label, rng.choice(LABELS)]), at, round(rng.uniform(0.4, 1), 4))
+        later = _prediction(rng.choice([label, label, rng.choice(LABELS)]), at, round(rng.uniform(0.4, 1), 4))
         others = {} if n % 10 == 0 else {"v2": later}
         version = "v0" if n % 25 == 1 else "v1"
         rows.append(
@@ -123,12 +123,12 @@ def _gold(spark, rows):
     return spark.createDataFrame(rows, GOLD)
 
 
-def _judged(rows):
+def _classified(rows):
     return [row for row in rows if row["label"]]
 
 
 def _collected(view):
-    """Rows as dicts, times in UTC again: Spark hands them over in this process's own zone."""
+    """Rows as dicts with times in UTC: Spark returns them in the time zone of this process."""
     rows = [row.asDict() for row in view.collect()]
     return [{key: value.astimezone(UTC) if isinstance(value, datetime) else value for key, value in row.items()} for row in rows]
 
@@ -159,18 +159,18 @@ def _floor(time, every):
 
 
 @pytest.mark.parametrize("every", get_args(Every))
-def test_over_time(gold, rows, every):
-    groups = _grouped(_judged(rows), lambda row: [_floor(row["event_at"], every)])
+def test_sentiment_and_volume_over_time(gold, rows, every):
+    groups = _grouped(_classified(rows), lambda row: [_floor(row["event_at"], every)])
     found = _collected(sentiment_over(gold, every))
     assert [row["bucket"] for row in found] == sorted(groups)
     for row in found:
         _same(row, groups[row["bucket"]])
-    counts = Counter(_floor(row["event_at"], every) for row in rows)  # with the one that the model failed on
+    counts = Counter(_floor(row["event_at"], every) for row in rows)  # includes the row that the model failed on
     assert [tuple(row.values()) for row in _collected(volume(gold, every))] == sorted(counts.items())
 
 
 def test_by_language(gold, rows):
-    groups = _grouped(_judged(rows), lambda row: [row["lang"] or "und"])
+    groups = _grouped(_classified(rows), lambda row: [row["lang"] or "und"])
     found = _collected(by_language(gold))
     assert [row["lang"] for row in found] == sorted(groups, key=lambda lang: (-len(groups[lang]), lang))
     for row in found:
@@ -179,8 +179,10 @@ def test_by_language(gold, rows):
 
 @pytest.mark.parametrize("label", ["positive", "negative"])
 def test_mentions(gold, rows, label):
-    assert any(len(row["mentions"] or ()) > len(set(row["mentions"] or ())) for row in rows), "somebody is mentioned twice"
-    groups = _grouped(_judged(rows), lambda row: row["mentions"])
+    assert any(len(row["mentions"] or ()) > len(set(row["mentions"] or ())) for row in rows), (
+        "one name is mentioned twice in a message"
+    )
+    groups = _grouped(_classified(rows), lambda row: row["mentions"])
     expected = []
     for name, mentioned in groups.items():
         of_label = sum(row["label"] == label for row in mentioned)
@@ -195,7 +197,7 @@ def test_mentions(gold, rows, label):
 
 def test_hashtags(gold, rows):
     newest = max(row["event_at"] for row in rows)
-    groups = _grouped(_judged(rows), lambda row: row["hashtags"])
+    groups = _grouped(_classified(rows), lambda row: row["hashtags"])
     expected = {}
     for name, tagged in groups.items():
         now = [row for row in tagged if row["event_at"] > newest - WINDOW]
@@ -218,44 +220,44 @@ def test_hashtags(gold, rows):
             assert row["swing"] == pytest.approx(points_now - points_before, abs=0.011)
 
 
-def test_the_edges_of_the_windows_and_ties(spark):
+def test_window_edges_and_ties(spark):
     newest = BEGIN + timedelta(hours=3)
-    seen = {"b": 0, "a": 0, "early": 60, "old": 120, "few": 0}
+    ages = {"b": 0, "a": 0, "early": 60, "old": 120, "few": 0}
     rows = []
-    for name, minutes in seen.items():
+    for name, minutes in ages.items():
         for n in range(TRENDING_FROM - (name == "few")):
             at = newest - timedelta(minutes=minutes) - timedelta(seconds=n * (minutes == 0))
             rows.append(_row(len(rows), at, "neutral", hashtags=[name, name], mentions=["b", "a"]))
-    # One more each that lies now: so each of them has enough messages to be listed.
+    # More messages of these hashtags in the last window, so that they are listed.
     for name in ("early", "old"):
         rows += [_row(len(rows) + n, newest, "positive", hashtags=[name]) for n in range(TRENDING_FROM)]
     found = {row["hashtag"]: row for row in _collected(trending_hashtags(_gold(spark, rows), window=WINDOW))}
-    assert list(found) == ["a", "b", "old", "early"], "what is as large comes by name; 'few' are too few"
-    assert found["early"]["before"] == TRENDING_FROM, "an event as old as the window belongs to the one before"
-    assert found["old"]["before"] == 0 and found["old"]["swing"] is None, "and one twice as old to none"
+    assert list(found) == ["a", "b", "old", "early"], "ties are ordered by name; 'few' has too few messages"
+    assert found["early"]["before"] == TRENDING_FROM, "an event exactly as old as the window belongs to the window before"
+    assert found["old"]["before"] == 0 and found["old"]["swing"] is None, "an event twice as old belongs to no window"
     mentions = _collected(top_mentions(_gold(spark, rows[:5]), "positive"))
-    assert mentions == [], "who is only in neutral messages is in neither list"
+    assert mentions == [], "a name only in neutral messages is in neither list"
 
 
-def test_an_empty_gold(empty, tmp_path):
+def test_empty_gold(empty, tmp_path):
     views = collect_views(empty)
     assert all(rows == [] for rows in views.values())
     console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
     show_views(console, views)
-    assert console.export_text().count("nothing yet") == len(views) == 6
+    assert console.export_text().count("no rows yet") == len(views) == 6
     assert plot_views(views, tmp_path / "plots") == []
-    with pytest.raises(LakehouseError, match="no answers at all"):
+    with pytest.raises(LakehouseError, match="no predictions at all"):
         compare(empty, "v1", "v2")
 
 
-def test_the_views_in_sql(spark, gold):
+def test_views_in_sql(spark, gold):
     names = register_views(gold)
     assert names == [f"gold_{name}" for name in VIEWS]
     found = spark.sql("SELECT lang, messages FROM gold_languages WHERE messages > 1").collect()
     assert found == [row for row in by_language(gold).select("lang", "messages").collect() if row.messages > 1]
 
 
-def test_a_comparison(gold, rows):
+def test_comparison_of_two_versions(gold, rows):
     both = {
         row["id"]: (row, row["answers"]["v1"], row["answers"]["v2"]) for row in rows if {"v1", "v2"} <= set(row["answers"] or ())
     }
@@ -271,34 +273,34 @@ def test_a_comparison(gold, rows):
         assert (row["confidence_a"], row["confidence_b"]) == (a["confidence"], b["confidence"])
         assert row["moved"] == pytest.approx(moved[row["id"]], abs=0.0001)
 
-    told = summarize(gold, "v1", "v2", largest=5)
+    summary = summarize(gold, "v1", "v2", largest=5)
     pairs = Counter((a["label"], b["label"]) for _, a, b in both.values())
-    assert told.both == len(both) and told.changed == sum(count for (was, now), count in pairs.items() if was != now) > 0
-    assert told.matrix == tuple(tuple(pairs[was, now] for now in LABELS) for was in LABELS)
-    assert told.only_a == sum("v1" in (row["answers"] or ()) and "v2" not in row["answers"] for row in rows) > 0
-    assert told.only_b == sum("v2" in (row["answers"] or ()) and "v1" not in row["answers"] for row in rows) > 0
-    assert told.score_a == pytest.approx(fmean(_score(a) for _, a, _ in both.values()), abs=1e-6)
-    assert told.score_b == pytest.approx(fmean(_score(b) for _, _, b in both.values()), abs=1e-6)
-    assert [row["id"] for row in told.largest] == sorted(moved, key=lambda key: (-round(moved[key], 4), key))[:5]
+    assert summary.both == len(both) and summary.changed == sum(count for (was, now), count in pairs.items() if was != now) > 0
+    assert summary.matrix == tuple(tuple(pairs[was, now] for now in LABELS) for was in LABELS)
+    assert summary.only_a == sum("v1" in (row["answers"] or ()) and "v2" not in row["answers"] for row in rows) > 0
+    assert summary.only_b == sum("v2" in (row["answers"] or ()) and "v1" not in row["answers"] for row in rows) > 0
+    assert summary.score_a == pytest.approx(fmean(_score(a) for _, a, _ in both.values()), abs=1e-6)
+    assert summary.score_b == pytest.approx(fmean(_score(b) for _, _, b in both.values()), abs=1e-6)
+    assert [row["id"] for row in summary.largest] == sorted(moved, key=lambda key: (-round(moved[key], 4), key))[:5]
 
 
-def _score(answer):
-    return answer["positive"] - answer["negative"]
+def _score(prediction):
+    return prediction["positive"] - prediction["negative"]
 
 
-def test_versions_that_share_no_row_and_versions_nobody_knows(gold, tmp_path):
-    told = summarize(gold, "v0", "v1")
-    assert (told.both, told.changed, told.score_a, told.largest) == (0, 0, None, ())
-    assert told.only_a == 12 and told.only_b > 200
+def test_comparison_of_versions_without_common_rows_and_of_unknown_versions(gold, tmp_path):
+    summary = summarize(gold, "v0", "v1")
+    assert (summary.both, summary.changed, summary.score_a, summary.largest) == (0, 0, None, ())
+    assert summary.only_a == 12 and summary.only_b > 200
     console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
-    show_comparison(console, told)
+    show_comparison(console, summary)
     assert "12 by v0" in console.export_text()
     with pytest.raises(LakehouseError, match="'v11'") as raised:
         summarize(gold, "v2", "v11")
     assert "v0, v1, v2" in str(raised.value) and "Did you mean v1?" in str(raised.value)
 
 
-def test_what_people_are_shown(gold, rows, tmp_path):
+def test_terminal_output_and_plots(gold, rows, tmp_path):
     views = collect_views(gold)
     assert list(views) == [
         "sentiment_per_hour",
@@ -312,16 +314,18 @@ def test_what_people_are_shown(gold, rows, tmp_path):
     show_views(console, views)
     show_comparison(console, summarize(gold, "v1", "v2"))
     shown = console.export_text()
-    assert "2026-03-01 02:00" in shown and "300 in all" in shown, "in UTC, whatever the zone of this machine"
+    assert "2026-03-01 02:00" in shown and "300 in total" in shown, "in UTC, regardless of this machine's time zone"
     for name in ("@日本航空", "@cash$", "#[bold]", "#new", "v1 down, v2 across"):
         assert name in shown
-    assert "\x1b" not in shown and "[bold]" in shown, "what people wrote is shown, not obeyed"
+    assert "\x1b" not in shown and "[bold]" in shown, "control characters and markup in texts have no effect"
     paths = plot_views(views, tmp_path / "plots")
     assert [path.stem for path in paths] == ["sentiment_per_hour", "languages", "hashtags_last_hour", "mentions"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_a_view_that_is_not_there(gold):
+def test_unknown_view_suggests_a_name(gold):
     with pytest.raises(LakehouseError, match="Did you mean languages"):
         collect_views(gold, ["langauges"])
-    assert len(collect_views(gold, ["sentiment_per_minute"])["sentiment_per_minute"]) == 240, "the newest; one has no judged row"
+    assert len(collect_views(gold, ["sentiment_per_minute"])["sentiment_per_minute"]) == 240, (
+        "the newest; one bucket has no classified row"
+    )

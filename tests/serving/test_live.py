@@ -1,4 +1,4 @@
-"""`WS /v1/live`: a snapshot, then what changes; whoever skips frames ends with the same; from the real warehouse too."""
+"""`WS /v1/live`: a snapshot, then changes; a viewer that skips frames ends with the same state; also with a real warehouse."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from serving.service.keys import id_of, keys_of
 from serving.service.problems import Refused
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
-from serving.warehouse.owner import serve_warehouse
+from serving.warehouse.server import serve_warehouse
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -54,18 +54,18 @@ def cell(second, source, count):
 
 
 class Viewer:
-    """What a page makes of the frames."""
+    """The state that a page builds from frames."""
 
     def __init__(self):
         self.seen, self.cells, self.alerts, self.first = 0, {}, {}, None
 
-    def look(self, state):
+    def read(self, state):
         frame = json.loads(state.frame(self.seen))
-        self.take(frame)
+        self.apply(frame)
         self.seen = state.tick
         return frame
 
-    def take(self, frame):
+    def apply(self, frame):
         self.first = self.first or frame["type"]
         if frame["type"] == "snapshot":
             self.cells, self.alerts = {}, {}
@@ -85,24 +85,24 @@ class Viewer:
         max_size=25,
     )
 )
-def test_whoever_skips_frames_ends_with_the_same(rounds):
+def test_viewer_that_skips_frames_ends_with_the_same_state(rounds):
     state, viewers = live.State(), [Viewer() for _ in range(3)]
-    state.put_away("not yet")
+    state.put_unavailable("not yet")
     state.publish()
     for cells, since, looking in rounds:
         rows = {(second, source): cell(second, source, count) for second, source, count in cells if second >= since}
         state.put_cells(list(rows.values()), since)
         state.publish()
         for number in looking:
-            viewers[number].look(state)
+            viewers[number].read(state)
     late = Viewer()
-    late.look(state)
+    late.read(state)
     for viewer in viewers:
-        viewer.look(state)
+        viewer.read(state)
         assert viewer.cells == late.cells
 
 
-def test_a_frame_is_as_large_as_what_changed_and_shared_by_who_saw_the_same():
+def test_frame_has_only_changes_and_is_shared_by_viewers_at_the_same_tick():
     state = live.State()
     state.put_cells([cell(second, "s", 1) for second in range(600)], 0)
     state.publish()
@@ -113,34 +113,34 @@ def test_a_frame_is_as_large_as_what_changed_and_shared_by_who_saw_the_same():
     assert len(json.loads(whole)["cells"]) == 600 and len(json.loads(small)["cells"]) == 1
     assert state.frame(1) is small and len(small) < len(whole) / 20
     state.publish()
-    assert state.tick == 2, "where nothing changed, nothing is told"
+    assert state.tick == 2, "without a change there is no new tick"
 
 
-class Asked:
-    """The warehouse's part of the answers; what it says can be changed."""
+class StubWarehouse:
+    """A stub of the warehouse queries; tests change its results."""
 
     def __init__(self):
-        self.alerts, self.cells, self.normal, self.away = [alert("a")], [], [], None
+        self.alerts, self.cells, self.normal, self.unavailable = [alert("a")], [], [], None
 
     async def ask(self, question, **_):
-        if self.away:
-            raise WarehouseError(self.away)
+        if self.unavailable:
+            raise WarehouseError(self.unavailable)
         return {"alerts": self.alerts, "live": self.cells, "messages": [], "normal": self.normal}[question]
 
 
 def until(viewer, condition, within_s=30):
-    """Read frames until one shows it: by the clock, since what was not read meanwhile is read first, however much it is."""
+    """Read frames until a condition holds, with a time limit: frames that were not read before come first."""
     seen, end = Viewer(), time.monotonic() + within_s
     while time.monotonic() < end:
         frame = viewer.receive_json()
-        seen.take(frame)
+        seen.apply(frame)
         if condition(frame, seen):
             return seen
-    raise AssertionError("it was never told")
+    raise AssertionError("no frame met the condition")
 
 
-def app_of(asked, welcome=lambda _: None):
-    return Starlette(routes=[WebSocketRoute("/v1/live", live.Live(asked.ask, welcome).view)])
+def app_of(warehouse, check_key=lambda _: None):
+    return Starlette(routes=[WebSocketRoute("/v1/live", live.Live(warehouse.ask, check_key).view)])
 
 
 @pytest.fixture
@@ -149,73 +149,73 @@ def quick(monkeypatch):
         monkeypatch.setattr(live, name, 0.01)
 
 
-def test_a_snapshot_then_each_change_and_word_when_the_warehouse_goes(quick):
-    asked = Asked()
-    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+def test_viewer_gets_a_snapshot_changes_and_the_reason_of_an_outage(quick):
+    warehouse = StubWarehouse()
+    with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
         until(viewer, lambda _, seen: "a" in seen.alerts)
-        asked.alerts = [alert("a", closed_at=NOW), alert("b")]
+        warehouse.alerts = [alert("a", closed_at=NOW), alert("b")]
         until(viewer, lambda _, seen: "b" in seen.alerts)
         with client.websocket_connect("/v1/live") as late:
-            told = until(late, lambda _, seen: "b" in seen.alerts)  # most often at once; a snapshot may be a tick old
-            assert told.first == "snapshot" and set(told.alerts) == {"a", "b"}
-            asked.away = "gone for tea"
-            until(viewer, lambda frame, _: frame["away"] == "gone for tea")
-            until(late, lambda frame, _: frame["away"] == "gone for tea")
-            asked.away, asked.cells = None, [cell(int(time.time()), "s", 7)]
+            seen = until(late, lambda _, seen: "b" in seen.alerts)  # usually at once; a snapshot may be a tick old
+            assert seen.first == "snapshot" and set(seen.alerts) == {"a", "b"}
+            warehouse.unavailable = "connection refused"
+            until(viewer, lambda frame, _: frame["away"] == "connection refused")
+            until(late, lambda frame, _: frame["away"] == "connection refused")
+            warehouse.unavailable, warehouse.cells = None, [cell(int(time.time()), "s", 7)]
             seen = until(viewer, lambda frame, seen: frame["away"] is None and seen.cells)
             assert [values[0] for values in seen.cells.values()] == [7]
 
 
-def test_what_was_normal_is_sent_by_source_and_minute_and_who_handled_an_alert_at_once(quick):
-    asked = Asked()
+def test_normal_ranges_and_acknowledgements_are_sent(quick):
+    warehouse = StubWarehouse()
     values = {"mean": 0.1, "variance": 0.3, "drift": 0.0001, "threshold": 5.1}
-    asked.normal = [{"source": "s", "at": at, **values} for at in (60, 120)]
-    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+    warehouse.normal = [{"source": "s", "at": at, **values} for at in (60, 120)]
+    with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
         until(viewer, lambda frame, _: frame["normal"] == {"s": [{"at": at, **values} for at in (60, 120)]})
-        asked.alerts = [alert("a", acknowledged_by="desk 4", acknowledged_at=NOW, muted_until=NOW)]
+        warehouse.alerts = [alert("a", acknowledged_by="desk 4", acknowledged_at=NOW, muted_until=NOW)]
         seen = until(viewer, lambda _, seen: seen.alerts.get("a", {}).get("acknowledged_by"))
         assert (seen.alerts["a"]["acknowledged_by"], seen.alerts["a"]["muted_by"]) == ("desk 4", None)
         assert seen.alerts["a"]["muted_until"]
 
 
-def test_an_empty_warehouse_is_an_answer_too(quick):
-    asked = Asked()
-    asked.alerts = []
-    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
+def test_empty_warehouse_sends_an_empty_snapshot(quick):
+    warehouse = StubWarehouse()
+    warehouse.alerts = []
+    with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
         first = viewer.receive_json()
         assert first["type"] == "snapshot" and first["away"] is None and not first["cells"]
 
 
-def test_who_comes_while_the_warehouse_is_away_is_told_so(quick):
-    asked = Asked()
-    asked.away = "gone for tea"
-    with TestClient(app_of(asked)) as client, client.websocket_connect("/v1/live") as viewer:
-        assert viewer.receive_json()["away"] == "gone for tea"
+def test_viewer_that_connects_during_an_outage_gets_its_reason(quick):
+    warehouse = StubWarehouse()
+    warehouse.unavailable = "connection refused"
+    with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
+        assert viewer.receive_json()["away"] == "connection refused"
 
 
-def test_a_key_that_is_revoked_ends_the_connection(quick):
-    welcome = [True]
+def test_revoked_key_closes_the_connection(quick):
+    valid = [True]
 
     def check(_):
-        if not welcome[0]:
+        if not valid[0]:
             raise Refused(401, "revoked")
 
-    with TestClient(app_of(Asked(), check)) as client, client.websocket_connect("/v1/live") as viewer:
+    with TestClient(app_of(StubWarehouse(), check)) as client, client.websocket_connect("/v1/live") as viewer:
         viewer.receive_json()
-        welcome[0] = False
+        valid[0] = False
         with pytest.raises(WebSocketDisconnect) as gone:
             for _ in range(200):
                 viewer.receive_json()
         assert gone.value.code == 1008
 
 
-def test_a_viewer_who_takes_nothing_holds_up_nobody(monkeypatch):
-    """One whose connection is stuck is let go in the end, and meanwhile another is told everything."""
+def test_stuck_viewer_does_not_delay_others(monkeypatch):
+    """A viewer whose connection is stuck is disconnected; meanwhile another gets all frames."""
     monkeypatch.setattr(live, "SEND_S", 0.5)
 
     class Socket:
         def __init__(self, stuck):
-            self.scope, self.stuck, self.told, self.closed = {}, stuck, [], asyncio.Event()
+            self.scope, self.stuck, self.frames, self.closed = {}, stuck, [], asyncio.Event()
 
         async def accept(self, subprotocol):
             assert subprotocol is None
@@ -227,25 +227,25 @@ def test_a_viewer_who_takes_nothing_holds_up_nobody(monkeypatch):
         async def send_text(self, frame):
             if self.stuck:
                 await asyncio.Event().wait()
-            self.told.append(json.loads(frame))
+            self.frames.append(json.loads(frame))
 
         async def close(self, code, reason=None):
             self.code = code
             self.closed.set()
 
     async def play():
-        asked = Asked()
-        both = live.Live(asked.ask, lambda _: None)
+        warehouse = StubWarehouse()
+        both = live.Live(warehouse.ask, lambda _: None)
         stuck, good = Socket(True), Socket(False)
         async with asyncio.TaskGroup() as group:
             viewing = [group.create_task(both.view(socket)) for socket in (stuck, good)]
             for turn in range(8):
-                asked.cells = [cell(int(time.time()), "s", turn + 1)]
+                warehouse.cells = [cell(int(time.time()), "s", turn + 1)]
                 await asyncio.sleep(0.1)
             await asyncio.wait_for(asyncio.shield(viewing[0]), 5)
             good.closed.set()
         assert stuck.code == 1013
-        assert len(good.told) >= 4
+        assert len(good.frames) >= 4
 
     asyncio.run(play())
 
@@ -278,10 +278,10 @@ def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(worl
         assert viewer.subprotocol == "groundswell"
         seen, messages = Viewer(), []
 
-        def until_told(condition):
+        def until_sent(condition):
             while not condition():
                 frame = json.loads(viewer.recv(timeout=20))
-                seen.take(frame)
+                seen.apply(frame)
                 if frame["messages"] is not None:
                     messages[:] = frame["messages"]
 
@@ -306,17 +306,17 @@ def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(worl
         for count in (3, 5):  # the second time two more, and the three again
             rows = [json.dumps(row | {"offset": n, "id": f"m{n}"}, default=datetime.isoformat).encode() for n in range(count)]
             write_block(warehouse, "t", rows, {0: (0, count - 1)})
-            until_told(lambda count=count: sum(values[0] for values in seen.cells.values()) == count)
-        until_told(lambda: len(messages) == 5)
+            until_sent(lambda count=count: sum(values[0] for values in seen.cells.values()) == count)
+        until_sent(lambda: len(messages) == 5)
         assert messages[0]["text"] == "<b>bold</b>"
         columns = list(alert("x"))
         warehouse.insert("alerts", [list(alert("x").values())], column_names=columns)
-        until_told(lambda: "x" in seen.alerts)
+        until_sent(lambda: "x" in seen.alerts)
         assert seen.alerts["x"]["texts"] == ["oh no"] and seen.alerts["x"]["closed_at"] is None
 
 
 @pytest.mark.integration
-def test_the_same_key_rules_as_http(world):
+def test_key_rules_are_those_of_http(world):
     url, keys, _ = world
     wrong = keys.add("robot", ["classify"])
     for offered in (None, ["groundswell"], ["groundswell", "bearer.gs_made-up"], ["groundswell", f"bearer.{wrong}"]):

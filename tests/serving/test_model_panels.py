@@ -1,4 +1,4 @@
-"""What the pages show of models, from the files of the pipeline."""
+"""The model panels, from the files of the pipeline."""
 
 import json
 
@@ -12,8 +12,8 @@ def test_gate_shows_each_rule_with_its_limit_and_value(tmp_path):
         {"rule": "parity", "passed": False, "found": "failed", "limit": "passed", "text": "labels differ"},
         {"rule": "not worse than production", "passed": True, "found": None, "limit": None, "text": "nothing to compare with"},
     ]
-    verdict = {"passed": False, "reasons": reasons, "unchanged": False, "bundle": "minilm-1"}
-    (tmp_path / "gate" / "verdict.json").write_text(json.dumps(verdict))
+    decision = {"passed": False, "reasons": reasons, "unchanged": False, "bundle": "minilm-1"}
+    (tmp_path / "gate" / "decision.json").write_text(json.dumps(decision))
     found = gate(tmp_path)
     assert (found.passed, found.bundle, found.unchanged, found.missing) == (False, "minilm-1", False, None)
     assert [(rule.rule, rule.passed, rule.found, rule.limit) for rule in found.rules] == [
@@ -23,11 +23,11 @@ def test_gate_shows_each_rule_with_its_limit_and_value(tmp_path):
     ]
 
 
-def test_without_a_decision_the_remedy_is_said(tmp_path):
+def test_missing_decision_has_a_remedy(tmp_path):
     assert "groundswell promote" in (gate(tmp_path).missing or "") and gate(tmp_path).passed is None
 
 
-def test_slices_of_the_same_rows_are_one_and_the_weakest_come_first():
+def test_slices_of_the_same_rows_are_merged_and_sorted_by_recall():
     def part(name, rows, low, value, high):
         return {"slice": name, "n": rows, "metrics": {"macro_recall": {"value": value, "low": low, "high": high}}}
 

@@ -1,4 +1,4 @@
-"""Rules, alerts and dashboard: right by promtool, and about nothing but what the service declares."""
+"""Rules, alerts and dashboard: valid by promtool, and only with metrics that the service declares."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def test_names_of_an_expression_are_found(expression, found):
     assert names(expression) == found
 
 
-def test_rules_are_right():
+def test_rules_are_valid():
     promtool("check", "rules", "--lint-fatal", "rules.yaml")
 
 
@@ -84,7 +84,7 @@ def test_each_alert_fires_on_its_case_and_no_other_does():
     promtool("test", "rules", "rules_test.yaml")
 
 
-def test_each_alert_is_tested_and_says_what_to_do():
+def test_each_alert_is_tested_and_has_a_remedy():
     tests = (FOLDER / "rules_test.yaml").read_text(encoding="utf-8")
     for alert in (rule for rule in RULE_LIST if "alert" in rule):
         assert f'{{alertname="{alert["alert"]}"' in tests
@@ -99,28 +99,28 @@ def test_every_metric_and_label_is_declared(expression):
         assert labels(expression) <= OF_PROMETHEUS.union(*(SCRAPED[name] for name in used))
 
 
-def test_the_dashboard_needs_no_rules():
+def test_dashboard_needs_no_rules():
     assert not RECORDED & {name for expression in dashboard_expressions() for name in names(expression)}
 
 
-def test_expressions_of_the_dashboard_are_read_by_prometheus(tmp_path):
+def test_prometheus_parses_the_expressions_of_the_dashboard(tmp_path):
     rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(dashboard_expressions())]
     path = tmp_path / "panels.yaml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
     promtool("check", "rules", path)
 
 
-def test_panels_have_their_own_ids_titles_and_places():
+def test_panels_have_unique_ids_titles_and_places():
     assert len({panel["id"] for panel in PANELS}) == len({panel["title"] for panel in PANELS}) == len(PANELS)
     boxes = [panel["gridPos"] for panel in PANELS]
     assert all(box["x"] >= 0 and box["x"] + box["w"] <= 24 for box in boxes)
     for one, other in combinations(boxes, 2):
-        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
-        assert beside or above, (one, other)
+        horizontal = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        vertical = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert horizontal or vertical, (one, other)
 
 
-def test_the_dashboard_can_be_imported_anywhere():
+def test_dashboard_can_be_imported_anywhere():
     kinds = {variable["name"]: variable["type"] for variable in DASHBOARD["templating"]["list"]}
     assert kinds == {"datasource": "datasource", "job": "query", "price_per_cpu_hour": "textbox"}
     assert DASHBOARD["uid"] and "id" not in DASHBOARD and "://" not in json.dumps(DASHBOARD)
@@ -128,7 +128,7 @@ def test_the_dashboard_can_be_imported_anywhere():
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
 
 
-def test_the_readme_scrapes_as_prometheus_does(tmp_path):
+def test_scrape_config_of_the_readme_is_valid(tmp_path):
     blocks = re.findall(r"```yaml\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     path = tmp_path / "prometheus.yaml"
     path.write_text("".join(blocks), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every request is answered, every error is a problem, and the log has the status that the caller saw."""
+"""Every request gets a response, every error is a problem, and the log has the status that the caller got."""
 
 import asyncio
 import json
@@ -7,14 +7,14 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from serving.service import observing, problems
-from serving.service.admission import Admission, Gate
+from serving.service.admission import Admission, Authenticator
 from serving.service.observing import Observing
 from serving.service.problems import CATALOG, Refused, kind_of
 
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What the log was given, by event."""
+    """The lines of the log."""
     written = []
 
     class Log:
@@ -27,7 +27,7 @@ def lines(monkeypatch):
 
 
 def ask(app, path="/v1/model", **scope):
-    """Status, headers and body of one request to an app."""
+    """Send a request to an app; returns status, headers and body."""
     sent = []
 
     async def receive():
@@ -52,8 +52,8 @@ def ask(app, path="/v1/model", **scope):
     return start["status"], dict(start["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def is_problem(answer, kind):
-    status, headers, body = answer
+def is_problem(result, kind):
+    status, headers, body = result
     found = json.loads(body)
     assert headers[b"content-type"] == b"application/problem+json" and int(headers[b"content-length"]) == len(body)
     assert (status, found["status"]) == (kind.status, kind.status) and found["detail"]
@@ -85,15 +85,15 @@ async def times_out_by_itself(scope, receive, send):
     ("app", "kind"),
     [(fails, problems.FAILED), (leaves, problems.FAILED), (times_out_by_itself, problems.FAILED), (hangs, problems.TIMED_OUT)],
 )
-def test_what_is_left_without_an_answer_gets_a_problem_and_its_true_status_is_logged(app, kind, lines):
-    answer = ask(Observing(app, limit_s=0.01 if app is hangs else 60))
-    is_problem(answer, kind)
+def test_request_without_a_response_gets_a_problem_and_its_status_is_logged(app, kind, lines):
+    result = ask(Observing(app, limit_s=0.01 if app is hangs else 60))
+    is_problem(result, kind)
     assert status_logged(lines) == kind.status
-    assert (b"retry-after" in answer[1]) == (kind is problems.TIMED_OUT)
+    assert (b"retry-after" in result[1]) == (kind is problems.TIMED_OUT)
     assert any(line["level"] == "exception" for line in lines) == (kind is problems.FAILED)
 
 
-def test_a_response_that_has_begun_may_take_its_time(lines):
+def test_response_that_has_begun_does_not_time_out(lines):
     async def slow():
         yield b"a"
         await asyncio.sleep(0.1)
@@ -103,23 +103,23 @@ def test_a_response_that_has_begun_may_take_its_time(lines):
     assert (status, body) == (200, b"ab")
 
 
-def test_a_response_that_breaks_off_is_not_answered_twice(lines):
+def test_response_that_fails_midway_is_not_sent_twice(lines):
     async def breaks():
         yield b"a"
         raise RuntimeError("broken")
 
     status, _, body = ask(Observing(StreamingResponse(breaks()), limit_s=60))
     assert (status, body, status_logged(lines)) == (200, b"a", 200)
-    assert any(line["level"] == "exception" for line in lines), "the server closes the connection, and the log says why"
+    assert any(line["level"] == "exception" for line in lines), "the server closes the connection, and the log has the error"
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 413, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("response", [PlainTextResponse, lambda text, status, head: JSONResponse({"error": text}, status, head)])
-def test_an_error_in_the_framework_s_words_becomes_a_problem(response, status, lines):
-    answer = ask(Observing(response("Not able to process the request", status, {"allow": "GET"})))
-    is_problem(answer, kind_of(status))
-    assert answer[1][b"allow"] == b"GET" and b"able to process" not in answer[2]
-    assert (b"retry-after" in answer[1]) == (status in {429, 503, 504})
+def test_framework_error_becomes_a_problem(response, status, lines):
+    result = ask(Observing(response("Not able to process the request", status, {"allow": "GET"})))
+    is_problem(result, kind_of(status))
+    assert result[1][b"allow"] == b"GET" and b"able to process" not in result[2]
+    assert (b"retry-after" in result[1]) == (status in {429, 503, 504})
     assert status_logged(lines) == status
 
 
@@ -127,24 +127,24 @@ def test_an_error_in_the_framework_s_words_becomes_a_problem(response, status, l
     "response",
     [JSONResponse({}), PlainTextResponse(""), HTMLResponse("not built", 503), Refused(problems.NO_DISK, "x").response()],
 )
-def test_other_responses_stay_as_they_are_and_say_what_they_are_not(response, lines):
+def test_other_responses_keep_their_body_and_get_security_headers(response, lines):
     status, headers, body = ask(Observing(response))
     assert (status, body) == (response.status_code, response.body)
     assert headers[b"x-content-type-options"] == b"nosniff" and headers[b"x-request-id"]
     assert (b"content-security-policy" in headers) == (response.media_type != "text/html"), "a page brings its own"
 
 
-def test_a_failure_while_a_request_is_admitted_is_an_answer(lines):
-    def gate():
+def test_failure_during_admission_gets_a_problem(lines):
+    def authenticator():
         raise OSError("keys.db cannot be read")
 
-    answer = ask(Observing(Admission(hangs, gate=gate), limit_s=60))
-    is_problem(answer, problems.NO_KEYS)
-    assert status_logged(lines) == 503 and b"keys.db" not in answer[2]
+    result = ask(Observing(Admission(hangs, authenticator=authenticator), limit_s=60))
+    is_problem(result, problems.NO_KEYS)
+    assert status_logged(lines) == 503 and b"keys.db" not in result[2]
 
 
-def test_a_failure_while_a_web_socket_is_admitted_closes_it():
-    def gate():
+def test_failure_during_admission_closes_a_web_socket():
+    def authenticator():
         raise OSError
 
     sent = []
@@ -153,27 +153,27 @@ def test_a_failure_while_a_web_socket_is_admitted_closes_it():
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/v1/live", "headers": []}
-    asyncio.run(Admission(hangs, gate=gate)(scope, None, send))
+    asyncio.run(Admission(hangs, authenticator=authenticator)(scope, None, send))
     assert [message["type"] for message in sent] == ["websocket.close"] and sent[0]["code"] == 1013
 
 
-def test_a_viewer_whose_key_cannot_be_checked_again_is_refused(lines):
+def test_viewer_whose_key_cannot_be_rechecked_is_refused(lines):
     class Broken:
         def find(self, token):
             raise OSError("keys.db cannot be read")
 
     scope = {"type": "websocket", "path": "/v1/live", "headers": [], "subprotocols": ["bearer.gs_x"]}
     with pytest.raises(Refused) as caught:
-        Gate(Broken()).still_admits(scope)
+        Authenticator(Broken()).still_admits(scope)
     assert caught.value.kind is problems.NO_KEYS and "keys.db" not in caught.value.detail
 
 
-def test_probes_are_neither_logged_nor_counted_but_answered_like_all_others(lines):
+def test_probes_are_neither_logged_nor_counted_but_get_problems_too(lines):
     is_problem(ask(Observing(fails), path="/readyz"), problems.FAILED)
     assert [line["event"] for line in lines] == ["request failed"]
 
 
-def test_every_kind_of_problem_has_a_name_and_a_title_of_its_own():
+def test_every_kind_of_problem_has_a_unique_name_and_title():
     assert len({kind.name for kind in CATALOG}) == len({kind.title for kind in CATALOG}) == len(CATALOG) > 20
     assert [kind.status for kind in CATALOG] == sorted(kind.status for kind in CATALOG)
     assert all(kind.meaning.endswith(".") for kind in CATALOG)

@@ -1,4 +1,4 @@
-"""Web pages of other sites can send nothing here: by the headers, and in the real service."""
+"""Requests of web pages of other sites are refused: by the headers, and in the real service."""
 
 from contextlib import nullcontext
 
@@ -55,13 +55,13 @@ FOREIGN = [
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 @pytest.mark.parametrize("host", OURS + FOREIGN)
-def test_the_host_is_an_address_localhost_or_a_name_of_the_settings(host, kind):
+def test_host_is_an_address_localhost_or_a_name_of_the_settings(host, kind):
     with pytest.raises(Refused, match="HOSTS") if host in FOREIGN else nullcontext():
         refuse_foreign(scope(kind=kind, host=host), ["groundswell.example"])
     refuse_foreign(scope(kind=kind, host=host), ["*"])
 
 
-def test_a_request_names_its_host_once_or_not_at_all():
+def test_request_has_at_most_one_host():
     refuse_foreign(scope(), [])
     twice = scope(host="127.0.0.1")
     twice["headers"].append((b"host", b"evil.example"))
@@ -85,7 +85,7 @@ def test_a_request_names_its_host_once_or_not_at_all():
         ("file://", True),
     ],
 )
-def test_the_origin_is_the_host(origin, refused, kind):
+def test_origin_must_be_the_host(origin, refused, kind):
     with pytest.raises(Refused, match="other sites") if refused else nullcontext():
         refuse_foreign(scope(method="POST", kind=kind, host="127.0.0.1:3000", origin=origin), [])
 
@@ -107,19 +107,19 @@ def test_the_origin_is_the_host(origin, refused, kind):
         ("GET", {"sec-fetch-site": "cross-site"} | LINK | {"sec-fetch-mode": "no-cors"}, True),
     ],
 )
-def test_a_browser_is_believed_when_it_names_another_site(method, headers, refused):
+def test_fetch_metadata_of_another_site_is_refused(method, headers, refused):
     with pytest.raises(Refused, match="other sites") if refused else nullcontext():
         refuse_foreign(scope(method=method, host="127.0.0.1:3000", **headers), [])
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"} | LINK, {"sec-fetch-site": "same-site"}])
-def test_a_web_socket_follows_no_link(headers):
+def test_web_socket_of_a_link_is_refused(headers):
     with pytest.raises(Refused):
         refuse_foreign(scope(kind="websocket", host="127.0.0.1:3000", **headers), [])
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60), st.sampled_from(["http", "websocket"]))
-def test_no_name_passes_unasked_whatever_it_looks_like(host, kind):
+def test_no_host_name_passes_unlisted(host, kind):
     if foreign(scope(kind=kind, host=host)) is None and host:
         name = host.lower().rpartition(":")[0] if host.count(":") == 1 else host.lower()
         assert name.strip("[].") == "localhost" or set(name) <= set("0123456789abcdef:.[]"), host
@@ -161,7 +161,7 @@ ROUTES = [
     ],
     ids=["a foreign origin", "a foreign site", "rebound", "rebound, as the browser sees it"],
 )
-def test_a_page_of_another_site_reaches_no_route(method, route, headers, service):
+def test_page_of_another_site_reaches_no_route(method, route, headers, service):
     body = {"texts": ["a great film"], "text": "a great film", "label": "negative", "by": "evil"}
     response = service.request(method, route, json=body, headers=headers)
     problem = response.json()
@@ -170,7 +170,7 @@ def test_a_page_of_another_site_reaches_no_route(method, route, headers, service
 
 
 @pytest.mark.integration
-def test_a_form_of_another_page_cannot_post_even_where_no_header_tells(service):
+def test_form_of_another_page_cannot_post_without_origin_headers(service):
     body = '{"text": "a great film", "label": "negative", "by": "evil"}'
     for route in ("/v1/feedback", "/v1/jobs", "/v1/classify"):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
@@ -179,7 +179,7 @@ def test_a_form_of_another_page_cannot_post_even_where_no_header_tells(service):
 
 
 @pytest.mark.integration
-def test_our_own_page_and_programs_are_answered(service):
+def test_own_page_and_programs_are_accepted(service):
     body, here = {"texts": ["a great film"]}, str(service.base_url).rstrip("/")
     for headers in (
         {},
@@ -188,18 +188,18 @@ def test_our_own_page_and_programs_are_answered(service):
         {"host": "groundswell.example", "origin": "https://groundswell.example"},
     ):
         assert service.post("/v1/classify", json=body, headers=headers).status_code == 200
-    assert service.get("/docs", headers={"sec-fetch-site": "cross-site"} | LINK).status_code == 200, "a link to it is followed"
+    assert service.get("/docs", headers={"sec-fetch-site": "cross-site"} | LINK).status_code == 200, "links from other sites work"
 
 
 @pytest.mark.integration
-def test_probes_are_answered_under_any_host(service):
+def test_probes_accept_any_host(service):
     for route in ("/livez", "/readyz", "/healthz"):
         assert service.get(route, headers={"host": "probe.example"}).status_code == 200
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("headers", [{"Host": "evil.example", "Origin": "http://evil.example"}, {"Host": "evil.example"}])
-def test_a_rebound_name_opens_no_web_socket(headers, service):
+def test_rebound_name_opens_no_web_socket(headers, service):
     port = service.base_url.port
     origin = headers.pop("Origin", None)
 

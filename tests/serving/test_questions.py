@@ -1,4 +1,4 @@
-"""Each question against a count made in Python, over rows with duplicates and later judgements."""
+"""Each query compared with a count in Python, over rows with duplicates and later predictions."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from serving.warehouse.questions import FOLDER, QUESTIONS, ask, half_life_s, rol
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
 BEGIN = NOW - timedelta(hours=5)
-"""Of the arrivals; they go on for three hours."""
+"""First arrival; the arrivals cover three hours."""
 WINDOWS = [
     (NOW - timedelta(hours=9), None),
     (BEGIN + timedelta(minutes=31, seconds=7), BEGIN + timedelta(minutes=97, seconds=20)),
@@ -56,7 +56,7 @@ def _rows() -> list[dict]:
                 "model_version": "old" if n < 2000 else "new",
             }
         )
-    for row in rng.sample(rows, 400):  # judged anew
+    for row in rng.sample(rows, 400):  # classified again
         rows.append(
             row
             | {
@@ -67,11 +67,11 @@ def _rows() -> list[dict]:
                 "model_version": "new",
             }
         )
-    return rows + rng.sample(rows[:3000], 500)  # delivered again as they were, too late to count
+    return rows + rng.sample(rows[:3000], 500)  # delivered again unchanged: they do not count
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def warehouse(tmp_path_factory):
     rows = _rows()
     with hold(tmp_path_factory.mktemp("var")) as client:
         for begin in range(0, len(rows), 700):
@@ -89,7 +89,7 @@ def _spans(rows):
 
 
 def _last(rows):
-    """The last judgement of each message."""
+    """Return the last prediction for each message."""
     last: dict = {}
     for row in rows:
         key = row["partition"], row["offset"]
@@ -132,8 +132,8 @@ def _grouped(rows, key):
 @pytest.mark.parametrize("every", ["second", "minute", "hour"])
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("source", ["", "shop", 'mail\'s \\ "own"'])
-def test_what_rollups_answer_equals_a_count(world, every, window, source):
-    client, rows = world
+def test_rollup_results_equal_a_count(warehouse, every, window, source):
+    client, rows = warehouse
     since, until = window
     rows = [row for row in _inside(rows, since, until, every) if source in ("", row["source"])]
     assert rows
@@ -158,8 +158,8 @@ def test_what_rollups_answer_equals_a_count(world, every, window, source):
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_what_the_messages_themselves_answer(world, window):
-    client, rows = world
+def test_message_results_equal_a_count(warehouse, window):
+    client, rows = warehouse
     since, until = window
     inside = _inside(rows, since, until)
     half_life = half_life_s(since, until or datetime.now(UTC))
@@ -188,9 +188,9 @@ def test_what_the_messages_themselves_answer(world, window):
         assert (row["first_at"], row["last_at"]) == (min(times), max(times))
 
 
-def test_most_negative_are_of_now_and_each_text_once(world):
-    """Of an hour: surer ones of long ago, and a crisis of the last minute that says the same five texts again and again."""
-    client, _ = world
+def test_most_negative_are_recent_and_each_text_once(warehouse):
+    """One hour: old messages with higher confidence, and a crisis in the last minute that repeats five texts."""
+    client, _ = warehouse
     rows = []
     for n in range(200):
         crisis = n >= 150
@@ -225,8 +225,8 @@ def test_most_negative_are_of_now_and_each_text_once(world):
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_latency_and_lag_percentiles(world, window):
-    client, rows = world
+def test_latency_and_lag_percentiles(warehouse, window):
+    client, rows = warehouse
     since, until = window
     inside = _inside(rows, since, until, of="produced_at")
 
@@ -253,8 +253,8 @@ def test_latency_and_lag_percentiles(world, window):
         assert row["p99_s"] == pytest.approx(quantile(0.99, mine, "event_at"), abs=0.002)
 
 
-def test_alerts_in_their_last_revision_newest_first(world):
-    client, _ = world
+def test_alerts_in_their_last_revision_newest_first(warehouse):
+    client, _ = warehouse
     columns = [
         "id",
         "source",
@@ -281,12 +281,12 @@ def test_alerts_in_their_last_revision_newest_first(world):
     found = ask(client, "alerts", since=BEGIN)
     assert [(row["id"], row["closed_at"]) for row in found] == [("b", None), ("a", NOW)]
     assert ask(client, "alerts", since=BEGIN, source="news") == []
-    assert [row["id"] for row in ask(client, "alerts", since=NOW)] == ["b"], "one that is open is told however old it is"
+    assert [row["id"] for row in ask(client, "alerts", since=NOW)] == ["b"], "an open alert is returned at any age"
     assert [row["id"] for row in ask(client, "alerts", since=BEGIN, limit=1)] == ["b"]
 
 
-def test_alert_of_before_has_no_words_and_one_that_was_handled_says_by_whom(world):
-    client, _ = world
+def test_old_alert_has_no_words_and_a_handled_alert_names_the_person(warehouse):
+    client, _ = warehouse
     (old,) = ask(client, "alerts", since=BEGIN, id="a")
     assert (old["words"], old["usual_volume"], old["muted"]) == ([], None, False)
     assert (old["acknowledged_by"], old["acknowledged_at"], old["muted_until"], old["muted_by"]) == (None, None, None, None)
@@ -304,15 +304,15 @@ def test_alert_of_before_has_no_words_and_one_that_was_handled_says_by_whom(worl
     assert ask(client, "alerts", since=BEGIN, id="c") == []
 
 
-def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(world):
-    client, _ = world
+def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(warehouse):
+    client, _ = warehouse
     minute = BEGIN.replace(second=0) + timedelta(minutes=60)
     columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
     normal = [["shop", minute + timedelta(minutes=n), 0.1 + n / 10, 0.25, 0.0001, 5.0] for n in range(3)]
     client.insert(
         "normal_minute", [["shop", minute, 0.9, 0.2, 0.1, 5.0], ["news", minute, 0.5, 0.2, 0.1, 5.0]], column_names=columns
     )
-    client.insert("normal_minute", normal, column_names=columns)  # the later row of a minute holds
+    client.insert("normal_minute", normal, column_names=columns)  # the later row of a minute counts
     span = {"since": minute, "until": minute + timedelta(minutes=4)}
     rows = ask(client, "trend", **span, source="shop", every="minute")
     for row, (_, bucket, mean, variance, drift, threshold) in zip(rows, normal, strict=False):
@@ -329,8 +329,8 @@ def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(world
     assert {row["normal_low"] for row in ask(client, "trend", **span, by="source", every="minute")} == {None}
 
 
-def test_normal_of_the_busiest_sources_minute_by_minute(world):
-    client, _ = world
+def test_normal_of_the_busiest_sources_minute_by_minute(warehouse):
+    client, _ = warehouse
     at = datetime.now(UTC).replace(second=0, microsecond=0)
     columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
     client.insert("normal_minute", [["silent", at, 0.5, 0.2, 0.1, 5.0]], column_names=columns)
@@ -356,8 +356,8 @@ def test_normal_of_the_busiest_sources_minute_by_minute(world):
     client.command("ALTER TABLE rollup_minute DELETE WHERE topic = 'other' SETTINGS mutations_sync = 1")
 
 
-def test_times_in_any_zone_and_without_one_are_the_same(world):
-    client, _ = world
+def test_times_in_any_zone_and_without_one_are_the_same(warehouse):
+    client, _ = warehouse
     since, until = WINDOWS[1]
     assert until is not None
     east = timezone(timedelta(hours=5, minutes=30))
@@ -366,40 +366,40 @@ def test_times_in_any_zone_and_without_one_are_the_same(world):
     assert ask(client, "trend", since=since.replace(tzinfo=None), until=until.replace(tzinfo=None)) == expected
 
 
-def test_nothing_there_is_an_answer_too(world):
-    client, _ = world
-    none = {"since": NOW - timedelta(hours=1), "source": "nobody"}
+def test_query_without_messages_has_an_empty_result(warehouse):
+    client, _ = warehouse
+    none = {"since": NOW - timedelta(hours=1), "source": "unknown"}
     assert ask(client, "distribution", **none) == [{"negative": 0, "neutral": 0, "positive": 0, "messages": 0, "points": 50}]
     assert all(ask(client, question, **none) == [] for question in QUESTIONS if question != "distribution")
 
 
-def test_a_source_is_a_value_and_never_sql(world):
-    client, rows = world
+def test_a_source_is_a_value_and_never_sql(warehouse):
+    client, rows = warehouse
     for source in ("' OR 1 = 1 --", "{limit:UInt32}", "shop'; DROP TABLE predictions; --", "\\", "\t\n"):
         assert ask(client, "sources", since=BEGIN, source=source) == []
     assert ask(client, "distribution", since=NOW - timedelta(hours=9))[0]["messages"] == len(rows)
 
 
-def test_an_unknown_question_names_the_nearest(world):
-    with pytest.raises(WarehouseError, match=r"(?s)no question 'trends'.*Did you mean trend\?"):
-        ask(world[0], "trends")
+def test_unknown_question_names_the_nearest(warehouse):
+    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean trend\?"):
+        ask(warehouse[0], "trends")
 
 
-def test_a_warehouse_that_refuses_says_so(world):
+def test_refusal_of_the_warehouse_is_an_error(warehouse):
     class Refusing:
         def query(self, *_, **__):
             raise RuntimeError("Code: 241. Memory limit exceeded\n0. stack")
 
-    with pytest.raises(WarehouseError, match=r"(?s)does not answer 'trend'.*Memory limit") as caught:
+    with pytest.raises(WarehouseError, match=r"(?s)The query 'trend' failed.*Memory limit") as caught:
         ask(Refusing(), "trend")
     assert "stack" not in str(caught.value)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_file_reads_with_final_and_says_what_it_is(world, question):
+def test_every_query_file_has_a_comment_and_reads_with_final(warehouse, question):
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     assert sql.startswith("-- ") and "FINAL" in sql
-    assert isinstance(ask(world[0], question, since=BEGIN, limit=1), list)
+    assert isinstance(ask(warehouse[0], question, since=BEGIN, limit=1), list)
     assert {"distribution", "trend", "volume", "sources", "top_negative", "lag", "latency", "versions", "alerts"} <= set(
         QUESTIONS
     )

@@ -1,4 +1,4 @@
-"""`/readyz` asks what a request needs, and nothing that fails leaves a request without an answer."""
+"""`/readyz` checks what a request needs; every failure gets a response."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from serving.service import answering as answering_module
-from serving.service.admission import Gate
-from serving.service.answering import Answering
+from serving.service import inference as inference_module
+from serving.service.admission import Authenticator
 from serving.service.batching import Overloaded
 from serving.service.disk import Disk
+from serving.service.inference import InferenceService
 from serving.service.keys import keys_of
 from serving.service.problems import NO_MODEL, Refused
 from serving.service.readiness import Readiness
@@ -19,25 +19,25 @@ from tests.models import tiny_bundle
 from tests.serving.running import serving
 
 
-class Here:
-    """An `Answering` of which the test says what works."""
+class StubService:
+    """An `InferenceService` whose failures the test sets."""
 
     def __init__(self, fails=None, free=50):
-        self.fails, self.disk = fails, Disk(__file__ and answering_module.Path(__file__), 0.1, lambda _: (100, 100 - free, free))
+        self.fails, self.disk = fails, Disk(__file__ and inference_module.Path(__file__), 0.1, lambda _: (100, 100 - free, free))
 
     def stores(self):
         return {"jobs": "up"}
 
-    disk_shown = Answering.disk_shown
+    disk_status = InferenceService.disk_status
 
     async def prove(self):
         if self.fails:
             raise self.fails
 
 
-def ask(answering, gate=lambda: Gate(None)):
+def ask(inference, authenticator=lambda: Authenticator(None)):
     async def go():
-        app = Readiness(PlainTextResponse("the app"), answering, gate)
+        app = Readiness(PlainTextResponse("the app"), inference, authenticator)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return await client.get("/readyz"), await client.get("/livez")
 
@@ -46,21 +46,21 @@ def ask(answering, gate=lambda: Gate(None)):
     return ready.status_code, ready.json()
 
 
-def test_it_is_ready_when_a_text_is_classified_and_the_keys_can_be_read():
-    assert ask(Here) == (
+def test_service_is_ready_when_a_text_is_classified_and_keys_are_readable():
+    assert ask(StubService) == (
         200,
         {"ready": True, "reasons": [], "stores": {"jobs": "up"}, "disk": {"free": 0.5, "accepts_jobs": True}},
     )
 
 
 @pytest.mark.parametrize("fails", [RuntimeError("the model is broken"), Overloaded(1, "queue"), TimeoutError()])
-def test_it_is_not_ready_when_no_text_can_be_classified(fails):
-    status, found = ask(lambda: Here(fails))
+def test_service_is_not_ready_when_no_text_can_be_classified(fails):
+    status, found = ask(lambda: StubService(fails))
     assert (status, found["ready"], found["reasons"]) == (503, False, ["no text can be classified"])
     assert found["stores"] == {"jobs": "up"}
 
 
-def test_it_is_not_ready_before_the_model_is_loaded():
+def test_service_is_not_ready_before_the_model_is_loaded():
     def not_loaded():
         raise Refused(NO_MODEL, "not loaded")
 
@@ -79,55 +79,55 @@ def test_it_is_not_ready_before_the_model_is_loaded():
     )
 
 
-def test_it_is_not_ready_while_the_keys_cannot_be_read(tmp_path):
-    gate = Gate(keys_of(tmp_path))
-    assert ask(Here, lambda: gate)[0] == 200
+def test_service_is_not_ready_while_keys_are_unreadable(tmp_path):
+    authenticator = Authenticator(keys_of(tmp_path))
+    assert ask(StubService, lambda: authenticator)[0] == 200
     (tmp_path / "service" / "keys.db").write_bytes(b"no database" * 1000)
-    assert ask(Here, lambda: gate)[1]["reasons"] == ["API keys cannot be read"]
+    assert ask(StubService, lambda: authenticator)[1]["reasons"] == ["API keys cannot be read"]
 
     def cannot_be_made():
         raise OSError
 
-    assert ask(Here, cannot_be_made)[0] == 503
+    assert ask(StubService, cannot_be_made)[0] == 503
 
 
-def test_a_full_disk_is_named_and_no_reason_to_send_no_requests():
-    status, found = ask(lambda: Here(free=5))
+def test_full_disk_is_reported_and_the_service_stays_ready():
+    status, found = ask(lambda: StubService(free=5))
     assert (status, found["disk"]) == (200, {"free": 0.05, "accepts_jobs": False})
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    made = Answering(tiny_bundle(tmp_path / "bundle"), ServingSettings.load(answers="memory"))
+def service(tmp_path, monkeypatch):
+    made = InferenceService(tiny_bundle(tmp_path / "bundle"), ServingSettings.load(prediction_store="memory"))
     yield made
     made._batcher._threads.shutdown()
 
 
-def test_a_text_is_classified_for_it_only_when_none_was_for_a_while(here, monkeypatch):
+def test_probe_classifies_a_text_only_without_recent_ones(service, monkeypatch):
     async def go():
         submitted = []
-        real = here._batcher.submit
+        real = service._batcher.submit
 
         async def submit(texts):
             submitted.append(texts)
             return await real(texts)
 
-        monkeypatch.setattr(here._batcher, "submit", submit)
-        await here.prove()
+        monkeypatch.setattr(service._batcher, "submit", submit)
+        await service.prove()
         counts = [len(submitted)]
-        monkeypatch.setattr(answering_module, "PROOF_S", -1.0)
-        await here.prove()
+        monkeypatch.setattr(inference_module, "PROOF_S", -1.0)
+        await service.prove()
         counts.append(len(submitted))
-        monkeypatch.setattr(answering_module, "PROOF_S", 60.0)
-        await here.prove()
-        return [*counts, len(submitted)], here.describe()["cost"]["texts"]
+        monkeypatch.setattr(inference_module, "PROOF_S", 60.0)
+        await service.prove()
+        return [*counts, len(submitted)], service.describe()["cost"]["texts"]
 
-    assert asyncio.run(go()) == ([0, 1, 1], 0), "and it is not counted among the texts that callers sent"
+    assert asyncio.run(go()) == ([0, 1, 1], 0), "the probe text is not counted"
 
 
-def test_a_model_that_hangs_or_fails_proves_nothing(here, monkeypatch):
-    monkeypatch.setattr(answering_module, "PROOF_S", -1.0)
-    monkeypatch.setattr(answering_module, "_PROOF_WAIT_S", 0.01)
+def test_model_that_hangs_or_fails_raises(service, monkeypatch):
+    monkeypatch.setattr(inference_module, "PROOF_S", -1.0)
+    monkeypatch.setattr(inference_module, "_PROOF_WAIT_S", 0.01)
 
     async def never(texts):
         await asyncio.Event().wait()
@@ -135,16 +135,16 @@ def test_a_model_that_hangs_or_fails_proves_nothing(here, monkeypatch):
     def broken(texts):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(here._batcher, "_run", broken)
+    monkeypatch.setattr(service._batcher, "_run", broken)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(here._batcher.submit(["a"]))
-    monkeypatch.setattr(here._batcher, "submit", never)
+        asyncio.run(service._batcher.submit(["a"]))
+    monkeypatch.setattr(service._batcher, "submit", never)
     with pytest.raises(TimeoutError):
-        asyncio.run(here.prove())
+        asyncio.run(service.prove())
 
 
 @pytest.mark.integration
-def test_when_the_keys_are_damaged_requests_are_answered_and_readiness_says_so(tmp_path):
+def test_damaged_keys_give_503_and_are_reported_by_readiness(tmp_path):
     with serving(tiny_bundle(tmp_path / "bundle"), tmp_path, keys="true") as (client, _):
         token = keys_of(tmp_path / "var").add("desk", ["classify", "dashboard"])
         headers = {"authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""Bodies of requests: read within bounds, off the event loop, and without making objects of what is no string."""
+"""Bodies of requests: read within limits, off the event loop, without objects for nested values."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def flat(value):
 
 
 @given(st.dictionaries(st.text(), VALUES, max_size=6), SPACES, st.booleans())
-def test_fields_are_what_json_makes_of_them_but_for_nested_ones(value, indent, escaped):
+def test_fields_equal_those_of_json_except_nested_ones(value, indent, escaped):
     body = json.dumps(value, indent=indent, ensure_ascii=escaped).encode()
     assert read_fields(body) == {name: flat(each) for name, each in value.items()}
 
@@ -50,7 +50,7 @@ def test_lines_are_strings_or_objects_with_a_text(values):
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\ue0 texs1-.', max_size=40).map(str.encode))
-def test_whatever_the_bytes_fields_or_a_reason(body):
+def test_any_bytes_give_fields_or_an_error(body):
     for read in (lambda: read_fields(body, texts=3), lambda: read_lines(body, 3)):
         try:
             found = read()
@@ -60,7 +60,7 @@ def test_whatever_the_bytes_fields_or_a_reason(body):
             assert isinstance(found, (dict, list))
 
 
-def test_half_a_character_is_dropped_and_two_halves_are_one():
+def test_lone_surrogate_is_dropped_and_a_pair_is_one_character():
     assert read_fields(rb'{"texts": ["a\ud83d", "\ud83d\ude00", "\\ud83d"]}', texts=3)["texts"] == ["a", "😀", "\\ud83d"]
 
 
@@ -89,7 +89,7 @@ LINES = {
     [pytest.param(_from_json, body, id=f"json, {name}") for name, body in NESTED_BODIES.items()]
     + [pytest.param(_from_lines, body, id=f"lines, {name}") for name, body in LINES.items()],
 )
-def test_a_body_of_nested_values_is_refused_or_stepped_over_and_never_made_objects_of(parse, body):
+def test_nested_values_are_refused_or_skipped_without_objects(parse, body):
     tracemalloc.start()
     try:
         with suppress(NotJSON, Unfit):
@@ -97,10 +97,10 @@ def test_a_body_of_nested_values_is_refused_or_stepped_over_and_never_made_objec
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3 * len(body) + 2**20, "bytes that Python's own objects took: the body as text, and nothing beside it"
+    assert peak < 3 * len(body) + 2**20, "bytes of Python objects: the body as text, and nothing else"
 
 
-def test_what_is_stepped_over_is_bounded():
+def test_skipped_values_are_bounded():
     with pytest.raises(Unfit, match=r"texts\[1\]: is not a string"):
         read_fields(b'{"texts":["ok",[' + b"[]," * json_reader.MAX_STEPS + b"[]]]}", texts=2)
 
@@ -110,7 +110,7 @@ def test_one_nested_item_is_an_error_in_its_place():
     assert wanted.texts == ["a", None, "c"]
 
 
-def test_lines_are_counted_before_one_is_read(monkeypatch):
+def test_lines_are_counted_before_any_is_read(monkeypatch):
     monkeypatch.setattr(json_reader, "_decoded", lambda body: pytest.fail("it was read"))
     with pytest.raises(Unfit, match=r"10,001 lines; at most 10,000"):
         read_lines(b'"a"\n' * 10_001, 10_000)
@@ -120,7 +120,7 @@ def test_lines_are_counted_before_one_is_read(monkeypatch):
     ("parse", "body"),
     [(_from_json, b'{"texts": ["", " ", null, 7]}'), (_from_lines, b'""\n{"id": 7}\n{"text": "\\u200b"}\n[]')],
 )
-def test_a_job_without_a_text_that_can_be_classified_is_refused_when_it_is_sent(parse, body):
+def test_job_without_a_valid_text_is_refused_on_submission(parse, body):
     with pytest.raises(Unfit, match=r"texts\[0\]: is blank"):
         parse(body)
 
@@ -144,7 +144,7 @@ def kind_of(coroutine):
     return caught.value.kind
 
 
-def test_a_large_body_is_parsed_in_a_thread_and_a_small_one_where_it_is():
+def test_large_body_is_parsed_in_a_thread_and_a_small_one_in_place():
     async def go(size):
         return await read_request(request([b"x" * size]), 10**6, lambda body: threading.get_ident())
 
@@ -169,13 +169,13 @@ def test_no_more_than_two_bodies_are_parsed_at_once():
     assert len(most) == 6 and max(most) == 2
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_has_come_whole():
+def test_too_large_body_is_refused_before_its_end():
     chunks = [b"x" * 600, b"x" * 600, b"x" * 600]
     assert kind_of(read_request(request(chunks), 1000, len)) is problems.TOO_LARGE
     assert len(chunks) == 1, "the rest was not read"
 
 
-def test_bodies_that_are_read_at_one_time_are_bounded_together(monkeypatch):
+def test_concurrent_bodies_are_bounded_together(monkeypatch):
     monkeypatch.setattr(reading, "MAX_HELD_BYTES", 1000)
 
     async def go():
@@ -195,12 +195,12 @@ def test_bodies_that_are_read_at_one_time_are_bounded_together(monkeypatch):
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx"]
 )
-def test_only_json_is_read(kind):
+def test_other_content_types_are_refused(kind):
     chunks = [b"{}"]
     assert kind_of(read_request(request(chunks, kind), 1000, len)) is problems.NOT_JSON_TYPE
     assert chunks, "nothing was read"
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-def test_json_may_name_its_encoding(kind):
+def test_content_type_may_have_parameters(kind):
     assert asyncio.run(read_request(request([b"{}"], kind), 1000, len)) == 2

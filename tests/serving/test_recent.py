@@ -17,7 +17,7 @@ def test_quantile_is_within_two_percent_of_a_true_one(durations, share):
     assert found == pytest.approx(true, rel=0.02)
 
 
-def test_a_backlog_of_before_the_last_minute_is_forgotten():
+def test_times_before_the_last_minute_are_dropped():
     recent = RecentTimes()
     recent.add(0.0, [54.0] * 5000)
     recent.add(30.0, [0.5] * 10)

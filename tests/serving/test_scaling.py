@@ -1,4 +1,4 @@
-"""When a worker is added, kept, taken back and dropped, on a topic that is only simulated."""
+"""When a worker is added, kept and removed, on a simulated topic."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +13,7 @@ START_S = 6  # a worker loads its model
 
 
 class Topic:
-    """A topic, and workers that do what `capacity` says so many of them do in a second."""
+    """A topic and workers; `capacity` gives the messages a second of a number of workers."""
 
     def __init__(self, capacity: Callable[[int], float], *, max_workers: int = 4, partitions: int = 12) -> None:
         self.scaler = Scaler(max_workers=max_workers)
@@ -32,7 +32,7 @@ class Topic:
         self._decide(int(self.lag), running)
 
     def seen(self, lag: int, rate: float) -> None:
-        """A second in which just this was measured."""
+        """Simulate a second with these measurements."""
         self.committed += rate
         self._decide(lag, sum(at <= self.now for at in self.up_at))
 
@@ -51,12 +51,12 @@ class Topic:
         return self
 
 
-def _share(processors: int) -> Callable[[int], float]:
-    """A hundred messages a second for each processor: workers beyond them add nothing."""
-    return lambda workers: 100.0 * min(workers, processors)
+def _share(cpus: int) -> Callable[[int], float]:
+    """A hundred messages a second for each CPU; more workers than CPUs add nothing."""
+    return lambda workers: 100.0 * min(workers, cpus)
 
 
-def test_helping_workers_are_added_up_to_the_most():
+def test_workers_are_added_up_to_the_limit():
     topic = Topic(_share(8)).run(120, 1_000)
     assert [target for _, target in topic.changes] == [2, 3, 4]
     assert topic.changes[-1][0] < 4 * (SETTLE_S + START_S) and "no more than 4" in topic.last.reason
@@ -70,20 +70,20 @@ def test_a_worker_is_added_for_the_time_to_drain_long_before_the_number_of_messa
     assert topic.target == 2 and topic.last.reason.endswith("s of work") and topic.lag < 1_000
 
 
-def test_messages_that_nobody_commits_ask_for_a_worker_by_their_number():
+def test_worker_is_added_for_many_messages_when_none_is_committed():
     topic = Topic(lambda workers: 0.0).run(60, 10)
     assert topic.target == 1, "600 messages and no rate: no drain time to speak of"
     assert topic.run(60, 10).changes, "more than the limit"
 
 
-def test_a_short_peak_adds_nobody():
+def test_short_peak_adds_no_worker():
     topic = Topic(_share(1))
     for second in range(200):
         topic.seen(5_000 if second % 5 else 0, 100)
     assert not topic.changes
 
 
-def test_a_worker_that_does_not_help_is_taken_back_and_not_tried_again_soon():
+def test_worker_that_does_not_help_is_removed_and_not_tried_again_soon():
     topic = Topic(_share(1)).run(int(HOLD_S), 1_000)
     (added, _), (taken_back, target) = topic.changes
     assert target == 1 and taken_back - added == pytest.approx(START_S + SETTLE_S, abs=2)
@@ -94,7 +94,7 @@ def test_a_worker_that_does_not_help_is_taken_back_and_not_tried_again_soon():
     assert waits == sorted(waits) and waits[1] == pytest.approx(2 * waits[0], rel=0.1) and len(tries) <= 5
 
 
-def test_more_partitions_are_another_situation():
+def test_worker_is_tried_again_after_partitions_were_added():
     topic = Topic(_share(1)).run(60, 1_000)
     assert topic.target == 1 and len(topic.changes) == 2
     topic.partitions, topic.capacity = 24, _share(2)
@@ -102,7 +102,7 @@ def test_more_partitions_are_another_situation():
     assert topic.target == 2
 
 
-def test_a_worker_that_does_not_come_up_is_taken_back():
+def test_worker_that_does_not_start_is_removed():
     topic = Topic(_share(4))
     for _ in range(120):
         topic.up_at[1:] = [10**9] * (topic.target - 1)
@@ -118,7 +118,7 @@ def test_no_more_workers_than_partitions():
     assert topic.run(30, 1_000).target == 1
 
 
-def test_calm_drops_one_worker_after_the_other_but_not_below_what_the_load_needs():
+def test_low_load_removes_workers_one_by_one_but_not_more_than_the_load_allows():
     topic = Topic(_share(8)).run(120, 1_000)
     while topic.lag:
         topic.second(150)
@@ -130,7 +130,7 @@ def test_calm_drops_one_worker_after_the_other_but_not_below_what_the_load_needs
     assert topic.run(int(CALM_S) + 15, 20).target == 1
 
 
-def test_a_gap_in_the_measuring_forgets_what_was_before():
+def test_gap_in_the_measurements_drops_earlier_ones():
     topic = Topic(_share(8)).run(int(UP_AFTER_S), 1_000)
     topic.now += 60
     topic.second(1_000)
@@ -145,7 +145,7 @@ _LAGS = st.lists(st.integers(501, 5_000), min_size=300, max_size=900)
 @settings(deadline=None, max_examples=60)
 @given(lags=_LAGS)
 def test_noise_around_the_limit_does_not_make_it_flap(lags):
-    """Above half the limit it is never calm: workers are only added, or tried and taken back."""
+    """Above half the limit the load is never low: workers are only added, or tried and removed."""
     topic = Topic(_share(8))
     for lag in lags:
         topic.seen(lag, 100)
@@ -157,7 +157,7 @@ def test_noise_around_the_limit_does_not_make_it_flap(lags):
     seconds=st.lists(st.tuples(st.integers(0, 20_000), st.floats(0, 500), st.integers(0, 8), st.integers(1, 9)), max_size=600),
     max_workers=st.integers(1, 6),
 )
-def test_whatever_is_measured_it_stays_in_bounds_and_takes_its_time(seconds, max_workers):
+def test_target_stays_in_bounds_and_changes_slowly_for_any_measurements(seconds, max_workers):
     scaler, committed, targets = Scaler(max_workers=max_workers), 0.0, [1]
     for now, (lag, rate, running, partitions) in enumerate(seconds):
         committed += rate
@@ -170,11 +170,9 @@ def test_whatever_is_measured_it_stays_in_bounds_and_takes_its_time(seconds, max
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    processors=st.integers(1, 4), arriving=st.floats(0, 390), noise=st.lists(st.floats(0.5, 1.5), min_size=1_500, max_size=1_500)
-)
-def test_a_steady_load_finds_a_number_of_workers_and_keeps_it(processors, arriving, noise):
-    topic = Topic(_share(processors))
+@given(cpus=st.integers(1, 4), arriving=st.floats(0, 390), noise=st.lists(st.floats(0.5, 1.5), min_size=1_500, max_size=1_500))
+def test_a_steady_load_finds_a_number_of_workers_and_keeps_it(cpus, arriving, noise):
+    topic = Topic(_share(cpus))
     for factor in noise:
         topic.second(arriving * factor)
     late = [at for at, _ in topic.changes if at > 700]

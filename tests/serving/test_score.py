@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import DataError, MalformedData, SourceUnavailable
 from serving.classifier import Classifier
-from serving.score import STRETCH, score_file
+from serving.score import CHUNK_ROWS, score_file
 from tests.make import rows
 from tests.models import tiny_bundle
 
@@ -34,7 +34,7 @@ def score(path, classifier, **kwargs):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.parquet"])
-def test_every_kind_of_file_gives_the_same_counts(name, tmp_path, classifier):
+def test_all_file_formats_give_the_same_counts(name, tmp_path, classifier):
     result = score(write(tmp_path / name, pd.DataFrame(rows())), classifier)
     assert result.rows == 90 and result.skipped == {}
     assert result.confusion is not None and result.confusion.tolist() == [[30, 0, 0], [0, 30, 0], [0, 0, 30]]
@@ -50,7 +50,7 @@ def bad_rows():
 
 
 @pytest.mark.parametrize("out", ["o.csv", "o.jsonl", "o.parquet"])
-def test_one_line_a_row_and_the_reason_where_there_is_no_answer(out, tmp_path, classifier):
+def test_output_has_one_line_per_row_with_the_reason_of_skipped_ones(out, tmp_path, classifier):
     result = score(write(tmp_path / "a.jsonl", pd.DataFrame(bad_rows())), classifier, out=tmp_path / out)
     assert result.skipped == {"blank text": 1, "text over 100,000 characters": 1, "unknown label": 1}
     if out.endswith("csv"):
@@ -72,27 +72,27 @@ def test_without_labels_it_only_predicts(tmp_path, classifier):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
         ("a.csv", b"txt,label\nx,neutral\n", "Did you mean 'txt'"),
         ("a.csv", b"text,label\ncaf\xe9,neutral\n", "byte 0xe9"),
-        ("a.csv.gz", gzip.compress(b"text,label\n" + b"a great film,positive\n" * 9000)[:-30], "cut short"),
+        ("a.csv.gz", gzip.compress(b"text,label\n" + b"a great film,positive\n" * 9000)[:-30], "truncated"),
         ("a.jsonl", b'{"text": "a", "label": "neutral"}\n{"text": \n', "line 2"),
-        ("a.jsonl", b"[1]\n", "holds no object"),
+        ("a.jsonl", b"[1]\n", "is not an object"),
         ("a.csv", b"text,label\n,neutral\n", "No row of"),
         ("a.parquet", b"PAR1 and nothing else", "cannot be read"),
         ("a.xlsx", b"", r"expected: \.csv"),
     ],
 )
-def test_a_bad_file_is_refused_and_leaves_no_output(name, content, says, tmp_path, classifier):
+def test_invalid_file_is_refused_without_output(name, content, message, tmp_path, classifier):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(MalformedData, match=says):
+    with pytest.raises(MalformedData, match=message):
         score(tmp_path / name, classifier, out=tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_no_file_and_no_place_to_write(tmp_path, classifier):
-    with pytest.raises(SourceUnavailable, match="no file"):
+def test_missing_file_and_unwritable_output_are_refused(tmp_path, classifier):
+    with pytest.raises(SourceUnavailable, match="not found"):
         score(tmp_path / "none.csv", classifier)
     path = write(tmp_path / "a.csv", pd.DataFrame(rows(2)))
     with pytest.raises(DataError, match=r"expected: \.csv"):
@@ -101,14 +101,14 @@ def test_no_file_and_no_place_to_write(tmp_path, classifier):
         score(path, classifier, out=tmp_path / "a.csv" / "out.csv")
 
 
-def test_a_file_is_read_stretch_by_stretch(tmp_path, classifier, monkeypatch):
+def test_file_is_read_in_chunks(tmp_path, classifier, monkeypatch):
     path = tmp_path / "large.csv"
     few = rows(20)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(few[0]))
         writer.writeheader()
-        writer.writerows(few[n % 60] for n in range(5 * STRETCH + 7))
+        writer.writerows(few[n % 60] for n in range(5 * CHUNK_ROWS + 7))
     held = []
     monkeypatch.setattr(classifier, "classify", lambda texts, whole=classifier.classify: held.append(len(texts)) or whole(texts))
-    assert score(path, classifier).rows == 5 * STRETCH + 7
-    assert held == [STRETCH] * 5 + [7]
+    assert score(path, classifier).rows == 5 * CHUNK_ROWS + 7
+    assert held == [CHUNK_ROWS] * 5 + [7]

@@ -11,7 +11,7 @@ from threading import Thread
 import psutil
 import pytest
 
-from data.feedback import feedback_of
+from data.feedback import open_feedback
 from serving.service.keys import keys_of
 from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving
@@ -35,34 +35,34 @@ def post(client, body, **kwargs):
     return client.post("/v1/classify", json=body, **kwargs)
 
 
-def test_it_answers_in_order_with_its_version(service, bundle):
+def test_predictions_are_in_order_with_the_model_version(service, bundle):
     client, _ = service
     response = post(client, {"texts": ["a great film", "an awful soup", "the number"], "detail": True, "domain": "reviews"})
     assert response.status_code == 200
     body = response.json()
     assert body["model_version"] == bundle.manifest.version
-    assert [answer["label"] for answer in body["predictions"]] == ["positive", "negative", "neutral"]
-    for answer in body["predictions"]:
-        assert answer["confidence"] == max(answer["probabilities"].values())
+    assert [prediction["label"] for prediction in body["predictions"]] == ["positive", "negative", "neutral"]
+    for prediction in body["predictions"]:
+        assert prediction["confidence"] == max(prediction["probabilities"].values())
 
 
-def test_it_says_which_model_answers_and_describes_itself(service, bundle):
+def test_service_describes_its_model_and_routes(service, bundle):
     client, _ = service
     model = client.get("/v1/model").json()
     assert model["version"] == bundle.manifest.version and model["labels"] == ["negative", "neutral", "positive"]
     document = client.get("/openapi.json").json()
     assert {"/v1/classify", "/v1/model", "/metrics", "/livez", "/readyz"} <= set(document["paths"])
     assert "Groundswell" in client.get("/docs").text
-    assert client.get("/" + "a" * 300).status_code == 404, "a name that no file can have is a road that is not there"
+    assert client.get("/" + "a" * 300).status_code == 404, "a name too long for a file is an unknown route"
     page = client.get("/")
     assert page.status_code in {200, 503} and page.headers["content-type"].startswith(
         "text/html"
-    )  # 503: not built, and it says how
+    )  # 503: not built, with the command that builds it
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "says"),
+    ("content", "status", "message"),
     [
         (b"{", 400, "not JSON"),
         (b'"text"', 422, "body"),
@@ -89,16 +89,16 @@ def test_it_says_which_model_answers_and_describes_itself(service, bundle):
         (b'{"texts": ["\xff"]}', 400, "JSON"),
     ],
 )
-def test_a_bad_request_gets_problem_details(content, status, says, service):
+def test_invalid_request_gets_problem_details(content, status, message, service):
     client, _ = service
     response = client.post("/v1/classify", content=content, headers={"content-type": "application/json"})
     problem = response.json()
     assert (response.status_code, problem["status"]) == (status, status)
     assert response.headers["content-type"] == "application/problem+json"
-    assert says in problem["detail"]
+    assert message in problem["detail"]
 
 
-def test_a_bad_text_gets_an_error_in_its_place_and_the_others_their_answers(service):
+def test_invalid_text_gets_an_error_in_its_place(service):
     client, _ = service
     bad = ["  ", None, 7, "a\x00b", "x" * 100_001]
     response = post(client, {"texts": ["a great film", *bad, "an awful soup"]})
@@ -115,14 +115,14 @@ def test_a_bad_text_gets_an_error_in_its_place_and_the_others_their_answers(serv
     ]
 
 
-def test_a_wrong_method_gets_problem_details_too(service):
+def test_wrong_method_gets_problem_details(service):
     client, _ = service
     response = client.get("/v1/classify")
     assert (response.status_code, response.json()["status"]) == (405, 405)
     assert response.headers["content-type"] == "application/problem+json" and "POST" in response.headers["allow"]
 
 
-def test_a_road_that_is_not_there_gets_problem_details_too(service):
+def test_unknown_route_gets_problem_details(service):
     client, _ = service
     for method in ("GET", "POST", "DELETE"):
         response = client.request(method, "/v2/none")
@@ -131,7 +131,7 @@ def test_a_road_that_is_not_there_gets_problem_details_too(service):
     assert client.get("/livez").status_code == client.get("/metrics").status_code == 200
 
 
-def test_a_long_text_is_judged_whole_and_its_windows_are_told(service):
+def test_long_text_is_classified_by_windows_that_detail_returns(service):
     client, _ = service
     text = "the soup " * 200 + "great film " * 150
     short, long = post(client, {"texts": ["great", text], "detail": True}).json()["predictions"]
@@ -142,7 +142,7 @@ def test_a_long_text_is_judged_whole_and_its_windows_are_told(service):
     assert "windows" not in post(client, {"texts": [text]}).json()["predictions"][0]
 
 
-def test_the_model_is_described_with_its_limits_and_what_it_costs(bundle, tmp_path):
+def test_model_has_its_limits_and_cost(bundle, tmp_path):
     moves = [{"alias": alias, "to": "1", "bundle": f"bundles/{bundle.manifest.version}"} for alias in ("staging", "production")]
     ledger = tmp_path / "var" / "registry" / "ledger.jsonl"
     ledger.parent.mkdir(parents=True)
@@ -157,10 +157,10 @@ def test_the_model_is_described_with_its_limits_and_what_it_costs(bundle, tmp_pa
         assert model["cost"]["usd_per_million_texts"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_feedback_by_text_and_by_the_id_of_a_result_reaches_the_store_that_training_reads(bundle, tmp_path):
+def test_feedback_by_text_or_result_id_reaches_the_feedback_store(bundle, tmp_path):
     with serving(bundle, tmp_path) as (client, _):
-        said = client.post("/v1/feedback", json={"text": "Oh great, late again", "label": "negative", "by": "ann"})
-        assert (said.status_code, said.json()) == (201, {"number": 1})
+        saved = client.post("/v1/feedback", json={"text": "Oh great, late again", "label": "negative", "by": "ann"})
+        assert (saved.status_code, saved.json()) == (201, {"number": 1})
         job = client.post("/v1/jobs", json={"texts": ["an awful soup", "a great film"]}).json()
         by_id = {"id": f"{job['id']}-1", "label": "neutral", "by": "ben", "domain": "reviews"}
         assert client.post("/v1/feedback", json=by_id).status_code == 201
@@ -174,11 +174,11 @@ def test_feedback_by_text_and_by_the_id_of_a_result_reaches_the_store_that_train
         ):
             refused = client.post("/v1/feedback", json=body)
             assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json"), refused.text
-    rows = {row.text: (row.label, row.domain) for row in feedback_of(tmp_path / "var").rows().itertuples()}
+    rows = {row.text: (row.label, row.domain) for row in open_feedback(tmp_path / "var").rows().itertuples()}
     assert rows == {"Oh great, late again": ("negative", None), "a great film": ("neutral", "reviews")}
 
 
-def test_each_request_has_an_id_a_line_and_a_count_and_no_text_or_key_is_written(bundle, tmp_path):
+def test_each_request_has_an_id_a_log_line_and_a_count_without_text_or_key(bundle, tmp_path):
     with serving(bundle, tmp_path, keys="true") as (client, _):
         token = keys_of(tmp_path / "var").add("desk", ["admin"])
         headers = {"authorization": f"Bearer {token}"}
@@ -187,7 +187,7 @@ def test_each_request_has_an_id_a_line_and_a_count_and_no_text_or_key_is_written
         forged = client.get("/v1/model", headers=headers | {"x-request-id": 'x"}\u007b'.encode()})
         assert re.fullmatch(r"[0-9a-f]{16}", forged.headers["x-request-id"])
         client.get("/v1/jobs/a-secret-id", headers=headers)
-        client.get("/secret/road")
+        client.get("/secret/path")
         metrics = client.get("/metrics", headers=headers).text
         assert 'groundswell_requests_total{route="/v1/classify",status="200"} 1.0' in metrics
         assert 'groundswell_requests_total{route="other",status="401"} 1.0' in metrics
@@ -200,7 +200,7 @@ def test_each_request_has_an_id_a_line_and_a_count_and_no_text_or_key_is_written
     assert "secret" not in log and token not in log
 
 
-def test_ready_says_which_stores_work(bundle, tmp_path):
+def test_readiness_reports_which_stores_work(bundle, tmp_path):
     (tmp_path / "var").mkdir()
     with serving(bundle, tmp_path) as (client, _):
         ready = client.get("/readyz").json()
@@ -216,7 +216,7 @@ def test_ready_says_which_stores_work(bundle, tmp_path):
         assert seen["groundswell_store_up"] == seen["groundswell_jobs_up"] == 0
 
 
-def test_traces_go_to_the_endpoint_that_is_configured(bundle, tmp_path, monkeypatch):
+def test_traces_go_to_the_configured_endpoint(bundle, tmp_path, monkeypatch):
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     bodies = Queue()
@@ -241,21 +241,21 @@ def test_traces_go_to_the_endpoint_that_is_configured(bundle, tmp_path, monkeypa
                 "/v1/classify", json={"texts": ["a great film"]}, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
             )
             spans = {}
-            while not {"POST /v1/classify", "judge", "batch"} <= set(spans):
-                road, body = bodies.get(timeout=20)
-                assert road == "/v1/traces"
+            while not {"POST /v1/classify", "classify", "batch"} <= set(spans):
+                path, body = bodies.get(timeout=20)
+                assert path == "/v1/traces"
                 for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                     spans |= {span.name: span for scope in resource.scope_spans for span in scope.spans}
     finally:
         server.shutdown()
-    request, judge, batch = (spans[name] for name in ("POST /v1/classify", "judge", "batch"))
-    assert request.trace_id.hex() == judge.trace_id.hex() == trace and judge.parent_span_id == request.span_id
-    said = {attribute.key: attribute.value for attribute in (*request.attributes, *batch.attributes)}
-    assert said["http.response.status_code"].int_value == 200 and said["groundswell.texts"].int_value == 1
+    request, classify, batch = (spans[name] for name in ("POST /v1/classify", "classify", "batch"))
+    assert request.trace_id.hex() == classify.trace_id.hex() == trace and classify.parent_span_id == request.span_id
+    attributes = {attribute.key: attribute.value for attribute in (*request.attributes, *batch.attributes)}
+    assert attributes["http.response.status_code"].int_value == 200 and attributes["groundswell.texts"].int_value == 1
     assert "great film" not in str(spans)
 
 
-def test_a_panel_without_its_database_names_the_cause(service):
+def test_panel_without_its_database_reports_the_cause(service):
     client, _ = service
     response = client.get("/v1/panels/trend")
     problem = response.json()
@@ -263,7 +263,7 @@ def test_a_panel_without_its_database_names_the_cause(service):
     assert response.headers["retry-after"] and "groundswell stream up" in problem["detail"]
 
 
-def test_urls_that_are_made_up_add_no_metric(service):
+def test_unknown_urls_add_no_metric(service):
     """BentoML's own family has a label for each; it is off."""
     client, _ = service
 
@@ -286,29 +286,29 @@ def counters(client) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_concurrent_requests_are_judged_in_common_batches_and_counted(service):
+def test_concurrent_requests_share_batches_and_are_counted(service):
     client, _ = service
     texts = [["a great film"], ["an awful soup", "the number"]]
 
-    def ask(n):  # no two texts alike: the cache would answer them
+    def ask(n):  # all texts differ, or the cache would serve them
         mine = [f"{text} {n}" for text in texts[n % 2]]
-        return [answer["label"] for answer in post(client, {"texts": mine}).json()["predictions"]]
+        return [prediction["label"] for prediction in post(client, {"texts": mine}).json()["predictions"]]
 
     before = counters(client)
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(ask, range(400)))
+        labels = list(pool.map(ask, range(400)))
     after = counters(client)
-    assert answers == [["positive"], ["negative", "neutral"]] * 200
+    assert labels == [["positive"], ["negative", "neutral"]] * 200
     grew = {name: after[name] - before.get(name, 0) for name in after}
     batches = grew["groundswell_batch_texts_count"]
     assert grew["groundswell_batch_texts_sum"] == 600
-    assert batches <= 300, "requests are judged together, though this model is quicker than they come"
+    assert batches <= 300, "requests share batches, though this model is faster than they arrive"
     assert grew["groundswell_queue_seconds_count"] == 400
     assert sum(value for name, value in grew.items() if name.startswith("groundswell_texts_total")) == 600
 
 
 def test_at_64_callers_the_histogram_shows_batches(tmp_path):
-    with serving(slow_bundle(tmp_path / "bundle"), tmp_path, answers="memory") as (client, _):
+    with serving(slow_bundle(tmp_path / "bundle"), tmp_path, prediction_store="memory") as (client, _):
         with ThreadPoolExecutor(64) as pool:
             codes = set(pool.map(lambda n: post(client, {"texts": [f"a great film {n}"]}).status_code, range(960)))
         seen = counters(client)
@@ -319,7 +319,7 @@ def test_at_64_callers_the_histogram_shows_batches(tmp_path):
     assert 960 / batches >= 8 and sizes[4] < batches / 2, sizes
 
 
-def test_a_text_asked_again_is_not_judged_again(service):
+def test_repeated_text_is_not_classified_again(service):
     client, _ = service
     body = {"texts": ["a great film, seen twice", "a great film, seen twice"], "detail": True}
     before = counters(client)
@@ -330,7 +330,7 @@ def test_a_text_asked_again_is_not_judged_again(service):
     assert after['groundswell_cached_texts_total{tier="memory"}'] >= 2
 
 
-def test_metrics_show_what_waits_and_what_works(bundle, tmp_path):
+def test_metrics_show_waiting_texts_and_store_state(bundle, tmp_path):
     with serving(bundle, tmp_path, max_batch_texts="1") as (client, _):
         job = client.post("/v1/jobs", json={"texts": [f"text {n}, " + "a great film " * 20 for n in range(10_000)]})
         while not (seen := counters(client))["groundswell_waiting_texts"]:
@@ -339,7 +339,7 @@ def test_metrics_show_what_waits_and_what_works(bundle, tmp_path):
         client.delete(job.headers["location"])
 
 
-def test_the_service_holds_no_torch_and_listens_on_this_machine_only(service):
+def test_service_imports_no_torch_and_listens_on_this_machine_only(service):
     _, process = service
     parent = psutil.Process(process.pid)
     family = [parent, *parent.children(recursive=True)]

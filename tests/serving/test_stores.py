@@ -1,4 +1,4 @@
-"""Stores of answers, on the real things: the same tests for each."""
+"""Prediction stores, on real servers: the same tests for each."""
 
 import asyncio
 import time
@@ -27,26 +27,26 @@ def redis_server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def dynamodb(tmp_path_factory):
     server = DynamoDB(tmp_path_factory.mktemp("dynamodb"))
-    server.table("answers")
+    server.table("predictions")
     yield server
     server.stop()
 
 
 @pytest.fixture(params=["sqlite", "redis", "dynamodb"])
 def make_store(request, tmp_path, monkeypatch):
-    """Opens the same store again and again."""
+    """Return a function that opens the same store."""
     if request.param == "dynamodb":
         server = request.getfixturevalue("dynamodb")
         set_environment(monkeypatch, server, server)
-        return lambda: DynamoDBStore("answers")
+        return lambda: DynamoDBStore("predictions")
     if request.param == "sqlite":
-        return lambda: SQLiteStore(tmp_path / "deep" / "answers.db")
+        return lambda: SQLiteStore(tmp_path / "deep" / "predictions.db")
     server = request.getfixturevalue("redis_server")
     Redis(port=server.port).flushall()
     return lambda: RedisStore(server.url)
 
 
-def test_what_is_put_is_got_by_whoever_opens_it_and_nothing_else(make_store):
+def test_stored_values_are_read_by_another_client_of_the_store(make_store):
     async def go():
         one, other = make_store(), make_store()
         await one.put({b"a": b"1", b"\x00\xff": b"\x00"}, 60)
@@ -59,7 +59,7 @@ def test_what_is_put_is_got_by_whoever_opens_it_and_nothing_else(make_store):
     assert asyncio.run(go()) == {b"a": b"2", b"\x00\xff": b"\x00"}
 
 
-def test_it_forgets_after_its_time(make_store):
+def test_value_expires_after_its_time(make_store):
     async def go():
         store = make_store()
         await store.put({b"short": b"1"}, 1)
@@ -73,7 +73,7 @@ def test_it_forgets_after_its_time(make_store):
     assert asyncio.run(go()) == {b"long": b"2"}
 
 
-def test_many_write_at_once_and_nothing_is_lost(make_store):
+def test_concurrent_writes_lose_nothing(make_store):
     async def go():
         stores = [make_store() for _ in range(4)]
         values = [{b"%d-%d" % (n, k): b"%d" % k for k in range(200)} for n in range(4)]
@@ -87,11 +87,11 @@ def test_many_write_at_once_and_nothing_is_lost(make_store):
 
 
 @pytest.mark.parametrize("kind", ["redis", "dynamodb"])
-def test_a_server_that_goes_away_is_left_alone_and_taken_up_again(kind, tmp_path, monkeypatch):
+def test_server_that_goes_down_is_skipped_and_used_again(kind, tmp_path, monkeypatch):
     server = RedisServer(tmp_path) if kind == "redis" else DynamoDB(tmp_path)
 
     async def go():
-        store = Guarded(RedisStore(server.url) if kind == "redis" else DynamoDBStore("answers"), timeout_s=5.0, rest_s=0.1)
+        store = Guarded(RedisStore(server.url) if kind == "redis" else DynamoDBStore("predictions"), timeout_s=5.0, rest_s=0.1)
         await store.put({b"a": b"1"}, 60)
         assert await store.get([b"a"]) == {b"a": b"1"}
         server.stop()
@@ -108,14 +108,14 @@ def test_a_server_that_goes_away_is_left_alone_and_taken_up_again(kind, tmp_path
     try:
         if kind == "dynamodb":
             set_environment(monkeypatch, server, server)
-            server.table("answers")
+            server.table("predictions")
         assert asyncio.run(go()) == ({b"c": b"3"}, True)
     finally:
         server.stop()
 
 
-def test_a_clock_an_hour_off_never_gives_an_answer_past_its_time(make_store, monkeypatch):
-    """Written by a machine whose clock is an hour behind: it is gone early, never late."""
+def test_clock_an_hour_off_never_returns_an_expired_value(make_store, monkeypatch):
+    """Written by a machine whose clock is an hour behind: it expires early, never late."""
     real = time.time
 
     async def go():
@@ -129,12 +129,12 @@ def test_a_clock_an_hour_off_never_gives_an_answer_past_its_time(make_store, mon
     assert asyncio.run(go()) in ({}, {b"a": b"1"})  # Redis keeps the time itself
 
 
-def test_a_store_that_hangs_costs_its_timeout_once(tmp_path):
+def test_store_that_hangs_costs_one_timeout(tmp_path):
     class Hangs:
-        asked = 0
+        calls = 0
 
         async def get(self, keys):
-            self.asked += 1
+            self.calls += 1
             await asyncio.Event().wait()
 
     async def go():
@@ -142,16 +142,16 @@ def test_a_store_that_hangs_costs_its_timeout_once(tmp_path):
         store = Guarded(slow, timeout_s=0.05, rest_s=60.0)  # type: ignore[arg-type]
         for _ in range(100):
             assert await store.get([b"a"]) == {}
-        return slow.asked
+        return slow.calls
 
     assert asyncio.run(go()) == 1
 
 
-def test_a_file_that_cannot_be_written_is_no_error_for_the_caller(tmp_path):
+def test_unwritable_file_is_no_error_for_the_caller(tmp_path):
     (tmp_path / "service").write_text("a file where the folder should be")
 
     async def go():
-        store = open_store(ServingSettings.load(answers="sqlite"), tmp_path)
+        store = open_store(ServingSettings.load(prediction_store="sqlite"), tmp_path)
         assert store is not None
         await store.put({b"a": b"1"}, 60)
         found = await store.get([b"a"])
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_written_is_no_error_for_the_caller(tmp_path):
     assert asyncio.run(go()) == {}
 
 
-def test_redis_without_an_address_is_refused_and_memory_needs_no_store(tmp_path):
-    with pytest.raises(SettingsError, match="no address"):
-        open_store(ServingSettings.load(answers="redis"), tmp_path)
-    assert open_store(ServingSettings.load(answers="memory"), tmp_path) is None
+def test_redis_without_a_url_is_refused_and_memory_needs_no_store(tmp_path):
+    with pytest.raises(SettingsError, match="Redis URL missing"):
+        open_store(ServingSettings.load(prediction_store="redis"), tmp_path)
+    assert open_store(ServingSettings.load(prediction_store="memory"), tmp_path) is None

@@ -1,4 +1,4 @@
-"""Decoding, judging and the replay: real librdkafka, real chDB, no Kafka."""
+"""Decoding, classifying and the replay: real librdkafka, real chDB, no Kafka."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming import replay
 from serving.streaming.decode import dead_letter, decode
-from serving.streaming.judging import cut, judge
+from serving.streaming.processing import micro_batches, process_batch
 from serving.streaming.replay import run_stream
 from serving.streaming.worker import Worker
 from serving.warehouse.connect import hold
@@ -31,7 +31,7 @@ def event(n):
 
 
 class Message:
-    """As the consumer gives them."""
+    """A message as the consumer returns it."""
 
     def __init__(self, value, offset=0, partition=0):
         self._value, self._offset, self._partition = value, offset, partition
@@ -62,14 +62,14 @@ def classifier(tmp_path_factory):
 
 
 @given(st.binary(max_size=200))
-def test_whatever_the_bytes_an_event_or_a_reason(value):
+def test_decode_returns_an_event_or_a_reason_for_any_bytes(value):
     found = decode(value)
     assert isinstance(found, Event) or found
     letter = json.loads(dead_letter(value, reason="x", topic="t", partition=1, offset=2))
     assert base64.b64decode(letter["original_base64"]) == value
 
 
-def test_what_is_wrong_with_a_message_is_named():
+def test_reason_names_the_error_of_a_message():
     assert decode(None) == "empty message"
     assert "id" in str(decode(b'{"text": "x"}'))
     assert "text" in str(decode(b'{"id": "1", "text": 5}'))
@@ -79,7 +79,7 @@ def test_what_is_wrong_with_a_message_is_named():
 
 
 @given(st.integers(-4_000_000_000, 4_000_000_000))
-def test_a_date_is_judged_by_the_arrival_and_not_by_this_clock(seconds):
+def test_date_is_compared_with_the_arrival_and_not_with_this_clock(seconds):
     when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
     value = json.dumps({**event(1), "created_at": when.isoformat()}).encode()
     found = decode(value, arrived_s=seconds - 10, max_ahead_s=5)
@@ -88,11 +88,11 @@ def test_a_date_is_judged_by_the_arrival_and_not_by_this_clock(seconds):
     assert isinstance(found, Event) == (seconds >= 0)
 
 
-def test_a_judged_message_is_a_prediction_of_the_contract_and_a_row_with_its_text(classifier):
+def test_processed_message_is_a_prediction_of_the_contract_and_a_row_with_its_text(classifier):
     settings = StreamSettings.load()
-    judged = judge(messages({**event(0), "created_at": "2026-09-01T10:00:00Z"}, b"broken", event(2)), classifier, settings)
-    assert [m.offset() for m in judged.origins] == [0, 2] and [m.offset() for m, _ in judged.letters] == [1]
-    for encoded, row, label in zip(judged.predictions, judged.rows, ("negative", "positive"), strict=True):
+    batch = process_batch(messages({**event(0), "created_at": "2026-09-01T10:00:00Z"}, b"broken", event(2)), classifier, settings)
+    assert [m.offset() for m in batch.origins] == [0, 2] and [m.offset() for m, _ in batch.dead_letters] == [1]
+    for encoded, row, label in zip(batch.predictions, batch.rows, ("negative", "positive"), strict=True):
         prediction = Prediction.model_validate_json(encoded)
         assert set(json.loads(encoded)) == set(Prediction.model_fields)
         assert prediction.label == label and prediction.model_version == classifier.name
@@ -103,7 +103,7 @@ def test_a_judged_message_is_a_prediction_of_the_contract_and_a_row_with_its_tex
         }
 
 
-def test_where_a_batch_fails_only_the_guilty_rows_are_dead(classifier):
+def test_only_failing_messages_of_a_batch_become_dead_letters(classifier):
     class Fragile:
         name = "fragile"
 
@@ -115,16 +115,16 @@ def test_where_a_batch_fails_only_the_guilty_rows_are_dead(classifier):
     events = [event(n) for n in range(50)]
     for n in (3, 4, 31):
         events[n]["text"] = f"guilty {n}"
-    judged = judge(messages(*events), Fragile(), StreamSettings.load())
-    assert sorted(m.offset() for m, _ in judged.letters) == [3, 4, 31]
-    assert [m.offset() for m in judged.origins] == [n for n in range(50) if n not in {3, 4, 31}]
-    assert [json.loads(p)["label"] for p in judged.predictions] == [LABELS[m.offset() % 3] for m in judged.origins]
-    assert all("fragile" in reason and "out of range" in reason for _, reason in judged.letters)
+    batch = process_batch(messages(*events), Fragile(), StreamSettings.load())
+    assert sorted(m.offset() for m, _ in batch.dead_letters) == [3, 4, 31]
+    assert [m.offset() for m in batch.origins] == [n for n in range(50) if n not in {3, 4, 31}]
+    assert [json.loads(p)["label"] for p in batch.predictions] == [LABELS[m.offset() % 3] for m in batch.origins]
+    assert all("fragile" in reason and "out of range" in reason for _, reason in batch.dead_letters)
 
 
 @given(st.lists(st.integers(0, 200_000), max_size=60))
 def test_micro_batches_keep_order_and_budget(sizes):
-    batches = list(cut([Message(b"x" * size, n) for n, size in enumerate(sizes)], 8_192))
+    batches = list(micro_batches([Message(b"x" * size, n) for n, size in enumerate(sizes)], 8_192))
     assert [m.offset() for batch in batches for m in batch] == list(range(len(sizes)))
     for batch in batches:
         assert len(batch) == 1 or sum(len(m.value()) // 4 for m in batch) <= 8_192
@@ -143,10 +143,10 @@ def test_every_message_is_counted_once_however_often_it_is_replayed(classifier, 
 
 
 @pytest.mark.integration
-def test_a_stalled_worker_is_an_error_and_not_a_wait_for_ever(classifier, tmp_path, monkeypatch):
+def test_stalled_worker_is_an_error(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(replay, "STALL_S", 0.5)
     monkeypatch.setattr(Worker, "run", lambda self, stop: stop.wait())
-    with pytest.raises(StreamError, match="got nothing"):
+    with pytest.raises(StreamError, match="committed nothing"):
         run_stream([event(1)], classifier, tmp_path, run_id="r")
 
 
@@ -156,10 +156,10 @@ def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path):
         pass
 
 
-def test_the_model_follows_production_and_a_broken_one_changes_nothing(tmp_path, monkeypatch):
+def test_model_is_reloaded_with_production_and_a_broken_bundle_is_ignored(tmp_path, monkeypatch):
     import threading
 
-    from serving.streaming import model as following
+    from serving.streaming import model
     from training.registry import append_ledger
 
     def put_in_production(bundle, directory=None):
@@ -168,22 +168,22 @@ def test_the_model_follows_production_and_a_broken_one_changes_nothing(tmp_path,
 
     monkeypatch.delenv(BUNDLE_ENV, raising=False)
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
-    monkeypatch.setattr(following, "LOOK_S", 0.02)
+    monkeypatch.setattr(model, "LEDGER_POLL_INTERVAL_S", 0.02)
     first = tiny_bundle(tmp_path / "bundles" / "first")
     second = tiny_bundle(tmp_path / "bundles" / "second", strength=3.0)
     put_in_production(first)
-    followed = following.Followed(tmp_path)
-    assert followed.current.name == first.manifest.version
+    reloading = model.ReloadingModel(tmp_path)
+    assert reloading.current.name == first.manifest.version
     stop, changed = threading.Event(), threading.Event()
-    monkeypatch.setattr(following.metrics.MODEL, "clear", changed.set)
-    thread = threading.Thread(target=followed.follow, args=(stop,))
+    monkeypatch.setattr(model.metrics.MODEL, "clear", changed.set)
+    thread = threading.Thread(target=reloading.follow, args=(stop,))
     thread.start()
     try:
         (tmp_path / "bundles" / "broken").mkdir()
         put_in_production(first, directory="bundles/broken")
         put_in_production(second)
         assert changed.wait(10) and not stop.wait(0.1)
-        assert followed.current.name == second.manifest.version
+        assert reloading.current.name == second.manifest.version
     finally:
         stop.set()
         thread.join()

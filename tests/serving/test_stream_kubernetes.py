@@ -145,14 +145,14 @@ def test_manifests_fit_the_schemas(kind, version):
 
 def test_the_scaler_fits_its_schema_and_the_schema_finds_mistakes():
     jsonschema.validate(SCALER, SCALED_OBJECT)
-    for spoil in (
+    for corrupt in (
         lambda spec: spec.update(maxReplicas=3),
         lambda spec: spec["triggers"][0]["metadata"].update(lagTreshold="10"),
         lambda spec: spec["triggers"][0]["metadata"].update(lagThreshold=1000),
         lambda spec: spec.pop("scaleTargetRef"),
     ):
         wrong = copy.deepcopy(SCALER)
-        spoil(wrong["spec"])
+        corrupt(wrong["spec"])
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, SCALED_OBJECT)
 
@@ -168,7 +168,7 @@ def test_kustomizations_list_every_file_and_only_one_needs_keda():
     assert patch["target"] == {"kind": "Deployment", "name": DEPLOYMENT["metadata"]["name"]}
 
 
-def test_the_scaler_drives_the_workers_and_asks_what_they_are_set_to():
+def test_scaler_targets_the_workers_and_their_topic():
     target = {name: DEPLOYMENT[name] for name in ("apiVersion", "kind")} | {"name": DEPLOYMENT["metadata"]["name"]}
     assert SCALER["spec"]["scaleTargetRef"] == target
     asked = SCALER["spec"]["triggers"][0]["metadata"]
@@ -187,7 +187,7 @@ def test_the_scaler_has_the_limits_of_the_supervisor():
     assert partitions and spec["maxReplicaCount"] == int(partitions[1])
 
 
-def test_settings_are_ones_the_worker_knows(monkeypatch):
+def test_worker_knows_the_settings(monkeypatch):
     for name, value in SETTINGS.items():
         assert name == "GROUNDSWELL_PROFILE" or name.removeprefix(PREFIX).lower() in StreamSettings.model_fields, name
         monkeypatch.setenv(name, value)
@@ -203,7 +203,7 @@ def test_a_pod_has_time_to_finish_what_it_has_read():
     assert POD["terminationGracePeriodSeconds"] >= StreamSettings.model_fields["drain_s"].default + 30
 
 
-def test_a_pod_may_do_little():
+def test_pod_has_few_rights():
     assert POD["securityContext"]["runAsNonRoot"] and POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not POD["automountServiceAccountToken"] and not POD["enableServiceLinks"]
     secured = CONTAINER["securityContext"]
@@ -233,9 +233,9 @@ def _probe(name: str, var: Path) -> bool:
     return ran.returncode == 0
 
 
-def test_probes_look_at_the_heartbeat_as_the_supervisor_does(tmp_path):
+def test_probes_check_the_heartbeat_like_the_supervisor(tmp_path):
     asked = [(name, _probe(name, tmp_path)) for name in ("startup", "liveness", "readiness")]
-    assert not any(answer for _, answer in asked), "nothing is written yet"
+    assert not any(result for _, result in asked), "nothing is written yet"
     for state, ready in (("waiting for the broker", False), ("running", True)):
         beat(tmp_path, Heartbeat("stream-1", 1, 0.0, time.time(), state))
         assert [_probe(name, tmp_path) for name in ("startup", "liveness", "readiness")] == [True, True, ready]
@@ -245,7 +245,7 @@ def test_probes_look_at_the_heartbeat_as_the_supervisor_does(tmp_path):
     assert f"-{supervisor.HUNG_AFTER_S:.0f} seconds" in CONTAINER["livenessProbe"]["exec"]["command"][-1]
 
 
-def test_the_worker_is_started_as_the_command_line_wants_it():
+def test_worker_arguments_match_the_command_line():
     entry = re.findall(r'^ENTRYPOINT \["python", "-m", "orchestration\.cli"\]$', RECIPE, flags=re.MULTILINE)
     assert entry and CONTAINER["args"][:2] == ["stream", "worker"]
     ran = subprocess.run(
@@ -272,7 +272,7 @@ def test_the_recipe_of_the_image_is_in_order():
 _MODULES = (
     "orchestration.cli, orchestration.streaming, orchestration.stream_view, serving.streaming.worker, serving.streaming.model, "
     "serving.streaming.sink, serving.streaming.alert_process, serving.streaming.supervisor, serving.streaming.status, "
-    "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.owner, confluent_kafka, clickhouse_connect, filelock"
+    "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, clickhouse_connect, filelock"
 )
 
 

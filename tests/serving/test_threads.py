@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.bench_api.servers import divide_processors
+from orchestration.bench_api.servers import divide_cpus
 from serving.threads import cpu_quota
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ GUARDED = {"serving/threads.py", "orchestration/bench_api/servers.py"}
 
 @pytest.fixture
 def _macos(monkeypatch):
-    """Attributes that Python has on Linux only are away."""
+    """Remove attributes that Python has on Linux only."""
     for name in LINUX_ONLY:
         monkeypatch.delattr(os, name, raising=False)
 
@@ -59,10 +59,10 @@ def test_without_affinity_all_cpus_count(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("_macos")
 def test_without_affinity_benchmarks_share_all_cpus():
-    assert divide_processors() == []
+    assert divide_cpus() == []
 
 
-def test_nothing_else_calls_what_only_linux_has():
+def test_no_other_module_calls_linux_only_functions():
     used = {}
     for folder in ("data", "training", "evaluation", "serving", "orchestration"):
         for path in (ROOT / folder).rglob("*.py"):

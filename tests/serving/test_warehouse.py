@@ -1,4 +1,4 @@
-"""Blocks, rollups and migrations on chDB: however often a message is written, its last judgement is counted, once."""
+"""Blocks, rollups and migrations on chDB: a message counts once, by its last prediction, however often it is written."""
 
 import json
 from collections import defaultdict
@@ -38,7 +38,7 @@ def client(var):
 
 @pytest.fixture
 def empty(client, var):
-    """A database without a schema; a process has one chDB, so it lies beside the other."""
+    """A database without a schema; a process has only one chDB, so it is a second database in it."""
     import clickhouse_connect
 
     client.command("CREATE DATABASE empty")
@@ -90,7 +90,7 @@ def write(client, topic, rows):
 
 
 def counted(rows, step_s):
-    """What a rollup should hold: by bucket and source, from the last judgement of each message."""
+    """Return the expected rollup: by bucket and source, from the last prediction for each message."""
     last = {}
     for each in rows:
         key = each["partition"], each["offset"]
@@ -99,10 +99,10 @@ def counted(rows, step_s):
     sums = defaultdict(lambda: [0, 0, 0, 0, 0.0, 0.0])
     for each in last.values():
         begins = int((each["created_at"] or each["produced_at"]).timestamp()) // step_s * step_s
-        found = sums[begins, each["source"]]
+        row_sums = sums[begins, each["source"]]
         score = each["probabilities"][2] - each["probabilities"][0]
         for place, value in ((LABELS.index(each["label"]), 1), (3, 1), (4, score), (5, score * score)):
-            found[place] += value
+            row_sums[place] += value
     return dict(sums)
 
 
@@ -144,7 +144,7 @@ _PROBABILITIES = st.sampled_from([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05,
 
 @st.composite
 def _messages(draw):
-    """Distinct messages: where they are, when they happened and whose they are never changes."""
+    """Distinct messages, with the fields that never change: offset, times and source."""
     places = draw(st.lists(st.tuples(st.integers(0, 3), _OFFSETS), min_size=1, max_size=40, unique=True))
     return [
         {
@@ -166,10 +166,10 @@ def _messages(draw):
 
 @st.composite
 def _blocks(draw):
-    """Blocks in which each message comes at least once, in any order, with any borders, some judged anew."""
+    """Blocks with each message at least once, in any order, with any borders, some classified again."""
     messages = draw(_messages())
     times = draw(st.permutations([*range(len(messages)), *draw(st.lists(st.integers(0, len(messages) - 1), max_size=40))]))
-    judged = [
+    predicted = [
         {
             **messages[n],
             "predicted_at": NOW + timedelta(seconds=draw(st.integers(0, 3))),
@@ -178,8 +178,8 @@ def _blocks(draw):
         }
         for n in times
     ]
-    borders = sorted(draw(st.sets(st.integers(1, max(1, len(judged) - 1)), max_size=5)))
-    return [judged[begin:end] for begin, end in zip([0, *borders], [*borders, len(judged)], strict=True)]
+    borders = sorted(draw(st.sets(st.integers(1, max(1, len(predicted) - 1)), max_size=5)))
+    return [predicted[begin:end] for begin, end in zip([0, *borders], [*borders, len(predicted)], strict=True)]
 
 
 _count = iter(range(1_000_000))
@@ -187,7 +187,7 @@ _count = iter(range(1_000_000))
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(blocks=_blocks())
-def test_whatever_the_blocks_each_message_is_counted_once_by_its_last_judgement(client, blocks):
+def test_each_message_counts_once_by_its_last_prediction_for_any_blocks(client, blocks):
     topic = f"any-{next(_count)}"
     written = []
     for block in blocks:
@@ -196,12 +196,12 @@ def test_whatever_the_blocks_each_message_is_counted_once_by_its_last_judgement(
             write(client, topic, rows)
         written += rows
     same(client, topic, written)
-    for begin in range(0, len(written), 13):  # all of it again, cut otherwise: nothing changes
+    for begin in range(0, len(written), 13):  # all of it again, in other blocks: nothing changes
         write(client, topic, written[begin : begin + 13])
     same(client, topic, written + written)
 
 
-def test_a_crash_between_rows_and_rollups_is_mended_by_the_redelivery(client, topic, monkeypatch):
+def test_redelivery_repairs_a_crash_between_rows_and_rollups(client, topic, monkeypatch):
     first = [row(topic, 0, n) for n in range(5)]
     second = [row(topic, 0, n, label="positive", probabilities=[0.1, 0.1, 0.8]) for n in range(5, 9)]
     write(client, topic, first)
@@ -229,7 +229,7 @@ def test_a_crash_between_rows_and_rollups_is_mended_by_the_redelivery(client, to
         b'{"offset": 1.5}',
     ],
 )
-def test_a_row_that_cannot_be_parsed_is_told_from_a_warehouse_that_does_not_answer(client, broken):
+def test_unreadable_row_differs_from_an_unavailable_warehouse(client, broken):
     topic = f"broken-{next(_count)}"
     good = [json.dumps(row(topic, 0, n), default=datetime.isoformat).encode() for n in range(3)]
     with pytest.raises(UnreadableRows) as caught:
@@ -239,7 +239,7 @@ def test_a_row_that_cannot_be_parsed_is_told_from_a_warehouse_that_does_not_answ
     assert sum(sums[3] for sums in in_rollup(client, topic, "hour").values()) == 3
 
 
-def test_an_empty_block_is_nothing(client, topic):
+def test_empty_block_writes_nothing(client, topic):
     write_block(client, topic, [], {})
     assert in_messages(client, topic, 1) == {}
 
@@ -272,7 +272,7 @@ def test_a_refresh_of_more_than_a_million_seconds_is_one_block_for_the_views(lar
         assert sum(sums[3] for sums in in_rollup(large, topic, name).values()) == count, name
 
 
-def test_forgetting_a_topic_takes_all_of_it_and_nothing_else(client, topic):
+def test_forget_topic_deletes_all_of_it_and_nothing_else(client, topic):
     other = topic + "-kept"
     for name in (topic, other):
         write(client, name, [row(name, n % 3, n) for n in range(30)] + [row(name, 0, 0)])
@@ -283,11 +283,11 @@ def test_forgetting_a_topic_takes_all_of_it_and_nothing_else(client, topic):
         assert client.query(count, parameters={"gone": topic, "kept": other}).result_rows == [(0, True)], table
     assert forget_topic(client, topic) == 0
     rows = [row(topic, 0, n) for n in range(3)]
-    write(client, topic, rows)  # a topic of that name may come again
+    write(client, topic, rows)  # a topic of that name may be used again
     same(client, topic, rows)
 
 
-def test_old_rows_go(client):
+def test_old_rows_expire(client):
     kept = {"predictions": 90, "rollup_second": 7, "rollup_minute": 90, "rollup_hour": 730}
     tables = dict(
         client.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()").result_rows
@@ -329,13 +329,13 @@ def _old_rows(client, days, count=1000):
         == []
     )
     assert old
-    for judged in ("negative", "positive"):
+    for predicted in ("negative", "positive"):
         client.command(
             "INSERT INTO predictions SELECT 'old', number % 4, number, 'm' || toString(number), 'archive', "
             f"if(number % 2, now64(3) - number % 6000, NULL), now64(3) - toIntervalDay(number % {days}) + "
-            f"{LABELS.index(judged)}, '{judged}', 0.9, "
-            f"{'[0.9, 0.1, 0]' if judged == 'negative' else '[0, 0.1, 0.9]'}, NULL, 'model', 'v1' FROM numbers({count}) "
-            f"WHERE '{judged}' = 'negative' OR number % 3 = 0 SETTINGS max_partitions_per_insert_block = 0"
+            f"{LABELS.index(predicted)}, '{predicted}', 0.9, "
+            f"{'[0.9, 0.1, 0]' if predicted == 'negative' else '[0, 0.1, 0.9]'}, NULL, 'model', 'v1' FROM numbers({count}) "
+            f"WHERE '{predicted}' = 'negative' OR number % 3 = 0 SETTINGS max_partitions_per_insert_block = 0"
         )
 
 
@@ -389,8 +389,8 @@ def _upgrade_from_the_first(client, monkeypatch, days):
     _old_rows(client, days)
 
 
-def test_rows_of_the_first_schema_come_along_and_are_counted(empty, monkeypatch):
-    # More days, each a partition, than ClickHouse takes in one block unless it is told to.
+def test_rows_of_the_first_schema_are_migrated_and_counted(empty, monkeypatch):
+    # More days, each a partition, than ClickHouse accepts in one block by default.
     _upgrade_from_the_first(empty, monkeypatch, days=101)
     assert migrate(empty) == ALL[1:]
     _check_old(empty)
@@ -425,7 +425,7 @@ def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, 
         while pending(empty) and pending(empty)[0].stem < name:
             _next(empty, monkeypatch)
         if name == ALL[0]:
-            empty.command("TRUNCATE TABLE migrations")  # it was cut off before it could write itself down
+            empty.command("TRUNCATE TABLE migrations")  # it was cut off before it was recorded
         step = lambda: _next(empty, monkeypatch)  # noqa: E731
     command, cuts = empty.command, 0
     for cut in range(20):
@@ -496,12 +496,12 @@ def same_topic(client, monkeypatch, tmp_path, topic):
 
     def check(topic_id, partitions):
         monkeypatch.setattr(identity, "_topic_id", lambda settings: topic_id)
-        identity.need_same_topic(StreamSettings(topic=topic), tmp_path, partitions)
+        identity.require_same_topic(StreamSettings(topic=topic), tmp_path, partitions)
 
     return check
 
 
-def test_a_topic_made_anew_is_refused(same_topic, client, topic):
+def test_recreated_topic_is_refused(same_topic, client, topic):
     same_topic("first", 6)
     same_topic("first", 6)
     with pytest.raises(StreamError, match=rf"(?s)not the one.*id second.*id first.*warehouse forget {topic}"):

@@ -1,4 +1,4 @@
-"""Memory of `score`: ten times the rows take no more of it."""
+"""Memory of `score`: it does not grow with the number of rows."""
 
 import csv
 import subprocess

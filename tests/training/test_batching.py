@@ -6,7 +6,7 @@ from training.batching import Collator, LengthGroupedSampler
 
 
 @given(st.lists(st.integers(1, 96), min_size=1, max_size=300), st.integers(1, 16), st.integers(0, 5))
-def test_every_row_once_an_epoch_in_an_order_of_its_own(lengths, size, seed):
+def test_the_sampler_gives_every_row_once_per_epoch_in_a_new_order(lengths, size, seed):
     sampler = LengthGroupedSampler(lengths, size, seed)
     sampler.set_epoch(0)
     first = list(sampler)
@@ -16,7 +16,7 @@ def test_every_row_once_an_epoch_in_an_order_of_its_own(lengths, size, seed):
     assert sorted(sampler) == sorted(first)
 
 
-def test_batches_hold_like_lengths():
+def test_batches_have_similar_lengths():
     lengths = [n * 37 % 96 + 1 for n in range(2000)]
     order = list(LengthGroupedSampler(lengths, 32, 0))
     batches = [[lengths[i] for i in order[start : start + 32]] for start in range(0, 2000, 32)]
@@ -25,7 +25,7 @@ def test_batches_hold_like_lengths():
     assert sum(max(batch) for batch in batches[:10]) != sum(sorted(map(max, batches))[:10]), "batches are not in order of length"
 
 
-def test_rows_are_filled_and_masked():
+def test_rows_are_padded_and_masked():
     batch = Collator(9)([{"input_ids": [1, 2, 3], "labels": 0}, {"input_ids": [4], "labels": 2}])
     assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

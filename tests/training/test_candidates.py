@@ -20,13 +20,13 @@ def test_the_hub_profile_uses_published_weights(monkeypatch):
     assert not any(one.from_scratch for one in load_candidates().values())
 
 
-def test_offline_says_in_one_line_what_cannot_be_had():
+def test_offline_reports_an_unavailable_base_model():
     with pytest.raises(CandidateUnavailable, match="the offline profile fetches nothing") as caught:
         base_model(load_candidates()["finbert"])
     assert "GROUNDSWELL_PROFILE=hub" in (caught.value.remedy or "")
 
 
-def test_a_folder_of_models_goes_before_everything(monkeypatch, tmp_path):
+def test_models_dir_takes_precedence(monkeypatch, tmp_path):
     write_checkpoint(tmp_path / "roberta", architecture="roberta")
     monkeypatch.setenv("GROUNDSWELL_TRAINING__MODELS_DIR", str(tmp_path))
     found = load_candidates()["roberta"]
@@ -35,12 +35,12 @@ def test_a_folder_of_models_goes_before_everything(monkeypatch, tmp_path):
     assert model.config.num_hidden_layers == 2 and tokenizer.is_file()
 
 
-def test_an_unknown_candidate_names_the_nearest():
+def test_an_unknown_candidate_suggests_the_nearest():
     with pytest.raises(CandidateUnavailable, match="Did you mean 'minilm'"):
         candidate_named("minlm", load_candidates())
 
 
-def test_a_wrong_key_names_the_nearest():
+def test_an_unknown_key_suggests_the_nearest():
     with pytest.raises(SettingsError, match="Did you mean 'learning_rate'"):
         load_candidates({"x": {"kind": "transformer", "title": "X", "license": "y", "learn_rate": 1}})
 

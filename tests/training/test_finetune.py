@@ -1,4 +1,4 @@
-"""Training of a tiny BERT on rows of our own: it learns, it resumes, and one seed gives one model."""
+"""Training of a tiny BERT on generated rows: it learns, it resumes, and one seed gives one model."""
 
 import os
 import signal
@@ -35,13 +35,13 @@ def base(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("base"))
 
 
-def test_it_learns_and_reports(base, tmp_path):
-    told = []
-    result = train(base, tmp_path / "tiny", progress=lambda message, share: told.append((message, share)))
+def test_training_learns_and_reports_progress(base, tmp_path):
+    reports = []
+    result = train(base, tmp_path / "tiny", progress=lambda message, share: reports.append((message, share)))
     assert result.best_macro_recall > 0.9
     assert result.rows == len(parts()[0])
-    shares = [share for _, share in told]
-    assert shares == sorted(shares) and "rows/s" in told[-1][0] and "left" in told[-1][0]
+    shares = [share for _, share in reports]
+    assert shares == sorted(shares) and "rows/s" in reports[-1][0] and "left" in reports[-1][0]
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"], "no work folder stays"
     frame = labeled(60)
     test = frame[frame["split"] == "test"]
@@ -55,13 +55,13 @@ import os, sys
 from pathlib import Path
 import training.finetune
 from tests.training.test_finetune import train
-judge, judged = training.finetune._macro_recall, []
-def third_time_dies(prediction):  # not by what progress tells: it tells by the clock
-    judged.append(prediction)
-    if len(judged) == 3 and sys.argv[3] == "die":
+evaluate, evaluations = training.finetune._macro_recall, []
+def die_at_third_evaluation(prediction):  # not at a progress report: these depend on time
+    evaluations.append(prediction)
+    if len(evaluations) == 3 and sys.argv[3] == "die":
         os.kill(os.getpid(), 9)
-    return judge(prediction)
-training.finetune._macro_recall = third_time_dies
+    return evaluate(prediction)
+training.finetune._macro_recall = die_at_third_evaluation
 train(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
@@ -78,8 +78,8 @@ def run(base, out, how):
     )
 
 
-def test_killed_it_goes_on_from_its_checkpoint_to_the_same_model(base, tmp_path):
-    """The bytes of the model are the same as those of a run that was left alone: one seed, one model, crash or not."""
+def test_a_killed_run_resumes_from_its_checkpoint_to_the_same_model(base, tmp_path):
+    """The bytes of the model equal those of an uninterrupted run: one seed gives one model, with or without a crash."""
     assert run(base, tmp_path / "killed" / "tiny", "die").returncode == -signal.SIGKILL
     left = list((tmp_path / "killed").iterdir())
     assert len(left) == 1 and left[0].name.startswith(".tiny-"), "only the run's own checkpoints"
@@ -94,21 +94,21 @@ def test_killed_it_goes_on_from_its_checkpoint_to_the_same_model(base, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("corrupt", "message"),
     [
         (lambda frame: frame.iloc[:0], "no labeled rows"),
         (lambda frame: frame.assign(label="neutral"), "all three classes"),
         (lambda frame: frame.assign(label=None), "no labeled rows"),
     ],
 )
-def test_rows_that_cannot_teach_are_refused_and_nothing_is_written(spoil, says, base, tmp_path):
+def test_rows_without_all_classes_are_refused_and_nothing_is_written(corrupt, message, base, tmp_path):
     rows, val = parts()
-    with pytest.raises(TrainingFailed, match=says):
-        finetune(tiny_candidate(base), spoil(rows), val, tmp_path / "tiny", TrainingSettings.load(**SETTINGS))
+    with pytest.raises(TrainingFailed, match=message):
+        finetune(tiny_candidate(base), corrupt(rows), val, tmp_path / "tiny", TrainingSettings.load(**SETTINGS))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bounded_choice_keeps_the_shares():
+def test_choose_rows_keeps_the_shares():
     rows = labeled(100)
     chosen = choose_rows(rows, 60, seed=1)
     assert chosen["label"].value_counts().to_dict() == {"negative": 20, "neutral": 20, "positive": 20}

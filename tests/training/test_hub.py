@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.hub_standin import COMMIT, Hub, hub_environment
+from tests.hub_stub import COMMIT, Hub, hub_environment
 from tests.make import rows
 from tests.models import write_checkpoint
 
@@ -57,7 +57,7 @@ def hub(tmp_path):
         yield server
 
 
-def ask(code, hub_url, home, *arguments):
+def run_program(code, hub_url, home, *arguments):
     environment = hub_environment(hub_url, home) | {"GROUNDSWELL_PROFILE": "hub"}
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -72,30 +72,30 @@ def ask(code, hub_url, home, *arguments):
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def test_a_model_at_its_pinned_revision_and_a_broken_download_goes_on(hub, tmp_path):
+def test_a_model_is_fetched_at_its_pinned_revision_and_a_broken_download_resumes(hub, tmp_path):
     folder = write_checkpoint(hub.root / "models" / "who" / "tiny")
     block = 10 * 2**20  # the hub library writes blocks of this size
     (folder / "ballast.safetensors").write_bytes(bytes(2 * block))
     hub.break_once["ballast.safetensors"] = block + 1000
-    found = ask(_MODEL, hub.url, tmp_path / "home", "who/tiny", COMMIT)
+    found = run_program(_MODEL, hub.url, tmp_path / "home", "who/tiny", COMMIT)
     assert found == {"hidden": 32, "labels": 3, "tokenizer": True}
     ranges = [r for method, path, r in hub.requests if method == "GET" and path.endswith("ballast.safetensors")]
-    assert len(ranges) == 2 and ranges[1] == f"bytes={block}-", "the second request asked for the rest only"
+    assert len(ranges) == 2 and ranges[1] == f"bytes={block}-", "the second request is for the rest only"
     assert all(f"/{COMMIT}/" in path for _, path, _ in hub.requests if "/resolve/" in path)
 
 
 @pytest.mark.parametrize(
-    ("repo", "revision", "says"),
-    [("who/nobody", COMMIT, "there is no who/nobody"), ("who/tiny", "f" * 40, "could not be fetched")],
+    ("repo", "revision", "message"),
+    [("who/absent", COMMIT, "there is no who/absent"), ("who/tiny", "f" * 40, "could not be fetched")],
 )
-def test_an_absent_repository_or_revision_is_one_clear_line(repo, revision, says, hub, tmp_path):
+def test_an_absent_repository_or_revision_is_reported(repo, revision, message, hub, tmp_path):
     write_checkpoint(hub.root / "models" / "who" / "tiny")
-    found = ask(_MODEL, hub.url, tmp_path / "home", repo, revision)
-    assert found["error"] == "CandidateUnavailable" and says in found["text"]
+    found = run_program(_MODEL, hub.url, tmp_path / "home", repo, revision)
+    assert found["error"] == "CandidateUnavailable" and message in found["text"]
 
 
-def test_no_network_says_so(tmp_path):
-    found = ask(_MODEL, "http://127.0.0.1:9", tmp_path / "home", "who/tiny", COMMIT)
+def test_an_unreachable_hub_is_reported(tmp_path):
+    found = run_program(_MODEL, "http://127.0.0.1:9", tmp_path / "home", "who/tiny", COMMIT)
     assert found["error"] == "CandidateUnavailable"
     assert "Check the network and HF_ENDPOINT" in found["text"]
 
@@ -110,17 +110,20 @@ def write_dataset(hub):
         part.to_parquet(folder / f"{theirs}-00000-of-00001.parquet", index=False)
 
 
-def test_a_data_set_at_its_pinned_revision(hub, tmp_path):
+def test_a_dataset_is_fetched_at_its_pinned_revision(hub, tmp_path):
     write_dataset(hub)
-    found = ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw")
+    found = run_program(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw")
     assert (found["origin"], found["rows"], found["labels"]) == ("hub", 90, ["negative", "neutral", "positive"])
     assert found["splits"] == {"train": 63, "test": 18, "val": 9}
     before = len(hub.requests)
-    assert ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw") == found
-    assert len(hub.requests) == before, "an unchanged revision is not asked for again"
+    assert (
+        run_program(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/texts", "revision": COMMIT}), tmp_path / "raw")
+        == found
+    )
+    assert len(hub.requests) == before, "an unchanged revision is not requested again"
 
 
-def test_only_the_named_file_is_fetched_and_of_it_a_seeded_choice(hub, tmp_path):
+def test_only_the_named_file_is_fetched_and_sampled_with_a_seed(hub, tmp_path):
     write_dataset(hub)
     mapping = {
         "id": "who/texts",
@@ -129,13 +132,15 @@ def test_only_the_named_file_is_fetched_and_of_it_a_seeded_choice(hub, tmp_path)
         "max_rows": 10,
         "files": {"test": "data/test-00000-of-00001.parquet"},
     }
-    found = [ask(_DATA, hub.url, tmp_path / f"home-{n}", json.dumps(mapping), tmp_path / f"raw-{n}") for n in "ab"]
+    found = [run_program(_DATA, hub.url, tmp_path / f"home-{n}", json.dumps(mapping), tmp_path / f"raw-{n}") for n in "ab"]
     assert found[0]["splits"] == {"test": 10} and found[0] == found[1]
     files = {Path(path).name for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}
     assert {name for name in files if name.endswith(".parquet")} == {"test-00000-of-00001.parquet"}
 
 
-def test_an_absent_data_set_is_one_clear_line(hub, tmp_path):
-    found = ask(_DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/nothing", "revision": COMMIT}), tmp_path / "raw")
+def test_an_absent_dataset_is_reported(hub, tmp_path):
+    found = run_program(
+        _DATA, hub.url, tmp_path / "home", json.dumps({"id": "who/nothing", "revision": COMMIT}), tmp_path / "raw"
+    )
     assert found["error"] == "SourceUnavailable" and "there is no who/nothing" in found["text"]
     assert not (tmp_path / "raw" / "mine").exists()

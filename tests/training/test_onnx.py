@@ -1,4 +1,4 @@
-"""Export, fusion and quantization of tiny checkpoints of all three architectures, judged by ONNX Runtime itself."""
+"""Export, fusion and quantization of tiny checkpoints of all three architectures, run in ONNX Runtime."""
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from training.onnx_quantize import SCHEMES, quantize
 from training.onnx_rowwise import quantize_weights
 
 pytestmark = pytest.mark.integration
-LABELS_BY_INDEX = {0: "positive", 1: "negative", 2: "neutral"}  # not our order: the export has to mend it
+LABELS_BY_INDEX = {0: "positive", 1: "negative", 2: "neutral"}  # not our order: the export reorders it
 
 
 @pytest.fixture(scope="module", params=["bert", "distilbert", "roberta"])
@@ -50,7 +50,7 @@ def torch_logits(checkpoint, found):
     return np.concatenate(parts)[:, [1, 2, 0]]  # to negative, neutral, positive
 
 
-def test_float32_forms_answer_as_torch_does_in_our_order(forms):
+def test_float32_variants_predict_what_torch_does_in_label_order(forms):
     checkpoint, fp32, optimized = forms
     found = batches(checkpoint)
     expected = torch_logits(checkpoint, found)
@@ -66,14 +66,14 @@ def test_every_scheme_is_near_float32_and_smaller(scheme, forms, tmp_path):
     expected, logits = run(fp32, found), run(out, found)
     spread = expected.std()
     assert np.abs(logits - expected).mean() < 0.15 * spread
-    assert np.abs(logits - expected).max() > 0, "it did quantize"
+    assert np.abs(logits - expected).max() > 0, "not quantized"
     ops = {node.op_type for node in onnx.load(str(out)).graph.node}
     assert ops & {"MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"}, ops
 
 
 @pytest.mark.parametrize("scheme", ["int8_rowwise", "int8_static", "int8_weight_only"])
-def test_no_answer_depends_on_the_neighbors(scheme, forms, tmp_path):
-    """Alone, in a batch, and padded to the longest: the same numbers but for the order of additions."""
+def test_predictions_do_not_depend_on_batch_mates(scheme, forms, tmp_path):
+    """Alone, in a batch, and padded to the longest: the same numbers except for the order of additions."""
     checkpoint, fp32, optimized = forms
     found = batches(checkpoint)
     out = quantize(scheme, fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx", calibration=found)
@@ -82,14 +82,14 @@ def test_no_answer_depends_on_the_neighbors(scheme, forms, tmp_path):
     np.testing.assert_allclose(alone, together, atol=1e-3 * max(1.0, np.abs(together).max()))
 
 
-def test_a_calibrated_scheme_asks_for_texts(forms, tmp_path):
+def test_a_calibrated_scheme_requires_texts(forms, tmp_path):
     _, fp32, optimized = forms
     with pytest.raises(ModelError, match="needs calibration"):
         quantize("int8_static", fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_schemes_and_damaged_models_are_named(forms, tmp_path):
+def test_unknown_schemes_and_corrupt_models_are_named(forms, tmp_path):
     _, fp32, optimized = forms
     with pytest.raises(ModelError, match="Did you mean 'int8_rowwise'"):
         quantize("int8_rowise", fp32_file=fp32, optimized_file=optimized, out_file=tmp_path / "q.onnx")
@@ -98,16 +98,16 @@ def test_unknown_schemes_and_damaged_models_are_named(forms, tmp_path):
         quantize("int8_rowwise", fp32_file=fp32, optimized_file=tmp_path / "cut.onnx", out_file=tmp_path / "q.onnx")
     with pytest.raises(ModelError):
         optimize(tmp_path / "cut.onnx", tmp_path / "o.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["cut.onnx"], "nothing half-written"
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.onnx"], "no incomplete file"
 
 
-def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(ModelError):
         export_fp32(tmp_path / "nowhere", tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_weights_are_rounded_within_half_a_step():
+def test_weights_are_rounded_to_within_half_a_step():
     weights = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32) * np.logspace(-3, 3, 16, dtype=np.float32)
     values, scale = quantize_weights(weights)
     assert values.dtype == np.int8 and values.min() >= -127

@@ -62,9 +62,9 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     assert found.description.startswith("# tiny")
     model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
     assert model.metadata.signature is not None and model.input_example is not None
-    answers = model.predict(pd.DataFrame({"text": ["a great film", "an awful soup"]}))
-    assert answers["label"].tolist() == ["positive", "negative"]
-    # As the description of the model and docs/runs.md say.
+    predictions = model.predict(pd.DataFrame({"text": ["a great film", "an awful soup"]}))
+    assert predictions["label"].tolist() == ["positive", "negative"]
+    # As in the description of the model and in docs/runs.md.
     registry.move("production", version, "bundles/s2.0", reason="a test")
     served = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@production")
     assert served.predict([{"text": "a great film"}])["label"].tolist() == ["positive"]
@@ -72,13 +72,13 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     assert "models:/sentiment@production" in described.description and described.tags["task"] == "text-classification"
 
 
-def test_a_crash_between_ledger_and_mlflow_is_mended(registry, monkeypatch):
+def test_reconcile_repairs_a_crash_between_ledger_and_mlflow(registry, monkeypatch):
     staged(registry, 2.0)
     registry.promote(reason="first")
     _, two = staged(registry, 3.0)
 
     def crash(*_):
-        raise ConnectionError("MLflow is gone")
+        raise ConnectionError("MLflow is unavailable")
 
     monkeypatch.setattr(registry.client, "set_registered_model_alias", crash)
     with pytest.raises(ConnectionError):
@@ -90,25 +90,25 @@ def test_a_crash_between_ledger_and_mlflow_is_mended(registry, monkeypatch):
     assert registry.reconcile() == []
 
 
-def test_a_torn_last_line_is_no_move_and_is_cut_off_by_the_next(registry, var):
+def test_an_incomplete_last_line_is_ignored_and_removed_by_the_next_move(registry, var):
     staged(registry, 2.0)
     before = read_ledger(var)
     with ledger_path(var).open("ab") as file:
         file.write(b'{"at": "20')
     assert read_ledger(var) == before
-    registry.promote(reason="goes on")
+    registry.promote(reason="resumed")
     lines = ledger_path(var).read_text().splitlines()
     assert [json.loads(line)["alias"] for line in lines] == ["staging", "production"]
 
 
-def test_a_damaged_line_before_the_last_is_refused_by_number(var):
+def test_a_corrupt_line_before_the_last_is_refused_by_number(var):
     ledger_path(var).parent.mkdir(parents=True)
     ledger_path(var).write_text('{"broken\n{"alias": "staging"}\n')
     with pytest.raises(BundleError, match="line 1"):
         read_ledger(var)
 
 
-def test_nothing_rolls_back_to_a_bundle_that_is_gone(registry, var):
+def test_a_rollback_to_a_missing_bundle_is_refused(registry, var):
     first, _ = staged(registry, 2.0)
     registry.promote(reason="first")
     _, two = staged(registry, 3.0)
@@ -124,10 +124,10 @@ def test_an_unknown_alias_is_refused(registry):
         registry.move("prod", "1", "x", reason="")
 
 
-def test_parent_and_nested_runs(registry):
+def test_nested_runs_log_below_their_parent(registry):
     tracking = registry.tracking
     parent = tracking.parent_run("a run")
-    assert tracking.parent_run("a run") == parent, "a resumed run goes on in its own"
+    assert tracking.parent_run("a run") == parent, "a resumed run uses its own parent"
     with tracking.nested_run(parent, "candidate") as run:
         tracking.log_params(run, {"learning_rate": 0.1})
         tracking.log_metrics(run, {"macro_recall": 0.7, "nothing": None, "nan": float("nan")})

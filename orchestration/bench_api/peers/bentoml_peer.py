@@ -1,6 +1,6 @@
 """A plain BentoML service with its adaptive batcher over the bundle, as BentoML's documentation shows it.
 
-Started by `bentoml serve bentoml_peer:Batchable`; the bundle's folder is in PEER_MODEL, beside PEER_WORKERS and PEER_THREADS.
+Started by `bentoml serve bentoml_peer:Batchable` with the variables PEER_MODEL (the bundle's folder), PEER_WORKERS, PEER_THREADS.
 """
 
 import json
@@ -34,10 +34,10 @@ class Batchable:
         self.tokenizer.enable_truncation(manifest["max_length"])
         self.tokenizer.enable_padding(pad_id=self.tokenizer.token_to_id("[PAD]") or 0)
 
-    # The latency is also when BentoML refuses; ten seconds never do here.
+    # BentoML also rejects requests that would take longer than this latency; no request here takes ten seconds.
     @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=10_000)
     def classify(self, texts: list[str]) -> list[dict]:
-        """Texts of all callers of a batch."""
+        """Classify the texts of all callers in a batch."""
         rows = self.tokenizer.encode_batch(texts)
         feed = {
             "input_ids": np.array([row.ids for row in rows], dtype=np.int64),

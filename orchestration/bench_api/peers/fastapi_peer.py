@@ -1,4 +1,4 @@
-"""FastAPI with the transformers pipeline, as the documentation of the two shows it: float32 torch, one text a request.
+"""FastAPI with the transformers pipeline, as their documentation shows it: float32 torch, one text per request.
 
 Started by `uvicorn fastapi_peer:app`; the checkpoint's folder is in PEER_MODEL. Torch takes its threads from OMP_NUM_THREADS.
 """
@@ -21,5 +21,5 @@ class Tweet(BaseModel):
 
 @app.post("/classify")
 def classify(tweet: Tweet) -> dict:
-    """One text, one answer; a plain `def`, which FastAPI runs in its pool of threads."""
+    """Classify one text. It is a plain `def`, which FastAPI runs in its thread pool."""
     return classifier(tweet.text)[0]  # type: ignore[index]

@@ -1,6 +1,6 @@
 """LitServe with batching over the bundle, as LitServe's documentation shows it.
 
-Started as a program with the port; the bundle's folder is in PEER_MODEL, beside PEER_WORKERS and PEER_THREADS.
+Started as a program with the port; the bundle's folder is in PEER_MODEL; PEER_WORKERS and PEER_THREADS are set too.
 """
 
 import json
@@ -18,7 +18,7 @@ class Sentiment(ls.LitAPI):
     """The model behind LitServe's batcher."""
 
     def setup(self, device: str) -> None:
-        """Load, once a worker."""
+        """Load the model, once per worker."""
         folder = Path(os.environ["PEER_MODEL"])
         options = ort.SessionOptions()
         options.intra_op_num_threads = int(os.environ["PEER_THREADS"])
@@ -30,11 +30,11 @@ class Sentiment(ls.LitAPI):
         self.tokenizer.enable_padding(pad_id=self.tokenizer.token_to_id("[PAD]") or 0)
 
     def decode_request(self, request: dict) -> str:
-        """The text of a request."""
+        """Return the text of a request."""
         return request["text"]
 
     def predict(self, texts: list[str]) -> list[dict]:
-        """Texts of all callers of a batch."""
+        """Classify the texts of all callers in a batch."""
         rows = self.tokenizer.encode_batch(texts)
         feed = {
             "input_ids": np.array([row.ids for row in rows], dtype=np.int64),
@@ -46,7 +46,7 @@ class Sentiment(ls.LitAPI):
         return [{"label": self.labels[row.argmax()], "score": float(row.max())} for row in shares]
 
     def encode_response(self, output: dict) -> dict:
-        """The answer to one request."""
+        """Return the response to one request."""
         return output
 
 

@@ -1,1 +1,1 @@
-"""What is measured, a module each: `measure(bench)` gives an `Outcome`."""
+"""The sections of the benchmark, one module each: `measure(bench)` returns an `Outcome`."""

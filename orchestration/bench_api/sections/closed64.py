@@ -1,20 +1,20 @@
-"""64 callers with one tweet each, each server at its best."""
+"""64 callers with one tweet each; each peer with its fastest setting."""
 
 from functools import partial
 
 from orchestration.bench_api.bench import CALLERS, Bench, Outcome
-from orchestration.bench_api.contestants import OURS, TITLES
 from orchestration.bench_api.figures import Goal, ratios, spread
 from orchestration.bench_api.load import Load
 from orchestration.bench_api.servers import Server
+from orchestration.bench_api.systems import OURS, TITLES
 
 GOALS = {"fastapi": 5.0, "bentoml-batchable": 1.3, "litserve": 1.0}
 
 
 def measure(bench: Bench) -> Outcome:
-    """Requests a second, time to an answer, and what a request costs."""
-    servers = bench.everyone()
-    # The same texts for everybody in a round, and new ones in the next.
+    """Measure requests per second, response times and CPU per request."""
+    servers = bench.all_servers()
+    # All servers get the same texts in a round, and new texts in the next round.
     requests = [bench.requests(bench.seconds) for _ in range(bench.rounds)]
 
     def load(server: Server, index: int) -> Load:
@@ -30,18 +30,18 @@ def measure(bench: Bench) -> Outcome:
             goals.append(
                 Goal(f"requests/s, times {TITLES[name]}", ratios(ours, [one.per_s for one in found[name]]), goal, unit="×")
             )
-            goals.append(Goal("  the same by CPU a request", ratios(theirs, [one.cpu_ms for one in found[OURS]]), unit="×"))
+            goals.append(Goal("  the same by CPU per request", ratios(theirs, [one.cpu_ms for one in found[OURS]]), unit="×"))
     notes = [
         f"{TITLES[name]}: tried {', '.join(f'{setting}: {per_s:.0f}/s' for setting, per_s in trials.items())}; kept the fastest."
         for name, trials in bench.trials.items()
         if trials
     ]
-    if any(load.answered > len(requests[index]) for loads in found.values() for index, load in enumerate(loads)):
-        notes.append("A server was so quick that texts came twice: the cache may have answered.")
+    if any(load.completed > len(requests[index]) for loads in found.values() for index, load in enumerate(loads)):
+        notes.append("A server completed more requests than there were new texts: some predictions may come from the cache.")
     if any(load.refused for loads in found.values() for load in loads):
-        notes.append("A server refused requests: its times are those of refusals too, and its callers sent more.")
+        notes.append("A server rejected requests: its times include rejected requests, and its callers sent more.")
     if not bench.loader.has_wrk:
-        notes.append("wrk is not installed: our own generator sent the load, and takes more of the processors.")
+        notes.append("wrk is not installed: our own generator sent the load, which uses more CPU than wrk.")
     return Outcome(
         columns,
         [_row(name, found[name], servers[name]) for name in found],

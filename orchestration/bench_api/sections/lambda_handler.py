@@ -1,4 +1,4 @@
-"""The Lambda handler: from the start of its process to the first answer, and one text beside the bare classifier."""
+"""The Lambda handler: time from process start to the first response, and one text compared with the bare classifier."""
 
 import json
 import os
@@ -20,33 +20,33 @@ _LONGEST_S = 120
 
 
 def measure(bench: Bench) -> Outcome:
-    """`STARTS` fresh processes a round, each with `TEXTS` texts in turns with the classifier."""
+    """Start `STARTS` fresh processes per round; each takes `TEXTS` texts in turns with the classifier."""
     found = [_one(bench) for index in range(bench.rounds) for _ in range(STARTS)]
     cold = [one["cold_s"] for one in found]
     medians = [(spread(one["handler_s"])[0], spread(one["bare_s"])[0]) for one in found]
     ratios = [handler / bare for handler, bare in medians]
     rows = [
-        ["start to first answer, s", *_shown(cold, 2)],
+        ["start to first response, s", *_shown(cold, 2)],
         ["one text by the handler, ms", *_shown([1e3 * handler for handler, _ in medians], 2)],
         ["one text by the classifier, ms", *_shown([1e3 * bare for _, bare in medians], 2)],
     ]
     goals = [
-        Goal("import, load and first answer", cold, COLD_S, "≤", " s"),
-        Goal("one text, of the bare classifier", ratios, WARM, "≤", "×"),
+        Goal("import, load and first response", cold, COLD_S, "≤", " s"),
+        Goal("one text, compared with the bare classifier", ratios, WARM, "≤", "×"),
     ]
-    notes = ["A process of this machine, without Lambda's own start; the file of the model is in the page cache."]
+    notes = ["A process on this machine, without Lambda's own start; the model file is in the page cache."]
     return Outcome(["", "median", "lowest", "highest"], rows, goals, notes, raw=found)
 
 
 def _one(bench: Bench) -> dict[str, Any]:
-    bench.tell("a fresh process", None)
+    bench.progress("a fresh process", None)
     with tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts"
         texts.write_text("\n".join(" ".join(text.split()) for text in bench.texts.take(TEXTS)), encoding="utf-8")
         environment = {
             "GROUNDSWELL_BUNDLE_DIR": str(bench.bundle.directory.resolve()),
             "GROUNDSWELL_PATHS__VAR_DIR": folder,
-            "GROUNDSWELL_SERVING__ANSWERS": "memory",
+            "GROUNDSWELL_SERVING__PREDICTION_STORE": "memory",
             "OMP_NUM_THREADS": "1",
         }
         done = subprocess.run(
@@ -59,7 +59,7 @@ def _one(bench: Bench) -> dict[str, Any]:
             check=False,
         )
     if done.returncode:
-        raise GroundswellError("The handler failed.", found=done.stderr.strip()[-300:])
+        raise GroundswellError("The Lambda handler failed.", found=done.stderr.strip()[-300:])
     return json.loads(done.stdout)
 
 

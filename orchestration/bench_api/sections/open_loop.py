@@ -1,13 +1,13 @@
-"""Requests that come when they come: time to an answer against the share of our capacity."""
+"""Open loop: response time at shares of our capacity, with requests sent at a fixed rate."""
 
 from functools import partial
 
-from orchestration.bench_api.bench import CALLERS, Bench, Outcome, certain
-from orchestration.bench_api.contestants import OURS, TITLES, groundswell
+from orchestration.bench_api.bench import CALLERS, Bench, Outcome, readiness_checks
 from orchestration.bench_api.distilbert import distilbert_bundle
 from orchestration.bench_api.figures import Goal, spread
 from orchestration.bench_api.load import Load
 from orchestration.bench_api.servers import Server
+from orchestration.bench_api.systems import OURS, TITLES, groundswell
 from serving.classifier import Classifier
 
 SHARES = (0.25, 0.5, 0.8, 0.95)
@@ -16,17 +16,17 @@ DISTILBERT = "a model of DistilBERT's size"
 
 
 def measure(bench: Bench) -> Outcome:
-    """Each server at the same rates, those above its own capacity left out."""
-    servers = bench.everyone()
+    """Measure each server at the same rates, without those above its own capacity."""
+    servers = bench.all_servers()
     capacity: dict[str, float] = {}
     for name, server in servers.items():
-        bench.tell(f"capacity of {TITLES[name]}", None)
+        bench.progress(f"capacity of {TITLES[name]}", None)
         requests = bench.requests(bench.seconds)
         capacity[name] = bench.loader.capacity(server, requests, callers=CALLERS, seconds=bench.seconds).per_s
     distilbert = distilbert_bundle(bench.folder / "distilbert", bench.bundle)
     steady = bench.start(
         groundswell(distilbert, bench.home("distilbert"), "groundswell-distilbert"),
-        certain(Classifier(distilbert), bench.texts),
+        readiness_checks(Classifier(distilbert), bench.texts),
     )
 
     def load(server: Server, rate: float, _: int) -> Load:
@@ -80,8 +80,8 @@ def _notes(servers: dict[str, Server], capacity: dict[str, float], rates: dict[f
     for name in servers:
         above = [f"{share:.0%}" for share, rate in rates.items() if rate > capacity[name]]
         if above and name != OURS:
-            notes.append(f"{TITLES[name]} cannot take {', '.join(above)} of our capacity: left out there.")
+            notes.append(f"{TITLES[name]} is not measured at {', '.join(above)} of our capacity, which is more than its own.")
     notes.append(
-        "A request's time runs from the moment it was due. The model of DistilBERT's size has random weights, which cost as much."
+        "A request's time runs from its due time. The model of DistilBERT's size has random weights, which cost as much."
     )
     return notes

@@ -1,1 +1,1 @@
-"""One module a section: each gives an `Outcome`."""
+"""One module per section; each returns an `Outcome`."""

@@ -1,4 +1,4 @@
-"""How old a row is when it can be read in Gold, with a steady stream of files and a micro-batch a minute."""
+"""Section `age`: the age of a row when it is readable in Gold, with a constant stream of files and one micro-batch per minute."""
 
 import json
 import time
@@ -19,11 +19,11 @@ from serving.threads import cpu_quota
 COLUMNS = ["Gold's commit", "at s", "rows", "youngest s", "median s", "oldest s"]
 PERCENTILES = (50, 95, 99)
 WARM = 2
-"""Times that a second's rows go through all layers before anything counts."""
+"""Warm-up batches of one second's rows before the measurement."""
 DRAIN_S = 180.0
-"""How long after the last row is waited for what is still on its way, beside two micro-batches."""
+"""Maximum wait for late rows after the last one was written, in addition to two micro-batches."""
 POINTS = 401
-"""Of the distribution that is kept."""
+"""Number of points of the stored distribution."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Commit:
 
     version: int
     at: float
-    """When its log file was there, seconds since the epoch."""
+    """Modification time of its log file, seconds since the epoch."""
     ages: np.ndarray
-    """Seconds from `created_at` to then of the rows that no version before had, float64, shape (N,)."""
+    """Seconds from `created_at` to `at` for the rows that are new in this version, float64, shape (N,)."""
 
 
 def measure(bench: Bench) -> Outcome:
-    """A file a second for as long as asked, then wait until all of it is in Gold."""
+    """Write one file per second for `bench.seconds`, then wait until all rows are in Gold."""
     source, root = bench.home / "age-source", f"{bench.home}/age"
     source.mkdir()
     total = bench.rate * bench.seconds
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Outcome:
         given = {"root": root, "bundle": str(bench.bundle.directory.resolve())}
         stream = bench.children(stack, {"stream": given})["stream"]
         for turn in range(0 if bench.quick else WARM):
-            bench.tell(f"warming, {turn + 1} of {WARM}", None)
+            bench.progress(f"warm-up {turn + 1} of {WARM}", None)
             _drop(bench, source, time.time() - 1, turn - WARM)
             stream.ask("warm", source=str(source))
         warmed = _readable(root)
@@ -54,7 +54,7 @@ def measure(bench: Bench) -> Outcome:
         before, began, wall = stream.cpu_s(), time.monotonic(), time.time()
         for second in range(bench.seconds):
             _drop(bench, source, wall, second)
-            bench.tell(f"{(second + 1) * bench.rate:,} of {total:,} rows", (second + 1) / bench.seconds)
+            bench.progress(f"{(second + 1) * bench.rate:,} of {total:,} rows", (second + 1) / bench.seconds)
             stream.ask("batches")
         late = total + warmed - _readable(root)
         drained = _drain(bench, stream, root, total + warmed, time.monotonic() + 2 * bench.every_s + DRAIN_S)
@@ -66,7 +66,7 @@ def measure(bench: Bench) -> Outcome:
 
 
 def commits(gold: Path) -> list[Commit]:
-    """The versions of a Gold table on this machine that added rows, from its log."""
+    """Read from the log of a Gold table on this machine the versions that added rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +89,7 @@ def commits(gold: Path) -> list[Commit]:
 
 
 def _drop(bench: Bench, source: Path, wall: float, second: int) -> None:
-    """The rows that are created in a second (negative: those that warm), in a file that is there when it is over."""
+    """Write the rows of one second (negative: warm-up) to a file that appears when the second is over."""
     lines = []
     for k, text in enumerate(bench.texts.take(bench.rate)):
         created = datetime.fromtimestamp(wall + max(0, second) + k / bench.rate, UTC)
@@ -116,12 +116,12 @@ def _readable(root: str) -> int:
 
 
 def _drain(bench: Bench, stream: Child, root: str, total: int, end: float) -> bool:
-    """Wait until all rows can be read; whether they can."""
+    """Wait until all rows are readable; return False if they are not by `end`."""
     while time.monotonic() < end:
         stream.ask("batches")
         if (there := _readable(root)) >= total:
             return True
-        bench.tell(f"{total - there:,} rows on their way", None)
+        bench.progress(f"waiting for {total - there:,} rows", None)
         time.sleep(1)
     return False
 
@@ -146,16 +146,16 @@ def _outcome(
     longest = {stage: max(times, default=0.0) for stage, times in took.items()}
     keeps_up = drained and all(value < bench.every_s for value in longest.values())
     notes = [
-        f"{bench.rate:,} rows a second for {bench.seconds} s, a file each second, all texts different; a micro-batch of Bronze "
-        f"every {bench.every_s:g} s, Silver and Gold as soon as there is something new; {cpu_quota()} cores. The age is from "
-        "created_at to when the version of Gold that has the row was written; up to a second of it is waiting for the "
-        "file. Model and classes were loaded before.",
+        f"{bench.rate:,} rows per second for {bench.seconds} s, one file per second, unique texts; one micro-batch of Bronze "
+        f"every {bench.every_s:g} s, Silver and Gold when there are new rows; {cpu_quota()} cores. The age is the time from "
+        "created_at until the version of Gold with the row was written; up to one second of it is waiting for the "
+        "file. Model and classes were loaded before the measurement.",
         "Longest micro-batch: "
         + ", ".join(f"{stage} {value:.1f} s" for stage, value in longest.items())
         + f"; {1000 * spent.cpu_s / max(1, spent.rows):.2f} CPU s per 1,000 rows, all layers.",
-        f"{late:,} rows were on their way when the last came"
-        + (f"; all could be read {found[-1].at - wall - bench.seconds:.0f} s later." if drained and found else ""),
-        _verdict(bench, keeps_up, total - spent.rows),
+        f"{late:,} rows were not yet readable when the last one was written"
+        + (f"; all were readable {found[-1].at - wall - bench.seconds:.0f} s later." if drained and found else ""),
+        _conclusion(bench, keeps_up, total - spent.rows),
     ]
     shares = np.linspace(0, 1, POINTS)
     raw = {
@@ -170,10 +170,10 @@ def _outcome(
     return Outcome(COLUMNS, rows, goals, notes, raw)
 
 
-def _verdict(bench: Bench, keeps_up: bool, missing: int) -> str:
-    rate, minute = f"{bench.rate:,} rows a second", f"{bench.every_s:g} s"
+def _conclusion(bench: Bench, keeps_up: bool, missing: int) -> str:
+    rate, interval = f"{bench.rate:,} rows per second", f"{bench.every_s:g} s"
     if keeps_up:
-        return f"{rate} are kept up with: no layer takes {minute} for what comes in {minute}."
+        return f"The lakehouse keeps up with {rate}: every layer processes the rows of {interval} in less than {interval}."
     if missing:
-        return f"{rate} are NOT kept up with: {missing:,} could not be read long after the last came."
-    return f"{rate} are NOT kept up with: a layer takes longer than {minute} for what comes in {minute}."
+        return f"The lakehouse does NOT keep up with {rate}: {missing:,} rows were not readable in time."
+    return f"The lakehouse does NOT keep up with {rate}: a layer needs more than {interval} for the rows of {interval}."

@@ -1,4 +1,4 @@
-"""How many files an hour of micro-batches leaves, and how long Gold then takes to read, with and without compaction."""
+"""Section `files`: number of files after an hour of micro-batches, and read time of Gold, with and without compaction."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from orchestration.bench_lakehouse.child import Child, Spent
 from serving.lakehouse.paths import LAYERS, table
 
 ROWS = 500
-"""Of a micro-batch."""
+"""Rows per micro-batch."""
 READS = 5
 WITHOUT, WITH, AFTER = "no compaction", "autoCompact (as set)", "no compaction, then OPTIMIZE"
 COLUMNS = [
@@ -24,14 +24,14 @@ COLUMNS = [
     "gold",
     "read Gold ms: deltalake",
     "Spark",
-    "s a micro-batch: first 10",
+    "s per micro-batch: first 10",
     "last 10",
     "CPU s",
 ]
 
 
 def measure(bench: Bench) -> Outcome:
-    """The same files into two lakehouses, a micro-batch of each in turns."""
+    """Write the same files into two lakehouses; their micro-batches alternate."""
     roots = {WITHOUT: f"{bench.home}/without", WITH: f"{bench.home}/with"}
     spent: dict[str, list[Spent]] = {name: [] for name in roots}
     with ExitStack() as stack:
@@ -39,19 +39,19 @@ def measure(bench: Bench) -> Outcome:
         for name, root in roots.items():
             child.ask("start", root=root, compacted=name == WITH)
         for number in range(bench.batches):
-            bench.tell(f"micro-batch {number + 1} of {bench.batches}", number / bench.batches)
+            bench.progress(f"micro-batch {number + 1} of {bench.batches}", number / bench.batches)
             file = str(_write(bench, number))
             for name in sorted(roots, reverse=bool(number % 2)):
                 spent[name].append(child.spend(ROWS, "batch", root=roots[name], file=file, number=number))
         took = {name: child.ask("took", root=root) for name, root in roots.items()}
-        bench.tell("reading", None)
+        bench.progress("reading", None)
         found = {name: _state(child, root) for name, root in roots.items()}
         optimizing = child.spend(ROWS * bench.batches, "optimize", root=roots[WITHOUT])
         found[AFTER] = _state(child, roots[WITHOUT])
     notes = [
-        f"{bench.batches} micro-batches of {ROWS} rows of one day, written by write_bronze, write_silver and write_gold; the "
-        "judge costs nothing. Files are those of the newest version. A read takes all columns of Gold: median of "
-        f"{READS} after one that warms, deltalake into Arrow (as the dashboard does), Spark into nothing.",
+        f"{bench.batches} micro-batches of {ROWS} rows of one day, written by write_bronze, write_silver and write_gold with "
+        "a stub model. Files are those of the newest version. A read takes all columns of Gold: median of "
+        f"{READS} after a warm-up read, deltalake to Arrow (like the dashboard), Spark to the noop sink.",
         "Of the last ten micro-batches: " + "; ".join(f"{name}: {_by_layer(times[-10:])}" for name, times in took.items()) + ".",
         f"OPTIMIZE of the four tables took {optimizing.wall_s:.1f} s ({optimizing.cpu_s:.1f} CPU s).",
     ]
@@ -65,12 +65,12 @@ def measure(bench: Bench) -> Outcome:
 
 
 def _write(bench: Bench, number: int) -> Path:
-    """The lines of a minute of yesterday."""
+    """Write the lines of one minute of yesterday."""
     begin = datetime.now(UTC).replace(hour=11, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    said = begin + timedelta(minutes=number % 60)
+    created_at = begin + timedelta(minutes=number % 60)
     path = bench.home / f"minute-{number:04}.jsonl"
     records = (
-        {"id_str": f"{1_700_000_000_000 + number * ROWS + k}", "text": text, "created_at": said.isoformat(), "lang": "en"}
+        {"id_str": f"{1_700_000_000_000 + number * ROWS + k}", "text": text, "created_at": created_at.isoformat(), "lang": "en"}
         for k, text in enumerate(bench.texts.take(ROWS))
     )
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

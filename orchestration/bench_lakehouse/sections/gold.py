@@ -1,4 +1,4 @@
-"""Rows a second from Silver to Gold, beside bulk classify, MLflow's function and a transformers function."""
+"""Section `gold`: rows per second from Silver to Gold, compared with bulk classify, MLflow's UDFs and a transformers UDF."""
 
 import shutil
 from collections.abc import Callable
@@ -10,65 +10,65 @@ from typing import Any
 from orchestration.bench_api.figures import Goal, ratios
 from orchestration.bench_lakehouse.bench import Bench, Outcome, write_silver_rows
 from orchestration.bench_lakehouse.child import Child, Spent
-from orchestration.bench_lakehouse.contestants import PIPELINE_BATCH
+from orchestration.bench_lakehouse.systems import PIPELINE_BATCH
 from orchestration.bench_stream.report import figure
 from serving.threads import cpu_quota
 
-OURS, STAND_IN, BULK = "Groundswell", "Groundswell, a judge that costs nothing", "bulk classify, no Spark"
+OURS, STUB, BULK = "Groundswell", "Groundswell, stub model", "bulk classify, no Spark"
 MLFLOW, PIPELINE = "mlflow.pyfunc.spark_udf, this bundle", "transformers in a pandas UDF"
-FLAVOUR = "mlflow.pyfunc.spark_udf, mlflow.transformers"
-SHOWN = (BULK, OURS, STAND_IN, MLFLOW, FLAVOUR, PIPELINE)
+MLFLOW_TRANSFORMERS = "mlflow.pyfunc.spark_udf, mlflow.transformers"
+SHOWN = (BULK, OURS, STUB, MLFLOW, MLFLOW_TRANSFORMERS, PIPELINE)
 OF_BULK, TIMES_MLFLOW, TIMES_PIPELINE = 0.8, 3.0, 5.0
-COLUMNS = ["", "rows/s a core", "CPU s per 1,000 rows", "in Java", "in Python", "wall s", "first batch s", "bulk's label"]
+COLUMNS = ["", "rows/s per core", "CPU s per 1,000 rows", "in Java", "in Python", "wall s", "first batch s", "same label as bulk"]
 WARM_ROWS = 1_000
-"""At most so many rows before anything counts."""
+"""Maximum number of warm-up rows."""
 FEW_ROWS = 64
 RECORDS = (256, 2_048, 10_000)
-"""Rows an Arrow batch that are tried with MLflow's function; 10,000 is Spark's own setting, 2,048 that of our session."""
+"""Rows per Arrow batch tried with MLflow's UDF; 10,000 is Spark's default, 2,048 the setting of our session."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Rows that all sides judge."""
+    """Rows that all systems classify."""
 
     count: int
     parquet: Path
     silver: str
-    """A Delta table of the same rows."""
+    """A Delta table with the same rows."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How MLflow's function is run."""
+    """Settings of MLflow's UDF."""
 
     tasks: int
     records: int
-    """In an Arrow batch: `spark.sql.execution.arrow.maxRecordsPerBatch`."""
+    """Rows per Arrow batch: `spark.sql.execution.arrow.maxRecordsPerBatch`."""
 
     def __str__(self) -> str:
-        return f"{self.tasks} side by side, {self.records:,} rows an Arrow batch"
+        return f"{self.tasks} parallel tasks, {self.records:,} rows per Arrow batch"
 
 
 def measure(bench: Bench) -> Outcome:
-    """Every side from the same Silver table of new texts, in turns; before that each judges another one twice."""
+    """Run every system in turns on the same Silver table of new texts, after two warm-up runs each on another table."""
     with ExitStack() as stack:
-        contest = Contest(bench, bench.children(stack, _kinds(bench)))
-        rounds = [contest.source(f"round-{k}", bench.rows) for k in range(bench.rounds)]
-        contest.few = contest.source("few", min(bench.rows, FEW_ROWS))
-        first = {} if bench.quick else contest.warm(contest.source("warm", min(bench.rows, WARM_ROWS)))
-        trials = {} if bench.quick else contest.try_settings(rounds[0])
-        spent = bench.in_turns({name: lambda k, name=name: contest.turn(name, rounds[k], f"round-{k}") for name in contest.sides})
-        return _outcome(bench, contest, spent, first, trials, rounds)
+        systems = GoldSystems(bench, bench.children(stack, _kinds(bench)))
+        rounds = [systems.source(f"round-{k}", bench.rows) for k in range(bench.rounds)]
+        systems.few = systems.source("few", min(bench.rows, FEW_ROWS))
+        first = {} if bench.quick else systems.warm(systems.source("warm", min(bench.rows, WARM_ROWS)))
+        trials = {} if bench.quick else systems.try_settings(rounds[0])
+        spent = bench.in_turns({name: lambda k, name=name: systems.turn(name, rounds[k], f"round-{k}") for name in systems.sides})
+        return _outcome(bench, systems, spent, first, trials, rounds)
 
 
 def _kinds(bench: Bench) -> dict[str, dict[str, Any]]:
     bundle, checkpoint = str(bench.bundle.directory.resolve()), str(bench.checkpoint.resolve())
-    return {"bulk": {"bundle": bundle}, "judges": {"root": f"{bench.home}/judges", "bundle": bundle, "checkpoint": checkpoint}}
+    return {"bulk": {"bundle": bundle}, "writers": {"root": f"{bench.home}/writers", "bundle": bundle, "checkpoint": checkpoint}}
 
 
 @dataclass
-class Contest:
-    """The sides: each takes rows and a name for a new Gold table."""
+class GoldSystems:
+    """The systems; each is a function of rows and the name of a new Gold table."""
 
     bench: Bench
     children: dict[str, Child]
@@ -77,80 +77,80 @@ class Contest:
 
     @property
     def sides(self) -> dict[str, Callable[[Source, str], Spent]]:
-        """The first of them pays for what all need of Spark when nothing is warm."""
+        """The systems by name. On a cold start the first one also loads Spark's classes, which all need."""
         return {
-            STAND_IN: self.stand_in,
+            STUB: self.stub,
             OURS: self.ours,
             BULK: self.bulk,
             MLFLOW: self.mlflow,
-            FLAVOUR: self.flavor,
+            MLFLOW_TRANSFORMERS: self.flavor,
             PIPELINE: self.pipeline,
         }
 
     def source(self, name: str, count: int) -> Source:
-        """So many new texts in Silver."""
-        self.bench.tell(f"filling Silver: {name}", None)
+        """Write `count` new texts to Silver."""
+        self.bench.progress(f"filling Silver: {name}", None)
         root = f"{self.bench.home}/{name}"
         parquet = write_silver_rows(Path(f"{root}.parquet"), self.bench.texts.take(count))
         self._empty(root)
-        self.children["judges"].ask("fill", root=root, parquet=str(parquet))
+        self.children["writers"].ask("fill", root=root, parquet=str(parquet))
         return Source(count, parquet, f"{root}/silver")
 
     def warm(self, warm: Source) -> dict[str, float]:
-        """Every side twice; gives the seconds of the first time."""
+        """Run every system twice and return the seconds of the first run."""
         first = {}
         for name, side in self.sides.items():
-            self.bench.tell(f"warming: {name}", None)
+            self.bench.progress(f"warm-up: {name}", None)
             first[name] = side(warm, "cold").wall_s
             side(warm, "warm")
         return first
 
     def turn(self, name: str, source: Source, to: str) -> Spent:
-        """One side's turn. Before it judges, it judges a few rows: Spark ends Python workers that did nothing for a minute."""
+        """Measure one system after it classified a few rows: Spark ends Python workers that were idle for a minute."""
         if self.few and not self.bench.quick:
             self.sides[name](self.few, f"{to}-few")
         return self.sides[name](source, to)
 
     def try_settings(self, source: Source) -> dict[str, float]:
-        """Keep the setting with which MLflow's function is fastest; gives the rows a second of each."""
+        """Keep the fastest setting of MLflow's UDF and return the rows per second of each setting."""
         trials: dict[Setting, float] = {}
         settings = [*(Setting(cpu_quota(), records) for records in RECORDS), Setting(1, RECORDS[-1])]
         for number, self.setting in enumerate(settings):
-            self.bench.tell(f"{MLFLOW}: {self.setting}", number / len(settings))
+            self.bench.progress(f"{MLFLOW}: {self.setting}", number / len(settings))
             spent = self.turn(MLFLOW, source, f"trial-{number}")
             trials[self.setting] = spent.rows / spent.wall_s
         self.setting = max(trials, key=lambda setting: trials[setting])
         return {str(setting): rate for setting, rate in trials.items()}
 
     def bulk(self, source: Source, name: str) -> Spent:
-        """The classifier alone."""
-        return self.children["bulk"].spend(source.count, "judge", parquet=str(source.parquet))
+        """Run the classifier without Spark."""
+        return self.children["bulk"].spend(source.count, "classify", parquet=str(source.parquet))
 
     def ours(self, source: Source, name: str) -> Spent:
-        """Gold as the stream writes it."""
+        """Write Gold as the stream does."""
         return self._merged("groundswell", source, self.root(OURS, name))
 
-    def stand_in(self, source: Source, name: str) -> Spent:
-        """The same without a model."""
-        return self._merged("stand_in", source, self.root(STAND_IN, name))
+    def stub(self, source: Source, name: str) -> Spent:
+        """Write Gold with the stub model."""
+        return self._merged("stub", source, self.root(STUB, name))
 
     def mlflow(self, source: Source, name: str) -> Spent:
-        """With the setting that is kept."""
+        """Run MLflow's UDF of the bundle with the fastest setting."""
         return self._appended("mlflow", source, self.root(MLFLOW, name), tasks=self.setting.tasks, records=self.setting.records)
 
     def flavor(self, source: Source, name: str) -> Spent:
-        """A worker a processor."""
-        return self._appended("mlflow_transformers", source, self.root(FLAVOUR, name), tasks=cpu_quota())
+        """Run MLflow's UDF of the checkpoint with one worker per core."""
+        return self._appended("mlflow_transformers", source, self.root(MLFLOW_TRANSFORMERS, name), tasks=cpu_quota())
 
     def pipeline(self, source: Source, name: str) -> Spent:
-        """A worker a processor."""
+        """Run the transformers UDF with one worker per core."""
         return self._appended("pipeline", source, self.root(PIPELINE, name), tasks=cpu_quota())
 
     def agreeing(self, side: str, rounds: list[Source]) -> float:
-        """Share of the rows that have the label bulk classify gives.
+        """Return the share of rows with the same label as bulk classify.
 
         Raises:
-            LakehouseError: Gold has not each row once.
+            LakehouseError: Gold does not have each row exactly once.
         """
         from deltalake import DeltaTable
 
@@ -160,45 +160,45 @@ class Contest:
         for number, source in enumerate(rounds):
             bulk = self.children["bulk"].ask("labels", parquet=str(source.parquet))
             gold = DeltaTable(f"{self.root(side, f'round-{number}')}/gold").to_pyarrow_table(columns=["id", "label"])
-            found = dict(zip(gold["id"].to_pylist(), gold["label"].to_pylist(), strict=True))
-            if gold.num_rows != source.count or found.keys() != bulk.keys():
+            labels = dict(zip(gold["id"].to_pylist(), gold["label"].to_pylist(), strict=True))
+            if gold.num_rows != source.count or labels.keys() != bulk.keys():
                 raise LakehouseError(
-                    f"{side} did not write each row once.",
-                    found=f"{gold.num_rows:,} rows, {len(found):,} ids",
-                    expected=f"{source.count:,}",
+                    f"{side} did not write each row exactly once.",
+                    found=f"{gold.num_rows:,} rows, {len(labels):,} ids",
+                    expected=f"{source.count:,} rows and ids",
                 )
-            same += sum(found[one] == label for one, label in bulk.items())
+            same += sum(labels[one] == label for one, label in bulk.items())
         return same / sum(source.count for source in rounds)
 
     def root(self, side: str, name: str) -> str:
-        """Where a side writes."""
+        """Return the root that a system writes to."""
         return f"{self.bench.home}/{list(self.sides).index(side)}-{name}"
 
     def _merged(self, do: str, source: Source, root: str) -> Spent:
         self._empty(root)
-        return self.children["judges"].spend(source.count, do, silver=source.silver, root=root)
+        return self.children["writers"].spend(source.count, do, silver=source.silver, root=root)
 
     def _empty(self, root: str) -> None:
-        """Empty tables. They are made once and copied, as Spark takes seconds to make them."""
+        """Create empty tables by copying: Spark takes seconds to create them, so it does so only once."""
         empty = self.bench.home / "empty"
         if not empty.exists():
-            self.children["judges"].ask("tables", root=str(empty))
+            self.children["writers"].ask("tables", root=str(empty))
         shutil.copytree(empty, root)
 
     def _appended(self, do: str, source: Source, root: str, **setting: int) -> Spent:
-        return self.children["judges"].spend(source.count, do, silver=source.silver, root=root, **setting)
+        return self.children["writers"].spend(source.count, do, silver=source.silver, root=root, **setting)
 
 
 def _outcome(
     bench: Bench,
-    contest: Contest,
+    systems: GoldSystems,
     spent: dict[str, list[Spent]],
     first: dict[str, float],
     trials: dict[str, float],
     rounds: list[Source],
 ) -> Outcome:
-    agreeing = {name: contest.agreeing(name, rounds) for name in (OURS, MLFLOW, FLAVOUR, PIPELINE)}
-    asked = contest.children["judges"].ask("asked")
+    agreeing = {name: systems.agreeing(name, rounds) for name in (OURS, MLFLOW, MLFLOW_TRANSFORMERS, PIPELINE)}
+    asked = systems.children["writers"].ask("asked")
     rates = {name: [one.rows / one.wall_s / cpu_quota() for one in spent[name]] for name in SHOWN}
     cpu = {name: [1000 * one.cpu_s / one.rows for one in spent[name]] for name in SHOWN}
 
@@ -209,26 +209,27 @@ def _outcome(
         cold = f"{first[name]:.1f}" if name in first else ""
         return [name, *figures, cold, f"{agreeing[name]:.2%}" if name in agreeing else ""]
 
-    peers = {BULK: OF_BULK, MLFLOW: TIMES_MLFLOW, FLAVOUR: TIMES_MLFLOW, PIPELINE: TIMES_PIPELINE}
+    peers = {BULK: OF_BULK, MLFLOW: TIMES_MLFLOW, MLFLOW_TRANSFORMERS: TIMES_MLFLOW, PIPELINE: TIMES_PIPELINE}
     goals = [Goal(f"{OURS} / {peer}, rows/s", ratios(rates[OURS], rates[peer]), goal) for peer, goal in peers.items()]
-    goals += [Goal(f"{peer} / {OURS}, CPU s a row", ratios(cpu[peer], cpu[OURS])) for peer in peers]
-    tried = "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items()) or "no other was tried"
+    goals += [Goal(f"{peer} / {OURS}, CPU s per row", ratios(cpu[peer], cpu[OURS])) for peer in peers]
+    tried = "; ".join(f"{setting}: {rate:,.0f}" for setting, rate in trials.items()) or "no other setting was tried"
     notes = [
-        f"{bench.rows:,} rows a round, texts of official test tweets with a number at the end, so that no text comes twice and "
-        f"no kept answer helps; {cpu_quota()} cores, all of them for whoever has its turn.",
-        f"From a Silver table to a new Gold table of one day. {OURS} takes the change feed, keeps the last of each id, judges "
-        "and merges; the peers read the table, judge and append, which is less. One Spark session for all, workers for each.",
-        f"Before that each judged {min(bench.rows, WARM_ROWS):,} rows twice; the first time, which loads the model, is "
-        "shown. The judge that costs nothing is the first of all and pays for Spark's classes. Each turn begins with "
-        f"{FEW_ROWS} rows that do not count, as Spark ends Python workers, and their model, after a minute without work.",
-        f'{MLFLOW}: the bundle with serving/pyfunc_model.py, env_manager="local"; on one machine MLflow loads the model anew in '
-        "each task. ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Fastest of what was tried: "
-        f"{contest.setting} (rows/s: {tried}).",
-        "That is our classifier inside MLflow. What MLflow makes of the checkpoint itself is its flavor mlflow.transformers: "
-        f"float32, {cpu_quota()} tasks of one thread, batches of {PIPELINE_BATCH}, the model loaded anew in each task.",
-        f"{PIPELINE}: float32 of the checkpoint that the bundle was made from, {cpu_quota()} workers of one thread, batches of "
-        f"{PIPELINE_BATCH}; the worker keeps it from task to task.",
-        f"The judge that costs nothing was asked for {asked:,} texts by the last {bench.rows:,} rows.",
+        f"{bench.rows:,} rows per round, texts of official test tweets with a number at the end, so that all texts are unique "
+        f"and the cache has no hits; {cpu_quota()} cores, all of them for the system whose turn it is.",
+        f"From a Silver table to a new Gold table of one day. {OURS} reads the change feed, keeps the last state of each id, "
+        "classifies and merges; the peers read the table, classify and append, which is less work. All share one Spark session; "
+        "each has its own workers.",
+        f"Before the measurement each system classified {min(bench.rows, WARM_ROWS):,} rows twice; the first run, which loads "
+        "the model, is shown. The stub model runs first and also loads Spark's classes. Each turn begins with "
+        f"{FEW_ROWS} rows that do not count, as Spark ends Python workers, and their model, after an idle minute.",
+        f'{MLFLOW}: the bundle with serving/pyfunc_model.py, env_manager="local"; on one machine MLflow loads the model again in '
+        "each task. ONNX Runtime takes its threads from the model, not from OMP_NUM_THREADS. Fastest setting: "
+        f"{systems.setting} (rows/s: {tried}).",
+        "That is our classifier inside MLflow. MLflow's own format for the checkpoint is its flavor mlflow.transformers: "
+        f"float32, {cpu_quota()} tasks of one thread, batches of {PIPELINE_BATCH}, the model loaded again in each task.",
+        f"{PIPELINE}: float32 of the checkpoint that the bundle was exported from, {cpu_quota()} workers of one thread, batches "
+        f"of {PIPELINE_BATCH}; the worker keeps the model between tasks.",
+        f"The stub model received {asked:,} texts for the last {bench.rows:,} rows.",
     ]
     raw = {
         "rates": rates,

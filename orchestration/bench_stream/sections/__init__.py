@@ -1,1 +1,1 @@
-"""One module a measurement: each has `measure(bench)` and gives an outcome."""
+"""The sections of the benchmark, one module each: `measure(bench)` returns an `Outcome`."""

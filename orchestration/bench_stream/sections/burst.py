@@ -1,4 +1,4 @@
-"""Many messages at once on top of a steady load: how long until they are through, with whom at work."""
+"""A burst of messages on top of a steady load: time to drain it, and the workers used."""
 
 import threading
 import time
@@ -20,33 +20,33 @@ from orchestration.stream_send import event_bytes, send
 from serving.streaming.heartbeat import read_heartbeats
 
 STEADY, BEFORE_S, AFTER_S, LOOK_S = 0.2, 5.0, 5.0, 0.5
-"""The steady load as a share of the capacity; how long is looked before the burst and after it is through."""
+"""The steady load as a share of the capacity; seconds observed before the burst and after its end; seconds between samples."""
 CALM_S = 1.0
-"""The burst is through when no more waits than comes in so long."""
+"""The burst is drained when the lag is at most what arrives in this time."""
 START_S = 120.0
 OURS = "groundswell stream up"
 AT_WORK = {"running", "draining", "waiting for the broker", "waiting for the warehouse"}
 
 
 class Scale(Protocol):
-    """Runs workers, as many as it sees fit."""
+    """One way to scale: it decides how many workers run."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the first workers."""
 
     def tick(self, now: float, lag: int) -> None:
-        """Called twice a second with the backlog."""
+        """Adapt the number of workers to the lag; called twice per second."""
 
     def programs(self) -> list[Program]:
-        """All that were ever started."""
+        """Return all programs ever started."""
         ...
 
     def stop(self) -> None:
-        """End them all."""
+        """Stop all programs."""
 
 
 class Threshold1000:
-    """One worker for each 1,000 waiting messages, up to `most`; with the same number for `least` and `most`: a fixed number."""
+    """One worker per 1,000 waiting messages, `least` to `most`; a fixed number if both are equal."""
 
     def __init__(self, bench: Bench, settings: dict[str, str], *, least: int, most: int) -> None:
         self._bench, self._settings, self._least, self._most = bench, settings, least, most
@@ -55,21 +55,21 @@ class Threshold1000:
         self._all: list[Program] = []
 
     def start(self) -> None:
-        """The fewest."""
+        """Start `least` workers."""
         self._scale_to(self._least)
 
     def tick(self, now: float, lag: int) -> None:
-        """Ask the threshold."""
+        """Apply the threshold."""
         self._scale_to(max(self._least, self._threshold.workers(now, lag)))
         for program in self._running:
             program.check()
 
     def programs(self) -> list[Program]:
-        """All that were ever started."""
+        """Return all programs ever started."""
         return self._all
 
     def stop(self) -> None:
-        """End them."""
+        """Stop all programs."""
         stop_all(self._all)
 
     def _scale_to(self, count: int) -> None:
@@ -82,7 +82,7 @@ class Threshold1000:
 
 
 class Ours:
-    """The product's supervisor, with what it does by default."""
+    """The product's supervisor with its default settings."""
 
     def __init__(self, bench: Bench, settings: dict[str, str]) -> None:
         self._bench, self._all = bench, []
@@ -93,19 +93,19 @@ class Ours:
         }
 
     def start(self) -> None:
-        """One command."""
+        """Start the supervisor."""
         self._all = [Program("up", ["-m", "orchestration.cli", "stream", "up"], self._settings, self._bench.logs)]
 
     def tick(self, now: float, lag: int) -> None:
-        """It looks for itself."""
+        """Check that the supervisor runs; it reads the lag itself."""
         self._all[0].check()
 
     def programs(self) -> list[Program]:
-        """The supervisor, with all below it."""
+        """Return the supervisor; its descendants are counted with it."""
         return self._all
 
     def stop(self) -> None:
-        """It ends its own."""
+        """Stop the supervisor, which stops its children."""
         stop_all(self._all)
 
 
@@ -115,18 +115,18 @@ class Burst:
 
     drain_s: float
     rebalances: int
-    """Changes of who holds which partition, from the burst to its end."""
+    """Changes of the partition assignment, from the burst to its end."""
     most_workers: int
     worker_s: float
     cpu_s: float
-    """Of the workers, from the burst to its end; of ours with supervisor, alerts and warehouse."""
+    """CPU time of the workers, from the burst to its end; for ours including supervisor, alerts and warehouse."""
     lag: list[tuple[float, int]] = field(repr=False)
     workers: list[tuple[float, int]] = field(repr=False)
 
 
 def measure(bench: Bench) -> Outcome:
-    """Each way to scale once a round, each with a warehouse of its own."""
-    capacity = bench.need_capacity()
+    """Measure each way to scale once per round, each with its own warehouse."""
+    capacity = bench.measured_capacity()
     rate = STEADY * capacity
     rounds = 1 if bench.burst >= 5_000 else bench.rounds
     sides = {OURS: (0, 0), "1 worker": (1, 1), "2 workers": (2, 2), "lag / 1,000, up to 8": (1, 8)}
@@ -143,15 +143,15 @@ def measure(bench: Bench) -> Outcome:
     plot = plot_burst(
         [Line(side, runs[0].lag, runs[0].workers) for side, runs in found.items()], bench.folder / "stream-burst.png"
     )
-    said = [
-        f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: no "
-        f"more waits than comes in {CALM_S:g} s. Rebalances: changes of who holds which partition, seen twice a second.",
-        "Every worker has one thread. Ours may have as many as processors; its supervisor, alerts and warehouse are in its CPU; "
-        "the others begin with the fewest workers they may have.",
+    notes = [
+        f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: the "
+        f"lag is at most the messages of {CALM_S:g} s. Rebalances: changes of the assignment, sampled every {LOOK_S} s.",
+        "Every worker has one thread. Ours may start one worker per CPU; its CPU includes supervisor, alerts and warehouse. "
+        "The others start with their smallest number of workers.",
         f"Plot: {plot.name}",
     ]
     columns = ["", "s to drain", "rebalances", "most workers", "worker seconds", "CPU s"]
-    return Outcome(columns, rows, goals, said, {side: [asdict(one) for one in runs] for side, runs in found.items()})
+    return Outcome(columns, rows, goals, notes, {side: [asdict(one) for one in runs] for side, runs in found.items()})
 
 
 def _run(bench: Bench, side: str, limits: tuple[int, int], rate: float, index: int) -> Burst:
@@ -163,7 +163,7 @@ def _run(bench: Bench, side: str, limits: tuple[int, int], rate: float, index: i
     steady = threading.Thread(target=send, args=(bench.client_config(), topic.name, _until(stop, bench)), kwargs={"rate": rate})
     with ExitStack() as stack:
         if side != OURS:
-            bench.start_owner(var, stack)
+            bench.start_warehouse(var, stack)
         stack.callback(scale.stop)
         scale.start()
         stack.callback(steady.join)
@@ -192,7 +192,7 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
             sending = threading.Thread(target=send, args=(config, topic.name, events))
             sending.start()
             began = now
-        lag = group.look().lag
+        lag = group.state().lag
         scale.tick(now, lag)
         lags.append((now - began, lag))
         workers.append((now - began, sum(beat.state in AT_WORK for beat in read_heartbeats(var))))
@@ -203,7 +203,7 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
         if through and now - through >= AFTER_S:
             break
         if now > limit:
-            raise StreamError("The burst does not drain.", found=f"{lag:,} messages wait after {now - began:.0f} s")
+            raise StreamError("The burst does not drain.", found=f"{lag:,} messages waiting after {now - began:.0f} s")
     drain = drained_at([(at, lag) for at, lag in lags if at >= 0], calm)
     until = [(at, count) for at, count in workers if at <= drain]
     return Burst(
@@ -218,15 +218,15 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
 
 
 def _settle(group: Any, scale: Scale, calm: int) -> None:
-    """Wait until the steady load goes through as it comes."""
+    """Wait until the workers keep up with the steady load."""
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         time.sleep(LOOK_S)
-        seen = group.look()
+        state = group.state()
         scale.tick(time.monotonic(), 0)
-        if seen.committed and seen.lag <= calm:
+        if state.committed and state.lag <= calm:
             return
-    raise StreamError("The steady load does not go through.", found=f"{group.look()}", expected=f"a lag of at most {calm}")
+    raise StreamError("The workers do not keep up with the load.", found=f"{group.state()}", expected=f"a lag of at most {calm}")
 
 
 def _until(stop: threading.Event, bench: Bench) -> Iterator[bytes]:

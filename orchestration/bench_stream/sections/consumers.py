@@ -1,4 +1,4 @@
-"""1, 2, 4, 8 consumers: what a second of processor time gets done, compared with one."""
+"""1, 2, 4 and 8 consumers: messages per CPU second, compared with one consumer."""
 
 from orchestration.bench_api.figures import Goal, ratios, spread
 from orchestration.bench_stream.bench import Bench, Outcome
@@ -9,7 +9,7 @@ COUNTS = (1, 2, 4, 8)
 
 
 def measure(bench: Bench) -> Outcome:
-    """So many worker processes of one thread each, in turns."""
+    """Measure 1, 2, 4 and 8 worker processes of one thread each, in turns."""
     topic = bench.fill(bench.enough(bench.bulk_rate(1.0)))
     counts = COUNTS[:2] if bench.quick else COUNTS
     found = bench.in_turns({str(count): lambda _, count=count: bench.sustained(bench.ours(count, 1), topic) for count in counts})

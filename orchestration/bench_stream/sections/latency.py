@@ -1,4 +1,4 @@
-"""From produced to visible in the warehouse, at a share of the capacity: by the column `written_at`, and by asking."""
+"""Latency from produced to visible in the warehouse, at shares of the capacity: by `written_at`, and by polling."""
 
 import threading
 import time
@@ -16,26 +16,26 @@ from serving.warehouse.connect import connect
 
 SHARES = (0.25, 0.5, 0.8)
 FIRST = 200
-"""Messages that are there before the load comes, so that the workers are at work when it does."""
+"""Messages sent before the load, so that the workers are running when it starts."""
 POLL_S, REST_S = 0.1, 60.0
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Of the messages of one window, in ms."""
+    """Latencies of the messages of one window, in ms."""
 
     messages: int
     written_ms: dict[str, float]
     """Percentiles of written_at - produced_at."""
     visible_ms: dict[str, float]
-    """Percentiles of the first question that found the message, so up to `POLL_S` more."""
+    """Percentiles until the first poll that returned the message; up to `POLL_S` too high."""
     late_ms: float
-    """The most that a message was sent after it was due."""
+    """The longest time that a message was sent after it was due."""
 
 
 def measure(bench: Bench) -> Outcome:
-    """Each share once a round."""
-    capacity = bench.need_capacity()
+    """Measure each share once per round."""
+    capacity = bench.measured_capacity()
     sides = {f"{share:.0%}": lambda _, share=share: _at(bench, share * capacity) for share in SHARES}
     found = bench.in_turns(sides)
     rows = []
@@ -49,11 +49,11 @@ def measure(bench: Bench) -> Outcome:
         late = f"{spread([one.late_ms for one in loads])[0]:.0f}"
         rows.append([f"{share:.0%}", f"{share * capacity:,.0f}", *times, late])
     columns = ["of the capacity", "messages/s", "p50 ms written", "p99 ms", "p50 ms seen", "p99 ms", "sent late, ms"]
-    said = [
+    notes = [
         f"The capacity is {capacity:,.0f} messages/s. Written: the warehouse's clock at the insert minus the message's time. "
-        f"Seen: the first of the questions, one each {1000 * POLL_S:.0f} ms, whose answer held the message."
+        f"Seen: the first poll that returned the message; one poll every {1000 * POLL_S:.0f} ms."
     ]
-    return Outcome(columns, rows, [], said, {side: [asdict(one) for one in loads] for side, loads in found.items()})
+    return Outcome(columns, rows, [], notes, {side: [asdict(one) for one in loads] for side, loads in found.items()})
 
 
 def _at(bench: Bench, rate: float) -> Latencies:
@@ -77,7 +77,7 @@ def _at(bench: Bench, rate: float) -> Latencies:
         begin = time.time()
         time.sleep(bench.seconds)
         end = time.time()
-        # Those of the last moments have to become visible too, under the load they came with.
+        # The last messages have to become visible too, under the same load.
         due, rest = FIRST + round(rate * (end - begun)), time.monotonic() + REST_S
         while time.monotonic() < rest and group.committed() < due:
             time.sleep(POLL_S)
@@ -107,16 +107,16 @@ def _poll(bench: Bench, topic: str, stop: threading.Event, seen: list[tuple[floa
     query = "SELECT partition, max(offset) FROM predictions WHERE topic = {topic:String} GROUP BY partition"
     with connect(bench.var, own=False) as client:
         while not stop.wait(POLL_S):
-            answer = client.query(query, parameters={"topic": topic}).result_rows
-            seen.append((time.time(), dict(answer)))
+            rows = client.query(query, parameters={"topic": topic}).result_rows
+            seen.append((time.time(), dict(rows)))
 
 
 def first_seen(places: list[Any], seen: list[tuple[float, dict[int, int]]]) -> list[float | None]:
-    """When each message was first in an answer; None where it was in none.
+    """Return when each message was first in a query result; None if it was in none.
 
     Args:
         places: Partition and offset.
-        seen: Seconds, and the highest offset by partition; a partition's messages become visible in their order.
+        seen: Seconds and the highest offset by partition; the messages of a partition become visible in order.
     """
     found: list[float | None] = []
     by_partition: dict[int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Messages a second to the warehouse with the real model, beside a naive worker and bulk classify; processes or threads."""
+"""Messages per second to the warehouse with the real model, compared with a naive worker and bulk classify."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ COLUMNS = ["", "messages/s", "CPU µs/message: workers", "warehouse", "broker", 
 
 
 def measure(bench: Bench) -> Outcome:
-    """Every side from the same full topic, in turns."""
+    """Measure every side on the same full topic, in turns."""
     topic = bench.fill(bench.enough(bench.bulk_rate(2.0)))
     ours = {(2, 1): bench.ours(2, 1), (1, 2): bench.ours(1, 2)}
     shared = bench.sharing(2)
@@ -46,20 +46,18 @@ def measure(bench: Bench) -> Outcome:
 
 
 def rate(steady: list[Steady]) -> float:
-    """The median of the rounds."""
+    """Return the median of the rounds."""
     return spread([one.per_s for one in steady])[0]
 
 
 def row(title: str, steady: list[Steady]) -> list[str]:
-    """A line of the table."""
+    """Return a row of the table."""
     cpu = [f"{spread([one.cpu_us(who) for one in steady])[0]:,.1f}" for who in ("workers", "warehouse", "broker")]
     return [title, figure([one.per_s for one in steady]), *cpu, f"{min(one.left for one in steady):,}"]
 
 
 def notes(found: dict[str, list[Steady]]) -> list[str]:
-    """What a reader has to know."""
+    """Return the notes below the table."""
     short = sorted(title for title, steady in found.items() if title != BULK and min(one.left for one in steady) <= 0)
-    said = [
-        "Rates are those of the committed offsets, from the first to the last commit of a window in which messages always waited."
-    ]
-    return [*said, f"Nothing waited any more at the end of a window: {', '.join(short)}."] if short else said
+    lines = ["Rates are computed from committed offsets, from the first to the last commit of a window with a constant backlog."]
+    return [*lines, f"No backlog at the end of a window: {', '.join(short)}."] if short else lines

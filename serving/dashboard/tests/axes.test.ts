@@ -15,21 +15,21 @@ test("a logarithmic axis begins and ends at decades, with room", () => {
   assert.deepEqual(decadeRange(100, 1000), [10, 10_000]);
 });
 
-test("only decades are named", () => {
+test("only decades are labeled", () => {
   assert.deepEqual([10, 12.3, 100, 102, 1000, 1020, 0.1].filter(isDecade), [10, 100, 1000, 0.1]);
 });
 
-test("a burst is cut and what is usual is not", () => {
+test("a burst is cut and usual values are not", () => {
   const usual = Array.from({ length: 600 }, (_, at) => 4 + (at % 5));
   assert.equal(clipOf(usual), null);
   const burst = usual.map((value, at) => (at === 300 ? 5000 : value));
   const clip = clipOf(burst) ?? 0;
   assert.ok(clip >= 8 && clip < 100);
   const crisis = usual.map((value, at) => (at > 500 && at < 545 ? 3 * value : value));
-  assert.equal(clipOf(crisis), null, "three times as many are shown whole");
+  assert.equal(clipOf(crisis), null, "three times the usual count is not cut");
 });
 
-test("at most one bar in twenty is cut, whatever comes", () => {
+test("at most one bar in twenty is cut for any values", () => {
   let seed = 1;
   const random = () => {
     seed = (seed * 16_807) % 2_147_483_647;
@@ -47,7 +47,7 @@ test("at most one bar in twenty is cut, whatever comes", () => {
   }
 });
 
-test("a fitted axis of points holds its values and is never flat", () => {
+test("a fitted axis of points contains its values and is never flat", () => {
   for (let low = 0; low <= 100; low += 7) {
     for (let high = low; high <= 100; high += 9) {
       const [from, to] = pointsRange(low, high);

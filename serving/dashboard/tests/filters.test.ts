@@ -7,7 +7,7 @@ const NOW = 1_795_850_000;
 const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
 const problems = (query: string) => filterProblems(new URLSearchParams(query), NOW);
 
-test("a good address has no problem", () => {
+test("a valid address has no problem", () => {
   for (const span of SPANS)
     assert.deepEqual(problems(`?span=${span}&source=anything&by=label&label=neutral`), []);
   assert.deepEqual(problems(`?from=${iso(NOW - 900)}&to=${iso(NOW - 300)}&axis=fit`), []);
@@ -15,7 +15,7 @@ test("a good address has no problem", () => {
   assert.deepEqual(problems(""), []);
 });
 
-test("what is no filter is named, with what there is", () => {
+test("an invalid filter is named, with the valid values", () => {
   assert.match(problems("?span=7x").join(), /Time "7x" is not one of 1m, .*30d; showing the last 10 minutes/);
   assert.match(problems("?by=moon").join(), /Chart "moon"/);
   assert.match(problems("?label=angry").join(), /negative, neutral, positive/);
@@ -23,7 +23,7 @@ test("what is no filter is named, with what there is", () => {
   assert.equal(problems("?span=x&by=y&color=red").length, 3);
 });
 
-test("a range that is none is named", () => {
+test("an invalid range is named", () => {
   assert.match(problems(`?from=yesterday&to=${iso(NOW)}`).join(), /"from=yesterday" is not a time/);
   assert.match(problems(`?from=${iso(NOW - 60)}`).join(), /both a start and an end/);
   assert.match(problems(`?from=${iso(NOW)}&to=${iso(NOW - 60)}`).join(), /not before its end/);
@@ -31,14 +31,14 @@ test("a range that is none is named", () => {
   assert.match(problems(`?from=${iso(NOW - 800 * 86_400)}&to=${iso(NOW)}`).join(), /730 days/);
 });
 
-test("short times are counted by the second while seconds are kept", () => {
+test("a short period is counted by the second while seconds are kept", () => {
   assert.equal(bucketsOf({ span: "10m" }, NOW), "second");
   assert.equal(bucketsOf({ span: "1h" }, NOW), undefined);
   assert.equal(bucketsOf({ from: NOW - 86_400, to: NOW - 86_000 }, NOW), "second");
   assert.equal(bucketsOf({ from: NOW - 8 * 86_400, to: NOW - 8 * 86_400 + 60 }, NOW), undefined);
 });
 
-test("the time shown is the range where there is one, else the span", () => {
+test("the period is the range if there is one, otherwise the span", () => {
   const range = { from: NOW - 900, to: NOW - 300 };
   assert.deepEqual(periodOf({ span: "1h", ...range }, NOW), range);
   assert.deepEqual(periodOf({ span: "1h", from: NOW, to: NOW - 1 }, NOW), { span: "1h" });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { bucket, bytes, duration, milliseconds, NONE, plural, rangeOf, signed } from "@/lib/formats";
 import { inputOf, parseInput } from "@/lib/inputs";
 
-test("a duration has the unit that reads best", () => {
+test("a duration has the most readable unit", () => {
   const cases: [number, string][] = [
     [0, "0 ms"],
     [0.0004, "0.4 ms"],
@@ -33,7 +33,7 @@ test("a duration never has more than three digits before its unit, at any size",
   }
 });
 
-test("a quantile of a histogram is an edge", () => {
+test("a quantile of a histogram is the edge of its bucket", () => {
   assert.equal(bucket({ ms: 250, beyond: false }), "≤ 250 ms");
   assert.equal(bucket({ ms: 2500, beyond: true }), "> 2.5 s");
   assert.equal(bucket({ ms: 1000, beyond: false }), "≤ 1 s");
@@ -47,7 +47,7 @@ test("bytes have three digits at most", () => {
   for (let size = 1; size < 1e14; size *= 1.37) assert.match(bytes(size), /^\d{1,3}(\.\d)? ([KMGT]i)?B$/);
 });
 
-test("one is singular, and no number stands for none", () => {
+test("one is singular, and a change of zero has the sign ±", () => {
   assert.equal(plural(1, "worker"), "1 worker");
   assert.equal(plural(1200, "message"), "1,200 messages");
   assert.equal(signed(-0.04, 1), "±0.0");

@@ -7,20 +7,25 @@ const at = (seconds: number) => ({ event_at: new Date(seconds * 1000).toISOStrin
 const live = {
   connection: "live" as const,
   begunAt: NOW - 100,
-  away: null,
+  warehouseError: null,
   knownTo: NOW,
   cells: new Map(),
   messages: [at(NOW - 2)],
 };
 
-test("what comes now is live", () => {
+test("a page with a recent message is live", () => {
   assert.deepEqual(freshnessOf(live, null, NOW), { state: "live" });
 });
 
-test("each way to have no fresh data is stale, since then and with its cause", () => {
+test("missing data is stale, with its time and its cause", () => {
   const cases: [object, string | null, number | null, string][] = [
     [{ connection: "reconnecting", knownTo: NOW - 9 }, null, NOW - 9, "cannot reach the service"],
-    [{ away: "No process", knownTo: NOW - 7 }, null, NOW - 7, "message database not running"],
+    [
+      { warehouseError: "The message database is not running.", knownTo: NOW - 7 },
+      null,
+      NOW - 7,
+      "message database not running",
+    ],
     [{ knownTo: NOW - 5 }, "503", NOW - 5, "message database not running"],
     [{ messages: [at(NOW - 61)] }, null, NOW - 61, "no new messages"],
   ];
@@ -28,17 +33,17 @@ test("each way to have no fresh data is stale, since then and with its cause", (
     assert.deepEqual(freshnessOf({ ...live, ...changes }, warehouse, NOW), { state: "stale", since, cause });
 });
 
-test("a source that still counts is live though its newest message is not shown yet", () => {
+test("a recent count is live although its message is not shown yet", () => {
   const tally = { negative: 1, neutral: 0, positive: 0, messages: 1, score: -1 };
   const cells = new Map([["shop", new Map([[NOW - 3, tally]])]]);
   assert.equal(freshnessOf({ ...live, cells, messages: [at(NOW - 300)] }, null, NOW).state, "live");
 });
 
-test("a warehouse without a message is empty and not stale", () => {
+test("a warehouse without messages is empty and not stale", () => {
   assert.deepEqual(freshnessOf({ ...live, messages: [] }, null, NOW), { state: "empty" });
 });
 
-test("before anything is known nothing is stale", () => {
+test("a page without its first data is not stale", () => {
   assert.equal(
     freshnessOf({ ...live, begunAt: null, connection: "connecting" }, null, NOW).state,
     "connecting",

@@ -39,13 +39,13 @@ const stream = {
   others: [],
 } as unknown as Parameters<typeof lagMeaning>[0];
 
-test("steps in which no supervisor ran are there without values", () => {
+test("steps in which no supervisor ran have no values", () => {
   const { times, rows } = stepsOf({ since: "", until: "", step_s: 5, rows: [row(10, {}), row(25, {})] });
   assert.deepEqual(times, [10, 15, 20, 25]);
   assert.deepEqual(rows.map(Boolean), [true, false, false, true]);
 });
 
-test("each process has a line; many workers have one together", () => {
+test("each process has a line; many workers share one", () => {
   const few = processLines([row(0, { w1: 0.2, alerts: 0.1 }), null, row(2, { w1: 0.4 })], "cpu");
   assert.deepEqual(few, [
     { name: "alerts", values: [0.1, null, null] },
@@ -58,7 +58,7 @@ test("each process has a line; many workers have one together", () => {
   ]);
 });
 
-test("a number against its limit has a word and not only a color", () => {
+test("a number with a limit has words and not only a color", () => {
   assert.deepEqual(lagMeaning(stream), { tone: "good", words: "ok, limit 1,000" });
   assert.equal(lagMeaning({ ...stream, lag: 900 })?.tone, "warn");
   assert.deepEqual(lagMeaning({ ...stream, lag: 1001 }), { tone: "bad", words: "high, limit 1,000" });
@@ -74,14 +74,14 @@ test("a number against its limit has a word and not only a color", () => {
   );
 });
 
-test("a high lag is catching up, and a drained one is not", () => {
+test("a stream with a high lag is catching up", () => {
   assert.equal(catchingUp(stream), false);
   assert.equal(catchingUp({ ...stream, lag: 3200 }), true);
   assert.equal(catchingUp({ ...stream, drain_s: 45 }), true);
   assert.equal(catchingUp({ ...stream, lag: null, drain_s: null }), false);
 });
 
-test("workers are counted in plain words", () => {
+test("running workers are counted in words", () => {
   assert.equal(workersWords(stream), "1 worker, as planned");
   assert.equal(workersWords({ ...stream, target: 2 }), "1 of 2 workers running");
   assert.equal(

@@ -14,7 +14,7 @@ const NASTY = [
   "",
 ];
 
-test("a shell reads the curl snippet as the text it was made of", () => {
+test("a shell reads the original text from the curl snippet", () => {
   for (const text of NASTY) {
     const command = curlSnippet("http://127.0.0.1:3000", text).replace("curl -s", "printf '%s\\0'");
     const args = execFileSync("sh", ["-c", command], { encoding: "utf8" }).split("\0");
@@ -23,18 +23,18 @@ test("a shell reads the curl snippet as the text it was made of", () => {
   }
 });
 
-test("the literal in the Python snippet is that of JSON with nothing that Python reads otherwise", () => {
+test("the literal in the Python snippet is JSON without characters that Python reads differently", () => {
   for (const text of NASTY) {
     const snippet = pythonSnippet("http://h", text);
     assert.equal(snippet.split("\n").length, 8, "a text never breaks a line");
     const literal = /"texts": \[(".*")\]/.exec(snippet)?.[1] ?? "";
     assert.equal(JSON.parse(literal), text);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not stand there
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters must not occur
     assert.ok(!/[\u0000-\u001f\u007f-\u00a0\u2028\u2029]/.test(literal));
   }
 });
 
-test("a link gives its text back, and another hash gives none", () => {
+test("a link returns its text, and any other hash returns null", () => {
   for (const text of NASTY) {
     const link = shareLink("http://h/try/?span=1h#old", text);
     assert.ok(link.startsWith("http://h/try/?span=1h#text="));
@@ -44,14 +44,14 @@ test("a link gives its text back, and another hash gives none", () => {
   for (const hash of ["", "#main", "#text=%E0%A4%A", "#t=x"]) assert.equal(sharedText(hash), null);
 });
 
-test("the samples show what they are for", () => {
+test("the samples include emoji, a long text and sarcasm", () => {
   assert.ok(SAMPLES.some(({ text }) => /\p{Emoji_Presentation}/u.test(text)));
   assert.ok(SAMPLES.some(({ text }) => text.length > 800));
   assert.match(sampleOf("Oh great, another outage. Third one this week, well done.")?.limit ?? "", /sarcasm/);
   assert.equal(new Set(SAMPLES.map(({ text }) => text)).size, SAMPLES.length);
 });
 
-test("a slice is named in words, two names of the same rows together", () => {
+test("a slice is named in words; two names of the same rows are joined", () => {
   assert.equal(sliceWords(["source=airline", "domain=support"]), "dataset airline · domain support");
   assert.equal(sliceWords(["length=short"]), "short texts");
   assert.equal(sliceWords(["negation"]), "negation");

@@ -1,4 +1,4 @@
--- From the broker's timestamp, or the file's, to judged, in seconds, a topic or file; `newest_s`: how long ago the newest arrived.
+-- Seconds from the broker's or the file's timestamp to the prediction, by topic or file; `newest_s`: age of the newest arrival.
 WITH arrived AS (
     SELECT copy.origin AS topic, epoch_us(copy.arrived_at) // 1000 AS at_ms,
            greatest(0, epoch_us(predicted_at) // 1000 - epoch_us(copy.arrived_at) // 1000) / 1000 AS waited_s

@@ -1,4 +1,4 @@
--- Each second's labels and sum of scores by source; those but the twenty that wrote most in the last hour go together as ''.
+-- Labels and sum of scores per second and source; all but the twenty busiest sources of the last hour are grouped as ''.
 WITH busiest AS (
     SELECT b.source FROM gold AS b
     WHERE b.event_at >= $hour

@@ -1,4 +1,4 @@
--- Which sources write most, and what they feel.
+-- The busiest sources and their sentiment.
 SELECT source, count(*) FILTER (label = 'negative') AS negative, count(*) FILTER (label = 'neutral') AS neutral,
        count(*) FILTER (label = 'positive') AS positive, count(*) AS messages,
        round_even(50 + 50 * sum(g.positive - g.negative) / count(*), 2) AS points

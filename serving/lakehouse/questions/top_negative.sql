@@ -1,4 +1,4 @@
--- The most negative messages, newer ones first: the confidence counts half after each quarter of the time. A repeated text is shown once.
+-- The most negative messages, newer ones first: confidence halves per quarter of the time range. Duplicate texts appear once.
 SELECT event_at, source, confidence, text, id
 FROM (
     SELECT make_timestamp(epoch_us(g.event_at) // 1000 * 1000) AS event_at, source, round_even(g.confidence, 4) AS confidence, text, id,

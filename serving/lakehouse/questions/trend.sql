@@ -1,5 +1,5 @@
--- Sentiment over time: labels, and points from 0 (all negative) to 100 (all positive), a second, minute or hour; by source: a line
--- each of the five that wrote most, else of all together. The table is read once, into what a rollup would hold.
+-- Sentiment over time: labels, and points from 0 (all negative) to 100 (all positive), per second, minute or hour; by source: one
+-- line for each of the five busiest sources, else one for all. The table is read once, into the rows that a rollup would have.
 WITH rollup AS MATERIALIZED (
     SELECT epoch_us(event_at) // $step_us AS step, source, count(*) FILTER (label = 'negative') AS negative,
            count(*) FILTER (label = 'neutral') AS neutral, count(*) FILTER (label = 'positive') AS positive,

@@ -1,5 +1,5 @@
 -- Granules of 1,024 rows: every block reads its chunks again for the rollups, and larger granules hold more of their neighbors.
--- Kept for 90 days from when it was written, not from when it arrived: an old topic read today has to stay while its chunks fill.
+-- Kept for 90 days from the write, not from the arrival: an old topic that is read today must stay while its chunks fill.
 
 DROP TABLE IF EXISTS predictions_2;
 

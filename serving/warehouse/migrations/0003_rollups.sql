@@ -1,6 +1,6 @@
--- One row a bucket, source and chunk of 8,192 offsets: a block written recomputes the chunks it touches from the messages themselves,
--- so a message written twice, late or judged anew is counted once. Messages never leave a chunk, so of two rows the one with more
--- of them saw more; of equals the later one holds.
+-- One row for each bucket, source and chunk of 8,192 offsets. Each written block recounts the chunks that it touches from the
+-- messages themselves, so a message that is written twice, late or classified again counts once. Messages never leave a chunk, so
+-- of two rows the one with more messages is the newer one. Of rows with the same number the later one counts.
 
 CREATE TABLE IF NOT EXISTS rollup_second
 (
@@ -59,7 +59,7 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (bucket, source, topic, partition, chunk)
 TTL bucket + INTERVAL 730 DAY;
 
--- What is there already. The views come last: they see one block of an INSERT at a time, and the messages of an hour may be in several.
+-- Count the existing messages. The views come last: they see one block of an INSERT, and an hour's messages may be in several blocks.
 
 INSERT INTO rollup_second
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,

@@ -1,5 +1,5 @@
--- When the newest message of a rollup's row was written: what changed since a moment is found without reading all there is. Rows that
--- are there already get a time of long ago; only then is now the default, which they would otherwise be read with for ever.
+-- The time when the newest message of a rollup's row was written, to find the rows that changed since a time without reading all.
+-- Existing rows get an old time first. Only then does the default become now, which they would otherwise be read with.
 
 ALTER TABLE rollup_second ADD COLUMN IF NOT EXISTS changed_at DateTime64(3, 'UTC') DEFAULT toDateTime64(0, 3, 'UTC');
 
@@ -11,7 +11,7 @@ ALTER TABLE rollup_second ADD INDEX IF NOT EXISTS changed_range changed_at TYPE 
 
 ALTER TABLE rollup_second MATERIALIZE INDEX changed_range SETTINGS mutations_sync = 1;
 
--- What was normal for a source at each minute, as its seconds were evaluated. Kept as long as the minutes themselves.
+-- The baseline of a source at each minute when its seconds were evaluated. Kept as long as the minutes themselves.
 
 CREATE TABLE IF NOT EXISTS normal_minute
 (

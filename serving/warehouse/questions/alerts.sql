@@ -1,5 +1,5 @@
--- Alerts, newest first; one without `closed_at` is open, and returned however old it is. With who acknowledged it, and until when its
--- source is muted.
+-- Alerts, newest first. One without `closed_at` is open, and returned at any age. With the person who acknowledged it, and the time
+-- until which its source is muted.
 SELECT a.id AS id, a.source AS source, direction, started_at, detected_at, closed_at, z, moving_average, baseline_mean, baseline_std,
        volume, window_s, texts, revision, words, usual_volume, muted,
        if(k.alert_id = '', NULL, k.acknowledged_by) AS acknowledged_by, if(k.alert_id = '', NULL, k.acknowledged_at) AS acknowledged_at,

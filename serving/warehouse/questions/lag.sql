@@ -1,5 +1,5 @@
--- How far the warehouse is behind, a partition: its last offset, how long ago the newest message arrived at the broker, and from
--- when messages were written by their authors to written here, in seconds.
+-- Delay of the warehouse by partition: the last offset, the seconds since the newest message arrived at the broker, and the seconds
+-- from when an author wrote a message until it was written here.
 SELECT topic, partition, count() AS messages, max(offset) AS last_offset,
        round(date_diff('millisecond', max(produced_at), now64(3)) / 1000, 3) AS newest_s,
        round(quantile(0.5)(greatest(0, date_diff('millisecond', event_at, written_at)) / 1000), 3) AS p50_s,

@@ -1,4 +1,4 @@
--- From the broker's timestamp to written in the warehouse, in seconds, a topic; `newest_s`: how long ago the newest message arrived.
+-- Seconds from the broker's timestamp to the write in the warehouse, by topic. `newest_s`: seconds since the newest message arrived.
 SELECT topic, count() AS messages,
        round(quantile(0.5)(greatest(0, date_diff('millisecond', produced_at, written_at)) / 1000), 3) AS p50_s,
        round(quantile(0.95)(greatest(0, date_diff('millisecond', produced_at, written_at)) / 1000), 3) AS p95_s,

@@ -1,4 +1,4 @@
--- Each second's labels and sum of scores by source; those but the twenty that wrote most in the last hour go together as ''.
+-- Labels and sum of scores of each second by source: the twenty with the most messages in the last hour, and all others together as ''.
 SELECT toUnixTimestamp(bucket) AS second,
        if(r.source IN (
            SELECT s.source FROM rollup_minute AS s

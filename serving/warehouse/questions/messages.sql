@@ -1,4 +1,4 @@
--- The newest messages. Which those are is found without their texts, with some to spare for those that were judged anew.
+-- The newest messages. They are selected without their texts, with some extra rows for messages that were classified again.
 SELECT event_at, source, label, round(p.confidence, 4) AS confidence, sarcasm, tier, model_version, text, id,
        topic, partition, offset
 FROM predictions AS p FINAL

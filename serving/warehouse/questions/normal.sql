@@ -1,4 +1,4 @@
--- What was normal for the twenty sources that wrote most in the last hour, minute by minute: the mean of n messages within
+-- The normal range by minute of the twenty sources with the most messages in the last hour: the mean of n messages is within
 -- mean ± threshold · sqrt(variance / n + drift).
 SELECT source, toUnixTimestamp(bucket) AS at, mean, variance, drift, threshold
 FROM normal_minute AS n FINAL

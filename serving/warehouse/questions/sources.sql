@@ -1,4 +1,4 @@
--- Which sources write most, and what they feel.
+-- The sources with the most messages, and their sentiment.
 SELECT source, sum(negative) AS negative, sum(neutral) AS neutral, sum(positive) AS positive, sum(messages) AS messages,
        round(50 + 50 * sum(r.score) / messages, 2) AS points
 FROM {rollup:Identifier} AS r FINAL

@@ -1,6 +1,6 @@
--- The most negative messages, newer ones first: the confidence counts half after each quarter of the time. A text that is repeated is
--- shown once. Which messages those are is found without their texts, with some to spare for repeats and for those that were predicted
--- again. A message is never dated a day after its arrival, so older days need no reading.
+-- The most negative messages; newer ones weigh more: the confidence counts half after each quarter of the time. Duplicate texts are
+-- shown once. The messages are selected without their texts, with some extra rows for duplicates and for messages that were
+-- classified again. A message is never dated a day after its arrival, so older days are not read.
 WITH round(round(toFloat64(p.confidence), 4)
            * exp2(date_diff('millisecond', {since:DateTime64(3, 'UTC')}, event_at) / 1000 / {half_life_s:Float64}), 6) AS weight
 SELECT event_at, source, round(p.confidence, 4) AS confidence, text, id

@@ -1,5 +1,5 @@
--- Sentiment over time: labels, and points from 0 (all negative) to 100 (all positive), a second, minute or hour; by source: a line
--- each of the five that wrote most, else of all together. Of one source also where points were normal then, for so many messages.
+-- Sentiment by second, minute or hour: labels, and points from 0 (all negative) to 100 (all positive). By source: a line for each of
+-- the five sources with the most messages; else one line of all. For one source also the normal range of points for that many messages.
 SELECT t.bucket AS bucket, t.source AS source, negative, neutral, positive, messages, points,
        if(n.variance > 0, round(greatest(0, 50 + 50 * (n.mean - n.threshold * sqrt(n.variance / messages + n.drift))), 2), NULL) AS normal_low,
        if(n.variance > 0, round(least(100, 50 + 50 * (n.mean + n.threshold * sqrt(n.variance / messages + n.drift))), 2), NULL) AS normal_high

@@ -1,4 +1,4 @@
--- Which model versions judged, and when. A message is never dated a day after its arrival, so older days need no reading.
+-- The model versions that classified, and when. A message is never dated a day after its arrival, so older days are not read.
 SELECT model_version, tier, count() AS messages, min(predicted_at) AS first_at, max(predicted_at) AS last_at
 FROM predictions FINAL
 WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}

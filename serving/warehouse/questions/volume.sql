@@ -1,4 +1,4 @@
--- Messages over time, a second, minute or hour.
+-- Number of messages by second, minute or hour.
 SELECT bucket, sum(messages) AS messages
 FROM {rollup:Identifier} AS r FINAL
 WHERE bucket >= {first:DateTime('UTC')} AND bucket < {until:DateTime('UTC')}

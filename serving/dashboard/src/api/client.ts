@@ -5,8 +5,8 @@ import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
 
-/** The service answered with a problem. */
-export class Refusal extends Error {
+/** The service responded with a problem document. */
+export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly title: string,
@@ -33,8 +33,8 @@ interface Reply {
   response: Response;
 }
 
-/** What a call answers. Throws a Refusal where that is a problem, and reports it to `healthStore`. */
-export async function answerOf<R extends Reply>(call: Promise<R>): Promise<NonNullable<R["data"]>> {
+/** Return the data of a response. Throws an ApiError for a problem document; keeps `healthStore` up to date. */
+export async function dataOf<R extends Reply>(call: Promise<R>): Promise<NonNullable<R["data"]>> {
   let reply: R;
   try {
     reply = await call;
@@ -47,23 +47,24 @@ export async function answerOf<R extends Reply>(call: Promise<R>): Promise<NonNu
     report({ service: null });
     return (reply.data ?? {}) as NonNullable<R["data"]>;
   }
-  const refusal = refusalOf(status, reply.error);
+  const error = apiErrorOf(status, reply.error);
   report({
-    service: status === 502 || status === 504 ? `A proxy answers ${status} instead of the service` : null,
+    service:
+      status === 502 || status === 504 ? `A proxy responded with ${status} instead of the service` : null,
   });
-  if (status === 401) report({ keyWanted: refusal.message });
-  throw refusal;
+  if (status === 401) report({ keyError: error.message });
+  throw error;
 }
 
-function refusalOf(status: number, problem: unknown): Refusal {
+function apiErrorOf(status: number, problem: unknown): ApiError {
   const { title, detail } = (typeof problem === "object" ? (problem ?? {}) : {}) as Partial<
     Schemas["Problem"]
   >;
-  return new Refusal(status, title ?? "Error", detail ?? `The service answered ${status}.`);
+  return new ApiError(status, title ?? "Error", detail ?? `The service responded with status ${status}.`);
 }
 
-/** An error in words. */
-export function wordsOf(error: unknown): string {
-  if (error instanceof Refusal) return error.message;
+/** An error as a message for the reader of the page. */
+export function errorMessage(error: unknown): string {
+  if (error instanceof ApiError) return error.message;
   return error instanceof TypeError ? "Cannot reach the service." : String(error);
 }

@@ -4,12 +4,12 @@ import { useStore } from "@/lib/store";
 import { healthStore } from "./health";
 import { liveStore } from "./live";
 
-/** Instead of what is not known: that it is on its way, or that it cannot be had. */
-export function useAbsent(): string {
+/** The text in place of a value that is not known: loading, or not available. */
+export function usePlaceholder(): string {
   return useFreshness().state === "stale" ? "Not available." : "Loading.";
 }
 
-/** Whether what the page shows of messages is of now; looked at each second. */
+/** Whether the messages on the page are current; checked every second. */
 export function useFreshness(): Freshness {
   const live = useStore(liveStore);
   const { warehouse } = useStore(healthStore);

@@ -2,7 +2,7 @@ import { createStore } from "@/lib/store";
 
 const NAME = "groundswell.key";
 
-/** The key that this browser tab was given, or null. */
+/** The API key of this browser tab, or null. */
 export const keyStore = createStore<string | null>(
   typeof window === "undefined" ? null : sessionStorage.getItem(NAME),
 );

@@ -12,33 +12,33 @@ export type Normal = Schemas["Normal"];
 
 export interface Live {
   connection: "connecting" | "live" | "reconnecting" | "stopped";
-  /** When the first snapshot came, in epoch seconds; null before. */
+  /** When the first snapshot arrived, in epoch seconds; null before. */
   begunAt: number | null;
-  /** Why the warehouse does not answer; null where it does. */
-  away: string | null;
-  /** The server's time, in epoch seconds, up to which all is known; null before anything is. */
+  /** Why the warehouse does not respond; null if it does. The frames call it `away`. */
+  warehouseError: string | null;
+  /** The server's time, in epoch seconds, up to which the data is complete; null before the first data. */
   knownTo: number | null;
-  /** The second with which the cells begin. */
+  /** The first second of the cells. */
   since: number;
   cells: Cells;
-  /** The newest, newest first. */
+  /** The newest messages, the newest first. */
   messages: readonly Message[];
   alerts: ReadonlyMap<string, Alert>;
-  /** By source, what is normal now. */
+  /** By source, the current normal range. */
   normal: Readonly<Record<string, Normal>>;
-  /** By source, what was normal minute by minute, oldest first. */
+  /** By source, the normal range of each minute, the oldest first. */
   normals: Readonly<Record<string, readonly Normal[]>>;
 }
 
 const SILENCE_MS = 12_000;
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
-const NO_KEY = 1008;
+const MAX_WAIT_MS = 10_000;
+const KEY_REJECTED = 1008;
 
 export const liveStore = createStore<Live>({
   connection: "connecting",
   begunAt: null,
-  away: null,
+  warehouseError: null,
   knownTo: null,
   since: 0,
   cells: new Map(),
@@ -48,52 +48,52 @@ export const liveStore = createStore<Live>({
   normals: {},
 });
 
-// Frames change this at once; the components are told of it at most once an animation frame.
-const held = {
+// Frames change this at once; components are notified at most once per animation frame.
+const state = {
   ...liveStore.get(),
   cells: new Map<string, Map<number, Tally>>(),
   alerts: new Map<string, Alert>(),
 };
 let scheduled = false;
 
-function tell(): void {
+function publish(): void {
   if (scheduled) return;
   scheduled = true;
   requestAnimationFrame(() => {
     scheduled = false;
-    liveStore.set({ ...held });
+    liveStore.set({ ...state });
   });
 }
 
 function apply(frame: Frame): void {
   setServerClock(frame.at);
   if (frame.type === "snapshot") {
-    held.cells = new Map();
-    held.alerts = new Map();
-    held.begunAt ??= frame.at;
+    state.cells = new Map();
+    state.alerts = new Map();
+    state.begunAt ??= frame.at;
   }
-  held.away = frame.away;
-  held.since = frame.since;
-  if (frame.away === null) held.knownTo = frame.at;
+  state.warehouseError = frame.away;
+  state.since = frame.since;
+  if (frame.away === null) state.knownTo = frame.at;
   for (const [second, source, negative, neutral, positive, score] of frame.cells) {
-    const seconds = held.cells.get(source) ?? new Map<number, Tally>();
-    held.cells.set(source, seconds);
+    const seconds = state.cells.get(source) ?? new Map<number, Tally>();
+    state.cells.set(source, seconds);
     seconds.set(second, { negative, neutral, positive, messages: negative + neutral + positive, score });
   }
-  for (const [source, seconds] of held.cells) {
+  for (const [source, seconds] of state.cells) {
     for (const second of seconds.keys()) if (second < frame.since) seconds.delete(second);
-    if (!seconds.size) held.cells.delete(source);
+    if (!seconds.size) state.cells.delete(source);
   }
   if (frame.alerts.length) {
-    held.alerts = new Map(held.alerts);
-    for (const alert of frame.alerts) held.alerts.set(alert.id, alert);
+    state.alerts = new Map(state.alerts);
+    for (const alert of frame.alerts) state.alerts.set(alert.id, alert);
   }
-  held.messages = frame.messages ?? held.messages;
+  state.messages = frame.messages ?? state.messages;
   if (frame.normal) {
-    held.normals = frame.normal;
-    held.normal = Object.fromEntries(
-      Object.entries(frame.normal).flatMap(([source, found]) => {
-        const newest = found.at(-1);
+    state.normals = frame.normal;
+    state.normal = Object.fromEntries(
+      Object.entries(frame.normal).flatMap(([source, ranges]) => {
+        const newest = ranges.at(-1);
         return newest ? [[source, newest]] : [];
       }),
     );
@@ -101,74 +101,77 @@ function apply(frame: Frame): void {
 }
 
 function setConnection(connection: Live["connection"]): void {
-  held.connection = connection;
-  tell();
+  state.connection = connection;
+  publish();
 }
 
-/** Connect, and again after each break, until the returned function is called. `onReturn` is called after a break. */
-export function followLive(onReturn: () => void): () => void {
+/**
+ * Connect, and reconnect whenever the connection breaks, until the returned function is called. `onReconnect` is called
+ * with the first frame after a break.
+ */
+export function followLive(onReconnect: () => void): () => void {
   let socket: WebSocket | null = null;
-  let again: ReturnType<typeof setTimeout> | undefined;
-  let silence: ReturnType<typeof setTimeout> | undefined;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+  let timeout: ReturnType<typeof setTimeout> | undefined;
   let tries = 0;
   let broken = false;
 
   function connect(): void {
-    clearTimeout(again);
+    clearTimeout(retry);
     const key = keyStore.get();
     const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`;
     const mine = new WebSocket(address, key ? ["groundswell", `bearer.${key}`] : []);
     socket = mine;
-    listen();
+    restartTimeout();
     mine.onmessage = (event) => {
       if (socket !== mine) return;
-      listen();
+      restartTimeout();
       apply(JSON.parse(event.data));
       tries = 0;
       setConnection("live");
-      if (broken) onReturn();
+      if (broken) onReconnect();
       broken = false;
     };
     mine.onclose = (event) => {
-      if (socket === mine) lose(event.code === NO_KEY ? event.reason : undefined);
+      if (socket === mine) handleLoss(event.code === KEY_REJECTED ? event.reason : undefined);
     };
   }
 
-  function listen(): void {
-    clearTimeout(silence);
-    silence = setTimeout(lose, SILENCE_MS);
+  function restartTimeout(): void {
+    clearTimeout(timeout);
+    timeout = setTimeout(handleLoss, SILENCE_MS);
   }
 
-  function lose(refused?: string): void {
-    drop();
+  function handleLoss(rejection?: string): void {
+    disconnect();
     broken = true;
-    if (refused !== undefined) {
-      report({ keyWanted: refused });
+    if (rejection !== undefined) {
+      report({ keyError: rejection });
       setConnection("stopped");
       return;
     }
-    setConnection(held.begunAt !== null ? "reconnecting" : "connecting");
-    const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries++);
-    again = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+    setConnection(state.begunAt !== null ? "reconnecting" : "connecting");
+    const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** tries++);
+    retry = setTimeout(connect, wait * (0.5 + Math.random() / 2));
   }
 
-  function drop(): void {
-    clearTimeout(silence);
+  function disconnect(): void {
+    clearTimeout(timeout);
     const old = socket;
-    socket = null; // so that its own close is not another loss
+    socket = null; // so that its close event is not handled as another loss
     old?.close();
   }
 
   connect();
   const unfollow = keyStore.subscribe(() => {
-    drop();
+    disconnect();
     tries = 0;
     setConnection("connecting");
     connect();
   });
   return () => {
     unfollow();
-    clearTimeout(again);
-    drop();
+    clearTimeout(retry);
+    disconnect();
   };
 }

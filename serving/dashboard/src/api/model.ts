@@ -1,21 +1,21 @@
 import { useQuery } from "@tanstack/react-query";
-import { answerOf, client, type Schemas } from "./client";
+import { client, dataOf, type Schemas } from "./client";
 
-/** Which model answers here, and what it costs. */
+/** The model that this service uses, and its cost. */
 export function useModel() {
   return useQuery({
     queryKey: ["model"],
-    queryFn: () => answerOf(client.GET("/v1/model")),
+    queryFn: () => dataOf(client.GET("/v1/model")),
     refetchInterval: 5000,
   });
 }
 
-export async function classify(text: string): Promise<{ answer: Schemas["ClassifyResponse"]; ms: number }> {
+export async function classify(text: string): Promise<{ response: Schemas["ClassifyResponse"]; ms: number }> {
   const from = performance.now();
-  const answer = await answerOf(client.POST("/v1/classify", { body: { texts: [text], detail: true } }));
-  return { answer: answer as Schemas["ClassifyResponse"], ms: performance.now() - from };
+  const response = await dataOf(client.POST("/v1/classify", { body: { texts: [text], detail: true } }));
+  return { response: response as Schemas["ClassifyResponse"], ms: performance.now() - from };
 }
 
 export function sendFeedback(body: Schemas["FeedbackRequest"]) {
-  return answerOf(client.POST("/v1/feedback", { body }));
+  return dataOf(client.POST("/v1/feedback", { body }));
 }

@@ -1,14 +1,15 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { serverNow } from "@/lib/clock";
 import { bucketsOf, type Period, SPAN_S } from "@/lib/spans";
-import { answerOf, client, Refusal, wordsOf } from "./client";
+import { ApiError, client, dataOf, errorMessage } from "./client";
 import { report } from "./health";
 import type { paths } from "./schema";
 
 type PanelPath = Extract<keyof paths, `/v1/panels/${string}`>;
 export type PanelName = PanelPath extends `/v1/panels/${infer Name}` ? Name : never;
 type Get<Name extends PanelName> = paths[`/v1/panels/${Name}`]["get"];
-export type PanelAnswer<Name extends PanelName> = Get<Name>["responses"][200]["content"]["application/json"];
+export type PanelResponse<Name extends PanelName> =
+  Get<Name>["responses"][200]["content"]["application/json"];
 type Query<Name extends PanelName> = Omit<NonNullable<Get<Name>["parameters"]["query"]>, "since" | "until">;
 
 const FROM_WAREHOUSE: readonly string[] = [
@@ -25,27 +26,27 @@ const FROM_WAREHOUSE: readonly string[] = [
 
 const IN_BUCKETS: readonly string[] = ["distribution", "trend", "volume", "sources"];
 
-interface Asking {
-  /** Of which time; none where the panel is of no time. */
+interface RequestOptions {
+  /** The time range; left out for a panel without one. */
   period?: Period;
-  /** Seconds before its start that are asked for too. */
+  /** Seconds before the start of the period that are requested too. */
   before?: number;
-  /** Up to now, whatever the end of the time. */
+  /** Request everything up to now, whatever the end of the period. */
   open?: boolean;
-  /** Between two requests, in ms. */
+  /** Time between two requests, in ms. */
   every: number;
   enabled?: boolean;
 }
 
-/** A panel's answer, requested again and again. While it is on its way, the answer before stays. */
+/** Request a panel every `every` ms. The previous response stays while the next one loads. */
 export function usePanel<Name extends PanelName>(
   name: Name,
   query: Query<Name>,
-  { period, before = 0, open = false, every, enabled }: Asking,
+  { period, before = 0, open = false, every, enabled }: RequestOptions,
 ) {
   return useQuery({
     queryKey: [name, query, period, before],
-    queryFn: () => ask(name, { ...query, ...(period && limitsOf(name, period, before, open)) }),
+    queryFn: () => requestPanel(name, { ...query, ...(period && limitsOf(name, period, before, open)) }),
     refetchInterval: every,
     placeholderData: keepPreviousData,
     enabled,
@@ -60,17 +61,17 @@ function limitsOf(name: PanelName, period: Period, before: number, open: boolean
   return { since: iso(period.from - before), until: open ? undefined : iso(period.to), every };
 }
 
-async function ask<Name extends PanelName>(name: Name, query: object): Promise<PanelAnswer<Name>> {
+async function requestPanel<Name extends PanelName>(name: Name, query: object): Promise<PanelResponse<Name>> {
   const path = `/v1/panels/${name}` as PanelPath;
-  const asksWarehouse = FROM_WAREHOUSE.includes(name);
+  const isFromWarehouse = FROM_WAREHOUSE.includes(name);
   try {
-    const found = await answerOf(client.GET(path, { params: { query } } as never));
-    report(asksWarehouse ? { keyWanted: null, warehouse: null } : { keyWanted: null });
-    return found as PanelAnswer<Name>;
+    const data = await dataOf(client.GET(path, { params: { query } } as never));
+    report(isFromWarehouse ? { keyError: null, warehouse: null } : { keyError: null });
+    return data as PanelResponse<Name>;
   } catch (error) {
-    const status = error instanceof Refusal ? error.status : 0;
-    if (status === 503 && asksWarehouse) report({ warehouse: wordsOf(error) });
-    if (status === 403) report({ keyWanted: wordsOf(error) });
+    const status = error instanceof ApiError ? error.status : 0;
+    if (status === 503 && isFromWarehouse) report({ warehouse: errorMessage(error) });
+    if (status === 403) report({ keyError: errorMessage(error) });
     throw error;
   }
 }

@@ -7,7 +7,7 @@ import { keyStore } from "@/api/key";
 import { followLive } from "@/api/live";
 import { Shell } from "@/panels/Shell";
 
-// Every question is asked again soon, so one that failed is not repeated; an offline browser may still reach this machine.
+// Every query is sent again soon, so a failed one is not retried; an offline browser may still reach this machine.
 const ALWAYS = { networkMode: "always", retry: false } as const;
 
 export function Providers({ children }: { children: ReactNode }) {
@@ -15,9 +15,9 @@ export function Providers({ children }: { children: ReactNode }) {
     () => new QueryClient({ defaultOptions: { queries: ALWAYS, mutations: ALWAYS } }),
   );
   useEffect(() => {
-    const askAgain = () => void queries.invalidateQueries();
-    const unfollowKey = keyStore.subscribe(askAgain);
-    const unfollowLive = followLive(askAgain);
+    const refetchAll = () => void queries.invalidateQueries();
+    const unfollowKey = keyStore.subscribe(refetchAll);
+    const unfollowLive = followLive(refetchAll);
     return () => {
       unfollowKey();
       unfollowLive();

@@ -1,6 +1,6 @@
-/** Where axes begin and end, and what of a chart does not fit on them. */
+/** Ranges of axes, and the height at which bars are cut. */
 
-/** The decades that hold the values, with a little room: a value on a decade is not drawn on the edge. */
+/** The range of whole decades that contains the values, with room so that no value is drawn on the edge. */
 export function decadeRange(low: number, high: number): [number, number] {
   const from = 10 ** Math.floor(Math.log10(low / 1.1));
   const to = 10 ** Math.ceil(Math.log10(high * 1.1));
@@ -16,8 +16,8 @@ const FEW = 20;
 const OUTLIER = 2;
 
 /**
- * Where to cut bars of which a few would flatten all others; null where none does.
- * At most one bar in twenty is cut, and only one that is over twice what is shown.
+ * The height at which to cut bars when a few of them would flatten all others; null if none would.
+ * At most one bar in twenty is cut, and only if the highest is over twice that height.
  */
 export function clipOf(values: readonly number[]): number | null {
   const filled = values.filter((value) => value > 0).sort((a, b) => a - b);

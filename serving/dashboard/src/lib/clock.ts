@@ -2,7 +2,7 @@ import { useSyncExternalStore } from "react";
 
 let ahead = 0;
 
-/** Take the server's clock over: all times shown are of it. */
+/** Set the time of the server; all times on the page follow its clock. */
 export function setServerClock(epochSeconds: number): void {
   ahead = epochSeconds - Date.now() / 1000;
 }
@@ -14,13 +14,13 @@ export function serverNow(): number {
 
 const wholeSecond = () => Math.floor(serverNow());
 
-/** Calls back often enough that no second is missed. */
+/** Call the listener often enough that no second is missed. */
 export function eachSecond(listener: () => void): () => void {
   const timer = setInterval(listener, 500);
   return () => clearInterval(timer);
 }
 
-/** The server's current second; the component is drawn anew with each. */
+/** The server's current second; the component renders again every second. */
 export function useNow(): number {
   return useSyncExternalStore(eachSecond, wholeSecond, wholeSecond);
 }

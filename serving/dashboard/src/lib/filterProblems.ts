@@ -10,7 +10,7 @@ const CHOICES: Record<string, { name: string; values: readonly string[]; instead
 };
 const KNOWN = Object.keys(filters);
 
-/** What in an address is no filter, in words; the page shows its defaults instead. */
+/** Describe each query parameter that is not a valid filter; the page uses the default instead. */
 export function filterProblems(given: Iterable<[string, string]>, now: number): string[] {
   const values = new Map(given);
   const problems: string[] = [];

@@ -2,7 +2,7 @@ import { createParser, createSerializer, parseAsString, parseAsStringLiteral, us
 import { LABELS } from "./labels";
 import { SPANS } from "./spans";
 
-/** Epoch seconds, in the address as an ISO time. */
+/** Epoch seconds, written in the address as an ISO time. */
 const time = createParser({
   parse: (value) => {
     const ms = Date.parse(value);
@@ -11,7 +11,7 @@ const time = createParser({
   serialize: (seconds: number) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
 });
 
-/** All that an address may hold. */
+/** All filters that an address can contain. */
 export const filters = {
   source: parseAsString.withDefault(""),
   span: parseAsStringLiteral(SPANS).withDefault("10m"),
@@ -23,12 +23,12 @@ export const filters = {
   alert: parseAsString.withDefault(""),
 };
 
-/** What the address says is to be shown. Empty strings: of all. */
+/** The filters in the address, and their setter. An empty string means all. */
 export function useFilters() {
   return useQueryStates(filters, { history: "push" });
 }
 
 export type Filters = ReturnType<typeof useFilters>[0];
 
-/** The address of a view with these filters. */
+/** Build the address of a view with these filters. */
 export const withFilters = createSerializer(filters);

@@ -30,13 +30,13 @@ export function percent(part: number | null | undefined, digits = 0): string {
   return part == null ? NONE : `${(100 * part).toFixed(digits)} %`;
 }
 
-/** With its sign, and a true minus. */
+/** With its sign; a negative number has a minus sign, not a hyphen. */
 export function signed(value: number, digits: number): string {
   const text = Math.abs(value).toFixed(digits);
   return Number(text) === 0 ? `±${text}` : `${value < 0 ? "−" : "+"}${text}`;
 }
 
-/** Three digits that say something, whatever the size. */
+/** Three digits; whole numbers from 1,000 on. */
 export function rounded(value: number | null | undefined): string {
   if (value == null) return NONE;
   if (value >= 1000) return whole.format(value);
@@ -48,7 +48,7 @@ export function plural(value: number, one: string, many = `${one}s`): string {
   return `${whole.format(value)} ${value === 1 ? one : many}`;
 }
 
-/** At most one decimal, and none for its own sake. */
+/** At most one decimal; a whole number has none. */
 export function lean(value: number | null | undefined): string {
   return value == null ? NONE : oneDecimal.format(value);
 }
@@ -62,7 +62,7 @@ export function usd(value: number | null | undefined): string {
   return value == null ? NONE : `$${value < 1 ? value.toFixed(4) : value.toFixed(2)}`;
 }
 
-/** With the unit that reads best: "0.4 ms", "617 ms", "9.5 s", "32 s", "3 min 20 s", "2 h 5 min", "4 d 3 h". */
+/** With the most readable unit: "0.4 ms", "617 ms", "9.5 s", "32 s", "3 min 20 s", "2 h 5 min", "4 d 3 h". */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;
   const ms = seconds * 1000;
@@ -86,7 +86,7 @@ export function milliseconds(ms: number | null | undefined): string {
   return duration(ms == null ? null : ms / 1000);
 }
 
-/** A quantile that a histogram knows by its bucket only: "≤ 250 ms", or "> 2.5 s" beyond the last edge. */
+/** A quantile from a histogram, as the edge of its bucket: "≤ 250 ms", or "> 2.5 s" beyond the last edge. */
 export function bucket(edge: { ms: number; beyond: boolean } | null | undefined): string {
   return edge == null ? NONE : `${edge.beyond ? ">" : "≤"} ${milliseconds(edge.ms).replace(".0 ", " ")}`;
 }
@@ -109,7 +109,7 @@ export function epoch(iso: string): number {
   return Date.parse(iso) / 1000;
 }
 
-/** The time of day, here. */
+/** The local time of day. */
 export function timeOf(seconds: number): string {
   return clock.format(seconds * 1000);
 }
@@ -122,13 +122,13 @@ export function dayOf(seconds: number): string {
   return day.format(seconds * 1000);
 }
 
-/** From one time to another, the day named once where it is the same. */
+/** A time range; the day is written once if both ends are on the same day. */
 export function rangeOf(from: number, to: number): string {
   const sameDay = new Date(from * 1000).toDateString() === new Date(to * 1000).toDateString();
   return `${dateOf(from)} to ${sameDay ? timeOf(to) : dateOf(to)}`;
 }
 
-/** The time of day, with the day where that is not today. */
+/** The time of day, with the date if it is not today. */
 export function when(seconds: number, now: number): string {
   const sameDay = new Date(seconds * 1000).toDateString() === new Date(now * 1000).toDateString();
   return sameDay ? timeOf(seconds) : dateOf(seconds);

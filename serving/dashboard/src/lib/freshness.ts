@@ -2,29 +2,29 @@ import type { Live } from "@/api/live";
 import { epoch } from "./formats";
 import { newestSecond } from "./windows";
 
-/** A stream without a message for so long has stopped. */
+/** Seconds without a message after which the stream counts as stopped. */
 export const SILENT_S = 60;
 
 export type Freshness =
-  /** `empty`: connected, and without a message in the time that the socket holds. */
+  /** `empty`: connected, but no message within the window of the live socket. */
   | { state: "connecting" | "live" | "locked" | "empty" }
-  /** `since`: up to when all is known, in epoch seconds; null where nothing ever was. */
+  /** `since`: the time up to which the data is complete, in epoch seconds; null before the first data. */
   | { state: "stale"; since: number | null; cause: string };
 
-/** After the snapshot: its parts are read one after the other. */
+/** Seconds after the snapshot before the page counts as empty: the parts of a snapshot are read one after another. */
 const GATHERING_S = 3;
 
-type Known = Pick<Live, "connection" | "begunAt" | "away" | "knownTo" | "cells"> & {
+type Known = Pick<Live, "connection" | "begunAt" | "warehouseError" | "knownTo" | "cells"> & {
   messages: readonly { event_at: string }[];
 };
 
-/** Whether what is shown is of now. Sentences about now are for "live" alone. */
+/** Whether the page shows current data. Statements about the present are made only in the state "live". */
 export function freshnessOf(live: Known, warehouse: string | null, now: number): Freshness {
   if (live.connection === "stopped") return { state: "locked" };
   if (live.begunAt === null) return { state: "connecting" };
   if (live.connection !== "live")
     return { state: "stale", since: live.knownTo, cause: "cannot reach the service" };
-  if (live.away !== null || warehouse !== null)
+  if (live.warehouseError !== null || warehouse !== null)
     return { state: "stale", since: live.knownTo, cause: "message database not running" };
   const at = newestOf(live);
   if (at === null && now - live.begunAt < GATHERING_S) return { state: "connecting" };
@@ -32,7 +32,7 @@ export function freshnessOf(live: Known, warehouse: string | null, now: number):
   return now - at > SILENT_S ? { state: "stale", since: at, cause: "no new messages" } : { state: "live" };
 }
 
-/** When the newest message that is known was written, in epoch seconds. */
+/** Event time of the newest known message, in epoch seconds. */
 export function newestOf({ messages, cells }: Pick<Known, "messages" | "cells">): number | null {
   const shown = messages[0] ? epoch(messages[0].event_at) : null;
   const counted = newestSecond(cells);

@@ -11,7 +11,7 @@ export interface Series {
 const MOST_LINES = 5;
 const WORKER = /^w\d+$/;
 
-/** The steps of a history; those in which no supervisor ran are there too, without values. */
+/** All steps of a history. A step in which no supervisor ran has no values. */
 export function stepsOf({ rows, step_s }: Schemas["StreamHistory"]): {
   times: number[];
   rows: (Row | null)[];
@@ -20,11 +20,11 @@ export function stepsOf({ rows, step_s }: Schemas["StreamHistory"]): {
     rows.map(({ at }) => at),
     step_s,
   );
-  const found = new Map(rows.map((row) => [row.at, row]));
-  return { times, rows: times.map((time) => found.get(time) ?? null) };
+  const byTime = new Map(rows.map((row) => [row.at, row]));
+  return { times, rows: times.map((time) => byTime.get(time) ?? null) };
 }
 
-/** A line a process, the workers together where there would be too many. */
+/** One line per process; all workers share one line if there would be too many. */
 export function processLines(rows: readonly (Row | null)[], what: "cpu" | "rss_bytes"): Series[] {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row?.[what] ?? {})))].sort();
   const workers = names.filter((name) => WORKER.test(name));

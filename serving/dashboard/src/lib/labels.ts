@@ -2,8 +2,8 @@ import type { Schemas } from "@/api/client";
 
 export type Label = Schemas["Message"]["label"];
 
-/** In the order of every table, bar and matrix. */
+/** The labels in the order that every table, bar and matrix uses. */
 export const LABELS: readonly Label[] = ["negative", "neutral", "positive"];
 
-/** A shape beside the color, so that color is never the only sign. */
+/** A shape next to the color, so that color is never the only sign. */
 export const LABEL_SHAPES: Record<Label, string> = { negative: "▼", neutral: "●", positive: "▲" };

@@ -3,23 +3,23 @@ import type { Live, Normal } from "@/api/live";
 import { epoch } from "./formats";
 import { LABELS, type Label } from "./labels";
 import { pointsOf } from "./points";
-import { busiest, type Cells, moving, NOTHING, perSecond, plus, type Tally } from "./windows";
+import { busiest, type Cells, EMPTY_TALLY, moving, perSecond, plus, type Tally } from "./windows";
 
 export type Values = (number | null)[];
 
-/** What a chart of the trend shows: points, or shares in percent. */
+/** The data of the trend chart: points, or shares in percent. */
 export interface Lines {
   times: number[];
   lines: { name: string; values: Values }[];
-  /** The points of each second alone. */
+  /** The points of each single second. */
   raw?: Values;
-  /** Where points are normal. */
+  /** The normal range of the points. */
   band?: { low: Values; high: Values };
 }
 
 export type By = "" | "label" | "source";
 
-/** The window of the moving average. */
+/** The window of the moving average, in seconds. */
 export const AVERAGE_S = 30;
 const MOST_LINES = 5;
 
@@ -29,7 +29,7 @@ const pointsIn = ({ messages, score }: Tally) => (messages ? pointsOf(score / me
 const shareIn = (label: Label) => (counts: Counted) =>
   counts.messages ? (100 * counts[label]) / counts.messages : null;
 
-/** From the cells of the live socket: a value a second, each of the last 30 s; none where these are not all held. */
+/** Lines from the live socket: one value per second, the mean of the last 30 s; null if these seconds are incomplete. */
 export function liveLines(
   { cells, since }: Pick<Live, "cells" | "since">,
   by: By,
@@ -43,7 +43,7 @@ export function liveLines(
   const windowsOf = (of: string) =>
     moving(perSecond(cells, of, first - before, last), AVERAGE_S)
       .slice(before)
-      .map((window, at) => (first + at - before < since ? NOTHING : window));
+      .map((window, at) => (first + at - before < since ? EMPTY_TALLY : window));
   if (by === "source") {
     const sources = source ? [source] : busiest(cells, first, last, MOST_LINES);
     return { times, lines: sources.map((name) => ({ name, values: windowsOf(name).map(pointsIn) })) };
@@ -59,12 +59,12 @@ export function liveLines(
   };
 }
 
-/** For how long what was normal at a minute is drawn, where the next minute is not known. */
+/** Seconds for which the normal range of a minute is drawn if the next minute is not known. */
 const HOLDS_S = 120;
 
 /**
- * Where the mean of each second's window would have been if nothing had changed, by what was normal at that second: the fewer
- * messages, the wider.
+ * The normal range of the mean of each second's window, from the normal values at that second: the fewer messages, the
+ * wider the range.
  */
 export function bandOf(
   normals: readonly Normal[],
@@ -84,7 +84,7 @@ export function bandOf(
 
 type Row = Schemas["TrendRow"];
 
-/** From the warehouse: a value a bucket; none where there is no message, so that a line has a gap there. */
+/** Lines from the warehouse: one value per bucket; null for a bucket without messages, which leaves a gap in the line. */
 export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
   const times = filled(
     rows.map((row) => epoch(row.bucket)),
@@ -92,8 +92,8 @@ export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
   );
   const line = (name: string, of: readonly Row[], value: (row: Row) => number | null) => {
     const at = new Map(of.map((row) => [epoch(row.bucket), row]));
-    const found = times.map((time) => at.get(time));
-    return { name, values: found.map((row) => (row ? value(row) : null)) };
+    const buckets = times.map((time) => at.get(time));
+    return { name, values: buckets.map((row) => (row ? value(row) : null)) };
   };
   const points = (row: Row) => row.points;
   if (by === "label") return { times, lines: LABELS.map((label) => line(label, rows, shareIn(label))) };
@@ -113,7 +113,7 @@ export function pastLines(rows: readonly Row[], by: By, step: number): Lines {
   };
 }
 
-/** What was normal in each of the times; nothing where none of the rows knows. */
+/** The normal range at each of the times; empty if no row has one. */
 export function pastBand(rows: readonly Row[], times: readonly number[]): Pick<Lines, "band"> {
   const at = new Map(rows.map((row) => [epoch(row.bucket), row]));
   const low = times.map((time) => at.get(time)?.normal_low ?? null);
@@ -121,7 +121,7 @@ export function pastBand(rows: readonly Row[], times: readonly number[]): Pick<L
   return latest(low) === null ? {} : { band: { low, high } };
 }
 
-/** Rows of seconds as cells of the live socket are, so that both are drawn alike. Counted together, they are of one source. */
+/** Turn rows of seconds into cells like those of the live socket. Rows without a source belong to `source`. */
 export function cellsOf(rows: readonly Row[], source: string): Cells {
   const cells = new Map<string, Map<number, Tally>>();
   for (const { bucket, negative, neutral, positive, messages, points, source: own } of rows) {
@@ -139,7 +139,7 @@ export function cellsOf(rows: readonly Row[], source: string): Cells {
   return cells;
 }
 
-/** Every step from the first of the times to the last. */
+/** Every step from the first time to the last. */
 export function filled(times: readonly number[], step: number): number[] {
   const sorted = [...times].sort((a, b) => a - b);
   const [first, last] = [sorted[0], sorted.at(-1)];
@@ -147,7 +147,7 @@ export function filled(times: readonly number[], step: number): number[] {
   return Array.from({ length: Math.round((last - first) / step) + 1 }, (_, at) => first + at * step);
 }
 
-/** The least and the greatest of some values. */
+/** The least and the greatest value of some lists; null if they have no values. */
 export function extent(lists: readonly Values[]): [number, number] | null {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
@@ -165,17 +165,17 @@ export function latest(values: Values): number | null {
   return values.findLast((value) => value !== null) ?? null;
 }
 
-/** The last place where any line has a value. */
+/** The last index at which any line has a value. */
 export function lastIndex({ times, lines }: Lines): number {
   return times.findLastIndex((_, at) => lines.some(({ values }) => values[at] != null));
 }
 
 const SPARK_S = 30;
 
-/** Points of a source in steps of half a minute. */
+/** The points of a source in steps of half a minute. */
 export function sparkOf(cells: Cells, source: string, first: number, last: number): Values {
   const seconds = perSecond(cells, source, first, last);
   return Array.from({ length: Math.ceil(seconds.length / SPARK_S) }, (_, at) =>
-    pointsIn(seconds.slice(at * SPARK_S, (at + 1) * SPARK_S).reduce(plus, NOTHING)),
+    pointsIn(seconds.slice(at * SPARK_S, (at + 1) * SPARK_S).reduce(plus, EMPTY_TALLY)),
   );
 }

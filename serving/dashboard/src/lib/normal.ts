@@ -3,8 +3,8 @@ import { pointsOf } from "./points";
 import { type Cells, tally } from "./windows";
 
 /**
- * Between which points the mean of a window would lie if no source had changed; null where one of its sources has no normal yet.
- * Of several sources: the mix of their normals, each weighted by its messages.
+ * The normal range of the mean of a window, in points; null if one of its sources has no normal values yet.
+ * For several sources: their normal values, weighted by their messages.
  */
 export function normalRange(
   cells: Cells,
@@ -30,7 +30,7 @@ export function normalRange(
   return [edge(-1), edge(1)];
 }
 
-/** How many of the sources that said anything in a window have a normal, and how many said anything. */
+/** How many sources have messages in a window (`active`), and how many of these have normal values (`watched`). */
 export function watchedSources(
   cells: Cells,
   normal: Readonly<Record<string, Normal>>,

@@ -6,7 +6,7 @@ export function pointsOf(score: number): number {
 /** Between these points a window is balanced. */
 export const BALANCED: readonly [number, number] = [45, 55];
 
-/** Points in words. */
+/** Points as words. */
 export function moodOf(points: number): string {
   if (points < 30) return "mostly negative";
   if (points < BALANCED[0]) return "leaning negative";
@@ -14,7 +14,7 @@ export function moodOf(points: number): string {
   return points <= 70 ? "leaning positive" : "mostly positive";
 }
 
-/** Where a fitted axis of points ends: in tens, at least thirty apart, so that the line neither jumps nor is flat. */
+/** The range of a fitted axis of points: multiples of ten, at least thirty apart, so that the line is steady. */
 export function pointsRange(low: number | null, high: number | null): [number, number] {
   if (low === null || high === null) return [20, 80];
   let from = Math.max(0, Math.floor((low - 2) / 10) * 10);

@@ -2,7 +2,7 @@ import { createStore } from "./store";
 
 const NAME = "groundswell.profanity";
 
-/** Whether swear words are masked in the texts that are shown. Kept in this browser. */
+/** Whether profanity is masked in the texts on the page. Stored in this browser. */
 export const maskStore = createStore<boolean>(
   typeof window === "undefined" || localStorage.getItem(NAME) !== "shown",
 );

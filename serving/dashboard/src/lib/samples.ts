@@ -1,8 +1,8 @@
-/** Texts to try, with what each is meant to show. */
+/** A text to try, and its name on the page. */
 export interface Sample {
   name: string;
   text: string;
-  /** Said under the text: a limit that is known. */
+  /** A known limit of the model, shown under the text. */
   limit?: string;
 }
 
@@ -29,9 +29,9 @@ export const SAMPLES: readonly Sample[] = [
   {
     name: "sarcasm",
     text: "Oh great, another outage. Third one this week, well done.",
-    limit: "Known limit: the model does not find sarcasm and takes the praise at its word.",
+    limit: "Known limit: the model does not detect sarcasm and takes the praise literally.",
   },
-  { name: "long review", text: LONG, limit: "Longer than the model reads at once: predicted in parts." },
+  { name: "long review", text: LONG, limit: "Longer than the model reads at once: classified in parts." },
   {
     name: "French",
     text: "Service vraiment nul, je suis très déçu.",

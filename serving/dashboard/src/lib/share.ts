@@ -1,7 +1,7 @@
-/** A text in an address, after the `#`: browsers do not send that part, so it stands in no log. */
+/** A text in an address, after the `#`: browsers do not send that part, so no log contains it. */
 
 const NAME = "text=";
-/** Longer addresses are cut by programs that pass them on. */
+/** The most characters of a text in a link: some programs cut longer addresses. */
 export const MOST_CHARS = 4000;
 
 export function shareLink(address: string, text: string): string {

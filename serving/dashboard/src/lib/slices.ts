@@ -4,7 +4,7 @@ const KINDS: Record<string, (value: string) => string> = {
   length: (value) => `${value} texts`,
 };
 
-/** The names of a slice in words; two names are of the same rows. */
+/** The name of a slice as text. A slice with two names has the same rows under both. */
 export function sliceWords(names: readonly string[]): string {
   return names
     .map((name) => {

@@ -1,4 +1,4 @@
-/** How a program asks the same: to be pasted into a shell or a Python file. */
+/** The same request from a program, to paste into a shell or a Python file. */
 
 export function curlSnippet(origin: string, text: string): string {
   const body = JSON.stringify({ texts: [text], detail: true });
@@ -22,12 +22,12 @@ export function pythonSnippet(origin: string, text: string): string {
   ].join("\n");
 }
 
-/** For a POSIX shell: nothing between single quotes means anything but a single quote. */
+/** Quote for a POSIX shell: between single quotes only the single quote is special. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** A JSON string is a Python string too, once what JSON leaves as it is and Python does not is escaped. */
+/** A Python string literal: a JSON string with the characters escaped that JSON allows and Python does not. */
 function literal(text: string): string {
   return JSON.stringify(text).replace(/[\u007f-\u00a0\u2028\u2029\ufeff]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;

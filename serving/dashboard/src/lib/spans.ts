@@ -25,16 +25,16 @@ export const SPAN_WORDS: Record<Span, string> = {
   "30d": "last 30 days",
 };
 
-/** What the live socket holds. */
+/** The window of the live socket, in seconds. */
 export const LIVE_S = 600;
-/** How long the warehouse keeps its coarsest counts. */
+/** Days for which the warehouse keeps its coarsest counts. */
 export const KEPT_DAYS = 730;
 const DAY_S = 86_400;
 
-/** The time that is asked about: up to now, or between two moments in epoch seconds. */
+/** The chosen time: a span up to now, or a range between two times in epoch seconds. */
 export type Period = { span: Span } | { from: number; to: number };
 
-/** What the address says of the time; a range that is none is left out. */
+/** The period in the address; an invalid range is ignored. */
 export function periodOf(given: { span: Span; from: number | null; to: number | null }, now: number): Period {
   const { span, from, to } = given;
   return from !== null && to !== null && rangeProblem(from, to, now) === null ? { from, to } : { span };
@@ -59,17 +59,17 @@ export function periodWords(period: Period): string {
   return "span" in period ? SPAN_WORDS[period.span] : rangeOf(period.from, period.to);
 }
 
-/** For the name of a file. */
+/** The period as part of a file name. */
 export function periodName(period: Period): string {
   if ("span" in period) return period.span;
   const name = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 19).replaceAll(":", "");
   return `${name(period.from)}-${name(period.to)}`;
 }
 
-/** How long the warehouse keeps counts of seconds. */
+/** Seconds for which the warehouse keeps the counts of each second. */
 const SECONDS_KEPT_S = 7 * DAY_S;
 
-/** The buckets to ask for: seconds for a short time of which they are kept; else those that the service chooses. */
+/** The buckets to request: seconds for a short period whose seconds are kept; otherwise the service chooses. */
 export function bucketsOf(period: Period, now: number): "second" | undefined {
   const isKept = "span" in period || now - period.from < SECONDS_KEPT_S;
   return secondsOf(period) <= LIVE_S && isKept ? "second" : undefined;

@@ -12,12 +12,12 @@ import {
 const REFERENCE = /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|([a-zA-Z][a-zA-Z\d]{1,31}));/g;
 const ROUNDS = 3;
 
-/** HTML entities as the characters they stand for, also those that were escaped again on their way here. */
+/** Decode HTML entities, also those that were escaped more than once. */
 export function decodeEntities(text: string): string {
-  let found = text;
-  for (let round = 0; round < ROUNDS && found.includes("&"); round++)
-    found = found.replace(REFERENCE, decoded);
-  return found;
+  let result = text;
+  for (let round = 0; round < ROUNDS && result.includes("&"); round++)
+    result = result.replace(REFERENCE, decoded);
+  return result;
 }
 
 function decoded(whole: string, decimal?: string, hexadecimal?: string, name?: string): string {
@@ -29,19 +29,19 @@ function decoded(whole: string, decimal?: string, hexadecimal?: string, name?: s
 const matcher = new RegExpMatcher({ ...englishDataset.build(), ...englishRecommendedTransformers });
 const censor = new TextCensor().setStrategy(keepStartCensorStrategy(asteriskCensorStrategy()));
 
-/** Swear words and slurs as their first letter and asterisks. English only, and by a list: some pass, some are masked in vain. */
+/** Replace profanity by its first letter and asterisks. English only, by a word list: it has misses and false matches. */
 export function maskProfanity(text: string): string {
-  // The matcher reads 455 as letters; a number is a number.
-  const found = matcher
+  // The matcher reads digits as letters (455), so matches without a letter are dropped.
+  const matches = matcher
     .getAllMatches(text)
     .filter(({ startIndex, endIndex }) => /\p{L}/u.test(text.slice(startIndex, endIndex + 1)));
-  return found.length ? censor.applyTo(text, found) : text;
+  return matches.length ? censor.applyTo(text, matches) : text;
 }
 
 const KEPT = 2000;
 const shown = new Map<string, string>();
 
-/** A message as it is shown. What was shown before is remembered: tables are drawn again each second. */
+/** A message as the page shows it. Results are cached, since tables render again every second. */
 export function readable(text: string, masked: boolean): string {
   const key = masked ? `m${text}` : `p${text}`;
   const known = shown.get(key);
@@ -53,7 +53,7 @@ export function readable(text: string, masked: boolean): string {
   return made;
 }
 
-/** Where a long name may be broken: after each of these. */
+/** Split a long name where a line may break: after each separator. */
 export function breakable(name: string): string[] {
   return name.split(/(?<=[_\-./:@])/);
 }

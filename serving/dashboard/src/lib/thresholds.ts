@@ -1,7 +1,7 @@
 import type { Schemas } from "@/api/client";
 import { bytes, count, duration, percent } from "./formats";
 
-/** What a number means: with a word, so that color is not the only sign. */
+/** What a number means, as a color and words, so that color is not the only sign. */
 export interface Meaning {
   tone: "good" | "warn" | "bad";
   words: string;
@@ -14,7 +14,7 @@ const LATE_S = 5;
 const HUNG_S = 30;
 const FULL = 0.9;
 
-/** Against a limit: fine, near it, or over it. */
+/** Compare a value with its limit: ok, near it, or over it. */
 export function against(value: number | null, limit: number, limitWords: string): Meaning | null {
   if (value === null) return null;
   if (value > limit) return { tone: "bad", words: `high, limit ${limitWords}` };
@@ -45,7 +45,7 @@ export function heartbeatMeaning(silent_s: number | null): Meaning | null {
   return silent_s > LATE_S ? { tone: "warn", words: "late" } : { tone: "good", words: "ok" };
 }
 
-/** CPU of all processes of the stream. */
+/** The CPU use of all processes of the stream. */
 export function cpuMeaning(stream: Stream): Meaning | null {
   const used = sumOf(stream, "cpu");
   if (used === null || stream.cores === null) return null;
@@ -53,7 +53,7 @@ export function cpuMeaning(stream: Stream): Meaning | null {
   return { tone: used > FULL * stream.cores ? "warn" : "good", words };
 }
 
-/** Memory of all processes of the stream. */
+/** The memory of all processes of the stream. */
 export function memoryMeaning(stream: Stream): Meaning | null {
   const used = sumOf(stream, "rss_bytes");
   if (used === null || stream.memory_bytes === null) return null;

@@ -1,4 +1,4 @@
-/** Windows over the cells of the live socket: a cell is what a source said in a second. */
+/** Windows over the cells of the live socket: a cell counts the messages of a source in one second. */
 
 export interface Tally {
   negative: number;
@@ -9,10 +9,10 @@ export interface Tally {
   score: number;
 }
 
-/** By source, then by epoch second. The source "" is all but the busiest. */
+/** By source, then by epoch second. The source "" combines all but the busiest. */
 export type Cells = ReadonlyMap<string, ReadonlyMap<number, Tally>>;
 
-export const NOTHING: Tally = { negative: 0, neutral: 0, positive: 0, messages: 0, score: 0 };
+export const EMPTY_TALLY: Tally = { negative: 0, neutral: 0, positive: 0, messages: 0, score: 0 };
 
 export function plus(a: Tally, b: Tally): Tally {
   return {
@@ -38,12 +38,12 @@ function ofSource(cells: Cells, source: string): ReadonlyMap<number, Tally>[] {
   return source ? [cells.get(source) ?? new Map()] : [...cells.values()];
 }
 
-/** All that was said from second `first` up to and with `last`; empty source: by all. */
+/** The messages from second `first` to `last`, both included; an empty source means all sources. */
 export function tally(cells: Cells, source: string, first: number, last: number): Tally {
-  let sum = NOTHING;
+  let sum = EMPTY_TALLY;
   for (const seconds of ofSource(cells, source)) {
     if (last - first < seconds.size) {
-      for (let second = first; second <= last; second++) sum = plus(sum, seconds.get(second) ?? NOTHING);
+      for (let second = first; second <= last; second++) sum = plus(sum, seconds.get(second) ?? EMPTY_TALLY);
     } else {
       for (const [second, cell] of seconds) if (second >= first && second <= last) sum = plus(sum, cell);
     }
@@ -51,29 +51,29 @@ export function tally(cells: Cells, source: string, first: number, last: number)
   return sum;
 }
 
-/** What was said in each second from `first` up to and with `last`. */
+/** The messages of each second from `first` to `last`, both included. */
 export function perSecond(cells: Cells, source: string, first: number, last: number): Tally[] {
-  const found = ofSource(cells, source);
+  const sources = ofSource(cells, source);
   return Array.from({ length: last - first + 1 }, (_, at) =>
-    found.reduce((sum, seconds) => {
+    sources.reduce((sum, seconds) => {
       const cell = seconds.get(first + at);
       return cell ? plus(sum, cell) : sum;
-    }, NOTHING),
+    }, EMPTY_TALLY),
   );
 }
 
-/** Of each second, what was said in it and the `width - 1` before. */
+/** For each second, the messages of this second and the `width - 1` before it. */
 export function moving(seconds: readonly Tally[], width: number): Tally[] {
-  let sum = NOTHING;
+  let sum = EMPTY_TALLY;
   return seconds.map((tallied, at) => {
     sum = plus(sum, tallied);
-    const gone = seconds[at - width];
-    if (gone) sum = minus(sum, gone);
-    return sum.messages ? sum : NOTHING; // no dust of adding and taking away
+    const expired = seconds[at - width];
+    if (expired) sum = minus(sum, expired);
+    return sum.messages ? sum : EMPTY_TALLY; // drops the rounding error of the sums
   });
 }
 
-/** The sources that said most, the busiest first. */
+/** The sources with the most messages, the busiest first. */
 export function busiest(cells: Cells, first: number, last: number, most: number): string[] {
   return [...cells.keys()]
     .filter(Boolean)
@@ -84,7 +84,7 @@ export function busiest(cells: Cells, first: number, last: number, most: number)
     .map(({ source }) => source);
 }
 
-/** The newest second in which anything was said. */
+/** The newest second with a message. */
 export function newestSecond(cells: Cells): number | null {
   let newest: number | null = null;
   for (const seconds of cells.values()) {

@@ -3,7 +3,7 @@
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { acknowledge, mute } from "@/api/alerts";
-import { wordsOf } from "@/api/client";
+import { errorMessage } from "@/api/client";
 import type { Alert } from "@/api/live";
 import { Select } from "@/ui/Select";
 
@@ -15,7 +15,7 @@ const MUTES = [
   { value: "1440", words: "24 hours" },
 ] as const;
 
-/** Say that somebody looks after an alert, or that its source shall raise none for a while. All viewers see it. */
+/** Controls to acknowledge an alert, or to mute its source for some time. All viewers see the change. */
 export function AlertActions({ alert }: { alert: Alert }) {
   const [by, setBy] = useState(() => localStorage.getItem(NAME) ?? "");
   const [minutes, setMinutes] = useState<(typeof MUTES)[number]["value"]>("60");
@@ -71,7 +71,7 @@ export function AlertActions({ alert }: { alert: Alert }) {
       </div>
       <p className="note" role="status">
         {acting.error
-          ? `Not done: ${wordsOf(acting.error)}`
+          ? `Not done: ${errorMessage(acting.error)}`
           : name
             ? "A muted source notifies no webhook and raises no alarm here; its alerts are still recorded."
             : "Enter your name first; all viewers see it."}

@@ -5,16 +5,16 @@ import { liveStore } from "@/api/live";
 import { useStore } from "@/lib/store";
 import { isAlarm, shiftOf } from "./alertWords";
 
-/** Tells a screen reader of alerts that open while the page is looked at. */
+/** Announces alerts to screen readers when they open while the page is shown. */
 export function AlertAnnouncer() {
   const { alerts, begunAt } = useStore(liveStore);
   const known = useRef<Set<string>>(null);
   const [words, setWords] = useState("");
   useEffect(() => {
     if (begunAt === null) return;
-    const news = known.current && [...alerts.values()].filter(({ id }) => !known.current?.has(id));
+    const opened = known.current && [...alerts.values()].filter(({ id }) => !known.current?.has(id));
     known.current = new Set([...(known.current ?? []), ...alerts.keys()]);
-    const alarms = news?.filter(isAlarm);
+    const alarms = opened?.filter(isAlarm);
     if (alarms?.length)
       setWords(alarms.map((alert) => `New alert: ${alert.source}, ${shiftOf(alert)}.`).join(" "));
   }, [alerts, begunAt]);

@@ -11,12 +11,12 @@ const ICON = `data:image/svg+xml,${encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path d="M2 22c6 0 6-12 12-12s6 12 12 12h4" fill="none" stroke="#0072b2" stroke-width="4" stroke-linecap="round"/><circle cx="24" cy="8" r="8" fill="#d55e00"/></svg>',
 )}`;
 
-/** Shows open alerts where the page is out of sight: in its title, "(1) Live", and in its icon, a dot. */
+/** Shows open alerts in the browser tab: their number in the title, "(1) Live", and a dot in the icon. */
 export function AlertTab() {
   const { alerts } = useStore(liveStore);
   const open = [...alerts.values()].filter(isAlarm).length;
   useEffect(() => {
-    // Each view sets a title of its own, and perhaps an icon, when it is shown.
+    // Each view sets its own title, and may set an icon, when it is shown.
     const mark = () => {
       const title = `${open ? `(${open}) ` : ""}${document.title.replace(COUNTED, "")}`;
       if (title !== document.title) document.title = title;

@@ -2,8 +2,8 @@
 
 import { useEffect, useRef } from "react";
 import { useAlert } from "@/api/alerts";
-import { wordsOf } from "@/api/client";
-import { useAbsent } from "@/api/freshness";
+import { errorMessage } from "@/api/client";
+import { usePlaceholder } from "@/api/freshness";
 import type { Alert } from "@/api/live";
 import { useNow } from "@/lib/clock";
 import { useFilters } from "@/lib/filters";
@@ -36,10 +36,10 @@ const COLUMNS: readonly Column<Alert>[] = [
   { head: "texts", value: ({ texts }) => (texts ?? []).join("\n") },
 ];
 
-/** Sudden shifts, newest first, as they open and close; first the one that the address names. */
+/** Alerts of the last 24 hours, newest first; an older alert that the address selects comes first. */
 export function Alerts() {
   const { live, source, isKnown } = useWindow();
-  const absent = useAbsent();
+  const placeholder = usePlaceholder();
   const [{ alert: selected }] = useFilters();
   const recent = newestAlerts(live.alerts, source);
   const isOlder = selected !== "" && isKnown && !live.alerts.has(selected);
@@ -58,7 +58,7 @@ export function Alerts() {
     >
       {isOlder && older.error && (
         <p className="note">
-          The alert {selected} cannot be shown: {wordsOf(older.error)}
+          Alert {selected} cannot be shown: {errorMessage(older.error)}
         </p>
       )}
       {alerts.length ? (
@@ -70,7 +70,7 @@ export function Alerts() {
           </ul>
         </ScrollBox>
       ) : (
-        <p className="quiet">{isKnown ? "No alert in the last 24 hours." : absent}</p>
+        <p className="quiet">{isKnown ? "No alert in the last 24 hours." : placeholder}</p>
       )}
     </Panel>
   );
@@ -134,7 +134,7 @@ function AlertCard({ alert, isSelected }: { alert: Alert; isSelected: boolean })
   );
 }
 
-/** What drives the change: how many messages, which words, which texts. */
+/** What drives the change: the number of messages, frequent words, and example texts. */
 function Drivers({ alert }: { alert: Alert }) {
   const texts = [...new Set(alert.texts ?? [])];
   return (

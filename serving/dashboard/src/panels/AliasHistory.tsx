@@ -34,7 +34,7 @@ const COLUMNS: readonly Column<Move>[] = [
   },
 ];
 
-/** Which version held which alias, and why. */
+/** Every move of an alias between versions, with its reason. */
 export function AliasHistory({ query }: { query: UseQueryResult<Schemas["Production"]> }) {
   return (
     <QueryTable
@@ -49,7 +49,7 @@ export function AliasHistory({ query }: { query: UseQueryResult<Schemas["Product
       marked={({ alias }) => alias === "production"}
       tall
       flows
-      empty="No alias was moved here yet."
+      empty="No alias has been moved yet."
     />
   );
 }

@@ -7,13 +7,13 @@ import { usePanel } from "@/api/panels";
 import { bucket, compact, count, dateOf, duration, fixed, lean, percent, rounded, usd } from "@/lib/formats";
 import { type Period, secondsOf } from "@/lib/spans";
 import type { Meaning } from "@/lib/thresholds";
-import { Answer } from "@/ui/Answer";
 import { Figures } from "@/ui/Figures";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 import { TimeChart } from "@/ui/TimeChart";
 import { useTimes } from "./useWindow";
 
-/** What this service did for its callers. */
+/** Requests, latency and cost of this service's API. */
 export function ApiUse() {
   const { period, words } = useTimes();
   const query = usePanel("api", {}, { period, open: true, every: 2000 });
@@ -36,7 +36,9 @@ export function ApiUse() {
         note={data && coverage(data.seconds, period, words)}
         csv={{ file: "api", rows: csv }}
       >
-        <Answer query={query}>{(use) => <Figures figures={figuresOf(use, cost, deadline)} />}</Answer>
+        <QueryContent query={query}>
+          {(use) => <Figures figures={figuresOf(use, cost, deadline)} />}
+        </QueryContent>
       </Panel>
       <Requests use={data} />
     </>
@@ -66,7 +68,7 @@ function Requests({ use }: { use: Schemas["ApiUse"] | undefined }) {
     <TimeChart
       name="requests"
       title="API requests per second"
-      note={`Requests and texts, ${words}, as far back as this service counted.`}
+      note={`Requests and texts, ${words}; counting began when this service started.`}
       times={times}
       lines={lines}
       range={[first, last]}
@@ -79,12 +81,12 @@ function Requests({ use }: { use: Schemas["ApiUse"] | undefined }) {
 }
 
 function rate({ requests, seconds }: Schemas["ApiUse"]): string {
-  const found = seconds ? requests / seconds : 0;
-  return found > 0 && found < 0.1 ? "under 0.1" : lean(found);
+  const perSecond = seconds ? requests / seconds : 0;
+  return perSecond > 0 && perSecond < 0.1 ? "under 0.1" : lean(perSecond);
 }
 
 function figuresOf(use: Schemas["ApiUse"], cost: number | null, deadline: number | null) {
-  const asked = use.texts + use.cached;
+  const texts = use.texts + use.cached;
   const late: Meaning | null =
     use.p99 && deadline
       ? use.p99.ms > deadline
@@ -100,7 +102,7 @@ function figuresOf(use: Schemas["ApiUse"], cost: number | null, deadline: number
     {
       name: "Failed",
       value: count(use.failed),
-      unit: "answered with 5xx",
+      unit: "status 5xx",
       meaning: use.failed ? { tone: "bad", words: "see the log" } : { tone: "good", words: "none" },
     },
     {
@@ -108,7 +110,7 @@ function figuresOf(use: Schemas["ApiUse"], cost: number | null, deadline: number
       value: count(use.rejected),
       unit: "overload, missing key, rate limit",
       meaning: use.rejected
-        ? { tone: "warn", words: "callers were turned away" }
+        ? { tone: "warn", words: "requests were rejected" }
         : { tone: "good", words: "none" },
     },
     { name: "p50", value: bucket(use.p50), unit: "of /v1/classify (histogram bucket)" },
@@ -117,7 +119,7 @@ function figuresOf(use: Schemas["ApiUse"], cost: number | null, deadline: number
     { name: "Texts per batch", value: fixed(use.texts_per_batch, 1), unit: "mean" },
     {
       name: "From the cache",
-      value: percent(asked ? use.cached / asked : null),
+      value: percent(texts ? use.cached / texts : null),
       unit: `${count(use.cached)} texts`,
     },
     { name: "CPU per text", value: rounded(use.cpu_us_per_text), unit: "µs, mean" },

@@ -5,11 +5,11 @@ import type { Schemas } from "@/api/client";
 import { usePanel } from "@/api/panels";
 import { count, fixed, percent, plural, signed } from "@/lib/formats";
 import { sliceWords } from "@/lib/slices";
-import { Answer } from "@/ui/Answer";
 import { LabelMark } from "@/ui/LabelMark";
 import { MessageText } from "@/ui/MessageText";
 import { Name } from "@/ui/Name";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 import { Select } from "@/ui/Select";
 import { type Column, rowsOfTable, Table } from "@/ui/Table";
 
@@ -37,9 +37,9 @@ export function Comparison() {
     <Panel
       name="comparison"
       title="Compare two models"
-      note="On the same test texts. The difference is right minus left, with its 95 % interval; it is real where the interval leaves out 0."
+      note="On the same test texts. The difference is right minus left, with its 95 % interval; it is significant if the interval excludes 0."
     >
-      <Answer query={evaluated}>
+      <QueryContent query={evaluated}>
         {({ missing }) =>
           missing || rows.length < 2 ? (
             <p className="plain">{missing ?? "Only one model was evaluated here."}</p>
@@ -63,7 +63,7 @@ export function Comparison() {
             </>
           )
         }
-      </Answer>
+      </QueryContent>
     </Panel>
   );
 }
@@ -71,20 +71,20 @@ export function Comparison() {
 function Differences({ left, right }: { left: string; right: string }) {
   const query = usePanel("comparison", { left, right }, { every: SELDOM_MS });
   return (
-    <Answer query={query}>
-      {(found) => (
+    <QueryContent query={query}>
+      {(comparison) => (
         <>
           <p className="sentence" data-testid="comparison-words">
-            <strong>{plural(found.changed, "prediction")}</strong> of {count(found.rows)} changed:{" "}
-            {count(found.corrected)} corrected, {count(found.broken)} broken,{" "}
-            {count(found.changed - found.corrected - found.broken)} wrong both times.
+            <strong>{plural(comparison.changed, "prediction")}</strong> of {count(comparison.rows)} changed:{" "}
+            {count(comparison.corrected)} corrected, {count(comparison.broken)} broken,{" "}
+            {count(comparison.changed - comparison.corrected - comparison.broken)} wrong both times.
           </p>
           <div className="compared">
             <Table
               name="measures"
               caption="Measures compared"
               columns={MEASURES}
-              rows={found.measures}
+              rows={comparison.measures}
               keyOf={(row) => row.name}
               empty="No measures in common."
             />
@@ -92,16 +92,16 @@ function Differences({ left, right }: { left: string; right: string }) {
               name="compared-slices"
               caption="Slices compared"
               columns={SLICES}
-              rows={found.slices}
+              rows={comparison.slices}
               keyOf={(row) => row.names.join()}
               tall
               empty="No slices in common."
             />
           </div>
-          <ChangedTexts found={found} />
+          <ChangedTexts comparison={comparison} />
         </>
       )}
-    </Answer>
+    </QueryContent>
   );
 }
 
@@ -120,7 +120,7 @@ const MEASURES: readonly Column<Measure>[] = [
     show: ({ left, right, difference }) => (
       <>
         {left.value === null || right.value === null ? "–" : signed(right.value - left.value, 3)}
-        {difference && isReal(difference) && <strong title="The interval leaves out 0"> *</strong>}
+        {difference && isSignificant(difference) && <strong title="The interval excludes 0"> *</strong>}
       </>
     ),
     number: true,
@@ -136,7 +136,7 @@ const MEASURES: readonly Column<Measure>[] = [
   },
 ];
 
-function isReal({ low, high }: Schemas["Interval"]): boolean {
+function isSignificant({ low, high }: Schemas["Interval"]): boolean {
   return low !== null && high !== null && (low > 0 || high < 0);
 }
 
@@ -185,23 +185,23 @@ const CHANGED: readonly Column<Changed>[] = [
   { head: "text", value: ({ text }) => text, show: ({ text }) => <MessageText text={text} />, wide: true },
 ];
 
-function ChangedTexts({ found }: { found: Compared }) {
+function ChangedTexts({ comparison }: { comparison: Compared }) {
   return (
     <Panel
       name="changed"
       title="Changed predictions"
-      note={`At most 20 of each change, the surest first.`}
+      note={`At most 20 of each kind of change, the most confident first.`}
       csv={{
-        file: `changed-${found.left}-${found.right}`,
+        file: `changed-${comparison.left}-${comparison.right}`,
         raw: true,
-        rows: () => rowsOfTable(CHANGED, found.examples),
+        rows: () => rowsOfTable(CHANGED, comparison.examples),
       }}
     >
       <Table
         name="changed"
         caption="Changed predictions"
         columns={CHANGED}
-        rows={found.examples}
+        rows={comparison.examples}
         keyOf={(row) => `${row.text} ${row.left} ${row.right}`}
         tall
         flows

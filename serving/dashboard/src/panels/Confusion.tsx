@@ -14,7 +14,7 @@ interface Cell {
   predicted: Label;
 }
 
-/** What a candidate takes for what, and texts of each cell. */
+/** The confusion matrix of a candidate, and the texts of the chosen cell. */
 export function Confusion({
   candidate: { name, evaluated, confusion },
 }: {

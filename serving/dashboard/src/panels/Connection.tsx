@@ -4,7 +4,7 @@ import { useFreshness } from "@/api/freshness";
 import { timeOf } from "@/lib/formats";
 import type { Freshness } from "@/lib/freshness";
 
-/** Whether the page shows what is now, and since when it does not. */
+/** Whether the page shows current data; if not, since when and why. */
 export function Connection() {
   const fresh = useFreshness();
   const cause = fresh.state === "stale" ? fresh.cause : "";

@@ -14,7 +14,7 @@ export interface Tried {
 
 const SHOWN_CHARS = 120;
 
-/** What was classified since the page was opened, the newest first. */
+/** The texts classified since the page was opened, the newest first. */
 export function Earlier({ tried, onChoose }: { tried: readonly Tried[]; onChoose: (text: string) => void }) {
   const columns: readonly Column<Tried>[] = [
     { head: "label", value: ({ label }) => label, show: ({ label }) => <LabelMark label={label} /> },

@@ -3,8 +3,8 @@
 import { usePanel } from "@/api/panels";
 import { count, percent } from "@/lib/formats";
 import type { Label } from "@/lib/labels";
-import { Answer } from "@/ui/Answer";
 import { MessageText } from "@/ui/MessageText";
+import { QueryContent } from "@/ui/QueryContent";
 import { ScrollBox } from "@/ui/ScrollBox";
 
 interface Props {
@@ -13,7 +13,7 @@ interface Props {
   predicted: Label;
 }
 
-/** Texts of a cell of the confusion matrix, the surest first. */
+/** Texts of a cell of the confusion matrix, the most confident predictions first. */
 export function Examples({ name, label, predicted }: Props) {
   const query = usePanel("errors", { name, label, predicted }, { every: 60_000 });
   return (
@@ -21,12 +21,12 @@ export function Examples({ name, label, predicted }: Props) {
       <h3>
         True {label}, predicted {predicted}
       </h3>
-      <Answer query={query}>
+      <QueryContent query={query}>
         {({ rows, examples }) => (
           <>
             <p className="note">
               {rows > examples.length
-                ? `The ${examples.length} surest of ${count(rows)} test texts.`
+                ? `The ${examples.length} most confident of ${count(rows)} test texts.`
                 : `${count(rows)} test texts.`}
             </p>
             <ScrollBox label="Test texts of this cell" tall>
@@ -41,7 +41,7 @@ export function Examples({ name, label, predicted }: Props) {
             </ScrollBox>
           </>
         )}
-      </Answer>
+      </QueryContent>
     </div>
   );
 }

@@ -1,7 +1,7 @@
 "use client";
 
 import { useMutation } from "@tanstack/react-query";
-import { wordsOf } from "@/api/client";
+import { errorMessage } from "@/api/client";
 import { sendFeedback } from "@/api/model";
 import { LABELS, type Label } from "@/lib/labels";
 import { LabelMark } from "@/ui/LabelMark";
@@ -9,14 +9,14 @@ import { LabelMark } from "@/ui/LabelMark";
 interface Props {
   text: string;
   predicted: Label;
-  /** Another text is typed by now. */
+  /** The text in the field has changed since. */
   isOutdated: boolean;
-  /** Name of the person, and its setter. */
+  /** The name of the user, and its setter. */
   by: string;
   onBy: (by: string) => void;
 }
 
-/** The right label of a text, for the next training. */
+/** A form for the correct label of a text, used by the next training run. */
 export function Feedback({ text, predicted, isOutdated, by, onBy }: Props) {
   const sending = useMutation({ mutationFn: sendFeedback });
   const why = isOutdated
@@ -42,7 +42,7 @@ export function Feedback({ text, predicted, isOutdated, by, onBy }: Props) {
             key={label}
             type="button"
             disabled={why !== null || sending.isPending}
-            aria-describedby="feedback-said"
+            aria-describedby="feedback-status"
             onClick={() => sending.mutate({ text, label, by: by.trim() })}
           >
             <LabelMark label={label} />
@@ -50,11 +50,11 @@ export function Feedback({ text, predicted, isOutdated, by, onBy }: Props) {
           </button>
         ))}
       </div>
-      <p className="note said" role="status" id="feedback-said" data-testid="feedback-said">
+      <p className="note status" role="status" id="feedback-status" data-testid="feedback-status">
         {sending.isPending
           ? "Saving…"
           : sending.error
-            ? `Not saved: ${wordsOf(sending.error)}`
+            ? `Not saved: ${errorMessage(sending.error)}`
             : (why ??
               (sending.isSuccess
                 ? `Saved as ${sending.variables.label}; used in the next training run.`

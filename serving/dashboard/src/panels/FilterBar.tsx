@@ -23,7 +23,7 @@ const LABEL_OPTIONS = [
 
 type Shown = "source" | "time" | "by" | "label" | "profanity";
 
-/** What the page shows, kept in its address. */
+/** The filters of the page, stored in its address. */
 export function FilterBar({ shown }: { shown: readonly Shown[] }) {
   const [filters, setFilters] = useFilters();
   const sources = useSources(shown.includes("source"));
@@ -67,7 +67,7 @@ export function MaskSwitch() {
   );
 }
 
-/** The sources of the time and those that are live, and the chosen one whatever it is. */
+/** The sources of the chosen period, the live sources, and the chosen source even if it is unknown. */
 function useSources(enabled: boolean): string[] {
   const [{ source }] = useFilters();
   const { cells } = useStore(liveStore);

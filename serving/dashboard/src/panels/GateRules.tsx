@@ -34,7 +34,7 @@ const COLUMNS: readonly Column<Rule>[] = [
   },
 ];
 
-/** The rules of the promotion gate: what each asks, what was found. */
+/** The rules of the promotion gate, with their limits and the values found. */
 export function GateRules({ query }: { query: UseQueryResult<Schemas["Gate"]> }) {
   return (
     <QueryTable
@@ -58,5 +58,5 @@ function noteOf({ passed, bundle, unchanged, decided_at, rules }: Schemas["Gate"
   const failed = rules.filter((rule) => !rule.passed).length;
   const outcome = passed ? `passed all ${rules.length} rules` : `failed ${failed} of ${rules.length} rules`;
   const when = decided_at ? `, ${dateOf(epoch(decided_at))}` : "";
-  return `${bundle ?? "The bundle"} ${outcome}${when}.${unchanged ? " It was in production already: these are the rules that promoted it." : ""}`;
+  return `${bundle ?? "The bundle"} ${outcome}${when}.${unchanged ? " It was in production already; these rules promoted it." : ""}`;
 }

@@ -1,6 +1,6 @@
 "use client";
 
-import { useAbsent, useFreshness } from "@/api/freshness";
+import { useFreshness, usePlaceholder } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
 import { useStream } from "@/api/stream";
 import { count, epoch, fixed, NONE, percent, plural, signed, timeOf, when } from "@/lib/formats";
@@ -19,7 +19,7 @@ import { useWindow } from "./useWindow";
 const RATE_S = 10;
 const NOT_YET_S = 2;
 
-/** The whole in five seconds: how they feel, whether that changes, how many they are, whether something broke. */
+/** The state at a glance: sentiment and its change, the rate of messages, label shares, open alerts. */
 export function Headline() {
   const fresh = useFreshness();
   const stale = fresh.state === "stale";
@@ -43,7 +43,7 @@ export function Headline() {
   );
 }
 
-/** The second that "now" means: while nothing new comes, the last one that is known. */
+/** The current second; while the data is stale, the last second with complete data. */
 function useLast(): number {
   const { now } = useWindow();
   const fresh = useFreshness();
@@ -58,7 +58,7 @@ function PointsNow() {
   const points = recent.messages ? pointsOf(recent.score / recent.messages) : null;
   const change =
     points === null || !before.messages ? null : points - pointsOf(before.score / before.messages);
-  const absent = useAbsent();
+  const placeholder = usePlaceholder();
   const normal = normalRange(live.cells, live.normal, source, last - AVERAGE_S + 1, last + 1);
   return (
     <div className="figure points">
@@ -66,7 +66,7 @@ function PointsNow() {
       <p className="big">
         <span data-testid="points-now">{fixed(points, 1)}</span> <span className="unit">of 100</span>{" "}
         <span className={`mood ${points === null ? "quiet" : toneOf(points)}`}>
-          {points === null ? (isKnown ? "no messages" : absent) : moodOf(points)}
+          {points === null ? (isKnown ? "no messages" : placeholder) : moodOf(points)}
         </span>
       </p>
       <Gauge points={points} normal={normal} />
@@ -89,7 +89,7 @@ function changeWords(change: number): string {
   return `${change < 0 ? "▼" : "▲"} ${signed(change, 1)}`;
 }
 
-/** The newest seconds are not all in the warehouse yet, and would make the rate look low. */
+/** The newest seconds are left out: they are not complete in the warehouse yet, and would make the rate too low. */
 function RateNow() {
   const { live, source, now, isKnown } = useWindow();
   const { messages } = tally(live.cells, source, now - NOT_YET_S - RATE_S + 1, now - NOT_YET_S);
@@ -106,9 +106,9 @@ function RateNow() {
 
 function Shares() {
   const { live, source, period, words, first, last, isLive, isKnown } = useWindow();
-  const asked = usePanel("distribution", { source }, { period, every: 5000, enabled: !isLive });
-  const held = isKnown ? tally(live.cells, source, first, last) : undefined;
-  const counts = isLive ? held : asked.data?.rows[0];
+  const stored = usePanel("distribution", { source }, { period, every: 5000, enabled: !isLive });
+  const recent = isKnown ? tally(live.cells, source, first, last) : undefined;
+  const counts = isLive ? recent : stored.data?.rows[0];
   return (
     <div className="figure shares">
       <h2>
@@ -157,23 +157,23 @@ function OpenAlerts() {
         </p>
       ) : (
         <p className="quiet" data-testid="alerts-words">
-          <Calm />
+          <NormalWords />
         </p>
       )}
     </div>
   );
 }
 
-/** What may be said while no alert is open: nothing about normal without fresh data, alerts that run, and a history. */
-function Calm() {
+/** The text while no alert is open. "Normal" needs current data, a running alert process, and enough history. */
+function NormalWords() {
   const { live, source, now } = useWindow();
   const fresh = useFreshness();
-  const absent = useAbsent();
+  const placeholder = usePlaceholder();
   const alerts = useStream().data?.others.find(({ name }) => name === "alerts");
   if (fresh.state === "stale" && fresh.since !== null) return <>Unknown since the data stopped</>;
   if (fresh.state === "empty") return <>No messages in the last 10 minutes</>;
-  if (fresh.state !== "live") return <>{absent}</>;
-  if (alerts && alerts.state !== "up") return <>Not watched: the alert process is {alerts.state}</>;
+  if (fresh.state !== "live") return <>{placeholder}</>;
+  if (alerts && alerts.state !== "up") return <>Not monitored: the alert process is {alerts.state}</>;
   const cells = source ? new Map([[source, live.cells.get(source) ?? new Map()]]) : live.cells;
   const { watched, active } = watchedSources(cells, live.normal, now - LIVE_S, now);
   if (!watched) return <>Not enough history</>;

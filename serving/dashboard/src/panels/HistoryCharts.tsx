@@ -17,7 +17,7 @@ const EMPTY = "Not measured (stream not running in this time).";
 const NONE: Schemas["StreamHistory"] = { since: "", until: "", step_s: 1, rows: [] };
 const cores = (value: number | null | undefined) => fixed(value, 2);
 
-/** Lag, rates, CPU and memory over the chosen time, as the supervisor measured them. */
+/** Lag, rates, CPU and memory over the chosen time, measured by the supervisor. */
 export function HistoryCharts({ history, stream }: Props) {
   const { words, first, last, zoom } = useTimes();
   const data = history.data ?? NONE;
@@ -48,7 +48,7 @@ export function HistoryCharts({ history, stream }: Props) {
         {...shared}
         name="lag"
         title="Consumer lag"
-        note={`Messages that wait, the highest of each step${step}`}
+        note={`Waiting messages, the highest of each step${step}`}
         lines={lines.lag}
         format={compact}
         least={10}

@@ -37,7 +37,7 @@ const COLUMNS: readonly Column<Row>[] = [
   },
 ];
 
-/** How long a message takes until it can be asked for. Of the last minute whatever time is chosen: an old backlog says nothing of now. */
+/** Time from the broker to the warehouse. Always of the last minute: an old backlog is no measure of the current latency. */
 export function Latency() {
   const query = usePanel("latency", {}, { period: { span: "1m" }, every: 5000 });
   const stream = useStream().data;

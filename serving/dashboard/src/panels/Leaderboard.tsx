@@ -60,7 +60,7 @@ const columnsOf = (scale: { from: number; to: number }): readonly Column<Candida
   },
 ];
 
-/** All candidates on the same texts, the best first. */
+/** All candidates, evaluated on the same texts, the best first. */
 export function Leaderboard({ query }: { query: UseQueryResult<Schemas["Leaderboard"]> }) {
   return (
     <QueryTable

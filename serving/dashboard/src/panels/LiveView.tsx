@@ -15,11 +15,11 @@ import { Volume } from "./Volume";
 
 const GATHERING_S = 1;
 
-/** How people feel now, how that changes, and whether something just broke. */
+/** The current sentiment, how it changes, and alerts. */
 export function LiveView() {
   const { begunAt, messages } = useStore(liveStore);
   const now = useNow();
-  // The parts of a snapshot come one after the other; drawn one by one they would push each other down.
+  // The parts of a snapshot arrive one after another; rendered one by one they would shift the layout.
   const isReady = begunAt !== null && (messages.length > 0 || now - begunAt >= GATHERING_S);
   return (
     <>

@@ -1,8 +1,8 @@
 "use client";
 
 import { useRef, useState } from "react";
-import { wordsOf } from "@/api/client";
-import { useAbsent } from "@/api/freshness";
+import { errorMessage } from "@/api/client";
+import { usePlaceholder } from "@/api/freshness";
 import type { Message } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
@@ -41,17 +41,17 @@ const COLUMNS: readonly Column<Message>[] = [
   { head: "text", value: ({ text }) => text, show: ({ text }) => <MessageText text={text} />, wide: true },
 ];
 
-/** The newest messages. They stand still while a person reads them. */
+/** The newest messages. The list pauses while the pointer or the focus is in it. */
 export function Messages() {
   const { messages, query, words, isKnown } = useNewest();
-  const absent = useAbsent();
+  const placeholder = usePlaceholder();
   const [paused, setPaused] = useState(false);
   const [reading, setReading] = useState(false);
   const shown = useRef<readonly Message[]>(messages);
-  const held = (paused || reading) && shown.current.length > 0;
-  if (!held) shown.current = messages;
+  const isPaused = (paused || reading) && shown.current.length > 0;
+  if (!isPaused) shown.current = messages;
   const rows = shown.current;
-  const newer = held ? messages.findIndex((message) => keyOf(message) === keyOf(rows[0] as Message)) : 0;
+  const newer = isPaused ? messages.findIndex((message) => keyOf(message) === keyOf(rows[0] as Message)) : 0;
   const waiting = newer < 0 ? `${MOST} or more` : newer;
   const pause = (
     <button type="button" className="small" aria-pressed={paused} onClick={() => setPaused(!paused)}>
@@ -62,11 +62,13 @@ export function Messages() {
     <Panel
       name="messages"
       title="Latest messages"
-      note={held ? `Paused${paused ? "" : " while you read"}; ${waiting} newer.` : words}
+      note={isPaused ? `Paused${paused ? "" : " while you read"}; ${waiting} newer.` : words}
       actions={pause}
       csv={{ file: "messages", raw: true, rows: () => rowsOfTable(COLUMNS, rows) }}
     >
-      {query.error && !rows.length ? <p className="plain">Nothing to show: {wordsOf(query.error)}</p> : null}
+      {query.error && !rows.length ? (
+        <p className="plain">Nothing to show: {errorMessage(query.error)}</p>
+      ) : null}
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms */}
       <div
         role="group"
@@ -84,14 +86,14 @@ export function Messages() {
           rowName="message-row"
           tall
           flows
-          empty={query.error ? "" : isKnown ? "No such message in this time." : absent}
+          empty={query.error ? "" : isKnown ? "No matching message in this time." : placeholder}
         />
       </div>
     </Panel>
   );
 }
 
-/** The newest of the live socket; with filters also those of the warehouse, since few of the newest may be such. */
+/** The newest messages of the live socket; with filters also those of the warehouse, since few of the newest may match. */
 function useNewest() {
   const { live, source, period, words, isKnown } = useWindow();
   const [{ label }] = useFilters();
@@ -102,12 +104,12 @@ function useNewest() {
     { source, label, limit: MOST },
     { period, every: 2000, enabled: filtered },
   );
-  const found = new Map<string, Message>();
+  const matching = new Map<string, Message>();
   for (const message of [...(isCustom ? [] : live.messages), ...(filtered ? (query.data?.rows ?? []) : [])]) {
     if ((!source || message.source === source) && (!label || message.label === label))
-      found.set(keyOf(message), message);
+      matching.set(keyOf(message), message);
   }
-  const messages = [...found.values()]
+  const messages = [...matching.values()]
     .sort((a, b) => Date.parse(b.event_at) - Date.parse(a.event_at))
     .slice(0, MOST);
   const note = filtered

@@ -3,7 +3,7 @@
 import { useState } from "react";
 import { useModel } from "@/api/model";
 import { usePanel } from "@/api/panels";
-import { Plain } from "@/ui/Plain";
+import { Notice } from "@/ui/Notice";
 import { Select } from "@/ui/Select";
 import { AliasHistory } from "./AliasHistory";
 import { Comparison } from "./Comparison";
@@ -19,7 +19,7 @@ import { Versions } from "./Versions";
 
 const SELDOM_MS = 30_000;
 
-/** Which model is in production, how good and how fast it is compared with the others, and how it got there. */
+/** The model in production, its quality and speed compared with other candidates, and its history. */
 export function ModelsView() {
   const leaderboard = usePanel("leaderboard", {}, { every: SELDOM_MS });
   const production = usePanel("production", {}, { every: SELDOM_MS });
@@ -47,9 +47,9 @@ export function ModelsView() {
       ) : (
         <div className="grid models">
           {missing && (
-            <Plain state="model-unknown" title="No leaderboard here.">
+            <Notice state="model-unknown" title="No leaderboard here.">
               {missing}
-            </Plain>
+            </Notice>
           )}
           <Production query={production} model={model} />
           <GateRules query={gate} />

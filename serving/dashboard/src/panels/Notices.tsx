@@ -12,15 +12,16 @@ import { filterProblems } from "@/lib/filterProblems";
 import { count, duration, epoch, timeOf, when } from "@/lib/formats";
 import { newestOf } from "@/lib/freshness";
 import { useStore } from "@/lib/store";
-import { Plain } from "@/ui/Plain";
+import { Notice } from "@/ui/Notice";
 import { UnknownSource } from "./UnknownSource";
 
-const NO_OWNER = "No process holds the warehouse";
+/** The service's message when no warehouse server runs (serving/warehouse/connect.py). */
+const NOT_RUNNING = "The message database is not running";
 
-/** What everyone must know before they believe a number on the page. It covers the foot of the page, so that nothing moves. */
+/** Notices about missing or late data. They cover the bottom of the page, so that the layout does not shift. */
 export function Notices() {
-  const { keyWanted } = useStore(healthStore);
-  if (keyWanted !== null) return null;
+  const { keyError } = useStore(healthStore);
+  if (keyError !== null) return null;
   return (
     <div className="notices">
       <AddressProblems />
@@ -37,22 +38,22 @@ function State() {
   const stream = useStream().data;
   if (service)
     return (
-      <Plain state="service-away" title={`${service}; retrying.`} tone="bad">
+      <Notice state="service-down" title={`${service}; retrying.`} tone="bad">
         <AsOf />
-      </Plain>
+      </Notice>
     );
-  const down = live.away ?? warehouse;
+  const down = live.warehouseError ?? warehouse;
   if (down) {
-    const stopped = down.startsWith(NO_OWNER);
+    const stopped = down.startsWith(NOT_RUNNING);
     return (
-      <Plain
-        state="warehouse-away"
-        title={`The message database ${stopped ? "is not running" : "does not answer"}.`}
+      <Notice
+        state="warehouse-down"
+        title={`The message database ${stopped ? "is not running" : "does not respond"}.`}
         tone="bad"
       >
         {!stopped && `${down} `}
         <AsOf /> {stopped && <Remedy />}
-      </Plain>
+      </Notice>
     );
   }
   if (fresh.state === "connecting" || fresh.state === "locked") return null;
@@ -75,16 +76,16 @@ function Remedy() {
   );
 }
 
-/** Nothing in ten minutes: did the stream stop, or was there never anything? */
+/** No message in ten minutes: either the stream stopped, or no message was ever sent. */
 function NoneLately() {
   const older = usePanel("messages", { limit: 1 }, { period: { span: "24h" }, every: 5000 });
   const newest = older.data?.rows[0];
   if (newest) return <Stopped at={epoch(newest.event_at)} />;
   if (!older.isSuccess) return null;
   return (
-    <Plain state="no-data" title="No messages yet.">
+    <Notice state="no-data" title="No messages yet.">
       None in the last 24 hours. Send some: <code>groundswell stream send</code>
-    </Plain>
+    </Notice>
   );
 }
 
@@ -92,23 +93,23 @@ function Stopped({ at }: { at: number }) {
   const now = useNow();
   const stream = useStream().data;
   return (
-    <Plain state="stopped" title="No new messages.">
+    <Notice state="stopped" title="No new messages.">
       The newest is from {when(at, now)}, {duration(Math.max(0, now - at))} ago.{" "}
       {stream && `The stream is ${stateWords(stream)}.`}
-    </Plain>
+    </Notice>
   );
 }
 
 function CatchingUp({ of: { lag, drain_s } }: { of: Schemas["StreamStatus"] }) {
   return (
-    <Plain state="catching-up" title="Catching up.">
+    <Notice state="catching-up" title="Catching up.">
       {count(lag)} messages wait{drain_s !== null && `, about ${duration(drain_s)} of work`}; until then the
       newest numbers are incomplete.
-    </Plain>
+    </Notice>
   );
 }
 
-/** Filters in the address that are none. */
+/** Parameters of the address that are not valid filters. */
 function AddressProblems() {
   const now = useNow();
   const router = useRouter();
@@ -116,11 +117,11 @@ function AddressProblems() {
   const problems = filterProblems(useSearchParams(), now);
   if (!problems.length) return null;
   return (
-    <Plain state="filters" title="Check the address." tone="bad">
+    <Notice state="filters" title="Check the address." tone="bad">
       {problems.join(" ")}{" "}
       <button type="button" className="small" onClick={() => router.replace(path)}>
         Reset the filters
       </button>
-    </Plain>
+    </Notice>
   );
 }

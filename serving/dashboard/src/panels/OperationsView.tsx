@@ -11,7 +11,7 @@ import { StreamErrors } from "./StreamErrors";
 import { Partitions, Processes, Workers } from "./StreamTables";
 import { useTimes } from "./useWindow";
 
-/** How fast, how far behind, what it costs, what is broken. */
+/** Throughput, lag, resource use and errors of the stream, and the API. */
 export function OperationsView() {
   const { period } = useTimes();
   const stream = useStream(1000);

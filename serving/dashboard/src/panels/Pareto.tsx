@@ -22,7 +22,7 @@ interface Point {
   production: boolean;
 }
 
-/** What quality costs: each candidate by its CPU time and its macro-recall. */
+/** Quality and cost: macro-recall of each candidate by its CPU time. */
 export function Pareto({ rows }: { rows: readonly Schemas["Candidate"][] }) {
   const points = useMemo(() => rows.flatMap(pointOf).sort((a, b) => a.cost - b.cost), [rows]);
   const data = useMemo((): uPlot.AlignedData => {
@@ -88,7 +88,7 @@ function wordsOf(points: readonly Point[]): string {
 }
 
 function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
-  const value = (_: uPlot, found: number | null) => fixed(found, 3);
+  const value = (_: uPlot, recall: number | null) => fixed(recall, 3);
   const dots = (size: number, color: string, fill: string) => ({
     show: true,
     size,
@@ -137,12 +137,12 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
   };
 }
 
-/** Only whole decades are named. */
+/** Only whole decades have a tick label. */
 function decade(value: number): string {
   return isDecade(value) ? lean(value) : "";
 }
 
-/** The interval and the name of each. */
+/** Draw the interval and the name of each candidate. */
 function annotate(chart: uPlot, theme: Theme, points: readonly Point[]): void {
   const { ctx, bbox } = chart;
   const ratio = devicePixelRatio;

@@ -8,21 +8,25 @@ import { MessageText } from "@/ui/MessageText";
 import { ScrollBox } from "@/ui/ScrollBox";
 import { ShareBar } from "@/ui/ShareBar";
 
+/** The prediction of one text, or the reason why it cannot be classified. */
+type Result = Schemas["ClassifyResponse"]["predictions"][number];
+type TextWindow = NonNullable<Extract<Result, { label: Label }>["windows"]>[number];
+
 interface Props {
-  of: Schemas["Answer"] | Schemas["NotJudged"];
-  /** That was classified. */
+  of: Result;
+  /** The text that was classified. */
   text: string;
-  /** Another text is typed by now. */
+  /** The text in the field has changed since. */
   isOutdated: boolean;
   version: string;
-  /** Round trip. */
+  /** Round trip, in ms. */
   ms: number;
   cost: { cpu_us_per_text: number | null; usd_per_million_texts: number | null } | undefined;
 }
 
 const SHORT = 80;
 
-/** What the model predicts for a text, and what that took. */
+/** The prediction for a text, with its duration and cost. */
 export function Prediction({ of, text, isOutdated, version, ms, cost }: Props) {
   if ("error" in of)
     return (
@@ -84,8 +88,8 @@ function Bars({ probabilities }: { probabilities: Schemas["Probabilities"] | nul
   );
 }
 
-/** The parts of a long text, each predicted by itself. */
-function Windows({ windows }: { windows: readonly Schemas["JudgedWindow"][] }) {
+/** The parts of a long text, each with its own prediction. */
+function Windows({ windows }: { windows: readonly TextWindow[] }) {
   return (
     <div className="windows" data-testid="windows">
       <h3>{count(windows.length)} parts</h3>
@@ -96,10 +100,11 @@ function Windows({ windows }: { windows: readonly Schemas["JudgedWindow"][] }) {
       <ScrollBox label="Parts of the text" tall>
         <ol>
           {windows.map(({ text, probabilities }, at) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: parts have no identity but their place
+            // biome-ignore lint/suspicious/noArrayIndexKey: parts have no identity but their position
             <li key={at}>
               <p>
-                <LabelMark label={surest(probabilities)} /> {percent(probabilities[surest(probabilities)])}
+                <LabelMark label={mostLikely(probabilities)} />{" "}
+                {percent(probabilities[mostLikely(probabilities)])}
               </p>
               <ShareBar counts={probabilities} />
               <MessageText text={text} />
@@ -111,6 +116,6 @@ function Windows({ windows }: { windows: readonly Schemas["JudgedWindow"][] }) {
   );
 }
 
-function surest(probabilities: Schemas["Probabilities"]): Label {
+function mostLikely(probabilities: Schemas["Probabilities"]): Label {
   return LABELS.reduce((best, label) => (probabilities[label] > probabilities[best] ? label : best));
 }

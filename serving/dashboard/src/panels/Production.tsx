@@ -5,8 +5,8 @@ import dynamic from "next/dynamic";
 import { useState } from "react";
 import type { Schemas } from "@/api/client";
 import { count, microseconds, usd } from "@/lib/formats";
-import { Answer } from "@/ui/Answer";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 
 const Card = dynamic(() => import("./Card"), { loading: () => <p className="plain">Loading…</p> });
 
@@ -15,12 +15,12 @@ interface Props {
   model: UseQueryResult<Schemas["ModelShown"]>;
 }
 
-/** Which model is served here, and its card. */
+/** The model that this service uses, and its model card. */
 export function Production({ query, model }: Props) {
   const [open, setOpen] = useState(false);
   return (
     <Panel name="production" title="Production model" note="Served by this service at /v1/classify.">
-      <Answer query={model}>
+      <QueryContent query={model}>
         {({ version, alias, cost, quantization, max_length }) => (
           <dl className="facts">
             <Fact name="version" value={<code>{version}</code>} />
@@ -32,8 +32,8 @@ export function Production({ query, model }: Props) {
             <Fact name="texts since its start" value={count(cost.texts)} />
           </dl>
         )}
-      </Answer>
-      <Answer query={query}>
+      </QueryContent>
+      <QueryContent query={query}>
         {({ card, mlflow_url, dagster_url }) => (
           <>
             <p className="links">
@@ -48,7 +48,7 @@ export function Production({ query, model }: Props) {
             </details>
           </>
         )}
-      </Answer>
+      </QueryContent>
     </Panel>
   );
 }

@@ -19,7 +19,7 @@ const COLUMNS: readonly Column<Bin>[] = [
   { head: "texts", value: ({ rows }) => rows },
 ];
 
-/** Whether a candidate is as often right as it is sure. */
+/** The calibration of a candidate: accuracy by confidence. */
 export function Reliability({ candidate: { name, reliability, ece } }: { candidate: Schemas["Candidate"] }) {
   const bins = useMemo(
     () => [...(reliability ?? [])].sort((a, b) => a.confidence - b.confidence),

@@ -9,7 +9,7 @@ interface Measure {
   value?: number;
 }
 
-/** By which model the messages are classified, and how good that is. */
+/** The model that classifies the messages, and its quality. */
 export function ServedModel() {
   const model = useModel().data;
   const [filters] = useFilters();

@@ -20,12 +20,12 @@ const VIEWS = [
   { path: "/try/", words: "Try it" },
 ];
 
-/** What is around every view: links to the others, whether numbers are of now, and what keeps them from us. */
+/** The frame of every view: links to the other views, the state of the connection, and notices. */
 export function Shell({ children }: { children: ReactNode }) {
   const path = usePathname();
   const [filters] = useFilters();
   const key = useStore(keyStore);
-  const { keyWanted } = useStore(healthStore);
+  const { keyError } = useStore(healthStore);
   return (
     <>
       <header className="top">
@@ -51,7 +51,7 @@ export function Shell({ children }: { children: ReactNode }) {
         </div>
       </header>
       <main id="main" tabIndex={-1}>
-        {keyWanted === null ? children : <KeyForm />}
+        {keyError === null ? children : <KeyForm />}
       </main>
       <Notices />
       <AlertAnnouncer />

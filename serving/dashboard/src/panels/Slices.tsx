@@ -34,7 +34,7 @@ const COLUMNS: readonly Column<Slice>[] = [
   },
 ];
 
-/** Where a candidate is weak. */
+/** The macro-recall of a candidate by slice, the weakest first. */
 export function Slices({ candidate: { name, slices } }: { candidate: Schemas["Candidate"] }) {
   return (
     <Panel

@@ -12,7 +12,7 @@ const KINDS = [
   { kind: "Python", make: pythonSnippet },
 ] as const;
 
-/** How a program classifies the same text. */
+/** The same request as a command or a program. */
 export function Snippets({ text }: { text: string }) {
   const [chosen, choose] = useState<(typeof KINDS)[number]["kind"]>("curl");
   const key = useStore(keyStore);
@@ -24,8 +24,8 @@ export function Snippets({ text }: { text: string }) {
       title="From a program"
       note={
         <>
-          The same request. All of the API: <a href="/docs">/docs</a>.
-          {key && " This service asks for a key: add the header Authorization: Bearer <key>."}
+          The same request. The whole API: <a href="/docs">/docs</a>.
+          {key && " This service requires a key: add the header Authorization: Bearer <key>."}
         </>
       }
       actions={

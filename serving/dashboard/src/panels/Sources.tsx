@@ -17,7 +17,7 @@ import { useTimes } from "./useWindow";
 
 type Row = Schemas["SourceRow"];
 
-/** Who says most, and what they feel. */
+/** All sources by their number of messages, with their sentiment. */
 export function Sources() {
   const [{ source }, setFilters] = useFilters();
   const { period, words } = useTimes();
@@ -64,7 +64,7 @@ export function Sources() {
   );
 }
 
-/** Its points over the last ten minutes, drawn once a second. */
+/** The points of a source over the last ten minutes, drawn once a second. */
 function Recent({ source }: { source: string }) {
   const { now } = useTimes();
   const { cells } = liveStore.get();

@@ -12,15 +12,15 @@ import {
   memoryMeaning,
   sumOf,
 } from "@/lib/thresholds";
-import { Answer } from "@/ui/Answer";
 import { Figures } from "@/ui/Figures";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 
-/** How the stream stands, looked at each second. */
+/** The current status of the stream, updated every second. */
 export function Stream({ query }: { query: UseQueryResult<Schemas["StreamStatus"]> }) {
   return (
     <Panel name="stream" title="Stream, now">
-      <Answer query={query}>
+      <QueryContent query={query}>
         {(stream) => (
           <>
             <p className="sentence" data-testid="stream-state">
@@ -34,9 +34,9 @@ export function Stream({ query }: { query: UseQueryResult<Schemas["StreamStatus"
                 </>
               )}
             </p>
-            {stream.broker && <p className="asof">The broker does not answer: {stream.broker}</p>}
+            {stream.broker && <p className="asof">The broker does not respond: {stream.broker}</p>}
             {stream.warehouse && (
-              <p className="asof">The message database does not answer: {stream.warehouse}</p>
+              <p className="asof">The message database does not respond: {stream.warehouse}</p>
             )}
             <Figures
               figures={[
@@ -77,7 +77,7 @@ export function Stream({ query }: { query: UseQueryResult<Schemas["StreamStatus"
             />
           </>
         )}
-      </Answer>
+      </QueryContent>
     </Panel>
   );
 }

@@ -74,7 +74,7 @@ function Heartbeat({ silent_s: silent, state }: Schemas["Worker"]) {
   const meaning = heartbeatMeaning(silent);
   if (silent === null || !meaning) return "–";
   if (ENDED.includes(state)) return `${duration(silent)} ago`;
-  // Beats come each second: below some seconds the exact age says nothing.
+  // Heartbeats come every second: the exact age of a recent one is not useful.
   return (
     <Tone
       of={
@@ -96,7 +96,7 @@ export function Workers({ query }: Props) {
       columns={WORKERS}
       keyOf={({ name }) => name}
       flows
-      empty="No worker runs. Start the stream: groundswell stream up"
+      empty="No worker is running. Start the stream: groundswell stream up"
     />
   );
 }
@@ -171,7 +171,7 @@ export function Processes({ query }: Props) {
       rowsOf={({ others }) => others}
       columns={PROCESSES}
       keyOf={({ name }) => name}
-      empty="None runs."
+      empty="No other process is running."
     />
   );
 }

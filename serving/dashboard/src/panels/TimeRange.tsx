@@ -9,7 +9,7 @@ import { useTimes } from "./useWindow";
 
 const CUSTOM = "custom";
 
-/** Up to now, or between two times. */
+/** Controls for the chosen time: a span up to now, or a range between two times. */
 export function TimeRange() {
   const [{ span }, setFilters] = useFilters();
   const { now, period } = useTimes();

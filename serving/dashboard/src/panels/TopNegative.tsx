@@ -41,7 +41,7 @@ export function TopNegative() {
     <QueryTable
       name="top_negative"
       title="Most negative messages"
-      note={`The surest ${SHOWN} of the ${words}, newer ones first: the confidence counts half after each ${duration(half)}; a repeated text is shown once.`}
+      note={`The ${SHOWN} most confident of the ${words}, newer ones first: the weight of a message halves every ${duration(half)}; a repeated text is shown once.`}
       file={`top_negative-${periodName(period)}`}
       raw
       query={query}

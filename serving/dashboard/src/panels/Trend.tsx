@@ -1,7 +1,7 @@
 "use client";
 
 import { useMemo } from "react";
-import { useAbsent } from "@/api/freshness";
+import { usePlaceholder } from "@/api/freshness";
 import type { Live, Normal } from "@/api/live";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
@@ -18,10 +18,10 @@ import {
   pastLines,
 } from "@/lib/lines";
 import { STEP_S, secondsOf } from "@/lib/spans";
-import { Answer } from "@/ui/Answer";
 import { rowsOfChart } from "@/ui/csv";
-import { Nothing } from "@/ui/Nothing";
+import { EmptyChart } from "@/ui/EmptyChart";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 import { newestAlerts } from "./alertWords";
 import { HEIGHT, TrendChart } from "./TrendChart";
 import { useWindow } from "./useWindow";
@@ -32,26 +32,26 @@ const TITLES: Record<By, string> = {
   source: "Sentiment of the busiest sources",
 };
 const SECONDS_UP_TO_S = 600;
-/** Alerts of the last day come with the live data. */
+/** Seconds for which alerts come with the live data; older ones are requested. */
 const LIVE_ALERTS_S = 86_400;
 
-/** How what is said changes. */
+/** Sentiment over time. */
 export function Trend() {
   const { live, source, by, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
-  const absent = useAbsent();
+  const placeholder = usePlaceholder();
   const [{ axis }, setFilters] = useFilters();
   const query = { source, ...(by === "source" && { by }) };
-  // By the second a line is a moving average, so what comes before its first second is asked for too.
+  // Values of each second are a moving average, so the seconds before the first one are requested too.
   const before = secondsOf(period) <= SECONDS_UP_TO_S ? AVERAGE_S : 0;
-  const asked = usePanel("trend", query, { period, before, every: 5000, enabled: !isLive });
+  const stored = usePanel("trend", query, { period, before, every: 5000, enabled: !isLive });
   const normals = by === "" && isLive ? normalsOf(live, source) : undefined;
   const lines = useMemo(() => {
     if (isLive) return liveLines(live, by, source, first, last, normals);
-    const { rows = [], every = "minute" } = asked.data ?? {};
+    const { rows = [], every = "minute" } = stored.data ?? {};
     if (every !== "second") return pastLines(rows, by, STEP_S[every]);
     const past = liveLines({ cells: cellsOf(rows, source), since: first - AVERAGE_S }, by, "", first, last);
     return by === "" ? { ...past, ...pastBand(rows, past.times) } : past;
-  }, [live, isLive, by, source, first, last, normals, asked.data]);
+  }, [live, isLive, by, source, first, last, normals, stored.data]);
   const isOlder = first < now - LIVE_ALERTS_S;
   const older = usePanel("alerts", { source, limit: 1000 }, { period, every: 30_000, enabled: isOlder });
   const alerts = new Map(
@@ -63,7 +63,7 @@ export function Trend() {
   const isEmpty = lines.lines.every(({ values }) => latest(values) === null);
   const fits = axis === "fit" && by !== "label";
   const chart = isEmpty ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
+    <EmptyChart words={!isLive || isKnown ? "No messages in this time." : placeholder} height={HEIGHT} />
   ) : (
     <TrendChart
       lines={lines}
@@ -76,7 +76,7 @@ export function Trend() {
       onZoom={zoom}
     />
   );
-  const every = isLive ? "second" : (asked.data?.every ?? "minute");
+  const every = isLive ? "second" : (stored.data?.every ?? "minute");
   return (
     <Panel
       name="trend"
@@ -103,12 +103,12 @@ export function Trend() {
       }
       csv={{ file: "trend", rows: () => rowsOfChart(...table(lines)) }}
     >
-      {isLive ? chart : <Answer query={asked}>{() => chart}</Answer>}
+      {isLive ? chart : <QueryContent query={stored}>{() => chart}</QueryContent>}
     </Panel>
   );
 }
 
-/** Of the chosen source, or of the only one. */
+/** The normal ranges of the chosen source, or of the only source. */
 function normalsOf({ normals, cells }: Live, source: string): readonly Normal[] | undefined {
   const [first, ...others] = cells.keys();
   const only = source || (others.length === 0 && first) || "";
@@ -126,7 +126,7 @@ function noteOf(
   const grain = every === "second" ? `mean of ${AVERAGE_S} s` : `mean of each ${every}`;
   const what = by === "label" ? "percent of the messages" : "0 is all negative, 100 all positive";
   const band = banded
-    ? ` The band is what was normal then, for ${source || "this source"} and its number of messages.`
+    ? ` The band is the normal range at that time, for ${source || "this source"} and its number of messages.`
     : by
       ? ""
       : source

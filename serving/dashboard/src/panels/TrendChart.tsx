@@ -13,7 +13,7 @@ import { timeCursor } from "@/ui/cursor";
 import type { LegendItem } from "@/ui/Legend";
 import type { Theme } from "@/ui/theme";
 
-// A dash of its own a line, so that color is not the only sign.
+// Each line has its own dash pattern, so that color is not the only sign.
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
 const SOURCES = ["s1", "s2", "s3", "s4", "s5"] as const;
 export const HEIGHT = 300;
@@ -22,9 +22,9 @@ interface Props {
   lines: Lines;
   by: By;
   range: [number, number];
-  /** The last second that is known: an open alert reaches to it. */
+  /** The last second with data: the shading of an open alert ends there. */
   now: number;
-  /** The axis fits the lines; else it runs from 0 to 100. */
+  /** The axis fits the lines; otherwise it runs from 0 to 100. */
   fits: boolean;
   alerts: readonly Alert[];
   label: string;
@@ -56,7 +56,7 @@ export function TrendChart({ lines, by, range, now, fits, alerts, label, onZoom 
   );
 }
 
-/** What is drawn under the others comes first. */
+/** The columns of the chart; those drawn under the others come first. */
 function columns({ times, lines, raw, band }: Lines): uPlot.AlignedData {
   const drawn = lines.length ? lines.map(({ values }) => values) : [times.map(() => null)];
   return [times, ...(band ? [band.low, band.high] : []), ...(raw ? [raw] : []), ...drawn];
@@ -67,12 +67,12 @@ function colorOf(theme: Theme, by: By, name: string, at: number): string {
   return by === "source" ? theme[SOURCES[at] ?? "s1"] : theme.ink;
 }
 
-/** The values at a place, or the last ones. */
+/** The values at an index, or the last ones. */
 function legendOf(lines: Lines, by: By, at: number | null, theme: Theme, now: number): LegendItem[] {
   const index = at ?? lastIndex(lines);
   const value = (values: Values | undefined) => {
-    const found = values?.[index];
-    return found == null ? NONE : `${fixed(found, 1)}${by === "label" ? " %" : ""}`;
+    const point = values?.[index];
+    return point == null ? NONE : `${fixed(point, 1)}${by === "label" ? " %" : ""}`;
   };
   const low = lines.band?.low[index];
   const high = lines.band?.high[index];
@@ -147,7 +147,7 @@ function make(
   };
 }
 
-/** A value between two gaps has no line, and is drawn as a point. */
+/** Draw a value between two gaps as a point, since it has no line. */
 function alone(chart: uPlot, at: number): number[] {
   const values = chart.data[at] ?? [];
   return Array.from(values.keys()).filter(
@@ -155,7 +155,7 @@ function alone(chart: uPlot, at: number): number[] {
   );
 }
 
-/** Of the lines and the band; single seconds may be outside. */
+/** The range of the lines and the band; single seconds may be outside. */
 function rangeOf(chart: uPlot, lines: number, hasBand: boolean): [number, number] {
   const lists = [...chart.data.slice(-lines), ...(hasBand ? chart.data.slice(1, 3) : [])] as (
     | number
@@ -165,7 +165,7 @@ function rangeOf(chart: uPlot, lines: number, hasBand: boolean): [number, number
   return pointsRange(low, high);
 }
 
-/** The time of each alert as a shaded region with a mark at its beginning. */
+/** Draw the time of each alert as a shaded region with a mark at its start. */
 function shade(chart: uPlot, theme: Theme, alerts: readonly Alert[], now: number): void {
   const { ctx, bbox } = chart;
   const ratio = devicePixelRatio;

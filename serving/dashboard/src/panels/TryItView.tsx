@@ -2,7 +2,7 @@
 
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
-import { wordsOf } from "@/api/client";
+import { errorMessage } from "@/api/client";
 import { classify, useModel } from "@/api/model";
 import { count } from "@/lib/formats";
 import { SAMPLES, sampleOf } from "@/lib/samples";
@@ -14,23 +14,23 @@ import { Prediction } from "./Prediction";
 import { ServedModel } from "./ServedModel";
 import { Snippets } from "./Snippets";
 
-/** A text of one's own, what the model predicts for it, and what that cost. */
+/** Classify a text of the user, with the prediction and its cost. */
 export function TryItView() {
   const [text, setText] = useState("");
   const [by, setBy] = useState("");
   const form = useRef<HTMLFormElement>(null);
-  const asking = useMutation({ mutationFn: classify });
+  const classifying = useMutation({ mutationFn: classify });
   const model = useModel();
-  const { mutate } = asking;
+  const { mutate } = classifying;
   const [tried, setTried] = useState<readonly Tried[]>([]);
   const send = (wanted: string) =>
     mutate(wanted, {
-      onSuccess: ({ answer }) => {
+      onSuccess: ({ response }) => {
         void model.refetch();
-        const found = answer.predictions[0];
-        if (found && "label" in found)
+        const result = response.predictions[0];
+        if (result && "label" in result)
           setTried((before) => [
-            { text: wanted, label: found.label, confidence: found.confidence },
+            { text: wanted, label: result.label, confidence: result.confidence },
             ...before.filter(({ text }) => text !== wanted),
           ]);
       },
@@ -39,7 +39,7 @@ export function TryItView() {
     setText(wanted);
     send(wanted);
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once, with the address that the page was opened with
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs once, with the address of the page when it was opened
   useEffect(() => {
     const shared = sharedText(location.hash);
     if (shared?.trim()) use(shared);
@@ -48,8 +48,8 @@ export function TryItView() {
     event.preventDefault();
     if (text.trim()) send(text);
   };
-  const prediction = asking.data?.answer.predictions[0];
-  const isOutdated = asking.variables !== undefined && asking.variables !== text;
+  const prediction = classifying.data?.response.predictions[0];
+  const isOutdated = classifying.variables !== undefined && classifying.variables !== text;
   return (
     <>
       <div className="viewhead">
@@ -76,8 +76,8 @@ export function TryItView() {
             {sampleOf(text)?.limit ?? `${count(text.length)} characters`}
           </p>
           <div className="row">
-            <button type="submit" className="main" disabled={!text.trim() || asking.isPending}>
-              {asking.isPending ? "Classifying…" : "Classify"}
+            <button type="submit" className="main" disabled={!text.trim() || classifying.isPending}>
+              {classifying.isPending ? "Classifying…" : "Classify"}
             </button>
             <span className="quiet">Ctrl + Enter</span>
             <CopyButton
@@ -105,34 +105,34 @@ export function TryItView() {
           </ul>
         </form>
         <div className="column">
-          {asking.error && (
+          {classifying.error && (
             <p className="state bad" role="alert">
-              {wordsOf(asking.error)}
+              {errorMessage(classifying.error)}
             </p>
           )}
-          {asking.data && prediction ? (
+          {classifying.data && prediction ? (
             <Prediction
               of={prediction}
-              text={asking.variables ?? ""}
+              text={classifying.variables ?? ""}
               isOutdated={isOutdated}
-              version={asking.data.answer.model_version}
-              ms={asking.data.ms}
+              version={classifying.data.response.model_version}
+              ms={classifying.data.ms}
               cost={model.data?.cost}
             />
           ) : (
-            !asking.error && (
+            !classifying.error && (
               <section className="panel" aria-labelledby="title-prediction">
                 <h2 id="title-prediction">Prediction</h2>
                 <p className="plain nothing" style={{ minHeight: 190 }}>
-                  {asking.isPending ? "Classifying…" : "Type a text or choose a sample."}
+                  {classifying.isPending ? "Classifying…" : "Type a text or choose a sample."}
                 </p>
               </section>
             )
           )}
-          {asking.variables && prediction && "label" in prediction && (
+          {classifying.variables && prediction && "label" in prediction && (
             <Feedback
-              key={asking.submittedAt}
-              text={asking.variables}
+              key={classifying.submittedAt}
+              text={classifying.variables}
               predicted={prediction.label}
               isOutdated={isOutdated}
               by={by}

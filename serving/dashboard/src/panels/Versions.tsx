@@ -30,7 +30,7 @@ const COLUMNS: readonly Column<Schemas["VersionRow"]>[] = [
   { head: "last", value: (row) => row.last_at, show: (row) => time(row.last_at) },
 ];
 
-/** Which model versions classified the messages of the stream. */
+/** The model versions that classified the messages of the stream. */
 export function Versions() {
   const [{ source }] = useFilters();
   const { period, words } = useTimes();

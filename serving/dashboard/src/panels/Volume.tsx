@@ -2,44 +2,44 @@
 
 import { useCallback, useMemo } from "react";
 import uPlot from "uplot";
-import { useAbsent } from "@/api/freshness";
+import { usePlaceholder } from "@/api/freshness";
 import { usePanel } from "@/api/panels";
 import { clipOf } from "@/lib/axes";
 import { compact, count, epoch, timeOf, when } from "@/lib/formats";
 import { filled } from "@/lib/lines";
 import { STEP_S } from "@/lib/spans";
 import { perSecond } from "@/lib/windows";
-import { Answer } from "@/ui/Answer";
 import { numberAxis, timeAxis } from "@/ui/axes";
 import { Chart } from "@/ui/Chart";
 import { rowsOfChart } from "@/ui/csv";
 import { timeCursor } from "@/ui/cursor";
+import { EmptyChart } from "@/ui/EmptyChart";
 import type { LegendItem } from "@/ui/Legend";
-import { Nothing } from "@/ui/Nothing";
 import { Panel } from "@/ui/Panel";
+import { QueryContent } from "@/ui/QueryContent";
 import type { Theme } from "@/ui/theme";
 import { useWindow } from "./useWindow";
 
 const HEIGHT = 150;
-/** Newest seconds that are not all in the warehouse yet. */
+/** The newest seconds, which are not complete in the warehouse yet. */
 const NOT_YET_S = 2;
 type Data = [number[], number[]];
 
-/** How much is said. */
+/** The number of messages over time. */
 export function Volume() {
   const { live, source, period, words, first, last, now, isLive, isKnown, zoom } = useWindow();
-  const absent = useAbsent();
-  const asked = usePanel("volume", { source }, { period, every: 5000, enabled: !isLive });
-  const every = isLive ? "second" : (asked.data?.every ?? "minute");
+  const placeholder = usePlaceholder();
+  const stored = usePanel("volume", { source }, { period, every: 5000, enabled: !isLive });
+  const every = isLive ? "second" : (stored.data?.every ?? "minute");
   const data = useMemo((): Data => {
     if (isLive) {
       const counts = perSecond(live.cells, source, first, last).map(({ messages }) => messages);
       return [counts.map((_, at) => first + at), counts];
     }
-    const found = new Map((asked.data?.rows ?? []).map((row) => [epoch(row.bucket), row.messages]));
-    const times = filled([...found.keys()], STEP_S[every]);
-    return [times, times.map((time) => found.get(time) ?? 0)];
-  }, [live, source, first, last, isLive, every, asked.data]);
+    const byTime = new Map((stored.data?.rows ?? []).map((row) => [epoch(row.bucket), row.messages]));
+    const times = filled([...byTime.keys()], STEP_S[every]);
+    return [times, times.map((time) => byTime.get(time) ?? 0)];
+  }, [live, source, first, last, isLive, every, stored.data]);
   const clip = clipOf(data[1]);
   const draw = useCallback((chart: uPlot, theme: Theme) => mark(chart, theme, data, clip), [data, clip]);
   const drawn = useMemo(
@@ -47,14 +47,14 @@ export function Volume() {
     [data, clip],
   );
   const legend = (at: number | null, theme: Theme): LegendItem[] => {
-    const index = at ?? data[0].length - 1 - (isLive ? NOT_YET_S : 1); // the last of all is not complete yet
+    const index = at ?? data[0].length - 1 - (isLive ? NOT_YET_S : 1); // the last bucket is not complete yet
     return [
       { name: at === null ? "last, at" : "at", value: when(data[0][index] ?? now, now) },
       { name: `messages in a ${every}`, value: count(data[1][index]), color: theme.neutral, kind: "area" },
     ];
   };
   const chart = data[1].every((messages) => messages === 0) ? (
-    <Nothing words={!isLive || isKnown ? "No messages in this time." : absent} height={HEIGHT} />
+    <EmptyChart words={!isLive || isKnown ? "No messages in this time." : placeholder} height={HEIGHT} />
   ) : (
     <Chart
       name="volume"
@@ -75,7 +75,7 @@ export function Volume() {
       note={`Per ${every}, ${words}.${clip === null ? "" : ` ▲ Bars over ${count(clip)} are cut; their value is written above.`}`}
       csv={{ file: "volume", rows: () => rowsOfChart(["time", "messages"], data) }}
     >
-      {isLive ? chart : <Answer query={asked}>{() => chart}</Answer>}
+      {isLive ? chart : <QueryContent query={stored}>{() => chart}</QueryContent>}
     </Panel>
   );
 }
@@ -107,7 +107,7 @@ function options(theme: Theme): Omit<uPlot.Options, "width" | "height"> {
   };
 }
 
-/** An arrow and the value where a bar is cut. */
+/** Draw an arrow and the value where a bar is cut. */
 function mark(chart: uPlot, theme: Theme, [times, counts]: Data, clip: number | null): void {
   if (clip === null) return;
   const { ctx, bbox } = chart;

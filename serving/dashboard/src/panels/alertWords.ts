@@ -12,13 +12,13 @@ export function shiftOf({ direction, baseline_mean, moving_average }: Alert): st
 
 /** "41 messages in 5 s, usually 10 (4.1 times as many)". */
 export function volumeOf({ volume, window_s, usual_volume }: Alert): string {
-  const found = `${count(volume)} messages in ${window_s} s`;
-  if (usual_volume == null) return found;
+  const messages = `${count(volume)} messages in ${window_s} s`;
+  if (usual_volume == null) return messages;
   const ratio = usual_volume > 0 ? ` (${fixed(volume / usual_volume, 1)} times as many)` : "";
-  return `${found}, usually ${fixed(usual_volume, usual_volume < 10 ? 1 : 0)}${ratio}`;
+  return `${messages}, usually ${fixed(usual_volume, usual_volume < 10 ? 1 : 0)}${ratio}`;
 }
 
-/** Whether it is an alarm: open, and its source is not muted. */
+/** Whether an alert is an alarm: open, with a source that is not muted. */
 export function isAlarm({ closed_at, muted_until }: Alert): boolean {
   return !closed_at && !muted_until;
 }
@@ -26,7 +26,7 @@ export function isAlarm({ closed_at, muted_until }: Alert): boolean {
 const BEFORE_S = 600;
 const AFTER_S = 300;
 
-/** The address of the page with this alert selected: its source, and its time with some before and after. */
+/** The address of the page with this alert selected: its source, and its time with a margin before and after. */
 export function addressOf({ id, source, started_at, closed_at }: Alert, now: number): string {
   const started = epoch(started_at);
   if (closed_at)
@@ -40,7 +40,7 @@ export function addressOf({ id, source, started_at, closed_at }: Alert, now: num
   return withFilters("/", { source, alert: id, span });
 }
 
-/** Newest first; of one source, or of all where that is empty. */
+/** Alerts, the newest first; of one source, or of all sources if `source` is empty. */
 export function newestAlerts(alerts: ReadonlyMap<string, Alert>, source: string): Alert[] {
   return [...alerts.values()]
     .filter((alert) => !source || alert.source === source)

@@ -5,7 +5,7 @@ import { useFilters } from "@/lib/filters";
 import { LIVE_S, type Period, periodOf, periodWords, secondsOf } from "@/lib/spans";
 import { useStore } from "@/lib/store";
 
-/** The chosen time. While nothing new can be had it stands still, so that what is shown grows old but not empty. */
+/** The chosen time. Its clock stops while no new data arrives, so that the page keeps showing the last data. */
 export function useTimes() {
   const [{ span, from, to }, setFilters] = useFilters();
   const now = useSyncExternalStore(eachSecond, lastKnownSecond, lastKnownSecond);
@@ -14,9 +14,9 @@ export function useTimes() {
   return {
     period,
     words: periodWords(period),
-    /** The last second that is known. */
+    /** The last second with data. */
     now,
-    /** The first and the last second of the time. */
+    /** The first and the last second of the period. */
     first,
     last,
     zoom: (start: number, end: number) => void setFilters({ from: start, to: end }),
@@ -24,30 +24,30 @@ export function useTimes() {
 }
 
 function lastKnownSecond(): number {
-  const { connection, away, knownTo } = liveStore.get();
-  const isFresh = connection === "live" && away === null;
+  const { connection, warehouseError, knownTo } = liveStore.get();
+  const isFresh = connection === "live" && warehouseError === null;
   return Math.floor(isFresh || knownTo === null ? serverNow() : knownTo);
 }
 
-/** The chosen time and source, and the live data; it is drawn again with each frame of those. */
+/** The chosen time and source, and the live data; the component renders again with each frame. */
 export function useWindow() {
   const [{ source, by }] = useFilters();
   const live = useStore(liveStore);
   const times = useTimes();
   const { period, now } = times;
-  const isHeld =
+  const isInWindow =
     "span" in period ? secondsOf(period) <= LIVE_S : period.from >= live.since && period.to <= now;
   return {
     ...times,
     live,
     source,
     by,
-    /** The live socket holds all of it: up to ten minutes, of all or of a busy source. */
-    isLive: isHeld && holds(live, source),
+    /** The live socket has all of the data: up to ten minutes, of all sources or of a busy one. */
+    isLive: isInWindow && hasSource(live, source),
     isKnown: live.knownTo !== null,
   };
 }
 
-function holds({ cells }: Live, source: string): boolean {
+function hasSource({ cells }: Live, source: string): boolean {
   return !source || cells.has(source) || !cells.has("");
 }

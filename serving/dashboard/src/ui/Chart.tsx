@@ -7,25 +7,25 @@ import { type Theme, useTheme } from "./theme";
 
 interface Props {
   name: string;
-  /** What it shows now, in words. */
+  /** The current content of the chart as text. */
   label: string;
   data: uPlot.AlignedData;
-  /** Makes the chart; another function makes another chart. */
+  /** Options of the chart. When the function changes, the chart is created again. */
   options: (theme: Theme) => Omit<uPlot.Options, "width" | "height">;
   height: number;
-  /** Where the horizontal axis begins and ends; none: with the data. */
+  /** The range of the horizontal axis; without it, the range of the data. */
   range?: readonly [number, number];
-  /** Draws what is under the lines. */
+  /** Draws under the lines. */
   under?: (chart: uPlot, theme: Theme) => void;
-  /** The values at a place in the data; null: the pointer is elsewhere, so the last ones. */
+  /** The values at an index of the data; null: the pointer is outside the chart, so the last values. */
   legend?: (at: number | null, theme: Theme) => LegendItem[];
-  /** Takes the part of the horizontal axis that was dragged over. */
+  /** Receives the part of the horizontal axis that was selected by dragging. */
   onZoom?: (from: number, to: number) => void;
 }
 
 const LEAST_DRAG_PX = 6;
 
-/** A uPlot with a legend that always shows values. It takes new data without being made again. */
+/** A uPlot chart with a legend that always shows values. New data does not create the chart again. */
 export function Chart({ name, label, data, options, height, range, under, legend, onZoom }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot>(null);
@@ -54,7 +54,7 @@ export function Chart({ name, label, data, options, height, range, under, legend
     };
   }, [options, theme, height]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the chart reads range and what is under from `now`
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the chart reads `range` and `under` from `now`
   useEffect(() => {
     chart.current?.setData(data);
   }, [data, range?.[0], range?.[1], under]);

@@ -4,14 +4,14 @@ import { useState } from "react";
 
 interface Props {
   words: string;
-  /** What is copied. */
+  /** The text to copy. */
   text: () => string;
   disabled?: boolean;
   /** Why it is disabled. */
   title?: string;
 }
 
-/** Copies a text, and says whether that worked. */
+/** Copies a text and shows whether that worked. */
 export function CopyButton({ words, text, disabled, title }: Props) {
   const [outcome, setOutcome] = useState("");
   const copy = async () => {

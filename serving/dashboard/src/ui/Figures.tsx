@@ -8,7 +8,7 @@ interface Figure {
   meaning?: Meaning | null;
 }
 
-/** Numbers that matter, large, and what they mean. */
+/** Key numbers in large type, with their meaning. */
 export function Figures({ figures }: { figures: readonly Figure[] }) {
   return (
     <dl className="figures">

@@ -3,11 +3,11 @@ import { BALANCED, moodOf } from "@/lib/points";
 
 interface Props {
   points: number | null;
-  /** Where points are normal; null where nobody knows. */
+  /** The normal range of the points; null if it is not known. */
   normal: [number, number] | null;
 }
 
-/** Points on their scale: the colors say negative, balanced, positive; the bracket says what is normal. */
+/** Points on their scale: colors mark negative, balanced and positive, a bracket marks the normal range. */
 export function Gauge({ points, normal }: Props) {
   const range = normal && `normal ${fixed(normal[0], 0)} to ${fixed(normal[1], 0)}`;
   const words =

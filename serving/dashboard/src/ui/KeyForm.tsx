@@ -5,10 +5,10 @@ import { healthStore, report } from "@/api/health";
 import { keepKey, keyStore } from "@/api/key";
 import { useStore } from "@/lib/store";
 
-/** Asks for the key that the service requires. */
+/** A form for the API key that the service requires. */
 export function KeyForm() {
   const [key, setKey] = useState("");
-  const { keyWanted } = useStore(healthStore);
+  const { keyError } = useStore(healthStore);
   return (
     <form
       className="panel key"
@@ -16,7 +16,7 @@ export function KeyForm() {
       onSubmit={(event) => {
         event.preventDefault();
         keepKey(key.trim());
-        report({ keyWanted: null });
+        report({ keyError: null });
       }}
     >
       <h2>This service requires a key</h2>
@@ -36,7 +36,7 @@ export function KeyForm() {
           onChange={(event) => setKey(event.target.value)}
         />
       </label>
-      {keyWanted && <p className="note">The service answered: {keyWanted}</p>}
+      {keyError && <p className="note">The service responded: {keyError}</p>}
       <button type="submit">Use this key</button>
     </form>
   );

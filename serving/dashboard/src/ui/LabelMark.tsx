@@ -1,6 +1,6 @@
 import { LABEL_SHAPES, type Label } from "@/lib/labels";
 
-/** A label as shape, color and word. */
+/** A label as a shape, a color and a word. */
 export function LabelMark({ label }: { label: Label }) {
   return (
     <span className={`label ${label}`}>

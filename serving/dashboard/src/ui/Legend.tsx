@@ -1,8 +1,8 @@
-/** One line of a chart: what it is, how it is drawn, and its value where the pointer is or, without one, its last. */
+/** One line of a chart: its name, its style, and its value at the pointer; without a pointer, its last value. */
 export interface LegendItem {
   name: string;
   value: string;
-  /** None: it is not drawn, such as the time. */
+  /** Left out for an item that is not drawn, such as the time. */
   color?: string;
   dash?: readonly number[];
   kind?: "line" | "dots" | "area";

@@ -6,7 +6,7 @@ import { readable } from "@/lib/texts";
 
 const MOST_CHARS = 500;
 
-/** A message as a person reads it: entities decoded, profanity masked unless that is switched off, very long ones cut. */
+/** The text of a message: entities decoded, profanity masked unless that is switched off, very long texts cut. */
 export function MessageText({ text }: { text: string }) {
   const masked = useStore(maskStore);
   const shown = readable(text.slice(0, 2 * MOST_CHARS), masked);

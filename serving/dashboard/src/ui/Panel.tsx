@@ -8,18 +8,18 @@ interface Props {
   title: string;
   /** A sentence under the title. */
   note?: ReactNode;
-  /** Controls beside the title. */
+  /** Controls next to the title. */
   actions?: ReactNode;
   csv?: {
     file: string;
     rows: () => CsvRow[];
-    /** It holds messages, unmasked. */
+    /** The CSV contains messages, unmasked. */
     raw?: boolean;
   };
   children: ReactNode;
 }
 
-/** The frame of a panel: a titled section, with what it shows as CSV. */
+/** The frame of a panel: a section with a title, and its data as CSV. */
 export function Panel({ name, title, note, actions, csv, children }: Props) {
   return (
     <section className={`panel panel-${name}`} aria-labelledby={`title-${name}`}>
@@ -33,7 +33,7 @@ export function Panel({ name, title, note, actions, csv, children }: Props) {
               className="small"
               data-testid={`csv-${name}`}
               aria-label={`Download ${title} as CSV${csv.raw ? ", unmasked" : ""}`}
-              title={csv.raw ? "Texts in the CSV are as they were sent: nothing is masked." : undefined}
+              title={csv.raw ? "The CSV has the original texts; nothing is masked." : undefined}
               onClick={() => downloadCsv(csv.file, csv.rows())}
             >
               {csv.raw ? "CSV, unmasked" : "CSV"}

@@ -2,9 +2,9 @@
 
 import type { UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { Answer } from "./Answer";
 import type { CsvRow } from "./csv";
 import { Panel } from "./Panel";
+import { QueryContent } from "./QueryContent";
 import { type Column, rowsOfTable, Table } from "./Table";
 
 interface Props<Data, Row> {
@@ -12,14 +12,14 @@ interface Props<Data, Row> {
   title: string;
   note?: ReactNode;
   file: string;
-  /** The CSV holds messages, unmasked. */
+  /** The CSV contains messages, unmasked. */
   raw?: boolean;
-  /** Controls beside the title. */
+  /** Controls next to the title. */
   actions?: ReactNode;
   query: UseQueryResult<Data>;
   rowsOf: (data: Data) => readonly Row[];
   columns: readonly Column<Row>[];
-  /** What the CSV holds, where that is not the columns. */
+  /** The rows of the CSV, if they differ from the columns. */
   csvRows?: (rows: readonly Row[]) => CsvRow[];
   keyOf: (row: Row) => string;
   marked?: (row: Row) => boolean;
@@ -28,7 +28,7 @@ interface Props<Data, Row> {
   empty: string;
 }
 
-/** A panel that is one table of what a query gave. */
+/** A panel with one table, filled by a query. */
 export function QueryTable<Data, Row>(props: Props<Data, Row>) {
   const { name, title, note, file, raw, actions, query, rowsOf, csvRows, ...table } = props;
   const rows = query.data === undefined ? [] : rowsOf(query.data);
@@ -40,7 +40,9 @@ export function QueryTable<Data, Row>(props: Props<Data, Row>) {
       actions={actions}
       csv={{ file, raw, rows: () => csvRows?.(rows) ?? rowsOfTable(table.columns, rows) }}
     >
-      <Answer query={query}>{() => <Table {...table} name={name} caption={title} rows={rows} />}</Answer>
+      <QueryContent query={query}>
+        {() => <Table {...table} name={name} caption={title} rows={rows} />}
+      </QueryContent>
     </Panel>
   );
 }

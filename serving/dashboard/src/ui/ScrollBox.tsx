@@ -6,11 +6,11 @@ interface Props {
   children: ReactNode;
 }
 
-/** Holds what may be wider or higher than its place; the keyboard reaches it to scroll. */
+/** A box that scrolls if its content is too wide or too high, also with the keyboard. */
 export function ScrollBox({ label, tall, children }: Props) {
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms, and a landmark a table would be too many
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached with the keyboard
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms, and one landmark per table would be too many
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable box must be reachable with the keyboard
     <div className={tall ? "scroll tall" : "scroll"} role="group" tabIndex={0} aria-label={label}>
       {children}
     </div>

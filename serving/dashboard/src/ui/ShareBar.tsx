@@ -1,7 +1,7 @@
 import { percent } from "@/lib/formats";
 import { LABELS, type Label } from "@/lib/labels";
 
-/** How much is of which label, as one bar. */
+/** The share of each label, as one bar. */
 export function ShareBar({ counts }: { counts: Record<Label, number> }) {
   const all = LABELS.reduce((sum, label) => sum + counts[label], 0);
   const words = LABELS.map((label) => `${percent(all ? counts[label] / all : null)} ${label}`).join(", ");

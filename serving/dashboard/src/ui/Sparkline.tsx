@@ -1,13 +1,13 @@
 interface Props {
   values: readonly (number | null)[];
-  /** What it shows, in words. */
+  /** The content of the line as text. */
   label: string;
 }
 
 const WIDTH = 72;
 const HEIGHT = 20;
 
-/** A small line from 0 to 100, with gaps where there is nothing. */
+/** A small line from 0 to 100, with gaps where there is no value. */
 export function Sparkline({ values, label }: Props) {
   const step = WIDTH / Math.max(1, values.length - 1);
   let path = "";

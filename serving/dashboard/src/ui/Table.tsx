@@ -4,36 +4,36 @@ import { ScrollBox } from "./ScrollBox";
 
 export interface Column<Row> {
   head: string;
-  /** Of the value in the CSV, where what is shown has units of its own. */
+  /** The unit of the value in the CSV; the table shows its own units. */
   unit?: string;
-  /** What the CSV holds, and what is shown where `show` says nothing else. */
+  /** The value in the CSV, and in the table unless `show` is given. */
   value: (row: Row) => string | number | null;
   show?: (row: Row) => ReactNode;
   number?: boolean;
-  /** Where there is little room it takes a line of its own. */
+  /** On a narrow screen the cell takes a line of its own. */
   wide?: boolean;
-  /** Hidden while it says nothing: no value at all, or the same in every row. */
+  /** Hide the column while it has no value at all (`empty`), or the same value in every row (`same`). */
   hidden?: "empty" | "same";
 }
 
 interface Props<Row> {
   name: string;
-  /** For those who do not see it. */
+  /** The caption for screen readers. */
   caption: string;
   columns: readonly Column<Row>[];
   rows: readonly Row[];
   keyOf: (row: Row) => string;
   marked?: (row: Row) => boolean;
-  /** What tests know a row by. */
+  /** The test id of a row. */
   rowName?: string;
-  /** It scrolls where it is too high. */
+  /** The table scrolls if it is too high. */
   tall?: boolean;
-  /** Where there is little room a row takes several lines. */
+  /** On a narrow screen a row takes several lines. */
   flows?: boolean;
   empty: string;
 }
 
-/** A table in a box of its own, which scrolls where it is too wide. The CSV has all columns. */
+/** A table in a box that scrolls if the table is too wide. The CSV has all columns. */
 export function Table<Row>({
   name,
   caption,
@@ -47,7 +47,7 @@ export function Table<Row>({
   empty,
 }: Props<Row>) {
   if (!rows.length) return <p className="plain">{empty}</p>;
-  const shown = columns.filter((column) => says(column, rows));
+  const shown = columns.filter((column) => isVisible(column, rows));
   return (
     <ScrollBox label={caption} tall={tall}>
       <table data-testid={`table-${name}`} className={flows ? "flows" : undefined}>
@@ -77,7 +77,7 @@ export function Table<Row>({
   );
 }
 
-function says<Row>({ hidden, value }: Column<Row>, rows: readonly Row[]): boolean {
+function isVisible<Row>({ hidden, value }: Column<Row>, rows: readonly Row[]): boolean {
   if (!hidden) return true;
   const values = new Set(rows.map(value));
   return hidden === "same" ? values.size > 1 : values.size > 1 || !values.has(null);

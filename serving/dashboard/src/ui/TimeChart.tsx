@@ -9,8 +9,8 @@ import { numberAxis, timeAxis } from "./axes";
 import { Chart } from "./Chart";
 import { rowsOfChart } from "./csv";
 import { timeCursor } from "./cursor";
+import { EmptyChart } from "./EmptyChart";
 import type { LegendItem } from "./Legend";
-import { Nothing } from "./Nothing";
 import { Panel } from "./Panel";
 import type { Theme } from "./theme";
 
@@ -28,16 +28,16 @@ interface Props {
   lines: readonly Series[];
   range: readonly [number, number];
   format: (value: number | null | undefined) => string;
-  /** Where the axis ends at least. */
+  /** The least upper end of the axis. */
   least: number;
-  /** A threshold, drawn where the lines come near it. */
+  /** A threshold, drawn if the axis reaches it. */
   limit?: { at: number; words: string };
-  /** Said where there is no value at all. */
+  /** Shown if there is no value at all. */
   empty: string;
   onZoom: (from: number, to: number) => void;
 }
 
-/** Lines over time, from zero up. */
+/** A panel with lines over time; the axis starts at zero. */
 export function TimeChart({
   name,
   title,
@@ -79,7 +79,7 @@ export function TimeChart({
   return (
     <Panel name={name} title={title} note={note} csv={{ file: name, rows: csv }}>
       {lines.every(({ values }) => latest(values) === null) ? (
-        <Nothing words={empty} height={HEIGHT + 30} />
+        <EmptyChart words={empty} height={HEIGHT + 30} />
       ) : (
         <Chart
           name={name}
@@ -132,7 +132,7 @@ function make(
   };
 }
 
-/** A value between two gaps has no line, and is drawn as a point. */
+/** Draw a value between two gaps as a point, since it has no line. */
 function alone(chart: uPlot, at: number): number[] {
   const values = chart.data[at] ?? [];
   return Array.from(values.keys()).filter(

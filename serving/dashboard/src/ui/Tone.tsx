@@ -2,7 +2,7 @@ import type { Meaning } from "@/lib/thresholds";
 
 const SIGNS = { good: "✓", warn: "!", bad: "▲" };
 
-/** What a number means, as a sign, a color and words. */
+/** The meaning of a number as a sign, a color and words. */
 export function Tone({ of: { tone, words } }: { of: Meaning }) {
   return (
     <span className={`tone ${tone}`}>

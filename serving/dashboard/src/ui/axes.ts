@@ -45,7 +45,7 @@ function axis(theme: Theme): uPlot.Axis {
   };
 }
 
-/** The time of day, with seconds where the ticks are less than a minute apart, with the day where they run over more than one. */
+/** A time axis: with seconds if ticks are less than a minute apart, with the date if the axis is longer than a day. */
 export function timeAxis(theme: Theme): uPlot.Axis {
   const values: uPlot.Axis["values"] = (_, splits, __, ___, step) => {
     if (step >= DAY_S) return splits.map(dayOf);
@@ -61,7 +61,7 @@ export function timeAxis(theme: Theme): uPlot.Axis {
   return { ...axis(theme), grid: { show: false }, values, incrs: STEPS_S, space: roomOf, size: 30 };
 }
 
-/** Between two ticks, in px: dates are wider than times. */
+/** The least distance between two ticks, in px: dates are wider than times. */
 function roomOf(_: uPlot, __: number, from: number, to: number): number {
   return to - from > DAY_S ? 110 : 70;
 }
@@ -74,7 +74,7 @@ export function numberAxis(theme: Theme, format: (value: number) => string): uPl
   };
 }
 
-/** A horizontal axis that is not of time. */
+/** A horizontal axis of numbers. */
 export function valueAxis(theme: Theme, format: (value: number) => string, label: string): uPlot.Axis {
   const named = { label, labelSize: 20, labelFont: FONT, labelGap: 0, size: 30, space: 60 };
   return { ...numberAxis(theme, format), ...named };

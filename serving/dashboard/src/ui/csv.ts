@@ -1,6 +1,6 @@
 export type CsvRow = Record<string, string | number | null>;
 
-/** Download rows as they are shown. Cells that a spreadsheet would run are made harmless. */
+/** Download rows as CSV. Cells that a spreadsheet would run as a formula are escaped. */
 export async function downloadCsv(name: string, rows: CsvRow[]): Promise<void> {
   const { unparse } = await import("papaparse");
   const blob = new Blob([unparse(rows, { escapeFormulae: true })], { type: "text/csv;charset=utf-8" });
@@ -11,7 +11,7 @@ export async function downloadCsv(name: string, rows: CsvRow[]): Promise<void> {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** The rows of a chart: a column of `x`, then one a series. */
+/** The rows of a chart: a column of `x`, then one column per series. */
 export function rowsOfChart(
   names: readonly string[],
   data: readonly ArrayLike<number | null | undefined>[],

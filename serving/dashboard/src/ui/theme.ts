@@ -21,7 +21,7 @@ const NAMES = [
   "s5",
 ] as const;
 
-/** The colors of `styles/tokens.css` as a canvas wants them. */
+/** The colors of `styles/tokens.css` for use on a canvas. */
 export type Theme = Record<(typeof NAMES)[number], string>;
 
 const DARK = "(prefers-color-scheme: dark)";
@@ -32,14 +32,14 @@ function subscribe(listener: () => void): () => void {
   return () => query.removeEventListener("change", listener);
 }
 
-/** The colors now; charts are drawn anew when the system goes from light to dark or back. */
+/** The current colors; charts are created again when the system switches between light and dark. */
 export function useTheme(): Theme {
   const dark = useSyncExternalStore(
     subscribe,
     () => matchMedia(DARK).matches,
     () => false,
   );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the style sheet answers otherwise when the scheme changes
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the computed style differs when the scheme changes
   return useMemo(() => {
     const style = typeof window === "undefined" ? null : getComputedStyle(document.documentElement);
     return Object.fromEntries(

@@ -1,7 +1,7 @@
-"""Those who judge the rows of one Silver table: bulk classify, Groundswell's Gold, MLflow's function, a transformers function.
+"""The systems that classify the rows of one Silver table: bulk classify, Groundswell's Gold, MLflow's UDFs, a transformers UDF.
 
-All but the first write a Delta table partitioned by day, in one Spark session with Groundswell's settings, each with Python
-workers of its own. The peers append what they judged; Groundswell takes Silver's changes, keeps the last of each id and merges.
+All but the first write a Delta table partitioned by day, in one Spark session with Groundswell's settings, each with its own
+Python workers. The peers append their rows; Groundswell reads Silver's changes, keeps the last state of each id and merges.
 """
 
 import functools
@@ -16,39 +16,39 @@ import pyarrow as pa
 from data.settings import project_root
 
 MODEL_OUTPUT = "label string, confidence double, negative double, neutral double, positive double"
-STAND_IN = "stand-in"
+STUB = "stub"
 PIPELINE_BATCH = 32
 ARROW_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 class Bulk:
-    """The classifier over all texts at once, with the threads of all processors: nothing else is done."""
+    """The classifier on all texts at once, with threads on all cores and without Spark."""
 
     def __init__(self, bundle: str) -> None:
         from serving.bundle import read_bundle
         from serving.classifier import Classifier
 
         self._classifier = Classifier(read_bundle(Path(bundle)))
-        self._found: dict[str, dict[str, str]] = {}
+        self._labels: dict[str, dict[str, str]] = {}
 
-    def judge(self, parquet: str) -> None:
-        """Judge the texts of a Parquet file of Silver's rows."""
+    def classify(self, parquet: str) -> None:
+        """Classify the texts of a Parquet file of Silver's rows."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(parquet, columns=["id", "text"])
-        answers = self._classifier.classify(table["text"].to_pylist())
-        self._found[parquet] = dict(zip(table["id"].to_pylist(), (answer.label for answer in answers), strict=True))
+        predictions = self._classifier.classify(table["text"].to_pylist())
+        self._labels[parquet] = dict(zip(table["id"].to_pylist(), (one.label for one in predictions), strict=True))
 
     def labels(self, parquet: str) -> dict[str, str]:
-        """Labels by id, of a file that was judged."""
-        return self._found[parquet]
+        """Return the labels by id of a classified file."""
+        return self._labels[parquet]
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing; required by `program`."""
 
 
-class Sparked:
-    """One Spark session with Groundswell's settings."""
+class SparkProgram:
+    """A program with one Spark session and Groundswell's settings."""
 
     def __init__(self, root: str) -> None:
         from orchestration.jars import spark_jars
@@ -59,18 +59,18 @@ class Sparked:
         self.spark = open_session(self.settings, spark_jars(), app="groundswell bench")
 
     def tables(self, root: str) -> None:
-        """Empty tables."""
+        """Create empty tables."""
         from serving.lakehouse.tables import ensure_tables
 
         ensure_tables(self.spark, root)
 
     def close(self) -> None:
-        """End Spark."""
+        """Stop Spark."""
         self.spark.stop()
 
 
-class Judges(Sparked):
-    """Everybody who needs Spark."""
+class GoldWriters(SparkProgram):
+    """All systems that need Spark."""
 
     def __init__(self, root: str, bundle: str, checkpoint: str) -> None:
         super().__init__(root)
@@ -80,7 +80,7 @@ class Judges(Sparked):
         self._records = str(self.spark.conf.get(ARROW_RECORDS))
 
     def fill(self, root: str, parquet: str) -> None:
-        """Put the rows of a Parquet file into Silver."""
+        """Append the rows of a Parquet file to Silver."""
         from serving.lakehouse.paths import table
 
         silver = self.spark.read.format("delta").load(table(root, "silver"))
@@ -88,54 +88,54 @@ class Judges(Sparked):
         given.write.format("delta").mode("append").save(table(root, "silver"))
 
     def groundswell(self, silver: str, root: str) -> None:
-        """Bring Gold of `root` up to that Silver table, with the bundle."""
-        from serving.lakehouse.judge import bundle_udf
+        """Write Gold of `root` from a Silver table, with the bundle."""
+        from serving.lakehouse.classify import bundle_udf
 
         with self._workers("groundswell", self._records):
             self._merge(silver, root, bundle_udf(self.spark, self._bundle))
 
-    def stand_in(self, silver: str, root: str) -> None:
-        """The same with a judge that costs nothing: what is left is Spark's and Delta's."""
-        judge, asked = stand_in_udf(self.spark)
-        with self._workers(STAND_IN, self._records):
-            self._merge(silver, root, judge)
+    def stub(self, silver: str, root: str) -> None:
+        """Do the same with a stub model, which leaves the cost of Spark and Delta."""
+        classify, asked = stub_udf(self.spark)
+        with self._workers(STUB, self._records):
+            self._merge(silver, root, classify)
         self._asked = asked()
 
     def asked(self) -> int:
-        """Texts that the judge that costs nothing was asked for the last time."""
+        """Return the number of texts that the stub model received in the last run."""
         return self._asked
 
     def mlflow(self, silver: str, root: str, tasks: int, records: int) -> None:
-        """`mlflow.pyfunc.spark_udf`, with so many tasks side by side and records in an Arrow batch."""
+        """Run `mlflow.pyfunc.spark_udf` with `tasks` parallel tasks and `records` rows per Arrow batch."""
         with self._workers("mlflow", str(records)):
             self._append(silver, root, tasks, self._mlflow_udf)
 
     def mlflow_transformers(self, silver: str, root: str, tasks: int) -> None:
-        """The same for the checkpoint as `mlflow.transformers` saves it, one thread a task."""
+        """Do the same for the checkpoint as saved by `mlflow.transformers`, with one thread per task."""
         with self._workers("mlflow transformers", self._records, OMP_NUM_THREADS="1"):
             self._append(silver, root, tasks, self._mlflow_transformers_udf)
 
     def pipeline(self, silver: str, root: str, tasks: int) -> None:
-        """A pandas function around the transformers pipeline, with so many tasks side by side, one thread each."""
+        """Run a pandas UDF around the transformers pipeline with `tasks` parallel tasks of one thread."""
         with self._workers("pipeline", self._records, OMP_NUM_THREADS="1"):
             self._append(silver, root, tasks, self._pipeline_udf)
 
-    def _merge(self, silver: str, root: str, judge: Callable[..., Any]) -> None:
+    def _merge(self, silver: str, root: str, classify: Callable[..., Any]) -> None:
         from serving.lakehouse.writing import write_gold
 
         reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
-        write_gold(root, reader.load(silver), judge)
+        write_gold(root, reader.load(silver), classify)
 
-    def _append(self, silver: str, root: str, tasks: int, judge: Callable[..., Any]) -> None:
+    def _append(self, silver: str, root: str, tasks: int, classify: Callable[..., Any]) -> None:
         from serving.lakehouse.gold import FROM_SILVER
 
-        rows = self.spark.read.format("delta").load(silver).repartition(tasks).withColumn("answer", judge("text"))
-        writer = rows.select(*FROM_SILVER, "answer.*").write.format("delta").mode("append")
+        rows = self.spark.read.format("delta").load(silver).repartition(tasks).withColumn("prediction", classify("text"))
+        writer = rows.select(*FROM_SILVER, "prediction.*").write.format("delta").mode("append")
         writer.partitionBy("event_date").option("delta.autoOptimize.autoCompact", "true").save(f"{root}/gold")
 
     @contextmanager
     def _workers(self, side: str, records: str, **environment: str) -> Iterator[None]:
-        """Functions that are first called in the block run in workers of that side: Spark keeps workers by their environment."""
+        """Give UDFs that are first called in the block their own workers: Spark reuses workers only within one environment."""
         given = self.spark.sparkContext.environment
         before = dict(given)
         given.update({"BENCH_SIDE": side, **environment})
@@ -148,10 +148,10 @@ class Judges(Sparked):
 
     @functools.cached_property
     def _mlflow_udf(self) -> Callable[..., Any]:
-        """Of the bundle saved as an MLflow model with `serving/pyfunc_model.py`, as the registry has it."""
-        from training.tracking import _hush
+        """The UDF of the bundle, saved as an MLflow model with `serving/pyfunc_model.py`, like in the registry."""
+        from training.tracking import _silence_mlflow
 
-        _hush()  # before MLflow is imported: it would send usage statistics
+        _silence_mlflow()  # before MLflow is imported: it would send usage statistics
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model, spark_udf
         from mlflow.types import ColSpec, DataType, Schema
@@ -167,23 +167,23 @@ class Judges(Sparked):
             python_model=str(project_root() / "serving" / "pyfunc_model.py"),
             artifacts={"bundle": str(self._bundle.directory)},
             signature=signature,
-            # Without the code: Spark's Python has it, and so MLflow need not copy and import it again in each task.
+            # Without the code: Spark's Python has it, so MLflow does not copy and import it again in each task.
             pip_requirements=["onnxruntime"],
         )
         return spark_udf(self.spark, model, result_type=MODEL_OUTPUT, env_manager="local")
 
     @functools.cached_property
     def _mlflow_transformers_udf(self) -> Callable[..., Any]:
-        """Of the checkpoint, as MLflow's documentation has it: its own flavor."""
-        from training.tracking import _hush
+        """The UDF of the checkpoint with MLflow's own flavor, as in MLflow's documentation."""
+        from training.tracking import _silence_mlflow
 
-        _hush()
+        _silence_mlflow()
         from mlflow.pyfunc import spark_udf
         from mlflow.transformers import save_model
 
         model = f"{self._root}-mlflow-transformers-model"
         save_model(
-            classifier_of(self._checkpoint),
+            load_pipeline(self._checkpoint),
             model,
             task="text-classification",
             pip_requirements=["transformers"],
@@ -193,23 +193,23 @@ class Judges(Sparked):
 
     @functools.cached_property
     def _pipeline_udf(self) -> Callable[..., Any]:
-        """What one writes first."""
+        """The UDF of a simple first implementation."""
         from pyspark.sql.functions import pandas_udf
 
         checkpoint = self._checkpoint
 
         @pandas_udf("label string, score double")  # pyright: ignore[reportCallIssue, reportArgumentType]
-        def judge(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-            classifier = classifier_of(checkpoint)
+        def classify(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
+            classifier = load_pipeline(checkpoint)
             for texts in batches:
                 yield pd.DataFrame(classifier(texts.tolist(), batch_size=PIPELINE_BATCH, truncation=True))
 
-        return judge
+        return classify
 
 
 @functools.cache
-def classifier_of(checkpoint: str) -> Any:
-    """The pipeline of this worker: kept from task to task, so that loading it is paid once."""
+def load_pipeline(checkpoint: str) -> Any:
+    """Return the pipeline of this worker; it is kept between tasks, so it is loaded once."""
     import torch
     from transformers import pipeline
 
@@ -217,16 +217,16 @@ def classifier_of(checkpoint: str) -> Any:
     return pipeline("text-classification", model=checkpoint, device="cpu")
 
 
-def stand_in_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
-    """A judge that says neutral to everything, and a function that gives how many texts it was asked for."""
+def stub_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
+    """Return a UDF that predicts neutral for every text, and a function that returns the number of texts it received."""
     from pyspark.sql.functions import arrow_udf
 
-    from serving.lakehouse.judge import ANSWERED
+    from serving.lakehouse.classify import PREDICTION_TYPE
 
     asked = spark.sparkContext.accumulator(0)
 
-    @arrow_udf(ANSWERED)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    def judge(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    @arrow_udf(PREDICTION_TYPE)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    def classify(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         for texts in batches:
             count = len(texts)
             asked.add(count)
@@ -236,8 +236,8 @@ def stand_in_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
                 "negative": [0.1],
                 "neutral": [0.8],
                 "positive": [0.1],
-                "model_version": [STAND_IN],
+                "model_version": [STUB],
             }
             yield pa.StructArray.from_arrays([pa.array(one * count) for one in columns.values()], list(columns))
 
-    return judge, lambda: asked.value
+    return classify, lambda: asked.value

@@ -1,4 +1,4 @@
-"""How a worker is: its state and counts, said in a heartbeat each second."""
+"""Health of a worker: its state and counts, written to a heartbeat file each second."""
 
 import threading
 import time
@@ -18,17 +18,17 @@ RATE_S = 10.0
 _log = structlog.get_logger()
 
 
-class Vitals:
-    """Of one worker. Any of its threads may tell."""
+class WorkerHealth:
+    """State and counts of one worker. Any of its threads may call the methods."""
 
     def __init__(self, var: Path, name: str, port: int | None, now: Callable[[], tuple[str, Iterable[int], int]]) -> None:
-        """Make it.
+        """Make it; `start` begins to write.
 
         Args:
-            var: Gets the heartbeat.
+            var: Folder to write the heartbeat to.
             name: Of the worker.
             port: Of `/metrics`.
-            now: Gives the model's version, the partitions, and how many messages are in flight.
+            now: Returns the model's version, the partitions, and the number of messages in flight.
         """
         self._var, self._name, self._port, self._now = var, name, port, now
         self.state, self._detail = "starting", ""
@@ -38,40 +38,40 @@ class Vitals:
         self._latencies = RecentTimes()
         self._pid, self._began = this_process()
         self._done = threading.Event()
-        self._pulse = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
-        self._pulse.start()
+        """Start to write heartbeats."""
+        self._thread.start()
 
     def stop(self) -> None:
-        """Beat a last time."""
+        """Write a last heartbeat."""
         self._done.set()
-        self._pulse.join()
+        self._thread.join()
         self._beat()
 
-    def say(self, state: str, detail: str = "") -> None:
-        """The worker is now in this state."""
+    def set_state(self, state: str, detail: str = "") -> None:
+        """Set the state of the worker, and log it if it changed."""
         if state != self.state:
             _log.info("state", now=state, detail=detail)
         self.state, self._detail = state, detail
 
-    def wrote(self, produced_s: Iterable[float]) -> None:
-        """Messages with these timestamps of the broker are in the warehouse."""
+    def record_latencies(self, produced_s: Iterable[float]) -> None:
+        """Record the latencies of messages, given their broker timestamps, that are now in the warehouse."""
         now = time.time()
         late = [max(0.0, now - produced) for produced in produced_s]
         self._latencies.add(time.monotonic(), late)
         for seconds in late:
             metrics.LATENCY.observe(seconds)
 
-    def committed(self, messages: int, dead: int) -> None:
-        """So many messages are through, of which so many are dead letters."""
+    def record_commit(self, messages: int, dead: int) -> None:
+        """Count committed messages, `dead` of which are dead letters."""
         self.messages += messages
         self.dead += dead
         self._last_commit = time.time()
         metrics.MESSAGES.inc(messages)
 
-    def _beat_on(self) -> None:
+    def _run(self) -> None:
         while not self._done.wait(HEARTBEAT_S):
             self._rates.append((time.monotonic(), self.messages))
             while len(self._rates) > 1 and self._rates[-1][0] - self._rates[0][0] > RATE_S:
@@ -102,7 +102,7 @@ class Vitals:
         )
         try:
             beat(self._var, heartbeat)
-        except GroundswellError as error:  # a full disk is waited for; without the next beats the worker would seem to hang
+        except GroundswellError as error:  # try again: a full disk may pass, and without heartbeats the worker seems to hang
             _log.warning("the heartbeat cannot be written", error=str(error))
 
 

@@ -1,7 +1,8 @@
 """A small stub of the Hugging Face hub on 127.0.0.1: repositories at one commit each, served from a folder.
 
-It speaks as much of the hub's HTTP as `huggingface_hub` and `datasets` ask for: information, trees, and files with ranges. It can
-break a connection in the middle of a file, once, so that a test sees the download resume; and it can hold its answers back.
+It implements the part of the hub's HTTP API that `huggingface_hub` and `datasets` use: information, trees, and files with
+ranges. It can break a connection once in the middle of a file, so that a test sees the download resume; and it can delay
+responses.
 """
 
 import hashlib
@@ -32,9 +33,9 @@ class Hub(ThreadingHTTPServer):
         """File name to bytes after which the connection is cut, the first time."""
         self.commits: dict[str, str] = {}
         """Repository to its commit, where it is not `COMMIT`."""
-        self.answering = Event()
-        """Cleared, no request is answered."""
-        self.answering.set()
+        self.responding = Event()
+        """While cleared, requests wait for a response."""
+        self.responding.set()
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path, range."""
 
@@ -52,7 +53,7 @@ class Hub(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.answering.set()
+        self.responding.set()
         self.shutdown()
         self.server_close()
 
@@ -62,10 +63,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self._answer(body=False)
+        self._respond(body=False)
 
     def do_GET(self) -> None:
-        self._answer(body=True)
+        self._respond(body=True)
 
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length") or 0)
@@ -79,8 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = json.loads(sent).get("paths", []) if sent[:1] == b"{" else re.findall(r"paths=([^&]+)", sent.decode())
         self._send(200, [_entry(folder, path) for path in map(unquote, wanted) if (folder / path).is_file()])
 
-    def _answer(self, *, body: bool) -> None:
-        self.server.answering.wait()
+    def _respond(self, *, body: bool) -> None:
+        self.server.responding.wait()
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path, self.headers.get("range")))
         if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?", path):
@@ -178,7 +179,7 @@ def _write_splits(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def hub_environment(hub: Hub | str, home: Path) -> dict[str, str]:
-    """The environment of a process that asks this hub (or this address) and no other."""
+    """The environment of a process that uses only this hub (or this address)."""
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     quiet = dict.fromkeys(("HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET"), "1")
     url = hub if isinstance(hub, str) else hub.url

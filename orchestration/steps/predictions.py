@@ -1,4 +1,4 @@
-"""What a candidate answers on the frozen rows: judged once, kept until the candidate or the rows change."""
+"""Predictions of a candidate on the frozen rows: computed once, and kept until the candidate or the rows change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_sets
+from orchestration.steps.data import read_splits, read_texts, training_datasets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORT_FORMAT = 2
-"""Of `report.json`: one of an older format is made anew."""
-_CHUNK = 1024  # texts between two lines of progress
+"""Of `report.json`; a report of an older format is recreated."""
+_CHUNK = 1024  # texts between two progress reports
 PREDICTIONS = "predictions.json"
-"""Beside `report.json`: one entry a test row that ranks, for the pages that compare models and show their errors."""
+"""Next to `report.json`: one entry for each test row of the ranking, for the pages that compare models and show their errors."""
 MAX_SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Probabilities on the frozen rows, calibrated, and the numbers made from them."""
+class EvaluatedCandidate:
+    """Calibrated probabilities on the frozen rows, and the metrics computed from them."""
 
     name: str
     temperature: float
@@ -39,16 +39,16 @@ class Judged:
 
 
 def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
-    """The rows every candidate is judged on: the primary set's and, for slices, those of the other sets.
+    """Return the rows that every candidate is evaluated on: those of the primary dataset and, as slices, of the other datasets.
 
-    With `evaluation.max_test_rows`, at most that many of the primary set and a quarter as many of each other, which are
-    slices and rank nobody; the same seeded choice for all.
-    `val` rows come from the sets that are trained on.
+    `evaluation.max_test_rows` limits the rows of the primary dataset; each other dataset has at most a quarter of that. Other
+    datasets are slices and do not count in the ranking. The choice is seeded and the same for all candidates.
+    `val` rows come from the datasets for training.
     """
     import pandas as pd
 
     settings = EvaluationSettings.load()
-    frame = read_texts(layout, split, sets=training_sets() if split == "val" else None)
+    frame = read_texts(layout, split, datasets=training_datasets() if split == "val" else None)
     if settings.max_test_rows is None:
         return frame
     parts = []
@@ -59,13 +59,13 @@ def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
 
 
 def primary_mask(frame: "pd.DataFrame") -> np.ndarray:
-    """Which rows rank the candidates: those of the primary set; all, where it is not there (the sample)."""
+    """Return which rows rank the candidates: those of the primary dataset, or all where it is not available (the sample)."""
     mask = (frame["source"] == EvaluationSettings.load().primary).to_numpy()
     return mask if mask.any() else np.ones(len(frame), dtype=bool)
 
 
 def predict(predictor: Predictor, texts: list[str], what: str) -> np.ndarray:
-    """Probabilities of N texts, shape (N, 3), with progress."""
+    """Return the probabilities of N texts, shape (N, 3), and report progress."""
     parts = []
     for start in range(0, len(texts), _CHUNK):
         report(what, start / len(texts))
@@ -73,30 +73,30 @@ def predict(predictor: Predictor, texts: list[str], what: str) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def judge(
+def evaluate(
     layout: Layout, name: str, key: dict[str, Any], load: Callable[[], Predictor], *, temperature: float | None = None
-) -> Judged:
-    """Judge one predictor on the validation and test rows, with slices and behavior.
+) -> EvaluatedCandidate:
+    """Evaluate one predictor on the validation and test rows, with slices and behavioral tests.
 
     Args:
-        layout: Where the rows lie.
-        name: Folder under `judged/`, and what reports call it.
-        key: What the answers depend on.
-        load: Called only when the answers are not there yet.
-        temperature: None: fitted on the validation rows. A bundle brings its own, already applied: give 1.0.
+        layout: Where the rows are stored.
+        name: Folder under `layout.evaluations`, and the predictor's name in reports.
+        key: What the predictions depend on.
+        load: Called only when the predictions are not stored yet.
+        temperature: None: fitted on the validation rows. A bundle applies its own temperature: pass 1.0.
     """
-    folder = layout.judged / name
-    reuse_or_build(folder, evaluation_key(layout, key), lambda target: _judge(layout, name, load(), target, temperature))
+    folder = layout.evaluations / name
+    reuse_or_build(folder, evaluation_key(layout, key), lambda target: _evaluate(layout, name, load(), target, temperature))
     with np.load(folder / "probabilities.npz") as arrays:
-        found = read_json(folder / "report.json")
-        judged = Judged(name, found["temperature"], found, arrays["val"], arrays["test"])
+        stored = read_json(folder / "report.json")
+        evaluated = EvaluatedCandidate(name, stored["temperature"], stored, arrays["val"], arrays["test"])
     if not (folder / PREDICTIONS).is_file():
-        write_predictions(folder, frozen_rows(layout, "test"), judged.proba_test)
-    return judged
+        write_predictions(folder, frozen_rows(layout, "test"), evaluated.proba_test)
+    return evaluated
 
 
 def write_predictions(folder: Path, test: "pd.DataFrame", proba: np.ndarray) -> None:
-    """Write `predictions.json`: columns of the labeled test rows that rank, so that who reads it needs neither numpy nor pandas.
+    """Write `predictions.json`: columns of the labeled test rows of the ranking. Its readers need neither numpy nor pandas.
 
     Args:
         folder: Of the candidate.
@@ -120,12 +120,12 @@ def write_predictions(folder: Path, test: "pd.DataFrame", proba: np.ndarray) -> 
 
 
 def is_evaluated(layout: Layout, name: str, key: dict[str, Any]) -> bool:
-    """Say whether `judge` would return at once."""
-    return is_current(layout.judged / name, evaluation_key(layout, key))
+    """Return whether the evaluation is stored, so that `evaluate` would return at once."""
+    return is_current(layout.evaluations / name, evaluation_key(layout, key))
 
 
 def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
-    """What an evaluation depends on: the predictor's own key, the rows, the settings."""
+    """Return what an evaluation depends on: the predictor's own key, the rows and the settings."""
     return {
         "format": REPORT_FORMAT,
         "predictor": key,
@@ -134,7 +134,7 @@ def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judge(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:
+def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, temperature: float | None) -> None:
     from data.settings import DataSettings
     from evaluation.behavior import load_cases, run_behavior
     from evaluation.metrics import apply_temperature, confusion, fit_temperature, reliability, score

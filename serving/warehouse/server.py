@@ -1,11 +1,13 @@
-"""The owner of a chDB folder: it answers other processes in ClickHouse's HTTP protocol, the part that clickhouse-connect speaks.
+"""The warehouse server: holds a chDB folder and serves other processes in the part of ClickHouse's HTTP protocol that
+clickhouse-connect uses.
 
 A statement is the body, or the parameter `query` followed by the body; `param_<name>` binds a value, every other parameter is a
-setting. An INSERT carries its rows after the line that names their format. Errors come back as a server sends them, with the
-code in a header.
+setting. An INSERT carries its rows after the line that names their format. Errors are returned as a ClickHouse server returns
+them, with the code in a header.
 
-Whoever has the password may run any statement, also ones that read and write files (INTO OUTFILE, file()): the password lies in a
-file that only this user can read, and this user could read and write those files anyway. Nothing is opened to other machines.
+A client with the password may run any statement, also one that reads or writes files (INTO OUTFILE, file()). The password is
+stored in a file that only this user can read, and this user could read and write those files anyway. The server listens on
+127.0.0.1 only.
 """
 
 import asyncio
@@ -25,15 +27,15 @@ from typing import Any
 from data.artifacts import write_text
 from data.errors import WarehouseError
 from serving.settings import WarehouseSettings
-from serving.warehouse.connect import hold, owner_client, owner_file
+from serving.warehouse.connect import hold, server_file, warehouse_server_client
 
 HOST = "127.0.0.1"
 READERS, WRITERS = 2, 2
-"""Connections to the engine. Reads have their own, so that a slow question holds up no writer; each runs on one thread."""
+"""Connections to the engine. Reads have their own, so that a slow query does not delay a writer; each runs on one thread."""
 WAIT_S = 20.0
-"""For a free connection; then 503."""
+"""Time that a request waits for a free connection; then 503."""
 READ_LIMIT_S = 60
-"""A read is broken off after so long: who asked has given up by then, and the owner should be able to stop."""
+"""A read is cancelled after this time: its client has given up by then, and the server must be able to stop."""
 _THREADS = {"max_threads": "1"}
 _LEADING = rb"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _INSERT = re.compile(_LEADING + rb"INSERT\s+INTO\s[^;]*?\bFORMAT\s+(\w+)\s*?\n", re.IGNORECASE | re.DOTALL)
@@ -81,16 +83,16 @@ class _Pool:
 
 
 def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None, ready: Any = None) -> None:
-    """Own the folder and answer until SIGTERM or Ctrl-C, or until `stop` is set. Blocks.
+    """Hold the folder and serve until SIGTERM or Ctrl-C, or until `stop` is set. Blocks.
 
     Args:
         var: Holds `warehouse/`.
         port: On 127.0.0.1; 0: any free one.
-        stop: Ends it.
-        ready: Called with the port when others may come.
+        stop: Set it to end the server.
+        ready: Called with the port once the server accepts connections.
 
     Raises:
-        WarehouseError: Another process owns the folder, or the port is taken.
+        WarehouseError: Another process holds the folder, or the port is in use.
     """
     import uvicorn
 
@@ -115,23 +117,23 @@ def serve_warehouse(var: Path, port: int, *, stop: threading.Event | None = None
             listener = server.config.bind_socket()
         except SystemExit:
             raise WarehouseError(
-                f"Port {port} of {HOST} is taken.", remedy="Name another with GROUNDSWELL_WAREHOUSE__PORT."
+                f"Port {port} of {HOST} is in use.", remedy="Set another with GROUNDSWELL_WAREHOUSE__PORT."
             ) from None
-        listener.listen()  # from here on who comes is kept waiting, not refused
+        listener.listen()  # from here on a client waits instead of being refused
         port = listener.getsockname()[1]
         announce(var, port, password)
-        held.callback(owner_file(var).unlink, missing_ok=True)
+        held.callback(server_file(var).unlink, missing_ok=True)
         if stop is not None:
             threading.Thread(target=lambda: (stop.wait(), setattr(server, "should_exit", True)), daemon=True).start()
         if ready is not None:
             ready(port)
-        with suppress(KeyboardInterrupt):  # uvicorn has shut down and tells its caller by the signal
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has shut down
             server.run(sockets=[listener])
 
 
 def announce(var: Path, port: int, password: str) -> None:
-    """Say where the owner answers; only this user may read it."""
-    path = owner_file(var)
+    """Write the server's file, which only this user may read."""
+    path = server_file(var)
     path.unlink(missing_ok=True)
     old = os.umask(0o077)
     try:
@@ -142,7 +144,7 @@ def announce(var: Path, port: int, password: str) -> None:
 
 
 def application(readers: _Pool, writers: _Pool, password: str) -> Any:
-    """The ASGI application."""
+    """Return the ASGI application."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import PlainTextResponse, Response
@@ -160,16 +162,16 @@ def application(readers: _Pool, writers: _Pool, password: str) -> Any:
             body = parameters["query"].encode() + b"\n" + body
         pool = readers if _READS.match(body) else writers
         try:
-            # Waited for here, not on a thread: many slow reads must not use up the threads of the writes.
+            # Wait here, not on a thread: many slow reads must not use up the threads of the writes.
             async with pool.one() as connection:
-                found = await run_in_threadpool(run_statement, connection, body, parameters, pool.settings)
+                result = await run_in_threadpool(run_statement, connection, body, parameters, pool.settings)
         except TimeoutError:
             return _refused(503, 202, f"Code: 202. No connection was free within {WAIT_S:g} s.")
         except Exception as error:  # chDB's errors and those of the temporary file's disk
             text = str(error)
             code = _CODE.search(text)
             return _refused(500, int(code[1]) if code else 1000, text)
-        return Response(found, media_type="application/octet-stream")
+        return Response(result, media_type="application/octet-stream")
 
     def _refused(status: int, code: int, text: str) -> Response:
         return PlainTextResponse(text, status, {"X-ClickHouse-Exception-Code": str(code)})
@@ -181,19 +183,19 @@ def application(readers: _Pool, writers: _Pool, password: str) -> Any:
 
 
 def run_statement(connection: Any, body: bytes, parameters: dict[str, str], standing: dict[str, str] = _THREADS) -> bytes:
-    """Run one statement on a connection of chDB; gives the result's bytes in the format that it names, else TabSeparated.
+    """Run one statement on a connection of chDB; return the result's bytes in the format that it names, else TabSeparated.
 
     Args:
-        connection: Used by nobody else meanwhile.
+        connection: Not used by another statement meanwhile.
         body: The statement, and an INSERT's rows.
         parameters: Of the request.
-        standing: The connection's own settings, in force again afterwards.
+        standing: The connection's own settings, restored afterwards.
     """
     bound = {key[6:]: value for key, value in parameters.items() if key.startswith("param_")}
     settings = {key: value for key, value in parameters.items() if key not in _NOT_SETTINGS and not key.startswith("param_")}
     for name in (*bound, *settings):
         if not _NAME.fullmatch(name):
-            raise ValueError(f"Code: 115. {name!r} is no name of a setting or parameter.")
+            raise ValueError(f"Code: 115. Invalid name of a setting or parameter: {name!r}.")
     if settings:
         connection.query(_set(settings))
     try:
@@ -224,14 +226,14 @@ def _quoted(value: str) -> str:
 
 
 @contextmanager
-def some_owner(var: Path) -> Iterator[None]:
-    """Somebody answers for the warehouse while the block runs: the server, the owner that is there, or a thread of this process.
+def ensure_server(var: Path) -> Iterator[None]:
+    """Ensure that a server of the warehouse runs during the block: the one in the settings, a running one, or a thread here.
 
     Raises:
-        WarehouseError: The folder is held by a process that does not answer, or cannot be opened.
+        WarehouseError: The folder is held by a process that does not respond, or cannot be opened.
     """
     settings = WarehouseSettings.load()
-    if settings.url is not None or (owner_file(var).exists() and owner_client(var, settings)):
+    if settings.url is not None or (server_file(var).exists() and warehouse_server_client(var, settings)):
         yield
         return
     stop, ready = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""One cleaning of each text, which the cache's key, the model and the response share; off the event loop where it is large."""
+"""The inference service: each text is cleaned once for cache key, model and response; large texts off the event loop."""
 
 import asyncio
 import threading
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from data.cleaning import clean
-from serving.service import answering as answering_module
-from serving.service.answering import Answering
+from serving.service import inference as inference_module
+from serving.service.inference import InferenceService
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 
@@ -16,15 +16,15 @@ LONG = "the soup &amp;amp; great film " * 200
 
 
 @pytest.fixture
-def here(tmp_path):
-    made = Answering(tiny_bundle(tmp_path / "bundle"), ServingSettings.load(answers="memory"))
+def service(tmp_path):
+    made = InferenceService(tiny_bundle(tmp_path / "bundle"), ServingSettings.load(prediction_store="memory"))
     yield made
     made._batcher._threads.shutdown()
 
 
 @contextmanager
 def counted(monkeypatch):
-    """Texts that are cleaned, and the threads that clean them; anywhere else cleaning fails."""
+    """Record the texts that are cleaned and the threads that clean them; cleaning in the classifier fails."""
     seen, threads = [], set()
 
     def count(text):
@@ -33,15 +33,15 @@ def counted(monkeypatch):
         return clean(text)
 
     with monkeypatch.context() as patched:
-        patched.setattr(answering_module, "clean", count)
+        patched.setattr(inference_module, "clean", count)
         patched.setattr("serving.classifier.clean", lambda text: pytest.fail("cleaned again"))
         yield seen, threads
 
 
-def test_each_text_is_cleaned_once_on_its_way(here, monkeypatch):
+def test_each_text_is_cleaned_once(service, monkeypatch):
     texts = ["a great film", LONG, " ", "an awful&nbsp;soup", None]
     with counted(monkeypatch) as (seen, _):
-        found = asyncio.run(here.entries(texts, True))
+        found = asyncio.run(service.entries(texts, True))
     assert seen == texts[:4]
     assert [entry.get("label", entry.get("error")) for entry in found] == [
         "positive",
@@ -53,22 +53,22 @@ def test_each_text_is_cleaned_once_on_its_way(here, monkeypatch):
     assert " ".join(window["text"] for window in found[1]["windows"]) == clean(LONG)
 
 
-def test_texts_that_are_too_long_are_not_cleaned_at_all(here, monkeypatch):
+def test_too_long_text_is_not_cleaned(service, monkeypatch):
     with counted(monkeypatch) as (seen, _):
-        (found,) = asyncio.run(here.entries(["&amp;" * 30_000], False))
+        (found,) = asyncio.run(service.entries(["&amp;" * 30_000], False))
     assert seen == [] and "characters" in found["error"]
 
 
-def test_what_cleaning_makes_equal_is_classified_once(here):
+def test_texts_equal_after_cleaning_are_classified_once(service):
     async def go():
-        return await here.entries(["fish &amp; chips", "fish & chips", "fish  &  chips"], False)
+        return await service.entries(["fish &amp; chips", "fish & chips", "fish  &  chips"], False)
 
     assert len({tuple(entry.items()) for entry in asyncio.run(go())}) == 1
-    assert here.describe()["cost"]["texts"] == 1
+    assert service.describe()["cost"]["texts"] == 1
 
 
 @pytest.mark.parametrize(("texts", "off"), [(["a great film"], False), ([LONG, LONG], True)])
-def test_large_texts_are_cleaned_off_the_event_loop_and_small_ones_on_it(texts, off, here, monkeypatch):
+def test_large_texts_are_cleaned_off_the_event_loop_and_small_ones_on_it(texts, off, service, monkeypatch):
     with counted(monkeypatch) as (_, threads):
-        asyncio.run(here.entries(texts, False))
+        asyncio.run(service.entries(texts, False))
     assert (threading.get_ident() not in threads) == off

@@ -1,4 +1,4 @@
-"""A lakehouse for tests: one real Spark session that several tests share, an S3 stand-in, raw tweets with known faults."""
+"""A lakehouse for tests: one real Spark session that several tests share, a fake S3, raw tweets with known faults."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.serving.running import ROOT, spare_port
 
 LABELS = ("negative", "neutral", "positive")
 QUICK = {
-    # A short run is over before the better compiler and generated code pay for themselves.
+    # A short run ends before the optimizing compiler and generated code pay off.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -35,7 +35,7 @@ PYTHON = [sys.executable, "-m", "orchestration.cli"]
 
 
 def texts(count: int) -> list[tuple[str, str]]:
-    """Texts that the tiny model judges right, with their labels."""
+    """Texts that the tiny model classifies correctly, with their labels."""
     return [(text_of(LABELS[n % 3], n), LABELS[n % 3]) for n in range(count)]
 
 
@@ -63,7 +63,7 @@ class Tables:
     bundle: Bundle
     files_per_batch: int = 100
     more: dict[str, Any] = field(default_factory=dict)
-    """Settings beside these."""
+    """Further settings."""
 
     @property
     def lake(self):
@@ -94,7 +94,7 @@ class Tables:
         return {row[0]: row[1] for row in self.read("silver_rejected").groupBy("reason").count().collect()}
 
     def holds(self, expected: Expected) -> None:
-        """Every count by reason, and every row of Silver as it was written."""
+        """Assert every count by reason, and every row of Silver as it was written."""
         counts = self.counts()
         assert counts == {
             "bronze": expected.lines,
@@ -103,11 +103,11 @@ class Tables:
             "silver_rejected": sum(expected.rejected.values()),
         }
         assert self.reasons() == expected.rejected
-        # Times as numbers: collected, Spark gives them in this machine's zone.
+        # Times as numbers: collected times are in this machine's zone.
         rows = self.read("silver").selectExpr("id", "text", "true_label", "unix_micros(created_at)").collect()
-        found = {row[0]: tuple(row[1:]) for row in rows}
+        actual = {row[0]: tuple(row[1:]) for row in rows}
         wanted = {identity: (text, label, round(at.timestamp() * 1e6)) for identity, (text, label, at) in expected.truth.items()}
-        assert found == wanted
+        assert actual == wanted
 
 
 def rows_of(root: str, layer: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ def start(environment: dict[str, str], *arguments: str, log: Path) -> subprocess
 
 @contextmanager
 def s3(**environment: str) -> Iterator[str]:
-    """The address of an S3 stand-in (moto), whose buckets go with it. Any credentials do, if its environment says no more."""
+    """The address of a fake S3 (moto) with its own buckets. It accepts any credentials unless `environment` changes that."""
     port = spare_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],

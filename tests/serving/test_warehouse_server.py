@@ -1,4 +1,4 @@
-"""The process that holds chDB for others: the same answers as chDB itself; nothing lost when it is killed or out of disk."""
+"""The warehouse server: the same results as chDB itself; no loss when it is killed or the disk is full."""
 
 import base64
 import json
@@ -21,18 +21,18 @@ import pytest
 from data.artifacts import read_json
 from data.errors import WarehouseError
 from serving.settings import WarehouseSettings
-from serving.warehouse import owner
+from serving.warehouse import server
 from serving.warehouse.blocks import UnreadableRows, write_block
-from serving.warehouse.connect import connect, hold, owner_file
+from serving.warehouse.connect import connect, hold, server_file
 from serving.warehouse.forget import forget_topic
 from serving.warehouse.migrate import migrate, pending, roll_back
-from serving.warehouse.owner import serve_warehouse, some_owner
 from serving.warehouse.questions import QUESTIONS, ask
+from serving.warehouse.server import ensure_server, serve_warehouse
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime.now(UTC).isoformat()
-_SERVE = "import sys, pathlib; from serving.warehouse.owner import serve_warehouse; " + (
+_SERVE = "import sys, pathlib; from serving.warehouse.server import serve_warehouse; " + (
     "serve_warehouse(pathlib.Path(sys.argv[1]), 0, ready=lambda port: print(port, flush=True))"
 )
 _SLOW = "SELECT sum(sleepEachRow(1)) FROM numbers(60) SETTINGS max_block_size = 1"
@@ -40,7 +40,7 @@ _SLOW = "SELECT sum(sleepEachRow(1)) FROM numbers(60) SETTINGS max_block_size = 
 
 @contextmanager
 def served(var: Path, **environment):
-    """An owner in a process of its own, that answers."""
+    """Start a server in a process of its own; yields once it responds."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, str(var)], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
@@ -59,7 +59,7 @@ def served(var: Path, **environment):
 
 @pytest.fixture(scope="module")
 def var(tmp_path_factory):
-    """Of an owner that lives as long as the module."""
+    """The folder of a server that runs as long as the module."""
     var = tmp_path_factory.mktemp("var")
     with served(var):
         yield var
@@ -98,7 +98,7 @@ def write(client, topic, first, last, **changes):
 
 
 def counts(client, topic):
-    """Of the messages and of the rollups."""
+    """Count the messages in the table and in each rollup."""
     tables = ["SELECT count() FROM predictions FINAL"]
     tables += [f"SELECT sum(messages) FROM rollup_{name} FINAL" for name in ("second", "minute", "hour")]
     return [
@@ -107,8 +107,8 @@ def counts(client, topic):
 
 
 def post(var, sql, *, password=None, **parameters):
-    """As any HTTP client would ask; gives status, ClickHouse's code and the text."""
-    who = read_json(owner_file(var))
+    """Send a statement by plain HTTP; return status, ClickHouse's code and the text."""
+    who = read_json(server_file(var))
     secret = base64.b64encode(f"groundswell:{password or who['password']}".encode()).decode()
     query = urllib.parse.urlencode(parameters)
     request = urllib.request.Request(
@@ -121,7 +121,7 @@ def post(var, sql, *, password=None, **parameters):
         return error.code, error.headers["X-ClickHouse-Exception-Code"], error.read().decode()
 
 
-def test_what_is_inserted_and_asked_is_the_same_as_in_chdb_itself(tmp_path):
+def test_server_gives_the_same_results_as_chdb(tmp_path):
     def everything(client):
         yield client.command("CREATE TABLE t (a UInt32, s String, x Nullable(Float64)) ENGINE = MergeTree ORDER BY a") and None
         client.insert("t", [[1, "it's \\ \n\t;", None], [2, "FORMAT JSON\n", 0.5]], column_names=["a", "s", "x"])
@@ -164,33 +164,33 @@ def test_what_is_inserted_and_asked_is_the_same_as_in_chdb_itself(tmp_path):
     assert through == direct
 
 
-def test_a_wrong_password_is_refused_and_the_right_one_is_for_this_user_only(var):
-    assert stat.S_IMODE(owner_file(var).stat().st_mode) == 0o600
+def test_wrong_password_is_refused_and_its_file_is_private(var):
+    assert stat.S_IMODE(server_file(var).stat().st_mode) == 0o600
     assert post(var, "SELECT 1") == (200, None, "1\n")
     status, code, text = post(var, "SELECT 1", password="guessed")
     assert (status, code) == (403, "516") and "guessed" not in text
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"http://127.0.0.1:{read_json(owner_file(var))['port']}/?query=SELECT+1", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{read_json(server_file(var))['port']}/?query=SELECT+1", timeout=10)
 
 
 @pytest.mark.parametrize("name", ["a b", "a;b", "a' OR 1", "a--", "ä", "1a"])
-def test_a_name_that_is_none_never_reaches_the_engine(var, name):
+def test_invalid_name_never_reaches_the_engine(var, name):
     assert post(var, "SELECT 1", **{name: "1"})[:2] == (500, "115")
     assert post(var, "SELECT 1", **{f"param_{name}": "1"})[:2] == (500, "115")
 
 
-def test_a_value_of_a_setting_is_a_value(var):
+def test_value_of_a_setting_is_quoted(var):
     assert post(var, "SELECT 1", max_block_size="1', max_threads = '7")[0] == 500
     assert post(var, "SELECT getSetting('max_threads')") == (200, None, "1\n")
 
 
-def test_slow_reads_hold_up_no_write(tmp_path, topic):
-    """More of them than the owner has connections, or threads."""
+def test_slow_reads_do_not_delay_writes(tmp_path, topic):
+    """With more reads than the server has connections or threads."""
     done, began = [], threading.Barrier(51)
 
     def read():
         began.wait()
-        with suppress(OSError):  # the owner is killed in the end
+        with suppress(OSError):  # the server is killed in the end
             done.append(post(tmp_path, _SLOW))
 
     readers = [threading.Thread(target=read) for _ in range(50)]
@@ -209,73 +209,73 @@ def test_slow_reads_hold_up_no_write(tmp_path, topic):
         assert counts(client, topic) == [500] * 4
 
 
-def test_a_read_that_waits_too_long_for_its_turn_is_told_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(owner, "WAIT_S", 0.1)
-    monkeypatch.setattr(owner, "READERS", 1)
-    with some_owner(tmp_path):
+def test_read_without_a_free_connection_gets_503(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "WAIT_S", 0.1)
+    monkeypatch.setattr(server, "READERS", 1)
+    with ensure_server(tmp_path):
         slow = threading.Thread(target=post, args=(tmp_path, "SELECT sleep(1.5)"))
         slow.start()
         found = []
         while slow.is_alive() and not found:
-            if (answer := post(tmp_path, "SELECT 1"))[0] == 503:
-                found.append(answer)
+            if (response := post(tmp_path, "SELECT 1"))[0] == 503:
+                found.append(response)
         slow.join()
         assert found and found[0][1] == "202" and "No connection was free" in found[0][2]
         assert post(tmp_path, "SELECT 1")[0] == 200
 
 
-def test_a_read_without_end_is_broken_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(owner, "READ_LIMIT_S", 1)
-    with some_owner(tmp_path):
+def test_endless_read_is_cancelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "READ_LIMIT_S", 1)
+    with ensure_server(tmp_path):
         status, code, _ = post(tmp_path, "SELECT sum(cityHash64(number)) FROM system.numbers")
         assert (status, code) == (500, "159")
         assert post(tmp_path, "SELECT getSetting('max_execution_time')", max_block_size="5")[2] == "1\n"
         assert post(tmp_path, "SELECT getSetting('max_execution_time')")[2] == "1\n"
 
 
-def test_a_second_owner_is_refused_and_told_who_the_first_is(var):
-    pid = read_json(owner_file(var))["pid"]
-    with pytest.raises(WarehouseError, match=rf"(?s)belongs to another process.*process {pid}"):
-        serve_warehouse(var, 0, ready=lambda port: pytest.fail("it must not come so far"))
-    assert read_json(owner_file(var))["pid"] == pid
-    with some_owner(var), connect(var) as client:  # finds the first
+def test_second_server_is_refused_with_the_pid_of_the_first(var):
+    pid = read_json(server_file(var))["pid"]
+    with pytest.raises(WarehouseError, match=rf"(?s)held by another process.*process {pid}"):
+        serve_warehouse(var, 0, ready=lambda port: pytest.fail("the second server must not start"))
+    assert read_json(server_file(var))["pid"] == pid
+    with ensure_server(var), connect(var) as client:  # finds the first
         assert client.query("SELECT 1").result_rows == [(1,)]
 
 
-def test_a_port_that_is_taken_is_named(var, tmp_path):
-    port = read_json(owner_file(var))["port"]
-    with pytest.raises(WarehouseError, match=f"(?s)Port {port} .*taken.*GROUNDSWELL_WAREHOUSE__PORT"):
+def test_port_in_use_is_named(var, tmp_path):
+    port = read_json(server_file(var))["port"]
+    with pytest.raises(WarehouseError, match=f"(?s)Port {port} .*in use.*GROUNDSWELL_WAREHOUSE__PORT"):
         serve_warehouse(tmp_path, port)
-    assert not owner_file(tmp_path).exists()
+    assert not server_file(tmp_path).exists()
 
 
-def test_nobody_holds_it(tmp_path):
+def test_missing_server_is_reported_with_a_remedy(tmp_path):
     with pytest.raises(WarehouseError, match=r"(?s)is not running.*groundswell warehouse serve.*GROUNDSWELL_WAREHOUSE__URL"):
         connect(tmp_path, own=False).__enter__()
 
 
-def test_an_owner_in_a_thread_lets_go(tmp_path):
+def test_server_in_a_thread_releases_the_folder(tmp_path):
     for _ in range(2):
-        with some_owner(tmp_path), connect(tmp_path, own=False) as client:
+        with ensure_server(tmp_path), connect(tmp_path, own=False) as client:
             assert client.query("SELECT 1").result_rows == [(1,)]
-        assert not owner_file(tmp_path).exists()
+        assert not server_file(tmp_path).exists()
     with hold(tmp_path) as client:
         assert pending(client) == []
 
 
-def test_the_file_of_an_owner_that_was_killed_is_overcome(tmp_path):
+def test_file_of_a_killed_server_is_ignored(tmp_path):
     with served(tmp_path) as process:
         process.kill()
         process.wait()
-        assert owner_file(tmp_path).exists()
+        assert server_file(tmp_path).exists()
         with pytest.raises(WarehouseError, match="message database is not running"):
             connect(tmp_path, own=False).__enter__()
         with connect(tmp_path) as client:  # holds it here
             assert client.query("SELECT 1").result_rows == [(1,)]
-        assert not owner_file(tmp_path).exists()  # it would name the wrong process
+        assert not server_file(tmp_path).exists()  # it would name the wrong process
 
 
-def test_a_folder_that_cannot_be_one_is_named_and_let_go(tmp_path):
+def test_folder_that_cannot_be_opened_is_named_and_released(tmp_path):
     (tmp_path / "warehouse").write_text("a file")
     with pytest.raises(WarehouseError, match="cannot be opened"), hold(tmp_path):
         pass
@@ -287,13 +287,13 @@ def test_a_folder_that_cannot_be_one_is_named_and_let_go(tmp_path):
             pass
 
 
-def test_kill_9_in_the_middle_of_inserts_loses_no_block_that_was_acknowledged(tmp_path, topic):
+def test_kill_during_inserts_loses_no_acknowledged_block(tmp_path, topic):
     acknowledged: dict[int, int] = {0: 0, 1: 0}
     enough, over = threading.Event(), threading.Event()
     errors: list[BaseException] = []
 
     def keep_writing(partition):
-        """As a worker does: the same block until it is taken, then the next."""
+        """Write like a worker: repeat a block until it is written, then the next."""
         first = 0
         while not over.is_set():
             try:
@@ -343,7 +343,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_refuses_the_block_and_writing_goes_on_when_there_is_space(small_disk, topic):
+def test_full_disk_refuses_a_block_and_writes_resume_with_free_space(small_disk, topic):
     ballast = small_disk / "ballast"
     with served(small_disk), connect(small_disk, own=False) as client:
         write(client, topic, 0, 1000)
@@ -360,7 +360,7 @@ def test_a_full_disk_refuses_the_block_and_writing_goes_on_when_there_is_space(s
         assert refused is not None and not isinstance(refused, UnreadableRows)
         assert "space" in str(refused).lower(), refused
         kept = 1000 * block
-        messages, *rollups = counts(client, topic)  # reads go on
+        messages, *rollups = counts(client, topic)  # reads still work
         assert kept <= messages <= kept + 1000 and all(kept <= count <= messages for count in rollups)
         ballast.unlink()
         for again in (block, block + 1):  # the redelivery, and on
@@ -368,28 +368,28 @@ def test_a_full_disk_refuses_the_block_and_writing_goes_on_when_there_is_space(s
         assert counts(client, topic) == [kept + 2000] * 4
 
 
-# A server, named in the settings: the owner speaks its protocol
+# A ClickHouse server in the settings: the warehouse server stands for it, with the same protocol
 
 
 def _url(var, monkeypatch, password=None, path=""):
-    who = read_json(owner_file(var))
+    who = read_json(server_file(var))
     url = f"http://groundswell:{password or who['password']}@127.0.0.1:{who['port']}{path}"
     monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__URL", url)
 
 
-def test_a_server_by_its_address(var, topic, monkeypatch, tmp_path):
+def test_server_of_the_settings_is_used(var, topic, monkeypatch, tmp_path):
     _url(var, monkeypatch)
     with connect(tmp_path, own=False) as client:
         write(client, topic, 0, 50)
         write(client, topic, 0, 60)
         assert counts(client, topic) == [60] * 4 and migrate(client) == []
     assert not (tmp_path / "warehouse").exists()
-    with some_owner(tmp_path):  # nothing to own
-        assert not owner_file(tmp_path).exists()
+    with ensure_server(tmp_path):  # nothing to hold
+        assert not server_file(tmp_path).exists()
 
 
 @pytest.mark.parametrize("password", ["hunter-1", "hun/ter-1", "hun@ter-1", "hunter%2F1", "#hunter-1", "h:unter-1", "?hunter-1"])
-def test_the_password_of_an_address_is_in_no_error(var, monkeypatch, tmp_path, password):
+def test_error_does_not_contain_the_password(var, monkeypatch, tmp_path, password):
     _url(var, monkeypatch, password)
     with pytest.raises(WarehouseError, match="GROUNDSWELL_WAREHOUSE__URL") as caught:
         connect(tmp_path).__enter__()
@@ -399,8 +399,8 @@ def test_the_password_of_an_address_is_in_no_error(var, monkeypatch, tmp_path, p
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://groundswell:secret@127.0.0.1:port", "nonsense", "http://"])
-def test_a_server_that_does_not_answer_is_named(url, monkeypatch, tmp_path):
+def test_server_that_does_not_respond_is_named(url, monkeypatch, tmp_path):
     monkeypatch.setenv("GROUNDSWELL_WAREHOUSE__URL", url)
-    with pytest.raises(WarehouseError, match=r"(?s)does not answer.*Mend GROUNDSWELL_WAREHOUSE__URL") as caught:
+    with pytest.raises(WarehouseError, match=r"(?s)does not respond.*Fix GROUNDSWELL_WAREHOUSE__URL") as caught:
         connect(tmp_path).__enter__()
     assert "secret" not in str(caught.value)

@@ -1,14 +1,14 @@
-"""What the pipeline keeps of its test rows for the pages."""
+"""`predictions.json`: the test rows that the pipeline stores for the pages."""
 
 import json
 
 import numpy as np
 import pandas as pd
 
-from orchestration.steps.judging import MAX_SHOWN_CHARS, PREDICTIONS, write_predictions
+from orchestration.steps.predictions import MAX_SHOWN_CHARS, PREDICTIONS, write_predictions
 
 
-def test_predictions_are_of_the_labeled_rows_that_rank(tmp_path):
+def test_predictions_have_the_labeled_rows_of_the_ranking(tmp_path):
     frame = pd.DataFrame(
         {
             "id": [1, 2, 3, 4],

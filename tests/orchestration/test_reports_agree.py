@@ -1,4 +1,4 @@
-"""What card, API, page, leaderboard and MLflow say of the served model is the same, after the first run and after a second."""
+"""Card, API, page, leaderboard and MLflow describe the served model identically, after a first run and after a repeated one."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 
 from data.artifacts import read_json
 from orchestration.jobs import TRAIN_AND_DEPLOY
-from orchestration.steps.release import read_verdict
+from orchestration.steps.release import read_gate_decision
 from serving.bundle import production_bundle
 from serving.deployment import status
 from training.tracking import MODEL_NAME, Tracking
@@ -55,13 +55,13 @@ def test_every_page_describes_the_bundle_that_is_served_also_after_a_repeated_ru
         registered = Tracking(place.layout.var).client.get_model_version_by_alias(MODEL_NAME, "production")
         assert registered.description == card
 
-        verdict = read_verdict(place.layout)
-        assert verdict["passed"] and {"floor: macro_recall", "CPU budget", "parity"} <= {r["rule"] for r in verdict["reasons"]}
-        assert all(r["limit"] is not None for r in verdict["reasons"] if r["rule"].startswith(("floor", "ceiling", "CPU")))
-    assert verdict["unchanged"]
+        decision = read_gate_decision(place.layout)
+        assert decision["passed"] and {"floor: macro_recall", "CPU budget", "parity"} <= {r["rule"] for r in decision["reasons"]}
+        assert all(r["limit"] is not None for r in decision["reasons"] if r["rule"].startswith(("floor", "ceiling", "CPU")))
+    assert decision["unchanged"]
 
 
-def test_rows_that_the_settings_leave_out_are_not_claimed(place, monkeypatch):
+def test_card_counts_only_rows_that_were_trained_on(place, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_TRAINING__MAX_TRAIN_ROWS", "150")
     assert place.run("export_winner").success
     folder = next(place.layout.bundles.iterdir())

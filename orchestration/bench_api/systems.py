@@ -1,4 +1,4 @@
-"""The four servers: what starts each, and the settings that are tried for a peer."""
+"""The four systems under test: the command that starts each, and the settings tried for a peer."""
 
 import json
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from data.settings import project_root
 from orchestration.bench_api.environments import PEERS, peer_python
-from orchestration.bench_api.servers import PROCESSORS, Spec
+from orchestration.bench_api.servers import CPUS, Spec
 from serving.bundle import Bundle
 
 OURS = "groundswell"
 SETTINGS: dict[str, list[tuple[int, int]]] = {
-    "fastapi": [(1, 1), (1, PROCESSORS), (PROCESSORS, 1)],
-    "bentoml-batchable": [(1, PROCESSORS), (PROCESSORS, 1)],
-    "litserve": [(1, PROCESSORS), (PROCESSORS, 1)],
+    "fastapi": [(1, 1), (1, CPUS), (CPUS, 1)],
+    "bentoml-batchable": [(1, CPUS), (CPUS, 1)],
+    "litserve": [(1, CPUS), (CPUS, 1)],
 }
 """Processes, and threads of the model in each; the fastest is kept."""
 TITLES = {
@@ -23,22 +23,22 @@ TITLES = {
     "bentoml-batchable": "BentoML batchable",
     "litserve": "LitServe",
 }
-"""In the order in which they are shown."""
+"""In the order of the tables."""
 
 
 def groundswell(bundle: Bundle, folder: Path, name: str = OURS) -> Spec:
-    """The service of this checkout, with nothing kept from earlier runs.
+    """Describe the service of this checkout, with an empty `var/`.
 
     Args:
-        bundle: What it serves.
-        folder: Its `var/` and BentoML's home.
-        name: What its log is called.
+        bundle: The bundle to serve.
+        folder: Parent of its `var/` and of BentoML's home.
+        name: Name of its log.
     """
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port"]
     environment = {
         "GROUNDSWELL_BUNDLE_DIR": str(bundle.directory),
         "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
-        "GROUNDSWELL_SERVING__ANSWERS": "memory",
+        "GROUNDSWELL_SERVING__PREDICTION_STORE": "memory",
         "BENTOML_HOME": str(folder / "home"),
         "BENTOML_DO_NOT_TRACK": "1",
     }
@@ -50,16 +50,16 @@ def groundswell(bundle: Bundle, folder: Path, name: str = OURS) -> Spec:
         environment,
         "/v1/classify",
         many,
-        lambda answer: [entry["label"] for entry in answer["predictions"]],
-        "as it comes",
+        lambda response: [entry["label"] for entry in response["predictions"]],
+        "default",
     )
 
 
 def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, envs: Path, folder: Path) -> Spec:
-    """A peer with so many processes and threads.
+    """Describe a peer; `setting` is its number of processes and of threads in each.
 
     Raises:
-        GroundswellError: Its environment cannot be made.
+        GroundswellError: Its environment cannot be installed.
     """
     workers, threads = map(str, setting)
     environment = {"PEER_MODEL": str(bundle.directory), "PEER_WORKERS": workers, "PEER_THREADS": threads}
@@ -68,7 +68,9 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
         python = str(peer_python("fastapi", envs))
         uvicorn = [python, "-m", "uvicorn", "fastapi_peer:app", "--no-access-log", "--workers", workers, "--port"]
         environment |= {"PEER_MODEL": str(checkpoint), "OMP_NUM_THREADS": threads}
-        return Spec(name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, of_one, shown)
+        return Spec(
+            name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, single_label, shown
+        )
     if name == "litserve":
         python = str(peer_python("litserve", envs))
         return Spec(
@@ -79,7 +81,7 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
             environment,
             "/predict",
             one,
-            of_one,
+            single_label,
             shown,
         )
     command = [sys.executable, "-m", "bentoml", "serve", "bentoml_peer:Batchable", "--host", "127.0.0.1", "--port"]
@@ -92,22 +94,22 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
         environment,
         "/classify",
         many,
-        lambda answer: [entry["label"] for entry in answer],
+        lambda response: [entry["label"] for entry in response],
         shown,
     )
 
 
 def many(texts: Sequence[str]) -> str:
-    """A request for several texts."""
+    """Return the JSON body of a request for several texts."""
     return json.dumps({"texts": list(texts)})
 
 
 def one(texts: Sequence[str]) -> str:
-    """A request for the one text."""
+    """Return the JSON body of a request for one text."""
     (text,) = texts
     return json.dumps({"text": text})
 
 
-def of_one(answer: dict[str, str]) -> list[str]:
-    """The label of an answer to one text."""
-    return [answer["label"]]
+def single_label(response: dict[str, str]) -> list[str]:
+    """Return the label in the response to a request for one text."""
+    return [response["label"]]

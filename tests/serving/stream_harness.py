@@ -1,4 +1,4 @@
-"""A stream for tests: a real Kafka, the warehouse's owner and workers as processes, and what has to hold in the end."""
+"""A stream for tests: a real Kafka, the warehouse server and workers as processes, and checks of the final state."""
 
 import json
 import os
@@ -31,7 +31,7 @@ PYTHON = [sys.executable, "-m", "orchestration.cli"]
 
 
 def numbered(n: int) -> bytes:
-    """Message `n-<k>`, which the tiny model judges right."""
+    """Return message `n-<k>`, which the tiny model classifies correctly."""
     return event_bytes(f"n-{n}", text_of(LABELS[n % 3], n), f"source-{n % 4}")
 
 
@@ -39,8 +39,8 @@ def label_of(identity: str) -> str:
     return LABELS[int(identity.removeprefix("n-")) % 3]
 
 
-class World:
-    """One topic of one broker and one warehouse, both of their own."""
+class StreamHarness:
+    """One topic of a broker, with a warehouse of its own."""
 
     def __init__(self, kafka: LocalKafka, var: Path, bundle: Path, topic: str, **settings: Any) -> None:
         self.kafka, self.var, self.topic = kafka, var, topic
@@ -63,7 +63,7 @@ class World:
     # Processes.
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        """`groundswell <command>`, with its log in `var/`."""
+        """Start `groundswell <command>`, with its log in `var/`."""
         self.var.mkdir(parents=True, exist_ok=True)
         with (self.var / f"{command[1]}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -77,7 +77,7 @@ class World:
         self.processes.append(process)
         return process
 
-    def owner(self) -> subprocess.Popen[bytes]:
+    def warehouse_server(self) -> subprocess.Popen[bytes]:
         process = self.start("warehouse", "serve")
         self.ready()
         return process
@@ -86,11 +86,11 @@ class World:
         return self.start("stream", "worker", "--name", name, "--metrics-port", str(spare_port()), **environment)
 
     def ready(self, timeout_s: float = 60) -> None:
-        """Wait until the warehouse answers."""
-        until_it_answers(self.var, timeout_s)
+        """Wait until the warehouse responds."""
+        wait_for_warehouse(self.var, timeout_s)
 
     def logs(self) -> str:
-        """What the processes said last, for a failing test to show."""
+        """Return the last lines of each log, for a failing test to show."""
         return "\n".join(f"{log.name}:\n{log.read_text()[-3_000:]}" for log in sorted(self.var.glob("*.log")))
 
     def end(self) -> None:
@@ -100,15 +100,15 @@ class World:
     # Messages.
 
     def produce(self, values: Any, *, rate: float | None = None) -> None:
-        """Send bytes; blocks until they arrived, whatever becomes of the broker meanwhile."""
+        """Send bytes; blocks until they arrived, even if the broker fails meanwhile."""
         from orchestration.stream_send import send
 
-        found = send(client_config(self.settings), self.topic, values, rate=rate, timeout_s=240)
-        assert not found.errors, found.errors
+        summary = send(client_config(self.settings), self.topic, values, rate=rate, timeout_s=240)
+        assert not summary.errors, summary.errors
 
     @contextmanager
     def producing(self, values: Any, *, rate: float) -> Iterator[None]:
-        """The same beside what the block does."""
+        """Send bytes while the block runs."""
         thread = threading.Thread(target=self.produce, args=(values,), kwargs={"rate": rate})
         thread.start()
         try:
@@ -116,15 +116,15 @@ class World:
         finally:
             thread.join()
 
-    # What holds in the end.
+    # Checks of the final state.
 
     def settled(self, timeout_s: float = 120) -> None:
         """Wait until the group has committed everything."""
         reader = LagReader(self.settings)
 
         def lag() -> None:
-            found = reader.measure(self.topic)
-            assert sum(partition.lag for partition in found) == 0, f"{found}\n{self.logs()}"
+            partitions = reader.measure(self.topic)
+            assert sum(partition.lag for partition in partitions) == 0, f"{partitions}\n{self.logs()}"
 
         Retrying(
             retry=retry_if_exception_type((AssertionError, StreamError)),
@@ -134,17 +134,17 @@ class World:
         )(lag)
 
     def check(self, expected: int, *, dead: int = 0) -> None:
-        """Each numbered message is there once, in the rows and in every rollup; the dead letters are exactly the others."""
+        """Check that each numbered message counts once in rows and rollups, and that the dead letters are exactly the others."""
         messages = self.read_topic(self.topic)
         good = Counter()
         poison = set()
         for message in messages:
-            found = decode(message.value(), arrived_s=message.timestamp()[1] / 1000)
-            if isinstance(found, str):
+            event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000)
+            if isinstance(event, str):
                 poison.add((message.partition(), message.offset()))
             else:
-                when = found.created_at.timestamp() if found.created_at else message.timestamp()[1] / 1000
-                good[int(when), found.source, label_of(found.id)] += 1
+                when = event.created_at.timestamp() if event.created_at else message.timestamp()[1] / 1000
+                good[int(when), event.source, label_of(event.id)] += 1
         assert good.total() == expected and len(poison) == dead, (good.total(), len(poison))
         parameters = {"topic": self.topic}
         with connect(self.var, own=False) as client:
@@ -159,7 +159,7 @@ class World:
                     f"FROM rollup_{level} FINAL WHERE topic = {{topic:String}} GROUP BY bucket, source",
                     parameters=parameters,
                 ).result_rows
-                found = Counter(
+                counted = Counter(
                     {
                         (bucket, source, label): count
                         for bucket, source, *counts, _ in sums
@@ -169,18 +169,18 @@ class World:
                 wanted = Counter()
                 for (second, source, label), count in good.items():
                     wanted[second // seconds * seconds, source, label] += count
-                assert +found == wanted, f"rollup_{level}: {sum(row[-1] for row in sums)} of {expected}"
+                assert +counted == wanted, f"rollup_{level}: {sum(row[-1] for row in sums)} of {expected}"
         letters = [letter for letter in read_dead_letters(self.settings, everything=True) if letter.topic == self.topic]
         assert {(letter.partition, letter.offset) for letter in letters} == poison
 
     def check_rows(self, expected: int) -> None:
-        """The warehouse holds so many messages of the topic."""
+        """Check the number of messages of the topic in the warehouse."""
         with connect(self.var, own=False) as client:
             query = "SELECT count() FROM predictions FINAL WHERE topic = {topic:String}"
             assert client.query(query, parameters={"topic": self.topic}).result_rows == [(expected,)]
 
     def read_topic(self, topic: str, *, committed_only: bool = False) -> list[Any]:
-        """All messages of a topic, straight from the broker."""
+        """Return all messages of a topic, read from the broker."""
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer(
@@ -192,36 +192,35 @@ class World:
                 "fetch.message.max.bytes": 8 * 1024 * 1024,
             }
         )
-        found = []
+        messages = []
         for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-            place = TopicPartition(topic, partition, 0)
-            low, high = consumer.get_watermark_offsets(place, timeout=10)
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition, 0), timeout=10)
             consumer.assign([TopicPartition(topic, partition, low)])
             while low < high:
-                got = consumer.consume(10_000, 1.0)
-                if not got:  # the rest are marks of transactions
+                batch = consumer.consume(10_000, 1.0)
+                if not batch:  # the rest are transaction markers
                     break
-                found += [message for message in got if message.error() is None]
-                low = found[-1].offset() + 1 if found else low
+                messages += [message for message in batch if message.error() is None]
+                low = messages[-1].offset() + 1 if messages else low
             consumer.unassign()
         consumer.close()
-        return found
+        return messages
 
     def predictions(self) -> list[dict[str, Any]]:
-        """Of this topic, from the topic of predictions, readers of committed messages only."""
-        found = (json.loads(message.value()) for message in self.read_topic(PREDICTIONS, committed_only=True))
-        return [prediction for prediction in found if prediction["topic"] == self.topic]
+        """Return the committed predictions for this topic from the predictions topic."""
+        predictions = (json.loads(message.value()) for message in self.read_topic(PREDICTIONS, committed_only=True))
+        return [prediction for prediction in predictions if prediction["topic"] == self.topic]
 
 
-def until_it_answers(var: Path, timeout_s: float = 60) -> None:
-    """Wait for the warehouse's owner."""
+def wait_for_warehouse(var: Path, timeout_s: float = 60) -> None:
+    """Wait until the warehouse server responds."""
 
-    def ask() -> None:
+    def ping() -> None:
         with connect(var, own=False) as client:
             client.query("SELECT 1")
 
     Retrying(retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.2), reraise=True)(
-        ask
+        ping
     )
 
 
@@ -230,7 +229,7 @@ def topics(*names: str, partitions: int = 6) -> dict[str, int]:
 
 
 def end(process: subprocess.Popen[bytes], timeout_s: float = 40) -> int:
-    """SIGTERM, and SIGKILL when that does not help; gives the exit status."""
+    """Send SIGTERM, and SIGKILL if the process does not end; return the exit status."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

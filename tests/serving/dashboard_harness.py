@@ -1,4 +1,4 @@
-"""What the dashboard's tests look at: a real service, the warehouse's owner, rows, and a real browser."""
+"""A harness for the dashboard's tests: a real service and warehouse server, rows of predictions, and a real browser."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from orchestration.demo_stream import CRISIS, CRISIS_SOURCE, said
+from orchestration.demo_stream import CRISIS, CRISIS_SOURCE, demo_messages
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, serving, spare_port
-from tests.serving.stream_world import PYTHON, end, until_it_answers
+from tests.serving.stream_harness import PYTHON, end, wait_for_warehouse
 
 TEXTS = {
     "tweets": ["Coffee, sun, and a day off. Perfect.", "Meeting moved to three.", "Trains late again, of course."],
     "support": ["How do I change my address?", "Thanks, that solved it!", "The export takes ages since Monday."],
-    "reviews": ["Does what it says.", "Broke after a week, very disappointed.", "Best purchase of the year!"],
+    "reviews": ["Works as described.", "Broke after a week, very disappointed.", "Best purchase of the year!"],
 }
-SURE = {"negative": (0.9, 0.08, 0.02), "neutral": (0.1, 0.8, 0.1), "positive": (0.02, 0.08, 0.9)}
-FELT = {
+PROBABILITIES = {"negative": (0.9, 0.08, 0.02), "neutral": (0.1, 0.8, 0.1), "positive": (0.02, 0.08, 0.9)}
+LABEL_BY_START = {
     "Coffee": "positive",
     "Trains": "negative",
     "Thanks": "positive",
@@ -40,18 +40,18 @@ FELT = {
 
 LABELS = ("negative", "neutral", "positive")
 SIZES: dict[str, Any] = {"1440": {"width": 1440, "height": 1000}, "390": {"width": 390, "height": 844}}
-EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script> & <b>bold</b>"
+HOSTILE_TEXT = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script> & <b>bold</b>"
 
 
 def label_of(text: str) -> str:
-    """Of the texts above."""
+    """Return the label of one of the texts above."""
     if text in CRISIS:
         return "negative"
-    return next((label for start, label in FELT.items() if text.startswith(start)), "neutral")
+    return next((label for start, label in LABEL_BY_START.items() if text.startswith(start)), "neutral")
 
 
 def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> dict[str, Any]:
-    """A row of the table of predictions."""
+    """Return a row of the table of predictions."""
     label = changes.get("label", label_of(text))
     return {
         "topic": "shown",
@@ -65,8 +65,8 @@ def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> di
         "predicted_at": at + timedelta(milliseconds=90),
         "written_at": at + timedelta(milliseconds=240),
         "label": label,
-        "confidence": max(SURE[label]),
-        "probabilities": SURE[label],
+        "confidence": max(PROBABILITIES[label]),
+        "probabilities": PROBABILITIES[label],
         "sarcasm": None,
         "tier": "model",
         "model_version": "minilm-1",
@@ -75,7 +75,7 @@ def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> di
 
 
 def write(client: Any, rows: Iterable[dict[str, Any]]) -> None:
-    """Write them as a worker does."""
+    """Write rows to the warehouse as a worker does."""
     rows = list(rows)
     if not rows:
         return
@@ -85,31 +85,31 @@ def write(client: Any, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def story(began: float, until: float, first: int = 0) -> list[dict[str, Any]]:
-    """What the demo says, as rows."""
+    """Return the demo's messages up to `until` as rows."""
     rows = []
-    for one in said(began, TEXTS):
-        if one.at >= until:
+    for message in demo_messages(began, TEXTS):
+        if message.at >= until:
             return rows
-        at = datetime.fromtimestamp(one.at, UTC)
-        rows.append(row(first + len(rows), at.replace(microsecond=at.microsecond // 1000 * 1000), one.source, one.text))
+        at = datetime.fromtimestamp(message.at, UTC)
+        rows.append(row(first + len(rows), at.replace(microsecond=at.microsecond // 1000 * 1000), message.source, message.text))
     return rows
 
 
 @contextmanager
-def going_on(world: "Shown", rows_before: int, began: float) -> Iterator[None]:
-    """The story goes on while the block lasts, each message when it is said."""
+def running_story(harness: "DashboardHarness", rows_before: int, began: float) -> Iterator[None]:
+    """Write the demo's messages after the first `rows_before` at their times, until the block ends."""
     stop = threading.Event()
 
     def feed() -> None:
-        """What is due goes in one block, so that a busy machine does not fall behind by more than a block."""
-        coming = enumerate(said(began, TEXTS))
-        offset, one = next(each for each in coming if each[0] >= rows_before)
-        with world.client() as client:
-            while not stop.wait(max(0.0, one.at - time.time())):
+        """Write all due messages in one block, so that a busy machine is late by one block at most."""
+        numbered = enumerate(demo_messages(began, TEXTS))
+        offset, message = next(each for each in numbered if each[0] >= rows_before)
+        with harness.client() as client:
+            while not stop.wait(max(0.0, message.at - time.time())):
                 due = []
-                while one.at <= time.time():
-                    due.append(row(offset, datetime.fromtimestamp(one.at, UTC), one.source, one.text))
-                    offset, one = next(coming)
+                while message.at <= time.time():
+                    due.append(row(offset, datetime.fromtimestamp(message.at, UTC), message.source, message.text))
+                    offset, message = next(numbered)
                 write(client, due)
 
     thread = threading.Thread(target=feed)
@@ -121,19 +121,19 @@ def going_on(world: "Shown", rows_before: int, began: float) -> Iterator[None]:
         thread.join()
 
 
-def counted(client: Any, since: datetime, until: datetime | None = None) -> Counter[str]:
-    """Labels from that event time on, or to another before, straight from the rows: no rollup, no FINAL."""
-    found = client.query(
+def count_labels(client: Any, since: datetime, until: datetime | None = None) -> Counter[str]:
+    """Count the labels with an event time from `since` to `until`, from the rows themselves: no rollup, no FINAL."""
+    rows = client.query(
         "SELECT label, count() FROM (SELECT topic, partition, offset, argMax(label, predicted_at) AS label, "
         "any(coalesce(created_at, produced_at)) AS at FROM predictions GROUP BY topic, partition, offset) "
         "WHERE at >= {since:DateTime64(3, 'UTC')} AND at < {until:DateTime64(3, 'UTC')} GROUP BY label",
         parameters={"since": since, "until": until or datetime(2100, 1, 1, tzinfo=UTC)},
     ).result_rows
-    return Counter({str(label): int(count) for label, count in found})
+    return Counter({str(label): int(count) for label, count in rows})
 
 
-class Shown:
-    """A service that shows a warehouse. Both can be ended and started again, at the same addresses."""
+class DashboardHarness:
+    """A service with a warehouse. Both can be stopped and started again at the same addresses."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder, self.var, self.port, self.settings = folder, folder / "var", spare_port(), settings
@@ -142,15 +142,15 @@ class Shown:
 
     @contextmanager
     def service(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The service, on the same port each time."""
+        """Run the service, on the same port each time."""
         with serving(self.bundle, self.folder, port=self.port, **self.settings) as (_, process):
             yield process
 
     @contextmanager
-    def owner(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The process that holds the warehouse."""
+    def warehouse_server(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the warehouse server, the process that holds the embedded ClickHouse."""
         environment = {"GROUNDSWELL_PATHS__VAR_DIR": str(self.var), "GROUNDSWELL_WAREHOUSE__PORT": str(spare_port())}
-        with (self.folder / "owner.log").open("ab") as log:
+        with (self.folder / "warehouse.log").open("ab") as log:
             process = subprocess.Popen(
                 [*PYTHON, "warehouse", "serve"],
                 cwd=ROOT,
@@ -160,30 +160,30 @@ class Shown:
                 stdin=subprocess.DEVNULL,
             )
         try:
-            until_it_answers(self.var)
+            wait_for_warehouse(self.var)
             yield process
         finally:
             end(process)
 
     def client(self) -> Any:
-        """A context with a client of the warehouse."""
+        """Open a client of the warehouse."""
         return connect(self.var, own=False)
 
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """Chromium, as the system has it."""
+    """Run the system's Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing: make system installs it"
-    expect.set_options(timeout=20_000)  # the suite shares two processors with brokers and other tests
+    expect.set_options(timeout=20_000)  # the suite shares two CPUs with brokers and other tests
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
-def tell(client, name, at, **changes):
-    """An alert, into the table."""
+def insert_alert(client, name, at, **changes):
+    """Write an alert to the warehouse."""
     values = {
         "id": name,
         "source": CRISIS_SOURCE,
@@ -205,7 +205,7 @@ def tell(client, name, at, **changes):
 
 
 def put_normal(client: Any, source: str, means: dict[datetime, float], threshold: float) -> None:
-    """What was normal for a source, by minute, as the alerts write it."""
+    """Write the normal values of a source by minute, as the alert process does."""
     columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
     client.insert(
         "normal_minute", [[source, at, mean, 0.4, 0.0005, threshold] for at, mean in means.items()], column_names=columns
@@ -216,22 +216,22 @@ def number(locator):
     return int("".join(filter(str.isdigit, locator.inner_text())))
 
 
-def shows(page, wanted, within_s=30.0):
-    """Wait until the page shows these counts of the span."""
+def wait_for_counts(page, wanted, within_s=30.0):
+    """Wait until the page shows these counts for its period."""
     until = time.monotonic() + within_s
-    while (found := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:
-        assert time.monotonic() < until, f"shown {found}, wanted {wanted}"
+    while (counts := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:
+        assert time.monotonic() < until, f"the page shows {counts}, expected {wanted}"
         page.wait_for_timeout(100)
     assert number(page.get_by_test_id("messages-total")) == sum(wanted.values())
 
 
 def total(client, since):
-    found = counted(client, since)
-    return {label: found[label] for label in LABELS}
+    counts = count_labels(client, since)
+    return {label: counts[label] for label in LABELS}
 
 
 def has_no_violation(page):
-    """What axe-core says of the page as it is now."""
+    """Check the current state of the page with axe-core."""
     page.add_script_tag(path=ROOT / "serving" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js")
-    found = page.evaluate("axe.run()")["violations"]
-    assert not found, [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
+    violations = page.evaluate("axe.run()")["violations"]
+    assert not violations, [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]

@@ -1,4 +1,4 @@
-"""What stands behind the routes: one model, the batcher in front of it, and the cache in front of both."""
+"""The inference service behind the routes: one model, a batcher in front of it, and a cache in front of both."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 from data.cleaning import clean
 from data.errors import SettingsError
-from data.feedback import feedback_of
+from data.feedback import open_feedback
 from data.labels import LABELS
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, PathSettings
@@ -37,22 +37,22 @@ from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
-PROOF_TEXT = "a text that shows that texts are classified"
+PROOF_TEXT = "a text that proves that texts are classified"
 PROOF_S = 10.0
-"""A text classified so recently shows that the next one will be: under load none is added."""
+"""A text classified in the last `PROOF_S` seconds proves readiness, so under load no extra text is classified."""
 _PROOF_WAIT_S = 1.5
 """Below the time-out of a readiness probe."""
-_HOLDERS = ("production", "staging", "previous")
+_ALIASES = ("production", "staging", "previous")
 _ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "training", "temperature"}
 
 
-class Answering:
-    """One bundle that answers."""
+class InferenceService:
+    """Classify texts with one bundle, batched and cached."""
 
     def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
-        # One thread a batch and a batch a processor: threads that share a batch wait for each other.
+        # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
         self._classifier = Classifier(bundle, threads=1)
-        self._classifier.classify([PROOF_TEXT])  # so that the first caller does not pay for loading
+        self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
         self._classified_at = time.monotonic()
         self._batcher = Batcher(
             self._run,
@@ -60,7 +60,7 @@ class Answering:
             max_texts=settings.max_batch_texts,
             window_s=settings.window_ms / 1000,
             deadline_s=settings.deadline_ms / 1000,
-            waited=self._begun,
+            on_start=self._on_batch_start,
             weigh=weight,
         )
         self._store = open_store(settings, PathSettings.load().var)
@@ -69,12 +69,12 @@ class Answering:
             bundle.fingerprint,
             texts=settings.cache_texts,
             store=self._store,
-            ttl_s=settings.answers_ttl_s,
+            ttl_s=settings.prediction_ttl_s,
         )
         self.disk = Disk(PathSettings.load().var, settings.min_free_disk)
-        """Where jobs and feedback are kept."""
+        """The disk that stores jobs and feedback."""
         self.jobs = open_jobs(settings, PathSettings.load().var, self.disk)
-        self.feedback = feedback_of(PathSettings.load().var)
+        self.feedback = open_feedback(PathSettings.load().var)
         for gauge in (metrics.STORE_UP, metrics.JOBS_UP):
             gauge.set(1)
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
@@ -86,37 +86,37 @@ class Answering:
         self._counting = Lock()
         self._cpu_s, self._texts = 0.0, 0
 
-    async def judge(self, texts: Sequence[str]) -> list[Classification]:
-        """Classify N cleaned texts, N answers in their order.
+    async def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Classify N cleaned texts; N predictions in the same order.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
         if (spans := tracer()) is None:
-            return await self._cache.judge(texts)
-        with spans.start_as_current_span("judge", attributes={"groundswell.texts": len(texts)}):
-            return await self._cache.judge(texts)
+            return await self._cache.classify(texts)
+        with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts)}):
+            return await self._cache.classify(texts)
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
-        """As `answers`, of texts that are not read yet."""
+        """As `predictions`, for texts that are not cleaned yet."""
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return await self.answers(await off_loop(size, read_texts, texts), detail)
+        return await self.predictions(await off_loop(size, read_texts, texts), detail)
 
-    async def answers(self, reading: "Reading", detail: bool) -> list[dict[str, Any]]:
-        """What the API answers to N texts, in their order: a prediction for each, an error for what cannot be classified.
+    async def predictions(self, reading: "Reading", detail: bool) -> list[dict[str, Any]]:
+        """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
         good = [text for text, error in zip(reading.cleaned, reading.errors, strict=True) if not error]
-        predictions = iter(await self.judge(good) if good else [])
+        predictions = iter(await self.classify(good) if good else [])
         return [
             {"error": error} if error else _entry(text, next(predictions), detail)
             for text, error in zip(reading.cleaned, reading.errors, strict=True)
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Which model answers, what it was measured to do, what it takes, and what it costs here so far."""
+        """Describe the served model: version, metrics, limits, and its cost since the service started."""
         metrics_of = dict(self._about["metrics"])
         slices = metrics_of.pop("slices", {})
         cpu_us = self._cpu_s / self._texts * 1e6 if self._texts else None
@@ -142,24 +142,24 @@ class Answering:
         }
 
     def full(self) -> int | None:
-        """Seconds after which a caller may come back; None while there is room."""
+        """Seconds after which a caller may retry; None while the queue has room."""
         return self._batcher.full()
 
     def stores(self) -> dict[str, str]:
-        """Each store by name: `up` or `down`, as its last operation went."""
+        """Each store by name: `up` or `down`, by the result of its last operation."""
         known = {"jobs": self.jobs.up} | ({"answers": self._store.up} if self._store else {})
         return {name: "up" if up else "down" for name, up in known.items()}
 
-    def disk_shown(self) -> dict[str, Any]:
-        """The free share of the disk of jobs and feedback (null: not known), and whether they are accepted."""
+    def disk_status(self) -> dict[str, Any]:
+        """Free share of the disk that stores jobs and feedback (None: unknown), and whether new ones are accepted."""
         share = self.disk.free_share()
         return {"free": None if share is None else round(share, 3), "accepts_jobs": self.disk.has_space()}
 
     async def prove(self) -> None:
-        """Return once a text has been classified in the last `PROOF_S`; if none has, classify one, the way requests go.
+        """Check that texts are classified: return if one was in the last `PROOF_S`, else classify one through the batcher.
 
         Raises:
-            Overloaded, TimeoutError: Others wait, and nothing has come out.
+            Overloaded, TimeoutError: Other texts wait, and no batch has finished.
             Exception: What the model raises.
         """
         if time.monotonic() - self._classified_at > PROOF_S:
@@ -167,25 +167,25 @@ class Answering:
                 await self._batcher.submit([PROOF_TEXT])
 
     async def settle(self) -> None:
-        """Wait until the store of answers has what was judged."""
+        """Wait until all predictions are written to the prediction store."""
         await self._cache.settle()
 
     async def close(self) -> None:
-        """Answer what waits, then stop."""
+        """Classify the texts that wait, then stop."""
         await self._batcher.close()
         await self._cache.close()
         await self.jobs.close()
 
-    def _begun(self, waited_s: float) -> None:
+    def _on_batch_start(self, waited_s: float) -> None:
         metrics.QUEUE.observe(waited_s)
         metrics.WAITING.set(self._batcher.waiting_texts)
 
     def _run(self, texts: list[str]) -> list[Classification]:
         started, begun_ns = time.thread_time(), time.time_ns()
-        answers, timings = self._classifier.classify_cleaned(texts)
+        predictions, timings = self._classifier.classify_cleaned(texts)
         self._classified_at = time.monotonic()
         if texts == [PROOF_TEXT]:
-            return answers
+            return predictions
         cpu_s = time.thread_time() - started
         with self._counting:
             self._cpu_s, self._texts = self._cpu_s + cpu_s, self._texts + len(texts)
@@ -194,20 +194,20 @@ class Answering:
         metrics.INFERENCE.observe(timings.inference_s)
         metrics.BATCH_TEXTS.observe(len(texts))
         metrics.BATCH_TOKENS.observe(timings.tokens)
-        if spans := tracer():  # a batch is many requests': a trace of its own
+        if spans := tracer():  # a batch serves many requests, so it has its own trace
             counts = {"texts": len(texts), "tokens": timings.tokens, "cpu_s": cpu_s}
             counts |= {"tokenize_s": timings.tokenize_s, "inference_s": timings.inference_s}
             attributes = {f"groundswell.{name}": count for name, count in counts.items()}
             spans.start_span("batch", attributes=attributes, start_time=begun_ns).end()
-        for answer in answers:
-            metrics.TEXTS.labels(label=answer.label).inc()
-        return answers
+        for prediction in predictions:
+            metrics.TEXTS.labels(label=prediction.label).inc()
+        return predictions
 
 
 def _alias_of(version: str) -> str | None:
-    """The alias that this version holds now, by the ledger."""
+    """Alias that points to this version now, by the ledger; None: none does."""
     ledger = read_ledger(PathSettings.load().var)
-    for alias in _HOLDERS:
+    for alias in _ALIASES:
         move = next((move for move in reversed(ledger) if move["alias"] == alias), None)
         if move and str(move.get("bundle", "")).endswith(f"/{version}"):
             return alias
@@ -215,23 +215,23 @@ def _alias_of(version: str) -> str | None:
 
 
 def open_jobs(settings: ServingSettings, var: Path, disk: Disk) -> Jobs:
-    """The store of jobs of the settings.
+    """Open the job store that the settings name.
 
     Raises:
-        SettingsError: SQS is asked for without an address.
+        SettingsError: `serving.jobs` is sqs and the queue URL is missing.
     """
     if settings.jobs == "sqlite":
-        return SQLiteJobs(var / "service" / "jobs-2.db", disk=disk)  # 2: another layout than that of the first version
+        return SQLiteJobs(var / "service" / "jobs-2.db", disk=disk)  # 2: the layout changed after the first version
     from serving.service.jobs_sqs import SQSJobs
 
     if settings.sqs_queue_url is None:
-        raise SettingsError("serving.jobs is sqs, and there is no queue.", remedy="Set GROUNDSWELL_SERVING__SQS_QUEUE_URL.")
+        raise SettingsError("Queue URL missing: serving.jobs is sqs.", remedy="Set GROUNDSWELL_SERVING__SQS_QUEUE_URL.")
     return SQSJobs(settings.dynamodb_table, settings.sqs_queue_url)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """N texts, cleaned once: the cache's key, the model's input and the windows in the response are of that."""
+    """N texts, cleaned once: cache keys, model input and the windows in the response all use the cleaned text."""
 
     cleaned: list[str]
     errors: list[str | None]
@@ -239,7 +239,7 @@ class Reading:
 
 
 def read_texts(texts: Sequence[Any]) -> Reading:
-    """Clean N texts and say which cannot be classified; what is too long is not cleaned."""
+    """Clean N texts and return the reason for each that cannot be classified. A text that is too long is not cleaned."""
     cleaned, errors = [], []
     for text in texts:
         whole = clean(text) if isinstance(text, str) and len(text) <= MAX_DOCUMENT_CHARS else ""
@@ -249,13 +249,13 @@ def read_texts(texts: Sequence[Any]) -> Reading:
     return Reading(cleaned, errors)
 
 
-def _entry(cleaned: str, answer: Classification, detail: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"label": answer.label, "confidence": answer.confidence}
+def _entry(cleaned: str, prediction: Classification, detail: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"label": prediction.label, "confidence": prediction.confidence}
     if detail:
-        found["probabilities"] = dict(zip(LABELS, answer.probabilities, strict=True))
-        if answer.windows:
-            found["windows"] = [
+        entry["probabilities"] = dict(zip(LABELS, prediction.probabilities, strict=True))
+        if prediction.windows:
+            entry["windows"] = [
                 {"text": cleaned[one.start : one.end], "probabilities": dict(zip(LABELS, one.probabilities, strict=True))}
-                for one in answer.windows
+                for one in prediction.windows
             ]
-    return found
+    return entry

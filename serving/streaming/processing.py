@@ -1,0 +1,147 @@
+"""One micro-batch: bytes in; rows for the warehouse, messages for the topics and dead letters out."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic_core import to_json
+
+from data.contracts import Event
+from serving.classifier import Classification
+from serving.settings import StreamSettings
+from serving.streaming import metrics
+from serving.streaming.decode import dead_letter, decode
+from serving.streaming.model import StreamModel
+
+_log = structlog.get_logger()
+
+
+@dataclass
+class ProcessedBatch:
+    """The results for some messages. `origins`, `predictions` and `rows` have one element a row, in the order of reading."""
+
+    messages: list[Any] = field(default_factory=list)
+    """All messages, as the consumer returned them."""
+    origins: list[Any] = field(default_factory=list)
+    """Messages that became rows."""
+    predictions: list[bytes] = field(default_factory=list)
+    """Values for the predictions topic."""
+    rows: list[bytes] = field(default_factory=list)
+    """Rows for the warehouse: the prediction with its text and the broker's timestamp."""
+    dead_letters: list[tuple[Any, str]] = field(default_factory=list)
+    """Messages that are invalid or that the model fails on, with the reason."""
+    epoch: int = 0
+    """The partition epoch in which they were read: how often the worker had lost partitions by then."""
+
+    def add(self, other: "ProcessedBatch") -> None:
+        """Append another batch of the same epoch."""
+        self.epoch = other.epoch
+        for name in ("messages", "origins", "predictions", "rows", "dead_letters"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+def micro_batches(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
+    """Yield micro-batches of about `tokens` tokens, at four bytes each, in order. A larger message is a micro-batch by itself."""
+    batch: list[Any] = []
+    weight = 0
+    for message in messages:
+        size = len(message.value() or b"") // 4
+        if batch and weight + size > tokens:
+            yield batch
+            batch, weight = [], 0
+        batch.append(message)
+        weight += size
+    if batch:
+        yield batch
+
+
+def process_batch(messages: Sequence[Any], model: StreamModel, settings: StreamSettings) -> ProcessedBatch:
+    """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message."""
+    began = time.thread_time()
+    batch = ProcessedBatch(messages=list(messages))
+    events: list[tuple[Any, Event]] = []
+    for message in messages:
+        decoded_event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000, max_ahead_s=settings.max_ahead_s)
+        if isinstance(decoded_event, Event):
+            events.append((message, decoded_event))
+        else:
+            batch.dead_letters.append((message, decoded_event))
+    decoded = time.thread_time()
+    classifications, tokenize_share = _classify(events, model, batch)
+    classified = time.thread_time()
+    now = datetime.now(UTC)
+    for (message, event), classification in zip(events, classifications, strict=True):
+        if classification is not None:
+            _encode(batch, message, event, classification, model.name, now)
+            metrics.LABELS.labels(classification.label).inc()
+    encoded = time.thread_time()
+    cpu = metrics.STAGE_CPU.labels
+    cpu("decode").inc(decoded - began)
+    cpu("tokenize").inc((classified - decoded) * tokenize_share)
+    cpu("model").inc((classified - decoded) * (1 - tokenize_share))
+    cpu("encode").inc(encoded - classified)
+    return batch
+
+
+def _classify(
+    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch
+) -> tuple[list[Classification | None], float]:
+    """Return the classifications, None for a text that the model fails on even alone, and the tokenizer's share of the time."""
+    if not events:
+        return [], 0.0
+    try:
+        classifications, timings = model.classify_timed([event.text for _, event in events])
+        total = timings.tokenize_s + timings.inference_s
+        return list(classifications), timings.tokenize_s / total if total else 0.0
+    except Exception as error:  # an error of the model may cost only the message that causes it
+        if len(events) == 1:
+            _log.error("the model failed on a message", error=str(error), **origin(events[0][0]))
+            batch.dead_letters.append((events[0][0], f"model {model.name}: {type(error).__name__}: {error}"[:1000]))
+            return [None], 0.0
+    half = len(events) // 2
+    first, share = _classify(events[:half], model, batch)
+    return first + _classify(events[half:], model, batch)[0], share
+
+
+def _encode(
+    batch: ProcessedBatch, message: Any, event: Event, classification: Classification, version: str, now: datetime
+) -> None:
+    # The fields of `data.contracts.Prediction`, which a test compares: building the pydantic model takes three times as long.
+    encoded = to_json(
+        {
+            "id": event.id,
+            "source": event.source,
+            "created_at": event.created_at,
+            "predicted_at": now,
+            "label": classification.label,
+            "confidence": classification.confidence,
+            "probabilities": classification.probabilities,
+            "sarcasm": None,
+            "tier": "model",
+            "model_version": version,
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "offset": message.offset(),
+        }
+    )
+    produced = message.timestamp()[1]
+    batch.origins.append(message)
+    batch.predictions.append(encoded)
+    batch.rows.append(
+        b'%s,"text":%s,"produced_at":%d.%03d}' % (encoded[:-1], json.dumps(event.text).encode(), *divmod(produced, 1000))
+    )
+
+
+def origin(message: Any) -> dict[str, Any]:
+    """Return topic, partition and offset of a message."""
+    return {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
+
+
+def encode_dead_letter(message: Any, reason: str) -> tuple[bytes, bytes]:
+    """Return key and value of a dead letter. The key is its origin, so that one that was sent twice can be recognized."""
+    where = origin(message)
+    return json.dumps(where).encode(), dead_letter(message.value(), reason=reason, **where)
