@@ -192,7 +192,7 @@ def test_ctrl_c_at_every_stage_leaves_no_partial_file_and_the_same_command_resum
         if not any(line.startswith(f"… {stage}") for line in process.stdout):
             pytest.fail(f"stage {stage} was not reached: {process.stderr.read()[-2000:]}")
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 130, errors[-2000:]
         assert "Traceback" not in errors and "again to resume" in errors
         assert not list(var.rglob("*.tmp")), "no partial file"
