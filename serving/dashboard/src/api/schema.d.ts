@@ -143,7 +143,7 @@ export interface paths {
         };
         /**
          * Count messages by label
-         * @description All messages of the time together: one row.
+         * @description All messages of the time span together: one row.
          */
         get: operations["panel_distribution"];
         put?: never;
@@ -203,7 +203,7 @@ export interface paths {
         };
         /**
          * Compare sources with their normal
-         * @description Who writes, and what they feel.
+         * @description Sources and their sentiment.
          */
         get: operations["panel_sources"];
         put?: never;
@@ -283,7 +283,7 @@ export interface paths {
         };
         /**
          * List model versions in the stream
-         * @description Which model versions classified, the latest first.
+         * @description Model versions that classified messages, the latest first.
          */
         get: operations["panel_versions"];
         put?: never;
@@ -303,7 +303,7 @@ export interface paths {
         };
         /**
          * Get the latency of the stream
-         * @description How long messages took, a topic.
+         * @description Latency by topic.
          */
         get: operations["panel_latency"];
         put?: never;
@@ -323,7 +323,7 @@ export interface paths {
         };
         /**
          * Get the status of the stream
-         * @description How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why.
+         * @description Status of the stream. Unknown counts are null; `broker` and `warehouse` then have the reason.
          */
         get: operations["panel_stream"];
         put?: never;
@@ -343,7 +343,7 @@ export interface paths {
         };
         /**
          * Get the history of the stream: lag, rates, CPU, memory, errors
-         * @description What the supervisor measured; a time in which none ran has no rows.
+         * @description Measurements of the supervisor; there are no rows for times in which none ran.
          */
         get: operations["panel_history"];
         put?: never;
@@ -363,7 +363,7 @@ export interface paths {
         };
         /**
          * Get the use of the API
-         * @description What this service did within a time, or since its start where that is later.
+         * @description Use of this service within a time span, or since its start if that is shorter.
          */
         get: operations["panel_api"];
         put?: never;
@@ -383,7 +383,7 @@ export interface paths {
         };
         /**
          * Compare models
-         * @description Empty where this machine has none; `missing` then says what to do.
+         * @description The leaderboard; empty where this machine has none, `missing` then states what to do.
          */
         get: operations["panel_leaderboard"];
         put?: never;
@@ -403,7 +403,7 @@ export interface paths {
         };
         /**
          * Get the production model and the alias history
-         * @description Who holds `production`, when and why.
+         * @description The production bundle and the history of the aliases.
          */
         get: operations["panel_production"];
         put?: never;
@@ -423,7 +423,7 @@ export interface paths {
         };
         /**
          * Get the last decision of the promotion gate
-         * @description The last gate decision; `missing` says what to do where there is none.
+         * @description The last gate decision; where there is none, `missing` states what to do.
          */
         get: operations["panel_gate"];
         put?: never;
@@ -443,7 +443,7 @@ export interface paths {
         };
         /**
          * List the models that can be compared
-         * @description All that can be compared; empty where the pipeline kept no predictions.
+         * @description Models that can be compared; empty where the pipeline stored no predictions.
          */
         get: operations["panel_evaluated"];
         put?: never;
@@ -483,7 +483,7 @@ export interface paths {
         };
         /**
          * List wrong predictions of one confusion cell
-         * @description Texts of a cell of the confusion matrix, the surest first.
+         * @description Texts of a cell of the confusion matrix, the most confident first.
          */
         get: operations["panel_errors"];
         put?: never;
@@ -529,7 +529,7 @@ export interface paths {
         put?: never;
         /**
          * Acknowledge an alert
-         * @description Records who saw it and when; the first one counts.
+         * @description Records who saw it and when; only the first acknowledgement is saved.
          */
         post: operations["acknowledge_alert"];
         delete?: never;
@@ -569,7 +569,7 @@ export interface paths {
         };
         /**
          * Get Prometheus metrics
-         * @description What to watch: serving/service/monitoring.
+         * @description Rules and a dashboard: serving/service/monitoring.
          */
         get: operations["metrics"];
         put?: never;
@@ -589,7 +589,7 @@ export interface paths {
         };
         /**
          * Check that the process runs
-         * @description Answers as long as the process runs: for a liveness probe.
+         * @description Responds as long as the process runs: for a liveness probe.
          */
         get: operations["live"];
         put?: never;
@@ -608,8 +608,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Check that requests would be answered
-         * @description Asks what a request needs: the API keys, and a text that is classified. Names the stores and the free disk space too.
+         * Check that requests would succeed
+         * @description Checks what a request needs: the API keys, and a text that is classified. Reports stores and free disk space too.
          */
         get: operations["ready"];
         put?: never;
@@ -641,7 +641,7 @@ export interface components {
         };
         /**
          * AlertShown
-         * @description An alert, and what was done about it.
+         * @description An alert, with its acknowledgement and the mute of its source.
          */
         AlertShown: {
             /** Id */
@@ -714,7 +714,7 @@ export interface components {
             acknowledged_at?: string | null;
             /**
              * Muted Until
-             * @description Of its source; null: it is not muted.
+             * @description End of the mute of its source; null: not muted.
              * @default null
              */
             muted_until?: string | null;
@@ -757,7 +757,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -765,47 +765,20 @@ export interface components {
             rows: components["schemas"]["AlertShown"][];
         };
         /**
-         * Answer
-         * @description The prediction of one text.
-         */
-        Answer: {
-            /**
-             * Label
-             * @enum {string}
-             */
-            label: "negative" | "neutral" | "positive";
-            /**
-             * Confidence
-             * @description Probability of the label, 0 to 1.
-             */
-            confidence: number;
-            /**
-             * @description With `detail` only.
-             * @default null
-             */
-            probabilities?: components["schemas"]["Probabilities"] | null;
-            /**
-             * Windows
-             * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
-             * @default null
-             */
-            windows?: components["schemas"]["JudgedWindow"][] | null;
-        };
-        /**
          * ApiUse
-         * @description What this service did within a time, or since its start where that is later.
+         * @description Use of this service within a time span, or since its start if that is shorter.
          */
         ApiUse: {
             /**
              * Seconds
-             * @description How long ago that began.
+             * @description Length of the time span.
              */
             seconds: number;
             /** Requests */
             requests: number;
             /**
              * Failed
-             * @description Answered with 5xx.
+             * @description Responses with status 5xx.
              */
             failed: number;
             /**
@@ -820,7 +793,7 @@ export interface components {
             texts: number;
             /**
              * Cached
-             * @description Answered from the cache.
+             * @description Served from the cache.
              */
             cached: number;
             /** Batches */
@@ -856,7 +829,7 @@ export interface components {
         };
         /**
          * Bin
-         * @description Of the reliability: predictions of about the same confidence.
+         * @description A bin of the reliability diagram: predictions of similar confidence.
          */
         Bin: {
             /** Confidence */
@@ -868,7 +841,7 @@ export interface components {
         };
         /**
          * BucketEdge
-         * @description A quantile as a histogram knows it: the upper edge of its bucket, or the last edge if it lies `beyond` that.
+         * @description A quantile from a histogram: the upper edge of its bucket, or the last edge if it is `beyond` that.
          */
         BucketEdge: {
             /** Ms */
@@ -922,7 +895,7 @@ export interface components {
         };
         /**
          * ChangedPrediction
-         * @description A text that both predicted differently.
+         * @description A text for which the two models predict different labels.
          */
         ChangedPrediction: {
             /** Text */
@@ -988,7 +961,7 @@ export interface components {
             /** Model Version */
             model_version: string;
             /** Predictions */
-            predictions: (components["schemas"]["Answer"] | components["schemas"]["NotJudged"])[];
+            predictions: (components["schemas"]["TextPrediction"] | components["schemas"]["TextError"])[];
         };
         /**
          * Comparison
@@ -1013,7 +986,7 @@ export interface components {
             corrected: number;
             /**
              * Broken
-             * @description The other way round.
+             * @description Right on the left, wrong on the right.
              */
             broken: number;
             /** Measures */
@@ -1022,13 +995,13 @@ export interface components {
             slices: components["schemas"]["SliceCompared"][];
             /**
              * Examples
-             * @description At most twenty of each change, the surest first.
+             * @description At most twenty of each change, the most confident first.
              */
             examples: components["schemas"]["ChangedPrediction"][];
         };
         /**
          * Counts
-         * @description How many messages are of which label.
+         * @description Message counts by label.
          */
         Counts: {
             /** Negative */
@@ -1044,7 +1017,7 @@ export interface components {
         };
         /**
          * Distribution
-         * @description All messages of the time together: one row.
+         * @description All messages of the time span together: one row.
          */
         Distribution: {
             /**
@@ -1059,7 +1032,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -1068,7 +1041,7 @@ export interface components {
         };
         /**
          * Errors
-         * @description Texts of a cell of the confusion matrix, the surest first.
+         * @description Texts of a cell of the confusion matrix, the most confident first.
          */
         Errors: {
             /** Name */
@@ -1085,7 +1058,7 @@ export interface components {
             predicted: "negative" | "neutral" | "positive";
             /**
              * Rows
-             * @description In the cell; the texts shown may be fewer.
+             * @description Rows in the cell; the texts shown may be fewer.
              */
             rows: number;
             /** Examples */
@@ -1093,7 +1066,7 @@ export interface components {
         };
         /**
          * Evaluated
-         * @description Something with predictions on the frozen test rows: a candidate, or a bundle of one.
+         * @description A model with predictions on the frozen test rows: a candidate, or the bundle of one.
          */
         Evaluated: {
             /**
@@ -1108,7 +1081,7 @@ export interface components {
         };
         /**
          * EvaluatedList
-         * @description All that can be compared; empty where the pipeline kept no predictions.
+         * @description Models that can be compared; empty where the pipeline stored no predictions.
          */
         EvaluatedList: {
             /** Missing */
@@ -1184,7 +1157,7 @@ export interface components {
         };
         /**
          * Gate
-         * @description The last gate decision; `missing` says what to do where there is none.
+         * @description The last gate decision; where there is none, `missing` states what to do.
          */
         Gate: {
             /** Missing */
@@ -1193,7 +1166,7 @@ export interface components {
             passed: boolean | null;
             /**
              * Bundle
-             * @description Version that was decided about.
+             * @description Version that the decision is about.
              */
             bundle: string | null;
             /**
@@ -1218,7 +1191,7 @@ export interface components {
             at: number;
             /**
              * Lag
-             * @description The highest; null while the broker did not answer.
+             * @description The highest; null while the broker was unavailable.
              */
             lag: number | null;
             /**
@@ -1256,7 +1229,7 @@ export interface components {
         };
         /**
          * Interval
-         * @description A measure with its 95 % bootstrap interval; null where it cannot be had.
+         * @description A measure with its 95 % bootstrap interval; null where it cannot be computed.
          */
         Interval: {
             /** Value */
@@ -1319,17 +1292,8 @@ export interface components {
             results: string;
         };
         /**
-         * JudgedWindow
-         * @description A part of a text that is longer than the model reads, cleaned, and classified by itself.
-         */
-        JudgedWindow: {
-            /** Text */
-            text: string;
-            probabilities: components["schemas"]["Probabilities"];
-        };
-        /**
          * Latency
-         * @description How long messages took, a topic.
+         * @description Latency by topic.
          */
         Latency: {
             /**
@@ -1344,7 +1308,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -1353,7 +1317,7 @@ export interface components {
         };
         /**
          * LatencyRow
-         * @description From the broker's timestamp to written in the warehouse, in seconds.
+         * @description Latency from the broker's timestamp to the write in the warehouse, in seconds.
          */
         LatencyRow: {
             /** Topic */
@@ -1368,13 +1332,13 @@ export interface components {
             p99_s: number;
             /**
              * Newest S
-             * @description Since the newest message arrived.
+             * @description Time since the newest message arrived.
              */
             newest_s: number;
         };
         /**
          * Leaderboard
-         * @description Empty where this machine has none; `missing` then says what to do.
+         * @description The leaderboard; empty where this machine has none, `missing` then states what to do.
          */
         Leaderboard: {
             /** Missing */
@@ -1399,12 +1363,12 @@ export interface components {
             at: number;
             /**
              * Since
-             * @description Epoch second with which the window begins; what is older may be forgotten.
+             * @description First epoch second of the window; older data may be discarded.
              */
             since: number;
             /**
              * Away
-             * @description Why the warehouse does not answer; null where it does.
+             * @description Reason why the warehouse is unavailable; null: it is available.
              */
             away: string | null;
             /**
@@ -1439,7 +1403,7 @@ export interface components {
         };
         /**
          * MeasureCompared
-         * @description A measure of both; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted.
+         * @description A measure of both models; the difference is paired, with a 95 % bootstrap interval over the rows that both predicted.
          */
         MeasureCompared: {
             /** Name */
@@ -1505,7 +1469,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -1593,7 +1557,7 @@ export interface components {
         };
         /**
          * Move
-         * @description An alias went to another version.
+         * @description A move of an alias to another version.
          */
         Move: {
             /**
@@ -1656,7 +1620,7 @@ export interface components {
         };
         /**
          * Normal
-         * @description What was normal for a source: the mean of n messages lies within mean ± threshold · sqrt(variance / n + drift).
+         * @description Normal range of a source: the mean of n messages is within mean ± threshold · sqrt(variance / n + drift).
          *
          *     Scores are p(positive) - p(negative), -1 to 1.
          */
@@ -1682,16 +1646,8 @@ export interface components {
             threshold: number;
         };
         /**
-         * NotJudged
-         * @description In the place of a text that cannot be classified.
-         */
-        NotJudged: {
-            /** Error */
-            error: string;
-        };
-        /**
          * Partition
-         * @description Of the topic of messages.
+         * @description A partition of the message topic.
          */
         Partition: {
             /** Partition */
@@ -1769,12 +1725,12 @@ export interface components {
         };
         /**
          * Production
-         * @description Who holds `production`, when and why.
+         * @description The production bundle and the history of the aliases.
          */
         Production: {
             /**
              * Version
-             * @description Of the bundle that answers here.
+             * @description Version of the served bundle.
              */
             version: string;
             /**
@@ -1794,14 +1750,14 @@ export interface components {
         };
         /**
          * Readiness
-         * @description Whether a request would be answered now.
+         * @description Whether a request would succeed now.
          */
         Readiness: {
             /** Ready */
             ready: boolean;
             /**
              * Reasons
-             * @description Why it would not; empty when ready.
+             * @description Why it would fail; empty when ready.
              */
             reasons: string[];
             /**
@@ -1834,7 +1790,7 @@ export interface components {
         };
         /**
          * Slice
-         * @description How well the model does on some of the rows.
+         * @description Quality of the model on some of the rows.
          */
         Slice: {
             /**
@@ -1847,13 +1803,13 @@ export interface components {
             macro_recall: components["schemas"]["Interval"];
             /**
              * Weak
-             * @description The whole interval lies below that of all rows.
+             * @description The whole interval is below that of all rows.
              */
             weak: boolean;
         };
         /**
          * SliceCompared
-         * @description Macro-recall of both on some of the rows.
+         * @description Macro-recall of both models on some of the rows.
          */
         SliceCompared: {
             /**
@@ -1886,7 +1842,7 @@ export interface components {
         };
         /**
          * Sources
-         * @description Who writes, and what they feel.
+         * @description Sources and their sentiment.
          */
         Sources: {
             /**
@@ -1901,7 +1857,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -1910,7 +1866,7 @@ export interface components {
         };
         /**
          * StreamHistory
-         * @description What the supervisor measured; a time in which none ran has no rows.
+         * @description Measurements of the supervisor; there are no rows for times in which none ran.
          */
         StreamHistory: {
             /**
@@ -1930,7 +1886,7 @@ export interface components {
         };
         /**
          * StreamStatus
-         * @description How the stream stands. Counts are null where they are unknown; `broker` and `warehouse` then say why.
+         * @description Status of the stream. Unknown counts are null; `broker` and `warehouse` then have the reason.
          */
         StreamStatus: {
             /**
@@ -1948,7 +1904,7 @@ export interface components {
             warehouse: string;
             /**
              * State
-             * @description Of the supervisor; `not supervised` where none runs.
+             * @description State of the supervisor; `not supervised` where none runs.
              */
             state: string;
             /** Detail */
@@ -1968,7 +1924,7 @@ export interface components {
             arriving: number | null;
             /**
              * Drain S
-             * @description The lag at the rate.
+             * @description Time to process the lag at this rate.
              */
             drain_s: number | null;
             /**
@@ -1997,6 +1953,41 @@ export interface components {
             others: components["schemas"]["Process"][];
         };
         /**
+         * TextError
+         * @description The error of a text that cannot be classified, in the place of its prediction.
+         */
+        TextError: {
+            /** Error */
+            error: string;
+        };
+        /**
+         * TextPrediction
+         * @description The prediction of one text.
+         */
+        TextPrediction: {
+            /**
+             * Label
+             * @enum {string}
+             */
+            label: "negative" | "neutral" | "positive";
+            /**
+             * Confidence
+             * @description Probability of the label, 0 to 1.
+             */
+            confidence: number;
+            /**
+             * @description With `detail` only.
+             * @default null
+             */
+            probabilities?: components["schemas"]["Probabilities"] | null;
+            /**
+             * Windows
+             * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
+             * @default null
+             */
+            windows?: components["schemas"]["WindowPrediction"][] | null;
+        };
+        /**
          * TopNegative
          * @description The most negative messages, newer ones first.
          */
@@ -2013,7 +2004,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -2037,7 +2028,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -2046,7 +2037,7 @@ export interface components {
         };
         /**
          * TrendRow
-         * @description A bucket of time; `source` is empty where all are counted together.
+         * @description A time bucket; `source` is empty where all sources are counted together.
          */
         TrendRow: {
             /** Negative */
@@ -2068,7 +2059,7 @@ export interface components {
             source: string;
             /**
              * Normal Low
-             * @description Where points were normal then, for so many messages of the one source asked for; null: not known.
+             * @description Normal range of points at that time, for this number of messages of one source; null: unknown.
              * @default null
              */
             normal_low?: number | null;
@@ -2102,7 +2093,7 @@ export interface components {
         };
         /**
          * Versions
-         * @description Which model versions classified, the latest first.
+         * @description Model versions that classified messages, the latest first.
          */
         Versions: {
             /**
@@ -2117,7 +2108,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -2141,7 +2132,7 @@ export interface components {
             until: string | null;
             /**
              * Every
-             * @description The buckets, where there are any.
+             * @description Bucket size, of panels with buckets.
              * @enum {string}
              */
             every: "second" | "minute" | "hour";
@@ -2150,7 +2141,7 @@ export interface components {
         };
         /**
          * VolumeRow
-         * @description A bucket of time.
+         * @description A time bucket.
          */
         VolumeRow: {
             /**
@@ -2160,6 +2151,15 @@ export interface components {
             bucket: string;
             /** Messages */
             messages: number;
+        };
+        /**
+         * WindowPrediction
+         * @description The prediction of one window of a cleaned text that is longer than the model reads.
+         */
+        WindowPrediction: {
+            /** Text */
+            text: string;
+            probabilities: components["schemas"]["Probabilities"];
         };
         /**
          * Worker
@@ -2251,7 +2251,7 @@ export interface operations {
                     "application/json": components["schemas"]["ClassifyResponse"];
                 };
             };
-            /** @description Accepted as a job; `Location` says where it is. */
+            /** @description Accepted as a job; its path is in `Location`. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2260,7 +2260,7 @@ export interface operations {
                     "application/json": components["schemas"]["JobShown"];
                 };
             };
-            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail has the position of the error. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2270,7 +2270,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2302,7 +2302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2321,13 +2321,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
-             *     Job queue full. As many texts wait in jobs as may. Come back later.
+             *     Job queue full. The number of texts that wait in jobs is at its limit. Retry later.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              *
              *     Not enough disk space. Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.
              */
@@ -2339,7 +2339,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2369,7 +2369,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2401,7 +2401,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2428,7 +2428,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted as a job; `Location` says where it is. */
+            /** @description Accepted as a job; its path is in `Location`. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2437,7 +2437,7 @@ export interface operations {
                     "application/json": components["schemas"]["JobShown"];
                 };
             };
-            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail has the position of the error. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2447,7 +2447,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2479,7 +2479,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2498,13 +2498,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
-             *     Job queue full. As many texts wait in jobs as may. Come back later.
+             *     Job queue full. The number of texts that wait in jobs is at its limit. Retry later.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              *
              *     Not enough disk space. Jobs and feedback are refused while the disk is nearly full. Classification continues. Free disk space.
              */
@@ -2516,7 +2516,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2549,7 +2549,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2563,7 +2563,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2584,7 +2584,7 @@ export interface operations {
             /**
              * @description Model not loaded. The service is starting or stopping.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              */
             503: {
                 headers: {
@@ -2594,7 +2594,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2627,7 +2627,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2641,7 +2641,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2662,7 +2662,7 @@ export interface operations {
             /**
              * @description Model not loaded. The service is starting or stopping.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              */
             503: {
                 headers: {
@@ -2672,7 +2672,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2705,7 +2705,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2719,7 +2719,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2749,7 +2749,7 @@ export interface operations {
             /**
              * @description Model not loaded. The service is starting or stopping.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              */
             503: {
                 headers: {
@@ -2759,7 +2759,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2792,7 +2792,7 @@ export interface operations {
                     "application/json": components["schemas"]["FeedbackSaved"];
                 };
             };
-            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail has the position of the error. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2802,7 +2802,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2816,7 +2816,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2843,7 +2843,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2862,11 +2862,11 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
-             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted.
+             *     Job store unavailable. Jobs cannot be read or written now; nothing was accepted. Retry later.
              *
              *     Feedback store unavailable. The correction was not saved. Send it again later.
              *
@@ -2880,7 +2880,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2902,11 +2902,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -2925,7 +2925,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -2939,7 +2939,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2958,13 +2958,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -2974,7 +2974,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -2996,11 +2996,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3019,7 +3019,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3033,7 +3033,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3052,13 +3052,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3068,7 +3068,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3090,11 +3090,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3113,7 +3113,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3127,7 +3127,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3146,13 +3146,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3162,7 +3162,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3184,11 +3184,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3207,7 +3207,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3221,7 +3221,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3240,13 +3240,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3256,7 +3256,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3278,11 +3278,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3301,7 +3301,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3315,7 +3315,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3334,13 +3334,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3350,7 +3350,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3372,11 +3372,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3395,7 +3395,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3409,7 +3409,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3428,13 +3428,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3444,7 +3444,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3466,11 +3466,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3489,7 +3489,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3503,7 +3503,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3522,13 +3522,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3538,7 +3538,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3560,11 +3560,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3583,7 +3583,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3597,7 +3597,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3616,13 +3616,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3632,7 +3632,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3654,11 +3654,11 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
-                /** @description A line each of the five busiest sources (trend). */
+                /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
-                /** @description Buckets; without it as the span asks for. */
+                /** @description Bucket size; without it chosen by the time span. */
                 every?: ("second" | "minute" | "hour") | null;
-                /** @description At most so many rows, of panels that list. */
+                /** @description Most rows, of panels that list rows. */
                 limit?: number;
             };
             header?: never;
@@ -3677,7 +3677,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3691,7 +3691,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3710,13 +3710,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -3726,7 +3726,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3756,7 +3756,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3770,7 +3770,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3801,7 +3801,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3836,7 +3836,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3850,7 +3850,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3877,7 +3877,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3910,7 +3910,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3924,7 +3924,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3951,7 +3951,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -3981,7 +3981,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -3995,7 +3995,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4022,7 +4022,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4052,7 +4052,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4066,7 +4066,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4093,7 +4093,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4123,7 +4123,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4137,7 +4137,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4164,7 +4164,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4194,7 +4194,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4208,7 +4208,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4235,7 +4235,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4249,9 +4249,9 @@ export interface operations {
     panel_comparison: {
         parameters: {
             query: {
-                /** @description As `evaluated` names it. */
+                /** @description A name in the panel `evaluated`. */
                 left: string;
-                /** @description As `evaluated` names it. */
+                /** @description A name in the panel `evaluated`. */
                 right: string;
             };
             header?: never;
@@ -4270,7 +4270,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4284,7 +4284,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4293,7 +4293,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4320,7 +4320,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4334,7 +4334,7 @@ export interface operations {
     panel_errors: {
         parameters: {
             query: {
-                /** @description As `evaluated` names it. */
+                /** @description A name in the panel `evaluated`. */
                 name: string;
                 /** @description True label. */
                 label: "negative" | "neutral" | "positive";
@@ -4357,7 +4357,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4371,7 +4371,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4380,7 +4380,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4407,7 +4407,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4439,7 +4439,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4453,7 +4453,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4462,7 +4462,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4485,7 +4485,7 @@ export interface operations {
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -4495,7 +4495,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4530,7 +4530,7 @@ export interface operations {
                     "application/json": components["schemas"]["AlertShown"];
                 };
             };
-            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail has the position of the error. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4540,7 +4540,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4554,7 +4554,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4581,7 +4581,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4600,13 +4600,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -4616,7 +4616,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4651,7 +4651,7 @@ export interface operations {
                     "application/json": components["schemas"]["AlertShown"];
                 };
             };
-            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail says where it goes wrong. */
+            /** @description Invalid JSON. The body is not JSON in UTF-8. The detail has the position of the error. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4661,7 +4661,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4675,7 +4675,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found. There is no such route, job or text. Jobs and results are kept for a day. */
+            /** @description Not found. The route, job or text does not exist. Jobs and results are kept for a day. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4702,7 +4702,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Invalid request. The body or a parameter is not as described here, or no text can be classified. */
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4721,13 +4721,13 @@ export interface operations {
                 };
             };
             /**
-             * @description Overloaded. The request would wait longer than the deadline. `Retry-After` says when to come back.
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
              *
              *     Model not loaded. The service is starting or stopping.
              *
              *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
              *
-             *     Message database error. The database did not answer this question.
+             *     Message database error. The database did not return a result for this query. Retry later.
              */
             503: {
                 headers: {
@@ -4737,7 +4737,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4767,7 +4767,7 @@ export interface operations {
                 };
             };
             /**
-             * @description Keys are off. Without API keys the service answers requests from its own machine only. Turn keys on.
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
              *
              *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
              *
@@ -4799,7 +4799,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Timed out. The response did not begin in time. Send less, or come back later. */
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -4848,7 +4848,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description Not ready. `/readyz` found that requests would not be answered. The detail says why. */
+            /** @description Not ready. `/readyz` found that requests would fail. The detail has the reasons. */
             503: {
                 headers: {
                     [name: string]: unknown;
