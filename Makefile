@@ -100,7 +100,7 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Check style, types and the 
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests without servers or training, under three minutes
-	@$(BIN)/python -m pytest -m "not integration and not lakehouse and not soak" -n 2
+	@$(BIN)/python -m pytest -m "not integration and not lakehouse and not soak and not benchmark" -n 2
 
 lacking = $$(command -v $(1) >/dev/null || echo $(2))
 
@@ -113,38 +113,42 @@ system:
 # Three processes on two cores: many tests wait for a server most of the time.
 .PHONY: test
 test: system check dashboard ## Check style and types; run fast tests and tests on real components
-	@$(BIN)/python -m pytest -m "not lakehouse and not soak" -n 3 --dist loadfile --no-loadscope-reorder --durations=30
+	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 3 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test-lakehouse
-test-lakehouse: system setup ## Run the long Spark tests: a cluster, the commands of docs/lakehouse.md, a small benchmark
+test-lakehouse: system setup ## Run the long Spark tests: a cluster, the commands of docs/lakehouse.md
 	@LAKEHOUSE_KILLS=5 $(BIN)/python -m pytest -m lakehouse
 	@LAKEHOUSE_KILLS=5 $(BIN)/python -m pytest tests/serving/test_lakehouse.py -k killed
 
+.PHONY: test-bench
+test-bench: system setup ## Run every test of the benchmarks, and the benchmarks themselves made small
+	@$(BIN)/python -m pytest tests/benchmarks
+
 .PHONY: soak
-soak: setup ## Run tests with bounds on time and memory: the API overloaded and fuzzed, fifty random kills of the stream, small benchmarks
+soak: setup ## Run tests with bounds on time and memory: the API overloaded and fuzzed, fifty random kills of the stream
 	@SOAK_S=60 $(BIN)/python -m pytest -m soak -s
 	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
 	@SOAK_EXAMPLES=1000 $(BIN)/python -m pytest tests/serving/test_abuse.py
 
 .PHONY: bench
 bench: setup ## Compare speed with named peers: ratios with their spread, CPU and wall time
-	@$(BIN)/python -m orchestration.bench
+	@$(BIN)/python -m benchmarks.models
 
 .PHONY: bench-api
 bench-api: setup ## Compare the API under load with FastAPI, BentoML's batcher and LitServe on the same texts and CPUs (wrk, if installed)
-	@$(BIN)/python -m orchestration.bench_api $(ARGS)
+	@$(BIN)/python -m benchmarks.api $(ARGS)
 
 .PHONY: bench-stream
 bench-stream: setup ## Measure the stream on a real Kafka: throughput, latency, a burst, alerts compared with ADWIN and Page-Hinkley
-	@$(BIN)/python -m orchestration.bench_stream $(ARGS)
+	@$(BIN)/python -m benchmarks.stream $(ARGS)
 
 .PHONY: bench-dashboard
 bench-dashboard: setup dashboard ## Measure the dashboard: 1,000 messages per second, 200 viewers, panels on 100 million rows
-	@$(BIN)/python -m orchestration.bench_dashboard $(ARGS)
+	@$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
 .PHONY: bench-lakehouse
 bench-lakehouse: setup ## Compare Gold with bulk classify, MLflow's Spark UDF and a transformers UDF; age of a row; small files
-	@$(BIN)/python -m orchestration.bench_lakehouse $(ARGS)
+	@$(BIN)/python -m benchmarks.lakehouse $(ARGS)
 
 .PHONY: screens
 screens: setup dashboard ## Write screenshots of every view to docs/screens while `make demo` runs

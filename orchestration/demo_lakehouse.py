@@ -83,8 +83,8 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     except BundleError:
         note("No model is in production yet: training a small one. `make demo` trains and evaluates a better one.")
     from data.labels import LABELS
-    from orchestration.bench import primary_texts
     from orchestration.raw_tweets import labeled_texts
+    from orchestration.steps.data import primary_texts
     from training.candidates import load_candidates
     from training.finetune import finetune
     from training.onnx_export import export_fp32

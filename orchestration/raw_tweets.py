@@ -134,8 +134,7 @@ def labeled_texts(count: int) -> list[tuple[str, str]]:
     Raises:
         SourceUnavailable: No labeled text is available.
     """
-    from orchestration.bench import primary_texts
-    from orchestration.steps.data import build_splits, fetch_datasets
+    from orchestration.steps.data import build_splits, fetch_datasets, primary_texts
 
     layout = Layout.load()
     if not (layout.splits / "texts.parquet").is_file():

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("data", "training", "evaluation", "serving", "orchestration")
+FOLDERS = ("data", "training", "evaluation", "serving", "orchestration", "benchmarks")
 
 
 def test_every_docstring_ends_a_sentence():

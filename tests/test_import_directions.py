@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("data", "training", "evaluation", "serving", "orchestration")
+FOLDERS = ("data", "training", "evaluation", "serving", "orchestration", "benchmarks")
 ALLOWED = {
     "data": {"data"},
     "training": {"data", "training"},
     "evaluation": {"data", "evaluation"},
     "serving": {"data", "serving"},
-    "orchestration": set(FOLDERS),
+    "orchestration": set(FOLDERS) - {"benchmarks"},
+    "benchmarks": set(FOLDERS),
 }
 # The bundle is a file format: training writes what serving reads.
 EXCEPTIONS = {("training", "serving.bundle")}

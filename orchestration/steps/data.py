@@ -363,6 +363,13 @@ def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] 
     return frame[keep].reset_index(drop=True)
 
 
+def primary_texts(layout: Layout, split: str) -> "pd.DataFrame":
+    """Return the rows of the primary dataset, or of all datasets if it has none."""
+    frame = read_texts(layout, split)
+    primary = frame[frame["source"] == EvaluationSettings.load().primary]
+    return (primary if len(primary) else frame).reset_index(drop=True)
+
+
 def only_sample(layout: Layout) -> bool:
     """Return whether all rows come from the project's own sample, or from it and feedback."""
     specs = [load_catalog()[name.split("/")[0]] for name in read_splits(layout).rows]

@@ -14,7 +14,7 @@ from data.settings import profiles
 from data.settings_registry import SECTIONS, VARIABLES, check_settings, settings_classes
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("data", "training", "evaluation", "serving", "orchestration")
+FOLDERS = ("data", "training", "evaluation", "serving", "orchestration", "benchmarks")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) if "node_modules" not in path.parts]
 
 
@@ -135,7 +135,7 @@ def run(*arguments, **environment):
         ("-m", "orchestration.cli", "stop"),  # loads only `paths`
         ("-m", "orchestration.cli", "keys", "list"),
         ("-m", "orchestration.cli", "doctor"),
-        ("-m", "orchestration.bench"),
+        ("-m", "benchmarks.models"),
         ("-m", "serving.lakehouse.job", "run", "--once", "--source", "x"),
         ("-c", "import orchestration.definitions"),
         ("-c", "import serving.service.service"),
@@ -166,7 +166,7 @@ def test_every_main_module_checks_its_settings():
         "orchestration/cli.py",  # in the callback of the command
         "serving/service/openapi.py",  # reads no setting
         *(
-            f"orchestration/bench_{name}.py"
+            f"benchmarks/{name}.py"
             for name in (
                 "dashboard/writer",
                 "lakehouse/program",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.bench_api.servers import divide_cpus
+from benchmarks.api.servers import divide_cpus
 from serving.threads import cpu_quota
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ LINUX_ONLY = {
     "rlimit",
     "ionice",
 }
-GUARDED = {"serving/threads.py", "orchestration/bench_api/servers.py"}
+GUARDED = {"serving/threads.py", "benchmarks/api/servers.py"}
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_without_affinity_benchmarks_share_all_cpus():
 
 def test_no_other_module_calls_linux_only_functions():
     used = {}
-    for folder in ("data", "training", "evaluation", "serving", "orchestration"):
+    for folder in ("data", "training", "evaluation", "serving", "orchestration", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
             if "node_modules" in path.parts:
                 continue

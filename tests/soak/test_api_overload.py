@@ -21,7 +21,7 @@ def ask_at(url, folder, rate, seconds):
     bodies = folder / "bodies"
     lines = (json.dumps({"texts": [f"a great film, number {n}"]}) for n in range(round(rate * seconds)))
     bodies.write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "orchestration.bench_api.generator", f"{url}/v1/classify", str(bodies)]
+    command = [sys.executable, "-m", "benchmarks.api.generator", f"{url}/v1/classify", str(bodies)]
     done = subprocess.run(
         [*command, "--rate", str(rate), "--timeout", "30"], cwd=ROOT, capture_output=True, check=True, timeout=seconds + 90
     )
