@@ -10,20 +10,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.harness.arguments import run
+from benchmarks.harness.machine import describe_machine
+from benchmarks.harness.rounds import in_turns
 from data.artifacts import read_json, write_json
 from data.errors import GroundswellError
 from data.settings import project_root
-from data.settings_registry import check_settings
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import silence_libraries
+from orchestration.progress import TerminalProgress, terminal_console
 from orchestration.steps.data import primary_texts
 from training.candidates import load_candidates
 
@@ -77,20 +78,6 @@ def _cpu() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def in_turns(
-    sides: Mapping[str, Callable[[], Cost]], progress: Callable[[str, float | None], None], rounds: int = ROUNDS
-) -> dict:
-    """Run every side once per round, in a rotating order, and return the costs by side."""
-    costs: dict[str, list[Cost]] = {name: [] for name in sides}
-    names = list(sides)
-    for index in range(rounds):
-        for turn in range(len(names)):
-            name = names[(index + turn) % len(names)]
-            progress(f"round {index + 1} of {rounds}: {name}", (index + turn / len(names)) / rounds)
-            costs[name].append(sides[name]())
-    return costs
-
-
 def bulk_classify(layout: Layout, progress: Callable[[str, float | None], None]) -> list[Comparison]:
     """Compare the classifier on the test split with bare ONNX Runtime loops over the same session and tokenizer."""
     from data.cleaning import clean
@@ -112,10 +99,11 @@ def bulk_classify(layout: Layout, progress: Callable[[str, float | None], None])
 
     costs = in_turns(
         {
-            "the classifier": lambda: timed(lambda: classifier.classify(texts), len(texts)),
-            "sorted by length": lambda: timed(lambda: loop(by_length=True), len(texts)),
-            "arrival order": lambda: timed(lambda: loop(by_length=False), len(texts)),
+            "the classifier": lambda _: timed(lambda: classifier.classify(texts), len(texts)),
+            "sorted by length": lambda _: timed(lambda: loop(by_length=True), len(texts)),
+            "arrival order": lambda _: timed(lambda: loop(by_length=False), len(texts)),
         },
+        ROUNDS,
         progress,
     )
     ours = costs["the classifier"]
@@ -166,9 +154,11 @@ def export_variants(layout: Layout, progress: Callable[[str, float | None], None
 
     variants = [row["name"] for row in report["rows"] if row["name"] != "torch"]
     runs = {"torch": on_torch, **{variant: on_ort(variant) for variant in variants}}
-    for run in runs.values():
-        run()  # the first run allocates memory
-    costs = in_turns({name: lambda run=run: timed(run, len(rows)) for name, run in runs.items()}, progress)
+    for variant in runs.values():
+        variant()  # the first run allocates memory
+    costs = in_turns(
+        {name: lambda _, variant=variant: timed(variant, len(rows)) for name, variant in runs.items()}, ROUNDS, progress
+    )
     fastest = min((v for v in variants if v.startswith("int8")), key=lambda v: statistics.median(c.cpu_s for c in costs[v]))
     goals = {fastest: 3.0, report["chosen"]: 3.0 if report["chosen"] == fastest else 2.0}
     marks = {report["chosen"]: ", served"}
@@ -196,7 +186,7 @@ def fine_tuning(layout: Layout, progress: Callable[[str, float | None], None]) -
     train, val = primary_texts(layout, "train"), primary_texts(layout, "val")
     work = layout.var / "bench" / "trainer"
 
-    def ours() -> Cost:
+    def ours(_: int) -> Cost:
         model, tokenizer_file = base_model(candidate)
         bf16 = bf16_is_faster(model, layout.candidates)
         rows = choose_rows(train, TRAIN_ROWS, 0)
@@ -208,12 +198,12 @@ def fine_tuning(layout: Layout, progress: Callable[[str, float | None], None]) -
         ]
         return timed(trainer.train, len(rows))
 
-    def plain() -> Cost:
+    def plain(_: int) -> Cost:
         rows = choose_rows(train, PLAIN_ROWS, 0)
         trainer = _plain_trainer(base_model(candidate), candidate.learning_rate, rows, work)
         return timed(trainer.train, len(rows))
 
-    costs = in_turns({"ours": ours, "plain": plain}, progress)
+    costs = in_turns({"ours": ours, "plain": plain}, ROUNDS, progress)
     return [Comparison("fine-tuning MiniLM, a row", "plain Trainer, padded to 128, float32", 4.0, costs["ours"], costs["plain"])]
 
 
@@ -286,7 +276,6 @@ def main() -> None:
     """Run all comparisons, print the table and write `bench.json`."""
     from rich.table import Table
 
-    silence_libraries()
     layout, console = Layout.load(), terminal_console()
     if not (layout.export_report).is_file():
         raise GroundswellError("No exported model to measure.", remedy="Run make demo or make train, then make bench.")
@@ -320,7 +309,7 @@ def main() -> None:
             f"{what} ({cost.units:,}): {cost.wall_s / calls:.2f} s wall, {cost.cpu_s / calls:.2f} s CPU (goal ≤ {limit:g} s)"
         )
     report = {
-        "machine": _machine(),
+        "machine": describe_machine(),
         "export_variants": read_json(layout.export_report)["rows"],
         "comparisons": [asdict(one) | {"cpu": one.ratios(1), "wall": one.ratios(0)} for one in comparisons],
         "limits": [{"what": what, **asdict(cost), "goal_s": limit} for what, cost, limit in limits],
@@ -328,21 +317,5 @@ def main() -> None:
     write_json(layout.var / "bench" / "bench.json", report)
 
 
-def _machine() -> dict[str, Any]:
-    import platform
-
-    from serving.threads import cpu_quota
-
-    try:
-        model = next(line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
-    except (OSError, StopIteration):
-        model = platform.machine()
-    return {"cpu": model, "cores": cpu_quota(), "python": platform.python_version()}
-
-
 if __name__ == "__main__":
-    try:
-        check_settings()
-        main()
-    except GroundswellError as error:
-        sys.exit(print_error(terminal_console(), error))
+    run(main)

@@ -7,30 +7,22 @@ written to `var/bench/api.json`, the curves to `api.png` in the same folder.
 
 import argparse
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.api.bench import Bench, Outcome
+from benchmarks.api.bench import Bench
+from benchmarks.api.curves import plot_curves
 from benchmarks.api.load import Loader
-from benchmarks.api.plots import plot_curves
 from benchmarks.api.sections import closed64, duplicates, lambda_handler, open_loop, sizes
-from benchmarks.api.servers import divide_cpus
 from benchmarks.api.systems import SETTINGS
-from benchmarks.api.texts import Texts, read_tweets
-from data.artifacts import write_json
-from data.errors import BundleError, GroundswellError
-from data.settings_registry import check_settings
+from benchmarks.harness.arguments import find_bundle, find_checkpoint, parser, run
+from benchmarks.harness.machine import divide_cpus
+from benchmarks.harness.processes import end_on_sigterm
+from benchmarks.harness.report import Outcome, show, write_report
+from benchmarks.harness.texts import Texts, read_tweets
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import silence_libraries
-from serving.bundle import production_bundle, read_bundle
+from orchestration.progress import TerminalProgress, terminal_console
 
 sections: dict[str, Callable[[Bench], Outcome]] = {
     "closed64": closed64.measure,
@@ -50,19 +42,12 @@ def main() -> None:
     given = _arguments()
     # Set before the first tokenizer is loaded: the classifier that servers are compared with uses tokenizer threads too.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    silence_libraries()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
+    end_on_sigterm()
     layout, console = Layout.load(), terminal_console()
     spare = divide_cpus()
-    bundle = read_bundle(given.bundle) if given.bundle else production_bundle(layout.var)
-    checkpoint = given.checkpoint or bundle.directory.resolve().parents[1] / "candidates" / bundle.manifest.name / "checkpoint"
-    if not (checkpoint / "config.json").is_file():
-        raise BundleError(
-            f"No checkpoint for {bundle.manifest.version}.",
-            found=checkpoint,
-            remedy="Name the folder it was exported from: --checkpoint DIR",
-        )
-    chosen = given.only or list(sections)
+    bundle = find_bundle(given)
+    checkpoint = find_checkpoint(bundle, given.checkpoint)
+    chosen = given.only
     loader = Loader(spare)
     console.print(
         f"{bundle.manifest.version}: {', '.join(chosen)}; about {_minutes(chosen, given.seconds, given.rounds)} minutes"
@@ -86,39 +71,17 @@ def main() -> None:
                 terminal.begin(name)
                 outcomes[name] = sections[name](bench)
         terminal.finish()
-    for name, outcome in outcomes.items():
-        show(console, name, outcome)
-    write_json(target, _report(bench, outcomes, time.monotonic() - started))
+    show(console, outcomes)
+    write_report(target, "The API, measured", _about(bench, time.monotonic() - started), outcomes)
     console.print(f"Numbers: {target}", highlight=False, soft_wrap=True)
     if curves := next((one.curves for one in outcomes.values() if one.curves), None):
         console.print(f"Curves: {plot_curves(curves, target.with_suffix('.png'))}", highlight=False, soft_wrap=True)
 
 
-def show(console: Console, name: str, outcome: Outcome) -> None:
-    """Print the section's table, its goals with their spread, and its notes."""
-    table = Table(*outcome.columns, title=f"\n{name}", title_justify="left", box=None, header_style="dim")
-    for row in outcome.rows:
-        table.add_row(*row)
-    console.print(table)
-    goals = Table("", "measured [lowest, highest]", "goal", "", box=None, header_style="dim")
-    for goal in outcome.goals:
-        mark = {None: "", True: "[green]✓[/]", False: "[red]✗[/]"}[goal.reached]
-        goals.add_row(goal.what, goal.measured(), goal.required(), mark)
-    if outcome.goals:
-        console.print(goals)
-    for note in outcome.notes:
-        console.print(f"[dim]{note}[/]", highlight=False)
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description="The service under load, and peers.")
-    parser.add_argument("--bundle", type=Path, help="bundle to serve (default: the production model's)")
-    parser.add_argument("--checkpoint", type=Path, help="checkpoint it was exported from (default: that of the candidate's name)")
-    parser.add_argument("--seconds", type=float, default=10, help="seconds per measurement (default 10)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument("--only", nargs="+", choices=list(sections), metavar="NAME", help=f"sections: {', '.join(sections)}")
-    parser.add_argument("--json", type=Path, help="file for the numbers (default var/bench/api.json)")
-    return parser.parse_args()
+    made = parser("api", "The service under load, and peers.", sections, rounds=3)
+    made.add_argument("--seconds", type=float, default=10, help="seconds per measurement (default 10)")
+    return made.parse_args()
 
 
 def _minutes(chosen: list[str], seconds: float, rounds: int) -> int:
@@ -127,33 +90,16 @@ def _minutes(chosen: list[str], seconds: float, rounds: int) -> int:
     return 1 + round((rounds * turns * (seconds + _AROUND_S) + trials) / 60)
 
 
-def _report(bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> dict[str, Any]:
-    from benchmarks.models import _machine
-
+def _about(bench: Bench, took_s: float) -> dict[str, Any]:
     return {
-        "machine": _machine(),
         "bundle": bench.bundle.manifest.version,
         "seconds": bench.seconds,
         "rounds": bench.rounds,
         "took_s": round(took_s),
         "trials": bench.trials,
         "left_out": bench.missing,
-        "sections": {
-            name: {
-                "goals": [goal.to_dict() for goal in one.goals],
-                "notes": one.notes,
-                "columns": one.columns,
-                "rows": one.rows,
-                "raw": one.raw,
-            }
-            for name, one in outcomes.items()
-        },
     }
 
 
 if __name__ == "__main__":
-    try:
-        check_settings()
-        main()
-    except GroundswellError as error:
-        sys.exit(print_error(terminal_console(), error))
+    run(main)

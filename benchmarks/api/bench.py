@@ -3,15 +3,13 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
-from benchmarks.api.figures import Goal
 from benchmarks.api.load import Loader
 from benchmarks.api.servers import Server, Spec, start
 from benchmarks.api.systems import OURS, SETTINGS, TITLES, groundswell, peer
-from benchmarks.api.texts import Texts
+from benchmarks.harness.rounds import Progress, Result, in_turns
+from benchmarks.harness.texts import Texts
 from data.cleaning import clean
 from data.errors import GroundswellError
 from serving.bundle import Bundle
@@ -20,32 +18,6 @@ from serving.classifier import Classifier
 CALLERS = 64
 _TRIAL_S, _WARM_S = 4, 1
 _CHECKS = 8
-
-Result = TypeVar("Result")
-
-
-class Progress(Protocol):
-    """Shows the progress of a section, and notes that stay on the screen."""
-
-    def __call__(self, message: str, fraction: float | None) -> None:
-        """Show what the section does now, and the fraction that is done (0 to 1; None: unknown)."""
-
-    def note(self, text: str) -> None:
-        """Print a line that stays."""
-
-
-@dataclass
-class Outcome:
-    """The result of a section."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    goals: list[Goal] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    raw: Any = None
-    """For the JSON file."""
-    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """For the plot: (share of capacity, 99th percentile in ms), by server."""
 
 
 class Bench:
@@ -130,15 +102,8 @@ class Bench:
         return self._home / name
 
     def in_turns(self, sides: Mapping[str, Callable[[int], Result]]) -> dict[str, list[Result]]:
-        """Run every side once per round, in a rotating order; each gets the number of the round."""
-        found: dict[str, list[Result]] = {name: [] for name in sides}
-        names = list(sides)
-        for index in range(self.rounds):
-            for turn in range(len(names)):
-                name = names[(index + turn) % len(names)]
-                self.progress(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
-                found[name].append(sides[name](index))
-        return found
+        """Run every side once per round (`rounds.in_turns`)."""
+        return in_turns(sides, self.rounds, self.progress)
 
     def _open(self, spec: Spec, checks: list[tuple[str, str]] | None = None) -> Server:
         server = start(spec, self.folder / "logs", checks or self._checks)

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.figures import PERCENTILES, percentile
 from benchmarks.api.servers import RESPONSE_S, Server
+from benchmarks.harness.figures import PERCENTILES, percentile
 from data.errors import GroundswellError
 from data.settings import project_root
 

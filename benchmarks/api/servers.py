@@ -19,8 +19,6 @@ from data.errors import ServiceError
 START_S, STOP_S, RESPONSE_S = 120, 15, 90
 _IDLE_SHARE, _IDLE_SAMPLE_S, _IDLE_WITHIN_S = 0.4, 0.4, 15
 """A server that uses less than this share of one CPU is idle; LitServe without requests uses 0.3."""
-CPUS = 2
-"""CPUs of every server."""
 _NOT_INHERITED = {"TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"}
 """Thread settings of this process, which measures the classifier too; servers must not inherit them."""
 
@@ -183,17 +181,3 @@ def spare_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def divide_cpus() -> list[int]:
-    """Pin this process and the servers it starts to two CPUs.
-
-    Returns:
-        The CPUs left for the load generator. Empty if there are only two, or if the system cannot pin processes (macOS):
-        servers and load then share them.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        return []
-    mine = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, mine[:CPUS])
-    return mine[CPUS:]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.api.environments import PEERS, peer_python
-from benchmarks.api.servers import CPUS, Spec
+from benchmarks.api.servers import Spec
+from benchmarks.harness.machine import CPUS
 from data.settings import project_root
 from serving.bundle import Bundle
 

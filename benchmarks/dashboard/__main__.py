@@ -5,23 +5,14 @@ The numbers are written to `var/bench/dashboard.json` and `.md`.
 
 import argparse
 import shutil
-import sys
-from pathlib import Path
 
-from benchmarks.api.__main__ import show
-from benchmarks.api.bench import Outcome
 from benchmarks.dashboard import page, panels, viewers
 from benchmarks.dashboard.load import Load
-from benchmarks.models import _machine
-from benchmarks.stream.programs import end_on_sigterm
-from benchmarks.stream.report import markdown
-from data.artifacts import write_json, write_text
-from data.errors import GroundswellError
-from data.settings_registry import check_settings
+from benchmarks.harness.arguments import find_bundle, parser, run
+from benchmarks.harness.processes import end_on_sigterm
+from benchmarks.harness.report import show, write_report
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import silence_libraries
-from serving.bundle import read_bundle, served_bundle
+from orchestration.progress import TerminalProgress, terminal_console
 
 SECTIONS = ("page", "viewers", "panels")
 RATE = 1_000.0
@@ -30,12 +21,11 @@ RATE = 1_000.0
 def main() -> None:
     """Measure the requested sections; print and write the results."""
     given = _arguments()
-    silence_libraries()
     end_on_sigterm()
     layout, console = Layout.load(), terminal_console()
-    bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
+    bundle = find_bundle(given)
     home = layout.var / "bench" / "dashboard-run"
-    chosen, outcomes = given.only or list(SECTIONS), {}
+    chosen, outcomes = given.only, {}
     with TerminalProgress(console) as terminal:
         if {"page", "viewers"} & {*chosen}:
             shutil.rmtree(home, ignore_errors=True)
@@ -52,37 +42,20 @@ def main() -> None:
             terminal.begin(f"Panels on {given.rows:,} rows")
             outcomes["panels"] = panels.measure(layout.var / "bench" / f"rows-{given.rows}", given.rows, 50, terminal)
         terminal.finish()
-    _write(layout.var / "bench" / "dashboard.json", outcomes)
-    for name, outcome in outcomes.items():
-        show(console, name, outcome)
-
-
-def _write(target: Path, outcomes: dict[str, Outcome]) -> None:
-    machine = _machine()
-    sections = {
-        name: {"goals": [goal.to_dict() for goal in one.goals], "columns": one.columns, "rows": one.rows, "raw": one.raw}
-        for name, one in outcomes.items()
-    }
-    write_json(target, {"machine": machine, "sections": sections})
-    write_text(target.with_suffix(".md"), markdown("The dashboard, measured", outcomes, machine))
+    about = {"bundle": bundle.manifest.version, "seconds": given.seconds, "rounds": given.rounds}
+    write_report(given.json or layout.var / "bench" / "dashboard.json", "The dashboard, measured", about, outcomes)
+    show(console, outcomes)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description="The dashboard.")
-    parser.add_argument("--bundle", type=Path, help="bundle to serve (default: the production model's)")
-    parser.add_argument("--seconds", type=float, default=60, help="seconds per measurement of the page (default 60)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of page and viewers (default 3)")
-    parser.add_argument("--viewers", type=int, default=200, help="viewers at the same time (default 200)")
-    parser.add_argument(
+    made = parser("dashboard", "The dashboard under load, with viewers and many rows.", SECTIONS, rounds=3, checkpoint=False)
+    made.add_argument("--seconds", type=float, default=60, help="seconds per measurement of the page (default 60)")
+    made.add_argument("--viewers", type=int, default=200, help="viewers at the same time (default 200)")
+    made.add_argument(
         "--rows", type=int, default=100_000_000, help="rows under the panels (default 100 million: 6 minutes and 6 GB once)"
     )
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME", help=f"sections: {', '.join(SECTIONS)}")
-    return parser.parse_args()
+    return made.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        check_settings()
-        main()
-    except GroundswellError as error:
-        sys.exit(print_error(terminal_console(), error))
+    run(main)

@@ -13,7 +13,7 @@ import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from benchmarks.dashboard.writer import BLOCKS_A_SECOND, SOURCE
-from benchmarks.stream.programs import Program
+from benchmarks.harness.processes import Program
 from data.settings import ENV_PREFIX, project_root
 from orchestration.kafka.server import free_port
 from serving.bundle import BUNDLE_ENV, Bundle

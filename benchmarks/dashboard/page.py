@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.api.bench import Outcome
-from benchmarks.api.figures import Goal
 from benchmarks.dashboard.load import Load
+from benchmarks.harness.figures import Goal
+from benchmarks.harness.report import Outcome
 from data.errors import StreamError
 
 WARM_S = 8

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.api.bench import Outcome
-from benchmarks.api.figures import Goal
+from benchmarks.harness.figures import Goal
+from benchmarks.harness.report import Outcome
 from serving.warehouse.blocks import CHUNK, refresh_rollups
 from serving.warehouse.connect import connect, hold
 from serving.warehouse.questions import ask

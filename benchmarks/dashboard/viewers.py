@@ -8,10 +8,10 @@ import time
 import numpy as np
 import psutil
 
-from benchmarks.api.bench import Outcome
-from benchmarks.api.figures import Goal
 from benchmarks.dashboard.load import Load
-from benchmarks.stream.programs import tree_cpu_s
+from benchmarks.harness.figures import Goal
+from benchmarks.harness.processes import tree_cpu_s
+from benchmarks.harness.report import Outcome
 
 
 def measure(load: Load, service: psutil.Process, viewers: int, seconds: float, rounds: int) -> Outcome:

@@ -5,27 +5,21 @@ All processes share the machine's first two cores. Numbers go to `var/bench/lake
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.api.servers import divide_cpus
-from benchmarks.api.texts import Texts, read_tweets
-from benchmarks.lakehouse.bench import Bench, Outcome
-from benchmarks.lakehouse.plots import plot
+from benchmarks.harness.arguments import find_bundle, find_checkpoint, parser, run
+from benchmarks.harness.machine import divide_cpus
+from benchmarks.harness.processes import end_on_sigterm
+from benchmarks.harness.report import Outcome, show, write_report
+from benchmarks.harness.texts import Texts, read_tweets
+from benchmarks.lakehouse.bench import Bench
+from benchmarks.lakehouse.overview_plot import plot
 from benchmarks.lakehouse.sections import age, files, gold
-from benchmarks.stream.programs import end_on_sigterm
-from benchmarks.stream.report import markdown
-from data.artifacts import write_json, write_text
-from data.errors import GroundswellError
-from data.settings_registry import check_settings
 from orchestration.jars import require_java
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress, print_error, terminal_console
-from orchestration.runs import silence_libraries
-from serving.bundle import read_bundle, served_bundle
+from orchestration.progress import TerminalProgress, terminal_console
 
 SECTIONS: dict[str, Callable[[Bench], Outcome]] = {"gold": gold.measure, "age": age.measure, "files": files.measure}
 ROWS, ROUNDS, RATE, SECONDS, EVERY_S, BATCHES = 10_000, 3, 500, 240, 60.0, 60
@@ -39,18 +33,15 @@ with the bundle; systems and trials with the bundle; seconds of a micro-batch in
 def main() -> None:
     """Measure the chosen sections, then print and write the results."""
     given = _arguments()
-    silence_libraries()
     end_on_sigterm()
     require_java()
     layout, console = Layout.load(), terminal_console()
     divide_cpus()
-    bundle = read_bundle(given.bundle) if given.bundle else served_bundle()
-    chosen = given.only or list(SECTIONS)
+    bundle = find_bundle(given)
+    chosen = given.only
     checkpoint, sizes = None, _sizes(given)
     if "gold" in chosen:
-        from benchmarks.stream.__main__ import _checkpoint
-
-        checkpoint = _checkpoint(bundle, given.checkpoint)
+        checkpoint = find_checkpoint(bundle, given.checkpoint)
     console.print(f"{bundle.manifest.version}: {', '.join(chosen)}; about {minutes(chosen, **sizes)} minutes")
     target = given.json or layout.var / "bench" / "lakehouse.json"
     outcomes: dict[str, Outcome] = {}
@@ -63,9 +54,9 @@ def main() -> None:
                 terminal.begin(name)
                 outcomes[name] = SECTIONS[name](bench)
                 # Written after each section, so that an interrupted run keeps its results.
-                _write(target, bench, outcomes, time.monotonic() - started)
+                write_report(target, "The lakehouse, measured", _about(bench, time.monotonic() - started), outcomes)
         terminal.finish()
-    _show(console, outcomes)
+    show(console, outcomes)
     console.print(f"Numbers: {target}, {target.with_suffix('.md')}", highlight=False, soft_wrap=True)
     if {"gold", "age"} & {*chosen}:
         ages = outcomes["age"].raw["ages"] if "age" in outcomes else None
@@ -98,18 +89,8 @@ def _sizes(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _show(console: Any, outcomes: dict[str, Outcome]) -> None:
-    from benchmarks.api.__main__ import show
-
-    for name, outcome in outcomes.items():
-        show(console, name, outcome)
-
-
-def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: float) -> None:
-    from benchmarks.models import _machine
-
-    machine = _machine()
-    about = {
+def _about(bench: Bench, took_s: float) -> dict[str, Any]:
+    return {
         "bundle": bench.bundle.manifest.version,
         "rounds": bench.rounds,
         "rows": bench.rows,
@@ -120,43 +101,20 @@ def _write(target: Path, bench: Bench, outcomes: dict[str, Outcome], took_s: flo
         "batches": bench.batches,
         "quick": bench.quick,
     }
-    sections = {
-        name: {
-            "goals": [goal.to_dict() for goal in one.goals],
-            "notes": one.notes,
-            "columns": one.columns,
-            "rows": one.rows,
-            "raw": one.raw,
-        }
-        for name, one in outcomes.items()
-    }
-    write_json(target, {"machine": machine, **about, "sections": sections})
-    write_text(target.with_suffix(".md"), markdown("The lakehouse, measured", outcomes, {**machine, **about}))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lakehouse", description="The lakehouse on real Spark.")
-    parser.add_argument("--bundle", type=Path, help="the bundle to measure; default: the production model's")
-    parser.add_argument("--checkpoint", type=Path, help="the checkpoint it was exported from; default: the candidate of its name")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of gold (default {ROUNDS})")
-    parser.add_argument("--rows", type=int, default=ROWS, help=f"rows per round of gold (default {ROWS:,})")
-    parser.add_argument("--rate", type=int, default=RATE, help=f"rows per second of age (default {RATE})")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"duration of age in seconds (default {SECONDS})")
-    parser.add_argument(
+    made = parser("lakehouse", "The lakehouse on real Spark.", SECTIONS, ROUNDS)
+    made.add_argument("--rows", type=int, default=ROWS, help=f"rows per round of gold (default {ROWS:,})")
+    made.add_argument("--rate", type=int, default=RATE, help=f"rows per second of age (default {RATE})")
+    made.add_argument("--seconds", type=int, default=SECONDS, help=f"duration of age in seconds (default {SECONDS})")
+    made.add_argument(
         "--every", type=float, default=EVERY_S, metavar="S", help=f"seconds between micro-batches of age (default {EVERY_S:g})"
     )
-    parser.add_argument("--batches", type=int, default=BATCHES, help=f"micro-batches of files (default {BATCHES}: an hour)")
-    parser.add_argument(
-        "--only", nargs="+", choices=list(SECTIONS), metavar="NAME", help=f"sections to measure, of {', '.join(SECTIONS)}"
-    )
-    parser.add_argument("--quick", action="store_true", help="small sizes without warm-up, to check that the benchmark runs")
-    parser.add_argument("--json", type=Path, help="output file; default var/bench/lakehouse.json")
-    return parser.parse_args()
+    made.add_argument("--batches", type=int, default=BATCHES, help=f"micro-batches of files (default {BATCHES}: an hour)")
+    made.add_argument("--quick", action="store_true", help="small sizes without warm-up, to check that the benchmark runs")
+    return made.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        check_settings()
-        main()
-    except GroundswellError as error:
-        sys.exit(print_error(terminal_console(), error))
+    run(main)

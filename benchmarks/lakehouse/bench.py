@@ -5,16 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from benchmarks.api.bench import Outcome, Progress
-from benchmarks.api.texts import Texts
+from benchmarks.harness.rounds import Progress, Result, in_turns
+from benchmarks.harness.texts import Texts
 from benchmarks.lakehouse.child import Child
 from serving.bundle import Bundle
-
-__all__ = ["Bench", "Outcome"]
-
-Result = TypeVar("Result")
 
 
 class Bench:
@@ -87,15 +83,8 @@ class Bench:
         return started
 
     def in_turns(self, sides: Mapping[str, Callable[[int], Result]]) -> dict[str, list[Result]]:
-        """Call every system once per round with the number of the round; the order rotates."""
-        results: dict[str, list[Result]] = {name: [] for name in sides}
-        names = list(sides)
-        for index in range(self.rounds):
-            for turn in range(len(names)):
-                name = names[(index + turn) % len(names)]
-                self.progress(f"round {index + 1} of {self.rounds}: {name}", (index + turn / len(names)) / self.rounds)
-                results[name].append(sides[name](index))
-        return results
+        """Run every side once per round (`rounds.in_turns`)."""
+        return in_turns(sides, self.rounds, self.progress)
 
 
 def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:

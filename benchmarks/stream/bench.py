@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from benchmarks.api.bench import Outcome, Progress
-from benchmarks.api.texts import Texts
+from benchmarks.harness.processes import Program, stop_all, tree_cpu_s
+from benchmarks.harness.rounds import Progress, Result, in_turns
+from benchmarks.harness.texts import Texts
 from benchmarks.stream import metrics
 from benchmarks.stream.group import Group
-from benchmarks.stream.programs import Program, stop_all, tree_cpu_s
 from benchmarks.stream.schedule import steady_rate
 from data.errors import WarehouseError
 from orchestration.kafka.server import LocalKafka, free_port
@@ -25,14 +25,10 @@ from serving.bundle import BUNDLE_ENV, Bundle
 from serving.streaming.broker import ALERTS, DEAD_LETTERS, PREDICTIONS
 from serving.warehouse.connect import connect
 
-__all__ = ["Bench", "Outcome", "Side", "Steady", "Topic"]
-
 PARTITIONS = 8
 START_S, WARM_S, LOOK_S, WAREHOUSE_START_S = 120.0, 3.0, 0.1, 60.0
 TABLES = ("predictions", "rollup_second", "rollup_minute", "rollup_hour")
 SAMPLE_TEXTS = 2_000
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -338,15 +334,8 @@ class Bench:
                 client.command(f"TRUNCATE TABLE {table}")
 
     def in_turns(self, sides: Mapping[str, Callable[[int], Result]], rounds: int | None = None) -> dict[str, list[Result]]:
-        """Run every side once per round, in a rotating order; each gets the number of the round."""
-        found: dict[str, list[Result]] = {name: [] for name in sides}
-        names, count = list(sides), rounds or self.rounds
-        for index in range(count):
-            for turn in range(len(names)):
-                name = names[(index + turn) % len(names)]
-                self.progress(f"round {index + 1} of {count}: {name}", (index + turn / len(names)) / count)
-                found[name].append(sides[name](index))
-        return found
+        """Run every side once per round (`rounds.in_turns`)."""
+        return in_turns(sides, rounds or self.rounds, self.progress)
 
     def _watch(self, group: Group, count: int, seconds: float) -> list[tuple[float, int]]:
         began = time.monotonic()

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import pytest
 from aiohttp import web
 
+from benchmarks.api.curves import plot_curves
 from benchmarks.api.environments import PEERS
-from benchmarks.api.figures import Goal, percentile, ratios, spread
 from benchmarks.api.load import Load, Loader, parse_generator, parse_wrk
-from benchmarks.api.plots import plot_curves
 from benchmarks.api.servers import Server, Spec, start
-from benchmarks.api.texts import Texts, repeating_trace
+from benchmarks.harness.figures import Goal, percentile, ratios, spread
+from benchmarks.harness.texts import Texts, repeating_trace
 
 WRK = """Running 3s test @ http://127.0.0.1:4103/classify
   1 threads and 64 connections

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.lakehouse.__main__ import BATCHES, EVERY_S, QUICK, RATE, ROUNDS, ROWS, SECONDS, SECTIONS, minutes
 from benchmarks.lakehouse.bench import write_silver_rows
-from benchmarks.lakehouse.plots import plot
+from benchmarks.lakehouse.overview_plot import plot
 from benchmarks.lakehouse.sections.age import commits
 from benchmarks.lakehouse.sections.gold import BULK, MLFLOW, MLFLOW_TRANSFORMERS, OURS, PIPELINE, STUB
 from tests.models import tiny_bundle, write_checkpoint

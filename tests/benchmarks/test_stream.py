@@ -7,12 +7,11 @@ import sys
 
 import pytest
 
-from benchmarks.api.bench import Outcome
-from benchmarks.api.figures import Goal
+from benchmarks.harness.figures import Goal, figure
+from benchmarks.harness.report import Outcome, markdown
 from benchmarks.stream import metrics
 from benchmarks.stream.__main__ import BURST, ROUNDS, SECONDS, SECTIONS, minutes
-from benchmarks.stream.plots import Line, plot_burst
-from benchmarks.stream.report import figure, markdown
+from benchmarks.stream.burst_plot import Line, plot_burst
 from benchmarks.stream.schedule import (
     DOWN_AFTER_S,
     Threshold,
@@ -127,7 +126,7 @@ def test_pipeline_is_measured_on_a_real_broker(tmp_path):
     bundle = tiny_bundle(tmp_path / "bundle")
     program = f"""
 from pathlib import Path
-from benchmarks.api.texts import Texts
+from benchmarks.harness.texts import Texts
 from benchmarks.stream.bench import Bench
 from serving.bundle import read_bundle
 import json

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.api.servers import divide_cpus
+from benchmarks.harness.machine import divide_cpus
 from serving.threads import cpu_quota
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ LINUX_ONLY = {
     "rlimit",
     "ionice",
 }
-GUARDED = {"serving/threads.py", "benchmarks/api/servers.py"}
+GUARDED = {"serving/threads.py", "benchmarks/harness/machine.py"}
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from benchmarks.api.bench import CALLERS, Bench, Outcome
-from benchmarks.api.figures import Goal, ratios, spread
+from benchmarks.api.bench import CALLERS, Bench
 from benchmarks.api.load import Load
 from benchmarks.api.servers import Server
 from benchmarks.api.systems import OURS, TITLES
+from benchmarks.harness.figures import Goal, ratios, spread
+from benchmarks.harness.report import Outcome
 
 GOALS = {"fastapi": 5.0, "bentoml-batchable": 1.3, "litserve": 1.0}
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import httpx
 
-from benchmarks.api.bench import Bench, Outcome
-from benchmarks.api.figures import Goal, spread
+from benchmarks.api.bench import Bench
 from benchmarks.api.load import Load
-from benchmarks.api.texts import repeating_trace
+from benchmarks.harness.figures import Goal, spread
+from benchmarks.harness.report import Outcome
+from benchmarks.harness.texts import repeating_trace
 from serving.classifier import Classifier
 
 PLACES, SHARE, SEED = 3000, 0.3, 7

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.bench import Bench, Outcome
-from benchmarks.api.figures import Goal, spread
+from benchmarks.api.bench import Bench
+from benchmarks.harness.figures import Goal, spread
+from benchmarks.harness.report import Outcome
 from data.errors import GroundswellError
 from data.settings import project_root
 

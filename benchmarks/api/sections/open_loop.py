@@ -2,12 +2,13 @@
 
 from functools import partial
 
-from benchmarks.api.bench import CALLERS, Bench, Outcome, readiness_checks
+from benchmarks.api.bench import CALLERS, Bench, readiness_checks
 from benchmarks.api.distilbert import distilbert_bundle
-from benchmarks.api.figures import Goal, spread
 from benchmarks.api.load import Load
 from benchmarks.api.servers import Server
 from benchmarks.api.systems import OURS, TITLES, groundswell
+from benchmarks.harness.figures import Goal, spread
+from benchmarks.harness.report import Outcome
 from serving.classifier import Classifier
 
 SHARES = (0.25, 0.5, 0.8, 0.95)

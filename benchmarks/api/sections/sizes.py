@@ -3,9 +3,10 @@
 import time
 from functools import partial
 
-from benchmarks.api.bench import Bench, Outcome
-from benchmarks.api.figures import Goal, ratios, spread
-from benchmarks.api.servers import CPUS
+from benchmarks.api.bench import Bench
+from benchmarks.harness.figures import Goal, ratios, spread
+from benchmarks.harness.machine import CPUS
+from benchmarks.harness.report import Outcome
 from serving.classifier import Classifier
 
 SIZES = (1, 16, 256)

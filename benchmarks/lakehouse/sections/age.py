@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from benchmarks.api.figures import Goal
-from benchmarks.lakehouse.bench import Bench, Outcome
+from benchmarks.harness.figures import Goal
+from benchmarks.harness.report import Outcome
+from benchmarks.lakehouse.bench import Bench
 from benchmarks.lakehouse.child import Child, Spent
 from serving.threads import cpu_quota
 

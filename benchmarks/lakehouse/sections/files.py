@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.lakehouse.bench import Bench, Outcome
+from benchmarks.harness.report import Outcome
+from benchmarks.lakehouse.bench import Bench
 from benchmarks.lakehouse.child import Child, Spent
 from serving.lakehouse.paths import LAYERS, table
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.figures import Goal, ratios
-from benchmarks.lakehouse.bench import Bench, Outcome, write_silver_rows
+from benchmarks.harness.figures import Goal, figure, ratios
+from benchmarks.harness.report import Outcome
+from benchmarks.lakehouse.bench import Bench, write_silver_rows
 from benchmarks.lakehouse.child import Child, Spent
 from benchmarks.lakehouse.systems import PIPELINE_BATCH
-from benchmarks.stream.report import figure
 from serving.threads import cpu_quota
 
 OURS, STUB, BULK = "Groundswell", "Groundswell, stub model", "bulk classify, no Spark"

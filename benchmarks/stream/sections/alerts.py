@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
-from benchmarks.api.figures import Goal
+from benchmarks.harness.figures import Goal
+from benchmarks.harness.report import Outcome
 from benchmarks.stream import alerts
-from benchmarks.stream.bench import Bench, Outcome
+from benchmarks.stream.bench import Bench
 
 TEXTS, RUNS_QUICK, WEEKS_QUICK = 10_000, 20, 1
 

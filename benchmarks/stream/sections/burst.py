@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.api.figures import Goal, ratios
-from benchmarks.stream.bench import Bench, Outcome, Topic
-from benchmarks.stream.plots import Line, plot_burst
-from benchmarks.stream.programs import Program, stop_all
-from benchmarks.stream.report import figure
+from benchmarks.harness.figures import Goal, figure, ratios
+from benchmarks.harness.processes import Program, stop_all
+from benchmarks.harness.report import Outcome
+from benchmarks.stream.bench import Bench, Topic
+from benchmarks.stream.burst_plot import Line, plot_burst
 from benchmarks.stream.schedule import Threshold, changes, drained_at, worker_seconds
 from data.errors import StreamError
 from orchestration.kafka.server import free_port

@@ -1,8 +1,8 @@
 """1, 2, 4 and 8 consumers: messages per CPU second, compared with one consumer."""
 
-from benchmarks.api.figures import Goal, ratios, spread
-from benchmarks.stream.bench import Bench, Outcome
-from benchmarks.stream.report import figure
+from benchmarks.harness.figures import Goal, figure, ratios, spread
+from benchmarks.harness.report import Outcome
+from benchmarks.stream.bench import Bench
 from benchmarks.stream.sections.sustained import notes
 
 COUNTS = (1, 2, 4, 8)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.api.figures import percentile, spread
-from benchmarks.stream.bench import Bench, Outcome
-from benchmarks.stream.programs import stop_all
-from benchmarks.stream.report import figure
+from benchmarks.harness.figures import figure, percentile, spread
+from benchmarks.harness.processes import stop_all
+from benchmarks.harness.report import Outcome
+from benchmarks.stream.bench import Bench
 from orchestration.stream_send import SendSummary, event_bytes, send
 from serving.warehouse.connect import connect
 

@@ -2,10 +2,10 @@
 
 import math
 
-from benchmarks.api.figures import Goal, spread
-from benchmarks.stream.bench import Bench, Outcome
+from benchmarks.harness.figures import Goal, figure, spread
+from benchmarks.harness.report import Outcome
+from benchmarks.stream.bench import Bench
 from benchmarks.stream.metrics import STAGES
-from benchmarks.stream.report import figure
 from benchmarks.stream.sections.sustained import notes, rate
 
 PER_S = 25_000

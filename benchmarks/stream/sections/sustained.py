@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from benchmarks.api.figures import Goal, ratios, spread
-from benchmarks.stream.bench import Bench, Outcome, Steady
-from benchmarks.stream.report import figure
+from benchmarks.harness.figures import Goal, figure, ratios, spread
+from benchmarks.harness.report import Outcome
+from benchmarks.stream.bench import Bench, Steady
 
 TIMES_NAIVE, OF_BULK = 5.0, 0.85
 BULK = "bulk classify, no stream"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.figures import spread
-from benchmarks.api.plots import COLORS
+from benchmarks.harness.figures import spread
+from benchmarks.harness.plots import COLORS, new_figure, save, style
 
 
 def plot(ages: Mapping[str, Any] | None, rates: Mapping[str, list[float]] | None, path: Path) -> Path:
@@ -16,21 +16,13 @@ def plot(ages: Mapping[str, Any] | None, rates: Mapping[str, list[float]] | None
         rates: Rows per second and core of each round, by system.
         path: The PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = [(draw, given) for draw, given in ((_draw_ages, ages), (_draw_rates, rates)) if given]
-    figure = Figure(figsize=(4.6 * max(1, len(drawn)) + 1.4, 3.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * max(1, len(drawn)) + 1.4, 3.6)
     for number, (draw, given) in enumerate(drawn, start=1):
         axes = figure.add_subplot(1, len(drawn), number)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(visible=True, color="#e5e7eb", linewidth=0.8)
-        axes.set_axisbelow(True)
+        style(axes)
         draw(axes, given)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
-    return path
+    return save(figure, path)
 
 
 def _draw_ages(axes: Any, ages: Mapping[str, Any]) -> None:

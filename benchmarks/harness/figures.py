@@ -26,6 +26,12 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
     return [a / b if b else math.nan for a, b in zip(above, below, strict=True)]
 
 
+def figure(values: Sequence[float]) -> str:
+    """Return median [lowest, highest] as text, the median alone for one value."""
+    median, low, high = (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}" for value in spread(values))
+    return median if len(values) == 1 else f"{median} [{low}, {high}]"
+
+
 @dataclass(frozen=True)
 class Goal:
     """A figure measured in every round, and the goal it has to reach."""

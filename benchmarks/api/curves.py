@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-COLORS = ("#2563eb", "#9ca3af", "#d97706", "#059669")
+from benchmarks.harness.plots import COLORS, new_figure, save, style
 
 
 def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> Path:
@@ -13,11 +13,7 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path)
         curves: (share of our capacity, 99th percentile in ms), by server.
         path: The PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4.2)
     axes = figure.add_subplot()
     for index, (name, points) in enumerate(curves.items()):
         shares, times = [100 * share for share, _ in points], [ms for _, ms in points]
@@ -26,11 +22,7 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path)
     axes.set_xlim(0, 100)
     axes.set_xlabel("load, % of Groundswell's capacity")
     axes.set_ylabel("99th percentile, ms from the due time")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, which="both", color="#e5e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes, which="both")
     if curves:
         axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
-    return path
+    return save(figure, path)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.api.plots import COLORS
+from benchmarks.harness.plots import COLORS, new_figure, save, style
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,7 @@ def plot_burst(lines: Sequence[Line], path: Path) -> Path:
         lines: One per side.
         path: The PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 5.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for index, line in enumerate(lines):
         color = COLORS[index % len(COLORS)]
@@ -42,14 +38,10 @@ def plot_burst(lines: Sequence[Line], path: Path) -> Path:
     below.set_xlabel("seconds after the burst")
     for axes in (above, below):
         axes.set_ylim(bottom=0)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(visible=True, color="#e5e7eb", linewidth=0.8)
-        axes.set_axisbelow(True)
+        style(axes)
     if lines:
         above.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
-    return path
+    return save(figure, path)
 
 
 def _columns(points: Sequence[tuple[float, int]]) -> tuple[list[float], list[int]]:
