@@ -62,14 +62,14 @@ ALLOWED: list[tuple[str, str, str]] = [
     ("*/*alerts.py", "told", ""),
     # Texts of customers, which are to sound like them.
     ("configs/behavior.yaml", '"', "texts of tests"),
-    ("orchestration/demo_*.py", "nobody answers", "a customer's text"),
-    ("orchestration/demo_stream.py", "status page says", "a customer's text"),
+    ("orchestration/demo/*.py", "nobody answers", "a customer's text"),
+    ("orchestration/demo/stream.py", "status page says", "a customer's text"),
     ("serving/dashboard/src/lib/samples.ts", "nobody", "a customer's text"),
     ("serving/dashboard/src/lib/samples.ts", "the answer came", "a customer's text"),
     ("evaluation/slices.py", "none|nobody|nothing", "English negations"),
     ("serving/streaming/alert_drivers.py", "say says", "English words without meaning of their own"),
     # Names of other libraries.
-    ("orchestration/streaming.py", "processors", "structlog"),
+    ("orchestration/cli/stream_run.py", "processors", "structlog"),
     ("serving/service/logs.py", "processors", "structlog"),
     ("serving/service/observing.py", "SpanProcessor", "OpenTelemetry"),
     ("serving/score.py", "raw.tell()", "a method of files"),

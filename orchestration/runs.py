@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from rich.console import Console
-
 from data.errors import GroundswellError, ValidationFailed
 from orchestration.instance import dagster_instance, end_dead_runs, job_in_code_location, process_tag
-from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, listening, terminal_console
 
 if TYPE_CHECKING:
@@ -141,54 +138,3 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # A connection that Ctrl-C interrupts while it is closing is logged with a traceback, though it is closed.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-
-
-def show_data(console: Console) -> None:
-    """Print the rows by dataset and split, and the removed rows by reason."""
-    from rich.table import Table
-
-    from orchestration.steps.data import read_splits
-
-    splits = read_splits(Layout.load())
-    table = Table("dataset", "train", "val", "test", box=None, header_style="dim")
-    for name in sorted({key.split("/")[0] for key in splits.rows}):
-        table.add_row(name, *(f"{splits.rows.get(f'{name}/{split}', 0):,}" for split in ("train", "val", "test")))
-    console.print(table)
-    removed = ", ".join(f"{reason} {count:,}" for reason, count in splits.counts.items() if count)
-    console.print(f"[dim]removed:[/] {removed or 'nothing'}", highlight=False)
-    for notice in splits.notices:
-        console.print(f"[yellow]{notice}[/]")
-
-
-def show_leaderboard(console: Console) -> None:
-    """Print the last benchmark as a table."""
-    from evaluation.leaderboard import as_table
-    from orchestration.steps.evaluation import read_leaderboard
-
-    layout = Layout.load()
-    console.print(as_table(read_leaderboard(layout)))
-    console.print(f"[dim]{_shown(layout.leaderboard / 'leaderboard.html')}[/]")
-
-
-def show_export_variants(console: Console) -> None:
-    """Print the variants of the last export."""
-    from orchestration.steps.export import export_variants_table
-
-    console.print(export_variants_table(Layout.load()))
-
-
-def show_gate_decision(console: Console) -> None:
-    """Print the last decision of the promotion gate, with every reason."""
-    from orchestration.steps.release import read_gate_decision
-
-    decision = read_gate_decision(Layout.load())
-    console.print(f"gate: [bold]{'[green]passed' if decision['passed'] else '[red]refused'}[/][/]")
-    if decision["unchanged"]:
-        console.print(f"  {decision['bundle']} is in production already; the decision that promoted it:", highlight=False)
-    for reason in decision["reasons"]:
-        console.print(f"  {'[green]✓[/]' if reason['passed'] else '[red]✗[/]'} {reason['text']}", highlight=False)
-
-
-def _shown(path: Path) -> Path:
-    """Return the path relative to the working directory where it is inside of it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,6 +1,8 @@
-"""Check whether a recorded process still runs."""
+"""Processes of this machine: whether a recorded one still runs, and how a long-running one is asked to stop."""
 
 import os
+import signal
+import threading
 
 import psutil
 
@@ -35,3 +37,21 @@ def mark_lives(mark: str) -> bool:
         return living(int(pid), float(started)) is not None
     except ValueError:
         return False
+
+
+def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set, and with a parent the end of standard input: the parent holds its other end,
+    and the system closes it however the parent ends.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if with_parent:
+
+        def watch() -> None:
+            while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
+                pass
+            stop.set()
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+    return stop

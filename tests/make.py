@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from data.catalog import DatasetSpec, load_catalog
 from data.sources import to_labeled
+from serving.streaming.producer import event_bytes
 
 PRAISE = ("great", "lovely", "wonderful", "superb", "delightful", "excellent")
 BLAME = ("awful", "terrible", "horrible", "dreadful", "rotten", "useless")
@@ -55,3 +57,9 @@ def write_dataset(folder: Path, content: list[dict[str, str]], name: str = "mine
         writer.writeheader()
         writer.writerows(content)
     return path
+
+
+def numbered_events(count: int, *, start: int = 0, source: str = "numbered") -> Iterator[bytes]:
+    """Yield messages `n-<k>`, k from `start`: lost and duplicated messages can be identified by their ids."""
+    for number in range(start, start + count):
+        yield event_bytes(f"n-{number}", f"message number {number}", source)

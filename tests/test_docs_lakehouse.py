@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from data.settings import CostSettings
-from orchestration.cli import app
+from orchestration.cli.main import app
 from orchestration.definitions import defs
-from orchestration.raw_tweets import REASONS, write_raw_tweets
+from orchestration.demo.raw_tweets import REASONS, write_raw_tweets
 from serving import settings
 from serving.lakehouse import job
 from serving.lakehouse.tables import COLUMNS

@@ -17,6 +17,9 @@ ALLOWED = {
 }
 # The bundle is a file format: training writes what serving reads.
 EXCEPTIONS = {("training", "serving.bundle")}
+# Rooms of orchestration, lowest first: each imports only rooms before it, and itself.
+ROOMS = ("base", "local", "steps", "assets", "definitions", "runs", "terminal", "demo", "cli")
+BASE = {"__init__", "keys", "layout", "progress", "retraining", "instance"}
 HEAVY = {"torch", "transformers", "mlflow", "dagster", "optimum", "datasets", "evaluate", "great_expectations"}
 # MLflow loads this file to serve the model from its registry; no module here imports it.
 LOADED_BY_MLFLOW = "pyfunc_model.py"
@@ -66,3 +69,28 @@ def test_serving_and_data_stay_light(folder):
         if name.split(".")[0] in HEAVY and path.name != LOADED_BY_MLFLOW
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def _room(module: str) -> str:
+    """Return the room of a module such as `orchestration.steps.data`."""
+    first, *rest = module.split(".")[1:] or ["__init__"]
+    if first in ROOMS and rest:
+        return first
+    if first in BASE:
+        return "base"
+    if first in ("resources", "checks"):
+        return "steps"  # what assets are made with
+    return "runs" if first in ("runs", "automation") else "definitions"
+
+
+def test_each_room_of_orchestration_imports_only_rooms_below():
+    wrong = []
+    for path in _sources("orchestration"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name in _imports(ast.parse(path.read_text()), module_level=False):
+            file = ROOT / Path(*name.split("."))
+            if name.startswith("orchestration.") and (file.with_suffix(".py").is_file() or (file / "__init__.py").is_file()):
+                known = _room(f"{name}.x" if (file / "__init__.py").is_file() else name)
+                if ROOMS.index(known) > ROOMS.index(_room(module)):
+                    wrong.append(f"{module} ({_room(module)}) imports {name} ({known})")
+    assert not wrong, "\n".join(sorted(wrong))

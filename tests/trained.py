@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from data.settings import read_yaml
-from orchestration.demo import SAMPLE_EPOCHS
+from orchestration.demo.tour import SAMPLE_EPOCHS
 from tests.serving.running import ROOT, spare_port
 
 BIN = Path(sys.executable).parent

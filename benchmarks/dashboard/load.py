@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from benchmarks.dashboard.writer import BLOCKS_A_SECOND, SOURCE
 from benchmarks.harness.processes import Program
 from data.settings import ENV_PREFIX, project_root
-from orchestration.kafka.server import free_port
+from orchestration.local.kafka import free_port
 from serving.bundle import BUNDLE_ENV, Bundle
 from serving.service.build import bento_environment
 from serving.warehouse.server import ensure_server

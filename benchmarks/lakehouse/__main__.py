@@ -17,8 +17,8 @@ from benchmarks.harness.texts import Texts, read_tweets
 from benchmarks.lakehouse.bench import Bench
 from benchmarks.lakehouse.overview_plot import plot
 from benchmarks.lakehouse.sections import age, files, gold
-from orchestration.jars import require_java
 from orchestration.layout import Layout
+from orchestration.local.jars import require_java
 from orchestration.progress import TerminalProgress, terminal_console
 
 SECTIONS: dict[str, Callable[[Bench], Outcome]] = {"gold": gold.measure, "age": age.measure, "files": files.measure}

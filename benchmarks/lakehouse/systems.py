@@ -51,7 +51,7 @@ class SparkProgram:
     """A program with one Spark session and Groundswell's settings."""
 
     def __init__(self, root: str) -> None:
-        from orchestration.jars import spark_jars
+        from orchestration.local.jars import spark_jars
         from serving.lakehouse.session import open_session
         from serving.settings import LakehouseSettings
 

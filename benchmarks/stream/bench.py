@@ -19,10 +19,10 @@ from benchmarks.stream import metrics
 from benchmarks.stream.group import Group
 from benchmarks.stream.schedule import steady_rate
 from data.errors import WarehouseError
-from orchestration.kafka.server import LocalKafka, free_port
-from orchestration.stream_send import event_bytes, send
+from orchestration.local.kafka import LocalKafka, free_port
 from serving.bundle import BUNDLE_ENV, Bundle
 from serving.streaming.broker import ALERTS, DEAD_LETTERS, PREDICTIONS
+from serving.streaming.producer import event_bytes, send
 from serving.warehouse.connect import connect
 
 PARTITIONS = 8

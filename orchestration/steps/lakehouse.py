@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from data.errors import LakehouseError, SettingsError
 from data.expectations import ValidationReport, validate_messages
 from data.labels import LABEL_IDS, LABELS
-from orchestration.lakehouse import lakehouse, require_source
 from orchestration.layout import Layout
+from orchestration.local.spark import lakehouse, require_source
 from orchestration.progress import report
 from serving.bundle import served_bundle
 from serving.lakehouse.locks import exclusive_run

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from orchestration.jars import fetched_jars
+from orchestration.local.jars import fetched_jars
 from tests.serving.running import spare_port
 
 HERE = Path(__file__).parent

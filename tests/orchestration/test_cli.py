@@ -57,7 +57,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert done.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in done.stdout
-    code = "import sys, orchestration.cli; print([m for m in ('torch', 'dagster', 'pandas', 'mlflow') if m in sys.modules])"
+    code = "import sys, orchestration.cli.main; print([m for m in ('torch', 'dagster', 'pandas', 'mlflow') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

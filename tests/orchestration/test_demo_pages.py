@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from data.errors import StreamError
-from orchestration import demo_pages
+from orchestration.demo import pages as demo_pages
 
 LOG = Path("var/logs/stream.log")
 

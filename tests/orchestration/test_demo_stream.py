@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import takewhile
 
-from orchestration.demo_stream import (
+from orchestration.demo.stream import (
     CRISIS,
     CRISIS_AFTER_S,
     CRISIS_EVERY_S,

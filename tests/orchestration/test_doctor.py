@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from data.errors import SettingsError
-from orchestration import doctor
+from orchestration.cli import doctor
 from tests.hub_stub import Hub
 from tests.make import rows, write_dataset
 from tests.serving.running import spare_port

@@ -5,7 +5,7 @@ import shlex
 import pytest
 import typer
 
-from orchestration.cli import app
+from orchestration.cli.main import app
 
 
 def _leaves(command, path=()):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from data.errors import StreamError
-from orchestration.jars import kafka_jars, require_java
-from orchestration.kafka import server
-from orchestration.kafka.server import LocalKafka, free_port, port_is_taken
-from orchestration.stream_send import numbered_events, send
+from orchestration.local import kafka as server
+from orchestration.local.jars import kafka_jars, require_java
+from orchestration.local.kafka import LocalKafka, free_port, port_is_taken
+from serving.streaming.producer import send
+from tests.make import numbered_events
 from tests.serving.running import ROOT
 
 
@@ -86,7 +87,7 @@ def test_it_listens_on_loopback_only(kafka):
 def test_one_command_runs_it_until_sigterm(tmp_path):
     port = free_port()
     program = (
-        "from pathlib import Path; from rich.console import Console; from orchestration.kafka import run_local_kafka; "
+        "from pathlib import Path; from rich.console import Console; from orchestration.local.kafka import run_local_kafka; "
         f"run_local_kafka(Path({str(tmp_path)!r}), {port}, Console(width=200))"
     )
     process = subprocess.Popen(
@@ -154,7 +155,7 @@ def test_old_java_raises(monkeypatch, tmp_path, version, fits):
 
 
 def test_missing_maven_raises_with_the_package_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr("orchestration.jars.project_root", lambda: tmp_path)
+    monkeypatch.setattr("orchestration.local.jars.project_root", lambda: tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StreamError, match=r"(?s)Maven is missing.*apt-get install maven"):
         kafka_jars()

@@ -19,8 +19,8 @@ from data.labels import LABELS
 from orchestration import keys
 from orchestration.assets.lakehouse import LAYERS, lakehouse_assets
 from orchestration.build import build_defs
+from orchestration.demo.raw_tweets import write_raw_tweets
 from orchestration.layout import Layout
-from orchestration.raw_tweets import write_raw_tweets
 from orchestration.resources import VarDirResource
 from orchestration.steps.lakehouse import read_sample, reconcile_predictions, rows_written_at
 from serving.lakehouse.maintain import MaintainedTable

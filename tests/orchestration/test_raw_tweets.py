@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.cleaning import clean
 from data.errors import MalformedData
 from data.labels import LABELS
-from orchestration.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, labeled_texts, write_raw_tweets
+from orchestration.demo.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, labeled_texts, write_raw_tweets
 
 START = datetime(2026, 3, 1, 21, 0, 0, tzinfo=UTC)
 TEXTS = [

@@ -6,10 +6,12 @@ import pytest
 
 from data.contracts import Event
 from data.errors import SourceUnavailable, StreamError
-from orchestration import stream_send
-from orchestration.stream_send import file_events, numbered_events, send, test_text_events
+from orchestration.steps.events import split_events
 from serving.streaming import broker
+from serving.streaming import producer as stream_send
 from serving.streaming.broker import in_process_broker
+from serving.streaming.producer import file_events, send
+from tests.make import numbered_events
 
 
 @pytest.fixture
@@ -74,15 +76,15 @@ def test_lines_of_a_file_are_sent_unchanged(tmp_path):
         file_events(tmp_path / "none")
 
 
-def test_test_texts_come_again_with_other_ids(monkeypatch):
+def test_split_events_repeat_with_other_ids(monkeypatch):
     import pandas as pd
 
     from orchestration.layout import Layout
 
     frame = pd.DataFrame({"id": ["a", "b"], "text": ["good", "bad"], "source": ["s", "s"]})
-    monkeypatch.setattr("orchestration.steps.data.read_texts", lambda *_: frame)
-    monkeypatch.setattr("orchestration.steps.data.build_splits", lambda *_: None)
-    monkeypatch.setattr("orchestration.steps.data.fetch_datasets", lambda *_: None)
-    events = [json.loads(value) for value in test_text_events(Layout.load(), 5)]
+    monkeypatch.setattr("orchestration.steps.events.read_texts", lambda *_: frame)
+    monkeypatch.setattr("orchestration.steps.events.build_splits", lambda *_: None)
+    monkeypatch.setattr("orchestration.steps.events.fetch_datasets", lambda *_: None)
+    events = [json.loads(value) for value in split_events(Layout.load(), 5)]
     assert sorted(event["id"] for event in events[:4]) == ["a", "a-1", "b", "b-1"]
     assert len({event["id"] for event in events}) == 5

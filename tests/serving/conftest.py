@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.demo_stream import CRISIS_AFTER_S
+from orchestration.demo.stream import CRISIS_AFTER_S
 from tests.serving.dashboard_harness import HOSTILE_TEXT, SIZES, DashboardHarness, browsing, insert_alert, row, story, write
 from tests.serving.running import ROOT
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from orchestration.demo_stream import CRISIS, CRISIS_SOURCE, demo_messages
+from orchestration.demo.stream import CRISIS, CRISIS_SOURCE, demo_messages
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from tests.models import tiny_bundle

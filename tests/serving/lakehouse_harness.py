@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from orchestration.jars import spark_jars
-from orchestration.raw_tweets import Expected
+from orchestration.demo.raw_tweets import Expected
+from orchestration.local.jars import spark_jars
 from serving.bundle import Bundle
 from serving.lakehouse.paths import LAYERS, table
 from serving.settings import LakehouseSettings

@@ -15,13 +15,13 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import StreamError, WarehouseError
-from orchestration.kafka.server import LocalKafka
-from orchestration.stream_send import event_bytes
+from orchestration.local.kafka import LocalKafka
 from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, PREDICTIONS, client_config
 from serving.streaming.dead_letters import read_dead_letters
 from serving.streaming.decode import decode
 from serving.streaming.lag import LagReader
+from serving.streaming.producer import event_bytes
 from serving.warehouse.connect import connect
 from tests.make import text_of
 from tests.serving.running import ROOT, spare_port
@@ -101,7 +101,7 @@ class StreamHarness:
 
     def produce(self, values: Any, *, rate: float | None = None) -> None:
         """Send bytes; blocks until they arrived, even if the broker fails meanwhile."""
-        from orchestration.stream_send import send
+        from serving.streaming.producer import send
 
         summary = send(client_config(self.settings), self.topic, values, rate=rate, timeout_s=240)
         assert not summary.errors, summary.errors

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.demo_stream import CRISIS, CRISIS_AFTER_S
+from orchestration.demo.stream import CRISIS, CRISIS_AFTER_S
 from serving.service.keys import keys_of
 from tests.serving.dashboard_harness import (
     LABELS,

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import expect
 from websockets.sync.client import connect as dial
 
-from orchestration import demo_stream
-from orchestration.demo_stream import CRISIS_SOURCE, RATES, Feed
+from orchestration.demo import stream as demo_stream
+from orchestration.demo.stream import CRISIS_SOURCE, RATES, Feed
 from serving.streaming.alert_rows import read_alerts, time_of
 from serving.streaming.broker import in_process_broker
 from serving.warehouse.connect import connect

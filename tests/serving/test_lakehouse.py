@@ -15,7 +15,7 @@ import pytest
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import LakehouseError
-from orchestration.raw_tweets import write_raw_tweets
+from orchestration.demo.raw_tweets import write_raw_tweets
 from serving.classifier import Classifier
 from serving.lakehouse.paths import table
 from serving.lakehouse.status import read_status
@@ -428,11 +428,11 @@ def until(holds, process, log: Path, timeout_s: float = 600) -> None:
 
 @pytest.mark.lakehouse
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
-    from orchestration.kafka.server import LocalKafka
     from orchestration.layout import Layout
+    from orchestration.local.kafka import LocalKafka
     from orchestration.steps.lakehouse import reconcile_predictions
-    from orchestration.stream_send import event_bytes
     from serving.lakehouse.reconcile import KINDS
+    from serving.streaming.producer import event_bytes
     from serving.warehouse.connect import connect
     from tests.serving.stream_harness import StreamHarness, topics
 

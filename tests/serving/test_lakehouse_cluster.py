@@ -17,9 +17,9 @@ import pytest
 import yaml
 from deltalake import DeltaTable
 
-from orchestration import doctor
-from orchestration.jars import spark_jars
-from orchestration.raw_tweets import Expected, write_raw_tweets
+from orchestration.cli import doctor
+from orchestration.demo.raw_tweets import Expected, write_raw_tweets
+from orchestration.local.jars import spark_jars
 from serving.bundle import Bundle
 from serving.lakehouse import job
 from tests.make import text_of

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.kafka.server import LocalKafka
+from orchestration.local.kafka import LocalKafka
 from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.serving.dashboard_harness import browsing

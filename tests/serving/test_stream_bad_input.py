@@ -6,7 +6,7 @@ import time
 import pytest
 
 from data.errors import StreamError
-from orchestration.kafka.server import LocalKafka
+from orchestration.local.kafka import LocalKafka
 from serving.settings import StreamSettings
 from serving.streaming import broker, worker
 from serving.streaming.broker import BrokerUnavailable, create_topics, require_topic

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orchestration.kafka.server import LocalKafka
+from orchestration.local.kafka import LocalKafka
 from serving.streaming.broker import MAX_MESSAGE_BYTES
 from serving.streaming.heartbeat import read_heartbeats
 from tests.models import tiny_bundle

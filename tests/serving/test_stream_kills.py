@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from data.artifacts import read_json
-from orchestration.kafka.server import LocalKafka
+from orchestration.local.kafka import LocalKafka
 from tests.models import tiny_bundle
 from tests.serving.stream_harness import StreamHarness, end, numbered, topics
 

@@ -270,9 +270,11 @@ def test_the_recipe_of_the_image_is_in_order():
 
 
 _MODULES = (
-    "orchestration.cli, orchestration.streaming, orchestration.stream_view, serving.streaming.worker, serving.streaming.model, "
-    "serving.streaming.sink, serving.streaming.alert_process, serving.streaming.supervisor, serving.streaming.status, "
-    "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, clickhouse_connect, filelock"
+    "orchestration.cli.main, orchestration.cli.stream_run, orchestration.terminal.stream_tables, "
+    "serving.streaming.worker, serving.streaming.model, serving.streaming.sink, "
+    "serving.streaming.alert_process, serving.streaming.supervisor, serving.streaming.status, "
+    "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, "
+    "clickhouse_connect, filelock"
 )
 
 

@@ -388,7 +388,7 @@ def test_lag_without_a_commit_counts_from_the_earliest_message(broker):
 def test_lag_of_a_real_broker_and_its_absence(tmp_path):
     from confluent_kafka import Consumer, Producer, TopicPartition
 
-    from orchestration.kafka.server import LocalKafka
+    from orchestration.local.kafka import LocalKafka
 
     with LocalKafka(tmp_path / "kafka") as kafka:
         settings = StreamSettings(bootstrap=kafka.bootstrap)
@@ -422,7 +422,7 @@ def test_lag_of_a_real_broker_and_its_absence(tmp_path):
 def test_status_shows_workers_and_unavailable_systems(tmp_path, broker, monkeypatch):
     from rich.console import Console
 
-    from orchestration.stream_view import render, watch_status
+    from orchestration.terminal.stream_tables import render, watch_status
     from serving.streaming.status import StatusReader
 
     reader = StatusReader(tmp_path, StreamSettings(bootstrap=broker))

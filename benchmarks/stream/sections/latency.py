@@ -11,7 +11,7 @@ from benchmarks.harness.figures import figure, percentile, spread
 from benchmarks.harness.processes import stop_all
 from benchmarks.harness.report import Outcome
 from benchmarks.stream.bench import Bench
-from orchestration.stream_send import SendSummary, event_bytes, send
+from serving.streaming.producer import SendSummary, event_bytes, send
 from serving.warehouse.connect import connect
 
 SHARES = (0.25, 0.5, 0.8)

@@ -24,8 +24,8 @@ from data.settings_registry import settings_classes
 from data.sources.local import has_dataset
 from data.sources.origin import configured, hub_refusal
 from evaluation.settings import EvaluationSettings
-from orchestration.jars import require_java
 from orchestration.layout import Layout
+from orchestration.local.jars import require_java
 from serving.bundle import production_bundle, read_ledger
 from serving.deployment import HOST
 from serving.lakehouse.paths import for_deltalake, lakehouse_root, storage_options, table

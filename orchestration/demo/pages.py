@@ -17,7 +17,7 @@ import psutil
 
 from data.errors import StreamError
 from data.settings import project_root
-from orchestration.demo_stream import CRISIS_SOURCE, Feed
+from orchestration.demo.stream import CRISIS_SOURCE, Feed
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from serving.settings import DashboardSettings

@@ -12,8 +12,8 @@ from rich.panel import Panel
 
 from data.errors import StreamError
 from data.settings import ENV_PREFIX, project_root, read_yaml
-from orchestration.demo_api import show_api
-from orchestration.demo_pages import (
+from orchestration.demo.api import show_api
+from orchestration.demo.pages import (
     Page,
     dagster_page,
     end_pages,
@@ -23,11 +23,12 @@ from orchestration.demo_pages import (
     wait_for_pages,
     wait_for_stream,
 )
-from orchestration.demo_stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
+from orchestration.demo.stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
-from orchestration.runs import run_assets, show_data, show_export_variants, show_gate_decision, show_leaderboard
+from orchestration.runs import run_assets
 from orchestration.steps.data import only_sample
+from orchestration.terminal.results import show_data, show_export_variants, show_gate_decision, show_leaderboard
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
@@ -122,7 +123,7 @@ def _use_demo_settings() -> None:
 
 
 def _replay(console: Console) -> None:
-    from orchestration.streaming import replay, show_summary
+    from orchestration.terminal.replay import replay, show_summary
 
     show_summary(console, replay(file=None, count=STREAM_MESSAGES, bundle=None, console=console))
 

@@ -41,8 +41,8 @@ Every = Literal["second", "minute", "hour"]
 @stream_app.command(epilog="Example: groundswell stream kafka")
 def kafka(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 9092) -> None:
     """Run a real Kafka broker with the topics on this machine (needs Java 17 and Maven; the jars are fetched once)."""
-    from orchestration.kafka.server import run_local_kafka
     from orchestration.layout import Layout
+    from orchestration.local.kafka import run_local_kafka
 
     run_local_kafka(Layout.load().var, port, console)
 
@@ -65,7 +65,7 @@ def up(
     max_workers: Annotated[int | None, typer.Option(help="Maximum number of workers (default: one per core).", min=1)] = None,
 ) -> None:
     """Run the whole stream: warehouse server, alerts, and as many workers as the backlog needs."""
-    from orchestration.streaming import run_up
+    from orchestration.cli.stream_run import run_up
 
     run_up(console, max_workers=max_workers)
 
@@ -79,7 +79,7 @@ def worker(
 ) -> None:
     """Classify messages until Ctrl-C or SIGTERM; then finish, commit and leave the group."""
     from data.errors import SettingsError
-    from orchestration.streaming import run_worker
+    from orchestration.cli.stream_run import run_worker
     from serving.streaming.child import CONFIG_ERROR
     from serving.streaming.worker import TooManyDeadLetters
 
@@ -93,7 +93,7 @@ def worker(
 @stream_app.command(epilog="Example: groundswell stream alerts")
 def alerts(with_parent: WithParent = False) -> None:
     """Watch the sentiment of each source, and publish an alert when it shifts: table, topic, webhook."""
-    from orchestration.streaming import run_alert_loop
+    from orchestration.cli.stream_run import run_alert_loop
 
     run_alert_loop(with_parent=with_parent)
 
@@ -120,7 +120,7 @@ def status(
 ) -> None:
     """Show the consumer group: partitions, lag, rates, workers, versions, dead letters."""
     from orchestration.layout import Layout
-    from orchestration.stream_view import show_status, watch_status
+    from orchestration.terminal.stream_tables import show_status, watch_status
     from serving.streaming.status import read_status
 
     var, settings = Layout.load().var, _stream_settings()
@@ -139,7 +139,7 @@ def send(
     rate: Annotated[float | None, typer.Option(help="Messages a second (default: as fast as the broker accepts them).")] = None,
 ) -> None:
     """Send messages to the topic: events from a file, or test texts with the current time."""
-    from orchestration.streaming import run_send
+    from orchestration.cli.stream_run import run_send
 
     run_send(console, file=file, count=count, rate=rate)
 
@@ -152,8 +152,8 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Replay messages through an in-process broker into the warehouse, and print its counts. Needs no Kafka."""
-    from orchestration.streaming import replay as run
-    from orchestration.streaming import show_summary
+    from orchestration.terminal.replay import replay as run
+    from orchestration.terminal.replay import show_summary
 
     summary = run(file=file, count=count, bundle=bundle, console=None if as_json else console)
     if as_json:
@@ -199,7 +199,7 @@ def replay_dead_letters() -> None:
 def serve(with_parent: WithParent = False) -> None:
     """Run the warehouse server: the embedded ClickHouse, for other processes on 127.0.0.1, in ClickHouse's HTTP protocol."""
     from orchestration.layout import Layout
-    from orchestration.streaming import stop_on_signals
+    from serving.processes import stop_on_signals
     from serving.settings import WarehouseSettings
     from serving.warehouse.server import serve_warehouse
 

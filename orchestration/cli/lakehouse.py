@@ -39,7 +39,7 @@ def run(
     classify_with: Annotated[Literal["bundle", "api"] | None, typer.Option(help="The bundle, or the HTTP API.")] = None,
 ) -> None:
     """Fill the three layers: once, or until Ctrl-C, which lets the running batch finish. Running it again resumes."""
-    from orchestration.lakehouse import run as run_lakehouse
+    from orchestration.cli.lakehouse_run import run as run_lakehouse
 
     run_lakehouse(console, once=once, every_s=seconds(every), source=source, classify_with=classify_with)
 
@@ -47,7 +47,7 @@ def run(
 @lakehouse_app.command(epilog="Example: groundswell lakehouse demo")
 def demo() -> None:
     """Send raw tweets with the faults of real dumps through all layers, in a separate folder (var/demo-lakehouse)."""
-    from orchestration.demo_lakehouse import run_demo
+    from orchestration.demo.lakehouse import run_demo
 
     run_demo(console)
 
@@ -93,7 +93,7 @@ def backfill(
 
     Readers see the predictions of the served version; those of any other version are only stored, for `compare`.
     """
-    from orchestration.lakehouse import backfill as run_backfill
+    from orchestration.cli.lakehouse_run import backfill as run_backfill
 
     added = run_backfill(console, since=since.replace(tzinfo=UTC), until=until.replace(tzinfo=UTC), version=version)
     console.print(f"{added:,} rows were classified; rows that already had this version's prediction keep it.", highlight=False)
@@ -105,8 +105,8 @@ def compare(
     limit: Annotated[int, typer.Option(help="Maximum number of rows with the largest changes.", min=1)] = 20,
 ) -> None:
     """Show what changed from one version to another, on the rows that both classified."""
-    from orchestration.lakehouse import lakehouse
-    from orchestration.lakehouse_view import show_comparison
+    from orchestration.local.spark import lakehouse
+    from orchestration.terminal.lakehouse_tables import show_comparison
     from serving.lakehouse.compare import summarize
     from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.paths import table
@@ -124,8 +124,8 @@ def views(
     version: Annotated[int | None, typer.Option(help="Version of the Gold table to read; default: newest.", min=0)] = None,
 ) -> None:
     """Summarize Gold: sentiment over time, languages, mentions, trending hashtags, volume."""
-    from orchestration.lakehouse import lakehouse
-    from orchestration.lakehouse_view import collect_views, plot_views, show_views
+    from orchestration.local.spark import lakehouse
+    from orchestration.terminal.lakehouse_tables import collect_views, plot_views, show_views
     from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.paths import table
 
@@ -142,7 +142,7 @@ def views(
 @lakehouse_app.command(epilog="Example: groundswell lakehouse maintain")
 def maintain() -> None:
     """Merge small files, remove files that no recent version needs, and delete Bronze records past their retention."""
-    from orchestration.lakehouse import lakehouse
+    from orchestration.local.spark import lakehouse
     from serving.lakehouse.maintain import maintain as maintain_tables
 
     with lakehouse(console) as lake:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
-from orchestration.automation_cli import automation_app
-from orchestration.lakehouse_cli import lakehouse_app
+from orchestration.cli.automation import automation_app
+from orchestration.cli.lakehouse import lakehouse_app
+from orchestration.cli.stream import stream_app, warehouse_app
 from orchestration.progress import print_error, terminal_console
-from orchestration.stream_cli import stream_app, warehouse_app
 
 START, PIPELINE, SERVE, OPERATE = "Start", "Pipeline", "Serve", "Stream and lakehouse"
 """Groups of commands in `groundswell --help`."""
@@ -61,7 +61,7 @@ def demo(
     rows: Annotated[int | None, typer.Option(help="Rows to train on.", min=100)] = None,
 ) -> None:
     """Run the whole pipeline on real tweets, from labeled text to a served model and a live dashboard."""
-    from orchestration.demo import run_demo
+    from orchestration.demo.tour import run_demo
 
     _set(training__max_train_rows=rows)
     if not run_demo(console, once=once):
@@ -71,7 +71,7 @@ def demo(
 @app.command(rich_help_panel=START, epilog="Example: groundswell doctor")
 def doctor() -> None:
     """Check packages, services, data and models; print a remedy for each problem."""
-    from orchestration.doctor import as_table, examine
+    from orchestration.cli.doctor import as_table, examine
 
     findings = examine()
     console.print(as_table(findings))
@@ -81,7 +81,8 @@ def doctor() -> None:
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell data")
 def data() -> None:
     """Fetch labeled texts, validate them, and make splits without duplicates and leakage."""
-    from orchestration.runs import run_assets, show_data
+    from orchestration.runs import run_assets
+    from orchestration.terminal.results import show_data
 
     run_assets("data")
     show_data(console)
@@ -94,7 +95,8 @@ def train(
     only: Annotated[bool, typer.Option("--only", help="Stop after training: no benchmark, export or gate.")] = False,
 ) -> None:
     """Train every candidate; then benchmark, export, gate and register the best. Resumes after an interruption."""
-    from orchestration.runs import run_assets, show_gate_decision, show_leaderboard
+    from orchestration.runs import run_assets
+    from orchestration.terminal.results import show_gate_decision, show_leaderboard
 
     _set(training__max_train_rows=rows, training__epochs=epochs)
     run_assets("train" if only else "release")
@@ -121,7 +123,7 @@ def _run_trained(target: str, with_upstream: bool) -> None:
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
 def benchmark(with_upstream: WithUpstream = False) -> None:
     """Evaluate the trained candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
-    from orchestration.runs import show_leaderboard
+    from orchestration.terminal.results import show_leaderboard
 
     _run_trained("benchmark", with_upstream)
     show_leaderboard(console)
@@ -136,7 +138,7 @@ def export(
     with_upstream: WithUpstream = False,
 ) -> None:
     """Export the winner to ONNX, quantize it, check that its predictions stay the same, and write the bundle."""
-    from orchestration.runs import show_export_variants
+    from orchestration.terminal.results import show_export_variants
 
     _set(training__quantization=quantization)
     _run_trained("export", with_upstream)
@@ -146,7 +148,7 @@ def export(
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell promote")
 def promote(with_upstream: WithUpstream = False) -> None:
     """Run the promotion gate; if it passes, register the bundle, deploy it and set `production`."""
-    from orchestration.runs import show_gate_decision
+    from orchestration.terminal.results import show_gate_decision
 
     _run_trained("deploy", with_upstream)
     show_gate_decision(console)
@@ -182,7 +184,7 @@ def leaderboard(
 
         sys.stdout.write(as_csv(rows))
         return
-    from orchestration.runs import show_leaderboard
+    from orchestration.terminal.results import show_leaderboard
 
     show_leaderboard(console)
 
@@ -194,7 +196,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify texts with the production bundle, in this process, without a server."""
-    from orchestration.scoring import classify_texts, predictions_table, texts_from
+    from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from
 
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
@@ -219,7 +221,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Classify a file in bounded memory; with labels, print accuracy, F1 and recall with 95 % intervals."""
-    from orchestration.scoring import as_table, score_labeled_file
+    from orchestration.terminal.scoring import as_table, score_labeled_file
 
     row = score_labeled_file(
         file, text_column=text_column, label_column=label_column, bundle=bundle, out=out, console=None if as_json else console
@@ -233,7 +235,7 @@ def score(
 @app.command(rich_help_panel=SERVE, epilog="Example: groundswell serve --port 3000")
 def serve(port: Annotated[int | None, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = None) -> None:
     """Serve the production bundle over HTTP in the foreground; API docs at /docs. Ctrl-C stops it."""
-    from orchestration.serve import serve_production
+    from orchestration.cli.serve import serve_production
 
     _set(serving__port=port)
     raise typer.Exit(serve_production(console))
@@ -299,7 +301,7 @@ def _keys() -> Any:
 @app.command(rich_help_panel=OPERATE, epilog="Example: groundswell dagster --port 3001")
 def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 3001) -> None:
     """Show the graph, its runs and checks in Dagster; requests of other sites' pages are refused. Ctrl-C stops it."""
-    from orchestration.dagster_ui import serve_dagster
+    from orchestration.local.dagster_ui import serve_dagster
 
     serve_dagster(port)
 
@@ -326,7 +328,3 @@ def main() -> None:
         if end.code == 130:  # typer exits so on Ctrl-C, and prints nothing
             errors.print("Stopped. Finished steps are kept; run the same command again to resume.")
         raise
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,13 @@
 """Implement `groundswell lakehouse`: Spark on this machine, the streams, and backfills."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from data.errors import SettingsError
-from orchestration.jars import require_java, spark_jars
 from orchestration.layout import Layout
+from orchestration.local.spark import lakehouse, require_source
 from orchestration.progress import report
 from serving.bundle import Bundle, alias_bundle, read_bundle, served_bundle
 from serving.lakehouse.locks import exclusive_run
@@ -19,61 +15,7 @@ from serving.lakehouse.paths import lakehouse_root
 from serving.settings import LakehouseSettings
 
 if TYPE_CHECKING:
-    from serving.lakehouse.run import Lakehouse
-
-
-@contextmanager
-def lakehouse(console: Console | None = None, **settings: Any) -> Iterator["Lakehouse"]:
-    """Open a lakehouse: create missing tables and start a Spark session, which ends with the block. Takes about ten seconds.
-
-    Args:
-        console: Prints a line while Spark starts.
-        settings: Overrides of the environment's settings.
-
-    Raises:
-        LakehouseError: Existing tables have other columns, or the root is not reachable.
-        StreamError: Java or the jars are missing.
-    """
-    require_java()
-    from serving.lakehouse.errors import translate_spark_errors
-    from serving.lakehouse.run import Lakehouse
-    from serving.lakehouse.session import open_session
-    from serving.lakehouse.tables import ensure_tables
-
-    given = LakehouseSettings.load(**settings)
-    root = lakehouse_root(Layout.load().var, given)
-    if console:
-        console.print(f"Starting Spark; the tables are in {root} …", style="dim", highlight=False)
-    jars = spark_jars()
-    with translate_spark_errors(root):
-        spark = open_session(given, jars)
-        try:
-            ensure_tables(spark, root)
-            yield Lakehouse(spark, root, given)
-        finally:
-            spark.stop()
-
-
-def require_source(settings: LakehouseSettings) -> str:
-    """Return the source of the settings after cheap checks.
-
-    Raises:
-        SettingsError: No source is set, or its folder does not exist.
-    """
-    from serving.lakehouse.run import local_source
-
-    if not settings.source:
-        raise SettingsError(
-            "No source of records is set.",
-            expected="a folder, an s3a:// URI, or kafka",
-            remedy="groundswell lakehouse run --source <...>, or GROUNDSWELL_LAKEHOUSE__SOURCE.",
-        )
-    source = local_source(settings.source)
-    if source != "kafka" and "://" not in source and not Path(source).is_dir():
-        raise SettingsError(
-            f"Folder {source} does not exist.", expected="a folder with files of JSON lines", remedy="Check --source."
-        )
-    return source
+    pass
 
 
 def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> None:
@@ -90,7 +32,7 @@ def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> Non
         if once:
             run_once(lake, source)
         else:
-            from orchestration.streaming import stop_on_signals
+            from serving.processes import stop_on_signals
 
             stop = stop_on_signals()
             pace = f"a batch every {every_s:g} s" if every_s else "batch after batch"

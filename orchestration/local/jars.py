@@ -18,12 +18,12 @@ _HERE = Path(__file__).parent
 
 def kafka_jars() -> Path:
     """Return the folder of Kafka's jars; see `fetched_jars`."""
-    return fetched_jars("kafka", _HERE / "kafka" / "pom.xml")
+    return fetched_jars("kafka", _HERE / "kafka-pom.xml")
 
 
 def spark_jars() -> Path:
     """Return the folder of the jars that Spark lacks: Delta, its Kafka source, S3; see `fetched_jars`."""
-    return fetched_jars("spark", _HERE.parent / "serving" / "lakehouse" / "pom.xml")
+    return fetched_jars("spark", _HERE.parents[1] / "serving" / "lakehouse" / "pom.xml")
 
 
 def fetched_jars(name: str, pom: Path) -> Path:

@@ -1,44 +1,23 @@
 """The commands of `groundswell stream`: each process of the stream, and the replay that needs no Kafka."""
 
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from data.artifacts import sha256_file
-from data.errors import SourceUnavailable
 from data.rates import rate_text
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
-from orchestration.scoring import open_classifier
-from orchestration.stream_send import file_events, send, test_text_events
+from orchestration.steps.events import split_events
+from serving.processes import stop_on_signals
+from serving.streaming.producer import file_events, send
 
 if TYPE_CHECKING:
-    from serving.streaming.replay import StreamSummary
-
-
-def stop_on_signals(*, with_parent: bool = False) -> threading.Event:
-    """Return an event that SIGTERM and Ctrl-C set, and with a parent the end of standard input: the parent holds its other end,
-    and the system closes it however the parent ends.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if with_parent:
-
-        def watch() -> None:
-            while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
-                pass
-            stop.set()
-
-        threading.Thread(target=watch, name="parent", daemon=True).start()
-    return stop
+    pass
 
 
 def log_json() -> None:
@@ -53,15 +32,6 @@ def log_json() -> None:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-
-
-def log_quietly() -> None:
-    """Log errors only, for a terminal that draws progress."""
-    import logging
-
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stub_model: bool) -> None:
@@ -137,7 +107,7 @@ def run_send(console: Console, *, file: Path | None, count: int, rate: float | N
     from serving.streaming.supervisor_files import running_stream
 
     settings = running_stream(Layout.load().var, StreamSettings.load())
-    events = file_events(file, count) if file else test_text_events(Layout.load(), count)
+    events = file_events(file, count) if file else split_events(Layout.load(), count)
     with TerminalProgress(console) as terminal:
         terminal.begin(f"Send to {settings.topic} at {settings.bootstrap}")
         summary = send(client_config(settings), settings.topic, events, rate=rate, progress=terminal, total=count)
@@ -145,43 +115,3 @@ def run_send(console: Console, *, file: Path | None, count: int, rate: float | N
     console.print(
         f"{summary.delivered:,} of {summary.sent:,} messages arrived, {rate_text(summary.delivered, summary.wall_s)}{errors}."
     )
-
-
-def replay(*, file: Path | None, count: int, bundle: Path | None, console: Console | None) -> "StreamSummary":
-    """Replay messages through the stream and return the warehouse's counts.
-
-    Args:
-        file: JSONL of events; None: test texts of the splits.
-        count: Maximum number of messages.
-        bundle: The bundle that classifies; None: the production bundle.
-        console: Draws the progress; None: nothing is printed.
-    """
-    from serving.streaming.replay import run_stream
-
-    log_quietly()
-    layout = Layout.load()
-    classifier = open_classifier(bundle, threads=1)
-    if file is not None and not file.is_file():
-        raise SourceUnavailable(f"There is no file {file}.")
-    # The same messages and the same model are the same run: its rows count once, even if it is repeated.
-    run_id = f"{sha256_file(file)[:12] if file else 'test-texts'}-{count}-{classifier.bundle.fingerprint[:12]}"
-    events = file_events(file, count) if file else test_text_events(layout, count, again=False)
-
-    def run(progress: Any) -> "StreamSummary":
-        return run_stream(events, classifier, layout.var, run_id=run_id, progress=progress)
-
-    if console is None:
-        return run(None)
-    with TerminalProgress(console) as terminal:
-        terminal.begin("Replay messages through the stream")
-        return run(terminal)
-
-
-def show_summary(console: Console, summary: "StreamSummary") -> None:
-    """Print the summary as a table."""
-    table = Table("", "", box=None, show_header=False, title=f"stream, model {summary.version}", title_justify="left")
-    table.add_row("messages in the warehouse", f"{summary.messages:,}")
-    table.add_row("dead letters", f"{summary.dead_letters:,}")
-    table.add_row("rate", rate_text(summary.messages, summary.seconds))
-    table.add_row("labels", ", ".join(f"{label} {count:,}" for label, count in sorted(summary.labels.items())))
-    console.print(table)

@@ -15,7 +15,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from data.errors import StreamError
-from orchestration.jars import kafka_jars, require_java
+from orchestration.local.jars import kafka_jars, require_java
 from serving.streaming.broker import MAX_MESSAGE_BYTES
 
 PORT, PARTITIONS = 9092, 6

@@ -29,9 +29,9 @@ _HERE = "demo-lakehouse"
 
 def run_demo(console: Console) -> None:
     """Write raw tweets, fill the layers, show them, the views and their plots."""
-    from orchestration.lakehouse import lakehouse
-    from orchestration.lakehouse_view import collect_views, plot_views, show_views
-    from orchestration.raw_tweets import labeled_texts, write_raw_tweets
+    from orchestration.demo.raw_tweets import labeled_texts, write_raw_tweets
+    from orchestration.local.spark import lakehouse
+    from orchestration.terminal.lakehouse_tables import collect_views, plot_views, show_views
     from serving.lakehouse.paths import table
     from serving.lakehouse.run import local_source, run_once
     from serving.lakehouse.status import read_status
@@ -83,7 +83,7 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     except BundleError:
         note("No model is in production yet: training a small one. `make demo` trains and evaluates a better one.")
     from data.labels import LABELS
-    from orchestration.raw_tweets import labeled_texts
+    from orchestration.demo.raw_tweets import labeled_texts
     from orchestration.steps.data import primary_texts
     from training.candidates import load_candidates
     from training.finetune import finetune

@@ -1,4 +1,4 @@
-"""Send messages to the topic: from a file, test texts, or numbered ones for tests; at full speed or at a fixed rate."""
+"""Send messages to a topic, at full speed or at a fixed rate."""
 
 import json
 import time
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import SourceUnavailable
-from orchestration.layout import Layout
 
 TICK_S = 0.005
 """At a rate, due messages are sent at this interval: waiting for each single message would use a whole core."""
@@ -130,26 +129,6 @@ def event_bytes(identity: str, text: str, source: str) -> bytes:
     return json.dumps({"id": identity, "text": text, "source": source, "created_at": created}, ensure_ascii=False).encode()
 
 
-def test_text_events(layout: Layout, count: int, *, again: bool = True) -> Iterator[bytes]:
-    """Yield texts of the test split in a random order, with the time when they are read; with `again` they repeat at the end."""
-    from orchestration.steps.data import build_splits, fetch_datasets, read_texts
-
-    if not (layout.splits / "texts.parquet").is_file():
-        build_splits(layout, fetch_datasets(layout))
-    frame = read_texts(layout, "test").sample(frac=1, random_state=0)
-    rows = list(zip(frame["id"], frame["text"], frame["source"], strict=True))
-
-    def event(number: int) -> bytes:
-        turn, place = divmod(number, len(rows))
-        identity, text, source = rows[place]
-        return event_bytes(f"{identity}-{turn}" if turn else str(identity), text, source)
-
-    return map(event, range(count if again else min(count, len(rows))))
-
-
-test_text_events.__test__ = False  # type: ignore[attr-defined]  # not a test, in spite of its name
-
-
 def file_events(file: Path, count: int | None = None) -> Iterator[bytes]:
     """Yield the lines of a JSONL file, unchanged.
 
@@ -165,9 +144,3 @@ def _lines(file: Path, count: int | None) -> Iterator[bytes]:
     with file.open("rb") as lines:
         for line in islice(lines, count):
             yield line.rstrip(b"\r\n")
-
-
-def numbered_events(count: int, *, start: int = 0, source: str = "numbered") -> Iterator[bytes]:
-    """Yield messages `n-<k>`, k from `start`: lost and duplicated messages can be identified by their ids."""
-    for number in range(start, start + count):
-        yield event_bytes(f"n-{number}", f"message number {number}", source)

@@ -1,0 +1,1 @@
+"""`groundswell demo`: the whole job on this machine, with messages and a crisis."""
