@@ -56,7 +56,7 @@ dashboard: $(PAGES) ## Build the dashboard that the service serves at / (Node 20
 
 .PHONY: dashboard-types
 dashboard-types: setup $(DASHBOARD)/node_modules/.installed ## Generate the dashboard's TypeScript types from the API's contracts
-	@$(BIN)/python -m serving.service.openapi >$(DASHBOARD)/openapi.json
+	@$(BIN)/python -m serving.service.docs.openapi >$(DASHBOARD)/openapi.json
 	@$(NPM) run --silent types
 
 .PHONY: demo
@@ -94,7 +94,7 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Check style, types and the 
 	$(BIN)/ruff format --check .
 	@$(BIN)/python .ci/words.py
 	$(BIN)/pyright
-	@$(BIN)/python -m serving.service.openapi >$(DASHBOARD)/openapi.json
+	@$(BIN)/python -m serving.service.docs.openapi >$(DASHBOARD)/openapi.json
 	@$(NPM) run --silent types -- --check >/dev/null || { echo "The dashboard's types differ from the API's; run make dashboard-types"; exit 1; }
 	$(NPM) run --silent check
 

@@ -53,8 +53,8 @@ ALLOWED: list[tuple[str, str, str]] = [
     ("*lakehouse*", "rows_not_answered", "a metric in MLflow"),
     ("data/feedback.py", "verdicts", "the table of the feedback store"),
     ("data/feedback.py", "said_by", "a column of the feedback store"),
-    ("serving/service/stores.py", "answer", "the table and the keys of the prediction store"),
-    ("serving/service/dynamodb.py", "answer#", "the keys of the prediction store"),
+    ("serving/service/cache/stores.py", "answer", "the table and the keys of the prediction store"),
+    ("serving/service/cache/dynamodb.py", "answer#", "the keys of the prediction store"),
     ("serving/service/inference.py", '{"answers"', "the store's name in /readyz"),
     ("tests/serving/test_service.py", '"answers": "', "the store's name in /readyz"),
     ("tests/serving/test_abuse.py", '["answers"]', "the store's name in /readyz"),
@@ -71,7 +71,7 @@ ALLOWED: list[tuple[str, str, str]] = [
     # Names of other libraries.
     ("orchestration/cli/stream_run.py", "processors", "structlog"),
     ("serving/service/logs.py", "processors", "structlog"),
-    ("serving/service/observing.py", "SpanProcessor", "OpenTelemetry"),
+    ("serving/service/middleware/observing.py", "SpanProcessor", "OpenTelemetry"),
     ("serving/score.py", "raw.tell()", "a method of files"),
     ("tests/models.py", "processors", "tokenizers"),
     # The words themselves.

@@ -24,7 +24,7 @@ from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
 from serving.processes import living
 from serving.service.build import bento_environment
-from serving.service.keys import id_of, keys_of
+from serving.service.middleware.keys import id_of, keys_of
 from serving.settings import ServingSettings
 
 _log = logging.getLogger(__name__)

@@ -293,7 +293,7 @@ def revoke_key(identity: Annotated[str, typer.Argument(metavar="ID", help="An id
 
 def _keys() -> Any:
     from data.settings import PathSettings
-    from serving.service.keys import keys_of
+    from serving.service.middleware.keys import keys_of
 
     return keys_of(PathSettings.load().var)
 

@@ -14,14 +14,14 @@ from mangum import Mangum
 
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
-from serving.service.admission import Authenticator
 from serving.service.app import create_app
 from serving.service.inference import InferenceService
-from serving.service.job_routes import JSON_LINES, OWNER
-from serving.service.jobs import classify_part
-from serving.service.jobs_sqs import SQSJobs
+from serving.service.jobs.queue import classify_part
+from serving.service.jobs.routes import JSON_LINES, OWNER
+from serving.service.jobs.sqs import SQSJobs
 from serving.service.logs import log
-from serving.service.observing import Observing
+from serving.service.middleware.admission import Authenticator
+from serving.service.middleware.observing import Observing
 from serving.settings import ServingSettings
 
 _TEXTUAL = ["text/", "application/json", "application/problem+json", JSON_LINES]

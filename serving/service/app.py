@@ -15,22 +15,22 @@ from starlette.routing import Match, Route
 from data.errors import StreamError
 from data.settings import PathSettings
 from serving.service import metrics, problems
-from serving.service.admission import Authenticator
-from serving.service.alert_routes import alert_routes
-from serving.service.api_use import ApiUse
 from serving.service.classify_route import classify_route
 from serving.service.disk import NoSpace
-from serving.service.docs_page import POLICY, docs_page
+from serving.service.docs.openapi import openapi
+from serving.service.docs.page import POLICY, docs_page
 from serving.service.feedback_route import feedback_route
 from serving.service.inference import InferenceService
-from serving.service.job_routes import job_routes
-from serving.service.jobs import JobsUnavailable, work_forever
-from serving.service.live import live_route
-from serving.service.openapi import openapi
+from serving.service.jobs.queue import JobsUnavailable, work_forever
+from serving.service.jobs.routes import job_routes
+from serving.service.middleware.admission import Authenticator
 from serving.service.pages import page_route
-from serving.service.panels import panel_routes
+from serving.service.panels.alerts import alert_routes
+from serving.service.panels.api_use import ApiUse
+from serving.service.panels.live import live_route
+from serving.service.panels.routes import panel_routes
+from serving.service.panels.warehouse import Warehouse
 from serving.service.problems import Kind, Refused
-from serving.service.warehouse import Warehouse
 
 
 def create_app(inference: Callable[[], InferenceService], authenticator: Callable[[], Authenticator]) -> Starlette:

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.service import metrics, problems
-from serving.service.admission import Authenticator
 from serving.service.batching import Overloaded
 from serving.service.inference import InferenceService, Reading, read_texts
-from serving.service.job_routes import accept, some_readable
+from serving.service.jobs.routes import accept, some_readable
 from serving.service.json_reader import Unfit, read_fields
-from serving.service.keys import KEY, Key
+from serving.service.middleware.admission import Authenticator
+from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused
 from serving.service.reading import fit, read_request
 from serving.service.schemas import MAX_BODY_BYTES, MAX_TEXTS, MAX_WEIGHT, WEIGHT_CHARS, ClassifyRequest, JobRequest, weight

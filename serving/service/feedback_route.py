@@ -11,7 +11,7 @@ from data.feedback import FeedbackLabel
 from serving.service import problems
 from serving.service.inference import InferenceService
 from serving.service.json_reader import read_fields
-from serving.service.keys import KEY, Key
+from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused
 from serving.service.reading import fit, read_request
 from serving.service.schemas import MAX_FEEDBACK_BYTES, FeedbackRequest

@@ -18,11 +18,12 @@ from serving.bundle import Bundle, read_card, read_ledger
 from serving.classifier import Classification, Classifier
 from serving.service import metrics
 from serving.service.batching import Batcher
-from serving.service.cache import Cache
+from serving.service.cache.predictions import Cache
+from serving.service.cache.stores import open_store
 from serving.service.disk import Disk
-from serving.service.jobs import Jobs
-from serving.service.jobs_sqlite import SQLiteJobs
-from serving.service.observing import tracer
+from serving.service.jobs.queue import Jobs
+from serving.service.jobs.sqlite import SQLiteJobs
+from serving.service.middleware.observing import tracer
 from serving.service.off_loop import off_loop
 from serving.service.schemas import (
     MAX_BODY_BYTES,
@@ -33,7 +34,6 @@ from serving.service.schemas import (
     WEIGHT_CHARS,
     weight,
 )
-from serving.service.stores import open_store
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
 
@@ -222,7 +222,7 @@ def open_jobs(settings: ServingSettings, var: Path, disk: Disk) -> Jobs:
     """
     if settings.jobs == "sqlite":
         return SQLiteJobs(var / "service" / "jobs-2.db", disk=disk)  # 2: the layout changed after the first version
-    from serving.service.jobs_sqs import SQSJobs
+    from serving.service.jobs.sqs import SQSJobs
 
     if settings.sqs_queue_url is None:
         raise SettingsError("Queue URL missing: serving.jobs is sqs.", remedy="Set GROUNDSWELL_SERVING__SQS_QUEUE_URL.")

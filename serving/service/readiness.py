@@ -11,9 +11,9 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from serving.service import problems
-from serving.service.admission import Authenticator
 from serving.service.inference import InferenceService
 from serving.service.logs import log
+from serving.service.middleware.admission import Authenticator
 from serving.service.problems import Refused
 
 

@@ -12,13 +12,13 @@ from data.settings import PathSettings
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service import problems
-from serving.service.admission import Admission, Authenticator, listening, require_keys
 from serving.service.app import create_app
-from serving.service.edge import install
 from serving.service.inference import InferenceService
-from serving.service.keys import keys_of
 from serving.service.logs import log
-from serving.service.observing import Observing
+from serving.service.middleware.admission import Admission, Authenticator, listening, require_keys
+from serving.service.middleware.edge import install
+from serving.service.middleware.keys import keys_of
+from serving.service.middleware.observing import Observing
 from serving.service.problems import Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings

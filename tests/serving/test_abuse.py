@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.client import AsyncSentimentClient
-from serving.service.openapi import openapi
-from serving.service.panels import OTHERS, QUESTIONS
+from serving.service.docs.openapi import openapi
+from serving.service.panels.routes import OTHERS, QUESTIONS
 from tests.components.redis import RedisServer
 from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving

@@ -7,8 +7,8 @@ import pytest
 from tenacity import RetryError
 
 from data.errors import SettingsError
-from serving.service.admission import Authenticator, require_keys
-from serving.service.keys import Keys, id_of, keys_of
+from serving.service.middleware.admission import Authenticator, require_keys
+from serving.service.middleware.keys import Keys, id_of, keys_of
 from serving.service.problems import Refused
 from tests.models import tiny_bundle
 from tests.serving.running import serving

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from websockets.sync.client import connect as dial
 
-from serving.service.keys import keys_of
+from serving.service.middleware.keys import keys_of
 from serving.warehouse.connect import connect
 from serving.warehouse.server import serve_warehouse
 from tests.models import tiny_bundle

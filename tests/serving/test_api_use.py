@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from serving.service import api_use
-from serving.service.api_use import ApiUse, Counts, counts_of, quantile, use_between
 from serving.service.metrics import REQUEST_SECONDS
+from serving.service.panels import api_use
+from serving.service.panels.api_use import ApiUse, Counts, counts_of, quantile, use_between
 
 
 def test_rates_and_quantiles_cover_requests_between_two_samples():

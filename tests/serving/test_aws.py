@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.service.jobs import MAX_ATTEMPTS
+from serving.service.jobs.queue import MAX_ATTEMPTS
 from serving.settings import ServingSettings
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment
 from tests.components.lambda_runtime import Function

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from data.cleaning import clean
 from data.labels import LABELS
 from serving.classifier import Classification, Window
-from serving.service.cache import Cache, pack, unpack
-from serving.service.stores import SQLiteStore
+from serving.service.cache.predictions import Cache, pack, unpack
+from serving.service.cache.stores import SQLiteStore
 
 
 def prediction(text):

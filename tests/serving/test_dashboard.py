@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import expect
 
 from orchestration.demo.stream import CRISIS, CRISIS_AFTER_S
-from serving.service.keys import keys_of
+from serving.service.middleware.keys import keys_of
 from tests.serving.dashboard_harness import (
     LABELS,
     SIZES,

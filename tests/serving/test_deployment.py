@@ -10,7 +10,7 @@ from data.errors import BundleError, DeploymentFailed
 from serving.classifier import Classifier
 from serving.deployment import SMOKE_TEXTS, deploy, require_port, status, stop
 from serving.service.build import build_bento
-from serving.service.keys import keys_of
+from serving.service.middleware.keys import keys_of
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 from tests.serving.running import spare_port

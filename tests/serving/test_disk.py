@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from serving.service.disk import Disk, NoSpace
-from serving.service.jobs import texts_from, texts_to
-from serving.service.jobs_sqlite import SQLiteJobs
+from serving.service.jobs.queue import texts_from, texts_to
+from serving.service.jobs.sqlite import SQLiteJobs
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, serving
 
@@ -71,7 +71,7 @@ def test_expired_jobs_free_their_space_with_the_next_job(tmp_path, monkeypatch):
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db")
         await jobs.add("me", ["x" * 99_000] * 80, detail=False)
-        monkeypatch.setattr("serving.service.jobs_sqlite.KEEP_S", -1)
+        monkeypatch.setattr("serving.service.jobs.sqlite.KEEP_S", -1)
         await jobs.add("me", ["a"], detail=False)
         size = stored(tmp_path)
         await jobs.close()

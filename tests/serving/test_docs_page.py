@@ -13,13 +13,13 @@ import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from serving.service.docs_page import docs_page
-from serving.service.evaluated import FOLDER
-from serving.service.keys import keys_of
-from serving.service.openapi import openapi
+from serving.service.docs.openapi import openapi
+from serving.service.docs.page import docs_page
+from serving.service.docs.prose import TAGS
+from serving.service.docs.samples import BASE, JOB, KEY_VARIABLE
+from serving.service.middleware.keys import keys_of
+from serving.service.panels.evaluated import FOLDER
 from serving.service.problems import CATALOG
-from serving.service.prose import TAGS
-from serving.service.samples import BASE, JOB, KEY_VARIABLE
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, serving
 

@@ -8,9 +8,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from serving.service import edge
 from serving.service.build import PACKAGES
-from serving.service.edge import (
+from serving.service.middleware import edge
+from serving.service.middleware.edge import (
     HEADER_S,
     LINGER_S,
     MAX_HEADER_BYTES,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.labels import LABELS
-from serving.service.evaluated import FOLDER, Predicted, _differences, comparison, errors, evaluated_list
+from serving.service.panels.evaluated import FOLDER, Predicted, _differences, comparison, errors, evaluated_list
 from serving.service.problems import Refused
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -17,8 +17,8 @@ from data.errors import WarehouseError
 from serving.lakehouse import questions as gold_questions
 from serving.lakehouse.questions import FOLDER, QUESTIONS, Gold, ask
 from serving.service import build
-from serving.service.panel_schemas import LiveFrame
-from serving.service.panels import QUESTIONS as PANELS
+from serving.service.panels.routes import QUESTIONS as PANELS
+from serving.service.panels.schemas import LiveFrame
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from serving.warehouse.questions import ask as ask_warehouse

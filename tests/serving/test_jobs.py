@@ -12,12 +12,12 @@ import psutil
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from serving.service import jobs as jobs_module
 from serving.service.batching import Overloaded
-from serving.service.jobs import JobsUnavailable, TooMany, work_forever
-from serving.service.jobs_sqlite import SQLiteJobs
-from serving.service.jobs_sqs import SQSJobs
-from serving.service.keys import keys_of
+from serving.service.jobs import queue as jobs_module
+from serving.service.jobs.queue import JobsUnavailable, TooMany, work_forever
+from serving.service.jobs.sqlite import SQLiteJobs
+from serving.service.jobs.sqs import SQSJobs
+from serving.service.middleware.keys import keys_of
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment, set_environment
 from tests.models import tiny_bundle
 from tests.serving.running import serving

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from data.settings import PathSettings
-from serving.service import admission, build
+from serving.service import build
 from serving.service.build import build_bento
-from serving.service.origins import refuse_foreign
+from serving.service.middleware import admission
+from serving.service.middleware.origins import refuse_foreign
 from serving.service.problems import Refused
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
@@ -200,7 +201,7 @@ class OnlyHeld:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 sys.meta_path.insert(0, OnlyHeld())
-import serving.service.service, serving.service.stores, redis
+import serving.service.service, serving.service.cache.stores, redis
 # Modules of the dashboard are imported on the first request.
 import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process
 import serving.warehouse.questions, confluent_kafka

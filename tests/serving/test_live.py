@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as dial
 
 from data.errors import WarehouseError
-from serving.service import live
-from serving.service.keys import id_of, keys_of
+from serving.service.middleware.keys import id_of, keys_of
+from serving.service.panels import live
 from serving.service.problems import Refused
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect

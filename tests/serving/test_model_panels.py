@@ -2,7 +2,7 @@
 
 import json
 
-from serving.service.model_panels import gate, slices_of
+from serving.service.panels.models import gate, slices_of
 
 
 def test_gate_shows_each_rule_with_its_limit_and_value(tmp_path):

@@ -6,9 +6,10 @@ import json
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
-from serving.service import observing, problems
-from serving.service.admission import Admission, Authenticator
-from serving.service.observing import Observing
+from serving.service import problems
+from serving.service.middleware import observing
+from serving.service.middleware.admission import Admission, Authenticator
+from serving.service.middleware.observing import Observing
 from serving.service.problems import CATALOG, Refused, kind_of
 
 
@@ -22,7 +23,7 @@ def lines(monkeypatch):
             return lambda event, **fields: written.append({"event": event, "level": level} | fields)
 
     monkeypatch.setattr(observing, "log", Log)
-    monkeypatch.setattr("serving.service.admission.log", Log)
+    monkeypatch.setattr("serving.service.middleware.admission.log", Log)
     return written
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from serving.service.origins import refuse_foreign
+from serving.service.middleware.origins import refuse_foreign
 from serving.service.problems import Refused
 from serving.web_guard import foreign
 from tests.models import tiny_bundle

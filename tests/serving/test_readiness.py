@@ -7,11 +7,11 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from serving.service import inference as inference_module
-from serving.service.admission import Authenticator
 from serving.service.batching import Overloaded
 from serving.service.disk import Disk
 from serving.service.inference import InferenceService
-from serving.service.keys import keys_of
+from serving.service.middleware.admission import Authenticator
+from serving.service.middleware.keys import keys_of
 from serving.service.problems import NO_MODEL, Refused
 from serving.service.readiness import Readiness
 from serving.settings import ServingSettings

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from serving.service import json_reader, problems, reading
-from serving.service.job_routes import _from_json, _from_lines
+from serving.service.jobs.routes import _from_json, _from_lines
 from serving.service.json_reader import NESTED, NotJSON, Unfit, read_fields, read_lines
 from serving.service.problems import Refused
 from serving.service.reading import read_request

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from data.feedback import open_feedback
-from serving.service.keys import keys_of
+from serving.service.middleware.keys import keys_of
 from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving
 

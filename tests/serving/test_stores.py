@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from data.errors import SettingsError
-from serving.service.dynamodb import DynamoDBStore
-from serving.service.stores import Guarded, RedisStore, SQLiteStore, open_store
+from serving.service.cache.dynamodb import DynamoDBStore
+from serving.service.cache.stores import Guarded, RedisStore, SQLiteStore, open_store
 from serving.settings import ServingSettings
 from tests.components.java import DynamoDB, set_environment
 from tests.components.redis import RedisServer

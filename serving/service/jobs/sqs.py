@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
 from serving.service import metrics
-from serving.service.dynamodb import client, write_items
-from serving.service.jobs import (
+from serving.service.cache.dynamodb import client, write_items
+from serving.service.jobs.queue import (
     CLAIM_S,
     KEEP_S,
     MAX_WAITING_TEXTS,

@@ -17,7 +17,7 @@ from data.cleaning import CLEANING_VERSION
 from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
-from serving.service.stores import PredictionStore
+from serving.service.cache.stores import PredictionStore
 
 _FORM = struct.Struct("<B3H")
 """Label, and probabilities in ten-thousandths, to which they are rounded."""

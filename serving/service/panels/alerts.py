@@ -17,11 +17,11 @@ from starlette.routing import Route
 from data.errors import GroundswellError
 from serving.service import problems
 from serving.service.json_reader import read_fields
-from serving.service.keys import KEY, Key
-from serving.service.panel_schemas import AlertShown
+from serving.service.middleware.keys import KEY, Key
+from serving.service.panels.schemas import AlertShown
+from serving.service.panels.warehouse import Warehouse, problem_of
 from serving.service.problems import Refused
 from serving.service.reading import fit, read_request
-from serving.service.warehouse import Warehouse, problem_of
 
 MOST_MINUTES = 7 * 24 * 60
 _MAX_BODY_BYTES = 4096

@@ -7,8 +7,8 @@ from typing import Any
 
 from data.artifacts import read_json
 from serving.bundle import read_ledger
-from serving.service import model_panel_schemas as schemas
 from serving.service.inference import InferenceService
+from serving.service.panels import model_schemas as schemas
 from serving.settings import DashboardSettings
 
 _NONE: dict[str, Any] = {"value": None, "low": None, "high": None}

@@ -12,16 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from data.errors import GroundswellError
-from serving.service import model_panel_schemas as models
-from serving.service import panel_schemas as schemas
 from serving.service import problems
-from serving.service.api_use import ApiUse
-from serving.service.evaluated import comparison, errors, evaluated_list
 from serving.service.inference import InferenceService
-from serving.service.model_panels import gate, leaderboard, production
+from serving.service.panels import model_schemas as models
+from serving.service.panels import schemas
+from serving.service.panels.api_use import ApiUse
+from serving.service.panels.evaluated import comparison, errors, evaluated_list
+from serving.service.panels.models import gate, leaderboard, production
+from serving.service.panels.stream import StreamPanel
+from serving.service.panels.warehouse import Warehouse, problem_of
 from serving.service.problems import Refused
-from serving.service.stream_panel import StreamPanel
-from serving.service.warehouse import Warehouse, problem_of
 
 QUESTIONS: dict[str, type[schemas.Panel]] = {
     "distribution": schemas.Distribution,

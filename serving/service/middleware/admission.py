@@ -19,9 +19,9 @@ from limits.storage import storage_from_string
 
 from data.errors import SettingsError
 from serving.service import metrics, pages, problems
-from serving.service.keys import KEY, Key, Keys
 from serving.service.logs import log
-from serving.service.origins import refuse_foreign
+from serving.service.middleware.keys import KEY, Key, Keys
+from serving.service.middleware.origins import refuse_foreign
 from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})

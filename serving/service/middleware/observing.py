@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from serving.service import metrics, problems
-from serving.service.keys import KEY
 from serving.service.logs import log
+from serving.service.middleware.keys import KEY
 from serving.service.problems import Refused
 
 ROUTES = frozenset(

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY
 
-from serving.service import panel_schemas as schemas
+from serving.service.panels import schemas
 
 WINDOW_S = 60.0
 EVERY_S = 10.0

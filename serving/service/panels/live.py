@@ -18,7 +18,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from data.errors import GroundswellError
-from serving.service.panel_schemas import AlertShown, LiveFrame, Message, Normal
+from serving.service.panels.schemas import AlertShown, LiveFrame, Message, Normal
 from serving.service.problems import Refused
 
 TICK_S = 0.1

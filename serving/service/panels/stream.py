@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving.service.panel_schemas import StreamStatus
+from serving.service.panels.schemas import StreamStatus
 from serving.settings import StreamSettings
 
 FRESH_S = 0.9

@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from serving.service import problems
-from serving.service.jobs import Job, Jobs, TooMany
+from serving.service.jobs.queue import Job, Jobs, TooMany
 from serving.service.json_reader import Unfit, read_fields, read_lines
-from serving.service.keys import KEY, Key
+from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused
 from serving.service.reading import JSON, fit, read_request
 from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, refusal

@@ -13,9 +13,9 @@ import numpy as np
 
 from data.artifacts import read_json
 from data.labels import LABELS
-from serving.service import model_panel_schemas as schemas
 from serving.service import problems
-from serving.service.model_panels import same_rows
+from serving.service.panels import model_schemas as schemas
+from serving.service.panels.models import same_rows
 from serving.service.problems import Refused
 
 FOLDER, PREDICTIONS, REPORT = "evaluations", "predictions.json", "report.json"

@@ -204,7 +204,7 @@ def open_store(settings: ServingSettings, var: Path) -> Guarded | None:
     if settings.prediction_store == "sqlite":
         return Guarded(SQLiteStore(var / "service" / "answers.db"))
     if settings.prediction_store == "dynamodb":
-        from serving.service.dynamodb import DynamoDBStore
+        from serving.service.cache.dynamodb import DynamoDBStore
 
         return Guarded(DynamoDBStore(settings.dynamodb_table))
     if settings.redis_url is None:

@@ -10,13 +10,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from serving.service.openapi import openapi
+from serving.service.docs.openapi import openapi
+from serving.service.docs.samples import BASE, EXAMPLES
 from serving.service.problems import CATALOG
-from serving.service.samples import BASE, EXAMPLES
 
 _HERE = Path(__file__).parent
-_STYLE = (_HERE / "docs.css").read_text(encoding="utf-8")
-_SCRIPT = (_HERE / "docs.js").read_text(encoding="utf-8")
+_STYLE = (_HERE / "page.css").read_text(encoding="utf-8")
+_SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
 METHODS = ("get", "post", "delete")
 
 

@@ -6,13 +6,13 @@ from functools import cache
 from typing import Any
 
 from serving.service import problems
-from serving.service.admission import OPEN, scope_of
-from serving.service.alert_routes import Acknowledgement, Mute
-from serving.service.panel_schemas import AlertShown, LiveFrame
-from serving.service.panels import OTHERS, QUERIES, QUESTIONS
+from serving.service.docs.prose import ABOUT, KEYS, PANELS, TAGS
+from serving.service.docs.samples import samples_of
+from serving.service.middleware.admission import OPEN, scope_of
+from serving.service.panels.alerts import Acknowledgement, Mute
+from serving.service.panels.routes import OTHERS, QUERIES, QUESTIONS
+from serving.service.panels.schemas import AlertShown, LiveFrame
 from serving.service.problems import CATALOG, Kind
-from serving.service.prose import ABOUT, KEYS, PANELS, TAGS
-from serving.service.samples import samples_of
 from serving.service.schemas import (
     MAX_BODY_BYTES,
     MAX_JOB_BYTES,

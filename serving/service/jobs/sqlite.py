@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from serving.service import metrics
 from serving.service.disk import Disk
-from serving.service.jobs import (
+from serving.service.jobs.queue import (
     CLAIM_S,
     KEEP_S,
     MAX_WAITING_TEXTS,

@@ -1,0 +1,1 @@
+"""Predictions that are kept: in memory and in a store."""

@@ -1,0 +1,1 @@
+"""Jobs of many texts: the queue, its stores, its routes."""

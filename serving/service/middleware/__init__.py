@@ -1,0 +1,1 @@
+"""What every request passes: connections and headers, host and origin, keys and rates, traces and logs."""

@@ -1,0 +1,1 @@
+"""What the dashboard reads: panels, live messages, alerts."""
