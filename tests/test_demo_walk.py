@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from data.labels import LABELS
 from orchestration.demo.stream import CRISIS_SOURCE
-from serving.streaming.alert_rows import read_alerts, time_of
+from serving.streaming.alerts.rows import read_alerts, time_of
 from serving.warehouse.connect import connect
 from tests.serving.dashboard_harness import browsing, count_labels, has_no_violation, number
 from tests.serving.running import ROOT

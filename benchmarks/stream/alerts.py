@@ -21,9 +21,9 @@ import numpy as np
 
 from data.artifacts import digest
 from serving.bundle import Bundle
-from serving.streaming.alerts import POLL_S
-from serving.streaming.anomaly import POINTS, Rules, Seconds, Watch
-from serving.streaming.calibrate import PEAK_S, WEEK_S, peaks_of
+from serving.streaming.alerts.calibration import PEAK_S, WEEK_S, peaks_of
+from serving.streaming.alerts.detector import POINTS, Rules, Seconds, Watch
+from serving.streaming.alerts.service import POLL_S
 
 SHIFTS = (2, 5, 10, 20)
 RATES = (20, 100, 1000)

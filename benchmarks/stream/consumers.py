@@ -14,8 +14,8 @@ from serving.settings import StreamSettings
 
 def main(count: int, *, stub: bool) -> None:
     """Process messages until SIGTERM; then every consumer finishes its work and leaves the group."""
-    from serving.streaming.model import ReloadingModel, StubModel
-    from serving.streaming.worker import Worker
+    from serving.streaming.worker.model import ReloadingModel, StubModel
+    from serving.streaming.worker.worker import Worker
 
     layout, settings, stop = Layout.load(), StreamSettings.load(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

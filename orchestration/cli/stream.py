@@ -80,8 +80,8 @@ def worker(
     """Classify messages until Ctrl-C or SIGTERM; then finish, commit and leave the group."""
     from data.errors import SettingsError
     from orchestration.cli.stream_run import run_worker
-    from serving.streaming.child import CONFIG_ERROR
-    from serving.streaming.worker import TooManyDeadLetters
+    from serving.streaming.supervisor.child import CONFIG_ERROR
+    from serving.streaming.worker.worker import TooManyDeadLetters
 
     try:
         run_worker(name, metrics_port=metrics_port, with_parent=with_parent, stub_model=stub_model)
@@ -103,7 +103,7 @@ def calibrate() -> None:
     """Find the threshold that keeps the false-alarm budget, by replaying the quiet history of the warehouse."""
     from orchestration.layout import Layout
     from serving.settings import AlertSettings
-    from serving.streaming.calibrate import calibrate_from_warehouse
+    from serving.streaming.alerts.calibration import calibrate_from_warehouse
     from serving.warehouse.connect import connect
 
     layout = Layout.load()
@@ -268,7 +268,7 @@ def _stream_settings() -> "StreamSettings":
     """Return the settings of the stream that is running here, such as the demo's; else those of the environment."""
     from orchestration.layout import Layout
     from serving.settings import StreamSettings
-    from serving.streaming.supervisor_files import running_stream
+    from serving.streaming.supervisor.state_files import running_stream
 
     return running_stream(Layout.load().var, StreamSettings.load())
 

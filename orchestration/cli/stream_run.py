@@ -39,8 +39,8 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stub_m
     from prometheus_client import start_http_server
 
     from serving.settings import StreamSettings
-    from serving.streaming.model import ReloadingModel, StubModel
-    from serving.streaming.worker import Worker
+    from serving.streaming.worker.model import ReloadingModel, StubModel
+    from serving.streaming.worker.worker import Worker
 
     stop = stop_on_signals(with_parent=with_parent)
     log_json()
@@ -58,7 +58,7 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stub_m
 
 def run_alert_loop(*, with_parent: bool) -> None:
     """Run the alert process until it is stopped."""
-    from serving.streaming.alert_process import run_alerts
+    from serving.streaming.alerts.process import run_alerts
 
     stop = stop_on_signals(with_parent=with_parent)
     log_json()
@@ -68,7 +68,7 @@ def run_alert_loop(*, with_parent: bool) -> None:
 def run_up(console: Console, *, max_workers: int | None) -> None:
     """Run the supervisor with all its processes until it is stopped."""
     from serving.settings import AlertSettings, StreamSettings, WarehouseSettings
-    from serving.streaming.supervisor import run_supervisor
+    from serving.streaming.supervisor.supervisor import run_supervisor
     from serving.webhook import notify
 
     stop = stop_on_signals()
@@ -104,7 +104,7 @@ def run_send(console: Console, *, file: Path | None, count: int, rate: float | N
     """Send messages and print how many arrived."""
     from serving.settings import StreamSettings
     from serving.streaming.broker import client_config
-    from serving.streaming.supervisor_files import running_stream
+    from serving.streaming.supervisor.state_files import running_stream
 
     settings = running_stream(Layout.load().var, StreamSettings.load())
     events = file_events(file, count) if file else split_events(Layout.load(), count)

@@ -21,7 +21,7 @@ from orchestration.demo.stream import CRISIS_SOURCE, Feed
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from serving.settings import DashboardSettings
-from serving.streaming.supervisor_files import read_state
+from serving.streaming.supervisor.state_files import read_state
 
 READY_S = 120.0
 """A page that is not ready by then is reported, and the demo continues; a stream without progress for as long ends the demo."""

@@ -129,7 +129,7 @@ def _replay(console: Console) -> None:
 
 
 def _require_no_stream(layout: Layout) -> None:
-    from serving.streaming.supervisor_files import read_state
+    from serving.streaming.supervisor.state_files import read_state
 
     state = read_state(layout.var)
     if state and state["alive"]:
@@ -172,7 +172,7 @@ def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[P
 
 def _forget_earlier(layout: Layout) -> None:
     """Delete the messages of earlier demos in the same minutes, and the alerts of sources that only they had."""
-    from serving.streaming.alerts import forget_sources
+    from serving.streaming.alerts.service import forget_sources
     from serving.streaming.broker import MESSAGES
     from serving.warehouse.connect import connect
     from serving.warehouse.forget import forget_topics

@@ -16,7 +16,7 @@ from data.rates import rate, rate_text
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, require_topic
-from serving.streaming.worker import Worker
+from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import connect
 from serving.warehouse.server import ensure_server
 

@@ -10,9 +10,9 @@ from typing import Any
 from data.errors import GroundswellError
 from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, TopicMissing
-from serving.streaming.heartbeat import Heartbeat, read_heartbeats
 from serving.streaming.lag import LagReader, PartitionLag
-from serving.streaming.supervisor_files import read_state
+from serving.streaming.supervisor.state_files import read_state
+from serving.streaming.worker.heartbeat import Heartbeat, read_heartbeats
 
 _ENDED = {"stopped", "failed", "gone"}
 RESPONSE_TIMEOUT_S = 3.0

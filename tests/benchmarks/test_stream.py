@@ -82,7 +82,7 @@ groundswell_stream_stage_cpu_seconds_total{stage="model"} 2.0
 
 
 def test_stages_are_those_that_the_worker_measures():
-    from serving.streaming.metrics import MESSAGES, STAGE_CPU
+    from serving.streaming.worker.metrics import MESSAGES, STAGE_CPU
 
     assert all(f" {stage}" in STAGE_CPU._documentation for stage in metrics.STAGES)
     assert STAGE_CPU._name + "_total" == "groundswell_stream_stage_cpu_seconds_total"

@@ -6,7 +6,7 @@
 from collections import defaultdict
 from contextlib import contextmanager
 
-from serving.streaming import alert_reads
+from serving.streaming.alerts import reads as alert_reads
 from serving.warehouse.blocks import CHUNK
 
 

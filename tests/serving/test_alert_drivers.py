@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.contracts import Alert
-from serving.streaming import alert_drivers
-from serving.streaming.alert_drivers import driving_words, log_odds_z, moving_texts, over_represented, words_of
-from serving.streaming.alert_rows import alert_of, shift_of, slack_message
-from serving.streaming.anomaly import Shift
+from serving.streaming.alerts import drivers as alert_drivers
+from serving.streaming.alerts.detector import Shift
+from serving.streaming.alerts.drivers import driving_words, log_odds_z, moving_texts, over_represented, words_of
+from serving.streaming.alerts.rows import alert_of, shift_of, slack_message
 from serving.warehouse.blocks import write_block
 from serving.warehouse.migrate import migrate
 

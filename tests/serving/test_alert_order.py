@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from serving.settings import AlertSettings
-from serving.streaming import alerts as alerts_module
-from serving.streaming.alerts import POLL_S, SETTLE_S, Alerts
-from serving.streaming.anomaly import BLOCK_S
+from serving.streaming.alerts import service as alerts_module
+from serving.streaming.alerts.detector import BLOCK_S
+from serving.streaming.alerts.service import POLL_S, SETTLE_S, Alerts
 from tests.serving.fake_warehouse import FakeWarehouse
 
 T0 = 1_700_000_010 // 60 * 60

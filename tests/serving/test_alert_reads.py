@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from serving.streaming.alert_reads import Changes, first_changed, newest_seconds, read_seconds
+from serving.streaming.alerts.reads import Changes, first_changed, newest_seconds, read_seconds
 from serving.warehouse.blocks import write_block
 from serving.warehouse.migrate import migrate
 from tests.serving.fake_warehouse import FakeWarehouse

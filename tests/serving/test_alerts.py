@@ -16,18 +16,18 @@ from data.artifacts import read_json, write_json
 from data.contracts import Alert
 from data.errors import StreamError
 from serving.settings import AlertSettings, StreamSettings
-from serving.streaming.alert_drivers import moving_texts
-from serving.streaming.alert_process import Publisher, run_alerts
-from serving.streaming.alert_rows import read_alerts, shift_of, slack_message, write_alerts
-from serving.streaming.alerts import Alerts
-from serving.streaming.anomaly import KEEP_S
-from serving.streaming.calibrate import (
+from serving.streaming.alerts.calibration import (
     calibrate_from_warehouse,
     calibration_file,
     default_threshold,
     read_calibration,
     threshold_of,
 )
+from serving.streaming.alerts.detector import KEEP_S
+from serving.streaming.alerts.drivers import moving_texts
+from serving.streaming.alerts.process import Publisher, run_alerts
+from serving.streaming.alerts.rows import read_alerts, shift_of, slack_message, write_alerts
+from serving.streaming.alerts.service import Alerts
 from serving.warehouse.migrate import migrate
 from serving.webhook import WebhookThread
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serving.streaming.anomaly import (
+from serving.streaming.alerts.calibration import calibrate, default_threshold, peaks_of, threshold_from
+from serving.streaming.alerts.detector import (
     BLOCK_S,
     CALM_S,
     KEEP_S,
@@ -17,7 +18,6 @@ from serving.streaming.anomaly import (
     Watch,
     points,
 )
-from serving.streaming.calibrate import calibrate, default_threshold, peaks_of, threshold_from
 
 START = 1_700_000_010 // BLOCK_S * BLOCK_S
 RULES = Rules(5.5)

@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
-from serving.streaming.heartbeat import Heartbeat, beat
-from serving.streaming.history import History
+from serving.streaming.supervisor.history import History
+from serving.streaming.worker.heartbeat import Heartbeat, beat
 from tests.serving.dashboard_harness import DashboardHarness, has_no_violation, number
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from websockets.sync.client import connect as dial
 
 from orchestration.demo import stream as demo_stream
 from orchestration.demo.stream import CRISIS_SOURCE, RATES, Feed
-from serving.streaming.alert_rows import read_alerts, time_of
+from serving.streaming.alerts.rows import read_alerts, time_of
 from serving.streaming.broker import in_process_broker
 from serving.warehouse.connect import connect
 from tests.make import BLAME, text_of

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.streaming import history
-from serving.streaming.history import MINUTES, SECONDS, History, merged, read_history
+from serving.streaming.supervisor import history
+from serving.streaming.supervisor.history import MINUTES, SECONDS, History, merged, read_history
 
 BEGIN = 1_795_000_020.0
 

@@ -203,7 +203,7 @@ class OnlyHeld:
 sys.meta_path.insert(0, OnlyHeld())
 import serving.service.service, serving.service.cache.stores, redis
 # Modules of the dashboard are imported on the first request.
-import serving.streaming.status, serving.streaming.lag, serving.streaming.alert_process
+import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts.process
 import serving.warehouse.questions, confluent_kafka
 """
 

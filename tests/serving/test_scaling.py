@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.streaming.scaling import CALM_S, HOLD_S, SETTLE_S, TRIAL_LIMIT_S, UP_AFTER_S, Decision, Load, Scaler
+from serving.streaming.supervisor.scaling import CALM_S, HOLD_S, SETTLE_S, TRIAL_LIMIT_S, UP_AFTER_S, Decision, Load, Scaler
 
 START_S = 6  # a worker loads its model
 

@@ -15,9 +15,9 @@ from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming import replay
 from serving.streaming.decode import dead_letter, decode
-from serving.streaming.processing import micro_batches, process_batch
 from serving.streaming.replay import run_stream
-from serving.streaming.worker import Worker
+from serving.streaming.worker.processing import micro_batches, process_batch
+from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import hold
 from tests.make import text_of
 from tests.models import tiny_bundle
@@ -159,7 +159,7 @@ def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path):
 def test_model_is_reloaded_with_production_and_a_broken_bundle_is_ignored(tmp_path, monkeypatch):
     import threading
 
-    from serving.streaming import model
+    from serving.streaming.worker import model
     from training.registry import append_ledger
 
     def put_in_production(bundle, directory=None):

@@ -8,9 +8,10 @@ import pytest
 from data.errors import StreamError
 from orchestration.local.kafka import LocalKafka
 from serving.settings import StreamSettings
-from serving.streaming import broker, worker
+from serving.streaming import broker
 from serving.streaming.broker import BrokerUnavailable, create_topics, require_topic
-from serving.streaming.heartbeat import read_heartbeats
+from serving.streaming.worker import worker
+from serving.streaming.worker.heartbeat import read_heartbeats
 from tests.models import tiny_bundle
 from tests.serving.running import spare_port
 from tests.serving.stream_harness import StreamHarness, numbered, topics
@@ -164,7 +165,7 @@ def test_missing_rights_are_named(bundle, tmp_path):
 
 
 def test_failing_heartbeat_does_not_end_the_worker(tmp_path, monkeypatch):
-    from serving.streaming import health
+    from serving.streaming.worker import health
 
     monkeypatch.setattr(health, "HEARTBEAT_S", 0.01)
     (tmp_path / "stream").write_text("in the way")

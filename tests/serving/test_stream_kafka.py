@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.local.kafka import LocalKafka
 from serving.streaming.broker import MAX_MESSAGE_BYTES
-from serving.streaming.heartbeat import read_heartbeats
+from serving.streaming.worker.heartbeat import read_heartbeats
 from tests.models import tiny_bundle
 from tests.serving.stream_harness import StreamHarness, end, numbered, topics
 
@@ -141,8 +141,8 @@ def test_worker_waits_for_an_unavailable_broker(harness, kafka):
 def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bundle):
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
-    from serving.streaming import metrics
-    from serving.streaming.worker import Worker
+    from serving.streaming.worker import metrics
+    from serving.streaming.worker.worker import Worker
 
     class Held:
         name = "held"
@@ -202,7 +202,7 @@ def test_commit_refused_between_two_generations_is_repeated(harness, bundle, mon
 
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
-    from serving.streaming.worker import Worker
+    from serving.streaming.worker.worker import Worker
 
     refused = []
 
@@ -246,7 +246,7 @@ def test_worker_that_lost_its_partitions_and_gets_none_joins_again(harness, bund
 
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
-    from serving.streaming import worker as module
+    from serving.streaming.worker import worker as module
 
     monkeypatch.setattr(module, "REJOIN_AFTER_S", 1.0)
     harness.warehouse_server()
@@ -282,7 +282,7 @@ def test_too_many_dead_letters_end_the_worker(harness):
 def test_a_model_that_takes_five_seconds_a_batch_costs_no_rebalance(harness, bundle):
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
-    from serving.streaming.worker import Worker
+    from serving.streaming.worker.worker import Worker
 
     class Slow:
         name = "slow"

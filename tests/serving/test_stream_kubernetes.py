@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from serving.settings import StreamSettings, WarehouseSettings
-from serving.streaming import scaling, supervisor
-from serving.streaming.heartbeat import Heartbeat, beat, folder
+from serving.streaming.supervisor import scaling, supervisor
+from serving.streaming.worker.heartbeat import Heartbeat, beat, folder
 from tests.serving.test_kubernetes import _IMPORT_WITH
 
 ROOT = Path(__file__).parents[2]
@@ -271,8 +271,8 @@ def test_the_recipe_of_the_image_is_in_order():
 
 _MODULES = (
     "orchestration.cli.main, orchestration.cli.stream_run, orchestration.terminal.stream_tables, "
-    "serving.streaming.worker, serving.streaming.model, serving.streaming.sink, "
-    "serving.streaming.alert_process, serving.streaming.supervisor, serving.streaming.status, "
+    "serving.streaming.worker.worker, serving.streaming.worker.model, serving.streaming.worker.sink, "
+    "serving.streaming.alerts.process, serving.streaming.supervisor.supervisor, serving.streaming.status, "
     "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, "
     "clickhouse_connect, filelock"
 )

@@ -18,14 +18,15 @@ import pytest
 from data.errors import StreamError
 from serving.processes import living
 from serving.settings import StreamSettings
-from serving.streaming import child, stall, supervisor, supervisor_files
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
-from serving.streaming.history import read_history
 from serving.streaming.lag import LagReader, PartitionLag
-from serving.streaming.scaling import Decision, Load
-from serving.streaming.stall import Stalls
-from serving.streaming.supervisor import run_supervisor
-from serving.streaming.supervisor_files import read_state
+from serving.streaming.supervisor import child, stall, supervisor
+from serving.streaming.supervisor import state_files as supervisor_files
+from serving.streaming.supervisor.history import read_history
+from serving.streaming.supervisor.scaling import Decision, Load
+from serving.streaming.supervisor.stall import Stalls
+from serving.streaming.supervisor.state_files import read_state
+from serving.streaming.supervisor.supervisor import run_supervisor
 
 # Writes a heartbeat each 0.1 s; ends with the status in its `behave` file; on SIGTERM it records that it left.
 _PROCESS = """
@@ -274,7 +275,7 @@ def test_leftovers_of_a_killed_supervisor_are_ended(tmp_path, broker, monkeypatc
 def test_children_of_a_killed_supervisor_end_and_the_next_supervisor_starts(tmp_path, broker):
     program = (
         "import sys, threading, pathlib; from tests.serving.test_supervisor import _command; "
-        "from serving.streaming.supervisor import run_supervisor; from serving.settings import StreamSettings; "
+        "from serving.streaming.supervisor.supervisor import run_supervisor; from serving.settings import StreamSettings; "
         "run_supervisor(pathlib.Path(sys.argv[1]), StreamSettings(bootstrap=sys.argv[2]), threading.Event(), "
         "worker_command=_command, others={'warehouse': _command('warehouse')})"
     )

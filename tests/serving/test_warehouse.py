@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
-from serving.streaming import identity
+from serving.streaming.worker import identity
 from serving.warehouse import migrate as migrations
 from serving.warehouse.blocks import _REFRESH, CHUNK, UnreadableRows, _ranges, write_block
 from serving.warehouse.connect import hold

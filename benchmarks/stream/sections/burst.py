@@ -16,8 +16,8 @@ from benchmarks.stream.burst_plot import Line, plot_burst
 from benchmarks.stream.schedule import Threshold, changes, drained_at, worker_seconds
 from data.errors import StreamError
 from orchestration.local.kafka import free_port
-from serving.streaming.heartbeat import read_heartbeats
 from serving.streaming.producer import event_bytes, send
+from serving.streaming.worker.heartbeat import read_heartbeats
 
 STEADY, BEFORE_S, AFTER_S, LOOK_S = 0.2, 5.0, 5.0, 0.5
 """The steady load as a share of the capacity; seconds observed before the burst and after its end; seconds between samples."""

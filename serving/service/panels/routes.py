@@ -175,7 +175,7 @@ def panel_routes(var: Path, warehouse: Warehouse, inference: Callable[[], Infere
 
 
 def _history(var: Path, since: datetime, until: datetime) -> schemas.StreamHistory:
-    from serving.streaming.history import read_history
+    from serving.streaming.supervisor.history import read_history
 
     rows, step_s = read_history(var / "stream", since.timestamp(), until.timestamp())
     return schemas.StreamHistory.model_validate({"since": since, "until": until, "step_s": step_s, "rows": rows})

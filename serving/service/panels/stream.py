@@ -36,7 +36,7 @@ class StreamPanel:
 
     def _read_now(self) -> dict[str, Any]:
         from serving.streaming.status import StatusReader  # imports confluent-kafka, which may not be installed
-        from serving.streaming.supervisor_files import running_stream
+        from serving.streaming.supervisor.state_files import running_stream
 
         settings = running_stream(self._var, StreamSettings.load())
         if self._reader is None or settings != self._settings:

@@ -34,13 +34,13 @@ from tenacity.nap import sleep_using_event
 
 from data.errors import GroundswellError, StreamError
 from serving.settings import StreamSettings
-from serving.streaming import metrics
 from serving.streaming.broker import BrokerUnavailable, client_config, require_topic
-from serving.streaming.health import WorkerHealth
-from serving.streaming.identity import require_same_topic
-from serving.streaming.model import StreamModel
-from serving.streaming.processing import ProcessedBatch, micro_batches, process_batch
-from serving.streaming.sink import Sink, next_offsets, topic_partitions
+from serving.streaming.worker import metrics
+from serving.streaming.worker.health import WorkerHealth
+from serving.streaming.worker.identity import require_same_topic
+from serving.streaming.worker.model import StreamModel
+from serving.streaming.worker.processing import ProcessedBatch, micro_batches, process_batch
+from serving.streaming.worker.sink import Sink, next_offsets, topic_partitions
 from serving.threads import cpu_quota
 from serving.warehouse.connect import WarehouseUnavailable
 

@@ -17,9 +17,9 @@ from tenacity.nap import sleep_using_event
 
 from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
-from serving.streaming import metrics
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
-from serving.streaming.processing import ProcessedBatch, encode_dead_letter
+from serving.streaming.worker import metrics
+from serving.streaming.worker.processing import ProcessedBatch, encode_dead_letter
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect
 

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from data.contracts import Alert
 from data.errors import StreamError
 from serving.settings import AlertSettings, StreamSettings
-from serving.streaming.alert_rows import slack_message
-from serving.streaming.alerts import POLL_S, Alerts
+from serving.streaming.alerts.rows import slack_message
+from serving.streaming.alerts.service import POLL_S, Alerts
 from serving.streaming.broker import ALERTS, client_config
 from serving.webhook import WebhookThread
 

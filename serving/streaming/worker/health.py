@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from data.errors import GroundswellError
-from serving.streaming import metrics
-from serving.streaming.heartbeat import Heartbeat, beat, this_process
 from serving.streaming.recent import RecentTimes
+from serving.streaming.worker import metrics
+from serving.streaming.worker.heartbeat import Heartbeat, beat, this_process
 
 HEARTBEAT_S = 1.0
 RATE_S = 10.0

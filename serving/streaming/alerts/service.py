@@ -37,11 +37,11 @@ from data.artifacts import read_json, write_json
 from data.contracts import Alert, AlertWord
 from data.errors import GroundswellError
 from serving.settings import AlertSettings
-from serving.streaming.alert_drivers import driving_words, moving_texts
-from serving.streaming.alert_reads import AHEAD_S, Changes, Tables, first_changed, newest_seconds, read_seconds
-from serving.streaming.alert_rows import alert_of, muted_sources, read_alerts, shift_of, slack_message, time_of, write_alerts
-from serving.streaming.anomaly import BLOCK_S, KEEP_S, LONGEST_ALERT_S, Rules, Seconds, Shift, Watch
-from serving.streaming.calibrate import threshold_of
+from serving.streaming.alerts.calibration import threshold_of
+from serving.streaming.alerts.detector import BLOCK_S, KEEP_S, LONGEST_ALERT_S, Rules, Seconds, Shift, Watch
+from serving.streaming.alerts.drivers import driving_words, moving_texts
+from serving.streaming.alerts.reads import AHEAD_S, Changes, Tables, first_changed, newest_seconds, read_seconds
+from serving.streaming.alerts.rows import alert_of, muted_sources, read_alerts, shift_of, slack_message, time_of, write_alerts
 
 POLL_S = 0.5
 LATE_S = 10.0

@@ -19,7 +19,7 @@ import numpy as np
 
 from data.artifacts import read_json, write_json
 from serving.settings import AlertSettings
-from serving.streaming.anomaly import BLOCK_S, Rules, Seconds, Watch
+from serving.streaming.alerts.detector import BLOCK_S, Rules, Seconds, Watch
 
 WEEK_S = 7 * 86_400
 PIECE_S = 300

@@ -12,7 +12,7 @@ from data.errors import GroundswellError
 from data.labels import LABELS
 from serving.bundle import BUNDLE_ENV, ledger_path, served_bundle
 from serving.classifier import Classification, Classifier, Timings
-from serving.streaming import metrics
+from serving.streaming.worker import metrics
 
 LEDGER_POLL_INTERVAL_S = 1.0
 """How often the registry's ledger is checked."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from data.cleaning import clean
 from data.contracts import AlertWord
-from serving.streaming.anomaly import Shift
+from serving.streaming.alerts.detector import Shift
 
 TEXTS = 5
 WORDS = 6

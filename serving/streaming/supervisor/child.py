@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from serving.streaming.usage import Usage
+from serving.streaming.supervisor.usage import Usage
 
 BACK_OFF_S, BACK_OFF_MOST_S = 0.5, 30.0
 """Pause before a restart: twice as long each time, until the process has been healthy for `HEALTHY_S`."""

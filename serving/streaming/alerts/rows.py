@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from data.contracts import Alert, AlertWord
-from serving.streaming.anomaly import Shift, points
+from serving.streaming.alerts.detector import Shift, points
 
 _COLUMNS = list(Alert.model_fields)
 _WORD_COLUMNS = list(AlertWord.model_fields)

@@ -13,9 +13,9 @@ from pydantic_core import to_json
 from data.contracts import Event
 from serving.classifier import Classification
 from serving.settings import StreamSettings
-from serving.streaming import metrics
 from serving.streaming.decode import dead_letter, decode
-from serving.streaming.model import StreamModel
+from serving.streaming.worker import metrics
+from serving.streaming.worker.model import StreamModel
 
 _log = structlog.get_logger()
 

@@ -21,13 +21,13 @@ import psutil
 
 from data.errors import GroundswellError
 from serving.settings import StreamSettings
-from serving.streaming import stall
-from serving.streaming.child import HUNG_GRACE_S, Child
-from serving.streaming.heartbeat import Heartbeat, read_heartbeats
-from serving.streaming.history import History
 from serving.streaming.lag import LagReader, PartitionLag
-from serving.streaming.scaling import WINDOW_S, Decision, Load, Scaler
-from serving.streaming.supervisor_files import end_leftovers, exclusive_supervisor, folder, write_state
+from serving.streaming.supervisor import stall
+from serving.streaming.supervisor.child import HUNG_GRACE_S, Child
+from serving.streaming.supervisor.history import History
+from serving.streaming.supervisor.scaling import WINDOW_S, Decision, Load, Scaler
+from serving.streaming.supervisor.state_files import end_leftovers, exclusive_supervisor, folder, write_state
+from serving.streaming.worker.heartbeat import Heartbeat, read_heartbeats
 from serving.threads import cpu_quota
 
 _log = logging.getLogger(__name__)

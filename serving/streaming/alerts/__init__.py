@@ -1,0 +1,1 @@
+"""Shifts of sentiment: what is normal, what is not, who is notified."""

@@ -1,0 +1,1 @@
+"""How many workers run, and what they did."""

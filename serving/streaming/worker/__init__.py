@@ -1,0 +1,1 @@
+"""One consumer: poll, classify in micro-batches, write, publish, commit."""
