@@ -18,11 +18,11 @@ from orchestration.steps.lakehouse import (
     count_tables,
     fill_tables,
     maintain_tables,
-    measure_quality,
-    reconcile_predictions,
     rows_written_at,
     table_uri,
 )
+from orchestration.steps.lakehouse_quality import measure_quality
+from orchestration.steps.reconciliation import reconcile_predictions
 from serving.lakehouse.paths import Layer
 from serving.lakehouse.tables import COLUMNS
 

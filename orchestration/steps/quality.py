@@ -116,7 +116,8 @@ def _lakehouse(layout: Layout, version: str, since: datetime) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        from orchestration.steps.lakehouse import labeled_predictions, lakehouse_exists
+        from orchestration.steps.lakehouse import lakehouse_exists
+        from orchestration.steps.lakehouse_quality import labeled_predictions
 
         if lakehouse_exists(layout):
             report("reading labeled rows of Gold")

@@ -22,7 +22,8 @@ from orchestration.build import build_defs
 from orchestration.demo.raw_tweets import write_raw_tweets
 from orchestration.layout import Layout
 from orchestration.resources import VarDirResource
-from orchestration.steps.lakehouse import read_sample, reconcile_predictions, rows_written_at
+from orchestration.steps.lakehouse import read_sample, rows_written_at
+from orchestration.steps.reconciliation import reconcile_predictions
 from serving.lakehouse.maintain import MaintainedTable
 from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
 from serving.lakehouse.status import FORGOTTEN

@@ -430,7 +430,7 @@ def until(holds, process, log: Path, timeout_s: float = 600) -> None:
 def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, monkeypatch):
     from orchestration.layout import Layout
     from orchestration.local.kafka import LocalKafka
-    from orchestration.steps.lakehouse import reconcile_predictions
+    from orchestration.steps.reconciliation import reconcile_predictions
     from serving.lakehouse.reconcile import KINDS
     from serving.streaming.producer import event_bytes
     from serving.warehouse.connect import connect
