@@ -14,32 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is invisible on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+from evaluation.figures import COLORS, new_figure, save, style
+
 _GRAY = "#6b7280"
-_DPI = 150
 _COLUMNS = 4
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")  # no pyplot: no state, any thread
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _tidy(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="#e5e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
-    return path
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -98,7 +76,7 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
     shown = [row for row in rows if row.cost]
     if not shown:
         return None
-    figure = _figure(8.0, 5.0)
+    figure = new_figure(8.0, 5.0)
     axes = figure.subplots()
     places = []
     for index, row in enumerate(shown):
@@ -132,15 +110,15 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
     axes.set_xlabel("CPU time per text in bulk (log scale; bar: lowest and highest round)")
     axes.set_ylabel("Macro-recall, points (bar: 95 % interval)")
     axes.set_title("Quality against cost", loc="left", fontweight="bold")
-    _tidy(axes)
+    style(axes)
     _place_labels(figure, axes, places, [row.title for row in shown])
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _panels(count: int, size: float, height: float) -> "tuple[Figure, list[Axes]]":
     columns = min(count, _COLUMNS)
     lines = -(-count // columns)
-    figure = _figure(size * columns + 0.4, height * lines + 0.3)
+    figure = new_figure(size * columns + 0.4, height * lines + 0.3)
     panels = list(np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel())
     for spare in panels[count:]:
         spare.set_visible(False)
@@ -173,7 +151,7 @@ def plot_confusion(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: P
         axes.set_xlabel("predicted", fontsize=8, color=_GRAY)
         if index % _COLUMNS == 0:
             axes.set_ylabel("true", fontsize=8, color=_GRAY)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:
@@ -201,8 +179,8 @@ def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path:
         if index % _COLUMNS == 0:
             axes.set_ylabel("accuracy", fontsize=8, color=_GRAY)
         axes.tick_params(labelsize=8)
-        _tidy(axes)
-    return _save(figure, path)
+        style(axes)
+    return save(figure, path)
 
 
 def plot_export_variants(variants: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -213,7 +191,7 @@ def plot_export_variants(variants: Sequence[Mapping[str, Any]], path: Path) -> P
             (labels that differ from the float32 model) and `recall_difference` (`{value, low, high}`, each 0 to 1).
         path: The PNG.
     """
-    figure = _figure(8.0, 1.4 + 0.55 * len(variants))
+    figure = new_figure(8.0, 1.4 + 0.55 * len(variants))
     axes = figure.subplots()
     cpu = [one["cpu_us"] if isinstance(one["cpu_us"], Mapping) else {"value": one["cpu_us"]} for one in variants]
     values = np.array([float(entry["value"]) for entry in cpu])
@@ -233,6 +211,6 @@ def plot_export_variants(variants: Sequence[Mapping[str, Any]], path: Path) -> P
     axes.set_xlim(0, values.max() * 1.75)
     axes.set_xlabel("CPU time per text, µs, at equal lengths (bar: lowest and highest round)")
     axes.set_title("Export variants", loc="left", fontweight="bold")
-    _tidy(axes)
+    style(axes)
     axes.grid(visible=False, axis="y")
-    return _save(figure, path)
+    return save(figure, path)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.harness.plots import COLORS, new_figure, save, style
+from evaluation.figures import COLORS, new_figure, save, style
 
 
 def plot_curves(curves: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> Path:

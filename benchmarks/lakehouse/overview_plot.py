@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.figures import spread
-from benchmarks.harness.plots import COLORS, new_figure, save, style
+from evaluation.figures import COLORS, new_figure, save, style
 
 
 def plot(ages: Mapping[str, Any] | None, rates: Mapping[str, list[float]] | None, path: Path) -> Path:

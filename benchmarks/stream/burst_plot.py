@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.plots import COLORS, new_figure, save, style
+from evaluation.figures import COLORS, new_figure, save, style
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ def views(
 ) -> None:
     """Summarize Gold: sentiment over time, languages, mentions, trending hashtags, volume."""
     from orchestration.local.spark import lakehouse
-    from orchestration.terminal.lakehouse_tables import collect_views, plot_views, show_views
+    from orchestration.terminal.lakehouse_plots import plot_views
+    from orchestration.terminal.lakehouse_tables import collect_views, show_views
     from serving.lakehouse.errors import translate_spark_errors
     from serving.lakehouse.paths import table
 

@@ -31,7 +31,8 @@ def run_demo(console: Console) -> None:
     """Write raw tweets, fill the layers, show them, the views and their plots."""
     from orchestration.demo.raw_tweets import labeled_texts, write_raw_tweets
     from orchestration.local.spark import lakehouse
-    from orchestration.terminal.lakehouse_tables import collect_views, plot_views, show_views
+    from orchestration.terminal.lakehouse_plots import plot_views
+    from orchestration.terminal.lakehouse_tables import collect_views, show_views
     from serving.lakehouse.paths import table
     from serving.lakehouse.run import local_source, run_once
     from serving.lakehouse.status import read_status

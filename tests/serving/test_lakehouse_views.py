@@ -11,7 +11,8 @@ from rich.console import Console
 
 from data.errors import LakehouseError
 from data.labels import LABELS
-from orchestration.terminal.lakehouse_tables import collect_views, plot_views, show_comparison, show_views
+from orchestration.terminal.lakehouse_plots import plot_views
+from orchestration.terminal.lakehouse_tables import collect_views, show_comparison, show_views
 from serving.lakehouse.compare import compare, summarize
 from serving.lakehouse.views import (
     TRENDING_FROM,

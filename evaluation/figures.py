@@ -1,4 +1,4 @@
-"""One style for the plots of all benchmarks."""
+"""One style for all plots of the product."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = ("#2563eb", "#9ca3af", "#d97706", "#059669")
-"""Ours first."""
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is invisible on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of that size in inches."""
+    """Return an empty figure of that size in inches. It has no global state, so any thread may draw."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,6 +29,10 @@ def style(axes: Any, which: str = "major") -> None:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write the figure as PNG and return its path."""
+    import warnings
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the font lacks the script of some names
+        figure.savefig(path, facecolor="white")
     return path
