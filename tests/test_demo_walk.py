@@ -24,7 +24,11 @@ from tests.serving.running import ROOT
 from tests.test_demo import until
 from tests.trained import Trained
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak]  # minutes of a running demo
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.soak,  # minutes of a running demo
+    pytest.mark.timeout(3600),  # it is trained, watched, and trained again
+]
 TRIED = "The parcel came on Tuesday and the box was open."
 
 

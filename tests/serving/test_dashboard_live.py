@@ -241,6 +241,8 @@ def test_data_that_stops_looks_stale_with_its_cause_and_recovers(tmp_path, brows
         is_stale(page, "message database not running")
         notice = page.get_by_test_id("state-warehouse-away")
         expect(notice).to_contain_text("The message database is not running. Data as of")
+        expect(notice).to_contain_text("Start it with groundswell stream up")
+        expect(notice).not_to_contain_text("does not answer")
         has_no_violation(page)
         told = {notice.inner_text() for _ in range(8) if not page.wait_for_timeout(400)}
         assert len({re.sub(r"\d\d:\d\d:\d\d", "", each) for each in told}) == 1, "the remedy stays"

@@ -15,7 +15,8 @@ import { useStore } from "@/lib/store";
 import { Plain } from "@/ui/Plain";
 import { UnknownSource } from "./UnknownSource";
 
-const NO_OWNER = "No process holds the warehouse";
+/** What the service says when no process has the warehouse (serving/warehouse/connect.py). */
+const NOT_RUNNING = "The message database is not running";
 
 /** What everyone must know before they believe a number on the page. It covers the foot of the page, so that nothing moves. */
 export function Notices() {
@@ -43,7 +44,7 @@ function State() {
     );
   const down = live.away ?? warehouse;
   if (down) {
-    const stopped = down.startsWith(NO_OWNER);
+    const stopped = down.startsWith(NOT_RUNNING);
     return (
       <Plain
         state="warehouse-away"
