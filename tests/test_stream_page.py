@@ -38,7 +38,7 @@ def test_messages_in_rows_out_status_by_the_documented_commands(tmp_path):
 
     def run(command):
         return subprocess.run(
-            shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
 
     def until(command, *words):
@@ -46,7 +46,7 @@ def test_messages_in_rows_out_status_by_the_documented_commands(tmp_path):
             found = run(command)
             assert found.returncode == 0 and all(word in found.stdout for word in words), found.stdout + found.stderr
 
-        Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(90), wait=wait_fixed(0.5), reraise=True)(
+        Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(450), wait=wait_fixed(0.5), reraise=True)(
             look
         )
 

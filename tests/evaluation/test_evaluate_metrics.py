@@ -50,7 +50,7 @@ def test_metrics_work_as_evaluate_modules_with_the_network_shut(tmp_path):
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=project_root(), env=environment, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     out = json.loads(done.stdout.strip().splitlines()[-1])

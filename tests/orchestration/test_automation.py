@@ -96,7 +96,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(instance):
 def automation(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "orchestration.cli", "automation", *arguments], cwd=ROOT, env=os.environ | environment,
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_what_is_turned_on_is_evaluated_by_a_running_daemon_and_its_answer_is_sh
             env=os.environ | {"DAGSTER_HOME": str(home)}, start_new_session=True,
         )  # fmt: skip
     try:
-        ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(200), wait=wait_fixed(2))
+        ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(600), wait=wait_fixed(2))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAGSTER_HOME", str(home))
             with dagster_instance() as instance:
@@ -135,4 +135,4 @@ def test_what_is_turned_on_is_evaluated_by_a_running_daemon_and_its_answer_is_sh
                 assert daemon_runs(daemon_seen_at(instance))
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.wait(30)
+        daemon.wait(150)

@@ -19,7 +19,7 @@ COMMANDS = ("data", "train", "benchmark", "export", "promote", "rollback", "lead
 
 def groundswell(*arguments, stdin=None, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "orchestration.cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=600,
         env={**os.environ, **environment}, check=False, input=stdin, errors="surrogateescape",
     )  # fmt: skip
 

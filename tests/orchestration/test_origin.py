@@ -45,7 +45,7 @@ def hub(tmp_path):
 def choose(hub, home, **environment):
     run = subprocess.run(
         [sys.executable, "-c", _CHOOSE], env=hub_environment(hub, home) | environment, cwd=ROOT, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.strip().splitlines()[-1])
@@ -139,7 +139,7 @@ def data_command(environment, **settings):
     names = {f"GROUNDSWELL_{name}": str(value) for name, value in settings.items()}
     run = subprocess.run(
         [sys.executable, "-m", "orchestration.cli", "data"], env=environment | names, cwd=ROOT, capture_output=True, text=True,
-        timeout=280, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     return run.returncode, " ".join((run.stdout + run.stderr).split())
 

@@ -152,7 +152,7 @@ def browsing() -> Iterator[Browser]:
     """Chromium, as the system has it."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing: make system installs it"
-    expect.set_options(timeout=20_000)  # the suite shares two processors with brokers and other tests
+    expect.set_options(timeout=60_000)  # the suite shares two processors with brokers and other tests
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -181,7 +181,7 @@ def number(locator):
     return int("".join(filter(str.isdigit, locator.inner_text())))
 
 
-def shows(page, wanted, within_s=30.0):
+def shows(page, wanted, within_s=150):
     """Wait until the page shows these counts of the span."""
     until = time.monotonic() + within_s
     while (found := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:

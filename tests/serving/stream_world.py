@@ -81,7 +81,7 @@ class World:
     def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         return self.start("stream", "worker", "--name", name, "--metrics-port", str(spare_port()), **environment)
 
-    def ready(self, timeout_s: float = 60) -> None:
+    def ready(self, timeout_s: float = 300) -> None:
         """Wait until the warehouse answers."""
         until_it_answers(self.var, timeout_s)
 
@@ -114,7 +114,7 @@ class World:
 
     # What holds in the end.
 
-    def settled(self, timeout_s: float = 120) -> None:
+    def settled(self, timeout_s: float = 600) -> None:
         """Wait until the group has committed everything."""
         reader = LagReader(self.settings)
 
@@ -205,7 +205,7 @@ class World:
         return [prediction for prediction in found if prediction["topic"] == self.topic]
 
 
-def until_it_answers(var: Path, timeout_s: float = 60) -> None:
+def until_it_answers(var: Path, timeout_s: float = 300) -> None:
     """Wait for the warehouse's owner."""
 
     def ask() -> None:
@@ -229,7 +229,7 @@ def end(process: subprocess.Popen[bytes], timeout_s: float = 40) -> int:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(50)
     if process.stdin:
         process.stdin.close()
     return process.returncode

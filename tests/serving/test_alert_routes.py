@@ -27,7 +27,7 @@ def world(tmp_path_factory):
     )
     server.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(300)
         with serving(tiny_bundle(folder / "tiny"), folder, keys="true") as (client, _):
             keys = keys_of(folder / "var")
             tokens = {name: keys.add(name, [name]) for name in ("admin", "dashboard", "classify")}
@@ -42,7 +42,7 @@ def world(tmp_path_factory):
             yield client, tokens
     finally:
         stop.set()
-        server.join(30)
+        server.join(150)
 
 
 def ask(world, method, path, body=None, *, scope="admin"):
@@ -58,12 +58,12 @@ def test_an_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(world):
     with dial(url, open_timeout=20, subprotocols=["groundswell", f"bearer.{tokens['dashboard']}"]) as viewer:
         seen = {}
         while "a" not in seen:
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         assert seen["a"]["acknowledged_by"] is None
         answer = ask(world, "POST", "a/acknowledge", {"by": " desk 4 "})
         assert answer.status_code == 200 and answer.json()["acknowledged_by"] == "desk 4"
         while seen["a"]["acknowledged_by"] != "desk 4":
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         at = answer.json()["acknowledged_at"]
         again = ask(world, "POST", "a/acknowledge", {"by": "desk 5"}).json()
         assert (again["acknowledged_by"], again["acknowledged_at"]) == ("desk 4", at), "the first one counts"
@@ -72,7 +72,7 @@ def test_an_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(world):
         until = datetime.fromisoformat(muted["muted_until"]) - datetime.now(UTC)
         assert timedelta(minutes=29) < until <= timedelta(minutes=30) and muted["muted_by"] == "desk 4"
         while not seen["b"]["muted_until"]:  # the other alert of the source too
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         assert seen["c"]["muted_until"] is None
         assert ask(world, "POST", "a/mute", {"minutes": 0, "by": "desk 4"}).json()["muted_until"] is None
 

@@ -550,8 +550,8 @@ def test_the_loop_survives_a_warehouse_that_is_away_and_tells_topic_and_webhook(
             },
         )
         thread.start()
-        assert stop.wait(30)
-        thread.join(20)
+        assert stop.wait(150)
+        thread.join(100)
         message = None
         for _ in range(100):
             message = consumer.poll(0.2)

@@ -19,7 +19,7 @@ PROCESSES, TIMES = 4, 25
 def _hold(root, held, end):
     with alone(root), committing(f"{root}/gold"):
         held.set()
-        end.wait(60)
+        end.wait(300)
 
 
 def _count(path, number):
@@ -36,11 +36,11 @@ def other(tmp_path):
     held, end = APART.Event(), APART.Event()
     process = APART.Process(target=_hold, args=(str(tmp_path), held, end))
     process.start()
-    assert held.wait(60)
+    assert held.wait(300)
     yield end, process
     if process.is_alive():  # an event waits for all who wait for it, the killed ones too
         end.set()
-        process.join(30)
+        process.join(150)
 
 
 def test_a_second_driver_is_told_at_once(tmp_path, other):
@@ -54,7 +54,7 @@ def test_a_second_driver_is_told_at_once(tmp_path, other):
 def test_a_killed_driver_leaves_no_lock(tmp_path, other):
     _, process = other
     process.kill()
-    process.join(30)
+    process.join(150)
     with alone(str(tmp_path)), committing(f"{tmp_path}/gold"):
         pass
 
@@ -73,7 +73,7 @@ def test_a_commit_waits_for_the_one_of_another_process_to_the_same_table(tmp_pat
     waiting.start()
     assert not entered.wait(0.5)
     end.set()
-    assert entered.wait(30)
+    assert entered.wait(150)
     waiting.join()
 
 
@@ -90,7 +90,7 @@ def test_no_commit_of_several_processes_is_lost(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert int(number.read_text()) == PROCESSES * TIMES
 
 

@@ -182,7 +182,7 @@ def test_the_model_follows_production_and_a_broken_one_changes_nothing(tmp_path,
         (tmp_path / "bundles" / "broken").mkdir()
         put_in_production(first, directory="bundles/broken")
         put_in_production(second)
-        assert changed.wait(10) and not stop.wait(0.1)
+        assert changed.wait(50) and not stop.wait(0.1)
         assert followed.current.name == second.manifest.version
     finally:
         stop.set()

@@ -54,7 +54,7 @@ def world(kafka, bundle, tmp_path, request):
 
 
 def fails(world, process: subprocess.Popen, *words: str) -> None:
-    assert process.wait(90) == 1
+    assert process.wait(450) == 1
     said = (world.var / "worker.log").read_text()
     assert "Traceback" not in said
     for word in words:
@@ -77,7 +77,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(world, kafka):
     world.produce(numbered(n) for n in range(50))
     world.settled()
     first.terminate()
-    assert first.wait(40) == 0
+    assert first.wait(200) == 0
     admin = kafka.admin()
     for deleted in admin.delete_topics([world.topic]).values():
         deleted.result(20)

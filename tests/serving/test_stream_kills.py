@@ -71,7 +71,7 @@ def test_whatever_is_killed_each_of_100_000_messages_is_counted_once(tmp_path):
                     killed.append(victim)
                     supervisor = kill_one(world, kafka, supervisor, victim)
                     assert supervisor.poll() is None, (world.var / "up.log").read_text()[-2000:]
-            world.settled(240)
+            world.settled(600)
             print(f"killed: {', '.join(killed)}")
             world.check(MESSAGES)
             assert end(supervisor) == 0

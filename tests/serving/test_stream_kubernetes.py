@@ -241,14 +241,14 @@ def test_the_worker_is_started_as_the_command_line_wants_it():
     assert entry and CONTAINER["args"][:2] == ["stream", "worker"]
     ran = subprocess.run(
         [sys.executable, "-m", "orchestration.cli", *CONTAINER["args"], "--help"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert ran.returncode == 0 and "--name" in ran.stdout
 
 
 def test_the_recipe_of_the_image_is_in_order():
     ran = subprocess.run(
-        [Path(sys.executable).parent / "hadolint", CONTAINERFILE], capture_output=True, text=True, timeout=60, check=False
+        [Path(sys.executable).parent / "hadolint", CONTAINERFILE], capture_output=True, text=True, timeout=600, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     sources = [word for line in re.findall(r"^COPY (?!--from)(.+) \S+$", RECIPE, flags=re.MULTILINE) for word in line.split()]
@@ -268,7 +268,7 @@ def test_the_image_holds_what_the_stream_imports():
     program = f"{_IMPORT_WITH.rsplit('import serving', 1)[0]}import {_MODULES}"
     ran = subprocess.run(
         [sys.executable, "-c", program, "groundswell[serve,stream]"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, (
         f"pyproject.toml: the extras serve and stream are short of a package: {ran.stderr.splitlines()[-1]}"

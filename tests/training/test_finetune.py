@@ -69,7 +69,7 @@ train(Path(sys.argv[1]), Path(sys.argv[2]))
 def run(base, out, how):
     return subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(base), str(out), how], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-        capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2],
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def ask(code, hub_url, home, *arguments):
     environment = hub_environment(hub_url, home) | {"GROUNDSWELL_PROFILE": "hub"}
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=ROOT, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.strip().splitlines()[-1])
