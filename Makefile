@@ -110,10 +110,9 @@ system:
 	@missing="$(call lacking,redis-server,redis-server) $(call lacking,promtool,prometheus) $(call lacking,mvn,maven) $(call lacking,wrk,wrk) $(call lacking,chromium,chromium)"; \
 	test -z "$${missing// }" || (apt-get update -q && apt-get install -y -q --no-install-recommends $$missing) >/dev/null
 
-# Three processes on two cores: many tests wait for a server most of the time.
 .PHONY: test
 test: system check dashboard ## Check style and types; run fast tests and tests on real components
-	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 3 --dist loadfile --no-loadscope-reorder --durations=30
+	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test-lakehouse
 test-lakehouse: system setup ## Run the long Spark tests: a cluster, the commands of docs/lakehouse.md

@@ -41,7 +41,7 @@ def test_documented_commands_run_the_stream(tmp_path):
 
     def run(command):
         return subprocess.run(
-            shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
 
     def until(command, *words):
@@ -49,7 +49,7 @@ def test_documented_commands_run_the_stream(tmp_path):
             found = run(command)
             assert found.returncode == 0 and all(word in found.stdout for word in words), found.stdout + found.stderr
 
-        Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(90), wait=wait_fixed(0.5), reraise=True)(
+        Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(450), wait=wait_fixed(0.5), reraise=True)(
             look
         )
 

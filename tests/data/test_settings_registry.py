@@ -123,7 +123,7 @@ def run(*arguments, **environment):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=os.environ | environment,
         check=False,
     )

@@ -58,7 +58,7 @@ def test_metrics_work_as_evaluate_modules_with_the_network_shut(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -106,7 +106,7 @@ def automation(*arguments, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -142,7 +142,7 @@ def test_running_daemon_evaluates_a_sensor_that_is_on_and_status_shows_the_resul
             start_new_session=True,
         )
     try:
-        ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(200), wait=wait_fixed(2))
+        ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(600), wait=wait_fixed(2))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAGSTER_HOME", str(home))
             with dagster_instance() as instance:
@@ -150,4 +150,4 @@ def test_running_daemon_evaluates_a_sensor_that_is_on_and_status_shows_the_resul
                 assert daemon_runs(daemon_seen_at(instance))
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.wait(30)
+        daemon.wait(150)

@@ -69,8 +69,8 @@ def ui(tmp_path_factory):
         yield Ui(url, process)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (folder / "log").read_text()[-2000:]
-        assert not psutil.wait_procs(children, timeout=30)[1], "Ctrl-C leaves nothing running"
+        assert process.wait(300) == 0, (folder / "log").read_text()[-2000:]
+        assert not psutil.wait_procs(children, timeout=120)[1], "Ctrl-C leaves nothing running"
     finally:
         if process.poll() is None:
             for child in psutil.Process(process.pid).children(recursive=True):
@@ -114,7 +114,7 @@ def test_subscriptions_of_other_origins_are_refused(ui):
     assert caught.value.response.status_code == 403
     with connect(address, origin=ui.url, subprotocols=["graphql-ws"]) as socket:
         socket.send('{"type": "connection_init"}')
-        assert "connection_ack" in socket.recv(timeout=20)
+        assert "connection_ack" in socket.recv(timeout=100)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_a_page_of_another_site_in_a_real_browser_starts_nothing(ui, browser, tm
 def finished(ui, run_id):
     query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
     poll = retry(
-        retry=retry_if_not_result(lambda s: s in {"SUCCESS", "FAILURE"}), stop=stop_after_delay(240), wait=wait_fixed(0.5)
+        retry=retry_if_not_result(lambda s: s in {"SUCCESS", "FAILURE"}), stop=stop_after_delay(600), wait=wait_fixed(0.5)
     )
     return poll(lambda: ui.ask(query, id=run_id)["runOrError"]["status"])()
 
@@ -195,5 +195,5 @@ def test_runs_of_commands_are_in_the_timeline_and_are_run_again_whole_and_from_f
 
 def test_second_server_on_the_port_fails_with_a_message(ui):
     command = [sys.executable, "-m", "orchestration.cli", "dagster", "--port", ui.url.rpartition(":")[2]]
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert second.returncode == 1 and "is in use" in second.stderr

@@ -105,7 +105,7 @@ def test_one_command_runs_it_until_sigterm(tmp_path):
         assert "groundswell stream send --count 10000" in output
         process.send_signal(signal.SIGTERM)
         assert "Kafka stopped" in process.stdout.read()
-        assert process.wait(40) == 0
+        assert process.wait(200) == 0
         assert not port_is_taken(port)
     finally:
         process.kill()

@@ -49,7 +49,7 @@ def choose(hub, home, **environment):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
@@ -148,7 +148,7 @@ def data_command(environment, **settings):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     return run.returncode, " ".join((run.stdout + run.stderr).split())

@@ -260,12 +260,12 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
             start_new_session=True,
         )
     try:
-        Retrying(retry=retry_if_result(lambda got: not got), stop=stop_after_delay(150), wait=wait_fixed(0.5))(
+        Retrying(retry=retry_if_result(lambda got: not got), stop=stop_after_delay(600), wait=wait_fixed(0.5))(
             lambda: list(webhook.got)
         )
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.wait(30)
+        daemon.wait(150)
     assert "retrain failed" in webhook.got[0]["text"]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = instance.get_runs()

@@ -29,13 +29,13 @@ def test_sigterm_ends_the_service_too(tmp_path):
         env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "BENTOML_HOME": str(tmp_path / "bentoml")},
     )
     try:
-        wait = Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.2))
+        wait = Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(300), wait=wait_fixed(0.2))
         wait(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).raise_for_status())
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
         process.terminate()
-        process.wait(30)
-        _, alive = psutil.wait_procs(family, timeout=10)
+        process.wait(150)
+        _, alive = psutil.wait_procs(family, timeout=120)
         assert not alive
     finally:
         process.kill()

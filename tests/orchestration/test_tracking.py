@@ -92,7 +92,7 @@ def test_an_interrupted_training_ends_in_mlflow_too(number, status):
         and not open_tracking(layout).client.get_run(parent.info.run_id).info.end_time
     )
     os.killpg(process.pid, number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     open_tracking(layout)  # as the next command does
     _, [parent], nested = all_runs(layout)
     assert parent.info.status == status

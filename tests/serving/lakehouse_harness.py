@@ -150,10 +150,10 @@ def s3(**environment: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for attempt in Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(30), wait=wait_fixed(0.1)):
+        for attempt in Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(600), wait=wait_fixed(0.1)):
             with attempt:
                 httpx.get(url, timeout=2)
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(50)

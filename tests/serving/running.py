@@ -46,7 +46,7 @@ def serving(
     url = f"http://127.0.0.1:{port}"
     wait = Retrying(
         retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
-        stop=stop_after_delay(120) | (lambda _: process.poll() is not None),
+        stop=stop_after_delay(600) | (lambda _: process.poll() is not None),
         wait=wait_fixed(0.2),
     )
     try:

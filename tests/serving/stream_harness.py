@@ -85,7 +85,7 @@ class StreamHarness:
     def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         return self.start("stream", "worker", "--name", name, "--metrics-port", str(spare_port()), **environment)
 
-    def ready(self, timeout_s: float = 60) -> None:
+    def ready(self, timeout_s: float = 300) -> None:
         """Wait until the warehouse responds."""
         wait_for_warehouse(self.var, timeout_s)
 
@@ -118,7 +118,7 @@ class StreamHarness:
 
     # Checks of the final state.
 
-    def settled(self, timeout_s: float = 120) -> None:
+    def settled(self, timeout_s: float = 600) -> None:
         """Wait until the group has committed everything."""
         reader = LagReader(self.settings)
 
@@ -212,7 +212,7 @@ class StreamHarness:
         return [prediction for prediction in predictions if prediction["topic"] == self.topic]
 
 
-def wait_for_warehouse(var: Path, timeout_s: float = 60) -> None:
+def wait_for_warehouse(var: Path, timeout_s: float = 300) -> None:
     """Wait until the warehouse server responds."""
 
     def ping() -> None:
@@ -236,7 +236,7 @@ def end(process: subprocess.Popen[bytes], timeout_s: float = 40) -> int:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(50)
     if process.stdin:
         process.stdin.close()
     return process.returncode

@@ -27,7 +27,7 @@ def service(tmp_path_factory):
     )
     server.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(300)
         with serving(tiny_bundle(folder / "tiny"), folder, keys="true") as (client, _):
             keys = keys_of(folder / "var")
             tokens = {name: keys.add(name, [name]) for name in ("admin", "dashboard", "classify")}
@@ -52,7 +52,7 @@ def service(tmp_path_factory):
             yield client, tokens
     finally:
         stop.set()
-        server.join(30)
+        server.join(150)
 
 
 def ask(service, method, path, body=None, *, scope="admin"):
@@ -68,12 +68,12 @@ def test_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(service):
     with dial(url, open_timeout=20, subprotocols=["groundswell", f"bearer.{tokens['dashboard']}"]) as viewer:
         seen = {}
         while "a" not in seen:
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         assert seen["a"]["acknowledged_by"] is None
         response = ask(service, "POST", "a/acknowledge", {"by": " desk 4 "})
         assert response.status_code == 200 and response.json()["acknowledged_by"] == "desk 4"
         while seen["a"]["acknowledged_by"] != "desk 4":
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         at = response.json()["acknowledged_at"]
         again = ask(service, "POST", "a/acknowledge", {"by": "desk 5"}).json()
         assert (again["acknowledged_by"], again["acknowledged_at"]) == ("desk 4", at), "the first one counts"
@@ -82,7 +82,7 @@ def test_alert_is_acknowledged_once_and_every_viewer_sees_by_whom(service):
         until = datetime.fromisoformat(muted["muted_until"]) - datetime.now(UTC)
         assert timedelta(minutes=29) < until <= timedelta(minutes=30) and muted["muted_by"] == "desk 4"
         while not seen["b"]["muted_until"]:  # the other alert of the source too
-            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=20))["alerts"]}
+            seen |= {each["id"]: each for each in json.loads(viewer.recv(timeout=100))["alerts"]}
         assert seen["c"]["muted_until"] is None
         assert ask(service, "POST", "a/mute", {"minutes": 0, "by": "desk 4"}).json()["muted_until"] is None
 

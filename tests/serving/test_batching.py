@@ -25,7 +25,7 @@ class ControlledModel:
     def __call__(self, texts):
         self.batches.append(list(texts))
         self.entered.set()
-        assert self.open.wait(20)
+        assert self.open.wait(100)
         return texts
 
     async def busy(self):

@@ -78,11 +78,11 @@ def test_snippets_run_as_they_are(dashboard, page, text):
     typed(page).fill(text)
     snippet = page.get_by_test_id("snippet")
     expect(snippet).to_contain_text("curl")
-    called = subprocess.run(["bash", "-c", snippet.inner_text()], capture_output=True, text=True, check=True, timeout=30)
+    called = subprocess.run(["bash", "-c", snippet.inner_text()], capture_output=True, text=True, check=True, timeout=600)
     assert '"label"' in called.stdout, called
     page.get_by_role("button", name="Python", exact=True).click()
     expect(snippet).to_contain_text("import httpx")
-    ran = subprocess.run([sys.executable, "-c", snippet.inner_text()], capture_output=True, text=True, check=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", snippet.inner_text()], capture_output=True, text=True, check=True, timeout=600)
     assert "'label':" in ran.stdout, ran
 
 

@@ -48,7 +48,7 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
             with dial(str(client.base_url).replace("http", "ws") + "/v1/live", open_timeout=20) as viewer:
                 alerts = []
                 while not alerts:
-                    alerts = json.loads(viewer.recv(timeout=20))["alerts"]
+                    alerts = json.loads(viewer.recv(timeout=100))["alerts"]
             messages = harness.read_topic("sentiment.alerts")
             with connect(harness.var, own=False) as warehouse:
                 (row,) = read_alerts(warehouse, time_of(crisis - 30))

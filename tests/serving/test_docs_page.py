@@ -88,7 +88,7 @@ def run(sample, url, job):
     source = sample["source"].replace(BASE, url).replace(JOB, job)
     if sample["label"] == "curl":
         shell = ["bash", "-c", f"set -e; {source} --fail-with-body"]
-        return subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(shell, capture_output=True, text=True, timeout=600, check=False)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
             exec(source, {})

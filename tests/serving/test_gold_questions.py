@@ -382,7 +382,7 @@ def test_service_shows_gold(tmp_path, monkeypatch):
     ):
         away = client.get("/v1/panels/trend")
         assert away.status_code == 503 and "groundswell lakehouse run --once" in away.json()["detail"]
-        assert "There is no Gold" in json.loads(viewer.recv(timeout=20))["away"]
+        assert "There is no Gold" in json.loads(viewer.recv(timeout=100))["away"]
 
         now = datetime.now(UTC)
         write_gold(tmp_path / "var" / "lakehouse", messages(60, now - timedelta(minutes=4), now))
@@ -395,7 +395,7 @@ def test_service_shows_gold(tmp_path, monkeypatch):
 
         cells, newest = {}, []
         while sum(cells.values()) < 60 or not newest:
-            frame = json.loads(viewer.recv(timeout=20))
+            frame = json.loads(viewer.recv(timeout=100))
             cells |= {(second, source): sum(counts) for second, source, *counts, _ in frame["cells"]}
             newest = frame["messages"] or newest
         assert len(newest) == 30 and frame["away"] is None

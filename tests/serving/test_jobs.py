@@ -149,7 +149,7 @@ def test_several_workers_share_a_store_and_no_part_is_classified_twice(open_jobs
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert sorted(classified) == sorted(texts)
 
 
@@ -393,7 +393,7 @@ class TestQueue:
                 return await echo(texts, detail)
 
             def restart():
-                half.wait(30)
+                half.wait(150)
                 for server in (dynamodb, elasticmq):
                     server.stop()
                     server.start()
@@ -441,6 +441,7 @@ def test_the_service_on_dynamodb_and_sqs(bundle, tmp_path, dynamodb, elasticmq, 
             assert client.post("/v1/classify", json={"texts": [text]}).json()["predictions"][0]["label"] == "positive"
             if stored in client.get("/metrics").text:
                 break
+            time.sleep(0.5)  # after a time-out the store is left alone for two seconds
         assert stored in client.get("/metrics").text
         assert not list((tmp_path / "var" / "service").glob("jobs*"))
 
@@ -520,7 +521,7 @@ def test_job_survives_kill_9(bundle, tmp_path):
 def kill_family(process):
     for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         member.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait(100)
 
 
 @pytest.mark.integration

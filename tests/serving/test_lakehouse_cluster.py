@@ -156,7 +156,7 @@ def test_sigterm_lets_the_running_batch_finish(cluster):
         children = psutil.Process(process.pid).children()
         (driver,) = [child for child in children if child.status() != "zombie" and "job.py" in " ".join(child.cmdline())]
         driver.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0
+        assert process.wait(600) == 0
     finally:
         process.kill()
     assert "Stopped; submit the same job to resume." in (cluster.folder / "log").read_text()

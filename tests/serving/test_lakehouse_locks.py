@@ -19,7 +19,7 @@ PROCESSES, TIMES = 4, 25
 def _hold(root, held, end):
     with exclusive_run(root), table_commit_lock(f"{root}/gold"):
         held.set()
-        end.wait(60)
+        end.wait(300)
 
 
 def _count(path, number):
@@ -36,11 +36,11 @@ def other(tmp_path):
     held, end = SPAWN.Event(), SPAWN.Event()
     process = SPAWN.Process(target=_hold, args=(str(tmp_path), held, end))
     process.start()
-    assert held.wait(60)
+    assert held.wait(300)
     yield end, process
     if process.is_alive():  # `Event.set` waits for all waiting processes, even a killed one
         end.set()
-        process.join(30)
+        process.join(150)
 
 
 def test_second_driver_fails_at_once(tmp_path, other):
@@ -54,7 +54,7 @@ def test_second_driver_fails_at_once(tmp_path, other):
 def test_killed_driver_leaves_no_lock(tmp_path, other):
     _, process = other
     process.kill()
-    process.join(30)
+    process.join(150)
     with exclusive_run(str(tmp_path)), table_commit_lock(f"{tmp_path}/gold"):
         pass
 
@@ -73,7 +73,7 @@ def test_commit_waits_for_another_process_on_the_same_table(tmp_path, other):
     waiting.start()
     assert not entered.wait(0.5)
     end.set()
-    assert entered.wait(30)
+    assert entered.wait(150)
     waiting.join()
 
 
@@ -93,7 +93,7 @@ def test_concurrent_commits_are_not_lost(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert int(number.read_text()) == PROCESSES * TIMES
 
 

@@ -34,7 +34,7 @@ RECORDED = {rule["record"] for rule in RULE_LIST if "record" in rule}
 
 def promtool(*arguments):
     assert shutil.which("promtool"), "promtool is missing: `make system` installs it (Debian's package prometheus)"
-    ran = subprocess.run(["promtool", *map(str, arguments)], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(["promtool", *map(str, arguments)], cwd=FOLDER, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -182,7 +182,7 @@ def test_model_is_reloaded_with_production_and_a_broken_bundle_is_ignored(tmp_pa
         (tmp_path / "bundles" / "broken").mkdir()
         put_in_production(first, directory="bundles/broken")
         put_in_production(second)
-        assert changed.wait(10) and not stop.wait(0.1)
+        assert changed.wait(50) and not stop.wait(0.1)
         assert reloading.current.name == second.manifest.version
     finally:
         stop.set()

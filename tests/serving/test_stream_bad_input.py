@@ -55,7 +55,7 @@ def harness(kafka, bundle, tmp_path, request):
 
 
 def fails(harness, process: subprocess.Popen, *words: str) -> None:
-    assert process.wait(90) == 1
+    assert process.wait(450) == 1
     log = (harness.var / "worker.log").read_text()
     assert "Traceback" not in log
     for word in words:
@@ -78,7 +78,7 @@ def test_recreated_topic_ends_the_worker(harness, kafka):
     harness.produce(numbered(n) for n in range(50))
     harness.settled()
     first.terminate()
-    assert first.wait(40) == 0
+    assert first.wait(200) == 0
     admin = kafka.admin()
     for deleted in admin.delete_topics([harness.topic]).values():
         deleted.result(20)

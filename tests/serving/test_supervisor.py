@@ -146,7 +146,7 @@ def supervised(var: Path, bootstrap: str, *, scaler: Target | None = None, other
         yield running
     finally:
         running.stop.set()
-        running.thread.join(60)
+        running.thread.join(300)
         assert not running.thread.is_alive()
         assert not [one for one in psutil.process_iter() if _is_ours(one, var)], "nothing is left running"
 

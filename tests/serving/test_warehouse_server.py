@@ -51,7 +51,7 @@ def served(var: Path, **environment):
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(150)
         finally:
             process.kill()
             process.stdout.close()
@@ -204,7 +204,7 @@ def test_slow_reads_do_not_delay_writes(tmp_path, topic):
         process.kill()
         process.wait()
         for reader in readers:
-            reader.join(30)
+            reader.join(150)
     with hold(tmp_path) as client:
         assert counts(client, topic) == [500] * 4
 
@@ -325,7 +325,7 @@ def test_kill_during_inserts_loses_no_acknowledged_block(tmp_path, topic):
                 continue
             over.set()
             for writer in writers:
-                writer.join(30)
+                writer.join(150)
             with connect(tmp_path, own=False) as client:
                 assert counts(client, topic) == [sum(acknowledged.values())] * 4
     assert not errors

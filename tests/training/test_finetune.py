@@ -73,7 +73,7 @@ def run(base, out, how):
         check=False,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         cwd=Path(__file__).parents[2],
     )
 

@@ -65,7 +65,7 @@ def run_program(code, hub_url, home, *arguments):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
