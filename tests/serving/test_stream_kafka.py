@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -168,10 +169,10 @@ def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(world, bu
 @of("transactions", transactions=True)
 def test_with_transactions_each_prediction_is_read_once_though_workers_are_killed(world):
     world.owner()
-    for part in range(4):
-        world.produce(numbered(n) for n in range(part * 2_500, part * 2_500 + 2_500))  # so that each worker has some to do
+    for first, until in pairwise((0, 7_000, 8_000, 9_000, 10_000)):
+        world.produce(numbered(n) for n in range(first, until))  # more than a heartbeat's worth, and some for each worker
         worker = world.worker("w1")
-        if part < 3:
+        if until < 10_000:
             world_waits(lambda: any(h.pid == worker.pid and h.messages for h in read_heartbeats(world.var)))  # noqa: B023
             worker.kill()
             worker.wait()
