@@ -35,12 +35,18 @@ class TopicMissing(StreamError):
 
 
 @contextmanager
-def in_process_broker() -> Iterator[str]:
-    """The address of a broker that lives as long as the block. It forgets everything when it is closed."""
+def in_process_broker(*topics: str) -> Iterator[str]:
+    """The address of a broker that lives as long as the block. It forgets everything when it is closed.
+
+    Args:
+        topics: Made at once. It makes others when a producer asks for them, not for a consumer.
+    """
     from confluent_kafka import Producer
 
     holder = Producer({"test.mock.num.brokers": 1, **QUIET})
     brokers = holder.list_topics(timeout=TIMEOUT_S).brokers.values()
+    for topic in topics:
+        holder.list_topics(topic, timeout=TIMEOUT_S)
     try:
         yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
     finally:
