@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.reconstruct import ReconstructableJob
 
 console = terminal_console()
+_AGAIN_S = 0.1
 
 
 def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> None:
@@ -83,7 +84,7 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
     # and prints when it is executed again from the UI.
     quiet = copy(run, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
     try:
-        with _own_signals():
+        with _own_signals(), no_interrupt_lost(DagsterExecutionInterruptedError):
             execute_run(job, quiet, instance, raise_on_error=True)
     except DagsterExecutionInterruptedError:
         ended = instance.get_run_by_id(run.run_id)
@@ -109,6 +110,32 @@ def _own_signals() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def no_interrupt_lost(raised: type[BaseException]) -> Iterator[None]:
+    """Send SIGINT again where Python dropped what its handler raised.
+
+    An exception in a destructor or the callback of a weak reference goes to `sys.unraisablehook` and the program goes on, also
+    where the exception is the handler's and has nothing to do with the object.
+
+    Args:
+        raised: What the handler raises.
+    """
+    before = sys.unraisablehook
+
+    def again(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, raised):
+            # Later and not here, where it would be dropped again.
+            threading.Timer(_AGAIN_S, signal.raise_signal, (signal.SIGINT,)).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFailed:

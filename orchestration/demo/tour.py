@@ -145,10 +145,10 @@ def _broker() -> Iterator[None]:
     """Run a broker in this process, and set its address in the environment of the processes that the demo starts."""
     from serving.streaming.broker import MESSAGES, in_process_broker
 
-    with in_process_broker() as bootstrap:
-        # Its offsets start at zero each time, so each run has a topic of its own.
+    topic = f"{MESSAGES}.{DEMO_TOPIC}{int(time.time())}"  # of this run alone: the broker counts from zero each time
+    with in_process_broker(topic) as bootstrap:
         os.environ[f"{ENV_PREFIX}STREAM__BOOTSTRAP"] = bootstrap
-        os.environ[f"{ENV_PREFIX}STREAM__TOPIC"] = f"{MESSAGES}.{DEMO_TOPIC}{int(time.time())}"
+        os.environ[f"{ENV_PREFIX}STREAM__TOPIC"] = topic
         yield
 
 

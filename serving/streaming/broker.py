@@ -35,12 +35,18 @@ class TopicMissing(StreamError):
 
 
 @contextmanager
-def in_process_broker() -> Iterator[str]:
-    """Start a broker for the time of the block; yields its address. It keeps nothing after that."""
+def in_process_broker(*topics: str) -> Iterator[str]:
+    """Start a broker for the time of the block; yields its address. It keeps nothing after that.
+
+    Args:
+        topics: Created at once. It creates others when a producer asks for them, not for a consumer.
+    """
     from confluent_kafka import Producer
 
     holder = Producer({"test.mock.num.brokers": 1, **QUIET})
     brokers = holder.list_topics(timeout=TIMEOUT_S).brokers.values()
+    for topic in topics:
+        holder.list_topics(topic, timeout=TIMEOUT_S)
     try:
         yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
     finally:

@@ -31,7 +31,12 @@ def test_demo_crisis_is_an_alert_on_topic_table_websocket_and_page(tmp_path, mon
         source: [text_of(LABELS[n * 7919 % 3], n + 1000 * number) for n in range(600)] for number, source in enumerate(RATES)
     }
     bundle = tiny_bundle(tmp_path / "tiny")
-    with in_process_broker() as bootstrap, serving(bundle, tmp_path) as (client, _), browsing() as browser, ExitStack() as fed:
+    with (
+        in_process_broker("demo") as bootstrap,
+        serving(bundle, tmp_path) as (client, _),
+        browsing() as browser,
+        ExitStack() as fed,
+    ):
         harness = StreamHarness(SimpleNamespace(bootstrap=bootstrap), tmp_path / "var", bundle.directory, "demo")
         try:
             harness.warehouse_server()

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -180,10 +181,10 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
 @of("transactions", transactions=True)
 def test_with_transactions_each_prediction_is_read_once_though_workers_are_killed(harness):
     harness.warehouse_server()
-    for part in range(4):
-        harness.produce(numbered(n) for n in range(part * 2_500, part * 2_500 + 2_500))  # so that each worker has some to do
+    for first, until in pairwise((0, 7_000, 8_000, 9_000, 10_000)):
+        harness.produce(numbered(n) for n in range(first, until))  # more than a heartbeat's worth, and some for each worker
         worker = harness.worker("w1")
-        if part < 3:
+        if until < 10_000:
             wait_until(lambda: any(h.pid == worker.pid and h.messages for h in read_heartbeats(harness.var)))  # noqa: B023
             worker.kill()
             worker.wait()
