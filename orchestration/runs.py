@@ -116,7 +116,7 @@ def _own_signals() -> Iterator[None]:
 def no_interrupt_lost(raised: type[BaseException]) -> Iterator[None]:
     """Send SIGINT again where Python dropped what its handler raised.
 
-    An exception in a destructor or the callback of a weak reference goes to `sys.unraisablehook` and the program goes on, also
+    An exception in a destructor or the callback of a weak reference goes to `sys.unraisablehook` and the program continues, also
     where the exception is the handler's and has nothing to do with the object.
 
     Args:

@@ -63,7 +63,7 @@ def write_report(target: Path, title: str, about: Mapping[str, Any], outcomes: M
         about: Facts about the run, such as rounds and seconds.
         outcomes: By section.
     """
-    facts = describe_machine() | about
+    facts = {**describe_machine(), **about}
     write_json(target, {"machine": describe_machine(), **about, "sections": {k: one.to_dict() for k, one in outcomes.items()}})
     write_text(target.with_suffix(".md"), markdown(title, outcomes, facts))
 

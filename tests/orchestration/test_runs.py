@@ -83,7 +83,7 @@ def test_an_interrupted_run_ends(number, status):
 
 
 def test_an_interrupt_that_python_drops_is_sent_again():
-    """The handler of Ctrl-C may run inside a destructor, where Python prints what is raised and goes on."""
+    """The handler of Ctrl-C may run inside a destructor, where Python prints what is raised and continues."""
     code = """
 import signal, threading
 from orchestration.runs import no_interrupt_lost
@@ -95,7 +95,7 @@ class Slow:
 with no_interrupt_lost(KeyboardInterrupt):
     Slow()
     assert not threading.Event().wait(300), "never set"
-raise SystemExit("it went on")
+raise SystemExit("it continued")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == -signal.SIGINT and "Exception ignored" not in done.stderr, done.stderr[-2000:]
