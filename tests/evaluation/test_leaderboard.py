@@ -233,7 +233,7 @@ def test_logarithmic_axis_runs_over_whole_decades(low, high, wanted):
 
 def test_cost_axis_is_labeled_at_decades(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure) or path)
     plot_pareto(_rows(), tmp_path / "pareto.png")
     (axes,) = figures[0].axes
     figures[0].draw_without_rendering()
