@@ -2,16 +2,20 @@
 
 import os
 import signal
+from typing import Any
 
 import hypothesis
 import pytest
 
+from tests import scheduling
 from tests.trained import trained  # noqa: F401 - a fixture of all
 
 hypothesis.settings.register_profile("no deadlines", deadline=None)  # the time of an example depends on the machine
 hypothesis.settings.load_profile("no deadlines")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
+# A short run of Java ends before the optimizing compiler pays off.
+os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test depends on the network; those of the hub have a stub
 
 # A process that is started in the background (`make test &`) ignores Ctrl-C, and so do its children: tests of Ctrl-C need it.
@@ -32,6 +36,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run a file that needs the trained demo first: other workers run the rest meanwhile, and none waits for it at the end."""
-    first = next((item.path for item in items if "trained" in getattr(item, "fixturenames", ())), None)
-    items.sort(key=lambda item: item.path != first)
+    items.sort(key=lambda item: scheduling.order(item.nodeid.partition("::")[0]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> scheduling.TakingTurns | None:
+    return scheduling.TakingTurns(config, log) if config.getvalue("dist") == "loadfile" else None

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from data.sources.local import has_dataset
 from data.sources.origin import configured, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
-from orchestration.local.jars import require_java
+from orchestration.local.jars import java_version, require_java
 from serving.bundle import production_bundle, read_ledger
 from serving.deployment import HOST
 from serving.lakehouse.paths import for_deltalake, lakehouse_root, storage_options, table
@@ -89,8 +88,7 @@ def _java() -> Finding:
             error.message + (f" {error.found}" if error.found else ""),
             f"needed for the lakehouse and a local Kafka only: {error.remedy}",
         )
-    version = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    return Finding("java", "ok", f"{path}, {version.splitlines()[0]}")
+    return Finding("java", "ok", f"{path}, {java_version(path)}")
 
 
 def _spark_jars() -> Finding:

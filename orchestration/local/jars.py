@@ -82,9 +82,15 @@ def require_java() -> str:
             expected=f"java {JAVA} or newer on the PATH",
             remedy=remedy,
         )
-    output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r'version "(\d+)', output)
+    line = java_version(java)
+    version = re.search(r'version "(\d+)', line)
     if not version or int(version[1]) < JAVA:
-        found = output.splitlines()[0] if output else "no output of java -version"
+        found = line or "no version in the output of java -version"
         raise StreamError("This Java is too old for Kafka and Spark.", found=found, expected=f"{JAVA} or newer", remedy=remedy)
     return java
+
+
+def java_version(java: str) -> str:
+    """Return the line of `java -version` with the version, or an empty string. Other lines name options of the environment."""
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    return next((line for line in output.splitlines() if 'version "' in line), "")

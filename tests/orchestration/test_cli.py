@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,32 +175,42 @@ def test_doctor_lists_its_findings(tmp_path):
     assert broken.returncode == 1 and "GROUNDSWELL_DATA__DIR" in broken.stdout
 
 
+def interrupt_at(stage: str, command: str, environment: dict[str, str]) -> Path:
+    """Send Ctrl-C to a command at the start of a stage; return its var folder, without partial files."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli", *command.split()],
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None and process.stderr is not None
+    if not any(line.startswith(f"… {stage}") for line in process.stdout):
+        pytest.fail(f"stage {stage} was not reached: {process.stderr.read()[-2000:]}")
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 130, errors[-2000:]
+    assert "Traceback" not in errors and "again to resume" in errors
+    var = Path(environment["GROUNDSWELL_PATHS__VAR_DIR"])
+    assert not list(var.rglob("*.tmp")), "no partial file"
+    for made in (var / "data" / "raw").glob("*/"):
+        assert (made / "key.json").is_file(), "every folder is complete"
+    return var
+
+
 @pytest.mark.integration
-def test_ctrl_c_at_every_stage_leaves_no_partial_file_and_the_same_command_resumes(tmp_path):
-    var = tmp_path / "var"
-    settings = {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "PYTHONUNBUFFERED": "1", "GROUNDSWELL_TRAINING__EPOCHS": "1"}
-    for stage in ("Fetch", "Train", "Export"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli", "export", "--with-upstream"],
-            cwd=ROOT,
-            text=True,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | settings,
-        )
-        assert process.stdout is not None and process.stderr is not None
-        if not any(line.startswith(f"… {stage}") for line in process.stdout):
-            pytest.fail(f"stage {stage} was not reached: {process.stderr.read()[-2000:]}")
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 130, errors[-2000:]
-        assert "Traceback" not in errors and "again to resume" in errors
-        assert not list(var.rglob("*.tmp")), "no partial file"
-        for made in (var / "data" / "raw").glob("*/"):
-            assert (made / "key.json").is_file(), "every folder is complete"
-    trained = [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))]
-    done = groundswell("export", **settings | {"GROUNDSWELL_TRAINING__SEED": "99"})
+def test_ctrl_c_at_every_stage_leaves_no_partial_file_and_the_same_command_resumes(tmp_path, trained):
+    new = {**os.environ, "GROUNDSWELL_PATHS__VAR_DIR": str(tmp_path / "var")}
+    interrupt_at("Fetch", "export --with-upstream", new)
+    assert list(interrupt_at("Train", "export --with-upstream", new).glob("data/splits/*")), "resumed, and came to the training"
+
+    for folder in ("bundles", "export"):
+        shutil.rmtree(trained.var / folder)
+    interrupt_at("Export", "export --with-upstream", trained.environment)
+    before = [path.stat().st_mtime_ns for path in sorted(trained.var.glob("candidates/*/key.json"))]
+    done = groundswell("export", **trained.environment | {"GROUNDSWELL_TRAINING__SEED": "99"})
     assert done.returncode == 0 and "… Train" not in done.stdout and "… Fetch" not in done.stdout
     assert "Used as trained, though data or settings have changed since: minilm" in done.stdout
-    assert [path.stat().st_mtime_ns for path in sorted(var.glob("candidates/*/key.json"))] == trained != []
+    assert [path.stat().st_mtime_ns for path in sorted(trained.var.glob("candidates/*/key.json"))] == before != []

@@ -23,8 +23,7 @@ from tests.serving.running import ROOT, spare_port
 
 LABELS = ("negative", "neutral", "positive")
 QUICK = {
-    # A short run ends before the optimizing compiler and generated code pay off.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # A short run ends before generated code pays off.
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",

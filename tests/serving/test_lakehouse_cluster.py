@@ -28,7 +28,6 @@ from tests.serving.running import ROOT
 
 LIBRARIES = Path(sysconfig.get_path("purelib"))
 DATABRICKS = ROOT / "serving" / "lakehouse" / "databricks"
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a short run ends before the optimizing compiler pays off
 TEXTS = [(text_of(label, n), label) for n in range(60) for label in ("negative", "neutral", "positive")]
 
 
@@ -56,10 +55,6 @@ class Cluster:
             ",".join(map(str, spark_jars().glob("*.jar"))),
             "--py-files",
             str(self.folder / "groundswell.zip"),
-            "--driver-java-options",
-            QUICK,
-            "--conf",
-            f"spark.executor.extraJavaOptions={QUICK}",
             "--conf",
             "spark.executor.memory=1g",
             "--conf",
@@ -172,7 +167,7 @@ from pathlib import Path
 from serving.lakehouse import job
 from serving.lakehouse.session import open_session
 from serving.settings import LakehouseSettings
-given = {{"spark.sql.shuffle.partitions": "2", "spark.driver.extraJavaOptions": "{QUICK}"}}
+given = {{"spark.sql.shuffle.partitions": "2"}}
 spark = open_session(LakehouseSettings.load(master="local[1]", spark=given), Path({str(spark_jars())!r}))
 spark.conf.set("spark.sql.extensions.of.others", "theirs")
 at = ["--since", "2000-01-01", "--until", "2100-01-01"]
