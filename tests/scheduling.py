@@ -1,7 +1,7 @@
 """Which process runs which tests: a file in one process, and files that use much CPU one after the other.
 
-Two trainings at once on two cores take more than twice as long each. Beside one training, tests that wait for servers and
-browsers have the other core.
+Two trainings at once on two cores take more than twice as long each. While one runs, tests that wait for servers
+and browsers have the other core.
 """
 
 from xdist.scheduler import LoadFileScheduling

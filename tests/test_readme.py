@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.serving.running import spare_port
+from tests.waiting import until_passes
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[1]
@@ -51,9 +51,6 @@ def get_from(command, url, environment, cwd=ROOT):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait = Retrying(
-        retry=retry_if_exception_type((httpx.HTTPError, AssertionError)), stop=stop_after_delay(450), wait=wait_fixed(0.5)
-    )
 
     def look():
         response = httpx.get(url, timeout=5, follow_redirects=True)
@@ -61,7 +58,7 @@ def get_from(command, url, environment, cwd=ROOT):
         return response
 
     try:
-        return wait(look)
+        return until_passes(look, retry=(httpx.HTTPError, AssertionError), every_s=0.5)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, spare_port
 from tests.serving.stream_harness import end
+from tests.waiting import until_passes
 
 pytestmark = pytest.mark.integration
 PAGE = (ROOT / "docs" / "stream.md").read_text(encoding="utf-8")
@@ -44,14 +44,12 @@ def test_documented_commands_run_the_stream(tmp_path):
             shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
 
-    def until(command, *words):
+    def until_printed(command, *words):
         def look():
             found = run(command)
             assert found.returncode == 0 and all(word in found.stdout for word in words), found.stdout + found.stderr
 
-        Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(450), wait=wait_fixed(0.5), reraise=True)(
-            look
-        )
+        until_passes(look, every_s=0.5)
 
     try:
         for command in (f"groundswell stream kafka --port {port}", up):
@@ -62,10 +60,10 @@ def test_documented_commands_run_the_stream(tmp_path):
                     )
                 )
             if "kafka" in command:
-                until("groundswell stream init", "All four topics are there")
-        until(others[0], "2,000 of 2,000 messages arrived")
-        until("groundswell warehouse ask distribution --hours 9", "2,000")
-        until(others[1], "warehouse     reachable", "w1", "running")
+                until_printed("groundswell stream init", "All four topics are there")
+        until_printed(others[0], "2,000 of 2,000 messages arrived")
+        until_printed("groundswell warehouse ask distribution --hours 9", "2,000")
+        until_printed(others[1], "warehouse     reachable", "w1", "running")
         for command in others[2:]:
             found = run(command)
             assert found.returncode == 0 and found.stdout.strip() and "Traceback" not in found.stderr, found.stderr

@@ -17,6 +17,7 @@ from benchmarks.api.load import Load, Loader, parse_generator, parse_wrk
 from benchmarks.api.servers import Server, Spec, start
 from benchmarks.harness.figures import Goal, percentile, ratios, spread
 from benchmarks.harness.texts import Texts, repeating_trace
+from tests.waiting import until
 
 WRK = """Running 3s test @ http://127.0.0.1:4103/classify
   1 threads and 64 connections
@@ -198,10 +199,7 @@ def test_server_is_started_paused_between_measurements_and_stopped(tmp_path):
         assert load.completed == 50
         assert {response["label"] for response in load.responses} == {"positive"}
         assert load.cpu_s >= 0  # measured in kernel ticks: this little work may take none
-        end = time.monotonic() + 5
-        while (status := server.tree()[0].status()) != "stopped" and time.monotonic() < end:  # a signal is not delivered at once
-            time.sleep(0.02)
-        assert status == "stopped"
+        until(lambda: server.tree()[0].status() == "stopped")  # a signal is not delivered at once
     finally:
         server.stop()
     assert server.process.poll() is not None

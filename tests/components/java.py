@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from orchestration.local.jars import fetched_jars
 from tests.serving.running import spare_port
+from tests.waiting import until_passes
 
 HERE = Path(__file__).parent
 REGION = "us-east-1"
@@ -34,8 +34,7 @@ class JavaServer:
     def start(self) -> None:
         with (self.folder / f"{type(self).__name__}.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
-        wait = Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.1))
-        wait(httpx.get, self.url, timeout=2)
+        until_passes(lambda: httpx.get(self.url, timeout=2), retry=httpx.HTTPError)
 
     def stop(self) -> None:
         self.process.terminate()

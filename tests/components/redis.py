@@ -6,9 +6,9 @@ import subprocess
 
 from redis import Redis
 from redis.exceptions import ConnectionError as Unavailable
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.serving.running import spare_port
+from tests.waiting import until_passes
 
 
 class RedisServer:
@@ -26,9 +26,7 @@ class RedisServer:
             [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
             stdout=subprocess.DEVNULL,
         )
-        for attempt in Retrying(retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(20), wait=wait_fixed(0.05)):
-            with attempt:
-                Redis(port=self.port).ping()
+        until_passes(lambda: Redis(port=self.port).ping(), retry=Unavailable)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

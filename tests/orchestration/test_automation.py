@@ -13,11 +13,11 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from data.errors import GroundswellError
 from orchestration.automation import DAEMON_SILENT_AFTER, _remotes, daemon_runs, daemon_seen_at, read_automations, switch
 from orchestration.runs import dagster_instance
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
@@ -142,11 +142,10 @@ def test_running_daemon_evaluates_a_sensor_that_is_on_and_status_shows_the_resul
             start_new_session=True,
         )
     try:
-        ticked = Retrying(retry=retry_if_result(lambda one: one is None), stop=stop_after_delay(600), wait=wait_fixed(2))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DAGSTER_HOME", str(home))
             with dagster_instance() as instance:
-                assert "Nothing has been trained yet" in ticked(lambda: by_name(instance)["new_labels"].last)
+                assert "Nothing has been trained yet" in until(lambda: by_name(instance)["new_labels"].last, every_s=2)
                 assert daemon_runs(daemon_seen_at(instance))
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)

@@ -15,11 +15,11 @@ import httpx
 import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from tenacity import retry, retry_if_exception_type, retry_if_not_result, stop_after_delay, wait_fixed
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.serving.running import spare_port
+from tests.waiting import until, until_passes
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -59,13 +59,10 @@ def ui(tmp_path_factory):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "dagster", "--port", str(port)], cwd=ROOT, env=env, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
-    get_when_up = retry(
-        retry=retry_if_exception_type(httpx.HTTPError),
-        stop=stop_after_delay(300) | (lambda _: process.poll() is not None),
-        wait=wait_fixed(0.3),
-    )(httpx.get)
     try:
-        get_when_up(f"{url}/server_info", timeout=5)
+        until_passes(
+            lambda: httpx.get(f"{url}/server_info", timeout=5), retry=httpx.HTTPError, running=lambda: process.poll() is None
+        )
         yield Ui(url, process)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -157,10 +154,12 @@ def test_a_page_of_another_site_in_a_real_browser_starts_nothing(ui, browser, tm
 
 def finished(ui, run_id):
     query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-    poll = retry(
-        retry=retry_if_not_result(lambda s: s in {"SUCCESS", "FAILURE"}), stop=stop_after_delay(600), wait=wait_fixed(0.5)
-    )
-    return poll(lambda: ui.ask(query, id=run_id)["runOrError"]["status"])()
+
+    def ended():
+        status = ui.ask(query, id=run_id)["runOrError"]["status"]
+        return status if status in {"SUCCESS", "FAILURE"} else None
+
+    return until(ended, every_s=0.5)
 
 
 RUNS = """{ runsOrError(filter: {tags: [{key: ".dagster/repository", value: "__repository__@orchestration.definitions"}]}) {

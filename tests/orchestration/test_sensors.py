@@ -14,7 +14,6 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.test_utils import create_run_for_test
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from data.artifacts import write_json
 from data.feedback import FeedbackLabel, open_feedback
@@ -27,6 +26,7 @@ from orchestration.steps.data import build_splits, fetch_datasets, training_rows
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
 from serving.webhook import notify
 from tests.make import rows, write_dataset
+from tests.waiting import until
 from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -260,9 +260,7 @@ def test_with_the_daemon_running_new_rows_start_one_run_and_its_failure_reaches_
             start_new_session=True,
         )
     try:
-        Retrying(retry=retry_if_result(lambda got: not got), stop=stop_after_delay(600), wait=wait_fixed(0.5))(
-            lambda: list(webhook.got)
-        )
+        until(lambda: webhook.got, every_s=0.5)
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
         daemon.wait(150)

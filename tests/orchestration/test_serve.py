@@ -8,10 +8,10 @@ import sys
 import httpx
 import psutil
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, spare_port
+from tests.waiting import until_passes
 
 
 @pytest.mark.integration
@@ -29,8 +29,7 @@ def test_sigterm_ends_the_service_too(tmp_path):
         env=os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(var), "BENTOML_HOME": str(tmp_path / "bentoml")},
     )
     try:
-        wait = Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(300), wait=wait_fixed(0.2))
-        wait(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).raise_for_status())
+        until_passes(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).raise_for_status(), retry=httpx.HTTPError)
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
         process.terminate()

@@ -21,6 +21,7 @@ from serving.warehouse.connect import connect
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT, serving, spare_port
 from tests.serving.stream_harness import PYTHON, end, wait_for_warehouse
+from tests.waiting import until_passes
 
 TEXTS = {
     "tweets": ["Coffee, sun, and a day off. Perfect.", "Meeting moved to three.", "Trains late again, of course."],
@@ -216,12 +217,13 @@ def number(locator):
     return int("".join(filter(str.isdigit, locator.inner_text())))
 
 
-def wait_for_counts(page, wanted, within_s=150):
+def wait_for_counts(page, wanted):
     """Wait until the page shows these counts for its period."""
-    until = time.monotonic() + within_s
-    while (counts := {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS}) != wanted:
-        assert time.monotonic() < until, f"the page shows {counts}, expected {wanted}"
-        page.wait_for_timeout(100)
+
+    def check():
+        assert {label: number(page.get_by_test_id(f"count-{label}")) for label in LABELS} == wanted
+
+    until_passes(check, every_s=0.1)
     assert number(page.get_by_test_id("messages-total")) == sum(wanted.values())
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from orchestration.demo.raw_tweets import Expected
 from orchestration.local.jars import spark_jars
@@ -20,6 +19,7 @@ from serving.lakehouse.paths import LAYERS, table
 from serving.settings import LakehouseSettings
 from tests.make import text_of
 from tests.serving.running import ROOT, spare_port
+from tests.waiting import until_passes
 
 LABELS = ("negative", "neutral", "positive")
 QUICK = {
@@ -149,9 +149,7 @@ def s3(**environment: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for attempt in Retrying(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(600), wait=wait_fixed(0.1)):
-            with attempt:
-                httpx.get(url, timeout=2)
+        until_passes(lambda: httpx.get(url, timeout=2), retry=httpx.HTTPError)
         yield url
     finally:
         process.terminate()

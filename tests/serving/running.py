@@ -1,8 +1,9 @@
 """A real service for a test: `bentoml serve` at the root of the checkout, over HTTP."""
 
+import itertools
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,16 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+from orchestration.local.kafka import port_is_taken
+from tests.waiting import until_passes
 
 ROOT = Path(__file__).parents[2]
 
 
+def _own_ports() -> Iterator[int]:
+    """Yield ports of this test process alone, below the range of outgoing connections."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    first, count = 10_000 + process % 8 * 1_200, 1_200
+    start = random.randrange(count)  # another session may run on this machine
+    for number in itertools.count(start):
+        yield first + number % count
+
+
+_PORTS = _own_ports()
+
+
 def spare_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of 127.0.0.1 without a listener. No other test process gets it, nor does an outgoing connection."""
+    return next(port for port in _PORTS if not port_is_taken(port))
 
 
 @contextmanager
@@ -44,13 +57,13 @@ def serving(
             env=os.environ | environment,
         )
     url = f"http://127.0.0.1:{port}"
-    wait = Retrying(
-        retry=retry_if_exception_type(httpx.HTTPError) | retry_if_result(lambda r: r.status_code != 200),
-        stop=stop_after_delay(600) | (lambda _: process.poll() is not None),
-        wait=wait_fixed(0.2),
-    )
     try:
-        wait(httpx.get, f"{url}/readyz", timeout=2)
+        until_passes(
+            lambda: httpx.get(f"{url}/readyz", timeout=2).raise_for_status(),
+            retry=httpx.HTTPError,
+            running=lambda: process.poll() is None,
+            every_s=0.2,
+        )
         with httpx.Client(base_url=url, timeout=30) as client:
             yield client, process
     finally:

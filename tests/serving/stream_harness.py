@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
-
 from data.errors import StreamError, WarehouseError
 from orchestration.local.kafka import LocalKafka
 from serving.settings import StreamSettings
@@ -25,6 +23,7 @@ from serving.streaming.producer import event_bytes
 from serving.warehouse.connect import connect
 from tests.make import text_of
 from tests.serving.running import ROOT, spare_port
+from tests.waiting import until_passes
 
 LABELS = ("negative", "neutral", "positive")
 PYTHON = [sys.executable, "-m", "orchestration.cli"]
@@ -118,7 +117,7 @@ class StreamHarness:
 
     # Checks of the final state.
 
-    def settled(self, timeout_s: float = 600) -> None:
+    def settled(self) -> None:
         """Wait until the group has committed everything."""
         reader = LagReader(self.settings)
 
@@ -126,12 +125,7 @@ class StreamHarness:
             partitions = reader.measure(self.topic)
             assert sum(partition.lag for partition in partitions) == 0, f"{partitions}\n{self.logs()}"
 
-        Retrying(
-            retry=retry_if_exception_type((AssertionError, StreamError)),
-            stop=stop_after_delay(timeout_s),
-            wait=wait_fixed(0.3),
-            reraise=True,
-        )(lag)
+        until_passes(lag, retry=(AssertionError, StreamError), every_s=0.3)
 
     def check(self, expected: int, *, dead: int = 0) -> None:
         """Check that each numbered message counts once in rows and rollups, and that the dead letters are exactly the others."""
@@ -212,16 +206,14 @@ class StreamHarness:
         return [prediction for prediction in predictions if prediction["topic"] == self.topic]
 
 
-def wait_for_warehouse(var: Path, timeout_s: float = 300) -> None:
+def wait_for_warehouse(var: Path) -> None:
     """Wait until the warehouse server responds."""
 
     def ping() -> None:
         with connect(var, own=False) as client:
             client.query("SELECT 1")
 
-    Retrying(retry=retry_if_exception_type(WarehouseError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.2), reraise=True)(
-        ping
-    )
+    until_passes(ping, retry=WarehouseError, every_s=0.2)
 
 
 def topics(*names: str, partitions: int = 6) -> dict[str, int]:

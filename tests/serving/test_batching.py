@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.service.batching import Batcher, Overloaded
+from tests.waiting import BOUND_S
 
 
 def batcher(run=lambda texts: [text.upper() for text in texts], **overrides):
@@ -70,8 +71,8 @@ def test_texts_queued_during_a_batch_form_one_batch():
 
 def test_lone_caller_does_not_wait():
     async def go():
-        batches = batcher(window_s=20.0)
-        async with asyncio.timeout(10):
+        batches = batcher(window_s=3600.0)
+        async with asyncio.timeout(BOUND_S):
             for _ in range(5):
                 assert await batches.submit(["alone"]) == ["ALONE"]
         await batches.close()

@@ -259,7 +259,7 @@ def test_page_recovers_after_the_service_was_killed(tmp_path, browser, page):
             assert number(page.get_by_test_id("messages-total")) == 40, "the page keeps its numbers"
             write(client, [row(n, now, "shop", "Trains late again, of course.") for n in range(40, 52)])
         with harness.service():
-            wait_for_counts(page, {"negative": 12, "neutral": 40, "positive": 0}, within_s=150)
+            wait_for_counts(page, {"negative": 12, "neutral": 40, "positive": 0})
             expect(page.get_by_test_id("state-service-down")).to_be_hidden()
             expect(page.get_by_test_id("connection")).not_to_contain_text("cannot reach")
 

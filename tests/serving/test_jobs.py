@@ -5,12 +5,12 @@ import json
 import signal
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from unittest.mock import patch
 
 import psutil
 import pytest
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from serving.service.batching import Overloaded
 from serving.service.jobs import queue as jobs_module
@@ -21,6 +21,7 @@ from serving.service.middleware.keys import keys_of
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment, set_environment
 from tests.models import tiny_bundle
 from tests.serving.running import serving
+from tests.waiting import BOUND_S, until_async, until_passes
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,12 @@ async def lines(jobs, job):
 
 async def until_done(jobs, job, classify=echo):
     worker = asyncio.create_task(work_forever(jobs, classify))
-    async with asyncio.timeout(30):
-        while (found := await jobs.get(job, None)) is None or found.state != "done":
-            await asyncio.sleep(0.01)
+
+    async def done():
+        found = await jobs.get(job, None)
+        return found is not None and found.state == "done"
+
+    await until_async(done)
     worker.cancel()
     await asyncio.wait([worker])
 
@@ -111,9 +115,7 @@ def test_part_of_a_dead_worker_is_claimed_again_and_counts_once(open_jobs):
         job = await dead.add("me", ["a", "b"], detail=False)
         part = await dead.claim()
         assert await alive.claim() is None, "the part is claimed"
-        async with asyncio.timeout(10):
-            while (again := await alive.claim()) is None:
-                await asyncio.sleep(0.02)
+        again = await until_async(alive.claim)
         assert again.texts == part.texts and again.attempt == 2
         await alive.finish(again, [{"n": 1}, {"n": 2}])
         await dead.finish(part, [{"n": 8}, {"n": 9}])  # it was slow, not dead
@@ -332,7 +334,7 @@ class TestQueue:
             await until_done(jobs, job.id)
             for first in (0, 64, 0):
                 aws("sqs", elasticmq.url).send_message(QueueUrl=queue[0], MessageBody=json.dumps({"job": job.id, "first": first}))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(BOUND_S):
                 while jobs._waiting():
                     assert await jobs.claim() is None
             found = await jobs.get(job.id, None), len(await lines(jobs, job.id))
@@ -351,7 +353,7 @@ class TestQueue:
             jobs = SQSJobs("groundswell", queue[0], claim_s=0)
             job = await jobs.add("me", ["a"], detail=False)
             await until_done(jobs, job.id)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(BOUND_S):
                 while int(dead()) < 4:
                     await jobs.claim()
             await jobs.close()
@@ -403,14 +405,12 @@ class TestQueue:
                 job = await jobs.add("me", [f"text {n}" for n in range(64 * 20)], detail=False)
                 worker, restarting = asyncio.create_task(work_forever(jobs, classify)), asyncio.to_thread(restart)
                 await restarting
-                async with asyncio.timeout(90):
-                    while True:
-                        try:
-                            if (await jobs.get(job.id, None)).state == "done":
-                                break
-                        except JobsUnavailable:
-                            pass
-                        await asyncio.sleep(0.1)
+
+                async def done():
+                    with suppress(JobsUnavailable):
+                        return (await jobs.get(job.id, None)).state == "done"
+
+                await until_async(done)
                 worker.cancel()
                 await asyncio.wait([worker])
                 found = await lines(jobs, job.id)
@@ -456,11 +456,13 @@ def test_broken_job_store_refuses_jobs_but_classify_works(bundle, tmp_path):
         assert client.post("/v1/classify", json={"texts": ["a great film"]}).status_code == 200
 
 
-def finished(client, path, timeout=60, **kwargs):
-    wait = Retrying(
-        retry=retry_if_result(lambda job: job["state"] != "done"), stop=stop_after_delay(timeout), wait=wait_fixed(0.05)
-    )
-    return wait(lambda: client.get(path, **kwargs).json())
+def finished(client, path, **kwargs):
+    def check():
+        job = client.get(path, **kwargs).json()
+        assert job["state"] == "done", job
+        return job
+
+    return until_passes(check)
 
 
 @pytest.fixture(scope="module")
@@ -513,7 +515,7 @@ def test_job_survives_kill_9(bundle, tmp_path):
     with serving(bundle, tmp_path) as (client, _):
         before = client.get(path).json()
         assert 0 < before["done"] < 10_000, "the kill came during the job"
-        done = finished(client, path, timeout=120)
+        done = finished(client, path)
         results = client.get(done["results"]).text.splitlines()
     assert len(results) == 10_000 and all("label" in json.loads(line) for line in results)
 

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from data.errors import LakehouseError
 from orchestration.demo.raw_tweets import write_raw_tweets
@@ -22,6 +21,7 @@ from serving.lakehouse.status import read_status
 from tests.models import tiny_bundle
 from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
+from tests.waiting import until_passes
 
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "2"))
@@ -330,9 +330,7 @@ def test_backfill_during_the_stream_and_return_to_the_old_version(spark, bundle,
         for number in range(1, 4):
             put(raw, f"{number}.json", *(tweet(f"{number}-{k}", text) for k, (text, _) in enumerate(texts(30))))
         assert rescore(spark, tables.root, shy, since=since, until=until, make_current=True) >= 150
-        for attempt in Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(600), wait=wait_fixed(0.5)):
-            with attempt:
-                assert read_status(tables.root).rows("gold") == 240 or failed
+        until(lambda: read_status(tables.root).rows("gold") == 240 or failed, every_s=0.5)
     finally:
         stop.set()
         thread.join(600)
@@ -389,14 +387,14 @@ def test_kills_at_random_points_give_the_tables_of_an_undisturbed_run(spark, bun
     dice, killed = random.Random(), 0
     for _ in range(KILLS):
         process = start(surroundings, "run", "--every", "0s", "--source", str(tmp_path / "raw"), log=log)
-        until(lambda: "Ctrl-C stops" in log.read_text(), process, log)
+        wait_for(lambda: "Ctrl-C stops" in log.read_text(), process, log)
         log.write_text("")
         time.sleep(dice.uniform(0.5, 9))  # the random point
         killed += process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     process = start(surroundings, "run", "--every", "0s", "--source", str(tmp_path / "raw"), log=log)
-    until(lambda: _settled(root, expected.silver), process, log)
+    wait_for(lambda: _settled(root, expected.silver), process, log)
     process.send_signal(signal.SIGTERM)
     assert process.wait(450) == 0 and "Stopped" in log.read_text(), log.read_text()
     assert killed == KILLS
@@ -410,20 +408,13 @@ def _settled(root: str, rows: int) -> bool:
     return status.rows("gold") == rows and status.behind_silver == 0
 
 
-def until(holds, process, log: Path, timeout_s: float = 600) -> None:
+def wait_for(holds, process, log: Path) -> None:
     """Wait until `holds` returns true while a process runs."""
 
     def check() -> None:
-        assert process.poll() is None, log.read_text()
-        assert holds(), log.read_text()
+        assert process.poll() is None and holds(), log.read_text()
 
-    errors = retry_if_exception_type((AssertionError, LakehouseError, OSError))
-    Retrying(
-        retry=errors,
-        stop=stop_after_delay(timeout_s) | (lambda _: process.poll() is not None),
-        wait=wait_fixed(0.2),
-        reraise=True,
-    )(check)
+    until_passes(check, retry=(AssertionError, LakehouseError, OSError), running=lambda: process.poll() is None, every_s=0.2)
 
 
 @pytest.mark.lakehouse

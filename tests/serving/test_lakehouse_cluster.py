@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 import tomllib
 import zipfile
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from serving.lakehouse import job
 from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT
+from tests.waiting import until
 
 LIBRARIES = Path(sysconfig.get_path("purelib"))
 DATABRICKS = ROOT / "serving" / "lakehouse" / "databricks"
@@ -144,9 +144,7 @@ def test_sigterm_lets_the_running_batch_finish(cluster):
     with (cluster.folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=cluster.folder, env=cluster.environment, stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 240
-        while cluster.table("gold").num_rows == before and process.poll() is None and time.monotonic() < end:
-            time.sleep(1)
+        until(lambda: cluster.table("gold").num_rows > before, running=lambda: process.poll() is None, every_s=1)
         assert cluster.table("gold").num_rows == before + 1, (cluster.folder / "log").read_text()[-3000:]
         children = psutil.Process(process.pid).children()
         (driver,) = [child for child in children if child.status() != "zombie" and "job.py" in " ".join(child.cmdline())]

@@ -13,6 +13,7 @@ from serving.service.cache.stores import Guarded, RedisStore, SQLiteStore, open_
 from serving.settings import ServingSettings
 from tests.components.java import DynamoDB, set_environment
 from tests.components.redis import RedisServer
+from tests.waiting import until_async
 
 pytestmark = pytest.mark.integration
 
@@ -64,9 +65,12 @@ def test_value_expires_after_its_time(make_store):
         store = make_store()
         await store.put({b"short": b"1"}, 1)
         await store.put({b"long": b"2"}, 60)
-        ends = time.monotonic() + 10
-        while b"short" in (found := await store.get([b"short", b"long"])) and time.monotonic() < ends:
-            await asyncio.sleep(0.1)
+
+        async def expired():
+            found = await store.get([b"short", b"long"])
+            return found if b"short" not in found else None
+
+        found = await until_async(expired)
         await store.close()
         return found
 
@@ -98,9 +102,12 @@ def test_server_that_goes_down_is_skipped_and_used_again(kind, tmp_path, monkeyp
         assert await store.get([b"a"]) == {} and not store.up
         await store.put({b"b": b"1"}, 60)
         server.start()
-        ends = time.monotonic() + 20
-        while time.monotonic() < ends and await store.get([b"c"]) != {b"c": b"3"}:
+
+        async def written():
             await store.put({b"c": b"3"}, 60)
+            return await store.get([b"c"]) == {b"c": b"3"}
+
+        await until_async(written)
         found = await store.get([b"c"]), store.up
         await store.close()
         return found

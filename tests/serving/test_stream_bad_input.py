@@ -15,6 +15,7 @@ from serving.streaming.worker.heartbeat import read_heartbeats
 from tests.models import tiny_bundle
 from tests.serving.running import spare_port
 from tests.serving.stream_harness import StreamHarness, numbered, topics
+from tests.waiting import until
 
 
 def test_wrong_address_is_reported_with_a_remedy(monkeypatch):
@@ -82,9 +83,7 @@ def test_recreated_topic_ends_the_worker(harness, kafka):
     admin = kafka.admin()
     for deleted in admin.delete_topics([harness.topic]).values():
         deleted.result(20)
-    limit = time.monotonic() + 30
-    while harness.topic in admin.list_topics(timeout=10).topics and time.monotonic() < limit:
-        time.sleep(0.1)
+    until(lambda: harness.topic not in admin.list_topics(timeout=10).topics)
     kafka.create_topics({harness.topic: 6})
     fails(harness, harness.worker("w1"), "is not the one whose messages the warehouse holds", "groundswell warehouse forget")
     harness.check_rows(50)
@@ -94,10 +93,8 @@ def test_recreated_topic_ends_the_worker(harness, kafka):
 def test_worker_waits_for_the_warehouse_and_reports_it(harness, kafka):
     kafka.create_topics(topics(harness.topic))
     process = harness.worker("w1")
-    limit = time.monotonic() + 30
-    while [h.state for h in read_heartbeats(harness.var)] != ["waiting for the warehouse"]:
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.05)
+    waiting = ["waiting for the warehouse"]
+    until(lambda: [h.state for h in read_heartbeats(harness.var)] == waiting, running=lambda: process.poll() is None)
     harness.warehouse_server()
     harness.produce(numbered(n) for n in range(20))
     harness.settled()
@@ -174,10 +171,7 @@ def test_failing_heartbeat_does_not_end_the_worker(tmp_path, monkeypatch):
     worker.record_commit(5, 0)
     time.sleep(0.1)  # some heartbeats that fail
     (tmp_path / "stream").unlink()
-    limit = time.monotonic() + 10
-    while not read_heartbeats(tmp_path):
-        assert time.monotonic() < limit, "no more heartbeats"
-        time.sleep(0.01)
+    until(lambda: read_heartbeats(tmp_path))
     worker.stop()
     assert read_heartbeats(tmp_path)[0].messages == 5
 

@@ -14,6 +14,7 @@ from serving.streaming.broker import MAX_MESSAGE_BYTES
 from serving.streaming.worker.heartbeat import read_heartbeats
 from tests.models import tiny_bundle
 from tests.serving.stream_harness import StreamHarness, end, numbered, topics
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 TOPICS = (
@@ -107,7 +108,7 @@ def test_joining_and_leaving_members_lose_and_duplicate_no_message(harness):
     with harness.producing((numbered(n) for n in range(20_000)), rate=1_500):
         for turn in range(5):
             guest = harness.worker(f"guest{turn}")
-            wait_until(lambda: any(h.name == f"guest{turn}" and h.partitions for h in read_heartbeats(harness.var)))  # noqa: B023
+            until(lambda: any(h.name == f"guest{turn}" and h.partitions for h in read_heartbeats(harness.var)))  # noqa: B023
             if turn % 2:
                 guest.send_signal(signal.SIGKILL)
             assert end(guest) == (-signal.SIGKILL if turn % 2 else 0)
@@ -117,19 +118,12 @@ def test_joining_and_leaving_members_lose_and_duplicate_no_message(harness):
     assert {p["id"] for p in harness.predictions()} == {f"n-{n}" for n in range(20_000)}
 
 
-def wait_until(condition, timeout_s=600):
-    limit = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
 @of("unavailable")
 def test_worker_waits_for_an_unavailable_broker(harness, kafka):
     harness.warehouse_server()
     worker = harness.worker("w1")
     with harness.producing((numbered(n) for n in range(10_000)), rate=1_000):
-        wait_until(lambda: any(h.messages > 1_000 for h in read_heartbeats(harness.var)))
+        until(lambda: any(h.messages > 1_000 for h in read_heartbeats(harness.var)))
         kafka.pause()
         time.sleep(30)  # the fault itself: as long as the documented limit
         kafka.resume()
@@ -162,9 +156,9 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
-        wait_until(lambda: metrics.PAUSED._value.get() == 1)
+        until(lambda: metrics.PAUSED._value.get() == 1)
         guest = harness.worker("guest")
-        wait_until(lambda: any(h.name == "guest" and h.partitions for h in read_heartbeats(harness.var)))
+        until(lambda: any(h.name == "guest" and h.partitions for h in read_heartbeats(harness.var)))
         assert end(guest) == 0
         model.go.set()
         harness.produce((numbered(n) for n in range(1_000, 2_000)), rate=2_000)
@@ -181,11 +175,11 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
 @of("transactions", transactions=True)
 def test_with_transactions_each_prediction_is_read_once_though_workers_are_killed(harness):
     harness.warehouse_server()
-    for first, until in pairwise((0, 7_000, 8_000, 9_000, 10_000)):
-        harness.produce(numbered(n) for n in range(first, until))  # more than a heartbeat's worth, and some for each worker
+    for first, end_of_part in pairwise((0, 7_000, 8_000, 9_000, 10_000)):
+        harness.produce(numbered(n) for n in range(first, end_of_part))  # more than a heartbeat's worth, and some for each worker
         worker = harness.worker("w1")
-        if until < 10_000:
-            wait_until(lambda: any(h.pid == worker.pid and h.messages for h in read_heartbeats(harness.var)))  # noqa: B023
+        if end_of_part < 10_000:
+            until(lambda: any(h.pid == worker.pid and h.messages for h in read_heartbeats(harness.var)))  # noqa: B023
             worker.kill()
             worker.wait()
     harness.settled()
@@ -230,7 +224,7 @@ def test_commit_refused_between_two_generations_is_repeated(harness, bundle, mon
     thread = threading.Thread(target=Worker(harness.settings, harness.var, lambda: model, name="between").run, args=(stop,))
     thread.start()
     try:
-        wait_until(lambda: len(refused) == 2)
+        until(lambda: len(refused) == 2)
         harness.settled(300)
     finally:
         stop.set()
@@ -359,11 +353,11 @@ def test_new_production_model_takes_over_between_batches_without_loss(harness):
 
     with harness.producing(until_swapped(), rate=1_500):
         try:
-            wait_until(lambda: any(h.messages > 3_000 for h in read_heartbeats(harness.var)))
+            until(lambda: any(h.messages > 3_000 for h in read_heartbeats(harness.var)))
             produce_with(second)
-            wait_until(lambda: any(h.version == second.manifest.version for h in read_heartbeats(harness.var)))
+            until(lambda: any(h.version == second.manifest.version for h in read_heartbeats(harness.var)))
             before = len(sent)
-            wait_until(lambda: len(sent) > before + 3_000)
+            until(lambda: len(sent) > before + 3_000)
         finally:
             swapped.set()
     harness.settled()
@@ -394,9 +388,9 @@ def test_worker_waits_while_the_disk_of_the_warehouse_is_full(harness, tmp_path,
         file.write(b"\0" * (shutil.disk_usage(harness.var).free - 200_000))
     harness.produce(numbered(n) for n in range(1_000, 20_000))
     log = harness.var / "worker.log"
-    wait_until(lambda: "the sink waits" in log.read_text() or "heartbeat cannot be written" in log.read_text())
+    until(lambda: "the sink waits" in log.read_text() or "heartbeat cannot be written" in log.read_text())
     ballast.unlink()
     harness.settled()
     assert worker.poll() is None
-    wait_until(lambda: any(h.messages == 20_000 for h in read_heartbeats(harness.var)))  # heartbeats are written again
+    until(lambda: any(h.messages == 20_000 for h in read_heartbeats(harness.var)))  # heartbeats are written again
     harness.check(20_000)

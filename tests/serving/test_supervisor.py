@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from serving.streaming.supervisor.scaling import Decision, Load
 from serving.streaming.supervisor.stall import Stalls
 from serving.streaming.supervisor.state_files import read_state
 from serving.streaming.supervisor.supervisor import run_supervisor
+from tests.waiting import until
 
 # Writes a heartbeat each 0.1 s; ends with the status in its `behave` file; on SIGTERM it records that it left.
 _PROCESS = """
@@ -66,14 +67,6 @@ with (var / "left").open("a") as file:
 
 def _command(name: str) -> list[str]:
     return [sys.executable, "-c", _PROCESS, name]
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for a condition, with a deadline."""
-    never, end = threading.Event(), time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"the condition was not met within {seconds:g} s"
-        never.wait(0.05)
 
 
 class Target:
@@ -281,7 +274,7 @@ def test_children_of_a_killed_supervisor_end_and_the_next_supervisor_starts(tmp_
     )
     killed = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), broker], cwd=Path(__file__).parents[2])
     try:
-        until(lambda: len((read_state(tmp_path) or {"children": {}})["children"]) == 2, 60)
+        until(lambda: len((read_state(tmp_path) or {"children": {}})["children"]) == 2)
         until(lambda: all(one["pid"] for one in (read_state(tmp_path) or {})["children"].values()))
     finally:
         killed.kill()
@@ -410,11 +403,11 @@ def test_lag_of_a_real_broker_and_its_absence(tmp_path):
         with supervised(tmp_path / "var", kafka.bootstrap) as running:
             until(lambda: running.state.get("lag") == 70)
             kafka.stop()
-            until(lambda: running.state["state"] == "waiting for the broker", 40)
+            until(lambda: running.state["state"] == "waiting for the broker")
             pid = running.child("w1")["pid"]
             kafka.start()
             back_at = time.monotonic()
-            until(lambda: running.state["state"] == "running" and running.state["lag"] == 70, 40)
+            until(lambda: running.state["state"] == "running" and running.state["lag"] == 70)
             assert running.child("w1")["pid"] == pid, "the workers were left alone"
             print(f"measured again {time.monotonic() - back_at:.1f} s after the broker was back")
         assert reader.measure(MESSAGES) == expected
