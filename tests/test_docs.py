@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,19 @@ def test_make_targets_exist(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     named = {word for words in commands(page, "make") for word in words[1:2]}
     assert named <= targets
+
+
+def test_make_lists_each_target_under_a_heading():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
+    ).stdout
+    before, *groups = ("\n" + listed).split("\n\n")
+    assert not before.strip() and [group.splitlines()[0] for group in groups] == re.findall(
+        r"^##@ (.+)$", text, flags=re.MULTILINE
+    )
+    targets = [line.split()[1] for group in groups for line in group.splitlines()[1:]]
+    assert sorted(targets) == sorted(re.findall(r"^([a-z-]+):.*## ", text, flags=re.MULTILINE))
 
 
 def test_commands_are_looked_for_where_they_are():
