@@ -1,4 +1,4 @@
-# One target per task. `make` alone lists them.
+# One target per task. `make` alone lists them, by the headings that start with `##@`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -17,10 +17,6 @@ export DO_NOT_TRACK ?= 1
 export GX_ANALYTICS_ENABLED ?= false
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
-.PHONY: help
-help: ## List every target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
-
 # Compile bytecode once at installation: with PYTHONDONTWRITEBYTECODE set, each import of torch would otherwise take twice as long.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@echo "Setting up .venv (one to two minutes the first time) ..."
@@ -31,10 +27,6 @@ $(UV):
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 not found; set PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet "$$(grep -E '^uv==' requirements.lock)"
-
-.PHONY: setup
-setup: $(STAMP) ## Create .venv from requirements.lock (UV_TORCH_BACKEND=cpu installs the smaller torch)
-	@mkdir -p var/dagster/storage var/mlflow
 
 DASHBOARD := serving/dashboard
 PAGES := $(DASHBOARD)/out/index.html
@@ -51,13 +43,11 @@ $(PAGES): $(DASHBOARD)/node_modules/.installed $(shell git ls-files -co --exclud
 	@NEXT_TELEMETRY_DISABLED=1 $(NPM) run --silent build >$(DASHBOARD)/build.log 2>&1 || { cat $(DASHBOARD)/build.log; exit 1; }
 	@touch $@
 
-.PHONY: dashboard
-dashboard: $(PAGES) ## Build the dashboard that the service serves at / (Node 20)
+##@ Start
 
-.PHONY: dashboard-types
-dashboard-types: setup $(DASHBOARD)/node_modules/.installed ## Generate the dashboard's TypeScript types from the API's contracts
-	@$(BIN)/python -m serving.service.docs.openapi >$(DASHBOARD)/openapi.json
-	@$(NPM) run --silent types
+.PHONY: setup
+setup: $(STAMP) ## Create .venv from requirements.lock (UV_TORCH_BACKEND=cpu installs the smaller torch)
+	@mkdir -p var/dagster/storage var/mlflow
 
 .PHONY: demo
 demo: setup dashboard ## From data to a served model in ten minutes, with stream and dashboard (ONCE=1 exits at the end)
@@ -67,9 +57,13 @@ demo: setup dashboard ## From data to a served model in ten minutes, with stream
 demo-lakehouse: setup ## Raw tweets through Bronze, Silver and Gold, with views and plots, in three minutes (Java 17, Maven)
 	@$(BIN)/groundswell lakehouse demo
 
+##@ Train
+
 .PHONY: train
 train: setup ## Train, benchmark, export, gate and register on all rows (about an hour on two cores)
 	@$(BIN)/groundswell train
+
+##@ Serve
 
 .PHONY: serve
 serve: setup ## Serve the production model on http://127.0.0.1:3000
@@ -88,6 +82,8 @@ mlflow: setup ## Open MLflow; compare runs on http://127.0.0.1:5000/#/experiment
 	@mkdir -p var/mlflow
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/var/mlflow/mlflow.db
 
+##@ Develop
+
 .PHONY: check
 check: setup $(DASHBOARD)/node_modules/.installed ## Check style, types and the order of imports
 	$(BIN)/ruff check .
@@ -97,6 +93,37 @@ check: setup $(DASHBOARD)/node_modules/.installed ## Check style, types and the 
 	@$(BIN)/python -m serving.service.docs.openapi >$(DASHBOARD)/openapi.json
 	@$(NPM) run --silent types -- --check >/dev/null || { echo "The dashboard's types differ from the API's; run make dashboard-types"; exit 1; }
 	$(NPM) run --silent check
+
+.PHONY: dashboard
+dashboard: $(PAGES) ## Build the dashboard that the service serves at / (Node 20)
+
+.PHONY: dashboard-types
+dashboard-types: setup $(DASHBOARD)/node_modules/.installed ## Generate the dashboard's TypeScript types from the API's contracts
+	@$(BIN)/python -m serving.service.docs.openapi >$(DASHBOARD)/openapi.json
+	@$(NPM) run --silent types
+
+.PHONY: settings-page
+settings-page: setup ## Write docs/settings.md again from the settings in the code
+	@$(BIN)/python -m data.settings_page
+
+.PHONY: screens
+screens: setup dashboard ## Write screenshots of every view to docs/screens while `make demo` runs
+	@mkdir -p docs/screens
+	@SCREENS=$(CURDIR)/docs/screens SCREENS_URL=http://127.0.0.1:3000 $(BIN)/python -m pytest -q tests/serving/test_dashboard.py -k seen
+
+.PHONY: lock
+lock: $(UV) ## Write requirements.lock again from pyproject.toml
+	$(UV) pip compile pyproject.toml --all-extras --group test --group lint --python-version 3.11 --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove everything fetched or produced (var/), but not .venv
+	rm -rf var
+
+.PHONY: help
+help: ## List every target
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Test
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests without servers or training, under three minutes
@@ -129,6 +156,8 @@ soak: setup ## Run tests with bounds on time and memory: the API overloaded and 
 	@SOAK_ROUNDS=50 $(BIN)/python -m pytest tests/serving/test_stream_kills.py -s
 	@SOAK_EXAMPLES=1000 $(BIN)/python -m pytest tests/serving/test_abuse.py
 
+##@ Measure
+
 .PHONY: bench
 bench: setup ## Compare speed with named peers: ratios with their spread, CPU and wall time
 	@$(BIN)/python -m benchmarks.models
@@ -148,16 +177,3 @@ bench-dashboard: setup dashboard ## Measure the dashboard: 1,000 messages per se
 .PHONY: bench-lakehouse
 bench-lakehouse: setup ## Compare Gold with bulk classify, MLflow's Spark UDF and a transformers UDF; age of a row; small files
 	@$(BIN)/python -m benchmarks.lakehouse $(ARGS)
-
-.PHONY: screens
-screens: setup dashboard ## Write screenshots of every view to docs/screens while `make demo` runs
-	@mkdir -p docs/screens
-	@SCREENS=$(CURDIR)/docs/screens SCREENS_URL=http://127.0.0.1:3000 $(BIN)/python -m pytest -q tests/serving/test_dashboard.py -k seen
-
-.PHONY: lock
-lock: $(UV) ## Write requirements.lock again from pyproject.toml
-	$(UV) pip compile pyproject.toml --all-extras --group test --group lint --python-version 3.11 --quiet --output-file requirements.lock
-
-.PHONY: clean
-clean: ## Remove everything fetched or produced (var/), but not .venv
-	rm -rf var
