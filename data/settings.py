@@ -149,6 +149,7 @@ class PathSettings(Settings):
     model_config = section_config("paths")
 
     var_dir: Path = Path("var")
+    """A relative folder is relative to the checkout."""
 
     @property
     def var(self) -> Path:

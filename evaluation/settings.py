@@ -19,16 +19,22 @@ class EvaluationSettings(Settings):
     """Maximum test rows of the primary dataset, and a quarter of that from each other dataset: the same seeded sample for every
     candidate; none: all."""
     seed: int = 0
+    """Of the samples and the bootstrap."""
     bootstrap_resamples: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples of each 95 % interval."""
     min_slice_rows: int = Field(default=30, ge=1)
+    """A slice with fewer labeled rows has no metrics."""
     behavior_cases_per_test: int = Field(default=100, ge=1)
     """Cases of each CheckList test, a seeded sample (the whole suite has 68,912 sentences and 16,153 groups)."""
     behavior_variants_per_case: int = Field(default=4, ge=1)
     """Maximum variants of each INV or DIR group, in addition to the original."""
     cost_rounds: int = Field(default=3, ge=1, le=100)
+    """Rounds of the measurement of cost, each over all candidates."""
     cost_bulk_texts: int = Field(default=512, ge=1)
     """Texts per bulk round."""
     cost_single_texts: int = Field(default=100, ge=1)
     """Calls with one text, over all rounds."""
     cost_load_timeout_s: float = Field(default=180.0, gt=0)
+    """Longest time in which a candidate loads, in seconds."""
     cost_round_timeout_s: float = Field(default=300.0, gt=0)
+    """Longest time of one candidate in one round, in seconds."""

@@ -42,9 +42,11 @@ class ServingSettings(Settings):
     dynamodb_table: str = "groundswell"
     """Region, credentials and endpoints come from the usual AWS variables: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB ..."""
     sqs_queue_url: str | None = None
+    """The queue of `jobs: sqs`."""
     ready_timeout_s: float = Field(default=30.0, gt=0)
     """How long a new deployment may take to become ready."""
     stop_timeout_s: float = Field(default=15.0, gt=0)
+    """How long a process that is replaced or stopped may take to end, in seconds."""
 
 
 class StreamSettings(Settings):
@@ -59,7 +61,9 @@ class StreamSettings(Settings):
     """What librdkafka needs beyond the address, such as security.protocol, sasl.username, sasl.password; JSON in the
     environment."""
     topic: str = "sentiment.messages"
+    """The topic of the messages."""
     group: str = "groundswell"
+    """The consumer group of the workers."""
     batch_messages: int = Field(default=512, ge=1, le=10_000)
     """Most messages of one micro-batch."""
     batch_tokens: int = Field(default=16_384, ge=1)
@@ -117,6 +121,7 @@ class DashboardSettings(Settings):
     mlflow_url: str = "http://127.0.0.1:5000"
     """Target of the dashboard's links to runs and models."""
     dagster_url: str = "http://127.0.0.1:3001"
+    """Target of its links to the graph and its runs."""
 
 
 class AlertSettings(Settings):
@@ -158,6 +163,7 @@ class LakehouseSettings(Settings):
     classify_with: Literal["bundle", "api"] = "bundle"
     """What classifies: the bundle, in Spark's own workers, or the HTTP API at `api_url`."""
     api_url: str = "http://127.0.0.1:3000"
+    """The HTTP API of `classify_with: api`."""
     api_key: SecretStr | None = None
     """From the environment only."""
     keep_raw_days: int | None = Field(default=None, ge=1)

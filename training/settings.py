@@ -25,6 +25,7 @@ class TrainingSettings(Settings):
     max_val_rows: int = Field(default=2000, ge=30)
     """Maximum validation rows for the selection of the best checkpoint."""
     seed: int = 7
+    """Of the order of rows, the samples and the weights of a new head."""
     bf16: bool | None = None
     """bf16 autocast; none: on if the CPU or GPU supports it and a measurement finds it faster."""
     class_weights: bool = True
