@@ -1,10 +1,5 @@
 """Every metric of the service, by name, kind and unit. BentoML's own are off: they have a label for every URL requested."""
 
-import os
-
-# BentoML sets this for services of several processes. Ours has one, which would die of these files on a full disk.
-os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
