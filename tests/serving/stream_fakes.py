@@ -15,7 +15,7 @@ TOPIC = "t"
 
 
 class Clock:
-    """Seconds that pass only when a test or a fake wait says so."""
+    """Seconds that pass only when a test or a fake wait moves them."""
 
     def __init__(self) -> None:
         self.now = 1_000.0

@@ -12,7 +12,7 @@ from serving.streaming.supervisor.scaling import WINDOW_S
 
 
 class Thread:
-    """Runs a measurement when the test says so."""
+    """Runs a measurement when the test calls `run`."""
 
     def __init__(self):
         self.submitted = []
