@@ -27,16 +27,13 @@ from serving.streaming.supervisor.child import HUNG_GRACE_S, Child
 from serving.streaming.supervisor.history import History
 from serving.streaming.supervisor.scaling import Decision, Load, Scaler
 from serving.streaming.supervisor.state_files import end_leftovers, exclusive_supervisor, folder, write_state
+from serving.streaming.supervisor.stuck import HungWorkers, IdleWorkers
 from serving.streaming.worker.heartbeat import Heartbeat, read_heartbeats
 from serving.threads import cpu_quota
 
 _log = logging.getLogger(__name__)
 
 TICK_S = 0.2
-IDLE = {"running", "waiting for the broker"}
-"""States of a worker that may have nothing to do; the latter stays until a message arrives."""
-HUNG_AFTER_S, FIRST_BEAT_S = 30.0, 60.0
-"""A worker hangs if it has written no heartbeat for this time; a new one has longer, since it loads its model first."""
 
 
 class ScalingPolicy(Protocol):
@@ -101,13 +98,11 @@ class _Supervisor:
         self.others = {name: self._child(name, command) for name, command in others.items()}
         self.workers: dict[str, Child] = {}
         self.beats: dict[str, Heartbeat] = {}
-        self.beat_seen: dict[str, tuple[float, float]] = {}  # by worker: time of its last heartbeat, and when it was read here
+        self.hung, self.idle = HungWorkers(), IdleWorkers()
         reader = LagReader(settings)
         self.backlog = Backlog(lambda: reader.measure(settings.topic), self._report)
         self.decision = Decision(1, "the first")
         self.stalls, self.stalled = stall.Stalls(), []
-        self.idle_since: dict[int, float] = {}  # by pid: since when it has had nothing in flight of a stalled partition
-        self.replaced_for: set[int] = set()  # stalled partitions for which a worker was replaced
         self.write_at = 0.0
         self.history = History(folder(var))
         self.dead_letters: dict[int, int] = {}  # by pid: number already counted
@@ -193,45 +188,18 @@ class _Supervisor:
         self._replace_idle(now)
 
     def _replace_idle(self, now: float) -> None:
-        """Replace a worker with nothing in flight for 30 s while messages wait in a partition of its own or without an owner.
-
-        It does so once for each partition: if that does not help, as where only aborted transactions are left, it never will.
-        """
-        self.replaced_for &= set(self.stalled)
-        held = {partition for beat in self.beats.values() for partition in beat.partitions}
-        before, self.idle_since = self.idle_since, {}
-        for name, child in self.workers.items():
-            beat = self.beats.get(name)
-            if beat is None or beat.state not in IDLE or beat.in_flight or child.state(now)["state"] != "up":
-                continue
-            lacking = {each for each in self.stalled if each in beat.partitions or each not in held} - self.replaced_for
-            if not lacking:
-                continue
-            # The group takes seconds to assign partitions: a worker that has just started, or whose neighbor ended, is not idle.
-            since = self.idle_since[beat.pid] = before.get(beat.pid, now)
-            if now - since >= stall.STALLED_AFTER_S:
-                self.replaced_for |= lacking
-                which = ", ".join(map(str, sorted(lacking)))
-                self._report(f"Worker {name} receives no messages of stalled partition {which}: replaced", True)
-                child.leave(now, HUNG_GRACE_S)
+        for name, lacking in self.idle.look(now, self.stalled, self.workers, self.beats).items():
+            which = ", ".join(map(str, lacking))
+            self._report(f"Worker {name} receives no messages of stalled partition {which}: replaced", True)
+            self.workers[name].leave(now, HUNG_GRACE_S)
 
     # -- workers that hang ----------------------------------------------------------------------------------------------------
 
     def _look_at_workers(self, now: float) -> None:
         self.beats = {beat.name: beat for beat in read_heartbeats(self.var) if self._is_ours(beat)}
-        for name, child in self.workers.items():
-            if not child.alive:
-                self.beat_seen.pop(name, None)
-                continue
-            beat = self.beats.get(name)
-            written_at, noticed_at = self.beat_seen.get(name, (None, now))
-            if beat and beat.written_at != written_at:
-                self.beat_seen[name] = (beat.written_at, now)
-                continue
-            silent_s, limit_s = (now - noticed_at, HUNG_AFTER_S) if written_at else (child.age_s(now), FIRST_BEAT_S)
-            if silent_s >= limit_s and child.state(now)["state"] == "up":
-                self._alarm(f"Worker {name} hangs: no heartbeat for {silent_s:.0f} s. It is replaced.")
-                child.leave(now, HUNG_GRACE_S)
+        for name, silent_s in self.hung.look(now, self.workers, self.beats).items():
+            self._alarm(f"Worker {name} hangs: no heartbeat for {silent_s:.0f} s. It is replaced.")
+            self.workers[name].leave(now, HUNG_GRACE_S)
 
     def _is_ours(self, beat: Heartbeat) -> bool:
         child = self.workers.get(beat.name)
