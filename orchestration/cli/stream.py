@@ -81,7 +81,7 @@ def worker(
     from data.errors import SettingsError
     from orchestration.cli.stream_run import run_worker
     from serving.streaming.supervisor.child import CONFIG_ERROR
-    from serving.streaming.worker.worker import TooManyDeadLetters
+    from serving.streaming.worker.dead_letter_limit import TooManyDeadLetters
 
     try:
         run_worker(name, metrics_port=metrics_port, with_parent=with_parent, stub_model=stub_model)

@@ -67,7 +67,7 @@ def send(
     Raises:
         StreamError: The broker is not reachable, or has no such topic; nothing was sent. Takes at most ten seconds.
     """
-    from confluent_kafka import KafkaException, Producer
+    from confluent_kafka import Producer
 
     from serving.streaming.broker import MAX_MESSAGE_BYTES, require_topic
 
@@ -81,46 +81,64 @@ def send(
         }
     )
     require_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
-    delivered, errors = 0, Counter[str]()
-
-    def reported(error: Any, _: Any) -> None:
-        nonlocal delivered
-        if error is None:
-            delivered += 1
-        else:
-            errors[error.name()] += 1
-
+    sender = _Sender(producer, topic)
     sent, late, started = 0, 0.0, time.monotonic()
     shown_at = started
     for event in events:
         now = time.monotonic()
         if rate:
             due = started + sent / rate
-            while now < due:
-                # Wait for the tick of the next message, and receive delivery reports meanwhile.
-                producer.poll(max(due - now, TICK_S))
-                now = time.monotonic()
+            now = sender.wait_until(due, now)
             late = max(late, now - due)
-        while True:
-            try:
-                producer.produce(topic, event, on_delivery=reported)
-                break
-            except BufferError:  # the client's queue is full: continue as fast as the broker accepts messages
-                producer.poll(0.1)
-            except KafkaException as error:  # refused by the client, such as a message that is too large
-                errors[error.args[0].name()] += 1
-                break
+        sender.send(event)
         sent += 1
-        producer.poll(0)
         if progress and now - shown_at >= _REPORT_S:
             shown_at = now
-            progress(f"{delivered:,} messages", delivered / total if total else None)
-    left = producer.flush(timeout_s + 5)
-    if left:
-        errors["_TIMED_OUT"] += left
+            progress(f"{sender.delivered:,} messages", sender.delivered / total if total else None)
+    sender.finish(timeout_s + 5)
     if progress:
-        progress(f"{delivered:,} messages", 1.0)
-    return SendSummary(sent, delivered, dict(errors), time.monotonic() - started, late)
+        progress(f"{sender.delivered:,} messages", 1.0)
+    return SendSummary(sent, sender.delivered, dict(sender.errors), time.monotonic() - started, late)
+
+
+class _Sender:
+    """Sends to one topic, and counts what the broker acknowledges and what fails."""
+
+    def __init__(self, producer: Any, topic: str) -> None:
+        from confluent_kafka import KafkaException
+
+        self._producer, self._topic, self._refused = producer, topic, KafkaException
+        self.delivered, self.errors = 0, Counter[str]()
+
+    def wait_until(self, due: float, now: float) -> float:
+        """Wait for the tick of the next message, and receive delivery reports meanwhile; return the time."""
+        while now < due:
+            self._producer.poll(max(due - now, TICK_S))
+            now = time.monotonic()
+        return now
+
+    def send(self, event: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, event, on_delivery=self._reported)
+                break
+            except BufferError:  # the client's queue is full: continue as fast as the broker accepts messages
+                self._producer.poll(0.1)
+            except self._refused as error:  # refused by the client, such as a message that is too large
+                self.errors[error.args[0].name()] += 1
+                break
+        self._producer.poll(0)
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait for the reports of all messages."""
+        if left := self._producer.flush(timeout_s):
+            self.errors["_TIMED_OUT"] += left
+
+    def _reported(self, error: Any, _: Any) -> None:
+        if error is None:
+            self.delivered += 1
+        else:
+            self.errors[error.name()] += 1
 
 
 def event_bytes(identity: str, text: str, source: str) -> bytes:

@@ -5,7 +5,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,30 +97,37 @@ def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None]
     """Run the worker until everything is committed; return the seconds from the first message read to the last commit."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        last = time.monotonic()
         running = pool.submit(worker.run, stop)
-        done = 0
         try:
-            while done < produced:
-                wait([running], TICK_S)
-                if running.done():
-                    running.result()
-                now = time.monotonic()
-                if worker.committed > done:
-                    done, last = worker.committed, now
-                    if progress:
-                        speed = rate_text(done, now - _began(worker, now))
-                        progress(f"{done:,} messages, {speed}, {worker.waiting:,} in flight", done / produced)
-                elif now - last > STALL_S:
-                    raise StreamError(
-                        f"The worker committed nothing for {STALL_S:g} s.",
-                        found=f"{done:,} messages",
-                        expected=f"{produced:,} messages",
-                    )
+            last = _wait_for_commits(worker, running, produced, progress)
         finally:
             stop.set()
         running.result()
     return last - _began(worker, last)
+
+
+def _wait_for_commits(
+    worker: Worker, running: "Future[None]", produced: int, progress: Callable[[str, float | None], None] | None
+) -> float:
+    """Return when the last commit was seen."""
+    done, last = 0, time.monotonic()
+    while done < produced:
+        wait([running], TICK_S)
+        if running.done():
+            running.result()
+        now = time.monotonic()
+        if worker.committed > done:
+            done, last = worker.committed, now
+            if progress:
+                speed = rate_text(done, now - _began(worker, now))
+                progress(f"{done:,} messages, {speed}, {worker.waiting:,} in flight", done / produced)
+        elif now - last > STALL_S:
+            raise StreamError(
+                f"The worker committed nothing for {STALL_S:g} s.",
+                found=f"{done:,} messages",
+                expected=f"{produced:,} messages",
+            )
+    return last
 
 
 def _began(worker: Worker, now: float) -> float:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,6 @@ class StatusReader:
         open_alerts, warehouse = self._warehouse.result()
         lag = sum(each.lag for each in partitions) if offsets else None
         rate = state.get("rate") if alive else None
-        holders = {partition: beat.name for beat in beats.values() if beat.state != "gone" for partition in beat.partitions}
-        stalled = state.get("stalled", []) if alive else []
         workers = [_worker(name, beats.get(name), children.get(name)) for name in sorted({*beats, *filter(_is_worker, children)})]
         return {
             "at": time.time(),
@@ -89,17 +87,7 @@ class StatusReader:
             "memory_bytes": state.get("memory_bytes") if alive else None,
             "lag_limit": self._settings.lag_limit,
             "drain_limit_s": self._settings.drain_limit_s,
-            "partitions": [
-                {
-                    "partition": each.partition,
-                    "committed": each.committed,
-                    "end": each.end,
-                    "lag": each.lag,
-                    "worker": holders.get(each.partition),
-                    "stalled": each.partition in stalled,
-                }
-                for each in partitions
-            ],
+            "partitions": _partitions(partitions, beats.values(), state.get("stalled", []) if alive else []),
             "workers": workers,
             "others": [{"name": name} | children[name] for name in others],
             "dead_letters": dead_letters,
@@ -129,6 +117,22 @@ def _is_worker(name: str) -> bool:
 def _is_past(beat: Heartbeat) -> bool:
     """Whether it ended more than a minute ago."""
     return beat.state in _ENDED and time.time() - beat.written_at > 60
+
+
+def _partitions(lags: Iterable[PartitionLag], beats: Iterable[Heartbeat], stalled: Collection[int]) -> list[dict[str, Any]]:
+    """Return a row for each partition, with the worker that holds it."""
+    holders = {partition: beat.name for beat in beats if beat.state != "gone" for partition in beat.partitions}
+    return [
+        {
+            "partition": each.partition,
+            "committed": each.committed,
+            "end": each.end,
+            "lag": each.lag,
+            "worker": holders.get(each.partition),
+            "stalled": each.partition in stalled,
+        }
+        for each in lags
+    ]
 
 
 def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from serving.settings import StreamSettings
 from serving.streaming import replay
 from serving.streaming.decode import dead_letter, decode
 from serving.streaming.replay import run_stream
-from serving.streaming.worker.processing import micro_batches, process_batch
+from serving.streaming.worker.batching import micro_batches
+from serving.streaming.worker.processing import process_batch
 from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import hold
 from tests.make import text_of

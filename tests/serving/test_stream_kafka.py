@@ -241,18 +241,19 @@ def test_worker_that_lost_its_partitions_and_gets_none_joins_again(harness, bund
 
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
-    from serving.streaming.worker import worker as module
+    from serving.streaming.worker import membership
+    from serving.streaming.worker.worker import Worker
 
-    monkeypatch.setattr(module, "REJOIN_AFTER_S", 1.0)
+    monkeypatch.setattr(membership, "REJOIN_AFTER_S", 1.0)
     harness.warehouse_server()
     stop, model = threading.Event(), Classifier(read_bundle(bundle), threads=1)
-    worker = module.Worker(harness.settings, harness.var, lambda: model, name="rejoin")
+    worker = Worker(harness.settings, harness.var, lambda: model, name="rejoin")
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
         harness.produce(numbered(n) for n in range(100))
         harness.settled(300)
-        worker._lost(
+        worker._membership.on_lost(
             None, [TopicPartition(harness.topic, partition) for partition in range(6)]
         )  # like the callback of librdkafka
         harness.produce(numbered(n) for n in range(100, 200))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from serving.settings import StreamSettings, WarehouseSettings
-from serving.streaming.supervisor import scaling, supervisor
+from serving.streaming.supervisor import scaling, stuck
 from serving.streaming.worker.heartbeat import Heartbeat, beat, folder
 from tests.serving.test_kubernetes import _IMPORT_WITH
 
@@ -239,10 +239,10 @@ def test_probes_check_the_heartbeat_like_the_supervisor(tmp_path):
     for state, ready in (("waiting for the broker", False), ("running", True)):
         beat(tmp_path, Heartbeat("stream-1", 1, 0.0, time.time(), state))
         assert [_probe(name, tmp_path) for name in ("startup", "liveness", "readiness")] == [True, True, ready]
-    old = time.time() - supervisor.HUNG_AFTER_S - 2
+    old = time.time() - stuck.HUNG_AFTER_S - 2
     os.utime(folder(tmp_path) / "stream-1.json", (old, old))
     assert not _probe("liveness", tmp_path)
-    assert f"-{supervisor.HUNG_AFTER_S:.0f} seconds" in CONTAINER["livenessProbe"]["exec"]["command"][-1]
+    assert f"-{stuck.HUNG_AFTER_S:.0f} seconds" in CONTAINER["livenessProbe"]["exec"]["command"][-1]
 
 
 def test_worker_arguments_match_the_command_line():

@@ -20,7 +20,7 @@ from serving.processes import living
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
 from serving.streaming.lag import LagReader, PartitionLag
-from serving.streaming.supervisor import child, stall, supervisor
+from serving.streaming.supervisor import child, stall, stuck, supervisor
 from serving.streaming.supervisor import state_files as supervisor_files
 from serving.streaming.supervisor.history import read_history
 from serving.streaming.supervisor.scaling import Decision, Load
@@ -200,7 +200,7 @@ def test_worker_with_an_error_in_the_settings_is_not_restarted_at_once(tmp_path,
 
 @pytest.mark.integration
 def test_a_worker_that_hangs_is_replaced(tmp_path, broker, monkeypatch):
-    monkeypatch.setattr(supervisor, "HUNG_AFTER_S", 1.5)
+    monkeypatch.setattr(stuck, "HUNG_AFTER_S", 1.5)
     monkeypatch.setattr(supervisor, "HUNG_GRACE_S", 0.5)
     with supervised(tmp_path, broker) as running:
         running.until_running("w1")

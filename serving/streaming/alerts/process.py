@@ -117,10 +117,31 @@ def run_alerts(
         lock.release()
 
 
+class _Pauses:
+    """How long to wait for an unavailable warehouse, and when to log it."""
+
+    def __init__(self) -> None:
+        self._pause_s, self._logged_at = POLL_S, -math.inf
+
+    def failed(self, error: Exception) -> float:
+        """Log the error at times; return the seconds to wait."""
+        if time.monotonic() - self._logged_at >= LOG_AGAIN_S:
+            _log.warning("Alerts wait for the warehouse: %s", (str(error).splitlines() or [type(error).__name__])[0][:300])
+            self._logged_at = time.monotonic()
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        return self._pause_s
+
+    def succeeded(self) -> None:
+        """Start again with a short wait."""
+        if self._pause_s > POLL_S:
+            _log.warning("The warehouse responds again.")
+            self._pause_s, self._logged_at = POLL_S, -math.inf
+
+
 def _watch(
     alerts: Alerts, publisher: Publisher, connect: Callable[[], AbstractContextManager[Any]], stop: threading.Event
 ) -> None:
-    pause, logged_at = POLL_S, -math.inf
+    pauses = _Pauses()
     while not stop.is_set():
         try:
             with connect() as client:
@@ -128,16 +149,10 @@ def _watch(
                     before = time.monotonic()
                     alerts.poll(client)
                     publisher.poll()
-                    if pause > POLL_S:
-                        _log.warning("The warehouse responds again.")
-                        pause, logged_at = POLL_S, -math.inf
+                    pauses.succeeded()
                     stop.wait(max(0.0, POLL_S - (time.monotonic() - before)))
         except Exception as error:  # clickhouse-connect, chDB and the network raise unrelated classes
-            if time.monotonic() - logged_at >= LOG_AGAIN_S:
-                _log.warning("Alerts wait for the warehouse: %s", (str(error).splitlines() or [type(error).__name__])[0][:300])
-                logged_at = time.monotonic()
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-            stop.wait(pause)
+            stop.wait(pauses.failed(error))
 
 
 def _connect_to(var: Path) -> Callable[[], AbstractContextManager[Any]]:

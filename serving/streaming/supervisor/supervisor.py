@@ -9,7 +9,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,23 +20,20 @@ import psutil
 
 from data.errors import GroundswellError
 from serving.settings import StreamSettings
-from serving.streaming.lag import LagReader, PartitionLag
+from serving.streaming.lag import LagReader
 from serving.streaming.supervisor import stall
+from serving.streaming.supervisor.backlog import MEASURE_S, Backlog
 from serving.streaming.supervisor.child import HUNG_GRACE_S, Child
 from serving.streaming.supervisor.history import History
-from serving.streaming.supervisor.scaling import WINDOW_S, Decision, Load, Scaler
+from serving.streaming.supervisor.scaling import Decision, Load, Scaler
 from serving.streaming.supervisor.state_files import end_leftovers, exclusive_supervisor, folder, write_state
+from serving.streaming.supervisor.stuck import HungWorkers, IdleWorkers
 from serving.streaming.worker.heartbeat import Heartbeat, read_heartbeats
 from serving.threads import cpu_quota
 
 _log = logging.getLogger(__name__)
 
-TICK_S, MEASURE_S = 0.2, 1.0
-BROKER_BACK_OFF_MOST_S = 10.0
-IDLE = {"running", "waiting for the broker"}
-"""States of a worker that may have nothing to do; the latter stays until a message arrives."""
-HUNG_AFTER_S, FIRST_BEAT_S = 30.0, 60.0
-"""A worker hangs if it has written no heartbeat for this time; a new one has longer, since it loads its model first."""
+TICK_S = 0.2
 
 
 class ScalingPolicy(Protocol):
@@ -102,16 +98,11 @@ class _Supervisor:
         self.others = {name: self._child(name, command) for name, command in others.items()}
         self.workers: dict[str, Child] = {}
         self.beats: dict[str, Heartbeat] = {}
-        self.beat_seen: dict[str, tuple[float, float]] = {}  # by worker: time of its last heartbeat, and when it was read here
-        self.partitions: list[PartitionLag] = []
-        self.recent: deque[tuple[float, int, int]] = deque()  # when, committed, ends
+        self.hung, self.idle = HungWorkers(), IdleWorkers()
+        reader = LagReader(settings)
+        self.backlog = Backlog(lambda: reader.measure(settings.topic), self._report)
         self.decision = Decision(1, "the first")
         self.stalls, self.stalled = stall.Stalls(), []
-        self.idle_since: dict[int, float] = {}  # by pid: since when it has had nothing in flight of a stalled partition
-        self.replaced_for: set[int] = set()  # stalled partitions for which a worker was replaced
-        self.reader = LagReader(settings)
-        self.measurement: Future[list[PartitionLag]] | None = None
-        self.measure_at, self.broker_failures, self.broker_error = 0.0, 0, ""
         self.write_at = 0.0
         self.history = History(folder(var))
         self.dead_letters: dict[int, int] = {}  # by pid: number already counted
@@ -132,7 +123,7 @@ class _Supervisor:
                 self._end_all()
 
     def _tick(self, now: float) -> None:
-        if self._measured(now):
+        if self.backlog.measured(now, self.lag_thread):
             self._scale(now)
             self._look_for_stalls(now)
         if now >= self.write_at:
@@ -160,48 +151,12 @@ class _Supervisor:
         if self.notify:
             self.notify_thread.submit(self.notify, text).add_done_callback(_log_failure)
 
-    # -- how far behind -------------------------------------------------------------------------------------------------------
-
-    def _measured(self, now: float) -> bool:
-        """Return whether there is a new measurement. Reading from the broker may block, so another thread does it."""
-        if self.measurement is None:
-            if now >= self.measure_at:
-                self.measurement = self.lag_thread.submit(self.reader.measure, self.settings.topic)
-            return False
-        if not self.measurement.done():
-            return False
-        measurement, self.measurement = self.measurement, None
-        try:
-            self.partitions = measurement.result()
-        except Exception as error:  # an error here must not stop the workers
-            pause_s = min(BROKER_BACK_OFF_MOST_S, MEASURE_S * 2**self.broker_failures)
-            self.measure_at, self.broker_failures = now + pause_s, min(self.broker_failures + 1, 10)
-            reason = error.message if isinstance(error, GroundswellError) else repr(error)
-            if reason != self.broker_error:
-                self._report(f"The lag of the group cannot be read: {error}", True)
-            self.broker_error = reason
-            return False
-        if self.broker_error:
-            self._report("The broker responds again", False)
-        self.measure_at, self.broker_failures, self.broker_error = now + MEASURE_S, 0, ""
-        self.recent.append((now, sum(each.committed for each in self.partitions), sum(each.end for each in self.partitions)))
-        while now - self.recent[0][0] > WINDOW_S:
-            self.recent.popleft()
-        return True
-
-    def _rates(self) -> tuple[float, float]:
-        """Return the messages a second that are committed, and that arrive."""
-        if len(self.recent) < 2:
-            return 0.0, 0.0
-        (before, *first), (now, *last) = self.recent[0], self.recent[-1]
-        committed, arriving = (max(0.0, (b - a) / (now - before)) for a, b in zip(first, last, strict=True))
-        return committed, arriving
+    # -- how many workers ------------------------------------------------------------------------------------------------------
 
     def _scale(self, now: float) -> None:
         running = sum(self._runs(name) or child.state(now)["state"] == "leaving" for name, child in self.workers.items())
-        lag, committed = sum(each.lag for each in self.partitions), self.recent[-1][1]
-        before = self.decision
-        self.decision = self.scaler.decide(now, Load(lag, committed, running, len(self.partitions)))
+        before, backlog = self.decision, self.backlog
+        self.decision = self.scaler.decide(now, Load(backlog.lag, backlog.committed, running, len(backlog.partitions)))
         if self.decision.target != before.target:
             self._report(f"{self.decision.target} workers instead of {before.target}: {self.decision.reason}", False)
             self._want_workers(self.decision.target)
@@ -217,9 +172,9 @@ class _Supervisor:
     def _look_for_stalls(self, now: float) -> None:
         beats = [self.beats.get(name) for name, child in self.workers.items() if child.wanted]
         idle = all(beat is not None and beat.state == "running" and beat.in_flight == 0 for beat in beats)
-        before, self.stalled = self.stalled, self.stalls.look(now, self.partitions, idle=idle)
+        before, self.stalled = self.stalled, self.stalls.look(now, self.backlog.partitions, idle=idle)
         if new := sorted(set(self.stalled) - set(before)):
-            lags = {each.partition: each for each in self.partitions}
+            lags = {each.partition: each for each in self.backlog.partitions}
             where = ", ".join(f"{each} at {lags[each].committed:,} of {lags[each].end:,}" for each in new if each in lags)
             workers = (
                 ", ".join(f"{beat.name} {beat.state} {beat.detail}".strip() for beat in beats if beat) or "none has reported"
@@ -233,45 +188,18 @@ class _Supervisor:
         self._replace_idle(now)
 
     def _replace_idle(self, now: float) -> None:
-        """Replace a worker with nothing in flight for 30 s while messages wait in a partition of its own or without an owner.
-
-        It does so once for each partition: if that does not help, as where only aborted transactions are left, it never will.
-        """
-        self.replaced_for &= set(self.stalled)
-        held = {partition for beat in self.beats.values() for partition in beat.partitions}
-        before, self.idle_since = self.idle_since, {}
-        for name, child in self.workers.items():
-            beat = self.beats.get(name)
-            if beat is None or beat.state not in IDLE or beat.in_flight or child.state(now)["state"] != "up":
-                continue
-            lacking = {each for each in self.stalled if each in beat.partitions or each not in held} - self.replaced_for
-            if not lacking:
-                continue
-            # The group takes seconds to assign partitions: a worker that has just started, or whose neighbor ended, is not idle.
-            since = self.idle_since[beat.pid] = before.get(beat.pid, now)
-            if now - since >= stall.STALLED_AFTER_S:
-                self.replaced_for |= lacking
-                which = ", ".join(map(str, sorted(lacking)))
-                self._report(f"Worker {name} receives no messages of stalled partition {which}: replaced", True)
-                child.leave(now, HUNG_GRACE_S)
+        for name, lacking in self.idle.look(now, self.stalled, self.workers, self.beats).items():
+            which = ", ".join(map(str, lacking))
+            self._report(f"Worker {name} receives no messages of stalled partition {which}: replaced", True)
+            self.workers[name].leave(now, HUNG_GRACE_S)
 
     # -- workers that hang ----------------------------------------------------------------------------------------------------
 
     def _look_at_workers(self, now: float) -> None:
         self.beats = {beat.name: beat for beat in read_heartbeats(self.var) if self._is_ours(beat)}
-        for name, child in self.workers.items():
-            if not child.alive:
-                self.beat_seen.pop(name, None)
-                continue
-            beat = self.beats.get(name)
-            written_at, noticed_at = self.beat_seen.get(name, (None, now))
-            if beat and beat.written_at != written_at:
-                self.beat_seen[name] = (beat.written_at, now)
-                continue
-            silent_s, limit_s = (now - noticed_at, HUNG_AFTER_S) if written_at else (child.age_s(now), FIRST_BEAT_S)
-            if silent_s >= limit_s and child.state(now)["state"] == "up":
-                self._alarm(f"Worker {name} hangs: no heartbeat for {silent_s:.0f} s. It is replaced.")
-                child.leave(now, HUNG_GRACE_S)
+        for name, silent_s in self.hung.look(now, self.workers, self.beats).items():
+            self._alarm(f"Worker {name} hangs: no heartbeat for {silent_s:.0f} s. It is replaced.")
+            self.workers[name].leave(now, HUNG_GRACE_S)
 
     def _is_ours(self, beat: Heartbeat) -> bool:
         child = self.workers.get(beat.name)
@@ -283,14 +211,11 @@ class _Supervisor:
     # -- what is written down -------------------------------------------------------------------------------------------------
 
     def _write(self, now: float, state: str) -> None:
-        rate, arriving = self._rates()
+        rate, arriving = self.backlog.rates()
+        broker_error = self.backlog.broker_error
         # While the broker does not respond, the lag is unknown; its last value would look like the present one.
-        lag = sum(each.lag for each in self.partitions) if self.partitions and not self.broker_error else None
+        lag = self.backlog.lag if self.backlog.partitions and not broker_error else None
         children = self._children()
-        if not state:
-            state = "waiting for the broker" if self.broker_error else "stalled" if self.stalled else "running"
-            if not self.partitions and not self.broker_error:
-                state = "starting"
         for child in children.values():
             child.measure(now)
         pid, created_at = self.process
@@ -300,8 +225,8 @@ class _Supervisor:
             "created_at": created_at,
             "started_at": self.started_at,
             "written_at": at,
-            "state": state,
-            "detail": self.broker_error,
+            "state": state or self._state(),
+            "detail": broker_error,
             "stalled": self.stalled,
             "target": self.decision.target,
             "reason": self.decision.reason,
@@ -313,7 +238,7 @@ class _Supervisor:
             "arriving": arriving,
             "cores": self.cores,
             "memory_bytes": self.memory_bytes,
-            "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.partitions],
+            "partitions": [{"partition": e.partition, "committed": e.committed, "end": e.end} for e in self.backlog.partitions],
             "children": {name: child.state(now) for name, child in children.items()},
         }
         row = {
@@ -334,6 +259,13 @@ class _Supervisor:
             if str(error) != self.unwritten:
                 _log.warning("The state of the supervisor cannot be written: %s", error)
             self.unwritten = str(error)
+
+    def _state(self) -> str:
+        if self.backlog.broker_error:
+            return "waiting for the broker"
+        if not self.backlog.partitions:
+            return "starting"
+        return "stalled" if self.stalled else "running"
 
     def _counts_since_last(self, children: dict[str, Child]) -> dict[str, int]:
         """Return the dead letters and restarts since the last row."""

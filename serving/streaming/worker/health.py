@@ -31,7 +31,7 @@ class WorkerHealth:
             now: Returns the model's version, the partitions, and the number of messages in flight.
         """
         self._var, self._name, self._port, self._now = var, name, port, now
-        self.state, self._detail = "starting", ""
+        self.state, self._detail, self._activity = "starting", "", "running"
         self.messages = self.dead = 0
         self._last_commit: float | None = None
         self._rates: deque[tuple[float, int]] = deque()
@@ -55,6 +55,20 @@ class WorkerHealth:
         if state != self.state:
             _log.info("state", now=state, detail=detail)
         self.state, self._detail = state, detail
+
+    def begin(self, activity: str) -> None:
+        """Set the state, also for the end of each wait from now on."""
+        self._activity = activity
+        self.set_state(activity)
+
+    def wait_for(self, what: str, detail: str = "") -> None:
+        """Set the state to waiting for "the broker" or "the warehouse"."""
+        self.set_state(f"waiting for {what}", detail)
+
+    def end_wait(self, what: str = "") -> None:
+        """Return to the state of before if this is what the worker waits for ("": whatever it is)."""
+        if self.state.startswith(f"waiting for {what}"):
+            self.set_state(self._activity)
 
     def record_latencies(self, produced_s: Iterable[float]) -> None:
         """Record the latencies of messages, given their broker timestamps, that are now in the warehouse."""

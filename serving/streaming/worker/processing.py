@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -42,21 +42,6 @@ class ProcessedBatch:
         self.epoch = other.epoch
         for name in ("messages", "origins", "predictions", "rows", "dead_letters"):
             getattr(self, name).extend(getattr(other, name))
-
-
-def micro_batches(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
-    """Yield micro-batches of about `tokens` tokens, at four bytes each, in order. A larger message is a micro-batch by itself."""
-    batch: list[Any] = []
-    weight = 0
-    for message in messages:
-        size = len(message.value() or b"") // 4
-        if batch and weight + size > tokens:
-            yield batch
-            batch, weight = [], 0
-        batch.append(message)
-        weight += size
-    if batch:
-        yield batch
 
 
 def process_batch(messages: Sequence[Any], model: StreamModel, settings: StreamSettings) -> ProcessedBatch:

@@ -19,6 +19,7 @@ from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
 from serving.streaming.worker import metrics
+from serving.streaming.worker.commits import next_offsets, topic_partitions
 from serving.streaming.worker.processing import ProcessedBatch, encode_dead_letter
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect
@@ -207,18 +208,6 @@ class Sink:
                 raise StreamError("Another worker has the same name.", found=reason.str()) from error
             self._producer.abort_transaction(TIMEOUT_S)
             raise Undelivered("The transaction was not committed.", found=reason.str()) from error
-
-
-def next_offsets(block: ProcessedBatch, ours: set[int]) -> dict[int, int]:
-    """Return the offsets at which the group continues after a block, by partition, for these partitions."""
-    return {message.partition(): message.offset() + 1 for message in block.messages if message.partition() in ours}
-
-
-def topic_partitions(topic: str, offsets: dict[int, int]) -> list[Any]:
-    """Convert offsets by partition to the client's class."""
-    from confluent_kafka import TopicPartition
-
-    return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
 
 
 class _WithoutValue:

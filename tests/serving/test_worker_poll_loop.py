@@ -1,0 +1,227 @@
+"""The polling thread of a stream worker: reading, pausing, committing, draining. A fake clock, a fake broker, no threads."""
+
+import threading
+
+import pytest
+from confluent_kafka import KafkaError
+
+from data.errors import StreamError
+from serving.settings import StreamSettings
+from serving.streaming.worker.commits import Commits
+from serving.streaming.worker.health import WorkerHealth
+from serving.streaming.worker.membership import REJOIN_AFTER_S, Membership
+from serving.streaming.worker.poll_loop import BATCHES_AHEAD, POLL_PAUSE_AFTER_S, RETRY_INTERVAL_S, PollLoop
+from tests.serving.stream_fakes import TOPIC, Broker, Clock, Consumer, FakeSignals, Message, block
+
+
+class Pool:
+    """Takes batches; the test classifies and writes them with `write`."""
+
+    threads = 1
+
+    def __init__(self):
+        self.batches, self.unprocessed = [], 0
+
+    def submit(self, batch, epoch):
+        self.batches.append(([(each.partition(), each.offset()) for each in batch], epoch))
+        self.unprocessed += 1
+
+
+class Polling:
+    """A poll loop with partitions 0 and 1. `rounds` runs it."""
+
+    def __init__(self, tmp_path, **settings):
+        self.clock, self.broker, self.pool = Clock(), Broker(), Pool()
+        self.signals = FakeSignals(self.clock)
+        self.settings = StreamSettings.load(
+            **{"topic": TOPIC, "batch_messages": 10, "batch_age_ms": 100, "drain_s": 5} | settings
+        )
+        self.consumers = []
+        self.membership = Membership(TOPIC, self.new_consumer, self.clock)
+        self.membership.open()
+        self.commits = Commits(TOPIC, self.membership, self.signals.changed, transactions=False)
+        self.health = WorkerHealth(tmp_path, "w", None, lambda: ("", [], 0))
+        self.health.begin("running")
+        self.loop = PollLoop(self.settings, self.membership, self.pool, self.commits, self.health, self.signals, self.clock)
+        self.membership.subscribe(self.loop.drain)
+        self.consumer.assign(0, 1)
+
+    def new_consumer(self):
+        self.consumers.append(Consumer(self.broker, self.clock))
+        return self.consumers[-1]
+
+    @property
+    def consumer(self):
+        return self.consumers[-1]
+
+    def rounds(self, count):
+        stop = threading.Event()
+        self.consumer.before_consume.extend([lambda: None] * (count - 1 - len(self.consumer.before_consume)) + [stop.set])
+        self.loop.run(stop)
+
+    def write(self):
+        """What pool and sink do with the oldest batch."""
+        origins, epoch = self.pool.batches.pop(0)
+        self.pool.unprocessed -= 1
+        self.commits.add(block(*origins, epoch=epoch))
+
+
+@pytest.fixture
+def polling(tmp_path):
+    return Polling(tmp_path)
+
+
+def test_messages_are_read_in_batches_and_committed_once_written(polling):
+    polling.broker.ends[0] = 3
+    polling.rounds(1)
+    assert polling.pool.batches == [([(0, 0), (0, 1), (0, 2)], 0)] and polling.loop.first_read_at == polling.clock.now
+    assert polling.commits.in_flight() == 3 and not polling.broker.commits
+    polling.write()
+    polling.rounds(1)
+    assert polling.broker.commits == [{0: 3}] and polling.health.messages == 3 and polling.commits.in_flight() == 0
+
+
+def test_message_of_a_partition_that_is_no_longer_owned_is_left_to_its_next_owner(polling):
+    polling.membership.owned.discard(1)
+    polling.broker.ends.update({0: 1, 1: 1})
+    polling.rounds(1)
+    assert polling.pool.batches == [([(0, 0)], 0)]
+
+
+def test_batches_carry_the_epoch_in_which_they_were_read(polling):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    polling.consumer.lose(1)
+    polling.broker.ends[0] = 2
+    polling.rounds(1)
+    assert [epoch for _, epoch in polling.pool.batches] == [0, 1]
+
+
+def test_without_room_reading_is_paused_after_a_second_and_resumed_with_room(tmp_path):
+    polling = Polling(tmp_path, max_in_flight=100)
+    polling.broker.ends[0] = 1_000
+    polling.rounds(BATCHES_AHEAD)
+    before = polling.clock.now
+    polling.rounds(1)
+    assert polling.clock.now >= before + POLL_PAUSE_AFTER_S and polling.consumer.paused == {0, 1}
+    assert len(polling.pool.batches) == BATCHES_AHEAD, "paused partitions give no messages"
+    polling.write()
+    polling.rounds(1)
+    assert not polling.consumer.paused and polling.broker.committed[0] == 10
+    assert len(polling.pool.batches) == BATCHES_AHEAD
+
+
+def test_too_many_messages_in_flight_pause_reading(tmp_path):
+    polling = Polling(tmp_path, max_in_flight=100, batch_messages=100)
+    polling.broker.ends[0] = 1_000
+    polling.rounds(3)
+    assert polling.consumer.paused == {0, 1} and polling.commits.in_flight() == 100
+
+
+def test_what_is_written_while_there_is_no_room_is_committed_at_once(tmp_path):
+    polling = Polling(tmp_path, max_in_flight=100, batch_messages=100)
+    polling.broker.ends[0] = 200
+    polling.rounds(1)
+    polling.signals.meanwhile.append(polling.write)
+    before = polling.clock.now
+    polling.rounds(1)
+    assert polling.clock.now == before and polling.broker.committed[0] == 100 and not polling.consumer.paused
+
+
+def test_refused_commit_is_reported_and_tried_again(polling):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    polling.write()
+    polling.broker.refusals.append("request")
+    polling.loop._commit()
+    assert polling.health.state == "waiting for the broker" and polling.health.messages == 0
+    polling.loop._commit()
+    assert polling.health.state == "running" and polling.health.messages == 1
+
+
+def test_revoked_partition_is_drained_and_the_others_are_not_waited_for(polling):
+    polling.broker.ends.update({0: 1, 1: 1})
+    polling.rounds(1)
+    flushed = []
+
+    def write():
+        flushed.append(polling.signals.flush_now.is_set())
+        polling.write()
+
+    polling.signals.meanwhile.append(write)
+    polling.consumer.revoke(0)
+    assert flushed == [True] and not polling.signals.flush_now.is_set()
+    assert polling.broker.committed[0] == 1 and polling.membership.owned == {1}
+
+
+def test_drain_ends_at_its_limit_and_what_is_left_is_not_committed(polling):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    before = polling.clock.now
+    assert polling.loop.drain({0}) is False and polling.clock.now == pytest.approx(before + 5)
+    assert polling.loop.drain({1}) is True
+    polling.membership._release({0})
+    polling.write()
+    polling.loop._commit()
+    assert not polling.broker.commits and polling.commits.in_flight() == 0
+
+
+def test_drain_tries_a_refused_commit_until_the_group_has_its_new_generation(polling):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    polling.write()
+    polling.broker.refusals.extend(["request", "partition", "request"])
+    before = polling.clock.now
+    assert polling.loop.drain(None) is True
+    assert polling.broker.committed[0] == 1 and polling.clock.now == pytest.approx(before + 3 * RETRY_INTERVAL_S)
+
+
+def test_failure_of_the_sink_ends_polling_and_drains(polling):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    polling.signals.fail(RuntimeError("refused"))
+    before = polling.clock.now
+    polling.loop.run(threading.Event())
+    assert polling.loop.drain(None) is True and polling.clock.now == before and not polling.broker.commits
+
+
+def test_worker_that_the_group_left_out_polls_with_a_new_consumer(polling):
+    polling.consumer.lose(0, 1)
+    polling.clock.now += REJOIN_AFTER_S
+    first = polling.consumer
+    polling.membership.rejoin_if_left_out()
+    polling.consumer.assign(0)
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    assert first.closed and len(polling.consumers) == 2 and polling.pool.batches == [([(0, 0)], 1)]
+
+
+@pytest.mark.parametrize(
+    ("code", "fatal", "message"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, False, f"Not authorized to read {TOPIC}"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, False, f"Not authorized to read {TOPIC}"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, False, f"The topic {TOPIC} no longer exists"),
+        (KafkaError._FENCED, True, "The broker ended this member"),
+    ],
+)
+def test_error_that_does_not_pass_ends_the_worker(polling, code, fatal, message):
+    polling.consumer.errors.append(Message(0, 0, error=KafkaError(code, "reason", fatal)))
+    with pytest.raises(StreamError, match=message):
+        polling.rounds(1)
+
+
+def test_error_that_may_pass_costs_no_message(polling):
+    polling.broker.ends[0] = 1
+    polling.consumer.errors.append(Message(0, 0, error=KafkaError(KafkaError._TRANSPORT, "reset")))
+    polling.rounds(1)
+    assert polling.pool.batches == [([(0, 0)], 0)]
+
+
+def test_message_after_an_unavailable_broker_ends_the_wait(polling):
+    polling.health.wait_for("the broker", "down")
+    polling.rounds(1)
+    assert polling.health.state == "waiting for the broker"
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    assert polling.health.state == "running"

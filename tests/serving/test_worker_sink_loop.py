@@ -1,0 +1,95 @@
+"""The sink's thread of a stream worker, run in the test's own: a fake clock, no broker, no warehouse."""
+
+from collections import deque
+
+import pytest
+
+from serving.settings import StreamSettings
+from serving.streaming.worker.commits import Commits
+from serving.streaming.worker.dead_letter_limit import TooManyDeadLetters
+from serving.streaming.worker.membership import Membership
+from serving.streaming.worker.sink_loop import SinkLoop
+from tests.serving.stream_fakes import TOPIC, Clock, FakeSignals, block
+
+
+class Batches:
+    """Batches by the time at which each is classified; then the end."""
+
+    def __init__(self, clock, *classified):
+        self.clock, self.classified, self.ended = clock, deque(classified), False
+
+    def next_batch(self, timeout_s):
+        if not self.classified:
+            self.ended = True
+            return None
+        at, batch = self.classified[0]
+        if at > self.clock.now + timeout_s:
+            self.clock.now += timeout_s
+            return None
+        self.clock.now = max(self.clock.now, at)
+        self.classified.popleft()
+        return batch
+
+
+class Sinking:
+    """A sink loop; `written` has the time and the messages of each block."""
+
+    def __init__(self, *classified, **settings):
+        self.clock = Clock()
+        self.signals = FakeSignals(self.clock)
+        self.settings = StreamSettings.load(block_rows=4, block_age_ms=1_000, **settings)
+        batches = Batches(self.clock, *((self.clock.now + at, batch) for at, batch in classified))
+        self.commits = Commits(TOPIC, Membership(TOPIC, object), self.signals.changed, transactions=True)
+        self.written, self.start = [], self.clock.now
+        self.loop = SinkLoop(self.settings, batches, self.write, self.commits, self.signals, self.clock)
+
+    def write(self, made):
+        self.written.append((round(self.clock.now - self.start, 3), [each.offset() for each in made.messages]))
+
+
+def test_blocks_are_written_when_full_or_old_in_the_order_of_reading():
+    sinking = Sinking(
+        (0.0, block((0, 0), (0, 1))),
+        (0.5, block((0, 2), (0, 3))),  # full
+        (2.0, block((0, 4))),
+        (2.5, block((0, 5))),  # and at 3.0 the first of them is a second old
+        (9.0, block((0, 6))),  # not written: the end comes first
+    )
+    sinking.loop.run()
+    assert sinking.written == [(0.5, [0, 1, 2, 3]), (3.0, [4, 5])]
+    assert sinking.commits.pending and sinking.signals.failure is None
+
+
+def test_flush_writes_what_there_is():
+    sinking = Sinking((0.0, block((0, 0))), (0.1, block((0, 1))))
+    sinking.signals.flush_now.set()
+    sinking.loop.run()
+    assert sinking.written == [(0.0, [0]), (0.1, [1])]
+
+
+def test_batches_of_two_epochs_are_two_blocks():
+    sinking = Sinking((0.0, block((0, 0), epoch=1)), (0.0, block((0, 1), (0, 2), (0, 3), (0, 4), epoch=2)))
+    sinking.loop.run()
+    assert sinking.written == [(0.0, [0]), (0.0, [1, 2, 3, 4])]
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_failed_write_ends_the_worker_unless_it_ends_already(given_up):
+    sinking = Sinking((0.0, block((0, 0), (0, 1), (0, 2), (0, 3))))
+
+    def fail(_):
+        raise RuntimeError("refused")
+
+    sinking.loop._write = fail
+    if given_up:
+        sinking.signals.give_up.set()
+    sinking.loop.run()
+    assert (str(sinking.signals.failure) == "refused") is not given_up
+    assert not sinking.commits.pending, "what was not written is not committed"
+
+
+def test_block_with_too_many_dead_letters_is_not_written():
+    bad = block(*((0, n) for n in range(200)), dead=["not JSON"] * 200)
+    sinking = Sinking((0.0, bad), dead_letter_limit=0.5)
+    sinking.loop.run()
+    assert isinstance(sinking.signals.failure, TooManyDeadLetters) and not sinking.written and not sinking.commits.pending
