@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.artifacts import read_json
-from serving.bundle import read_ledger
+from serving.ledger import read_ledger
 from serving.service.inference import InferenceService
 from serving.service.panels import model_schemas as schemas
 from serving.settings import DashboardSettings
