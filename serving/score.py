@@ -18,8 +18,8 @@ import numpy as np
 
 from data.errors import DataError, MalformedData, SourceUnavailable
 from data.labels import LABEL_IDS, LABELS
+from data.names import nearest
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
-from data.settings import nearest
 from serving.classifier import Classification, Classifier
 
 CHUNK_ROWS = 2048

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.errors import ModelError
 from data.labels import LABELS
-from data.settings import nearest
+from data.names import unknown_name
 from training.onnx_export import atomic_file
 from training.onnx_optimize import read_graph
 from training.onnx_rowwise import Fixed, PerRow, matmuls, to_integer
@@ -61,12 +61,7 @@ def scheme_named(name: str) -> Scheme:
         ModelError: The name is unknown.
     """
     if name not in SCHEMES:
-        close = nearest(name, list(SCHEMES))
-        raise ModelError(
-            f"Unknown quantization scheme {name!r}.",
-            expected=", ".join(SCHEMES),
-            remedy=f"Did you mean {close!r}?" if close else None,
-        )
+        raise unknown_name(ModelError, "quantization scheme", name, SCHEMES)
     return SCHEMES[name]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import MalformedData, SourceUnavailable
 from data.labeled_text import LABELED_TEXT
-from data.settings import nearest
+from data.names import nearest
 
 if TYPE_CHECKING:
     import pandas as pd

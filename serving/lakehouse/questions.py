@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.errors import WarehouseError
-from data.settings import nearest
+from data.names import unknown_name
 from serving.lakehouse.paths import for_deltalake, storage_options, table
 from serving.settings import WarehouseSettings
 from serving.warehouse.connect import first_line
@@ -138,12 +138,7 @@ def ask(
         WarehouseError: The question is unknown, Gold or DuckDB is missing, or the query failed or timed out.
     """
     if question not in QUESTIONS:
-        close = nearest(question, QUESTIONS)
-        raise WarehouseError(
-            f"Unknown question {question!r} for the lakehouse.",
-            expected=f"one of {', '.join(QUESTIONS)}",
-            remedy=f"Did you mean {close}?" if close else None,
-        )
+        raise unknown_name(WarehouseError, "question", question, QUESTIONS, where=" for the lakehouse")
     if question in _WAREHOUSE_ONLY:
         return []
     now = datetime.now(UTC)

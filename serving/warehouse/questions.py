@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import WarehouseError
-from data.settings import nearest
+from data.names import unknown_name
 from serving.warehouse.connect import first_line
 
 FOLDER = Path(__file__).parent / "questions"
@@ -50,12 +50,7 @@ def ask(
         WarehouseError: There is no such query, or ClickHouse refuses.
     """
     if question not in QUESTIONS:
-        close = nearest(question, QUESTIONS)
-        raise WarehouseError(
-            f"Unknown question {question!r}.",
-            expected=f"one of {', '.join(QUESTIONS)}",
-            remedy=f"Did you mean {close}?" if close else None,
-        )
+        raise unknown_name(WarehouseError, "question", question, QUESTIONS)
     now = datetime.now(UTC)
     since, until = _utc(since or now - timedelta(hours=1)), _utc(until or _NO_END)
     every = every or rollup_of(since, min(until, now), now)

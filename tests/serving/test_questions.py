@@ -381,7 +381,7 @@ def test_a_source_is_a_value_and_never_sql(warehouse):
 
 
 def test_unknown_question_names_the_nearest(warehouse):
-    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean trend\?"):
+    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean 'trend'\?"):
         ask(warehouse[0], "trends")
 
 
