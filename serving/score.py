@@ -4,18 +4,18 @@ import csv
 import gzip
 import io
 import json
-import os
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data.artifacts import atomic_file
 from data.errors import DataError, MalformedData, SourceUnavailable
 from data.labels import LABEL_IDS, LABELS
 from data.names import nearest
@@ -232,17 +232,8 @@ def _writer(out: Path | None) -> Iterator[Callable[[list[dict[str, Any]]], None]
     kind = out.suffix.lower()
     if kind not in {".csv", ".jsonl", ".parquet"}:
         raise DataError(f"{out} cannot be written.", found=kind or "no suffix", expected=".csv, .jsonl or .parquet")
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with _open_writer(temporary, kind) as write:
-            yield write
-        temporary.replace(out)
-    except OSError as error:
-        raise DataError(f"{out} cannot be written.", found=error, remedy="Free disk space or change its permissions.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with atomic_file(out, DataError) as temporary, _open_writer(temporary, kind) as write:
+        yield write
 
 
 @contextmanager
