@@ -1,5 +1,6 @@
 """Folders that are complete or absent, and are rebuilt only when their inputs have changed."""
 
+import glob
 import hashlib
 import json
 import os
@@ -26,27 +27,40 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@contextmanager
+def atomic_file(target: Path, error_class: type[GroundswellError] = GroundswellError) -> Iterator[Path]:
+    """Yield a temporary path next to `target`; rename it to `target` when the block succeeds, else remove it.
+
+    Files that the block wrote next to it, whose names begin with the temporary one, are removed: ONNX may write weights to one.
+
+    Raises:
+        GroundswellError: The file cannot be written; of `error_class`.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        raise error_class(
+            f"{target} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
+        ) from error
+    finally:
+        with suppress(OSError):
+            for rest in target.parent.glob(f"{glob.escape(temporary.name)}*"):
+                rest.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: under a temporary name in the same folder, then renamed.
+    """Write a file atomically and flushed to disk.
 
     Raises:
         GroundswellError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise GroundswellError(
-            f"{path} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data.errors import SettingsError, SourceUnavailable
 from data.labels import LABELS
-from data.settings import nearest, project_root, read_yaml
+from data.names import did_you_mean, unknown_name
+from data.settings import project_root, read_yaml
 
 
 class HubMapping(BaseModel):
@@ -111,12 +112,11 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
             # Report an unknown key first: a misspelled key is why another one is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
-            close = nearest(key, list(DatasetSpec.model_fields)) if first["type"] == "extra_forbidden" else None
             raise SettingsError(
                 f"The dataset {name!r} in configs/datasets.yaml is invalid at {key}.",
                 found=repr(first["input"]),
                 expected=first["msg"],
-                remedy=f"Did you mean {close!r}?" if close else None,
+                remedy=did_you_mean(key, DatasetSpec.model_fields) if first["type"] == "extra_forbidden" else None,
             ) from None
     return catalog
 
@@ -129,10 +129,5 @@ def select_datasets(catalog: dict[str, DatasetSpec], names: list[str] | None) ->
     """
     for name in names or []:
         if name not in catalog:
-            close = nearest(name, list(catalog))
-            raise SourceUnavailable(
-                f"Unknown dataset {name!r}.",
-                expected=", ".join(catalog),
-                remedy=f"Did you mean {close!r}?" if close else "See configs/datasets.yaml.",
-            )
+            raise unknown_name(SourceUnavailable, "dataset", name, catalog, otherwise="See configs/datasets.yaml.")
     return [spec for name, spec in catalog.items() if names is None or name in names]

@@ -1,6 +1,5 @@
 """Settings: read from a profile's YAML, then the environment, then arguments. Nothing is read at import."""
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -10,6 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data.errors import SettingsError
+from data.names import nearest
 
 ENV_PREFIX = "GROUNDSWELL_"
 
@@ -60,11 +60,6 @@ def read_profile() -> dict[str, dict[str, Any]]:
             remedy=f"Set GROUNDSWELL_PROFILE to one of them{f', such as {close}' if close else ''}; the default is offline.",
         )
     return read_yaml(path)
-
-
-def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word most similar to `word`, or None."""
-    return next(iter(difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)), None)
 
 
 class _Profile(PydanticBaseSettingsSource):

@@ -10,7 +10,8 @@ import os
 import re
 
 from data.errors import SettingsError
-from data.settings import ENV_PREFIX, Settings, nearest, profile_name, read_profile
+from data.names import nearest
+from data.settings import ENV_PREFIX, Settings, profile_name, read_profile
 
 SECTIONS = {
     "paths": "data.settings:PathSettings",

@@ -23,7 +23,6 @@ from evaluation.settings import EvaluationSettings
 from evaluation.suites import Case, Kind, load_checklist, load_own_suite
 
 _LOG = logging.getLogger(__name__)
-_Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ def _broken(case: Case, proba: np.ndarray) -> bool | None:
 
 
 def _wilson(fails: int, n: int) -> Estimate:
+    from scipy.stats import binomtest
+
     if n == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    share, spread = fails / n, _Z * np.sqrt(fails * (n - fails) / n**3 + _Z**2 / (4 * n**2))
-    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
-    low, high = (middle - spread) / scale, (middle + spread) / scale
-    return Estimate(share, float(min(max(low, 0.0), share)), float(max(min(high, 1.0), share)))
+    interval = binomtest(fails, n).proportion_ci(method="wilson")
+    return Estimate(fails / n, float(interval.low), float(interval.high))
 
 
 def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: float = 1.0) -> list[BehaviorRow]:

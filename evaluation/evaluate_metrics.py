@@ -1,97 +1,98 @@
-"""The metrics of `evaluation.metrics` as `evaluate.Metric` classes that need no network.
+"""The metrics of the benchmark again, through Hugging Face `evaluate`: a cross-check of `evaluation.metrics`.
 
-`evaluate.load("accuracy")` fetches a script; these classes do not, so that `evaluate.combine([MacroRecall(), ...])` and
-`evaluate.evaluator("text-classification")` work without network. Importing this module imports
-`evaluate` (several CPU-seconds): import it where it is used.
+`evaluate.load("accuracy")` fetches a script from the hub. The classes here compute what the scripts `accuracy`, `recall` and `f1`
+compute, with scikit-learn as they do, and work without network, also in `evaluate.combine` and `evaluate.evaluator`. Importing
+this module imports `evaluate` (several CPU-seconds): import it where it is used.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from data.errors import ModelError
 from data.labels import LABELS
-from evaluation import metrics
+from evaluation.metrics import Estimate
 
-_LABEL = datasets.Value("int64")
-_PROBABILITIES = datasets.Features({"predictions": datasets.Sequence(datasets.Value("float32")), "references": _LABEL})
-_CLASS_IDS = datasets.Features({"predictions": _LABEL, "references": _LABEL})
-_CITATION = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017"
+TOLERANCE = 1e-5
+"""Reports keep six decimals."""
 
 
-def _proba(predictions: Any) -> np.ndarray:
-    """Return predictions as probabilities, shape (N, 3); class ids become one-hot rows."""
-    array = np.asarray(predictions)
-    return np.eye(len(LABELS))[array] if array.ndim == 1 else array
+class _ClassIds(evaluate.Metric):
+    """A metric of predicted class ids."""
 
-
-class _OwnMetric(evaluate.Metric):
-    """Base class of our metrics. `predictions` are class ids (N,) or probabilities (N, 3) in `LABELS` order."""
-
-    names: tuple[str, ...]
-    accepts = (_PROBABILITIES, _CLASS_IDS)
-
-    def __init__(self, *, resamples: int = metrics.RESAMPLES, seed: int = 0, **options: Any) -> None:
-        self.resamples, self.bootstrap_seed = resamples, seed
+    def __init__(self) -> None:
         # In memory: otherwise `evaluate` writes Arrow files into the cache folder of the user.
-        super().__init__(**({"keep_in_memory": True, "experiment_id": type(self).__name__} | options))
+        super().__init__(keep_in_memory=True, experiment_id=type(self).__name__)
 
     def _info(self) -> evaluate.MetricInfo:
+        label = datasets.Value("int64")
         return evaluate.MetricInfo(
-            description=(metrics.score.__doc__ or "").strip(),
-            citation=_CITATION,
-            features=list(self.accepts),
-            inputs_description="predictions: class ids or rows of three probabilities; references: class ids",
+            description=(type(self).__doc__ or "").strip(),
+            citation="",
+            features=datasets.Features({"predictions": label, "references": label}),
+            inputs_description="predictions and references: class ids",
         )
 
-    def _estimates(self, predictions: Any, references: Any) -> dict[str, metrics.Estimate]:
-        counts = metrics.confusion(np.asarray(references), _proba(predictions))
-        return metrics.score_confusion(counts, resamples=self.resamples, seed=self.bootstrap_seed)
 
-    def _compute(self, predictions: Any, references: Any, intervals: bool = False) -> dict[str, Any]:
-        """Return the metric by name: a number, or `{value, low, high}` with `intervals=True`."""
-        estimates = self._estimates(predictions, references)
-        return {name: estimates[name].to_dict() if intervals else float(estimates[name].value) for name in self.names}
-
-
-class Accuracy(_OwnMetric):
+class Accuracy(_ClassIds):
     """Share of rows with the correct class."""
 
-    names = ("accuracy",)
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"accuracy": float(accuracy_score(references, predictions))}
 
 
-class MacroF1(_OwnMetric):
-    """Mean F1 over the classes that occur."""
+class Recall(_ClassIds):
+    """Recall of each class that occurs, and their mean: the metric of TweetEval sentiment."""
 
-    names = ("macro_f1",)
-
-
-class MacroRecall(_OwnMetric):
-    """Mean recall over the classes that occur: the metric of TweetEval sentiment."""
-
-    names = ("macro_recall",)
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return _by_class("recall", recall_score, predictions, references)
 
 
-class PerClass(_OwnMetric):
-    """Recall and F1 of each class, as `recall_negative`, `f1_negative` and so on."""
+class F1(_ClassIds):
+    """F1 of each class that occurs, and their mean."""
 
-    names = tuple(f"{kind}_{label}" for kind in ("recall", "f1") for label in LABELS)
-
-
-class CalibrationError(_OwnMetric):
-    """Expected calibration error over 15 bins; needs probabilities."""
-
-    names = ("ece",)
-    accepts = (_PROBABILITIES,)
-
-    def _estimates(self, predictions: Any, references: Any) -> dict[str, metrics.Estimate]:
-        labels, proba = np.asarray(references), np.asarray(predictions)
-        error = metrics.expected_calibration_error(labels, proba, resamples=self.resamples, seed=self.bootstrap_seed)
-        return {"ece": error}
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return _by_class("f1", f1_score, predictions, references)
 
 
-def all_metrics(**options: Any) -> evaluate.CombinedEvaluations:
-    """Return all metrics, combined: `all_metrics().compute(predictions=proba, references=labels)`."""
-    modules = [Accuracy, MacroF1, MacroRecall, PerClass, CalibrationError]
-    return evaluate.combine([module(**options) for module in modules])
+def _by_class(name: str, score: Any, predictions: Any, references: Any) -> dict[str, float]:
+    present = sorted(set(references))
+    macro = score(references, predictions, labels=present, average="macro", zero_division=0)
+    each = score(references, predictions, labels=present, average=None, zero_division=0)
+    by_class = {f"{name}_{LABELS[index]}": float(value) for index, value in zip(present, each, strict=True)}
+    return {f"macro_{name}": float(macro)} | by_class
+
+
+def cross_check(name: str, metrics: Mapping[str, Estimate], labels: np.ndarray, proba: np.ndarray) -> dict[str, float]:
+    """Compute the metrics through `evaluate` and compare them.
+
+    Args:
+        name: Of the candidate, for the error.
+        metrics: What `evaluation.metrics.score` found; metrics that `evaluate` does not compute here (ECE) are not compared.
+        labels: Class ids, shape (N,).
+        proba: Probabilities of the same rows, shape (N, 3).
+
+    Returns:
+        The values by metric, as `evaluate` computes them.
+
+    Raises:
+        ModelError: A metric differs by more than `TOLERANCE`; the error has both numbers.
+    """
+    found = evaluate.combine([Accuracy(), Recall(), F1()]).compute(predictions=proba.argmax(axis=1), references=labels)
+    differ = [
+        f"{metric} {metrics[metric].value:.6f}, evaluate {value:.6f}"
+        for metric, value in found.items()
+        if not abs(metrics[metric].value - value) <= TOLERANCE  # NaN differs too
+    ]
+    if differ:
+        raise ModelError(
+            f"Metrics of {name} disagree with Hugging Face evaluate.",
+            found="; ".join(differ),
+            expected=f"the same values within {TOLERANCE:g}",
+            remedy="Delete the evaluation's folder under var/ and run the benchmark again; if they still differ, report a bug.",
+        )
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import GateRefused, ModelError
+from data.errors import ModelError
 from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
 from evaluation.leaderboard import Row
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
@@ -56,20 +56,6 @@ class GateDecision:
         for reason in sorted(self.reasons, key=lambda reason: reason.passed):
             lines.append(f"| {'✓' if reason.passed else '✗'} | {reason.rule} | {reason.text} |")
         return "\n".join(lines) + "\n"
-
-    def raise_if_refused(self) -> None:
-        """Raise if a rule failed.
-
-        Raises:
-            GateRefused: Lists every failed rule.
-        """
-        if not self.passed:
-            raise GateRefused(
-                f"The promotion gate refused {self.candidate}.",
-                found="; ".join(reason.text for reason in self.failures),
-                expected="every rule of configs/gates.yaml passed",
-                remedy="Production stays unchanged.",
-            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import SettingsError
-from data.settings import nearest, project_root, read_yaml
+from data.names import did_you_mean, unknown_name
+from data.settings import project_root, read_yaml
 from evaluation.metrics import METRICS
 
 
@@ -82,21 +83,14 @@ def load_gates(path: Path | None = None) -> Gates:
         *section, key = map(str, first["loc"])
         model = Gates.model_fields[section[0]].annotation if section else Gates
         known = list(getattr(model, "model_fields", {}))
-        close = nearest(key, known) if first["type"] == "extra_forbidden" else None
         raise SettingsError(
             f"{path} is invalid at {'.'.join([*section, key])}.",
             found=first["input"],
             expected=f"one of {', '.join(known)}" if first["type"] == "extra_forbidden" else first["msg"],
-            remedy=f"Did you mean {close}?" if close else None,
+            remedy=did_you_mean(key, known) if first["type"] == "extra_forbidden" else None,
         ) from None
     named = [*gates.floors, *gates.ceilings, gates.baseline.metric, gates.production.metric, gates.slices.metric]
     for metric in named:
         if metric not in METRICS:
-            close = nearest(metric, list(METRICS))
-            raise SettingsError(
-                f"{path} names an unknown metric.",
-                found=metric,
-                expected=", ".join(METRICS),
-                remedy=f"Did you mean {close}?" if close else None,
-            )
+            raise unknown_name(SettingsError, "metric", metric, METRICS, where=f" in {path}")
     return gates

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from data.pareto import pareto_front
 from evaluation.metrics import Estimate, check_proba, paired_difference
 
 MAX_RECALL_LOSS = 0.005
@@ -178,14 +179,6 @@ def choose(rows: Sequence[ParityRow], mode: Literal["exact", "fast"]) -> ParityR
 
 
 def pareto(rows: Sequence[ParityRow]) -> list[str]:
-    """Return the names of the rows that no other row dominates in CPU time and flips."""
-
-    def dominated(row: ParityRow) -> bool:
-        return any(
-            (o.cpu_us or 0) <= (row.cpu_us or 0)
-            and o.flips_per_10000 <= row.flips_per_10000
-            and ((o.cpu_us or 0), o.flips_per_10000) != ((row.cpu_us or 0), row.flips_per_10000)
-            for o in rows
-        )
-
-    return [row.name for row in rows if not dominated(row)]
+    """Return the names of the rows that no other row dominates in CPU time and flips, in the order of the rows."""
+    front = pareto_front([(row.cpu_us or 0.0, -row.flips_per_10000) for row in rows])
+    return [rows[index].name for index in sorted(front)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.labels import LABELS
+from data.pareto import pareto_front
 from evaluation.leaderboard import RANKED_BY, Row, format_us
 from evaluation.metrics import confusion, expected_calibration_error, reliability
 
@@ -18,16 +19,6 @@ from evaluation.figures import COLORS, new_figure, save, style
 
 _GRAY = "#6b7280"
 _COLUMNS = 4
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points (cost, quality) that no other point dominates, by rising cost."""
-    front, best = [], -np.inf
-    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if points[index][1] > best:
-            front.append(index)
-            best = points[index][1]
-    return front
 
 
 def decades(values: Sequence[float]) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from data.errors import GroundswellError
-from data.settings import nearest, project_root
+from data.names import unknown_name
+from data.settings import project_root
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -49,12 +50,8 @@ def switch(instance: "dg.DagsterInstance", name: str, *, on: bool) -> Automation
     """
     remotes = _remotes(instance)
     if name not in remotes:
-        close = nearest(name, list(remotes))
-        raise GroundswellError(
-            f"There is no schedule or sensor {name!r}.",
-            expected=f"one of {', '.join(remotes)}",
-            remedy=f"Did you mean {close}?" if close else "See `groundswell automation status`.",
-        )
+        otherwise = "See `groundswell automation status`."
+        raise unknown_name(GroundswellError, "schedule or sensor", name, remotes, otherwise=otherwise)
     remote = remotes[name]
     if _is_schedule(remote):
         if on:

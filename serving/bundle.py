@@ -18,6 +18,7 @@ from data.errors import BundleError
 from data.labels import LABELS
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
+from serving.ledger import current_moves, ledger_path
 
 FORMAT_VERSION = 1
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
@@ -175,38 +176,14 @@ def read_card(bundle: Bundle) -> str:
     return (bundle.directory / CARD).read_text(encoding="utf-8")
 
 
-def ledger_path(var: Path) -> Path:
-    """The append-only record of every alias move."""
-    return var / "registry" / "ledger.jsonl"
-
-
-def read_ledger(var: Path) -> list[dict[str, Any]]:
-    """Read every alias move, oldest first; an incomplete last line, left by a crash, is ignored."""
-    try:
-        lines = ledger_path(var).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        return []
-    moves = []
-    for number, line in enumerate(lines):
-        if not line:
-            continue
-        try:
-            moves.append(json.loads(line))
-        except ValueError as error:
-            if number >= len(lines) - 1:
-                break
-            raise BundleError(f"{ledger_path(var)} is damaged in line {number + 1}.", found=line[:80]) from error
-    return moves
-
-
 def alias_bundle(var: Path, alias: str) -> Bundle:
     """Read the bundle that an alias of the registry points to.
 
     Raises:
         BundleError: The alias has no bundle, or its bundle is damaged.
     """
-    move = next((move for move in reversed(read_ledger(var)) if move["alias"] == alias), None)
-    if move is None or not move.get("to"):
+    move = current_moves(var).get(alias)
+    if move is None:
         raise BundleError(
             f"No model has the alias {alias!r} yet.",
             expected=f"an entry in {ledger_path(var)}",

@@ -15,8 +15,8 @@ ALLOWED = {
     "orchestration": set(FOLDERS) - {"benchmarks"},
     "benchmarks": set(FOLDERS),
 }
-# The bundle is a file format: training writes what serving reads.
-EXCEPTIONS = {("training", "serving.bundle")}
+# The bundle and the ledger are file formats: training writes what serving reads.
+EXCEPTIONS = {("training", "serving.bundle"), ("training", "serving.ledger")}
 # Rooms of orchestration, lowest first: each imports only rooms before it, and itself.
 ROOMS = ("base", "local", "steps", "assets", "definitions", "runs", "terminal", "demo", "cli")
 BASE = {"__init__", "keys", "layout", "progress", "retraining", "instance"}

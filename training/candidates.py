@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.errors import CandidateUnavailable, SettingsError
-from data.settings import nearest, profile_name, project_root, read_yaml
+from data.errors import SettingsError
+from data.names import did_you_mean
+from data.settings import profile_name, project_root, read_yaml
 from training.settings import TrainingSettings
 
 
@@ -83,31 +84,14 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
     return candidates
 
 
-def candidate_named(name: str, candidates: dict[str, Candidate]) -> Candidate:
-    """Return a candidate by name.
-
-    Raises:
-        CandidateUnavailable: The name is unknown; the error suggests the nearest.
-    """
-    if name not in candidates:
-        close = nearest(name, list(candidates))
-        raise CandidateUnavailable(
-            f"Unknown candidate {name!r}.",
-            expected=", ".join(candidates),
-            remedy=f"Did you mean {close!r}?" if close else "See configs/candidates.yaml.",
-        )
-    return candidates[name]
-
-
 def _malformed(name: str, error: ValidationError | TypeError) -> SettingsError:
     if isinstance(error, TypeError):
         return SettingsError(f"The candidate {name!r} in configs/candidates.yaml is not a mapping.")
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
-    close = nearest(key, list(Candidate.model_fields)) if first["type"] == "extra_forbidden" else None
     return SettingsError(
         f"The candidate {name!r} in configs/candidates.yaml is invalid at {key}.",
         found=repr(first["input"]),
         expected=first["msg"],
-        remedy=f"Did you mean {close!r}?" if close else None,
+        remedy=did_you_mean(key, Candidate.model_fields) if first["type"] == "extra_forbidden" else None,
     )

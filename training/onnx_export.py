@@ -1,13 +1,13 @@
 """Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3)."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts import atomic_file
 from data.errors import ModelError
 from data.labels import columns_in_label_order
 
@@ -45,7 +45,7 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     checkpoint = Path(checkpoint_dir)
     model = _load(checkpoint)
     columns = columns_in_label_order(checkpoint.name, model.config.id2label)
-    with atomic_file(out_file) as temporary, _quiet():
+    with atomic_file(out_file, ModelError) as temporary, _quiet():
         try:
             export(model, _two_inputs(model.config), temporary, opset=OPSET, do_constant_folding=True)
         except Exception as error:  # tracing runs the code of the model, which can raise anything
@@ -119,27 +119,6 @@ def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:
     graph.graph.node.append(
         helper.make_node("Gather", [f"{OUTPUT}_as_trained", "label_order"], [OUTPUT], name="in_label_order", axis=1)
     )
-
-
-@contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `target`; rename it to `target` when the block succeeds, else remove it.
-
-    Raises:
-        ModelError: The file cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
-    except OSError as error:
-        raise ModelError(
-            f"{target} cannot be written.", found=error, remedy="Free disk space or fix the permissions of the folder."
-        ) from error
-    finally:
-        for rest in target.parent.glob(f"{temporary.name}*"):  # onnx may write weights to a second file
-            rest.unlink(missing_ok=True)
 
 
 @contextmanager

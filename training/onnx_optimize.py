@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.artifacts import atomic_file
 from data.errors import ModelError
-from training.onnx_export import atomic_file
 
 if TYPE_CHECKING:
     import onnx
@@ -68,7 +68,7 @@ def optimize(fp32_file: Path, out_file: Path) -> Path:
         log.warning("No attention of %s was fused; the optimized file gains little.", fp32_file)
     first_token_only(graph)
     log.info("Optimized %s: %s", fp32_file.name, dict(Counter(node.op_type for node in graph.graph.node)))
-    with atomic_file(out_file) as temporary:
+    with atomic_file(out_file, ModelError) as temporary:
         onnx.save(graph, temporary)
     return out_file
 

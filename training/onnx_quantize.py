@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.artifacts import atomic_file
 from data.errors import ModelError
 from data.labels import LABELS
-from data.settings import nearest
-from training.onnx_export import atomic_file
+from data.names import unknown_name
 from training.onnx_optimize import read_graph
 from training.onnx_rowwise import Fixed, PerRow, matmuls, to_integer
 
@@ -61,12 +61,7 @@ def scheme_named(name: str) -> Scheme:
         ModelError: The name is unknown.
     """
     if name not in SCHEMES:
-        close = nearest(name, list(SCHEMES))
-        raise ModelError(
-            f"Unknown quantization scheme {name!r}.",
-            expected=", ".join(SCHEMES),
-            remedy=f"Did you mean {close!r}?" if close else None,
-        )
+        raise unknown_name(ModelError, "quantization scheme", name, SCHEMES)
     return SCHEMES[name]
 
 
@@ -109,7 +104,7 @@ def quantize(
 def _save(model: "onnx.ModelProto", out_file: Path) -> None:
     import onnx
 
-    with atomic_file(out_file) as temporary:
+    with atomic_file(out_file, ModelError) as temporary:
         onnx.save(model, str(temporary))
 
 
@@ -137,7 +132,7 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it logs a line per node to the root logger
-    with atomic_file(out_file) as temporary:
+    with atomic_file(out_file, ModelError) as temporary:
         quantize_dynamic(
             str(fp32_file),
             str(temporary),

@@ -5,14 +5,14 @@ falls between the two, `reconcile` sets MLflow to the state of the ledger.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from data.errors import RegistryError
-from serving.bundle import Bundle, ledger_path, read_bundle, read_ledger
+from serving.bundle import Bundle, read_bundle
+from serving.ledger import append_move, current_moves
 from training.tracking import MODEL_NAME, Tracking
 
 ALIASES = ("staging", "production", "previous")
@@ -137,8 +137,7 @@ class Registry:
 
     def alias(self, alias: str) -> dict[str, Any] | None:
         """Return the last ledger entry of an alias, or None if the alias points nowhere."""
-        move = next((move for move in reversed(read_ledger(self.var)) if move["alias"] == alias), None)
-        return move if move and move["to"] else None
+        return current_moves(self.var).get(alias)
 
     def move(self, alias: str, version: str, bundle: str, *, reason: str, gate: str = "none", data_fingerprint: str = "") -> None:
         """Point an alias to a version, in the ledger and in MLflow.
@@ -157,7 +156,7 @@ class Registry:
         if alias not in ALIASES:
             raise RegistryError(f"Unknown alias {alias!r}.", expected=", ".join(ALIASES))
         before = self.alias(alias)
-        append_ledger(
+        append_move(
             self.var,
             {
                 "at": datetime.now(UTC).isoformat(),
@@ -244,17 +243,3 @@ class Registry:
     def _tag(self, version: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self.client.set_model_version_tag(MODEL_NAME, version, key, value)
-
-
-def append_ledger(var: Path, entry: dict[str, Any]) -> None:
-    """Append one line, flushed to disk before this returns. Removes an incomplete last line that a crash left."""
-    path = ledger_path(var)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(0)
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
-        file.write(json.dumps(entry).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())

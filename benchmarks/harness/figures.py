@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 PERCENTILES = (50, 95, 99)
 
 
 def percentile(values: Sequence[float], which: float) -> float:
     """Return the smallest value that at least `which` percent of the values do not exceed; NaN for no values."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(which / 100 * len(values)) - 1)]
+    return float(np.percentile(values, which, method="inverted_cdf")) if values else math.nan
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

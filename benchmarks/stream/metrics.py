@@ -1,22 +1,22 @@
 """The workers' own metrics, read from their `/metrics`."""
 
-import re
 from collections.abc import Mapping
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
-_LINE = re.compile(r"^(\w+)(?:\{(.*?)\})? (\S+)$")
 STAGES = ("decode", "tokenize", "model", "encode", "insert", "produce", "commit")
 
 
 def parse(text: str) -> dict[str, float]:
     """Parse Prometheus's text format: values by name with labels as written, such as `x_total{stage="model"}`."""
-    values = {}
-    for line in text.splitlines():
-        if match := _LINE.match(line):
-            name, labels, value = match.groups()
-            values[f"{name}{{{labels}}}" if labels else name] = float(value)
-    return values
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {_written(sample.name, sample.labels): sample.value for sample in samples}
+
+
+def _written(name: str, labels: Mapping[str, str]) -> str:
+    given = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{given}}}" if labels else name
 
 
 def read(port: int) -> dict[str, float]:

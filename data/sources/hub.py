@@ -4,7 +4,8 @@ from typing import Any
 
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import Source, require_columns
+from data.sources.reading import FIX, Source
+from data.tables import require_columns
 
 
 def find(spec: DatasetSpec) -> Source:
@@ -52,7 +53,7 @@ def _read(spec: DatasetSpec) -> Any:
         if theirs not in splits:
             continue
         frame = splits[theirs].to_pandas()
-        require_columns(frame, [hub.text, hub.label], f"{hub.id}/{theirs}")
+        require_columns(frame.columns, [hub.text, hub.label], f"{hub.id}/{theirs}", FIX)
         ids = [f"{spec.name}-{ours}-{index}" for index in range(len(frame))]
         label = frame[hub.label].astype("string")
         part = pd.DataFrame({"id": ids, "text": frame[hub.text], "label": label, "split": ours})

@@ -5,7 +5,7 @@ from pathlib import Path
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import ChecksumMismatch, SourceUnavailable
-from data.sources.reading import Source, read_table, require_columns
+from data.sources.reading import COLUMNS, Source, read_table
 
 
 def has_dataset(spec: DatasetSpec, folder: Path | None) -> bool:
@@ -46,9 +46,4 @@ def find(spec: DatasetSpec, folder: Path | None) -> Source:
             remedy=f"Restore the recorded file; or, if the change is intended, set sha256 of {spec.name} to the new checksum.",
         )
 
-    def read():
-        frame = read_table(path)
-        require_columns(frame, ["id", "text", "label", "split"], str(path))
-        return frame
-
-    return Source("local", checksum, read)
+    return Source("local", checksum, lambda: read_table(path, COLUMNS))

@@ -6,7 +6,7 @@ from pathlib import Path
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import Source, read_table, require_columns
+from data.sources.reading import Source, read_table
 
 
 def find(spec: DatasetSpec, root: Path) -> Source:
@@ -22,8 +22,7 @@ def find(spec: DatasetSpec, root: Path) -> Source:
     columns = spec.file.columns
 
     def read():
-        frame = read_table(path)
-        require_columns(frame, list(columns.values()), str(path))
+        frame = read_table(path, list(columns.values()))
         frame = frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
         if "id" not in frame:
             # An id from the text stays the same when rows are added or moved.

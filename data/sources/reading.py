@@ -1,18 +1,21 @@
-"""Read files to frames, with errors that give the file, the position and the remedy."""
+"""Read files to frames, and write labeled text."""
 
-import gzip
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import MalformedData, SourceUnavailable
 from data.labeled_text import LABELED_TEXT
-from data.settings import nearest
+from data.tables import file_kind, read_rows, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = ["id", "text", "label", "split"]
+"""Of a dataset in our own layout."""
+FIX = "Correct the file or its column mapping."
+"""The remedy for a missing column."""
 
 
 @dataclass(frozen=True)
@@ -25,76 +28,35 @@ class Source:
     read: Callable[[], "pd.DataFrame"]
 
 
-def read_table(path: Path) -> "pd.DataFrame":
-    """Read a CSV (also .gz), JSONL or Parquet file, with every column as text.
+def read_table(path: Path, required: list[str]) -> "pd.DataFrame":
+    """Read a file with `read_rows` to a frame; the columns of a CSV file are text, a missing field is empty.
 
     Raises:
         SourceUnavailable: The file does not exist.
-        MalformedData: It is empty, truncated, not UTF-8, or not in the format of its suffix.
+        MalformedData: It is empty, truncated, not UTF-8, not in the format of its suffix, or lacks a required column.
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise SourceUnavailable(f"There is no file {path}.")
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    kind = suffixes[-1] if suffixes else ""
-    try:
-        if kind == ".parquet":
-            frame = pd.read_parquet(path)
-        elif kind in {".jsonl", ".ndjson"}:
-            frame = pd.read_json(_text(path), lines=True, dtype=False, convert_dates=False)
-        elif kind in {".csv", ".tsv"}:
-            frame = pd.read_csv(
-                _text(path), sep="\t" if kind == ".tsv" else ",", dtype="string", keep_default_na=False, na_values=[]
-            )
-        else:
-            raise MalformedData(f"{path} cannot be read.", found=path.suffix, expected=".csv, .csv.gz, .jsonl or .parquet")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
-        raise MalformedData(f"{path} cannot be read.", found=str(error).strip() or type(error).__name__) from error
-    if frame.empty:
+    frames, rows = [], 0
+    is_csv = file_kind(path) in {".csv", ".tsv"}
+    for chunk, _ in read_rows(path, fix=FIX):
+        long = next((index for index, row in enumerate(chunk) if None in row), None)
+        if long is not None:
+            header, rest = len(chunk[long]) - 1, len(chunk[long][None])
+            found = f"{header + rest} fields in row {rows + long + 1:,}"
+            raise MalformedData(f"{path} cannot be read.", found=found, expected=f"{header} fields")
+        frames.append(pd.DataFrame(chunk, dtype="string").fillna("") if is_csv else pd.DataFrame(chunk).map(_encodable))
+        rows += len(chunk)
+    if not frames:
         raise MalformedData(f"{path} has no rows.", expected="a header and at least one row")
+    frame = pd.concat(frames, ignore_index=True)
+    require_columns(frame.columns, required, str(path), FIX)
     return frame
 
 
-def _text(path: Path):
-    """Return the file as a text stream; decoded here, since the error of pandas does not give the position."""
-    import io
-
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise MalformedData(
-            f"{path} is truncated or corrupt.", found=str(error), expected="a complete gzip file", remedy="Copy it again."
-        ) from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise MalformedData(
-            f"{path} is not UTF-8.",
-            found=f"byte 0x{raw[error.start]:02x} at offset {error.start:,}, line {line:,}",
-            expected="UTF-8",
-            remedy=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > fixed.csv",
-        ) from error
-    return io.StringIO(text, newline="")
-
-
-def require_columns(frame: "pd.DataFrame", required: list[str], where: str) -> None:
-    """Require columns of a frame.
-
-    Raises:
-        MalformedData: A column is missing; the error lists the columns and suggests the nearest name.
-    """
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        columns = list(map(str, frame.columns))
-        close = nearest(missing[0], columns)
-        raise MalformedData(
-            f"{where} has no column {', '.join(map(repr, missing))}.",
-            found=", ".join(columns),
-            expected=", ".join(required),
-            remedy=f"Did you mean {close!r}?" if close else "Correct the file or its column mapping.",
-        )
+def _encodable(value: Any) -> Any:
+    """Replace lone surrogates, which JSON can escape and Parquet cannot hold."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def write_labeled(path: Path, frame: "pd.DataFrame") -> None:

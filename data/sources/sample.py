@@ -3,7 +3,7 @@
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.settings import project_root
-from data.sources.reading import Source, read_table, require_columns
+from data.sources.reading import COLUMNS, Source, read_table
 
 
 def find(spec: DatasetSpec) -> Source:
@@ -11,9 +11,4 @@ def find(spec: DatasetSpec) -> Source:
     assert spec.sample is not None
     path = project_root() / "data" / "samples" / spec.sample
 
-    def read():
-        frame = read_table(path)
-        require_columns(frame, ["id", "text", "label", "split"], str(path))
-        return frame
-
-    return Source("sample", sha256_file(path), read)
+    return Source("sample", sha256_file(path), lambda: read_table(path, COLUMNS))

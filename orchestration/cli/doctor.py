@@ -25,10 +25,11 @@ from data.sources.origin import configured, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.local.jars import java_version, require_java
-from serving.bundle import production_bundle, read_ledger
+from serving.bundle import production_bundle
 from serving.deployment import HOST
 from serving.lakehouse.paths import for_deltalake, lakehouse_root, storage_options, table
 from serving.lakehouse.status import cause
+from serving.ledger import current_moves
 from serving.settings import DashboardSettings, ServingSettings
 
 State = Literal["ok", "optional", "missing"]
@@ -180,7 +181,7 @@ def _var() -> Finding:
 
 def _production() -> Finding:
     var = Layout.load().var
-    if not any(move["alias"] == "production" for move in read_ledger(var)):
+    if "production" not in current_moves(var):
         return Finding("production model", "optional", "none yet", "make demo, or make train")
     return Finding("production model", "ok", production_bundle(var).manifest.version)
 

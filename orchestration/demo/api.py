@@ -89,8 +89,10 @@ def _concurrent_calls(url: str, texts: Sequence[str]) -> str:
 
 def _batches(url: str) -> tuple[float, float]:
     """Return the number of batches so far, and of texts in them."""
-    lines = (line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics", timeout=10).text.splitlines() if line[:1] != "#")
-    metrics = {name: float(value) for name, value in lines}
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=10).text)
+    metrics = {sample.name: sample.value for family in families for sample in family.samples}
     return metrics.get("groundswell_batch_texts_count", 0.0), metrics.get("groundswell_batch_texts_sum", 0.0)
 
 

@@ -1,9 +1,10 @@
 """The leaderboard: every candidate and its bundles, evaluated on the same frozen rows. One function writes every format."""
 
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json, write_json
+from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json, reuse_or_build, write_json
 from data.errors import BundleError, CandidateUnavailable, ModelError
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -15,6 +16,11 @@ from orchestration.steps.training import candidate_folder, predictor_key
 from serving.bundle import Bundle, production_bundle, read_bundle
 from training.candidates import Candidate, load_candidates
 from training.predictors import load_predictor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.metrics import Estimate
 
 IN_PRODUCTION, EXPORTED = "in production", "exported"
 _FORMAT = 2
@@ -86,6 +92,7 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
     main = primary_mask(test)
     labels = label_ids(test)[main]
     probas = {name: one.proba_test[main] for name, one in evaluated.items()}
+    _cross_check(layout, candidates, {row.candidate: row.metrics for row in rows}, labels, probas)
     board = build_leaderboard(
         rows,
         labels,
@@ -157,6 +164,29 @@ def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> dict[str, A
         write_json(folder / "costs.json", {"at": at, "costs": {name: cost.to_dict() for name, cost in costs.items()}})
         mark_current(folder, key)
     return read_json(folder / "costs.json")
+
+
+def _cross_check(
+    layout: Layout,
+    candidates: list[Candidate],
+    metrics: dict[str, "dict[str, Estimate]"],
+    labels: "np.ndarray",
+    probas: "dict[str, np.ndarray]",
+) -> None:
+    """Compare the candidates' metrics with those of Hugging Face `evaluate`; once for the same candidates, rows and settings.
+
+    Raises:
+        ModelError: They differ.
+    """
+
+    def check(folder: Path) -> None:
+        report("cross-checking the metrics with evaluate")
+        from evaluation.evaluate_metrics import cross_check  # takes several CPU-seconds to import
+
+        found = {c.name: cross_check(c.name, metrics[c.name], labels, probas[c.name]) for c in candidates}
+        write_json(folder / "evaluate.json", found)
+
+    reuse_or_build(layout.evaluations / "cross_check", _key(layout, candidates), check)
 
 
 def _bundles(layout: Layout) -> list[tuple[Bundle, dict[str, Any]]]:

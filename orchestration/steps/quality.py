@@ -11,7 +11,8 @@ from data.labels import LABEL_IDS, LABELS
 from orchestration.layout import Layout
 from orchestration.progress import note, report
 from orchestration.retraining import RetrainingSettings
-from serving.bundle import Bundle, production_bundle, read_ledger
+from serving.bundle import Bundle, production_bundle
+from serving.ledger import current_moves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def measure_production(layout: Layout) -> Measured | None:
     Raises:
         BundleError: The production bundle is damaged.
     """
-    move = next((move for move in reversed(read_ledger(layout.var)) if move["alias"] == "production" and move.get("to")), None)
+    move = current_moves(layout.var).get("production")
     if move is None:
         return None
     bundle, since = production_bundle(layout.var), datetime.fromisoformat(move["at"])

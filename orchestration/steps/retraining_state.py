@@ -14,7 +14,7 @@ from data.sources.reading import Source
 from orchestration.layout import Layout
 from orchestration.retraining import Quality, RetrainingState, config_digest
 from orchestration.steps.data import enabled_datasets, is_required, read_raw, read_splits, split_rows, training_rows
-from serving.bundle import read_ledger
+from serving.ledger import Move, current_moves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def read_state(layout: Layout, enough: int) -> RetrainingState:
     """
     now = _sources(layout)
     identities = {one.spec.name: one.source.identity for one in now}
-    move = next((row for row in reversed(_ledger(layout)) if row["alias"] == "production" and row.get("to")), None)
+    move = _production_move(layout)
     version = Path(move["bundle"]).name if move else None
     new_rows, at_most = _new_rows(layout, now, identities, enough)
     return RetrainingState(
@@ -156,8 +156,8 @@ def _quality(layout: Layout, version: str | None) -> Quality | str:
     return Quality(recall["value"], recall["low"], recall["high"], report["rows"])
 
 
-def _ledger(layout: Layout) -> list[dict]:
+def _production_move(layout: Layout) -> Move | None:
     try:
-        return read_ledger(layout.var)
+        return current_moves(layout.var).get("production")
     except GroundswellError:
-        return []
+        return None

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from data.errors import LakehouseError
 from data.labels import LABELS
-from data.settings import nearest
+from data.names import unknown_name
 from evaluation.figures import COLORS
 
 if TYPE_CHECKING:
@@ -65,12 +65,7 @@ def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Vie
         ]
     for name in names:
         if name not in VIEWS:
-            close = nearest(name, list(VIEWS))
-            raise LakehouseError(
-                f"Unknown view {name!r}.",
-                expected=f"one of {', '.join(VIEWS)}",
-                remedy=f"Did you mean {close}?" if close else None,
-            )
+            raise unknown_name(LakehouseError, "view", name, VIEWS)
     return {name: _collect(VIEWS[name](gold)) for name in names}
 
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row
 
 from data.errors import LakehouseError
 from data.labels import LABELS
-from data.settings import nearest
+from data.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,10 @@ def _require(gold: DataFrame, *versions: str) -> None:
         # One row proves that a version is there; all of Gold is read only to list the known versions in the error.
         if gold.where(F.map_contains_key("answers", version)).isEmpty():
             known = _versions(gold)
-            close = nearest(version, known)
             raise LakehouseError(
                 f"Gold has no predictions of version {version!r}.",
                 found=f"predictions of {', '.join(known)}" if known else "no predictions at all",
-                remedy=f"Did you mean {close}?" if close else None,
+                remedy=did_you_mean(version, known),
             )
 
 

@@ -8,14 +8,14 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from data.errors import WarehouseError
-from data.settings import nearest
+from data.names import unknown_name
 from serving.lakehouse.paths import for_deltalake, storage_options, table
+from serving.questions import NO_END, STEP_S, Filters, half_life_s, plain_values, rollup_of, rows_in_utc, time_span
 from serving.settings import WarehouseSettings
 from serving.warehouse.connect import first_line
-from serving.warehouse.questions import Every, half_life_s, rollup_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -28,7 +28,6 @@ QUESTIONS = sorted([*(path.stem for path in FOLDER.glob("*.sql")), *_WAREHOUSE_O
 REOPEN_AFTER_S = 60.0
 """Seconds for which an open table is only updated incrementally. A deleted and recreated table counts its versions from zero;
 only opening it again distinguishes it from the old one."""
-_STEP_S: dict[Every, int] = {"second": 1, "minute": 60, "hour": 3600}
 _DUCKDB = {
     "threads": 1,  # the model has threads of its own; pyarrow's threads decode the files
     "memory_limit": "512MB",
@@ -36,7 +35,6 @@ _DUCKDB = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-_NO_END = datetime(2106, 1, 1, tzinfo=UTC)
 
 
 class Gold:
@@ -103,33 +101,13 @@ class Gold:
         return self._table
 
 
-def ask(
-    gold: Gold | str,
-    question: str,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    source: str = "",
-    label: str = "",
-    by: Literal["", "source"] = "",
-    limit: int = 100,
-    every: Every | None = None,
-    id: str = "",
-) -> list[dict[str, Any]]:
+def ask(gold: Gold | str, question: str, **filters: Unpack[Filters]) -> list[dict[str, Any]]:
     """Return the rows of a question, like `serving.warehouse.questions.ask`. Blocks until the query ends.
 
     Args:
         gold: The open table, or the root of the lakehouse, which is then opened for this query only.
         question: One of `QUESTIONS`.
-        since: First event time; for latency, first arrival time. None: the last hour. Questions with buckets begin with the
-            whole bucket that contains it. Times without a zone are UTC.
-        until: End of the times (exclusive); None: no end. Questions with buckets end with the bucket that contains it.
-        source: Only this source; empty: all.
-        label: Only this label, for messages; empty: all.
-        by: For trend: one line per source for the busiest sources, or one line for all together.
-        limit: Maximum number of rows for sources, messages, top_negative, versions and latency.
-        every: Bucket size of distribution, trend, volume and sources; None: `rollup_of` chooses it.
-        id: The alert; unused, since there are no alerts.
+        filters: See `Filters`.
 
     Returns:
         One dict per row; times are in UTC.
@@ -138,24 +116,15 @@ def ask(
         WarehouseError: The question is unknown, Gold or DuckDB is missing, or the query failed or timed out.
     """
     if question not in QUESTIONS:
-        close = nearest(question, QUESTIONS)
-        raise WarehouseError(
-            f"Unknown question {question!r} for the lakehouse.",
-            expected=f"one of {', '.join(QUESTIONS)}",
-            remedy=f"Did you mean {close}?" if close else None,
-        )
+        raise unknown_name(WarehouseError, "question", question, QUESTIONS, where=" for the lakehouse")
     if question in _WAREHOUSE_ONLY:
         return []
     now = datetime.now(UTC)
-    since, until = _to_ms(since or now - timedelta(hours=1)), _to_ms(until or _NO_END)
-    step_s = _STEP_S["second" if question == "live" else every or rollup_of(since, min(until, now), now)]
-    values: dict[str, Any] = {
+    since, until = map(_to_ms, time_span(filters, now))
+    step_s = STEP_S["second" if question == "live" else filters.get("every") or rollup_of(since, min(until, now), now)]
+    values = plain_values(filters) | {
         "since": since,
         "until": until,
-        "source": source,
-        "label": label,
-        "by": by,
-        "limit": limit,
         "step_us": step_s * 1_000_000,
         # Buckets that begin within the range, the first one whole. Live seconds do not begin before `since`.
         "first": _floor(since, step_s) if question != "live" else _ceiling(since, 1),
@@ -167,7 +136,7 @@ def ask(
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:
         gold = Gold(gold) if isinstance(gold, str) else gold
-        return [_in_utc(row) for row in gold.rows(sql, values, _files(question, values))]
+        return rows_in_utc(gold.rows(sql, values, _files(question, values)))
     except WarehouseError:
         raise
     except ImportError as error:
@@ -187,7 +156,7 @@ def _files(question: str, values: dict[str, Any]) -> str:
         return f"copy.arrived_at >= '{_iso(values['since'])}' AND copy.arrived_at < '{_iso(values['until'])}'"
     first, last = min(values["since"], values["first"]), max(values["until"], values["last"])
     if question == "live":
-        first, last = min(first, values["hour"]), _NO_END
+        first, last = min(first, values["hour"]), NO_END
     return (
         f"event_date >= '{first.date()}' AND event_date <= '{last.date()}' "
         f"AND event_at >= '{_iso(first)}' AND event_at < '{_iso(last)}'"
@@ -199,8 +168,7 @@ def _iso(time: datetime) -> str:
 
 
 def _to_ms(time: datetime) -> datetime:
-    """Convert to UTC and whole milliseconds, like the warehouse's times and Delta's minimum and maximum per file."""
-    time = _utc(time)
+    """Round down to whole milliseconds, like the warehouse's times and Delta's minimum and maximum per file."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
@@ -210,11 +178,3 @@ def _floor(time: datetime, step_s: int) -> datetime:
 
 def _ceiling(time: datetime, step_s: int) -> datetime:
     return datetime.fromtimestamp(-(-time.timestamp() // step_s) * step_s, UTC)
-
-
-def _in_utc(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _utc(value) if isinstance(value, datetime) else value for name, value in row.items()}
-
-
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

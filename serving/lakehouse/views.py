@@ -108,13 +108,6 @@ VIEWS: dict[str, Callable[[DataFrame], DataFrame]] = {
 """Views by their name on the command line and in SQL."""
 
 
-def register_views(gold: DataFrame) -> list[str]:
-    """Register each of `VIEWS` as temporary view `gold_<name>` in Gold's session and return the names; computed on query."""
-    for name, view in VIEWS.items():
-        view(gold).createOrReplaceTempView(f"gold_{name}")
-    return [f"gold_{name}" for name in VIEWS]
-
-
 def _classified(gold: DataFrame) -> DataFrame:
     return gold.where("label IS NOT NULL")
 

@@ -14,8 +14,9 @@ from data.feedback import open_feedback
 from data.labels import LABELS
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, PathSettings
-from serving.bundle import Bundle, read_card, read_ledger
+from serving.bundle import Bundle, read_card
 from serving.classifier import Classification, Classifier
+from serving.ledger import current_moves
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache.predictions import Cache
@@ -206,12 +207,8 @@ class InferenceService:
 
 def _alias_of(version: str) -> str | None:
     """Alias that points to this version now, by the ledger; None: none does."""
-    ledger = read_ledger(PathSettings.load().var)
-    for alias in _ALIASES:
-        move = next((move for move in reversed(ledger) if move["alias"] == alias), None)
-        if move and str(move.get("bundle", "")).endswith(f"/{version}"):
-            return alias
-    return None
+    moves = current_moves(PathSettings.load().var)
+    return next((a for a in _ALIASES if a in moves and str(moves[a].get("bundle", "")).endswith(f"/{version}")), None)
 
 
 def open_jobs(settings: ServingSettings, var: Path, disk: Disk) -> Jobs:

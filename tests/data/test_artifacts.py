@@ -1,7 +1,7 @@
 import pytest
 
-from data.artifacts import atomic_folder, is_current, mark_current, reuse_or_build, write_json
-from data.errors import GroundswellError
+from data.artifacts import atomic_file, atomic_folder, is_current, mark_current, reuse_or_build, write_json
+from data.errors import GroundswellError, ModelError
 
 
 def files(folder):
@@ -53,3 +53,17 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(GroundswellError, match="Free disk space"), atomic_folder(tmp_path / "file" / "target"):
         pass
     assert files(tmp_path) == ["dir", "file"]
+
+
+def test_atomic_file_is_complete_or_absent_and_leaves_no_second_file(tmp_path):
+    target = tmp_path / "new" / "model[1].onnx"
+    with pytest.raises(KeyboardInterrupt), atomic_file(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert list(target.parent.iterdir()) == []
+    with atomic_file(target) as temporary:
+        temporary.write_text("whole")
+        temporary.with_name(f"{temporary.name}.data").write_text("weights that were merged")
+    assert [path.name for path in target.parent.iterdir()] == [target.name] and target.read_text() == "whole"
+    with pytest.raises(ModelError, match="Free disk space"), atomic_file(target / "below", ModelError):
+        pass

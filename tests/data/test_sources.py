@@ -10,6 +10,7 @@ from data.settings import DataSettings
 from data.sources import fetch
 from data.sources import fetched as read_fetched
 from data.sources.origin import from_sample
+from data.sources.reading import read_table
 from tests.make import rows, spec, write_dataset
 
 
@@ -77,6 +78,8 @@ def damaged(kind, folder):
         path.write_text("")
     elif kind == "header only":
         path.write_text("id,text,label,split\n")
+    elif kind == "open quote":
+        path.write_text(path.read_text() + '1,"never closed,neutral,train\n2,a,neutral,train\n')
     elif kind == "ragged":
         path.write_text(path.read_text() + "1,2,3,4,5,6,7\n")
 
@@ -88,9 +91,10 @@ def damaged(kind, folder):
         ("not gzip", ["truncated or corrupt"]),
         ("not utf-8", ["not UTF-8", "byte 0xe9", "line 92", "iconv"]),
         ("no column", ["no column 'label'", "id, text, mood, split"]),
-        ("empty", ["cannot be read"]),
+        ("empty", ["has no rows"]),
         ("header only", ["has no rows"]),
-        ("ragged", ["cannot be read", "line 92"]),
+        ("ragged", ["cannot be read", "7 fields in row 91", "4 fields"]),
+        ("open quote", ["is not CSV", "not closed, after line 91"]),
     ],
 )
 def test_a_corrupt_file_is_refused_by_name_and_leaves_nothing(kind, message, folder, out):
@@ -131,6 +135,13 @@ def test_own_file_with_own_columns_is_read(tmp_path, out):
     ids = set(read["id"])
     frame.iloc[::-1].to_parquet(path, index=False)
     assert set(fetched(one, None, out)[1]["id"]) == ids, "rows keep their ids when they move"
+
+
+def test_a_missing_field_is_empty_and_a_lone_surrogate_is_replaced(tmp_path, out):
+    (tmp_path / "a.csv").write_text("text,label\nx\n")
+    assert read_table(tmp_path / "a.csv", ["text"]).to_dict("records") == [{"text": "x", "label": ""}]
+    (tmp_path / "a.jsonl").write_text('{"text": "a \\ud800 b", "n": 1}\n')
+    assert read_table(tmp_path / "a.jsonl", ["text"]).to_dict("records") == [{"text": "a ? b", "n": 1}]
 
 
 def test_the_sample_has_every_class_in_every_split_of_every_domain(out):

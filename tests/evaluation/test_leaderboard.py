@@ -21,7 +21,7 @@ from evaluation.leaderboard import (
 )
 from evaluation.leaderboard_page import write_leaderboard
 from evaluation.metrics import METRICS, Estimate, score
-from evaluation.plots import decades, pareto_front, plot_export_variants, plot_pareto
+from evaluation.plots import decades, plot_export_variants, plot_pareto
 from evaluation.slices import SliceRow
 from evaluation.suites import Case
 
@@ -201,11 +201,6 @@ def test_the_terminal_table_fits_eighty_columns_and_takes_json_rows():
     order = [next(i for i, line in enumerate(lines) if line.startswith(f" {row.candidate} ")) for row in _board().rows]
     assert order == sorted(order)
     assert "scratch" in text and _board().rows[0].metrics["macro_recall"].text() in text
-
-
-def test_the_pareto_front_has_the_points_that_no_other_dominates():
-    assert pareto_front([(1, 50), (2, 40), (3, 60), (3, 70), (9, 70), (10, 71)]) == [0, 3, 5]
-    assert pareto_front([]) == []
 
 
 def test_plots_accept_one_point_and_many_close_points(tmp_path):

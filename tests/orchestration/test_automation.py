@@ -94,9 +94,9 @@ def test_a_daemon_runs_while_its_heartbeat_is_fresh(instance):
 
 
 def test_unknown_name_raises_with_the_nearest_name(instance):
-    with pytest.raises(GroundswellError, match="no schedule or sensor 'new_label'") as caught:
+    with pytest.raises(GroundswellError, match="Unknown schedule or sensor 'new_label'") as caught:
         switch(instance, "new_label", on=True)
-    assert caught.value.remedy == "Did you mean new_labels?"
+    assert caught.value.remedy == "Did you mean 'new_labels'?"
 
 
 def automation(*arguments, **environment):

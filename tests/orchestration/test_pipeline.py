@@ -10,8 +10,8 @@ from data.labels import LABELS
 from orchestration.jobs import TRAIN_AND_DEPLOY
 from orchestration.steps.data import read_splits
 from orchestration.steps.release import read_gate_decision, roll_back
-from serving.bundle import read_ledger
 from serving.deployment import status
+from serving.ledger import read_ledger
 from tests.make import rows, text_of
 from tests.models import tiny_bundle
 from tests.serving.running import serving

@@ -13,11 +13,10 @@ from orchestration.retraining import Cause, Quality, RetrainingSettings, quality
 from orchestration.steps import quality
 from orchestration.steps.quality import measure_production
 from orchestration.steps.retraining_state import read_state
-from serving.bundle import read_ledger
+from serving.ledger import append_move, read_ledger
 from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.orchestration.test_lakehouse_assets import message, write_tables
-from training.registry import append_ledger
 
 NEXT = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
 
@@ -38,7 +37,7 @@ def promote(layout, *, ago=timedelta(days=1), strength=2.0):
         "bundle": f"bundles/{bundle.manifest.version}",
         "at": (datetime.now(UTC) - ago).isoformat(),
     }
-    append_ledger(layout.var, move)
+    append_move(layout.var, move)
     return bundle.manifest.version
 
 
@@ -91,7 +90,7 @@ def test_rows_labeled_before_the_promotion_and_texts_that_callers_disagree_on_do
     correct(layout, range(60), wrong=True)
     promote(layout, ago=timedelta(hours=-1))  # the rows above may have been trained on
     assert "0 rows have been labeled" in measure_production(layout).skipped
-    append_ledger(layout.var, read_ledger(layout.var)[-1] | {"at": (datetime.now(UTC) - timedelta(days=1)).isoformat()})
+    append_move(layout.var, read_ledger(layout.var)[-1] | {"at": (datetime.now(UTC) - timedelta(days=1)).isoformat()})
     correct(layout, range(20), by="ben")
     assert measure_production(layout).metadata["rows"] == 40
 

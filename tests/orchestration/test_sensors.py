@@ -24,10 +24,10 @@ from orchestration.schedules import schedules
 from orchestration.sensors import CAUSE_TAG, REASON_TAG, TEXT_TAG, new_labels, production_quality
 from orchestration.steps.data import build_splits, fetch_datasets, training_rows
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
+from serving.ledger import append_move
 from serving.webhook import notify
 from tests.make import rows, write_dataset
 from tests.waiting import until
-from training.registry import append_ledger
 
 ROOT = Path(__file__).parents[2]
 FEEDBACK = {"domain": "support", "license": "ours", "feedback": True, "train": True}
@@ -96,7 +96,7 @@ def test_low_quality_and_age_request_a_run_with_the_reason(monkeypatch):
     layout = Layout.load()
     assert "No model is in production yet" in str(tick(production_quality).skip_message)
     move = {"alias": "production", "to": "1", "bundle": "bundles/m-1", "at": datetime.now(UTC).isoformat()}
-    append_ledger(layout.var, move)
+    append_move(layout.var, move)
     assert "not measured yet" in str(tick(production_quality).skip_message)
     write_json(layout.quality, {"version": "m-1", "skipped": "12 rows have been labeled since the model was promoted"})
     assert "12 rows have been labeled" in str(tick(production_quality).skip_message)
@@ -106,7 +106,7 @@ def test_low_quality_and_age_request_a_run_with_the_reason(monkeypatch):
     assert "macro-recall 0.5500 [0.5000, 0.5900] on 300 rows, floor 0.6000" in request.tags[TEXT_TAG]
     write_json(layout.quality, measured | {"version": "m-0"})
     assert "macro-recall of m-1 not measured yet" in str(tick(production_quality).skip_message)
-    append_ledger(layout.var, move | {"at": (datetime.now(UTC) - timedelta(days=60)).isoformat()})
+    append_move(layout.var, move | {"at": (datetime.now(UTC) - timedelta(days=60)).isoformat()})
     stale = tick(production_quality).run_requests[0]
     assert "60 days" in stale.tags[TEXT_TAG] and stale.run_key != request.run_key
 

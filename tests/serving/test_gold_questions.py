@@ -319,7 +319,7 @@ def test_errors_name_the_problem_and_the_fix(tmp_path, gold, monkeypatch):
     with pytest.raises(WarehouseError, match=r"(?s)There is no Gold at .*groundswell lakehouse run --once"):
         ask(str(tmp_path), "trend")
     assert ask(str(tmp_path), "alerts") == []
-    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean trend\?"):
+    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean 'trend'\?"):
         ask(gold, "trends")
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(WarehouseError, match=r"(?s)not installed.*extra `lakehouse`"):

@@ -16,10 +16,8 @@ from orchestration.terminal.lakehouse_tables import collect_views, show_comparis
 from serving.lakehouse.compare import compare, summarize
 from serving.lakehouse.views import (
     TRENDING_FROM,
-    VIEWS,
     Every,
     by_language,
-    register_views,
     sentiment_over,
     top_mentions,
     trending_hashtags,
@@ -251,13 +249,6 @@ def test_empty_gold(empty, tmp_path):
         compare(empty, "v1", "v2")
 
 
-def test_views_in_sql(spark, gold):
-    names = register_views(gold)
-    assert names == [f"gold_{name}" for name in VIEWS]
-    found = spark.sql("SELECT lang, messages FROM gold_languages WHERE messages > 1").collect()
-    assert found == [row for row in by_language(gold).select("lang", "messages").collect() if row.messages > 1]
-
-
 def test_comparison_of_two_versions(gold, rows):
     both = {
         row["id"]: (row, row["answers"]["v1"], row["answers"]["v2"]) for row in rows if {"v1", "v2"} <= set(row["answers"] or ())
@@ -298,7 +289,7 @@ def test_comparison_of_versions_without_common_rows_and_of_unknown_versions(gold
     assert "12 by v0" in console.export_text()
     with pytest.raises(LakehouseError, match="'v11'") as raised:
         summarize(gold, "v2", "v11")
-    assert "v0, v1, v2" in str(raised.value) and "Did you mean v1?" in str(raised.value)
+    assert "v0, v1, v2" in str(raised.value) and "Did you mean 'v1'?" in str(raised.value)
 
 
 def test_terminal_output_and_plots(gold, rows, tmp_path):
@@ -325,7 +316,7 @@ def test_terminal_output_and_plots(gold, rows, tmp_path):
 
 
 def test_unknown_view_suggests_a_name(gold):
-    with pytest.raises(LakehouseError, match="Did you mean languages"):
+    with pytest.raises(LakehouseError, match="Did you mean 'languages'"):
         collect_views(gold, ["langauges"])
     assert len(collect_views(gold, ["sentiment_per_minute"])["sentiment_per_minute"]) == 240, (
         "the newest; one bucket has no classified row"

@@ -9,10 +9,11 @@ from statistics import fmean
 import pytest
 
 from data.errors import WarehouseError
+from serving.questions import half_life_s, rollup_of
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from serving.warehouse.forget import forget_topic
-from serving.warehouse.questions import FOLDER, QUESTIONS, ask, half_life_s, rollup_of
+from serving.warehouse.questions import FOLDER, QUESTIONS, ask
 
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -381,7 +382,7 @@ def test_a_source_is_a_value_and_never_sql(warehouse):
 
 
 def test_unknown_question_names_the_nearest(warehouse):
-    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean trend\?"):
+    with pytest.raises(WarehouseError, match=r"(?s)Unknown question 'trends'.*Did you mean 'trend'\?"):
         ask(warehouse[0], "trends")
 
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from data.errors import DataError, MalformedData, SourceUnavailable
+from data.tables import CHUNK_ROWS
 from serving.classifier import Classifier
-from serving.score import CHUNK_ROWS, score_file
+from serving.score import score_file
 from tests.make import rows
 from tests.models import tiny_bundle
 
@@ -75,9 +76,10 @@ def test_without_labels_it_only_predicts(tmp_path, classifier):
     ("name", "content", "message"),
     [
         ("a.csv", b"txt,label\nx,neutral\n", "Did you mean 'txt'"),
-        ("a.csv", b"text,label\ncaf\xe9,neutral\n", "byte 0xe9"),
+        ("a.csv", b"text,label\ncaf\xe9,neutral\n", "byte 0xe9 in line 2"),
         ("a.csv.gz", gzip.compress(b"text,label\n" + b"a great film,positive\n" * 9000)[:-30], "truncated"),
         ("a.jsonl", b'{"text": "a", "label": "neutral"}\n{"text": \n', "line 2"),
+        ("a.csv", b'text,label\nx,neutral\n"y,neutral\nz,neutral\n', "quote that is not closed, after line 2"),
         ("a.jsonl", b"[1]\n", "is not an object"),
         ("a.csv", b"text,label\n,neutral\n", "No row of"),
         ("a.parquet", b"PAR1 and nothing else", "cannot be read"),

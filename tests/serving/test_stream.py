@@ -160,12 +160,12 @@ def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path):
 def test_model_is_reloaded_with_production_and_a_broken_bundle_is_ignored(tmp_path, monkeypatch):
     import threading
 
+    from serving.ledger import append_move
     from serving.streaming.worker import model
-    from training.registry import append_ledger
 
     def put_in_production(bundle, directory=None):
         folder = directory or str(bundle.directory.relative_to(tmp_path))
-        append_ledger(tmp_path, {"alias": "production", "to": "1", "bundle": folder})
+        append_move(tmp_path, {"alias": "production", "to": "1", "bundle": folder})
 
     monkeypatch.delenv(BUNDLE_ENV, raising=False)
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))

@@ -334,10 +334,10 @@ def test_dead_letters_are_listed_and_replayed_once(harness):
 
 @of("swap")
 def test_new_production_model_takes_over_between_batches_without_loss(harness):
-    from training.registry import append_ledger
+    from serving.ledger import append_move
 
     def produce_with(bundle):
-        append_ledger(harness.var, {"alias": "production", "to": "1", "bundle": str(bundle.directory.relative_to(harness.var))})
+        append_move(harness.var, {"alias": "production", "to": "1", "bundle": str(bundle.directory.relative_to(harness.var))})
 
     first, second = (
         tiny_bundle(harness.var / "bundles" / name, strength=strength) for name, strength in (("a", 2.0), ("b", 3.0))

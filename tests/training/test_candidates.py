@@ -4,7 +4,7 @@ import pytest
 
 from data.errors import CandidateUnavailable, ModelError, SettingsError
 from tests.models import write_checkpoint
-from training.candidates import candidate_named, load_candidates
+from training.candidates import load_candidates
 from training.checkpoints import base_model
 
 
@@ -33,11 +33,6 @@ def test_models_dir_takes_precedence(monkeypatch, tmp_path):
     assert found.local and not found.from_scratch
     model, tokenizer = base_model(found)
     assert model.config.num_hidden_layers == 2 and tokenizer.is_file()
-
-
-def test_an_unknown_candidate_suggests_the_nearest():
-    with pytest.raises(CandidateUnavailable, match="Did you mean 'minilm'"):
-        candidate_named("minlm", load_candidates())
 
 
 def test_an_unknown_key_suggests_the_nearest():

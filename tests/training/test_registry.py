@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from data.errors import BundleError, RegistryError
-from serving.bundle import ledger_path, production_bundle, read_ledger
+from serving.bundle import production_bundle
+from serving.ledger import append_move, current_moves, ledger_path, read_ledger
 from tests.models import tiny_bundle
 from training.registry import Registry
 from training.tracking import MODEL_NAME, Tracking
@@ -108,13 +109,19 @@ def test_a_corrupt_line_before_the_last_is_refused_by_number(var):
         read_ledger(var)
 
 
+def test_current_moves_are_the_last_of_each_alias_and_leave_out_one_that_points_nowhere(var):
+    for alias, to in (("staging", "1"), ("production", "1"), ("staging", "2"), ("previous", "1"), ("previous", None)):
+        append_move(var, {"alias": alias, "to": to})
+    assert {alias: move["to"] for alias, move in current_moves(var).items()} == {"staging": "2", "production": "1"}
+
+
 def test_a_rollback_to_a_missing_bundle_is_refused(registry, var):
     first, _ = staged(registry, 2.0)
     registry.promote(reason="first")
     _, two = staged(registry, 3.0)
     registry.promote(reason="second")
     shutil.rmtree(first.directory)
-    with pytest.raises(BundleError, match="no bundle"):
+    with pytest.raises(BundleError, match="No bundle in"):
         registry.rollback(reason="cannot")
     assert (registry.alias("production") or {})["to"] == two
 

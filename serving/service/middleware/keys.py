@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from data.errors import SettingsError
-from data.settings import nearest
+from data.names import unknown_name
 
 SCOPES = ("classify", "feedback", "dashboard", "admin")
 """`admin` includes all others."""
@@ -67,12 +67,7 @@ class Keys:
         """
         for scope in scopes:
             if scope not in SCOPES:
-                close = nearest(scope, list(SCOPES))
-                raise SettingsError(
-                    f"Unknown scope {scope!r}.",
-                    expected=", ".join(SCOPES),
-                    remedy=f"Did you mean {close!r}?" if close else None,
-                )
+                raise unknown_name(SettingsError, "scope", scope, SCOPES)
         require_rate(rate)
         identity = secrets.token_hex(4)
         token = f"gs_{identity}_{secrets.token_urlsafe(24)}"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from data.artifacts import read_json
-from serving.bundle import read_ledger
+from data.pareto import pareto_front
+from serving.ledger import read_ledger
 from serving.service.inference import InferenceService
 from serving.service.panels import model_schemas as schemas
 from serving.settings import DashboardSettings
@@ -26,7 +27,7 @@ def leaderboard(var: Path, version: str) -> schemas.Leaderboard:
         rows: list[dict[str, Any]] = read_json(path)
     except (OSError, ValueError):
         return schemas.Leaderboard(missing=f"No leaderboard in {path.parent}; `make train` makes one.", rows=[])
-    front = _front([(_cpu(row), row["macro_recall"]["value"]) for row in rows])
+    front = set(pareto_front([(_cpu(row), row["macro_recall"]["value"]) for row in rows]))
     return schemas.Leaderboard(
         missing=None,
         rows=[
@@ -138,12 +139,3 @@ def same_rows(part: dict[str, Any]) -> Any:
 
 def _cpu(row: dict[str, Any]) -> float | None:
     return (row.get("cost") or {}).get("cpu_us_per_text", _NONE)["value"]
-
-
-def _front(points: list[tuple[float | None, float]]) -> set[int]:
-    """Indexes of the Pareto-optimal points: no other is at most as expensive and at least as accurate."""
-    return {
-        index
-        for index, (cpu, recall) in enumerate(points)
-        if cpu is not None and not any(c is not None and c <= cpu and r >= recall and (c, r) != (cpu, recall) for c, r in points)
-    }

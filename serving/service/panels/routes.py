@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from data.errors import GroundswellError
+from serving.questions import STEP_S, Every, rollup_of
 from serving.service import problems
 from serving.service.inference import InferenceService
 from serving.service.panels import model_schemas as models
@@ -46,7 +47,6 @@ OTHERS: dict[str, type[BaseModel]] = {
     "errors": models.Errors,
 }
 MOST_BUCKETS = 20_000
-_STEP_S = {"second": 1, "minute": 60, "hour": 3600}
 Text = Annotated[str, Field(max_length=256)]
 Show = Callable[[Request], Awaitable[BaseModel]]
 
@@ -188,7 +188,7 @@ def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Ca
         since = asked.since or now - timedelta(hours=1)
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
-        if name in {"trend", "volume"} and span_s / _STEP_S[every] > MOST_BUCKETS:
+        if name in {"trend", "volume"} and span_s / STEP_S[every] > MOST_BUCKETS:
             reason = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
             raise Refused(problems.INVALID, f"every: {reason}")
         try:
@@ -226,9 +226,7 @@ def _query(request: Request, model: type[Query]) -> Query:
         raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def _every(since: datetime, until: datetime, now: datetime) -> Literal["second", "minute", "hour"]:
-    from serving.warehouse.questions import rollup_of  # imports clickhouse-connect, which may not be installed
-
+def _every(since: datetime, until: datetime, now: datetime) -> Every:
     return rollup_of(since, min(until, now), now)
 
 

@@ -10,8 +10,9 @@ import structlog
 
 from data.errors import GroundswellError
 from data.labels import LABELS
-from serving.bundle import BUNDLE_ENV, ledger_path, served_bundle
+from serving.bundle import BUNDLE_ENV, served_bundle
 from serving.classifier import Classification, Classifier, Timings
+from serving.ledger import ledger_path
 from serving.streaming.worker import metrics
 
 LEDGER_POLL_INTERVAL_S = 1.0
