@@ -307,7 +307,7 @@ def test_old_alert_has_no_words_and_a_handled_alert_names_the_person(warehouse):
 
 def test_trend_of_one_source_has_the_band_of_its_time_and_for_its_messages(warehouse):
     client, _ = warehouse
-    minute = BEGIN.replace(second=0) + timedelta(minutes=60)
+    minute = BEGIN.replace(second=0) + timedelta(minutes=60 - BEGIN.minute % 10)  # so that five minutes are in one hour
     columns = ["source", "bucket", "mean", "variance", "drift", "threshold"]
     normal = [["shop", minute + timedelta(minutes=n), 0.1 + n / 10, 0.25, 0.0001, 5.0] for n in range(3)]
     client.insert(
