@@ -24,7 +24,7 @@ from tests.serving.running import serving
 from tests.waiting import until_passes
 
 pytestmark = pytest.mark.integration
-KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "2"))
+KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "1"))
 """Number of kills of the driver; `make test-lakehouse` sets more."""
 # Not `copy.line`: it increases within a file, but its start depends on how files were assigned to tasks.
 SILVER = ("id", "text", "cleaned", "source", "created_at", "event_at", "lang", "user_id", "mentions", "hashtags", "true_label")
