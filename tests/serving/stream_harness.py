@@ -84,9 +84,9 @@ class StreamHarness:
     def worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         return self.start("stream", "worker", "--name", name, "--metrics-port", str(spare_port()), **environment)
 
-    def ready(self, timeout_s: float = 300) -> None:
+    def ready(self) -> None:
         """Wait until the warehouse responds."""
-        wait_for_warehouse(self.var, timeout_s)
+        wait_for_warehouse(self.var)
 
     def logs(self) -> str:
         """Return the last lines of each log, for a failing test to show."""

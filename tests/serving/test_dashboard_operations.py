@@ -196,5 +196,5 @@ def test_without_a_stream_nothing_is_called_normal(tmp_path, browser, page):
     with harness.service():
         page.goto(f"{harness.url}/operations/")
         expect(page.get_by_test_id("stream-state")).to_contain_text("The stream is not running", timeout=40_000)
-        expect(page.locator(".panel-lag")).to_contain_text("Not stream_dashboard (stream not running in this time).")
+        expect(page.locator(".panel-lag")).to_contain_text("Not measured (stream not running in this time).")
         expect(page.locator(".panel-partitions")).to_contain_text("No partitions reported.")
