@@ -225,7 +225,7 @@ def test_commit_refused_between_two_generations_is_repeated(harness, bundle, mon
     thread.start()
     try:
         until(lambda: len(refused) == 2)
-        harness.settled(300)
+        harness.settled()
     finally:
         stop.set()
         thread.join(300)
@@ -252,12 +252,12 @@ def test_worker_that_lost_its_partitions_and_gets_none_joins_again(harness, bund
     thread.start()
     try:
         harness.produce(numbered(n) for n in range(100))
-        harness.settled(300)
+        harness.settled()
         worker._membership.on_lost(
             None, [TopicPartition(harness.topic, partition) for partition in range(6)]
         )  # like the callback of librdkafka
         harness.produce(numbered(n) for n in range(100, 200))
-        harness.settled(300)
+        harness.settled()
     finally:
         stop.set()
         thread.join(300)

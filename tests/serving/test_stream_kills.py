@@ -73,7 +73,7 @@ def test_each_of_100_000_messages_counts_once_despite_kills(tmp_path):
                     killed.append(victim)
                     supervisor = kill_one(harness, kafka, supervisor, victim)
                     assert supervisor.poll() is None, (harness.var / "up.log").read_text()[-2000:]
-            harness.settled(240)
+            harness.settled()
             print(f"killed: {', '.join(killed)}")
             harness.check(MESSAGES)
             assert end(supervisor) == 0
