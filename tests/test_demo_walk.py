@@ -217,7 +217,7 @@ def leaderboard_page(page: Page, trained: Trained) -> None:
 def mlflow(url: str, page: Page) -> None:
     """The address opens on the runs; all have finished, and the parent run has a descriptive name."""
     page.goto(url)
-    expect(page.get_by_text("benchmark 20").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("benchmark 20").first).to_be_visible()
     api = f"{url.partition('/#')[0]}/api/2.0/mlflow"
     experiments = httpx.get(f"{api}/experiments/search", params={"max_results": 50}, timeout=60).json()["experiments"]
     found = httpx.post(
@@ -242,7 +242,7 @@ def stopped_stream(page: Page, family: list[psutil.Process]) -> None:
     [supervisor] = [child for child in family if child.is_running() and "up" in child.cmdline() and "stream" in child.cmdline()]
     supervisor.send_signal(signal.SIGTERM)
     supervisor.wait(300)
-    expect(page.get_by_test_id("headline")).to_have_attribute("data-stale", "true", timeout=60_000)
+    expect(page.get_by_test_id("headline")).to_have_attribute("data-stale", "true")
     expect(page.get_by_test_id("headline-asof")).to_contain_text("Data as of")
     expect(page.get_by_test_id("connection")).to_contain_text("stale since")
     expect(page.get_by_test_id("alerts-words")).to_have_text("Unknown since the data stopped")

@@ -182,13 +182,13 @@ def test_runs_of_commands_are_in_the_timeline_and_are_run_again_whole_and_from_f
     refused = []
     page.on("response", lambda response: refused.append(response.url) if response.status == 403 else None)
     page.goto(f"{ui.url}/overview")
-    expect(page.get_by_role("link", name="prepare_data")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("link", name="prepare_data")).to_be_visible()
     expect(page.get_by_text("Join the Dagster community")).to_have_count(0)
     page.goto(f"{ui.url}/runs/{found['SUCCESS']}")
     page.get_by_role("button", name=re.compile("Re-execute all")).click(timeout=60_000)
     page.wait_for_url(lambda url: "/runs/" in url and found["SUCCESS"] not in url, timeout=60_000)
     assert finished(ui, page.url.rpartition("/")[2].partition("?")[0]) == "SUCCESS"
-    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible(timeout=60_000)  # comes by the subscription
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()  # comes by the subscription
     assert not refused
 
 

@@ -176,7 +176,7 @@ def browsing() -> Iterator[Browser]:
     """Run the system's Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is missing: make system installs it"
-    expect.set_options(timeout=60_000)  # the suite shares two CPUs with brokers and other tests
+    expect.set_options(timeout=240_000)  # the suite shares two CPUs with brokers and other tests
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -278,20 +278,20 @@ def test_missing_data_is_named_with_its_cause(tmp_path, browser, page):
     with ExitStack() as held:
         held.enter_context(harness.service())
         page.goto(harness.url)
-        expect(page.get_by_test_id("state-warehouse-down")).to_be_visible(timeout=30_000)
+        expect(page.get_by_test_id("state-warehouse-down")).to_be_visible()
         with harness.warehouse_server():
-            expect(page.get_by_test_id("state-no-data")).to_be_visible(timeout=30_000)
+            expect(page.get_by_test_id("state-no-data")).to_be_visible()
             with harness.client() as client:
                 past = datetime.now(UTC) - timedelta(minutes=4)
                 write(client, [row(n, past, "shop", "Works as described.") for n in range(5)])
-            expect(page.get_by_test_id("state-stopped")).to_be_visible(timeout=30_000)
-            expect(page.get_by_test_id("state-stopped")).to_contain_text("The stream is not running", timeout=30_000)
+            expect(page.get_by_test_id("state-stopped")).to_be_visible()
+            expect(page.get_by_test_id("state-stopped")).to_contain_text("The stream is not running")
             wait_for_counts(page, {"negative": 0, "neutral": 5, "positive": 0})
-        expect(page.get_by_test_id("state-warehouse-down")).to_be_visible(timeout=30_000)
+        expect(page.get_by_test_id("state-warehouse-down")).to_be_visible()
         page.goto(f"{harness.url}/models/")
         expect(page.get_by_test_id("state-model-unknown")).to_contain_text("make train")
         page.goto(f"{harness.url}/operations/")
-        expect(page.get_by_test_id("stream-state")).to_contain_text("not running", timeout=30_000)
+        expect(page.get_by_test_id("stream-state")).to_contain_text("not running")
 
 
 def test_service_with_keys_shows_the_key_form(tmp_path, browser, page):
@@ -300,10 +300,10 @@ def test_service_with_keys_shows_the_key_form(tmp_path, browser, page):
         token = keys_of(harness.var).add("desk", ["dashboard", "classify"])
         page.goto(harness.url)
         form = page.get_by_test_id("state-key")
-        expect(form).to_be_visible(timeout=30_000)
+        expect(form).to_be_visible()
         assert httpx.get(f"{harness.url}/v1/panels/trend", timeout=10).status_code == 401
         form.get_by_role("textbox").or_(form.locator("input")).first.fill(token)
         page.keyboard.press("Enter")
-        expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True, timeout=30_000)
+        expect(page.get_by_test_id("connection")).to_contain_text("live", ignore_case=True)
         assert token not in page.url
     assert token not in (harness.folder / "log").read_text()

@@ -223,7 +223,7 @@ def test_source_without_history_is_not_called_normal(dashboard, page):
 
 def expect_stale(page, cause, since=True):
     dot = page.get_by_test_id("connection")
-    expect(dot).to_have_attribute("data-state", "stale", timeout=40_000)
+    expect(dot).to_have_attribute("data-state", "stale")
     expect(dot).to_contain_text(cause)
     if since:
         expect(dot).to_contain_text(re.compile(r"stale since \d\d:\d\d:\d\d"))

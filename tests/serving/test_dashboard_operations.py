@@ -153,7 +153,7 @@ def test_live_page_shows_that_the_stream_is_catching_up(stream_dashboard, page):
         page.goto(stream_dashboard.url)
         notice = page.get_by_test_id("state-catching-up")
         # The supervisor measured 50 messages per second: 30 s of work.
-        expect(notice).to_contain_text(f"Catching up. {WAITING:,} messages wait, about 30 s of work", timeout=40_000)
+        expect(notice).to_contain_text(f"Catching up. {WAITING:,} messages wait, about 30 s of work")
 
 
 def test_times_have_the_most_readable_unit(stream_dashboard, page):
@@ -174,7 +174,7 @@ def test_worker_without_a_heartbeat_is_marked_late(stream_dashboard, page):
     page.goto(f"{stream_dashboard.url}/operations/")
     heartbeat(stream_dashboard.var, 617.2, 900.0)
     expect(page.get_by_test_id("table-workers")).to_contain_text("✓ ok")
-    expect(page.get_by_test_id("table-workers")).to_contain_text(re.compile(r"late, [\d.]+ s ago"), timeout=15_000)
+    expect(page.get_by_test_id("table-workers")).to_contain_text(re.compile(r"late, [\d.]+ s ago"))
 
 
 def test_api_counts_follow_the_period_and_quantiles_are_bucket_edges(stream_dashboard, page):
@@ -195,6 +195,6 @@ def test_without_a_stream_nothing_is_called_normal(tmp_path, browser, page):
     harness = DashboardHarness(tmp_path)
     with harness.service():
         page.goto(f"{harness.url}/operations/")
-        expect(page.get_by_test_id("stream-state")).to_contain_text("The stream is not running", timeout=40_000)
+        expect(page.get_by_test_id("stream-state")).to_contain_text("The stream is not running")
         expect(page.locator(".panel-lag")).to_contain_text("Not measured (stream not running in this time).")
         expect(page.locator(".panel-partitions")).to_contain_text("No partitions reported.")
