@@ -4,7 +4,6 @@ import functools
 import http.server
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.serving.dashboard_harness import browsing
 from tests.serving.running import spare_port
 from tests.waiting import until, until_passes
 
@@ -116,12 +116,8 @@ def test_subscriptions_of_other_origins_are_refused(ui):
 
 @pytest.fixture(scope="module")
 def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "chromium is missing: make system installs it"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with browsing() as opened:
         yield opened
-        opened.close()
 
 
 def test_a_page_of_another_site_in_a_real_browser_starts_nothing(ui, browser, tmp_path):
