@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from data.errors import GroundswellError, ValidationFailed
 from orchestration.instance import dagster_instance, end_dead_runs, job_in_code_location, process_tag
+from orchestration.interrupts import no_interrupt_lost
 from orchestration.progress import TerminalProgress, listening, terminal_console
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from dagster._core.definitions.reconstruct import ReconstructableJob
 
 console = terminal_console()
-_AGAIN_S = 0.1
 
 
 def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> None:
@@ -110,32 +110,6 @@ def _own_signals() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-@contextmanager
-def no_interrupt_lost(raised: type[BaseException]) -> Iterator[None]:
-    """Send SIGINT again where Python dropped what its handler raised.
-
-    An exception in a destructor or the callback of a weak reference goes to `sys.unraisablehook` and the program continues, also
-    where the exception is the handler's and has nothing to do with the object.
-
-    Args:
-        raised: What the handler raises.
-    """
-    before = sys.unraisablehook
-
-    def again(dropped: "sys.UnraisableHookArgs") -> None:
-        if issubclass(dropped.exc_type, raised):
-            # Later and not here, where it would be dropped again.
-            threading.Timer(_AGAIN_S, signal.raise_signal, (signal.SIGINT,)).start()
-        else:
-            before(dropped)
-
-    sys.unraisablehook = again
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
 
 
 def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFailed:

@@ -19,7 +19,7 @@ ALLOWED = {
 EXCEPTIONS = {("training", "serving.bundle"), ("training", "serving.ledger")}
 # Rooms of orchestration, lowest first: each imports only rooms before it, and itself.
 ROOMS = ("base", "local", "steps", "assets", "definitions", "runs", "terminal", "demo", "cli")
-BASE = {"__init__", "keys", "layout", "progress", "retraining", "instance"}
+BASE = {"__init__", "interrupts", "keys", "layout", "progress", "retraining", "instance"}
 HEAVY = {"torch", "transformers", "mlflow", "dagster", "optimum", "datasets", "evaluate", "great_expectations"}
 # MLflow loads this file to serve the model from its registry; no module here imports it.
 LOADED_BY_MLFLOW = "pyfunc_model.py"

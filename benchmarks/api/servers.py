@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import httpx
 import psutil
 
 from data.errors import ServiceError
+from orchestration.local.kafka import free_port
 
 START_S, STOP_S, RESPONSE_S = 120, 15, 90
 _IDLE_SHARE, _IDLE_SAMPLE_S, _IDLE_WITHIN_S = 0.4, 0.4, 15
@@ -130,7 +130,7 @@ def start(spec: Spec, folder: Path, checks: Sequence[tuple[str, str]]) -> Server
     Raises:
         ServiceError: It exited (with the last line of its log), did not respond in time, or predicts another label.
     """
-    port = spare_port()
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{spec.name}.log"
     with log.open("wb") as file:
@@ -174,10 +174,3 @@ def _wait_until_ready(server: Server, text: str) -> None:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "an empty log"
-
-
-def spare_port() -> int:
-    """Return a port on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -13,6 +13,7 @@ from data.errors import GroundswellError
 from orchestration.cli.automation import automation_app
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.stream import stream_app, warehouse_app
+from orchestration.interrupts import no_interrupt_lost
 from orchestration.progress import print_error, terminal_console
 
 START, PIPELINE, SERVE, OPERATE = "Start", "Pipeline", "Serve", "Stream and lakehouse"
@@ -321,7 +322,8 @@ app.add_typer(lakehouse_app, name="lakehouse", rich_help_panel=OPERATE)
 def main() -> None:
     """Entry point: print Groundswell's errors without a traceback; exit with 130 on Ctrl-C."""
     try:
-        app(standalone_mode=True)
+        with no_interrupt_lost(KeyboardInterrupt):
+            app(standalone_mode=True)
     except GroundswellError as error:
         sys.exit(print_error(errors, error))
     except SystemExit as end:

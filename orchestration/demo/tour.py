@@ -24,6 +24,7 @@ from orchestration.demo.pages import (
     wait_for_stream,
 )
 from orchestration.demo.stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
+from orchestration.interrupts import no_interrupt_lost
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets
@@ -110,7 +111,8 @@ def _interruptible() -> Iterator[None]:
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        with no_interrupt_lost(KeyboardInterrupt):
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -82,25 +82,6 @@ def test_an_interrupted_run_ends(number, status):
         assert run.status == status
 
 
-def test_an_interrupt_that_python_drops_is_sent_again():
-    """The handler of Ctrl-C may run inside a destructor, where Python prints what is raised and continues."""
-    code = """
-import signal, threading
-from orchestration.runs import no_interrupt_lost
-
-class Slow:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-with no_interrupt_lost(KeyboardInterrupt):
-    Slow()
-    assert not threading.Event().wait(300), "never set"
-raise SystemExit("it continued")
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == -signal.SIGINT and "Exception ignored" not in done.stderr, done.stderr[-2000:]
-
-
 def test_only_runs_whose_process_is_gone_are_ended():
     job, origin = job_in_code_location(TARGETS["data"].job)
     gone = process_tag("gone")[".groundswell/process"].replace("gone ", "")

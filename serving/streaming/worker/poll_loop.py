@@ -7,11 +7,11 @@ other callers would wait behind each poll.
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from serving.settings import StreamSettings
 from serving.streaming.worker import metrics
 from serving.streaming.worker.batching import micro_batches
+from serving.streaming.worker.classify_pool import ClassifyPool
 from serving.streaming.worker.commits import Commits
 from serving.streaming.worker.consumer import without_errors
 from serving.streaming.worker.health import WorkerHealth
@@ -26,17 +26,6 @@ POLL_PAUSE_AFTER_S = 1.0
 """While there is no room for more messages, polling waits this long before it pauses the partitions."""
 
 
-class Pool(Protocol):
-    """Where the batches go: `ClassifyPool`."""
-
-    threads: int
-    unprocessed: int
-
-    def submit(self, batch: list[Any], epoch: int) -> None:
-        """See `ClassifyPool.submit`."""
-        ...
-
-
 class PollLoop:
     """Polls until it is stopped."""
 
@@ -44,7 +33,7 @@ class PollLoop:
         self,
         settings: StreamSettings,
         membership: Membership,
-        pool: Pool,
+        pool: ClassifyPool,
         commits: Commits,
         health: WorkerHealth,
         signals: Signals,
