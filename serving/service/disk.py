@@ -25,13 +25,16 @@ class Disk:
         self._folder, self._least_free, self._usage = folder, least_free, usage
 
     def free_share(self) -> float | None:
-        """Share of the disk that is free, 0 to 1; None: unknown. Takes microseconds."""
+        """Share of the disk that is free, 0 to 1; None: unknown. Takes microseconds.
+
+        As `df` counts: of the bytes that this user may have, since some disks reserve more than a half for the system.
+        """
         existing = next((place for place in (self._folder, *self._folder.parents) if place.exists()), Path("/"))
         try:
-            total, _, free = self._usage(existing)
+            _, used, free = self._usage(existing)
         except OSError:
             return None
-        return free / total if total else None
+        return free / (used + free) if used + free else None
 
     def has_space(self) -> bool:
         """Whether more may be written."""
