@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from tests import scheduling
+from tests.mlflow_store import empty_store  # noqa: F401 - a fixture of all
 from tests.trained import trained  # noqa: F401 - a fixture of all
 
 hypothesis.settings.register_profile("no deadlines", deadline=None)  # the time of an example depends on the machine

@@ -5,12 +5,15 @@ falls between the two, `reconcile` sets MLflow to the state of the ledger.
 """
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from data.errors import RegistryError
+from data.labels import LABELS
 from serving.bundle import Bundle, read_bundle
 from serving.ledger import append_move, current_moves
 from training.tracking import MODEL_NAME, Tracking
@@ -108,21 +111,22 @@ class Registry:
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema
 
-        numbers = ("confidence", "negative", "neutral", "positive")
+        numbers = ("confidence", *LABELS)
         signature = ModelSignature(
             inputs=Schema([ColSpec(DataType.string, "text")]),
             outputs=Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
         )
-        return mlflow.pyfunc.log_model(
-            name="bundle",
-            python_model=str(_PYFUNC),
-            artifacts={"bundle": str(bundle.directory)},
-            code_paths=[str(_ROOT / "data"), str(_ROOT / "serving")],
-            # Listed here: inferring them would import everything, which takes ten seconds.
-            pip_requirements=["onnxruntime", "tokenizers", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml"],
-            signature=signature,
-            input_example=pd.DataFrame({"text": _EXAMPLE}),
-        )
+        with tempfile.TemporaryDirectory() as code:
+            return mlflow.pyfunc.log_model(
+                name="bundle",
+                python_model=str(_PYFUNC),
+                artifacts={"bundle": str(bundle.directory)},
+                code_paths=_copy_code(Path(code)),
+                # Listed here: inferring them would import everything, which takes ten seconds.
+                pip_requirements=["onnxruntime", "tokenizers", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml"],
+                signature=signature,
+                input_example=pd.DataFrame({"text": _EXAMPLE}),
+            )
 
     def _ensure_model(self) -> None:
         try:
@@ -243,3 +247,13 @@ class Registry:
     def _tag(self, version: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self.client.set_model_version_tag(MODEL_NAME, version, key, value)
+
+
+def _copy_code(folder: Path) -> list[str]:
+    """Copy the modules that a classifier needs, and return their folders. All of `serving/` includes the dashboard's packages."""
+    for package, parts in (("data", True), ("serving", False)):
+        for file in (_ROOT / package).glob("**/*.py" if parts else "*.py"):
+            target = folder / file.relative_to(_ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    return [str(folder / "data"), str(folder / "serving")]

@@ -12,6 +12,7 @@ import training.candidates
 from orchestration.layout import Layout
 from serving.deployment import stop
 from tests.make import rows, write_dataset
+from tests.mlflow_store import copy_store
 from tests.models import write_checkpoint
 from tests.serving.running import spare_port
 
@@ -59,7 +60,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, empty_store):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG))
     (tmp_path / "configs" / "candidates.yaml").write_text(yaml.safe_dump(CANDIDATES))
@@ -78,6 +79,7 @@ def place(tmp_path, monkeypatch):
     }.items():
         monkeypatch.setenv(f"GROUNDSWELL_{name}", str(value))
     made = Place(tmp_path, Layout.load())
+    copy_store(empty_store, made.layout.var)
     made.write(rows(100))
     yield made
     stop(made.layout.deployment)

@@ -1,12 +1,18 @@
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
 from data.errors import BundleError, RegistryError
 from serving.bundle import production_bundle
 from serving.ledger import append_move, current_moves, ledger_path, read_ledger
+from tests.mlflow_store import copy_store
 from tests.models import tiny_bundle
+from tests.serving.running import ROOT
 from training.registry import Registry
 from training.tracking import MODEL_NAME, Tracking
 
@@ -19,7 +25,8 @@ def var(tmp_path):
 
 
 @pytest.fixture
-def registry(var):
+def registry(var, empty_store):
+    copy_store(empty_store, var)
     return Registry(var, Tracking(var))
 
 
@@ -28,6 +35,12 @@ def staged(registry, strength):
     version = registry.register(bundle, parent_run=lambda: registry.tracking.parent_run("run"), tags={"gate": "passed"})
     registry.move("staging", version, str(bundle.directory.relative_to(registry.var)), reason="passed the gate", gate="passed")
     return bundle, version
+
+
+_IMPORTED = """
+import sys, serving.pyfunc_model, serving.classifier
+print(*(module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in ("data", "serving")))
+"""
 
 
 def in_mlflow(registry, alias):
@@ -71,6 +84,20 @@ def test_the_same_bundle_is_registered_once_and_mlflow_runs_it(registry):
     assert served.predict([{"text": "a great film"}])["label"].tolist() == ["positive"]
     described = registry.client.get_registered_model(MODEL_NAME)
     assert "models:/sentiment@production" in described.description and described.tags["task"] == "text-classification"
+
+
+def test_the_registered_model_contains_its_own_code_and_nothing_else(registry):
+    """Half a gigabyte of the dashboard's packages was in each version."""
+    _, version = staged(registry, 2.0)
+    model = registry.client.get_logged_model(
+        registry.client.get_model_version(MODEL_NAME, version).source.removeprefix("models:/")
+    )
+    code = Path(urlparse(model.artifact_location).path) / "code"
+    copied = {str(file.relative_to(code)) for file in code.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+    assert {Path(name).suffix for name in copied} == {".py"} and not any("dashboard" in name for name in copied)
+    files = subprocess.run([sys.executable, "-c", _IMPORTED], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    needed = {str(Path(file).relative_to(ROOT)) for file in files}
+    assert "serving/classifier.py" in needed and needed <= copied
 
 
 def test_reconcile_repairs_a_crash_between_ledger_and_mlflow(registry, monkeypatch):
