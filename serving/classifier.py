@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -20,7 +21,7 @@ from data.cleaning import clean
 from data.errors import BundleError
 from data.labels import LABELS
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
-from serving.bundle import MODEL, TOKENIZER, Bundle
+from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
 from serving.threads import cpu_quota, limit_tokenizer_threads
 
 TOKEN_BUDGET = 1024
@@ -179,6 +180,15 @@ class Classifier:
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
         return scaled
+
+
+def open_classifier(directory: Path, threads: int | None = None) -> Classifier:
+    """Open the classifier of a bundle's folder; a process that measures it imports this module and nothing else.
+
+    Raises:
+        BundleError: The folder holds no bundle, or a damaged one.
+    """
+    return Classifier(read_bundle(directory), threads=threads)
 
 
 def plan_runs(lengths: Sequence[int], token_budget: int) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_datasets
 from orchestration.steps.evaluation import evaluate_candidate, read_leaderboard, winner, write_leaderboard
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
-from orchestration.steps.served import bundle_row, open_bundle
+from orchestration.steps.served import bundle_row
 from orchestration.steps.training import candidate_folder, predictor_key, trained_report
 from serving.bundle import Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
@@ -152,6 +152,7 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     """Compare every variant's predictions on the validation rows with torch, and measure the CPU time of all of them in turns."""
     from evaluation.cost import measure_cost
     from evaluation.parity import batch_invariance, compare
+    from serving.classifier import open_classifier
     from training.predictors import load_predictor
 
     settings = EvaluationSettings.load()
@@ -159,11 +160,11 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     texts, labels = val["text"].tolist(), label_ids(val)
     torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
     reference = predict(torch_factory(), texts, "torch: validation rows")
-    factories = {TORCH: torch_factory, **{name: partial(open_bundle, folder) for name, folder in variants.items()}}
+    factories = {TORCH: torch_factory, **{name: partial(open_classifier, folder) for name, folder in variants.items()}}
     costs = measure_cost(factories, texts, settings, progress=report)
     rows = [compare(TORCH, labels, reference, reference, exact_arithmetic=True)]
     for name, folder in variants.items():
-        classifier = open_bundle(folder)
+        classifier = open_classifier(folder)
         row = compare(
             name,
             labels,

@@ -1,30 +1,21 @@
 """Evaluate a bundle once on the frozen rows. Model card, leaderboard, `/v1/model` and MLflow all use this result."""
 
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.artifacts import digest, read_json, write_json
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.predictions import EvaluatedCandidate, evaluate, evaluation_key, frozen_rows, is_evaluated, primary_mask
-from serving.bundle import MODEL, Bundle, read_bundle
-
-if TYPE_CHECKING:
-    from serving.classifier import Classifier
-
-
-def open_bundle(directory: Path, threads: int | None = None) -> "Classifier":
-    """Open a classifier of a bundle; at module level, so that another process can import and call it."""
-    from serving.classifier import Classifier
-
-    return Classifier(read_bundle(directory), threads=threads)
+from serving.bundle import MODEL, Bundle
 
 
 def evaluate_bundle(layout: Layout, bundle: Bundle) -> EvaluatedCandidate:
     """Evaluate a bundle on the frozen rows; kept while neither the bundle nor the rows change."""
-    load = partial(open_bundle, bundle.directory)
+    from serving.classifier import open_classifier
+
+    load = partial(open_classifier, bundle.directory)
     return evaluate(layout, _name(bundle), _key(bundle), load, temperature=1.0)
 
 
@@ -82,11 +73,12 @@ def _cost(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
 
 def _measure_cost(layout: Layout, bundle: Bundle) -> None:
     from evaluation.cost import measure_cost
+    from serving.classifier import open_classifier
 
     test = frozen_rows(layout, "test")
     name = title(bundle)
     cost = measure_cost(
-        {name: partial(open_bundle, bundle.directory)},
+        {name: partial(open_classifier, bundle.directory)},
         test["text"][primary_mask(test)].tolist(),
         EvaluationSettings.load(),
         file_bytes={name: (bundle.directory / MODEL).stat().st_size},
