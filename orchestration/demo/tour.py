@@ -33,7 +33,7 @@ from orchestration.terminal.results import show_data, show_export_variants, show
 from serving.deployment import status
 
 STREAM_MESSAGES = 5000
-SAMPLE_EPOCHS = 20
+SAMPLE_EPOCHS = 10
 """For the sample's 150 training rows: with fewer epochs the model learns nothing."""
 EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DEMO_TOPIC = "demo-"

@@ -1,7 +1,6 @@
 """Column functions that classify texts: with the bundle inside Spark's Python workers, or through the HTTP API."""
 
 import atexit
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from data.errors import BundleError
+from data.fingerprint import text_key
 from serving.bundle import Bundle
+from serving.isolation import isolate_failures
 from serving.settings import LakehouseSettings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class CachingClassifier:
 
     def predict(self, texts: Sequence[str]) -> list[_Prediction | None]:
         """Return one prediction per text, None if the model fails on that text."""
-        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        keys = [text_key(text) for text in texts]
         predictions: dict[bytes, _Prediction | None] = {key: self._known.get(key) for key in keys}
         new = {key: text for key, text in zip(keys, texts, strict=True) if predictions[key] is None}
         for key, prediction in zip(new, self._classify(list(new.values())), strict=True):
@@ -56,17 +57,9 @@ class CachingClassifier:
         return [predictions[key] for key in keys]
 
     def _classify(self, texts: list[str]) -> list[_Prediction | None]:
-        if not texts:
-            return []
-        try:
-            return [(p.label, p.confidence, *p.probabilities) for p in self._classifier.classify(texts)]
-        except BundleError:
-            raise  # the model is broken, not a text
-        except Exception:
-            if len(texts) == 1:
-                return [None]
-        half = len(texts) // 2
-        return self._classify(texts[:half]) + self._classify(texts[half:])
+        # A BundleError means that the model is broken, not a text.
+        found = isolate_failures(self._classifier.classify, texts, fatal=(BundleError,))
+        return [None if isinstance(p, Exception) else (p.label, p.confidence, *p.probabilities) for p in found]
 
 
 @cache

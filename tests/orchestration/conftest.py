@@ -1,5 +1,6 @@
 """A var folder of its own, with one small dataset, one tiny candidate and a catalog."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 import data.catalog
 import training.candidates
+from orchestration.jobs import TRAIN_AND_DEPLOY
 from orchestration.layout import Layout
 from serving.deployment import stop
 from tests.make import rows, write_dataset
@@ -59,17 +61,16 @@ class Place:
         return result
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch, empty_store):
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG))
-    (tmp_path / "configs" / "candidates.yaml").write_text(yaml.safe_dump(CANDIDATES))
-    monkeypatch.setattr(data.catalog, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(training.candidates, "project_root", lambda: tmp_path)
-    write_checkpoint(tmp_path / "models" / "minilm")
+def _place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    (root / "configs").mkdir(exist_ok=True)
+    (root / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG))
+    (root / "configs" / "candidates.yaml").write_text(yaml.safe_dump(CANDIDATES))
+    monkeypatch.setattr(data.catalog, "project_root", lambda: root)
+    monkeypatch.setattr(training.candidates, "project_root", lambda: root)
     for name, value in {
-        "DATA__DIR": tmp_path / "texts",
-        "TRAINING__MODELS_DIR": tmp_path / "models",
+        "PATHS__VAR_DIR": root / "var",
+        "DATA__DIR": root / "texts",
+        "TRAINING__MODELS_DIR": root / "models",
         "TRAINING__BF16": "false",
         "EVALUATION__PRIMARY": "mine",
         "EVALUATION__COST_BULK_TEXTS": 32,
@@ -78,8 +79,39 @@ def place(tmp_path, monkeypatch, empty_store):
         "SERVING__PORT": spare_port(),
     }.items():
         monkeypatch.setenv(f"GROUNDSWELL_{name}", str(value))
-    made = Place(tmp_path, Layout.load())
+    return Place(root, Layout.load())
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, empty_store):
+    """The texts and the untrained candidate; nothing has run."""
+    write_checkpoint(tmp_path / "models" / "minilm")
+    made = _place(tmp_path, monkeypatch)
     copy_store(empty_store, made.layout.var)
     made.write(rows(100))
     yield made
+    stop(made.layout.deployment)
+
+
+@pytest.fixture(scope="session")
+def _released(tmp_path_factory, empty_store):
+    """The folder of a place whose model was trained and deployed; the service is stopped."""
+    root = tmp_path_factory.mktemp("released")
+    write_checkpoint(root / "models" / "minilm")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = _place(root, monkeypatch)
+        copy_store(empty_store, made.layout.var)
+        made.write(rows(100))
+        result = made.run(TRAIN_AND_DEPLOY)
+        stop(made.layout.deployment)
+    return root, result
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch, _released):
+    """A copy of a place whose model was trained and deployed, with the result of that run; the service is stopped."""
+    root, result = _released
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True, symlinks=True)
+    made = _place(tmp_path, monkeypatch)
+    yield made, result
     stop(made.layout.deployment)

@@ -5,7 +5,6 @@ predictions of the model before it.
 """
 
 import asyncio
-import hashlib
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from cachetools import LRUCache
 
 from data.cleaning import CLEANING_VERSION
+from data.fingerprint import text_key
 from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
@@ -89,7 +89,7 @@ class Cache:
 
     def key(self, text: str) -> bytes:
         """Cache key of a cleaned text classified by this bundle, 16 bytes."""
-        return hashlib.blake2b(self._prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return text_key(text, self._prefix)
 
     async def classify(self, texts: Sequence[str]) -> list[Classification]:
         """Return N predictions for N cleaned texts, in order; raises what the classifier raises."""

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from data.contracts import Event
 from serving.classifier import Classification
+from serving.isolation import isolate_failures
 from serving.settings import StreamSettings
 from serving.streaming.decode import dead_letter, decode
 from serving.streaming.worker import metrics
@@ -76,20 +77,21 @@ def _classify(
     events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch
 ) -> tuple[list[Classification | None], float]:
     """Return the classifications, None for a text that the model fails on even alone, and the tokenizer's share of the time."""
-    if not events:
-        return [], 0.0
-    try:
-        classifications, timings = model.classify_timed([event.text for _, event in events])
+    shares = []
+
+    def classify(part: Sequence[tuple[Any, Event]]) -> list[Classification]:
+        classifications, timings = model.classify_timed([event.text for _, event in part])
         total = timings.tokenize_s + timings.inference_s
-        return list(classifications), timings.tokenize_s / total if total else 0.0
-    except Exception as error:  # an error of the model may cost only the message that causes it
-        if len(events) == 1:
-            _log.error("the model failed on a message", error=str(error), **origin(events[0][0]))
-            batch.dead_letters.append((events[0][0], f"model {model.name}: {type(error).__name__}: {error}"[:1000]))
-            return [None], 0.0
-    half = len(events) // 2
-    first, share = _classify(events[:half], model, batch)
-    return first + _classify(events[half:], model, batch)[0], share
+        shares.append(timings.tokenize_s / total if total else 0.0)
+        return classifications
+
+    classifications: list[Classification | None] = []
+    for (message, _), found in zip(events, isolate_failures(classify, events), strict=True):
+        if isinstance(found, Exception):
+            _log.error("the model failed on a message", error=str(found), **origin(message))
+            batch.dead_letters.append((message, f"model {model.name}: {type(found).__name__}: {found}"[:1000]))
+        classifications.append(None if isinstance(found, Exception) else found)
+    return classifications, shares[0] if shares else 0.0
 
 
 def _encode(
