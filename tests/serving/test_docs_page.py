@@ -16,7 +16,8 @@ from playwright.sync_api import expect
 from serving.service.docs.openapi import openapi
 from serving.service.docs.page import docs_page
 from serving.service.docs.prose import TAGS
-from serving.service.docs.samples import BASE, JOB, KEY_VARIABLE
+from serving.service.docs.samples import BASE, KEY_VARIABLE
+from serving.service.jobs.routes import EXAMPLE
 from serving.service.middleware.keys import keys_of
 from serving.service.panels.evaluated import FOLDER
 from serving.service.problems import CATALOG
@@ -86,7 +87,7 @@ def test_page_uses_the_services_address_and_loads_nothing_from_other_hosts():
 
 def run(sample, url, job):
     """Run a sample: a curl command in a shell, Python here, which spares the start of sixty interpreters."""
-    source = sample["source"].replace(BASE, url).replace(JOB, job)
+    source = sample["source"].replace(BASE, url).replace(EXAMPLE, job)
     if sample["label"] == "curl":
         shell = ["bash", "-c", f"set -e; {source} --fail-with-body"]
         return subprocess.run(shell, capture_output=True, text=True, timeout=600, check=False)
