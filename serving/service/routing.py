@@ -31,10 +31,10 @@ class _Read(Request):
         super().__init__(request.scope, request.receive)
         self._read = body
 
-    async def body(self) -> bytes:
-        return b"read"  # FastAPI asks for the JSON of a body that is not empty
+    async def body(self) -> Any:
+        return self._read
 
-    async def json(self) -> Any:
+    async def json(self) -> Any:  # FastAPI asks for this where the content type is JSON
         return self._read
 
 
