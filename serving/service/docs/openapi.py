@@ -46,15 +46,16 @@ def openapi(keys: bool = False) -> dict[str, Any]:
         {"type": f"/docs#{kind.name}", "status": kind.status, "title": kind.title, "meaning": kind.meaning} for kind in CATALOG
     ]
     components = document["components"]
-    components["schemas"] |= models_json_schema(_MORE, ref_template=_REFERENCE)[1]["$defs"]
+    schemas = components["schemas"] | models_json_schema(_MORE, ref_template=_REFERENCE)[1]["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):  # of FastAPI; ours is `Problem`
-        components["schemas"].pop(name, None)
+        schemas.pop(name, None)
+    components["schemas"] = dict(sorted(schemas.items()))
     if keys:
         scheme = {"type": "http", "scheme": "bearer", "description": "A key of `groundswell keys add`."}
         components["securitySchemes"] = {"key": scheme}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            _complete(path, method, operation, components["schemas"], keys)
+            _complete(path, method, operation, schemas, keys)
     return document
 
 
