@@ -13,10 +13,10 @@ from serving.service.app import create_app
 from serving.service.docs.openapi import openapi
 from serving.service.inference import InferenceService
 from serving.service.middleware.admission import Authenticator
-from serving.service.panels.evaluated import FOLDER
 from serving.service.panels.schemas import StreamStatus
 from serving.service.schemas import MAX_FEEDBACK_BYTES, MAX_JOB_BYTES
 from serving.settings import ServingSettings
+from tests.make import evaluated
 from tests.models import tiny_bundle
 from tests.waiting import until_async
 
@@ -70,16 +70,6 @@ class StubWarehouse:
 class StubStream:
     async def read(self):
         return StreamStatus.model_validate(STREAM)
-
-
-def evaluated(var, name):
-    """Write the files that a benchmark stores of a model, with one row."""
-    folder = var / FOLDER / name
-    folder.mkdir(parents=True)
-    row = {"ids": "a", "texts": "so good", "sources": "tweets", "labels": "negative", "predicted": "positive", "confidence": 0.5}
-    (folder / "predictions.json").write_text(json.dumps({column: [value] for column, value in row.items()}))
-    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
-    (folder / "report.json").write_text(json.dumps({"metrics": {"macro_recall": interval, "accuracy": interval}, "slices": []}))
 
 
 @asynccontextmanager

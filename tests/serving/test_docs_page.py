@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -19,8 +18,8 @@ from serving.service.docs.prose import TAGS
 from serving.service.docs.samples import BASE, KEY_VARIABLE
 from serving.service.jobs.routes import EXAMPLE
 from serving.service.middleware.keys import keys_of
-from serving.service.panels.evaluated import FOLDER
 from serving.service.problems import CATALOG
+from tests.make import evaluated
 from tests.models import tiny_bundle
 from tests.serving.dashboard_harness import browsing
 from tests.serving.running import ROOT, serving
@@ -100,16 +99,6 @@ def run(sample, url, job):
 
 
 WITHOUT_A_STREAM = ("distribution", "trend", "volume", "sources", "messages", "top_negative", "alerts", "versions", "latency")
-
-
-def evaluated(var, name):
-    """Write the files that a benchmark stores of a model, with one row."""
-    folder = var / FOLDER / name
-    folder.mkdir(parents=True)
-    row = {"ids": "a", "texts": "so good", "sources": "tweets", "labels": "negative", "predicted": "positive", "confidence": 0.5}
-    (folder / "predictions.json").write_text(json.dumps({column: [value] for column, value in row.items()}))
-    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
-    (folder / "report.json").write_text(json.dumps({"metrics": {"macro_recall": interval, "accuracy": interval}, "slices": []}))
 
 
 @pytest.mark.integration
