@@ -19,8 +19,12 @@ JSON = "application/json"
 MAX_HELD_BYTES = 64 * 2**20
 """Limit of all bodies together that are being read or parsed at one time."""
 _held = 0
-_BE, _HAVE = re.compile(r"^\w+ should be "), re.compile(r"^\w+ should have ")
-"""How pydantic begins its messages."""
+_FORMS = (
+    ("a number ", re.compile(r"Input should be (?=greater|less)")),
+    ("", re.compile(r"\w+ should be ")),
+    ("one with ", re.compile(r"\w+ should have ")),
+)
+"""How pydantic's messages begin, with what we write instead."""
 _DOCS = "/docs describes the route"
 _SHOWN = 60
 """Most characters of a value in a message."""
@@ -91,16 +95,16 @@ def explain(where: Sequence[str | int], error: Mapping[str, Any]) -> str:
         where: Names and positions that lead to the value; empty: the body itself.
         error: Of pydantic, with `type`, `msg` and `input`.
     """
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") or "body"
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_SHOWN]}" for part in where).lstrip(".") or "body"
+    message: str = error["msg"].partition(" after validation")[0]
     if error["type"] == "missing":
         return f"{name}: found nothing, expected a value. Add it; {_DOCS}."
     if error["type"] == "extra_forbidden":
         return f"{name}: found a name that the route does not know, expected one of those in /docs. Remove it."
-    if error["type"] == "value_error":
-        return f"{name}: {error['msg'].removeprefix('Value error, ')}; {_DOCS}."
-    expected = _HAVE.sub("one with ", _BE.sub("", error["msg"])).partition(" after validation")[0]
-    expected = f"a number {expected}" if expected.startswith(("greater", "less")) else expected
-    return f"{name}: found {_shown(error['input'])}, expected {expected}. Correct it; {_DOCS}."
+    if error["type"] == "value_error":  # of a validator of ours, which has both
+        return f"{name}: {message.removeprefix('Value error, ')}. Correct it; {_DOCS}."
+    expected = next((begin + message[match.end() :] for begin, form in _FORMS if (match := form.match(message))), None)
+    return f"{name}: found {_shown(error['input'])}, expected {expected or f'another value: {message}'}. Correct it; {_DOCS}."
 
 
 def _shown(value: Any) -> str:

@@ -80,9 +80,10 @@ class FeedbackRequest(BaseModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> "FeedbackRequest":
         if (self.text is None) == (self.id is None):
-            raise ValueError("give either text or id")
+            found = "neither `text` nor `id`" if self.text is None else "both `text` and `id`"
+            raise ValueError(f"found {found}, expected one of them")
         if self.text is not None and (bad := refusal(self.text)):
-            raise ValueError(f"text {bad}")
+            raise ValueError(f"found a text that {bad}, expected one that can be classified")
         return self
 
 
