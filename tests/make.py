@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +64,15 @@ def numbered_events(count: int, *, start: int = 0, source: str = "numbered") -> 
     """Yield messages `n-<k>`, k from `start`: lost and duplicated messages can be identified by their ids."""
     for number in range(start, start + count):
         yield event_bytes(f"n-{number}", f"message number {number}", source)
+
+
+def evaluated(var: Path, name: str) -> None:
+    """Write the files that a benchmark stores of a model, with one row."""
+    from serving.service.panels.evaluated import FOLDER
+
+    folder = var / FOLDER / name
+    folder.mkdir(parents=True)
+    row = {"ids": "a", "texts": "so good", "sources": "tweets", "labels": "negative", "predicted": "positive", "confidence": 0.5}
+    (folder / "predictions.json").write_text(json.dumps({column: [value] for column, value in row.items()}))
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    (folder / "report.json").write_text(json.dumps({"metrics": {"macro_recall": interval, "accuracy": interval}, "slices": []}))

@@ -14,7 +14,6 @@ REASONS = {
     "benchmarks/stream/alerts.py::run": "each loop is one axis of the measurement, and the rest is its table of results",
     "benchmarks/stream/bench.py::Bench": "one run with its broker, warehouse and processes, which are started and ended together",
     "orchestration/assets/data.py::_dataset": "one Dagster asset: most lines are the arguments of its decorator",
-    "serving/service/app.py::create_app": "the table of routes and errors, with the short handlers that it names",
     "training/finetune.py::make_trainer": "most lines are the arguments of transformers' Trainer, one each",
 }
 """What may exceed a limit, and why."""

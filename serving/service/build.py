@@ -28,6 +28,7 @@ PACKAGES = [
     "cachetools",
     "clickhouse-connect",
     "confluent-kafka",
+    "fastapi",
     "filelock",
     "limits",
     "opentelemetry-exporter-otlp-proto-http",

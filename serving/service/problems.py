@@ -93,6 +93,13 @@ TIMED_OUT = Kind("timed-out", 504, "Timed out", "The response did not begin in t
 
 CATALOG: tuple[Kind, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
 """All kinds, by status."""
+BODY = (INVALID_JSON, TOO_LARGE, NOT_JSON_TYPE, INVALID, OVERLOADED)
+"""Of routes with a body."""
+
+
+def refuses(*kinds: Kind) -> dict[str, Any]:
+    """Declare the problems of a route, as its `openapi_extra`; `docs.openapi` adds those that every route has."""
+    return {"x-problems": [kind.name for kind in kinds]}
 
 
 def kind_of(status: int) -> Kind:

@@ -1,13 +1,14 @@
 """Read a request's body within limits: bytes are counted as they arrive, and a large body is parsed off the event loop."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from serving.service import problems
-from serving.service.json_reader import NotJSON, Unfit
+from serving.service.json_reader import NESTED, NotJSON, Unfit
 from serving.service.off_loop import off_loop
 from serving.service.problems import Refused
 
@@ -18,6 +19,15 @@ JSON = "application/json"
 MAX_HELD_BYTES = 64 * 2**20
 """Limit of all bodies together that are being read or parsed at one time."""
 _held = 0
+_FORMS = (
+    ("a number ", re.compile(r"Input should be (?=greater|less)")),
+    ("", re.compile(r"\w+ should be ")),
+    ("one with ", re.compile(r"\w+ should have ")),
+)
+"""How pydantic's messages begin, with what we write instead."""
+_DOCS = "/docs describes the route"
+_SHOWN = 60
+"""Most characters of a value in a message."""
 
 
 async def read_request(
@@ -74,6 +84,33 @@ def fit(model: type[Model], fields: dict[str, Any]) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-    where = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"]) or "body"
-    raise Unfit(f"{where}: {first['msg']}")
+        first = error.errors(include_url=False)[0]
+    raise Unfit(explain(first["loc"], first))
+
+
+def explain(where: Sequence[str | int], error: Mapping[str, Any]) -> str:
+    """Write a validation error for the caller: the field, what was found, what was expected, what to do.
+
+    Args:
+        where: Names and positions that lead to the value; empty: the body itself.
+        error: Of pydantic, with `type`, `msg` and `input`.
+    """
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_SHOWN]}" for part in where).lstrip(".") or "body"
+    message: str = error["msg"].partition(" after validation")[0]
+    if error["type"] == "missing":
+        return f"{name}: found nothing, expected a value. Add it; {_DOCS}."
+    if error["type"] == "extra_forbidden":
+        return f"{name}: found a name that the route does not know, expected one of those in /docs. Remove it."
+    if error["type"] == "value_error":  # of a validator of ours, which has both
+        return f"{name}: {message.removeprefix('Value error, ')}. Correct it; {_DOCS}."
+    expected = next((begin + message[match.end() :] for begin, form in _FORMS if (match := form.match(message))), None)
+    return f"{name}: found {_shown(error['input'])}, expected {expected or f'another value: {message}'}. Correct it; {_DOCS}."
+
+
+def _shown(value: Any) -> str:
+    if value is NESTED:
+        return "a list or an object"
+    if isinstance(value, list):
+        return f"a list of {len(value):,} items"
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
@@ -19,6 +19,7 @@ MAX_WEIGHT = 1024
 Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
+_TEXTS: JsonValue = ["Great service, thank you!", "Three hours on hold. Never again."]
 _DETAIL = "Return the probabilities of all labels too, and those of each window of a long text."
 
 
@@ -36,7 +37,7 @@ def weight(text: object) -> int:
 class ClassifyRequest(BaseModel):
     """`POST /v1/classify`."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": _TEXTS, "detail": True}]})
 
     texts: list[str | None] = Field(
         min_length=1,
@@ -51,7 +52,7 @@ class ClassifyRequest(BaseModel):
 class JobRequest(BaseModel):
     """`POST /v1/jobs`."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["Great service, thank you!"]}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": _TEXTS}]})
 
     texts: list[str | None] = Field(
         min_length=1,
@@ -79,9 +80,10 @@ class FeedbackRequest(BaseModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> "FeedbackRequest":
         if (self.text is None) == (self.id is None):
-            raise ValueError("give either text or id")
+            found = "neither `text` nor `id`" if self.text is None else "both `text` and `id`"
+            raise ValueError(f"found {found}, expected one of them")
         if self.text is not None and (bad := refusal(self.text)):
-            raise ValueError(f"text {bad}")
+            raise ValueError(f"found a text that {bad}, expected one that can be classified")
         return self
 
 

@@ -20,7 +20,7 @@ from serving.service.middleware.edge import install
 from serving.service.middleware.keys import keys_of
 from serving.service.middleware.observing import Observing
 from serving.service.problems import Refused
-from serving.service.readiness import Readiness
+from serving.service.readiness import Probes
 from serving.settings import ServingSettings
 
 try:
@@ -46,6 +46,9 @@ def _current() -> InferenceService:
     return _loaded[0]
 
 
+_app = create_app(_current, _authenticator)
+
+
 @bentoml.service(
     name="sentiment",
     workers=1,
@@ -55,9 +58,9 @@ def _current() -> InferenceService:
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},  # a span per request cost a tenth of the throughput, even without a collector
 )
-@bentoml.asgi_app(create_app(_current, _authenticator), path="/")
+@bentoml.asgi_app(_app, path="/")
 class Sentiment:
-    """Classifies texts; the routes are in `app.py`."""
+    """Classifies texts; the routes are in `routers.py`."""
 
     def __init__(self) -> None:
         try:
@@ -81,5 +84,5 @@ def _full() -> int | None:
 
 # The first is the outermost.
 Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Readiness, inference=_current, authenticator=_authenticator)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Probes, routes=_app)  # type: ignore[arg-type]
 Sentiment.add_asgi_middleware(Admission, authenticator=_authenticator, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from serving.client import AsyncSentimentClient
 from serving.service.docs.openapi import openapi
-from serving.service.panels.routes import OTHERS, QUESTIONS
 from tests.components.redis import RedisServer
 from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving
@@ -56,25 +55,6 @@ def sound(response) -> None:
 DOCUMENT = schemathesis.openapi.from_dict(openapi())
 OPERATIONS = {operation.ok().label: operation.ok() for operation in DOCUMENT.get_all_operations()}
 WITH_INPUT = sorted(label for label in OPERATIONS if "{" in label or label.startswith("POST"))
-
-
-def test_document_has_every_route():
-    panels = {f"GET /v1/panels/{name}" for name in (*QUESTIONS, *OTHERS)}
-    assert panels | {
-        "POST /v1/classify",
-        "POST /v1/jobs",
-        "POST /v1/feedback",
-        "GET /v1/jobs/{id}",
-        "DELETE /v1/jobs/{id}",
-        "GET /v1/results/{id}",
-        "GET /v1/model",
-        "GET /v1/alerts/{id}",
-        "POST /v1/alerts/{id}/acknowledge",
-        "POST /v1/alerts/{id}/mute",
-        "GET /metrics",
-        "GET /livez",
-        "GET /readyz",
-    } == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("label", WITH_INPUT)

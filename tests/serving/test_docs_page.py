@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -16,10 +15,11 @@ from playwright.sync_api import expect
 from serving.service.docs.openapi import openapi
 from serving.service.docs.page import docs_page
 from serving.service.docs.prose import TAGS
-from serving.service.docs.samples import BASE, JOB, KEY_VARIABLE
+from serving.service.docs.samples import BASE, KEY_VARIABLE
+from serving.service.jobs.routes import EXAMPLE
 from serving.service.middleware.keys import keys_of
-from serving.service.panels.evaluated import FOLDER
 from serving.service.problems import CATALOG
+from tests.make import evaluated
 from tests.models import tiny_bundle
 from tests.serving.dashboard_harness import browsing
 from tests.serving.running import ROOT, serving
@@ -86,7 +86,7 @@ def test_page_uses_the_services_address_and_loads_nothing_from_other_hosts():
 
 def run(sample, url, job):
     """Run a sample: a curl command in a shell, Python here, which spares the start of sixty interpreters."""
-    source = sample["source"].replace(BASE, url).replace(JOB, job)
+    source = sample["source"].replace(BASE, url).replace(EXAMPLE, job)
     if sample["label"] == "curl":
         shell = ["bash", "-c", f"set -e; {source} --fail-with-body"]
         return subprocess.run(shell, capture_output=True, text=True, timeout=600, check=False)
@@ -99,16 +99,6 @@ def run(sample, url, job):
 
 
 WITHOUT_A_STREAM = ("distribution", "trend", "volume", "sources", "messages", "top_negative", "alerts", "versions", "latency")
-
-
-def evaluated(var, name):
-    """Write the files that a benchmark stores of a model, with one row."""
-    folder = var / FOLDER / name
-    folder.mkdir(parents=True)
-    row = {"ids": "a", "texts": "so good", "sources": "tweets", "labels": "negative", "predicted": "positive", "confidence": 0.5}
-    (folder / "predictions.json").write_text(json.dumps({column: [value] for column, value in row.items()}))
-    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
-    (folder / "report.json").write_text(json.dumps({"metrics": {"macro_recall": interval, "accuracy": interval}, "slices": []}))
 
 
 @pytest.mark.integration

@@ -7,13 +7,14 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from serving.service import inference as inference_module
+from serving.service.app import create_app
 from serving.service.batching import Overloaded
 from serving.service.disk import Disk
 from serving.service.inference import InferenceService
 from serving.service.middleware.admission import Authenticator
 from serving.service.middleware.keys import keys_of
 from serving.service.problems import NO_MODEL, Refused
-from serving.service.readiness import Readiness
+from serving.service.readiness import Probes
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 from tests.serving.running import serving
@@ -37,12 +38,12 @@ class StubService:
 
 def ask(inference, authenticator=lambda: Authenticator(None)):
     async def go():
-        app = Readiness(PlainTextResponse("the app"), inference, authenticator)
+        app = Probes(PlainTextResponse("BentoML"), create_app(inference, authenticator))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-            return await client.get("/readyz"), await client.get("/livez")
+            return await client.get("/readyz"), await client.get("/livez"), await client.get("/healthz")
 
-    ready, other = asyncio.run(go())
-    assert other.text == "the app"
+    ready, live, other = asyncio.run(go())
+    assert (live.status_code, live.text, other.text) == (200, "\n", "BentoML")
     return ready.status_code, ready.json()
 
 

@@ -14,9 +14,11 @@ from starlette.requests import Request
 from serving.service import json_reader, problems, reading
 from serving.service.jobs.routes import _from_json, _from_lines
 from serving.service.json_reader import NESTED, NotJSON, Unfit, read_fields, read_lines
+from serving.service.panels.alerts import Acknowledgement, Mute
+from serving.service.panels.routes import PanelQuery
 from serving.service.problems import Refused
-from serving.service.reading import read_request
-from serving.service.schemas import MAX_JOB_TEXTS
+from serving.service.reading import fit, read_request
+from serving.service.schemas import MAX_JOB_TEXTS, ClassifyRequest, FeedbackRequest, JobRequest
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -58,6 +60,40 @@ def test_any_bytes_give_fields_or_an_error(body):
             assert str(error)
         else:
             assert isinstance(found, (dict, list))
+
+
+MODELS = (ClassifyRequest, JobRequest, FeedbackRequest, Acknowledgement, Mute, PanelQuery)
+NAMES = sorted({name for model in MODELS for name in model.model_fields})
+
+
+@given(st.sampled_from(MODELS), st.dictionaries(st.sampled_from(NAMES) | st.text(), VALUES.map(flat), max_size=4))
+def test_invalid_fields_are_refused_with_what_was_found_what_was_expected_and_what_to_do(model, fields):
+    try:
+        fit(model, fields)
+    except Unfit as error:
+        name, _, rest = str(error).partition(": ")
+        assert name and "found " in rest and ", expected " in rest and rest.count(". ") >= 1 and len(str(error)) < 500
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        (Mute, {"by": "a"}, "minutes: found nothing, expected a value. Add it; "),
+        (Mute, {"minutes": -1}, "minutes: found -1, expected a number greater than or equal to 0. Correct it; "),
+        (Mute, {"minutes": NESTED}, "minutes: found a list or an object, expected a valid integer. Correct it; "),
+        (Mute, {"minutes": 1, "b" * 500: 1}, f"{'b' * 60}: found a name that the route does not know, expected "),
+        (Acknowledgement, {"by": "a" * 500}, f"by: found '{'a' * 59}…, expected one with at most 200 characters. Correct it; "),
+        (JobRequest, {"texts": []}, "texts: found a list of 0 items, expected one with at least 1 item. Correct it; "),
+        (JobRequest, {"texts": ["a"], "detail": "maybe"}, "detail: found 'maybe', expected a valid boolean, unable to "),
+        (ClassifyRequest, {"texts": ["a"], "domain": "poems"}, "domain: found 'poems', expected 'tweets', 'reviews', "),
+        (FeedbackRequest, {"label": "neutral", "by": "a"}, "body: found neither `text` nor `id`, expected one of them. "),
+        (FeedbackRequest, {"label": "neutral", "by": "a", "text": " "}, "body: found a text that is blank, expected one "),
+    ],
+)
+def test_message_names_the_field_the_value_and_the_remedy(model, fields, message):
+    with pytest.raises(Unfit) as error:
+        fit(model, fields)
+    assert str(error.value).startswith(message)
 
 
 def test_lone_surrogate_is_dropped_and_a_pair_is_one_character():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.service.docs.openapi import openapi
-from serving.service.docs.samples import BASE, EXAMPLES
+from serving.service.docs.samples import BASE, example_of
 from serving.service.problems import CATALOG
 
 _HERE = Path(__file__).parent
@@ -46,16 +46,13 @@ def _page(keys: bool) -> str:
     document = openapi(keys)
     tags = [tag["name"] for tag in document["tags"]]
     operations = [
-        (path, method, methods[method], methods.get("parameters", []))
-        for path, methods in document["paths"].items()
-        for method in METHODS
-        if method in methods
+        (path, method, methods[method]) for path, methods in document["paths"].items() for method in METHODS if method in methods
     ]
     by_tag = {tag: [each for each in operations if each[2]["tags"] == [tag]] for tag in tags}
     links = "".join(f'<li><a href="#{_anchor(tag)}">{escape(tag)}</a></li>' for tag in (*tags, "Problems", "Types"))
     sections = "".join(
         f'<section id="{_anchor(tag["name"])}"><h2>{escape(tag["name"])}</h2><p>{_words(tag["description"])}</p>'
-        f"{''.join(_operation(*each, keys) for each in by_tag[tag['name']])}</section>"
+        f"{''.join(_operation(*each, document['components']['schemas'], keys) for each in by_tag[tag['name']])}</section>"
         for tag in document["tags"]
     )
     key = (
@@ -75,7 +72,7 @@ def _page(keys: bool) -> str:
 <script>{_SCRIPT}</script></body></html>"""
 
 
-def _operation(path: str, method: str, operation: dict[str, Any], shared: list[dict[str, Any]], keys: bool) -> str:
+def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any], keys: bool) -> str:
     identity = operation["operationId"]
     lock = ""
     if keys and "x-scope" in operation:
@@ -83,11 +80,11 @@ def _operation(path: str, method: str, operation: dict[str, Any], shared: list[d
     body = operation.get("requestBody")
     return f"""<article id="{identity}"><h3><span class="method {method}">{method.upper()}</span> <code>{escape(path)}</code>
 <span class="summary">{escape(operation["summary"])}</span></h3><p>{_words(operation["description"])}</p>{lock}
-{_parameters([*shared, *operation["parameters"]])}
+{_parameters(operation.get("parameters", []))}
 {f"<h4>Body</h4>{_body(body)}" if body else ""}
 <h4>Responses</h4>{_responses(operation)}
 <h4>Samples</h4>{"".join(_sample(each) for each in operation["x-codeSamples"])}
-{_form(path, method, operation, shared)}</article>"""
+{_form(path, method, operation, example_of(operation, schemas))}</article>"""
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:
@@ -125,17 +122,17 @@ def _sample(sample: dict[str, str]) -> str:
     return f'<details><summary>{label}</summary><pre tabindex="0" aria-label="{label}">{escape(sample["source"])}</pre></details>'
 
 
-def _form(path: str, method: str, operation: dict[str, Any], shared: list[dict[str, Any]]) -> str:
+def _form(path: str, method: str, operation: dict[str, Any], body: Any) -> str:
     """Render a form that the page's script sends."""
     identity = operation["operationId"]
     fields = []
-    for each in [*shared, *operation["parameters"]]:
+    for each in operation.get("parameters", []):
         name, place = escape(each["name"]), each["in"]
         fields.append(
             f'<p><label for="{identity}-{name}">{name}</label> <input id="{identity}-{name}" name="{name}" data-in="{place}"></p>'
         )
-    if identity in EXAMPLES:
-        example = escape(json.dumps(EXAMPLES[identity], indent=2))
+    if body is not None:
+        example = escape(json.dumps(body, indent=2))
         fields.append(
             f'<p><label for="{identity}-body">Body</label> <textarea id="{identity}-body" rows="6">{example}</textarea></p>'
         )

@@ -31,23 +31,3 @@ TAGS = {
     "Alerts": "What a person does about an alert: read it, acknowledge it, mute its source.",
     "Operations": "For monitoring and probes.",
 }
-PANELS = {
-    "distribution": "Count messages by label",
-    "trend": "Get the sentiment over time",
-    "volume": "Count messages over time",
-    "sources": "Compare sources with their normal",
-    "messages": "List the latest messages",
-    "top_negative": "List the most negative messages",
-    "alerts": "List alerts",
-    "versions": "List model versions in the stream",
-    "latency": "Get the latency of the stream",
-    "stream": "Get the status of the stream",
-    "history": "Get the history of the stream: lag, rates, CPU, memory, errors",
-    "api": "Get the use of the API",
-    "leaderboard": "Compare models",
-    "production": "Get the production model and the alias history",
-    "gate": "Get the last decision of the promotion gate",
-    "evaluated": "List the models that can be compared",
-    "comparison": "Compare two models on the same rows",
-    "errors": "List wrong predictions of one confusion cell",
-}

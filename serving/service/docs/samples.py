@@ -7,47 +7,38 @@ from urllib.parse import urlencode
 BASE = "http://127.0.0.1:3000"
 """Address in the samples; `/docs` replaces it by its own."""
 KEY_VARIABLE = "GROUNDSWELL_KEY"
-JOB = "4c1f0a9e5b7d2c3a6e8f9b10"
-"""Example of a job id."""
-ALERT = "9f2c41d07be35a68"
-"""Example of an alert id."""
 
 
-def samples_of(
-    path: str, method: str, operation: dict[str, Any], parameters: list[dict[str, Any]], *, keys: bool
-) -> list[dict[str, str]]:
-    """Make the samples of an operation, as `x-codeSamples`.
+def samples_of(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any], *, keys: bool) -> list[dict[str, str]]:
+    """Make the samples of an operation, as `x-codeSamples`; their values are the examples that the routes declare.
 
     Args:
-        path: Path of the operation; `{id}` is the id of a job or an alert.
+        path: Path of the operation.
         method: In lower case.
-        operation: Operation of the OpenAPI document; its example body is in `EXAMPLES`.
-        parameters: Parameters of the path.
+        operation: Operation of the OpenAPI document.
+        schemas: The schemas of the document.
         keys: Whether the samples send an API key.
     """
-    body = EXAMPLES.get(operation["operationId"])
-    route = path.replace("{id}", ALERT if path.startswith("/v1/alerts/") else JOB) if parameters else path
-    if query := QUERIES.get(operation["operationId"]):
-        route = f"{route}?{urlencode(query)}"
+    body, query = example_of(operation, schemas), {}
+    for parameter in operation.get("parameters", []):
+        if parameter["required"]:
+            value = parameter["schema"]["examples"][0]
+            path = path.replace(f"{{{parameter['name']}}}", value)
+            query |= {parameter["name"]: value} if parameter["in"] == "query" else {}
+    route = f"{path}?{urlencode(query)}" if query else path
     return [
         {"lang": "Shell", "label": "curl", "source": _curl(route, method, body, keys)},
         {"lang": "Python", "label": "Python", "source": _python(route, method, body, keys)},
     ]
 
 
-EXAMPLES: dict[str, Any] = {
-    "classify": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."], "detail": True},
-    "submitJob": {"texts": ["Great service, thank you!", "Three hours on hold. Never again."]},
-    "correct": {"text": "Oh great, delayed again.", "label": "negative", "by": "desk 4"},
-    "acknowledge_alert": {"by": "desk 4"},
-    "mute_alert": {"by": "desk 4", "minutes": 60},
-}
-"""Example bodies by operation."""
-QUERIES: dict[str, dict[str, str]] = {
-    "panel_comparison": {"left": "vader", "right": "minilm"},
-    "panel_errors": {"name": "minilm", "label": "negative", "predicted": "positive"},
-}
-"""Required query parameters by operation."""
+def example_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return the example of an operation's body; None: it has no body."""
+    if "requestBody" not in operation:
+        return None
+    name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    (example,) = schemas[name]["examples"]
+    return {field: example[field] for field in schemas[name]["properties"] if field in example}
 
 
 def _curl(route: str, method: str, body: Any, keys: bool) -> str:

@@ -1,18 +1,20 @@
 """`/v1/jobs` and `/v1/results`: batch jobs, whose results are fetched later."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from serving.service import problems
+from serving.service.dependencies import Inference
 from serving.service.jobs.queue import Job, Jobs, TooMany
 from serving.service.json_reader import Unfit, read_fields, read_lines
 from serving.service.middleware.keys import KEY, Key
-from serving.service.problems import Refused
-from serving.service.reading import JSON, fit, read_request
-from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, refusal
+from serving.service.problems import Refused, refuses
+from serving.service.reading import JSON, fit
+from serving.service.routing import bounded
+from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, JobShown, refusal
 
 JSON_LINES = "application/x-ndjson"
 OWNER = "groundswell.owner"
@@ -20,70 +22,21 @@ OWNER = "groundswell.owner"
 _RETRY_AFTER_S = 30
 
 
-def job_routes(jobs: Callable[[], Jobs]) -> list[Route]:
-    """Make the routes; `jobs` is called for each request."""
-
-    async def create(request: Request) -> Response:
-        wanted = await read_request(request, MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines})
-        return await accept(jobs(), request, wanted)
-
-    async def show(request: Request) -> Response:
-        return JSONResponse((await _mine(jobs(), request)).to_dict())
-
-    async def cancel(request: Request) -> Response:
-        job = await _mine(jobs(), request)
-        await jobs().cancel(job.id)
-        return JSONResponse((await _mine(jobs(), request)).to_dict())
-
-    async def results(request: Request) -> Response:
-        job = await _mine(jobs(), request)
-        if job.state != "done":
-            detail = f"The job is {job.state}: {job.done:,} of {job.total:,} texts are classified."
-            raise Refused(problems.JOB_NOT_DONE, detail, retry_after_s=2)
-        return StreamingResponse(jobs().results(job.id), media_type=JSON_LINES)
-
-    return [
-        Route("/v1/jobs", create, methods=["POST"]),
-        Route("/v1/jobs/{id}", show, methods=["GET"]),
-        Route("/v1/jobs/{id}", cancel, methods=["DELETE"]),
-        Route("/v1/results/{id}", results, methods=["GET"]),
-    ]
+KEPT = (problems.NO_DISK, problems.NO_JOBS, problems.JOB_QUEUE_FULL)
+"""Problems of routes that accept jobs."""
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobShown, "description": "Accepted as a job; its path is in `Location`."}
+}
+_GONE = (problems.NOT_FOUND, problems.NO_JOBS)
+EXAMPLE = "4c1f0a9e5b7d2c3a6e8f9b10"
+"""Id of a job, in the samples."""
+JobId = Annotated[str, Path(alias="id", description="Of the job.", examples=[EXAMPLE])]
 
 
-async def accept(jobs: Jobs, request: Request, wanted: JobRequest) -> Response:
-    """Accept a job: 202 with its location.
+class JSONLines(StreamingResponse):
+    """One JSON value per line."""
 
-    Raises:
-        Refused: 503 when the queue of jobs is full.
-        NoSpace: The disk is nearly full.
-        JobsUnavailable: The store cannot be written.
-    """
-    owner, key = owner_of(request) or "", request.headers.get("idempotency-key")
-    try:
-        job = await jobs.add(owner, wanted.texts, detail=wanted.detail, idempotency_key=key)
-    except TooMany:
-        detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
-        raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None
-    return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
-
-
-async def _mine(jobs: Jobs, request: Request) -> Job:
-    job = await jobs.get(request.path_params["id"], owner_of(request))
-    if job is None:
-        detail = f"Job {request.path_params['id']!r} of this caller not found; jobs are kept for a day."
-        raise Refused(problems.NOT_FOUND, detail)
-    return job
-
-
-def owner_of(request: Request) -> str | None:
-    """The id of the caller's key; None, the jobs of all keys, for an admin who reads.
-
-    Where keys are off: the value of `OWNER` in the scope, else "".
-    """
-    key: Key | None = request.scope.get(KEY)
-    if key is None:
-        return request.scope.get(OWNER, "")
-    return None if "admin" in key.scopes and request.method == "GET" else key.id
+    media_type = JSON_LINES
 
 
 def _from_json(body: bytes) -> JobRequest:
@@ -96,6 +49,109 @@ def _from_lines(body: bytes) -> JobRequest:
     texts = read_lines(body, MAX_JOB_TEXTS)
     some_readable(texts)
     return JobRequest(texts=texts)
+
+
+router = APIRouter(tags=["Jobs"], route_class=bounded(MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines}))
+
+
+@router.post(
+    "/v1/jobs",
+    operation_id="submitJob",
+    summary="Submit a batch job",
+    description=f"1 to {MAX_JOB_TEXTS:,} texts in at most {MAX_JOB_BYTES // 2**20} MiB; on disk once accepted. "
+    f"Also as `{JSON_LINES}`: one line per text, a JSON string or an object with `text`.",
+    status_code=202,
+    response_model=JobShown,
+    response_description=ACCEPTED[202]["description"],
+    openapi_extra=refuses(*problems.BODY, *KEPT),
+)
+async def submit(
+    wanted: JobRequest,
+    service: Inference,
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="The same key gives the same job, so that a request may be repeated."),
+    ] = None,
+) -> Response:
+    return await accept(service.jobs, request, wanted, idempotency_key)
+
+
+@router.get(
+    "/v1/jobs/{id}",
+    operation_id="getJob",
+    summary="Get job status",
+    response_description="The job.",
+    openapi_extra=refuses(*_GONE),
+)
+async def show(identity: JobId, service: Inference, request: Request) -> JobShown:
+    """The results can be read once its state is `done`."""
+    return JobShown.model_validate((await _mine(service.jobs, request, identity)).to_dict())
+
+
+@router.delete(
+    "/v1/jobs/{id}",
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    response_description="The job.",
+    openapi_extra=refuses(*_GONE),
+)
+async def cancel(identity: JobId, service: Inference, request: Request) -> JobShown:
+    """Its texts and results are deleted. A job that is done stays done."""
+    job = await _mine(service.jobs, request, identity)
+    await service.jobs.cancel(job.id)
+    return JobShown.model_validate((await _mine(service.jobs, request, identity)).to_dict())
+
+
+@router.get(
+    "/v1/results/{id}",
+    operation_id="getResults",
+    summary="Get the results of a job",
+    response_class=JSONLines,
+    response_description="The results.",
+    openapi_extra=refuses(*_GONE, problems.JOB_NOT_DONE),
+)
+async def results(identity: JobId, service: Inference, request: Request) -> Response:
+    """One JSON line per text, in their order: a prediction or an error, and an `id` for feedback."""
+    job = await _mine(service.jobs, request, identity)
+    if job.state != "done":
+        detail = f"The job is {job.state}: {job.done:,} of {job.total:,} texts are classified."
+        raise Refused(problems.JOB_NOT_DONE, detail, retry_after_s=2)
+    return JSONLines(service.jobs.results(job.id))
+
+
+async def accept(jobs: Jobs, request: Request, wanted: JobRequest, idempotency_key: str | None) -> Response:
+    """Accept a job: 202 with its location.
+
+    Raises:
+        Refused: 503 when the queue of jobs is full.
+        NoSpace: The disk is nearly full.
+        JobsUnavailable: The store cannot be written.
+    """
+    try:
+        job = await jobs.add(owner_of(request) or "", wanted.texts, detail=wanted.detail, idempotency_key=idempotency_key)
+    except TooMany:
+        detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
+        raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None
+    return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
+
+
+async def _mine(jobs: Jobs, request: Request, identity: str) -> Job:
+    job = await jobs.get(identity, owner_of(request))
+    if job is None:
+        raise Refused(problems.NOT_FOUND, f"Job {identity!r} of this caller not found; jobs are kept for a day.")
+    return job
+
+
+def owner_of(request: Request) -> str | None:
+    """The id of the caller's key; None, the jobs of all keys, for an admin who reads.
+
+    Where keys are off: the value of `OWNER` in the scope, else "".
+    """
+    key: Key | None = request.scope.get(KEY)
+    if key is None:
+        return request.scope.get(OWNER, "")
+    return None if "admin" in key.scopes and request.method == "GET" else key.id
 
 
 def some_readable(texts: Sequence[str | None]) -> None:

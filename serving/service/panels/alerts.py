@@ -7,21 +7,20 @@ Both are written to the warehouse: they survive restarts, and `WS /v1/live` push
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Depends
+from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from data.errors import GroundswellError
 from serving.service import problems
-from serving.service.json_reader import read_fields
-from serving.service.middleware.keys import KEY, Key
+from serving.service.dependencies import Caller, Queries, Var, not_stored
+from serving.service.middleware.keys import Key
 from serving.service.panels.schemas import AlertShown
 from serving.service.panels.warehouse import Warehouse, problem_of
-from serving.service.problems import Refused
-from serving.service.reading import fit, read_request
+from serving.service.problems import Refused, refuses
+from serving.service.routing import bounded
 
 MOST_MINUTES = 7 * 24 * 60
 _MAX_BODY_BYTES = 4096
@@ -40,69 +39,79 @@ class Acknowledgement(BaseModel):
 class Mute(BaseModel):
     """`POST /v1/alerts/<id>/mute`."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"by": "desk 4", "minutes": 30}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"by": "desk 4", "minutes": 60}]})
 
     minutes: int = Field(ge=0, le=MOST_MINUTES, description="From now on; 0: the source is no longer muted.")
     by: str = _By
 
 
-Body = TypeVar("Body", Acknowledgement, Mute)
+AlertId = Annotated[str, InPath(alias="id", examples=["9f2c41d07be35a68"])]
+_PROBLEMS = (problems.NOT_FOUND, problems.INVALID, problems.NO_DATABASE, problems.DATABASE_FAILED)
+_AS_IT_IS = "The alert as it is now."
+
+router = APIRouter(tags=["Alerts"], route_class=bounded(_MAX_BODY_BYTES), dependencies=[Depends(not_stored)])
 
 
-def alert_routes(var: Path, warehouse: Warehouse) -> list[Route]:
-    """Make the routes.
-
-    Args:
-        var: Folder with the address of the warehouse server.
-        warehouse: Runs queries.
-    """
-
-    async def find(request: Request) -> AlertShown:
-        name = request.path_params["id"]
-        try:
-            rows = await warehouse.ask("alerts", id=name, since=_ALL_TIME)
-        except GroundswellError as error:
-            raise _unavailable(error) from error
-        if not rows:
-            raise Refused(problems.NOT_FOUND, f"Alert {name[:64]!r} not found.")
-        return AlertShown.model_validate(rows[0])
-
-    async def show(request: Request) -> Response:
-        return _json(await find(request))
-
-    async def acknowledge(request: Request) -> Response:
-        by = _actor(request, (await _body(request, Acknowledgement)).by)
-        alert = await find(request)
-        if alert.acknowledged_at is None:  # only the first one is saved
-            row = {"alert_id": alert.id, "acknowledged_by": by, "acknowledged_at": datetime.now(UTC)}
-            await _insert(var, "alert_acknowledgements", row)
-        return _json(await find(request))
-
-    async def mute(request: Request) -> Response:
-        asked = await _body(request, Mute)
-        by, now = _actor(request, asked.by), datetime.now(UTC)
-        alert = await find(request)
-        until = now + timedelta(minutes=asked.minutes)
-        await _insert(var, "alert_mutes", {"source": alert.source, "muted_until": until, "muted_by": by, "muted_at": now})
-        return _json(await find(request))
-
-    return [
-        Route("/v1/alerts/{id}", show),
-        Route("/v1/alerts/{id}/acknowledge", acknowledge, methods=["POST"]),
-        Route("/v1/alerts/{id}/mute", mute, methods=["POST"]),
-    ]
+@router.get(
+    "/v1/alerts/{id}",
+    operation_id="alert",
+    summary="Get an alert",
+    response_description=_AS_IT_IS,
+    openapi_extra=refuses(*_PROBLEMS),
+)
+async def show(identity: AlertId, warehouse: Queries) -> AlertShown:
+    """One alert, by its id."""
+    return await _find(warehouse, identity)
 
 
-async def _body(request: Request, model: type[Body]) -> Body:
-    return await read_request(request, _MAX_BODY_BYTES, lambda body: fit(model, read_fields(body)))
+@router.post(
+    "/v1/alerts/{id}/acknowledge",
+    operation_id="acknowledge_alert",
+    summary="Acknowledge an alert",
+    response_description=_AS_IT_IS,
+    openapi_extra=refuses(*problems.BODY, *_PROBLEMS),
+)
+async def acknowledge(identity: AlertId, asked: Acknowledgement, warehouse: Queries, var: Var, key: Caller) -> AlertShown:
+    """Records who saw it and when; only the first acknowledgement is saved."""
+    by = _actor(key, asked.by)
+    alert = await _find(warehouse, identity)
+    if alert.acknowledged_at is None:  # only the first one is saved
+        row = {"alert_id": alert.id, "acknowledged_by": by, "acknowledged_at": datetime.now(UTC)}
+        await _insert(var, "alert_acknowledgements", row)
+    return await _find(warehouse, identity)
 
 
-def _actor(request: Request, by: str) -> str:
+@router.post(
+    "/v1/alerts/{id}/mute",
+    operation_id="mute_alert",
+    summary="Mute the source of an alert",
+    description="Until then its alerts notify no webhook and raise no alarm on the page; they are recorded, and shown as muted.",
+    response_description=_AS_IT_IS,
+    openapi_extra=refuses(*problems.BODY, *_PROBLEMS),
+)
+async def mute(identity: AlertId, asked: Mute, warehouse: Queries, var: Var, key: Caller) -> AlertShown:
+    by, now = _actor(key, asked.by), datetime.now(UTC)
+    alert = await _find(warehouse, identity)
+    until = now + timedelta(minutes=asked.minutes)
+    await _insert(var, "alert_mutes", {"source": alert.source, "muted_until": until, "muted_by": by, "muted_at": now})
+    return await _find(warehouse, identity)
+
+
+async def _find(warehouse: Warehouse, identity: str) -> AlertShown:
+    try:
+        rows = await warehouse.ask("alerts", id=identity, since=_ALL_TIME)
+    except GroundswellError as error:
+        raise _unavailable(error) from error
+    if not rows:
+        raise Refused(problems.NOT_FOUND, f"Alert {identity[:64]!r} not found.")
+    return AlertShown.model_validate(rows[0])
+
+
+def _actor(key: Key | None, by: str) -> str:
     """Return the name of the caller; raises if its key lacks the scope."""
-    key = request.scope.get(KEY)
-    if isinstance(key, Key) and not key.may("admin"):
+    if key and not key.may("admin"):
         raise Refused(problems.NO_SCOPE, f"API key {key.id} lacks scope `admin` (it has {', '.join(key.scopes)}).")
-    name = by.strip() or (key.name if isinstance(key, Key) else "")
+    name = by.strip() or (key.name if key else "")
     if not name:
         raise Refused(problems.INVALID, "by: expected a name, found none; the alert shows who acted.")
     return name
@@ -126,7 +135,3 @@ def _insert_now(var: Path, table: str, row: dict[str, Any]) -> None:
 
 def _unavailable(error: GroundswellError) -> Refused:
     return Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2)
-
-
-def _json(alert: AlertShown) -> Response:
-    return Response(alert.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})

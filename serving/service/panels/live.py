@@ -14,8 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from data.errors import GroundswellError
 from serving.service.panels.schemas import AlertShown, LiveFrame, Message, Normal
@@ -39,6 +38,7 @@ SUBPROTOCOL = "groundswell"
 _DAY = timedelta(days=1)
 _POLICY, _TRY_AGAIN_LATER = 1008, 1013
 _log = structlog.get_logger()
+router = APIRouter()
 
 Ask = Callable[..., Awaitable[list[dict[str, Any]]]]
 Cell = tuple[int, int, int, float]
@@ -262,6 +262,6 @@ class Live:
         self._state.put_normal(await self._ask("normal", since=since))
 
 
-def live_route(ask: Ask, check_key: Callable[[Any], object]) -> WebSocketRoute:
-    """Make the route; it reads the warehouse through `ask`."""
-    return WebSocketRoute("/v1/live", Live(ask, check_key).view)
+@router.websocket("/v1/live")
+async def live(socket: WebSocket) -> None:
+    await socket.app.state.live.view(socket)

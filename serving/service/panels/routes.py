@@ -4,51 +4,36 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from data.errors import GroundswellError
 from serving.questions import STEP_S, Every, rollup_of
 from serving.service import problems
-from serving.service.inference import InferenceService
+from serving.service.dependencies import Inference, Queries, Stream, Use, Var, not_stored
 from serving.service.panels import model_schemas as models
 from serving.service.panels import schemas
-from serving.service.panels.api_use import ApiUse
 from serving.service.panels.evaluated import comparison, errors, evaluated_list
 from serving.service.panels.models import gate, leaderboard, production
-from serving.service.panels.stream import StreamPanel
-from serving.service.panels.warehouse import Warehouse, problem_of
-from serving.service.problems import Refused
+from serving.service.panels.warehouse import problem_of
+from serving.service.problems import Kind, Refused, refuses
 
-QUESTIONS: dict[str, type[schemas.Panel]] = {
-    "distribution": schemas.Distribution,
-    "trend": schemas.Trend,
-    "volume": schemas.Volume,
-    "sources": schemas.Sources,
-    "messages": schemas.Messages,
-    "top_negative": schemas.TopNegative,
-    "alerts": schemas.Alerts,
-    "versions": schemas.Versions,
-    "latency": schemas.Latency,
+QUESTIONS: dict[str, tuple[type[schemas.Panel], str]] = {
+    "distribution": (schemas.Distribution, "Count messages by label"),
+    "trend": (schemas.Trend, "Get the sentiment over time"),
+    "volume": (schemas.Volume, "Count messages over time"),
+    "sources": (schemas.Sources, "Compare sources with their normal"),
+    "messages": (schemas.Messages, "List the latest messages"),
+    "top_negative": (schemas.TopNegative, "List the most negative messages"),
+    "alerts": (schemas.Alerts, "List alerts"),
+    "versions": (schemas.Versions, "List model versions in the stream"),
+    "latency": (schemas.Latency, "Get the latency of the stream"),
 }
-OTHERS: dict[str, type[BaseModel]] = {
-    "stream": schemas.StreamStatus,
-    "history": schemas.StreamHistory,
-    "api": schemas.ApiUse,
-    "leaderboard": models.Leaderboard,
-    "production": models.Production,
-    "gate": models.Gate,
-    "evaluated": models.EvaluatedList,
-    "comparison": models.Comparison,
-    "errors": models.Errors,
-}
+"""Warehouse panels, with the model of their response and their summary."""
 MOST_BUCKETS = 20_000
 Text = Annotated[str, Field(max_length=256)]
-Show = Callable[[Request], Awaitable[BaseModel]]
 
 
 class PanelQuery(BaseModel):
@@ -89,8 +74,8 @@ class ComparisonQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    left: Text = Field(description="A name in the panel `evaluated`.")
-    right: Text = Field(description="A name in the panel `evaluated`.")
+    left: Text = Field(description="A name in the panel `evaluated`.", examples=["vader"])
+    right: Text = Field(description="A name in the panel `evaluated`.", examples=["minilm"])
 
 
 class ErrorsQuery(BaseModel):
@@ -98,80 +83,110 @@ class ErrorsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Text = Field(description="A name in the panel `evaluated`.")
-    label: models.Label = Field(description="True label.")
-    predicted: models.Label = Field(description="Predicted label.")
+    name: Text = Field(description="A name in the panel `evaluated`.", examples=["minilm"])
+    label: models.Label = Field(description="True label.", examples=["negative"])
+    predicted: models.Label = Field(description="Predicted label.", examples=["positive"])
 
 
-QUERIES: dict[str, type[BaseModel]] = {
-    **dict.fromkeys(QUESTIONS, PanelQuery),
-    "history": TimeQuery,
-    "api": SinceQuery,
-    "comparison": ComparisonQuery,
-    "errors": ErrorsQuery,
-}
-"""Of the panels that take parameters."""
-Query = TypeVar("Query", bound=BaseModel)
+async def _without_parameters(request: Request) -> None:
+    for name in request.query_params:
+        raise Refused(problems.INVALID, f"{name[:64]}: found a parameter, expected none. Remove it: this panel takes none.")
 
 
-def panel_routes(var: Path, warehouse: Warehouse, inference: Callable[[], InferenceService], use: ApiUse) -> list[Route]:
-    """Make the routes.
+router = APIRouter(tags=["Panels"], dependencies=[Depends(not_stored)])
+_NO_PARAMETERS = [Depends(_without_parameters)]
 
-    Args:
-        var: Folder with the files of training, registry and stream.
-        warehouse: Runs queries.
-        inference: Returns the inference service; called for each request, since the model is loaded later.
-        use: The API's own use.
-    """
-    stream = StreamPanel(var)
 
-    async def show_stream(_: Request) -> BaseModel:
-        return await stream.read()
-
-    async def show_history(request: Request) -> BaseModel:
-        asked = _query(request, TimeQuery)
-        until = asked.until or datetime.now(UTC)
-        return await asyncio.to_thread(_history, var, asked.since or until - timedelta(minutes=10), until)
-
-    async def show_api(request: Request) -> BaseModel:
-        since = _query(request, SinceQuery).since
-        return use.read(since and since.timestamp())
-
-    async def show_leaderboard(_: Request) -> BaseModel:
-        return leaderboard(var, inference().version)
-
-    async def show_production(_: Request) -> BaseModel:
-        return production(var, inference())
-
-    async def show_gate(_: Request) -> BaseModel:
-        return gate(var)
-
-    async def show_evaluated(_: Request) -> BaseModel:
-        return evaluated_list(var, inference().version)
-
-    async def show_comparison(request: Request) -> BaseModel:
-        asked = _query(request, ComparisonQuery)
-        return await asyncio.to_thread(comparison, var, asked.left, asked.right)
-
-    async def show_errors(request: Request) -> BaseModel:
-        asked = _query(request, ErrorsQuery)
-        return await asyncio.to_thread(errors, var, asked.name, asked.label, asked.predicted)
-
-    others: dict[str, Show] = {
-        "stream": show_stream,
-        "history": show_history,
-        "api": show_api,
-        "leaderboard": show_leaderboard,
-        "production": show_production,
-        "gate": show_gate,
-        "evaluated": show_evaluated,
-        "comparison": show_comparison,
-        "errors": show_errors,
+def _described(name: str, summary: str, *kinds: Kind) -> dict[str, Any]:
+    return {
+        "path": f"/v1/panels/{name}",
+        "operation_id": f"panel_{name}",
+        "summary": summary,
+        "response_description": "The panel.",
+        "openapi_extra": refuses(problems.INVALID, *kinds),
     }
-    return [
-        *(Route(f"/v1/panels/{name}", _question(warehouse, name, model)) for name, model in QUESTIONS.items()),
-        *(Route(f"/v1/panels/{name}", _plain(show, name in QUERIES)) for name, show in others.items()),
-    ]
+
+
+def _question(name: str, model: type[schemas.Panel]) -> Callable[..., Awaitable[BaseModel]]:
+    async def show(asked: Annotated[PanelQuery, Query()], warehouse: Queries) -> BaseModel:
+        now = datetime.now(UTC)
+        since = asked.since or now - timedelta(hours=1)
+        every = asked.every or _every(since, asked.until or now, now)
+        span_s = max(0.0, ((asked.until or now) - since).total_seconds())
+        if name in {"trend", "volume"} and span_s / STEP_S[every] > MOST_BUCKETS:
+            found = f"found {every}, of which {span_s:,.0f} s have more than {MOST_BUCKETS:,}"
+            raise Refused(problems.INVALID, f"every: {found}, expected fewer. Use a longer one, or a shorter time span.")
+        given = asked.model_dump(include={"until", "source", "label", "by", "limit"})
+        try:
+            rows = await warehouse.ask(name, since=since, every=every, **given)
+        except GroundswellError as error:
+            raise Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
+        return model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows})
+
+    return show
+
+
+for _name, (_model, _summary) in QUESTIONS.items():
+    router.get(
+        **_described(_name, _summary, problems.NO_DATABASE, problems.DATABASE_FAILED, problems.OVERLOADED),
+        description=(_model.__doc__ or "").partition("\n\n")[0],
+        response_model=_model,
+    )(_question(_name, _model))
+
+
+@router.get(**_described("stream", "Get the status of the stream", problems.STREAM_UNKNOWN), dependencies=_NO_PARAMETERS)
+async def show_stream(stream: Stream) -> schemas.StreamStatus:
+    """Status of the stream. Unknown counts are null; `broker` and `warehouse` then have the reason."""
+    return await stream.read()
+
+
+@router.get(**_described("history", "Get the history of the stream: lag, rates, CPU, memory, errors"))
+async def show_history(asked: Annotated[TimeQuery, Query()], var: Var) -> schemas.StreamHistory:
+    """Measurements of the supervisor; there are no rows for times in which none ran."""
+    until = asked.until or datetime.now(UTC)
+    return await asyncio.to_thread(_history, var, asked.since or until - timedelta(minutes=10), until)
+
+
+@router.get(**_described("api", "Get the use of the API"))
+async def show_api(asked: Annotated[SinceQuery, Query()], use: Use) -> schemas.ApiUse:
+    """Use of this service within a time span, or since its start if that is shorter."""
+    return use.read(asked.since and asked.since.timestamp())
+
+
+@router.get(**_described("leaderboard", "Compare models"), dependencies=_NO_PARAMETERS)
+async def show_leaderboard(var: Var, service: Inference) -> models.Leaderboard:
+    """The leaderboard; empty where this machine has none, `missing` then states what to do."""
+    return leaderboard(var, service.version)
+
+
+@router.get(**_described("production", "Get the production model and the alias history"), dependencies=_NO_PARAMETERS)
+async def show_production(var: Var, service: Inference) -> models.Production:
+    """The production bundle and the history of the aliases."""
+    return production(var, service)
+
+
+@router.get(**_described("gate", "Get the last decision of the promotion gate"), dependencies=_NO_PARAMETERS)
+async def show_gate(var: Var) -> models.Gate:
+    """The last gate decision; where there is none, `missing` states what to do."""
+    return gate(var)
+
+
+@router.get(**_described("evaluated", "List the models that can be compared"), dependencies=_NO_PARAMETERS)
+async def show_evaluated(var: Var, service: Inference) -> models.EvaluatedList:
+    """Models that can be compared; empty where the pipeline stored no predictions."""
+    return evaluated_list(var, service.version)
+
+
+@router.get(**_described("comparison", "Compare two models on the same rows", problems.NOT_FOUND))
+async def show_comparison(asked: Annotated[ComparisonQuery, Query()], var: Var) -> models.Comparison:
+    """Two evaluated models on the same test rows of the primary dataset."""
+    return await asyncio.to_thread(comparison, var, asked.left, asked.right)
+
+
+@router.get(**_described("errors", "List wrong predictions of one confusion cell", problems.NOT_FOUND))
+async def show_errors(asked: Annotated[ErrorsQuery, Query()], var: Var) -> models.Errors:
+    """Texts of a cell of the confusion matrix, the most confident first."""
+    return await asyncio.to_thread(errors, var, asked.name, asked.label, asked.predicted)
 
 
 def _history(var: Path, since: datetime, until: datetime) -> schemas.StreamHistory:
@@ -181,54 +196,5 @@ def _history(var: Path, since: datetime, until: datetime) -> schemas.StreamHisto
     return schemas.StreamHistory.model_validate({"since": since, "until": until, "step_s": step_s, "rows": rows})
 
 
-def _question(warehouse: Warehouse, name: str, model: type[schemas.Panel]) -> Callable[[Request], Awaitable[Response]]:
-    async def show(request: Request) -> Response:
-        asked = _query(request, PanelQuery)
-        now = datetime.now(UTC)
-        since = asked.since or now - timedelta(hours=1)
-        every = asked.every or _every(since, asked.until or now, now)
-        span_s = max(0.0, ((asked.until or now) - since).total_seconds())
-        if name in {"trend", "volume"} and span_s / STEP_S[every] > MOST_BUCKETS:
-            reason = f"{span_s:,.0f} s are more than {MOST_BUCKETS:,} buckets of a {every}; use a coarser one"
-            raise Refused(problems.INVALID, f"every: {reason}")
-        try:
-            rows = await warehouse.ask(
-                name,
-                since=since,
-                until=asked.until,
-                source=asked.source,
-                label=asked.label,
-                by=asked.by,
-                limit=asked.limit,
-                every=every,
-            )
-        except GroundswellError as error:
-            raise Refused(problem_of(error), f"{error.message} {error.remedy or ''}".strip(), retry_after_s=2) from error
-        return _json(model.model_validate({"since": since, "until": asked.until, "every": every, "rows": rows}))
-
-    return show
-
-
-def _plain(show: "Show", takes_parameters: bool) -> Callable[[Request], Awaitable[Response]]:
-    async def respond(request: Request) -> Response:
-        if request.query_params and not takes_parameters:
-            raise Refused(problems.INVALID, f"{next(iter(request.query_params))}: this panel takes no parameters")
-        return _json(await show(request))
-
-    return respond
-
-
-def _query(request: Request, model: type[Query]) -> Query:
-    try:
-        return model.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Refused(problems.INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
 def _every(since: datetime, until: datetime, now: datetime) -> Every:
     return rollup_of(since, min(until, now), now)
-
-
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})

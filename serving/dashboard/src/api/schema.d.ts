@@ -68,10 +68,7 @@ export interface paths {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                /** @description Of the job. */
-                id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         /**
@@ -95,10 +92,7 @@ export interface paths {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                /** @description Of the job. */
-                id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         /**
@@ -498,9 +492,7 @@ export interface paths {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         /**
@@ -520,9 +512,7 @@ export interface paths {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         get?: never;
@@ -542,9 +532,7 @@ export interface paths {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         get?: never;
@@ -929,8 +917,10 @@ export interface components {
          * ClassifyRequest
          * @description `POST /v1/classify`.
          * @example {
+         *       "detail": true,
          *       "texts": [
-         *         "Great service, thank you!"
+         *         "Great service, thank you!",
+         *         "Three hours on hold. Never again."
          *       ]
          *     }
          */
@@ -1102,13 +1092,11 @@ export interface components {
             /**
              * Text
              * @description The text; either this or `id`.
-             * @default null
              */
             text?: string | null;
             /**
              * Id
              * @description The id in a line of a job's results; known for a day.
-             * @default null
              */
             id?: string | null;
             /**
@@ -1122,10 +1110,7 @@ export interface components {
              * @description Your name. Your latest correction of a text counts.
              */
             by: string;
-            /**
-             * Domain
-             * @default null
-             */
+            /** Domain */
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
         };
         /**
@@ -1244,7 +1229,8 @@ export interface components {
          * @description `POST /v1/jobs`.
          * @example {
          *       "texts": [
-         *         "Great service, thank you!"
+         *         "Great service, thank you!",
+         *         "Three hours on hold. Never again."
          *       ]
          *     }
          */
@@ -1583,7 +1569,7 @@ export interface components {
          * @description `POST /v1/alerts/<id>/mute`.
          * @example {
          *       "by": "desk 4",
-         *       "minutes": 30
+         *       "minutes": 60
          *     }
          */
         Mute: {
@@ -1712,15 +1698,9 @@ export interface components {
             restarts: number;
             /** Last Exit */
             last_exit: string | null;
-            /**
-             * Cpu
-             * @default null
-             */
+            /** Cpu */
             cpu?: number | null;
-            /**
-             * Rss Bytes
-             * @default null
-             */
+            /** Rss Bytes */
             rss_bytes?: number | null;
         };
         /**
@@ -1975,15 +1955,11 @@ export interface components {
              * @description Probability of the label, 0 to 1.
              */
             confidence: number;
-            /**
-             * @description With `detail` only.
-             * @default null
-             */
+            /** @description With `detail` only. */
             probabilities?: components["schemas"]["Probabilities"] | null;
             /**
              * Windows
              * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
-             * @default null
              */
             windows?: components["schemas"]["WindowPrediction"][] | null;
         };
@@ -2060,13 +2036,9 @@ export interface components {
             /**
              * Normal Low
              * @description Normal range of points at that time, for this number of messages of one source; null: unknown.
-             * @default null
              */
             normal_low?: number | null;
-            /**
-             * Normal High
-             * @default null
-             */
+            /** Normal High */
             normal_high?: number | null;
         };
         /**
@@ -2417,7 +2389,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description The same key gives the same job, so that a request may be repeated. */
-                "Idempotency-Key"?: string;
+                "Idempotency-Key"?: string | null;
             };
             path?: never;
             cookie?: never;
