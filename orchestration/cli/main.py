@@ -178,7 +178,7 @@ def leaderboard(
 
     rows = read_leaderboard(Layout.load())
     if as_json or format == "json":
-        _print_json(rows)
+        _print_json([row.to_dict() for row in rows])
         return
     if format == "csv":
         from evaluation.leaderboard import as_csv

@@ -10,6 +10,7 @@ import numpy as np
 from data.artifacts import is_current, read_json, reuse_or_build, write_json
 from data.contracts import Predictor
 from data.labels import LABELS
+from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
@@ -19,6 +20,8 @@ from orchestration.steps.data import read_splits, read_texts, training_datasets
 if TYPE_CHECKING:
     import pandas as pd
 
+REPORT = "report.json"
+"""The row of the leaderboard and the macro-recall on the validation rows, in the folder of the candidate's evaluation."""
 REPORT_FORMAT = 2
 """Of `report.json`; a report of an older format is recreated."""
 _CHUNK = 1024  # texts between two progress reports
@@ -31,9 +34,9 @@ MAX_SHOWN_CHARS = 500
 class EvaluatedCandidate:
     """Calibrated probabilities on the frozen rows, and the metrics computed from them."""
 
-    name: str
-    temperature: float
-    report: dict[str, Any]
+    row: LeaderboardRow
+    """Without its cost."""
+    val_macro_recall: float
     proba_val: np.ndarray
     proba_test: np.ndarray
 
@@ -88,8 +91,10 @@ def evaluate(
     folder = layout.evaluations / name
     reuse_or_build(folder, evaluation_key(layout, key), lambda target: _evaluate(layout, name, load(), target, temperature))
     with np.load(folder / "probabilities.npz") as arrays:
-        stored = read_json(folder / "report.json")
-        evaluated = EvaluatedCandidate(name, stored["temperature"], stored, arrays["val"], arrays["test"])
+        stored = read_json(folder / REPORT)
+        evaluated = EvaluatedCandidate(
+            LeaderboardRow.from_dict(stored), stored["val_macro_recall"], arrays["val"], arrays["test"]
+        )
     if not (folder / PREDICTIONS).is_file():
         write_predictions(folder, frozen_rows(layout, "test"), evaluated.proba_test)
     return evaluated
@@ -154,7 +159,7 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     behavior = run_behavior(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(
-        target / "report.json",
+        target / REPORT,
         {
             "candidate": name,
             "rows": int(main.sum()),
