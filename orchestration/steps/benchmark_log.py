@@ -35,7 +35,7 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
     tracking = open_tracking(layout)
     parent = parent_of(layout, tracking, dagster_run, "benchmark")
     test = frozen_rows(layout, "test")
-    main = primary_mask(test)
+    main = primary_mask(layout, test)
     test_rows, labels = test[main], label_ids(test)[main]
     rows = {row.candidate: row for row in read_leaderboard(layout)}
     for candidate in trained(layout):

@@ -75,7 +75,7 @@ def write_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     from evaluation import leaderboard_page
 
     candidates, bundles = trained(layout), _bundles(layout)
-    settings = EvaluationSettings.load()
+    settings = layout.settings(EvaluationSettings)
     key = _key(layout, candidates) | {"bundles": {row.version: row.role for _, row in bundles}}
     if is_current(layout.leaderboard, key):
         return read_leaderboard(layout)
@@ -87,7 +87,7 @@ def write_leaderboard(layout: Layout) -> list[LeaderboardRow]:
         rows.append(replace(row, candidate=name))
         evaluated[name] = evaluate_bundle(layout, bundle)
     test = frozen_rows(layout, "test")
-    main = primary_mask(test)
+    main = primary_mask(layout, test)
     labels = label_ids(test)[main]
     probas = {name: one.proba_test[main] for name, one in evaluated.items()}
     _cross_check(layout, candidates, {row.candidate: row.metrics for row in rows}, labels, probas)
@@ -138,7 +138,7 @@ def _key(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:
         "format": _FORMAT,
         "candidates": {c.name: predictor_key(layout, c) for c in candidates},
         "data": read_splits(layout).fingerprint,
-        "settings": EvaluationSettings.load().model_dump(mode="json"),
+        "settings": layout.settings(EvaluationSettings).model_dump(mode="json"),
     }
 
 
@@ -149,8 +149,8 @@ def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> tuple[dict[
         test = frozen_rows(layout, "test")
         costs = measure_cost(
             {c.name: partial(load_predictor, c, candidate_folder(layout, c)) for c in candidates},
-            test["text"][primary_mask(test)].tolist(),
-            EvaluationSettings.load(),
+            test["text"][primary_mask(layout, test)].tolist(),
+            layout.settings(EvaluationSettings),
             file_bytes={c.name: _bytes(layout, c) for c in candidates},
             progress=report,
         )

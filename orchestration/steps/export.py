@@ -44,11 +44,11 @@ def export_winner(layout: Layout) -> Bundle:
     from training.onnx_quantize import SCHEMES
 
     candidate = winner(layout)
-    settings = TrainingSettings.load()
+    settings = layout.settings(TrainingSettings)
     key = {
         "candidate": predictor_key(layout, candidate),
         "data": read_splits(layout).fingerprint,
-        "evaluation": EvaluationSettings.load().model_dump(mode="json"),
+        "evaluation": layout.settings(EvaluationSettings).model_dump(mode="json"),
         "schemes": list(SCHEMES),
         "mode": settings.quantization,
         "export": EXPORT_VERSION,
@@ -135,7 +135,7 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     """Compare every variant's predictions on the validation rows with torch, and measure the CPU time of all of them in turns."""
     from training.predictors import load_predictor
 
-    settings = EvaluationSettings.load()
+    settings = layout.settings(EvaluationSettings)
     val = frozen_rows(layout, "val")
     texts, labels = val["text"].tolist(), label_ids(val)
     torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
@@ -189,7 +189,7 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
     }
     trial = write_bundle(layout.export / "chosen", card="", **arguments)
     row = bundle_row(layout, trial)
-    dataset = EvaluationSettings.load().primary
+    dataset = layout.settings(EvaluationSettings).primary
     card = model_card(
         row,
         {

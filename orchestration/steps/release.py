@@ -63,7 +63,7 @@ def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> 
         candidate_proba=evaluate_bundle(layout, bundle).proba_test,
         production_proba=production.proba_test if production else None,
         baseline_proba=evaluate_candidate(layout, vader).proba_test if vader else None,
-        primary=primary_mask(test),
+        primary=primary_mask(layout, test),
         slices=slice_masks(test),
         parity=read_export_report(layout).parity(),
     )
@@ -191,7 +191,7 @@ def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
         state_dir=layout.deployment,
         expected_version=bundle.manifest.version,
         known={text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)},
-        settings=ServingSettings.load(),
+        settings=layout.settings(ServingSettings),
         progress=report,
     )
 

@@ -94,8 +94,8 @@ def _measure_cost(layout: Layout, bundle: Bundle) -> Cost:
     name = title(bundle)
     cost = measure_cost(
         {name: partial(open_bundle, bundle.directory)},
-        test["text"][primary_mask(test)].tolist(),
-        EvaluationSettings.load(),
+        test["text"][primary_mask(layout, test)].tolist(),
+        layout.settings(EvaluationSettings),
         file_bytes={name: (bundle.directory / MODEL).stat().st_size},
         progress=report,
     )[name]

@@ -85,7 +85,7 @@ def end_parent(layout: Layout, dagster_run: str, status: "Ended") -> None:
 
 def log_candidate(layout: Layout, tracking: Tracking, run: str, candidate: Candidate, *, rows: int | None, state: str) -> None:
     """Log what a candidate's run depends on: every parameter, the data, and where its checkpoint comes from."""
-    settings = TrainingSettings.load()
+    settings = layout.settings(TrainingSettings)
     given = {**candidate.model_dump(mode="json"), **settings.of_the_run()}
     if candidate.exportable:
         given["epochs"] = settings.epochs or candidate.epochs
