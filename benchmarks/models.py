@@ -122,12 +122,12 @@ def export_variants(layout: Layout, progress: Callable[[str, float | None], None
 
     from data.cleaning import clean
     from data.tokenization import encode, load_tokenizer, pad, pad_id
-    from orchestration.steps.export import read_export_variants
+    from orchestration.steps.export import read_export_report
     from orchestration.steps.training import candidate_folder
     from serving.threads import cpu_quota
 
-    report = read_export_variants(layout)
-    candidate = load_candidates()[report["candidate"]]
+    report = read_export_report(layout)
+    candidate = load_candidates()[report.candidate]
     checkpoint = candidate_folder(layout, candidate) / "checkpoint"
     tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=candidate.max_length)
     texts = primary_texts(layout, "val")["text"].tolist()[:512]
@@ -152,7 +152,7 @@ def export_variants(layout: Layout, progress: Callable[[str, float | None], None
 
         return run
 
-    variants = [row["name"] for row in report["rows"] if row["name"] != "torch"]
+    variants = [row.name for row in report.rows if row.name != "torch"]
     runs = {"torch": on_torch, **{variant: on_ort(variant) for variant in variants}}
     for variant in runs.values():
         variant()  # the first run allocates memory
@@ -160,8 +160,8 @@ def export_variants(layout: Layout, progress: Callable[[str, float | None], None
         {name: lambda _, variant=variant: timed(variant, len(rows)) for name, variant in runs.items()}, ROUNDS, progress
     )
     fastest = min((v for v in variants if v.startswith("int8")), key=lambda v: statistics.median(c.cpu_s for c in costs[v]))
-    goals = {fastest: 3.0, report["chosen"]: 3.0 if report["chosen"] == fastest else 2.0}
-    marks = {report["chosen"]: ", served"}
+    goals = {fastest: 3.0, report.chosen: 3.0 if report.chosen == fastest else 2.0}
+    marks = {report.chosen: ", served"}
     return [
         Comparison(
             f"export variant {variant}{marks.get(variant, '')}",

@@ -4,7 +4,6 @@ Importing this module is cheap; the first validation imports Great Expectations 
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from data.cleaning import normalize
 from data.contracts import DOMAINS, SPLITS
 from data.labeled_text import LABELED_TEXT
 from data.labels import LABELS
+from data.library_settings import quiet_great_expectations
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _short(value: Any) -> Any:
 
 
 def _great_expectations() -> Any:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    quiet_great_expectations()
     for name in ("great_expectations", "great_expectations.expectations.expectation"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

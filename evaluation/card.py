@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluation.behavior import fail_rate_by_kind
-from evaluation.leaderboard import RANKED_BY, Row, format_bytes, format_us, points
+from evaluation.cost import Cost
+from evaluation.leaderboard import RANKED_BY, LeaderboardRow, format_bytes, format_us, points
 from evaluation.leaderboard_page import markdown_table
 from evaluation.slices import weakest
 
@@ -19,57 +20,53 @@ _LIMITS = (
 )
 
 
-def model_card(report: Mapping[str, Any]) -> str:
+def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: LeaderboardRow | None = None) -> str:
     """Write the card.
 
     Args:
-        report: `row` (a leaderboard row or its JSON form, of the bundle itself) and, where known: `name`, `version`, `dataset`,
-            `base_model`, `base_license`, `training` (`rows`, `rows_available`, `epochs`, `seed`, `trained_at`, and `datasets`
-            with `name`, `domain`, `license`, `rows`, `rows_available`), `float32` (the row of the model before export),
-            `data_fingerprint`, `quantization`, `max_length`, `parity` (text), `gate_decision` (`GateDecision.to_dict()`),
-            `limits` (more lines). A missing value is written as "not stated".
+        row: The leaderboard row of the bundle itself.
+        float32: The row of the model before export, where known.
+        about: Where known: `name`, `version`, `dataset`, `base_model`, `base_license`, `training` (`rows`, `rows_available`,
+            `epochs`, `seed`, `trained_at`, and `datasets` with `name`, `domain`, `license`, `rows`, `rows_available`),
+            `data_fingerprint`, `quantization`, `max_length`, `parity` (text). A missing value is written as "not stated".
 
     Returns:
         Markdown.
     """
-    row = report["row"] if isinstance(report["row"], Row) else Row.from_dict(report["row"])
-    title = f"{report.get('name', row.candidate)}" + (f", version {report['version']}" if report.get("version") else "")
-    parts = [f"# Model card: {title}", _summary(report, row)]
-    parts += ["## Quality", *_quality(report, row)]
+    title = f"{about.get('name', row.candidate)}" + (f", version {about['version']}" if about.get("version") else "")
+    parts = [f"# Model card: {title}", _summary(about, row)]
+    parts += ["## Quality", *_quality(about, row)]
     if row.cost:
-        parts += ["## Cost", _cost(report, row)]
-    parts += ["## Data", *_data(report)]
-    parts += ["## Limits", _limits(report, row)]
-    if report.get("gate_decision"):
-        parts += ["## The gate", _gate_decision(report["gate_decision"])]
+        parts += ["## Cost", _cost(row.cost, float32)]
+    parts += ["## Data", *_data(about)]
+    parts += ["## Limits", _limits(row)]
     return "\n\n".join(parts) + "\n"
 
 
-def served_metrics(row: Mapping[str, Any], float32: Mapping[str, Any], *, dataset: str, flips: float) -> dict[str, Any]:
+def served_metrics(row: LeaderboardRow, float32: LeaderboardRow, *, dataset: str, flips: float) -> dict[str, Any]:
     """Return the metrics of a bundle for `bundle.json`, `/v1/model` and MLflow, from its leaderboard row.
 
     Args:
-        row: The bundle's leaderboard row, JSON form.
+        row: The bundle's leaderboard row.
         float32: The row of the model before export.
         dataset: Name of the dataset of the test rows.
         flips: Labels per 10,000 that differ from the float32 model.
     """
     return {
         "dataset": dataset,
-        "rows": Row.from_dict(row).n,
+        "rows": row.n,
         **_numbers(row),
         "flips_per_10000": flips,
         "float32": _numbers(float32),
         "slices": {
-            part["slice"]: {"n": part["n"], "macro_recall": part["metrics"]["macro_recall"]}
-            for part in row["slices"]
-            if "macro_recall" in part["metrics"]
+            part.slice: {"n": part.n, "macro_recall": part.metrics[RANKED_BY].to_dict()}
+            for part in row.slices
+            if RANKED_BY in part.metrics
         },
     }
 
 
-def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
-    row = Row.from_dict(raw)
+def _numbers(row: LeaderboardRow) -> dict[str, Any]:
     quality = {name: row.metrics[name].to_dict() for name in _METRICS if name in row.metrics}
     if row.cost is None:
         return quality
@@ -81,19 +78,19 @@ def _bullets(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _summary(report: Mapping[str, Any], row: Row) -> str:
+def _summary(about: Mapping[str, Any], row: LeaderboardRow) -> str:
     lines = [
         "Task: sentiment of a short text: negative, neutral or positive.",
-        f"Base model: {report.get('base_model', _UNKNOWN)}; its license: {report.get('base_license', _UNKNOWN)}.",
-        f"Quantization: {report.get('quantization', _UNKNOWN)}.",
-        f"Longest input: {report.get('max_length', _UNKNOWN)} tokens.",
-        f"Trained: {_training(report.get('training') or {})}.",
+        f"Base model: {about.get('base_model', _UNKNOWN)}; its license: {about.get('base_license', _UNKNOWN)}.",
+        f"Quantization: {about.get('quantization', _UNKNOWN)}.",
+        f"Longest input: {about.get('max_length', _UNKNOWN)} tokens.",
+        f"Trained: {_training(about.get('training') or {})}.",
         f"Calibration: temperature {row.temperature:.3f}, fitted on the validation rows.",
     ]
     if row.from_scratch:
         lines.append("**From scratch**: trained from random weights; a pretrained checkpoint of its family does better.")
-    if report.get("parity"):
-        lines.append(f"Parity with the trained model: {report['parity']}")
+    if about.get("parity"):
+        lines.append(f"Parity with the trained model: {about['parity']}")
     return _bullets(lines)
 
 
@@ -112,13 +109,13 @@ def _training(training: Mapping[str, Any]) -> str:
     )
 
 
-def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
+def _quality(about: Mapping[str, Any], row: LeaderboardRow) -> list[str]:
     names = _METRICS | {
         f"{kind}_{c}": f"{kind.capitalize()}, {c}" for kind in ("recall", "f1") for c in ("negative", "neutral", "positive")
     }
     cells = [[text, row.metrics[name].text()] for name, text in names.items() if name in row.metrics]
     parts = [
-        f"On {row.n:,} test rows of {report.get('dataset', _UNKNOWN)}; points of 100 with 95 % bootstrap intervals.",
+        f"On {row.n:,} test rows of {about.get('dataset', _UNKNOWN)}; points of 100 with 95 % bootstrap intervals.",
         markdown_table(["Metric", "Value"], cells),
     ]
     measured = [part for part in row.slices if part.metrics]
@@ -135,11 +132,8 @@ def _quality(report: Mapping[str, Any], row: Row) -> list[str]:
     return parts
 
 
-def _cost(report: Mapping[str, Any], row: Row) -> str:
-    assert row.cost
-    cost = row.cost
+def _cost(cost: Cost, float32: LeaderboardRow | None) -> str:
     p50, p95, p99 = (f"{spread.value:.1f}" for spread in cost.latencies_ms)
-    float32 = [_before_export(Row.from_dict(report["float32"]))] if report.get("float32") else []
     return _bullets(
         [
             f"{format_us(cost.cpu_us_per_text.value)} of CPU per text in bulk (rounds from "
@@ -147,12 +141,12 @@ def _cost(report: Mapping[str, Any], row: Row) -> str:
             f"One text: p50 {p50}, p95 {p95}, p99 {p99} ms on the machine that measured it.",
             f"Peak memory {cost.peak_memory_mib:,.0f} MiB; loads in {cost.load_s:.1f} s; "
             f"model file: {format_bytes(cost.file_bytes)}.",
-            *float32,
+            *([_before_export(float32)] if float32 else []),
         ]
     )
 
 
-def _before_export(float32: Row) -> str:
+def _before_export(float32: LeaderboardRow) -> str:
     """Return one line that compares the trained model with the bundle made from it."""
     line = f"For comparison, the float32 model before export: macro-recall {float32.metrics[RANKED_BY].text()}"
     if float32.cost:
@@ -160,8 +154,8 @@ def _before_export(float32: Row) -> str:
     return f"{line}."
 
 
-def _data(report: Mapping[str, Any]) -> list[str]:
-    datasets = (report.get("training") or {}).get("datasets") or []
+def _data(about: Mapping[str, Any]) -> list[str]:
+    datasets = (about.get("training") or {}).get("datasets") or []
     cells = [
         [
             str(dataset["name"]),
@@ -174,11 +168,11 @@ def _data(report: Mapping[str, Any]) -> list[str]:
     ]
     head = ["Dataset", "Domain", "Rows used", "Rows available", "License or terms"]
     table = markdown_table(head, cells) if cells else f"Datasets: {_UNKNOWN}."
-    return [table, f"Content fingerprint of the data: `{report.get('data_fingerprint', _UNKNOWN)}`."]
+    return [table, f"Content fingerprint of the data: `{about.get('data_fingerprint', _UNKNOWN)}`."]
 
 
-def _limits(report: Mapping[str, Any], row: Row) -> str:
-    lines = [*_LIMITS, *report.get("limits", ())]
+def _limits(row: LeaderboardRow) -> str:
+    lines = [*_LIMITS]
     if worst := weakest(row.slices):
         value = points(worst.metrics[RANKED_BY])
         lines.append(f"Weakest slice: {worst.slice}, {value} points of macro-recall on {worst.n:,} rows.")
@@ -189,9 +183,3 @@ def _limits(report: Mapping[str, Any], row: Row) -> str:
         if part.fail_rate.value > 0.2
     ]
     return _bullets(lines)
-
-
-def _gate_decision(decision: Mapping[str, Any]) -> str:
-    head = "Passed, by these rules:" if decision["passed"] else "**Refused**, for these reasons:"
-    lines = [f"{'✓' if reason['passed'] else '✗'} {reason['rule']}: {reason['text']}" for reason in decision["reasons"]]
-    return f"{head}\n\n{_bullets(lines)}"

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
 from data.errors import ModelError
 from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
-from evaluation.leaderboard import Row
+from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
+from evaluation.parity import ParityResult
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
@@ -33,10 +34,24 @@ class GateDecision:
     candidate: str
     passed: bool
     reasons: tuple[Reason, ...]
+    bundle: str = ""
+    """Version of the bundle that the decision is about."""
+    data_fingerprint: str = ""
+    """Of the present splits."""
+    decided_at: str = ""
+    """ISO 8601, UTC."""
+    unchanged: bool = False
+    """The bundle is in production already; this is the decision that promoted it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"candidate": self.candidate, "passed": self.passed, "reasons": [asdict(r) for r in self.reasons]}
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the decision from its JSON form; unknown keys, such as those of an older version, are left out."""
+        known = {each.name: raw[each.name] for each in fields(cls) if each.name in raw}
+        return cls(**{**known, "reasons": tuple(Reason(**reason) for reason in raw["reasons"])})
 
     @property
     def failures(self) -> tuple[Reason, ...]:
@@ -88,7 +103,7 @@ def _span(difference: Estimate) -> str:
     return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"
 
 
-def _bounds(row: Row, gates: Gates) -> list[Reason]:
+def _bounds(row: LeaderboardRow, gates: Gates) -> list[Reason]:
     reasons = []
     for metric, floor in gates.floors.items():
         value = row.metrics[metric].value
@@ -147,7 +162,7 @@ def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
     return reasons
 
 
-def _pooled(row: Row, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]]:
+def _pooled(row: LeaderboardRow, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]]:
     pooled: dict[str, tuple[int, int]] = {}
     for part in row.behavior:
         if (part.suite, part.test) in shared:
@@ -156,7 +171,7 @@ def _pooled(row: Row, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]
     return {key: counts for key, counts in pooled.items() if counts[1]}
 
 
-def _behavior(row: Row, production: Row | None, rule: BehaviorRule) -> list[Reason]:
+def _behavior(row: LeaderboardRow, production: LeaderboardRow | None, rule: BehaviorRule) -> list[Reason]:
     if production is None:
         return []
     tests = [{(part.suite, part.test) for part in one.behavior} for one in (row, production)]
@@ -176,16 +191,15 @@ def _behavior(row: Row, production: Row | None, rule: BehaviorRule) -> list[Reas
     return reasons
 
 
-def _parity(parity: Mapping[str, Any] | None, rule: ParityRule) -> Reason:
+def _parity(parity: ParityResult | None, rule: ParityRule) -> Reason:
     if parity is None:
         text = "parity was not checked" + ("" if rule.required else ", and is not required")
         return Reason("parity", not rule.required, None, "passed", text)
-    passed = bool(parity["passed"])
-    text = str(parity.get("text") or ("the exported model predicts what the trained one does" if passed else "parity failed"))
-    return Reason("parity", passed or not rule.required, "passed" if passed else "failed", "passed", text)
+    found = "passed" if parity.passed else "failed"
+    return Reason("parity", parity.passed or not rule.required, found, "passed", parity.text)
 
 
-def _cost(row: Row, rule: CostRule) -> Reason:
+def _cost(row: LeaderboardRow, rule: CostRule) -> Reason:
     limit = rule.cpu_us_per_text
     if row.cost is None:
         return Reason("CPU budget", False, None, limit, "the CPU time per text was not measured")
@@ -195,8 +209,8 @@ def _cost(row: Row, rule: CostRule) -> Reason:
 
 
 def decide(
-    candidate: Mapping[str, Any] | Row,
-    production: Mapping[str, Any] | Row | None,
+    candidate: LeaderboardRow,
+    production: LeaderboardRow | None,
     gates: Gates,
     *,
     labels: np.ndarray,
@@ -205,14 +219,14 @@ def decide(
     baseline_proba: np.ndarray | None = None,
     primary: np.ndarray | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
-    parity: Mapping[str, Any] | None = None,
+    parity: ParityResult | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> GateDecision:
     """Evaluate a candidate by every rule.
 
     Args:
-        candidate: Its leaderboard row (or the row's JSON form), with behavior and cost.
+        candidate: Its leaderboard row, with behavior and cost.
         production: The row of the production model, or None.
         gates: The rules, from `load_gates`.
         labels: Class ids of the test rows, int, shape (N,); -1 where a row has no sentiment label.
@@ -221,7 +235,7 @@ def decide(
         baseline_proba: Those of VADER, or None.
         primary: Which rows rank the candidates, bool, shape (N,); None: all.
         slices: Masks by name, bool, shape (N,), from `slices.slice_masks`.
-        parity: `passed` (bool) and `text` (reason) of the parity check, or None without a check.
+        parity: The result of the parity check, or None without a check.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
 
@@ -231,9 +245,7 @@ def decide(
     Raises:
         ModelError: Only one of production row and production probabilities is given, or a shape is wrong.
     """
-    row = candidate if isinstance(candidate, Row) else Row.from_dict(candidate)
-    current = production if isinstance(production, Row) or production is None else Row.from_dict(production)
-    if (current is None) != (production_proba is None):
+    if (production is None) != (production_proba is None):
         raise ModelError(
             "The gate cannot compare with production.",
             found="its report or its probabilities, but not both",
@@ -243,12 +255,12 @@ def decide(
         np.asarray(labels), candidate_proba, production_proba, baseline_proba, primary, slices or {}, resamples, seed
     )
     reasons = (
-        *_bounds(row, gates),
+        *_bounds(candidate, gates),
         _baseline(evidence, gates.baseline),
         _production(evidence, gates.production),
         *_slices(evidence, gates.slices),
-        *_behavior(row, current, gates.behavior),
+        *_behavior(candidate, production, gates.behavior),
         _parity(parity, gates.parity),
-        _cost(row, gates.cost),
+        _cost(candidate, gates.cost),
     )
-    return GateDecision(row.candidate, all(reason.passed for reason in reasons), reasons)
+    return GateDecision(candidate.candidate, all(reason.passed for reason in reasons), reasons)

@@ -28,8 +28,8 @@ RANKED_BY = "macro_recall"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One candidate."""
+class LeaderboardRow:
+    """One candidate, or one bundle."""
 
     candidate: str
     n: int
@@ -126,7 +126,7 @@ class Leaderboard:
     """All rows, best first, and every pair of them."""
 
     dataset: str
-    rows: tuple[Row, ...]
+    rows: tuple[LeaderboardRow, ...]
     comparisons: tuple[Comparison, ...]
     about: dict[str, Any] = field(default_factory=dict)
     """Further facts for the page by title: data fingerprint, date, machine."""
@@ -150,7 +150,7 @@ def compare(
 
 
 def build_leaderboard(
-    rows: Sequence[Row],
+    rows: Sequence[LeaderboardRow],
     labels: np.ndarray,
     probas: Mapping[str, np.ndarray],
     *,
@@ -192,14 +192,14 @@ def build_leaderboard(
     return Leaderboard(dataset, tuple(ranked), tuple(pairs), dict(about or {}))
 
 
-def read_leaderboard(path: Path) -> list[Row]:
+def read_leaderboard(path: Path) -> list[LeaderboardRow]:
     """Read the rows of a `leaderboard.json`.
 
     Raises:
         ModelError: The file does not exist yet, or it cannot be read.
     """
     try:
-        return [Row.from_dict(raw) for raw in read_json(path)]
+        return [LeaderboardRow.from_dict(raw) for raw in read_json(path)]
     except FileNotFoundError as error:
         raise ModelError(
             "There is no leaderboard yet.", found=f"no file {path}", remedy="Run `groundswell benchmark`."
@@ -239,8 +239,8 @@ def points(estimate: Estimate | None) -> str:
     return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
 
 
-def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
-    """Return JSON rows as CSV, best first, one line per candidate. Shares are 0 to 1, CPU time in microseconds, memory in MiB."""
+def as_csv(rows: Sequence[LeaderboardRow]) -> str:
+    """Return rows as CSV, best first, one line per candidate. Shares are 0 to 1, CPU time in microseconds, memory in MiB."""
     import csv
     import io
 
@@ -263,7 +263,7 @@ def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
     ]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
-    for row in map(Row.from_dict, rows):
+    for row in rows:
         ranked, cost = row.metrics[RANKED_BY], row.cost
         costs = (
             [
@@ -281,8 +281,8 @@ def as_csv(rows: "Sequence[Mapping[str, Any]]") -> str:
     return text.getvalue()
 
 
-def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
-    """Return rows (or their JSON forms) as a table for a terminal of 80 columns or more, best first; the page has the rest."""
+def as_table(rows: Sequence[LeaderboardRow]) -> "Table":
+    """Return rows as a table for a terminal of 80 columns or more, best first; the page has the rest."""
     from rich import box
     from rich.table import Table
 
@@ -292,8 +292,7 @@ def as_table(rows: "Sequence[Row | Mapping[str, Any]]") -> "Table":
     for title in ("Macro-recall", "F1", "ECE", "CPU µs", "$/M", "p50 ms", "p99 ms", "MiB"):
         table.add_column(title, justify="right", no_wrap=True)
     price = CostSettings.load()
-    typed = [row if isinstance(row, Row) else Row.from_dict(row) for row in rows]
-    for row in sorted(typed, key=lambda row: -row.metrics[RANKED_BY].value):
+    for row in sorted(rows, key=lambda row: -row.metrics[RANKED_BY].value):
         cost = row.cost
         table.add_row(
             " ".join([row.candidate, *(f"[dim]({tag})[/]" for tag in row.tags)]),

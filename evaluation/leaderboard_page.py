@@ -4,16 +4,15 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from data.artifacts import atomic_folder, write_json, write_text
 from data.settings import CostSettings
 from evaluation.behavior import fail_rate_by_kind
-from evaluation.leaderboard import RANKED_BY, Leaderboard, Row, format_bytes, format_ms, format_us, points
+from evaluation.leaderboard import RANKED_BY, Leaderboard, LeaderboardRow, format_bytes, format_ms, format_us, points
 from evaluation.metrics import Estimate, is_real
-from evaluation.plots import plot_confusion, plot_export_variants, plot_pareto, plot_reliability
+from evaluation.plots import plot_confusion, plot_pareto, plot_reliability
 
 Cells = list[list[str]]
 _HOW_TO_READ = (
@@ -25,11 +24,10 @@ _PLOTS = {
     "pareto.png": "Macro-recall against CPU time per text, with the Pareto front",
     "confusion.png": "Confusion matrices: share of each true class",
     "reliability.png": "Reliability: accuracy against confidence, after temperature scaling",
-    "export_variants.png": "Export variants: CPU time per text",
 }
 
 
-def summary_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+def summary_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     """Return header and cells of the main table, best candidate first."""
     head = [
         "Candidate",
@@ -81,14 +79,14 @@ def _signed(difference: Estimate) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + (" *" if is_real(difference) else "")
 
 
-def pair_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+def pair_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     """Return row minus column in macro-recall; an asterisk marks a difference whose interval excludes 0."""
     names = [row.candidate for row in rows]
     cells = [[row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows]
     return ["Row minus column", *names], cells
 
 
-def slice_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
+def slice_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     """Return macro-recall on each slice, one column per candidate; a dash where the slice is too small."""
     sizes = {part.slice: part.n for row in rows for part in row.slices}
     values = {(row.candidate, part.slice): part.metrics.get(RANKED_BY) for row in rows for part in row.slices}
@@ -99,7 +97,7 @@ def slice_table(rows: Sequence[Row]) -> tuple[list[str], Cells]:
     return ["Slice", "Rows", *(row.candidate for row in rows)], cells
 
 
-def behavior_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str], Cells]:
+def behavior_table(rows: Sequence[LeaderboardRow], *, every_test: bool) -> tuple[list[str], Cells]:
     """Return failure rates: the mean of each suite and kind, or every test."""
     names = [row.candidate for row in rows]
     if not every_test:
@@ -118,7 +116,7 @@ def behavior_table(rows: Sequence[Row], *, every_test: bool) -> tuple[list[str],
     return ["Test", "Suite", "Kind", "Cases", *names], cells
 
 
-def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[str], Cells]]:
+def _sections(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str, list[str], Cells]]:
     """Return title, explanation, header and cells of the tables after the main one, without empty ones."""
     sections = [
         (
@@ -225,7 +223,6 @@ def write_leaderboard(
     *,
     labels: np.ndarray,
     probas: Mapping[str, np.ndarray],
-    export_variants: Sequence[Mapping[str, Any]] = (),
 ) -> list[Path]:
     """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced atomically.
 
@@ -234,7 +231,6 @@ def write_leaderboard(
         directory: The folder to write.
         labels: Class ids of the primary rows, shape (N,).
         probas: By candidate, calibrated probabilities of those rows, shape (N, 3).
-        export_variants: Rows for `plots.plot_export_variants`; none: no such plot.
 
     Returns:
         The files, in `directory`.
@@ -245,8 +241,6 @@ def write_leaderboard(
         plot_pareto(board.rows, folder / "pareto.png")
         plot_confusion(labels, titled, folder / "confusion.png")
         plot_reliability(labels, titled, folder / "reliability.png")
-        if export_variants:
-            plot_export_variants(export_variants, folder / "export_variants.png")
         plots = [name for name in _PLOTS if (folder / name).is_file()]
         write_text(folder / "leaderboard.md", as_markdown(board, plots))
         write_text(folder / "leaderboard.html", as_html(board, plots))

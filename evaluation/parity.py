@@ -9,6 +9,8 @@ import numpy as np
 from data.pareto import pareto_front
 from evaluation.metrics import Estimate, check_proba, paired_difference
 
+Mode = Literal["exact", "fast"]
+"""How a variant is chosen; see `choose`."""
 MAX_RECALL_LOSS = 0.005
 """Maximum loss of macro-recall through 8 bits, 0 to 1. Refused if the value is worse by more, or if the whole 95 % paired
 interval is: a wide interval on few rows neither passes a bad model nor refuses a good one."""
@@ -68,6 +70,52 @@ class ParityRow:
         """Return the row from its JSON form."""
         batch = BatchInvariance(**raw["batch"]) if raw.get("batch") else None
         return cls(**{**raw, "batch": batch, "recall_difference": Estimate.from_dict(raw["recall_difference"])})
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """Whether the served variant predicts as the trained model does."""
+
+    passed: bool
+    text: str
+    """The reasons against it, or the measured flips."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The result of an export: every variant compared with torch, and the one that was chosen."""
+
+    candidate: str
+    mode: Mode
+    chosen: str
+    """Name of the variant that is served."""
+    bundle: str
+    """Version of its bundle."""
+    pareto: tuple[str, ...]
+    """Names of the variants that no other dominates in CPU time and flips."""
+    rows: tuple[ParityRow, ...]
+    """Torch first, then the variants."""
+
+    @property
+    def chosen_row(self) -> ParityRow:
+        """The row of the variant that is served."""
+        return next(row for row in self.rows if row.name == self.chosen)
+
+    def parity(self) -> ParityResult:
+        """Return whether the served variant passes the rules of the mode."""
+        row = self.chosen_row
+        reasons = recall_reasons(row) if self.mode == "fast" else row.reasons
+        text = "; ".join(reasons) or f"{row.name} predicts as torch does: {row.flips_per_10000:g} flips per 10,000"
+        return ParityResult(not reasons, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**vars(self), "rows": [row.to_dict() for row in self.rows]}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "ExportReport":
+        """Return the report from its JSON form."""
+        return cls(**{**raw, "pareto": tuple(raw["pareto"]), "rows": tuple(ParityRow.from_dict(row) for row in raw["rows"])})
 
 
 def compare(
@@ -162,7 +210,7 @@ def recall_reasons(row: ParityRow) -> list[str]:
     return []
 
 
-def choose(rows: Sequence[ParityRow], mode: Literal["exact", "fast"]) -> ParityRow:
+def choose(rows: Sequence[ParityRow], mode: Mode) -> ParityRow:
     """Return the export variant to serve.
 
     Args:

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.labels import LABELS
 from data.pareto import pareto_front
-from evaluation.leaderboard import RANKED_BY, Row, format_us
+from evaluation.leaderboard import RANKED_BY, LeaderboardRow, format_us
 from evaluation.metrics import confusion, expected_calibration_error, reliability
+from evaluation.parity import ParityRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def _place_labels(figure: "Figure", axes: "Axes", points: Sequence[tuple[float, 
             text.remove()
 
 
-def plot_pareto(rows: Sequence[Row], path: Path) -> Path | None:
+def plot_pareto(rows: Sequence[LeaderboardRow], path: Path) -> Path | None:
     """Plot macro-recall against CPU time per text, with intervals and the Pareto front; hollow marks are from scratch.
 
     Returns:
@@ -174,33 +175,24 @@ def plot_reliability(labels: np.ndarray, probas: Mapping[str, np.ndarray], path:
     return save(figure, path)
 
 
-def plot_export_variants(variants: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Plot the export variants: CPU time per text, speed-up over the first variant, label flips.
-
-    Args:
-        variants: In order; keys `name`, `cpu_us` (a number or `{value, low, high}`), and optionally `flips_per_10000`
-            (labels that differ from the float32 model) and `recall_difference` (`{value, low, high}`, each 0 to 1).
-        path: The PNG.
-    """
+def plot_export_variants(variants: Sequence[ParityRow], path: Path) -> Path:
+    """Plot the measured export variants in their order: CPU time per text, speed-up over the first, flips, macro-recall."""
     figure = new_figure(8.0, 1.4 + 0.55 * len(variants))
     axes = figure.subplots()
-    cpu = [one["cpu_us"] if isinstance(one["cpu_us"], Mapping) else {"value": one["cpu_us"]} for one in variants]
-    values = np.array([float(entry["value"]) for entry in cpu])
-    errors = np.array(
-        [[value - float(e.get("low", value)), float(e.get("high", value)) - value] for value, e in zip(values, cpu, strict=True)]
-    ).T
-    axes.barh(range(len(variants)), values, color=COLORS[0], height=0.6, xerr=errors, error_kw={"ecolor": _GRAY, "capsize": 3})
+    values = np.array([variant.cpu_us for variant in variants], dtype=float)
+    axes.barh(range(len(variants)), values, color=COLORS[0], height=0.6)
     for index, (variant, value) in enumerate(zip(variants, values, strict=True)):
-        parts = [f"{format_us(value)}", f"{values[0] / value:.1f}×"]
-        if variant.get("flips_per_10000") is not None:
-            parts.append(f"{float(variant['flips_per_10000']):.0f} flips in 10,000")
-        if variant.get("recall_difference"):
-            parts.append(f"recall {100 * float(variant['recall_difference']['value']):+.2f}")
-        axes.text(value + errors[1, index] + values.max() * 0.015, index, "  ".join(parts), va="center", fontsize=9)
-    axes.set_yticks(range(len(variants)), [str(variant["name"]) for variant in variants])
+        parts = [
+            format_us(value),
+            f"{values[0] / value:.1f}×",
+            f"{variant.flips_per_10000:.0f} flips in 10,000",
+            f"recall {100 * variant.recall_difference.value:+.2f}",
+        ]
+        axes.text(value + values.max() * 0.015, index, "  ".join(parts), va="center", fontsize=9)
+    axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
     axes.invert_yaxis()
     axes.set_xlim(0, values.max() * 1.75)
-    axes.set_xlabel("CPU time per text, µs, at equal lengths (bar: lowest and highest round)")
+    axes.set_xlabel("CPU time per text, µs, at equal lengths")
     axes.set_title("Export variants", loc="left", fontweight="bold")
     style(axes)
     axes.grid(visible=False, axis="y")

@@ -1,4 +1,4 @@
-"""Assemble the code location. Tests call it with their own resources."""
+"""Assemble the code location."""
 
 import warnings
 
@@ -19,18 +19,14 @@ from orchestration.sensors import sensors
 from training.candidates import load_candidates
 
 
-def build_defs(*, var_dir: VarDirResource | None = None) -> dg.Definitions:
-    """Build all definitions that Dagster's web UI shows.
-
-    Args:
-        var_dir: The var folder; None: the one of the settings.
-    """
+def build_defs() -> dg.Definitions:
+    """Build all definitions that Dagster's web UI shows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # code references; the version of Dagster is pinned
-        return _build(var_dir or VarDirResource())
+        return _build()
 
 
-def _build(var_dir: VarDirResource) -> dg.Definitions:
+def _build() -> dg.Definitions:
     # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
     candidates = [candidate for candidate in load_candidates().values() if candidate.exportable]
     data, data_checks = data_assets()
@@ -44,7 +40,7 @@ def _build(var_dir: VarDirResource) -> dg.Definitions:
         jobs=jobs([candidate.name for candidate in candidates]),
         schedules=schedules(),
         sensors=sensors(),
-        resources={"var_dir": var_dir},
+        resources={"var_dir": VarDirResource()},
         # Two cores: parallel steps would only take turns, and each would load torch again.
         executor=dg.in_process_executor,
     )

@@ -1,21 +1,37 @@
-"""Paths of everything fetched or produced under `var/`. No other module spells them."""
+"""Paths of everything fetched or produced under `var/`, and the settings of a run. No other module spells the paths."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
-from data.settings import PathSettings
+from data.settings import PathSettings, Settings
+
+Section = TypeVar("Section", bound=Settings)
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Settings by section and field, above profile and environment; None does not override."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one folder."""
+    """Paths below one folder, and the settings of the run that works in it."""
 
     var: Path
+    overrides: Overrides = field(default_factory=dict, hash=False)
+    """From the flags of a command, or from the run's configuration."""
 
     @classmethod
     def load(cls) -> "Layout":
         """Return the folder of the settings (`GROUNDSWELL_PATHS__VAR_DIR`, default `var`)."""
         return cls(PathSettings.load().var)
+
+    def settings(self, section: type[Section]) -> Section:
+        """Read a section of settings, such as `TrainingSettings`, with the overrides of this run.
+
+        Raises:
+            SettingsError: An unknown key or an invalid value.
+        """
+        return section.load(**self.overrides.get(section.section, {}))
 
     @property
     def raw(self) -> Path:

@@ -1,20 +1,24 @@
 """Resources of the assets: the var folder."""
 
+from dataclasses import replace
+from typing import Any
+
 import dagster as dg
+from pydantic import Field
 
 from orchestration.layout import Layout
 
 
 class VarDirResource(dg.ConfigurableResource):
-    """The `var/` folder. Tests set their own; empty: the folder of the settings, read when a run starts."""
+    """The `var/` folder and the settings of a run."""
 
-    var_dir: str = ""
+    settings: dict[str, Any] = Field(default={})
+    """By section and field, above profile and environment: `{"training": {"epochs": 2}}`. Commands set their flags here, so that
+    a run that is executed again from the UI has the same settings."""
 
     def layout(self) -> Layout:
-        """Paths below the folder."""
-        from pathlib import Path
-
-        return Layout(Path(self.var_dir)) if self.var_dir else Layout.load()
+        """Paths below the folder of the settings, which is read when a run starts."""
+        return replace(Layout.load(), overrides=self.settings)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """End the MLflow run that the steps of this Dagster run started.

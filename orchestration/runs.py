@@ -1,7 +1,6 @@
 """Run a part of the graph for a command: in this process, with the web UI's store, and with progress on the terminal."""
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -9,12 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from data.errors import GroundswellError, ValidationFailed
+from data.library_settings import quiet_transformers
 from orchestration.instance import dagster_instance, end_dead_runs, job_in_code_location, process_tag
 from orchestration.interrupts import no_interrupt_lost
+from orchestration.layout import Overrides
 from orchestration.progress import TerminalProgress, listening, terminal_console
 
 if TYPE_CHECKING:
@@ -24,12 +25,19 @@ if TYPE_CHECKING:
 console = terminal_console()
 
 
-def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgress | None = None) -> None:
+def run_assets(
+    target: str,
+    *,
+    after: str | None = None,
+    settings: Overrides | None = None,
+    terminal: TerminalProgress | None = None,
+) -> None:
     """Bring the assets behind a command up to date, in this process, as a run that the web UI shows.
 
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
         after: Another key, whose assets have just been run and are left out.
+        settings: Of this run, above profile and environment.
         terminal: Draws the progress; None: a new one.
 
     Raises:
@@ -39,19 +47,21 @@ def run_assets(target: str, *, after: str | None = None, terminal: TerminalProgr
     """
     if terminal is None:
         with TerminalProgress(console) as own:
-            run_assets(target, after=after, terminal=own)
+            run_assets(target, after=after, settings=settings, terminal=own)
         return
     if "orchestration.definitions" not in sys.modules:
         terminal.begin("Load the graph")
     silence_libraries()
     with dagster_instance() as instance, listening(terminal):
         end_dead_runs(instance)
-        job, run = _create_run(instance, target, after)
+        job, run = _create_run(instance, target, after, settings or {})
         _execute(instance, job, run)
     terminal.finish()
 
 
-def _create_run(instance: "dg.DagsterInstance", target: str, after: str | None) -> "tuple[ReconstructableJob, dg.DagsterRun]":
+def _create_run(
+    instance: "dg.DagsterInstance", target: str, after: str | None, settings: Overrides
+) -> "tuple[ReconstructableJob, dg.DagsterRun]":
     from orchestration.jobs import TARGETS
 
     job, origin = job_in_code_location(TARGETS[target].job)
@@ -64,6 +74,7 @@ def _create_run(instance: "dg.DagsterInstance", target: str, after: str | None) 
     run = instance.create_run_for_job(
         run_id=run_id,
         job_def=definition,
+        run_config=_run_config(settings),
         asset_selection=frozenset(wanted) if after else None,
         tags={**definition.run_tags, **process_tag(run_id)},
         remote_job_origin=origin,
@@ -74,6 +85,13 @@ def _create_run(instance: "dg.DagsterInstance", target: str, after: str | None) 
     return job, run
 
 
+def _run_config(settings: Overrides) -> dict[str, Any]:
+    """Return the configuration of a run; empty without settings of its own."""
+    given = {section: {k: v for k, v in of.items() if v is not None} for section, of in settings.items()}
+    given = {section: of for section, of in given.items() if of}
+    return {"resources": {"var_dir": {"config": {"settings": given}}}} if given else {}
+
+
 def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg.DagsterRun") -> None:
     from dagster import DagsterExecutionInterruptedError, DagsterRunStatus
     from dagster._core.errors import DagsterAssetCheckFailedError
@@ -82,7 +100,7 @@ def _execute(instance: "dg.DagsterInstance", job: "ReconstructableJob", run: "dg
 
     # The terminal draws the progress, so Dagster's console is off for this execution only. The stored run has no such setting,
     # and prints when it is executed again from the UI.
-    quiet = copy(run, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    quiet = copy(run, run_config={**run.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
     try:
         with _own_signals(), no_interrupt_lost(DagsterExecutionInterruptedError):
             execute_run(job, quiet, instance, raise_on_error=True)
@@ -132,8 +150,7 @@ def _failed_check(instance: "dg.DagsterInstance", run_id: str) -> ValidationFail
 def silence_libraries() -> None:
     """Silence the logs and warnings of libraries on a terminal that draws progress; the run's own log has everything."""
     warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet_transformers()
     logging.getLogger("evaluation").setLevel(logging.WARNING)
     for name in ("dagster", "alembic", "mlflow", "great_expectations", "datasets", "transformers", "bentoml", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -20,9 +20,10 @@ import onnxruntime as ort
 from data.cleaning import clean
 from data.errors import BundleError
 from data.labels import LABELS
+from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
 from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
-from serving.threads import cpu_quota, limit_tokenizer_threads
+from serving.threads import cpu_quota
 
 TOKEN_BUDGET = 1024
 """Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the CPU cache, less costs more."""

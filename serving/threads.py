@@ -1,4 +1,4 @@
-"""The number of threads that this process may use, and its setting for the libraries."""
+"""The number of threads that this process may use."""
 
 import math
 import os
@@ -20,9 +20,3 @@ def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
     except (OSError, ValueError):
         pass  # no control group, or another version: the affinity counts
     return max(1, allowed)
-
-
-def limit_tokenizer_threads(threads: int) -> None:
-    """Set the size of the tokenizer's thread pool; has an effect only before its first batch."""
-    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")

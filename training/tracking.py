@@ -1,6 +1,5 @@
 """Runs in MLflow: a parent run for each benchmark, one nested run for each candidate, one for the exported bundle."""
 
-import logging
 import math
 import os
 import platform
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from data.library_settings import quiet_mlflow
 from data.settings import Settings, section_config
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Tracking:
         Args:
             var: The folder; without `tracking.uri` in the settings, runs are stored in `<var>/mlflow`.
         """
-        _silence_mlflow()
+        quiet_mlflow()
         import mlflow
 
         folder = var / "mlflow"
@@ -240,12 +240,3 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def _silence_mlflow() -> None:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -149,9 +149,9 @@ class GoldWriters(SparkProgram):
     @functools.cached_property
     def _mlflow_udf(self) -> Callable[..., Any]:
         """The UDF of the bundle, saved as an MLflow model with `serving/pyfunc_model.py`, like in the registry."""
-        from training.tracking import _silence_mlflow
+        from data.library_settings import quiet_mlflow
 
-        _silence_mlflow()  # before MLflow is imported: it would send usage statistics
+        quiet_mlflow()  # before MLflow is imported: it would send usage statistics
         from mlflow.models import ModelSignature
         from mlflow.pyfunc import save_model, spark_udf
         from mlflow.types import ColSpec, DataType, Schema
@@ -175,9 +175,9 @@ class GoldWriters(SparkProgram):
     @functools.cached_property
     def _mlflow_transformers_udf(self) -> Callable[..., Any]:
         """The UDF of the checkpoint with MLflow's own flavor, as in MLflow's documentation."""
-        from training.tracking import _silence_mlflow
+        from data.library_settings import quiet_mlflow
 
-        _silence_mlflow()
+        quiet_mlflow()
         from mlflow.pyfunc import spark_udf
         from mlflow.transformers import save_model
 

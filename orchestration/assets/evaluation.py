@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from evaluation.gate import GateDecision, Reason
+from evaluation.leaderboard import RANKED_BY, LeaderboardRow
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
@@ -40,8 +42,8 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
         yield dg.Output(
             None,
             metadata={
-                "best": best["candidate"],
-                **{name: float(best[name]["value"]) for name in _METRICS},
+                "best": best.candidate,
+                **{name: best.metrics[name].value for name in _METRICS},
                 **_cpu_us(best),
                 "leaderboard": markdown(_summary(rows)),
                 "full_leaderboard": markdown((folder / "leaderboard.md").read_text(encoding="utf-8")),
@@ -54,17 +56,16 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
     return compare_candidates
 
 
-def _cpu_us(row: dict[str, Any]) -> dict[str, float]:
-    measured = (row["cost"] or {}).get("cpu_us_per_text")
-    return {"cpu_us_per_text": float(measured["value"])} if measured else {}
+def _cpu_us(row: LeaderboardRow) -> dict[str, float]:
+    return {"cpu_us_per_text": row.cost.cpu_us_per_text.value} if row.cost else {}
 
 
-def _summary(rows: list[dict[str, Any]]) -> str:
+def _summary(rows: list[LeaderboardRow]) -> str:
     """Return a short table: Dagster shows one of under 1,000 characters in place, and a longer one behind a click."""
     lines = ["| candidate | macro-recall | CPU µs |", "|---|---|---|"]
     for row in rows[:8]:
         cpu = "".join(f"{us:,.0f}" for us in _cpu_us(row).values()) or "–"
-        lines.append(f"| {row['candidate']} | {100 * row['macro_recall']['value']:.1f} | {cpu} |")
+        lines.append(f"| {row.candidate} | {100 * row.metrics[RANKED_BY].value:.1f} | {cpu} |")
     return "\n".join(lines)
 
 
@@ -87,33 +88,33 @@ def promotion_gate(context: dg.AssetExecutionContext, var_dir: VarDirResource) -
         decision = run_gate(layout)
     return dg.MaterializeResult(
         metadata={
-            "passed": decision["passed"],
-            "bundle": decision["bundle"],
-            "rules_failed": float(sum(not reason["passed"] for reason in decision["reasons"])),
-            **{f"margin: {reason['rule']}": margin for reason in decision["reasons"] if (margin := _margin(reason)) is not None},
+            "passed": decision.passed,
+            "bundle": decision.bundle,
+            "rules_failed": float(len(decision.failures)),
+            **{f"margin: {reason.rule}": margin for reason in decision.reasons if (margin := _margin(reason)) is not None},
             "rules": table(_rules(decision)),
             "decision": markdown(layout.gate_page.read_text(encoding="utf-8")),
         }
     )
 
 
-def _margin(reason: dict[str, Any]) -> float | None:
-    found, limit = reason["found"], reason["limit"]
+def _margin(reason: Reason) -> float | None:
+    found, limit = reason.found, reason.limit
     if not isinstance(found, int | float) or not isinstance(limit, int | float):
         return None
-    return float(limit - found if reason["rule"].startswith(_LOWER_IS_BETTER) else found - limit)
+    return float(limit - found if reason.rule.startswith(_LOWER_IS_BETTER) else found - limit)
 
 
-def _rules(decision: dict[str, Any]) -> list[dict[str, Any]]:
+def _rules(decision: GateDecision) -> list[dict[str, Any]]:
     return [
         {
-            "rule": reason["rule"],
-            "passed": bool(reason["passed"]),
-            "found": "" if reason["found"] is None else str(reason["found"]),
-            "limit": "" if reason["limit"] is None else str(reason["limit"]),
-            "reason": reason["text"],
+            "rule": reason.rule,
+            "passed": reason.passed,
+            "found": "" if reason.found is None else str(reason.found),
+            "limit": "" if reason.limit is None else str(reason.limit),
+            "reason": reason.text,
         }
-        for reason in decision["reasons"]
+        for reason in decision.reasons
     ]
 
 
@@ -125,7 +126,7 @@ def gate(var_dir: VarDirResource) -> dg.AssetCheckResult:
     """Return the gate decision with every reason."""
     decision = read_gate_decision(var_dir.layout())
     return dg.AssetCheckResult(
-        passed=decision["passed"], severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": table(_rules(decision))}
+        passed=decision.passed, severity=dg.AssetCheckSeverity.WARN, metadata={"reasons": table(_rules(decision))}
     )
 
 

@@ -6,7 +6,7 @@ from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.resources import VarDirResource
-from orchestration.steps.export import export_winner, read_export_variants, read_parity
+from orchestration.steps.export import export_winner, read_export_report
 
 
 @dg.asset(
@@ -26,30 +26,30 @@ def bundle(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.Mat
     layout = var_dir.layout()
     with step(context, "Export to ONNX, quantize, check parity"), every_core(layout):
         made = export_winner(layout)
-    variants = read_export_variants(layout)
-    chosen = next(row for row in variants["rows"] if row["name"] == variants["chosen"])
+    report = read_export_report(layout)
+    chosen = report.chosen_row
     records = [
         {
-            "variant": row["name"],
-            "cpu_us": float(row["cpu_us"]),
-            "speed_up": float(row["speed_up"]),
-            "flips_per_10000": float(row["flips_per_10000"]),
-            "batch_flips": float(row["batch"]["flips"]) if row["batch"] else 0.0,
-            "parity": "; ".join(row["reasons"]) or "passed",
+            "variant": row.name,
+            "cpu_us": row.cpu_us,
+            "speed_up": row.speed_up,
+            "flips_per_10000": row.flips_per_10000,
+            "batch_flips": row.batch.flips if row.batch else 0.0,
+            "parity": "; ".join(row.reasons) or "passed",
         }
-        for row in variants["rows"]
+        for row in report.rows
     ]
     return dg.MaterializeResult(
         metadata={
             "version": made.manifest.version,
             "quantization": made.manifest.quantization,
-            "cpu_us_per_text": float(chosen["cpu_us"]),
-            "speed_up": float(chosen["speed_up"]),
-            "flips_per_10000": float(chosen["flips_per_10000"]),
-            "val_macro_recall": float(chosen["macro_recall"]),
+            "cpu_us_per_text": chosen.cpu_us,
+            "speed_up": chosen.speed_up,
+            "flips_per_10000": chosen.flips_per_10000,
+            "val_macro_recall": chosen.macro_recall,
             "model_mib": (made.directory / "model.onnx").stat().st_size / 2**20,
             "variants": table(records),
-            "pareto": ", ".join(variants["pareto"]),
+            "pareto": ", ".join(report.pareto),
             "card": markdown((made.directory / "card.md").read_text(encoding="utf-8")),
             "variants_plot": picture(layout.export_plot),
             "dagster/uri": file_uri(made.directory),
@@ -65,8 +65,8 @@ def bundle(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.Mat
 )
 def parity(var_dir: VarDirResource) -> dg.AssetCheckResult:
     """Check that flips, macro-recall and batch invariance are within their limits."""
-    result = read_parity(var_dir.layout())
-    return dg.AssetCheckResult(passed=result["passed"], metadata={"why": result["text"]})
+    result = read_export_report(var_dir.layout()).parity()
+    return dg.AssetCheckResult(passed=result.passed, metadata={"why": result.text})
 
 
 def export_assets() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:

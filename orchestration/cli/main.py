@@ -1,6 +1,5 @@
 """The `groundswell` command. Heavy imports wait until their command runs, so that `--help` is fast."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,13 +39,6 @@ WithUpstream = Annotated[
 BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder (default: the production bundle).")]
 
 
-def _set(**settings: Any) -> None:
-    """Write flags into the environment, where every settings section reads them: flags override variables."""
-    for name, value in settings.items():
-        if value is not None:
-            os.environ[f"GROUNDSWELL_{name.upper()}"] = str(value)
-
-
 @app.callback()
 def _start() -> None:
     """Check the spelling of all settings before every command, whatever sections the command loads."""
@@ -64,8 +56,7 @@ def demo(
     """Run the whole pipeline on real tweets, from labeled text to a served model and a live dashboard."""
     from orchestration.demo.tour import run_demo
 
-    _set(training__max_train_rows=rows)
-    if not run_demo(console, once=once):
+    if not run_demo(console, once=once, rows=rows):
         raise typer.Exit(130)
 
 
@@ -98,27 +89,29 @@ def train(
     """Train every candidate; then benchmark, export, gate and register the best. Resumes after an interruption."""
     from orchestration.runs import run_assets
     from orchestration.terminal.results import show_gate_decision, show_leaderboard
+    from training.settings import TrainingSettings
 
-    _set(training__max_train_rows=rows, training__epochs=epochs)
-    run_assets("train" if only else "release")
+    flags = {"max_train_rows": rows, "epochs": epochs}
+    TrainingSettings.load(**flags)  # an invalid value ends the command here, before the graph is loaded
+    run_assets("train" if only else "release", settings={"training": flags})
     if not only:
         show_leaderboard(console)
         show_gate_decision(console)
 
 
-def _run_trained(target: str, with_upstream: bool) -> None:
+def _run_trained(target: str, with_upstream: bool, settings: dict[str, dict[str, Any]] | None = None) -> None:
     """Run the steps after training; training itself only with `--with-upstream`."""
     from orchestration.runs import run_assets
 
     if with_upstream:
-        run_assets(target)
+        run_assets(target, settings=settings)
         return
     from orchestration.layout import Layout
     from orchestration.steps.training import require_trained
 
     if note := require_trained(Layout.load()):
         console.print(f"[yellow]{escape(note)}[/]", highlight=False)
-    run_assets(target, after="train")
+    run_assets(target, after="train", settings=settings)
 
 
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
@@ -140,9 +133,10 @@ def export(
 ) -> None:
     """Export the winner to ONNX, quantize it, check that its predictions stay the same, and write the bundle."""
     from orchestration.terminal.results import show_export_variants
+    from training.settings import TrainingSettings
 
-    _set(training__quantization=quantization)
-    _run_trained("export", with_upstream)
+    TrainingSettings.load(quantization=quantization)
+    _run_trained("export", with_upstream, {"training": {"quantization": quantization}})
     show_export_variants(console)
 
 
@@ -178,7 +172,7 @@ def leaderboard(
 
     rows = read_leaderboard(Layout.load())
     if as_json or format == "json":
-        _print_json(rows)
+        _print_json([row.to_dict() for row in rows])
         return
     if format == "csv":
         from evaluation.leaderboard import as_csv
@@ -238,8 +232,7 @@ def serve(port: Annotated[int | None, typer.Option(help="On 127.0.0.1.", min=1, 
     """Serve the production bundle over HTTP in the foreground; API docs at /docs. Ctrl-C stops it."""
     from orchestration.cli.serve import serve_production
 
-    _set(serving__port=port)
-    raise typer.Exit(serve_production(console))
+    raise typer.Exit(serve_production(console, port=port))
 
 
 @app.command(rich_help_panel=SERVE, epilog="Example: groundswell stop")

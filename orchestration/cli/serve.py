@@ -15,14 +15,18 @@ from serving.service.build import bento_environment
 from serving.settings import ServingSettings
 
 
-def serve_production(console: Console) -> int:
+def serve_production(console: Console, *, port: int | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM. Returns the exit status of BentoML.
+
+    Args:
+        console: Gets the address.
+        port: On 127.0.0.1; None: that of the settings.
 
     Raises:
         BundleError: Nothing is in production.
         DeploymentFailed: The port is taken.
     """
-    layout, port = Layout.load(), ServingSettings.load().port
+    layout, port = Layout.load(), ServingSettings.load(port=port).port
     bundle = production_bundle(layout.var)
     require_port(port)
     console.print(

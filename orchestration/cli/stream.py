@@ -125,7 +125,7 @@ def status(
 
     var, settings = Layout.load().var, _stream_settings()
     if as_json:
-        print(json.dumps(read_status(var, settings), default=str))
+        print(json.dumps(read_status(var, settings).to_dict(), default=str))
     elif watch:
         watch_status(console, var, settings)
     else:

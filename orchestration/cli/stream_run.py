@@ -1,10 +1,8 @@
 """The commands of `groundswell stream`: each process of the stream, and the replay that needs no Kafka."""
 
-import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,9 +13,6 @@ from orchestration.progress import TerminalProgress
 from orchestration.steps.events import split_events
 from serving.processes import stop_on_signals
 from serving.streaming.producer import file_events, send
-
-if TYPE_CHECKING:
-    pass
 
 
 def log_json() -> None:
@@ -72,8 +67,6 @@ def run_up(console: Console, *, max_workers: int | None) -> None:
     from serving.webhook import notify
 
     stop = stop_on_signals()
-    # Workers of one machine share its cores: one thread each, so that one more worker uses one more core
-    os.environ.setdefault("GROUNDSWELL_STREAM__THREADS", "1")
     settings = StreamSettings.load(max_workers=max_workers)
     hook = AlertSettings.load().webhook
     python = [sys.executable, "-m", "orchestration.cli"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -95,30 +95,30 @@ class Page:
         return f"{self.spec.name:<10} {self.spec.opens}   {self.spec.about}"
 
 
-def start_stream(layout: Layout) -> Page:
-    """Start supervisor, warehouse server, alerts and one worker."""
+def start_stream(layout: Layout, environment: Mapping[str, str]) -> Page:
+    """Start supervisor, warehouse server, alerts and one worker, with these variables in addition to those of this process."""
     command = [sys.executable, "-m", "orchestration.cli", "stream", "up", "--max-workers", "1"]
     log = layout.var / "logs" / "stream.log"
-    return Page(None, log, _start(command, log))
+    return Page(None, log, _start(command, log, environment))
 
 
-def start_page(layout: Layout, spec: Spec) -> Page:
-    """Start a page; where its port is in use, that becomes its `problem`."""
+def start_page(layout: Layout, spec: Spec, environment: Mapping[str, str]) -> Page:
+    """Start a page, with these variables in addition; where its port is in use, that becomes its `problem`."""
     log = layout.var / "logs" / f"{spec.name.lower()}.log"
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", spec.port)) == 0
     if taken:
         return Page(spec, log, problem=f"not started: port {spec.port} is in use by another program")
-    return Page(spec, log, _start(spec.command, log))
+    return Page(spec, log, _start(spec.command, log, environment))
 
 
-def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         return subprocess.Popen(
             command,
             cwd=project_root(),
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

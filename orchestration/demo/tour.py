@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -25,7 +26,7 @@ from orchestration.demo.pages import (
 )
 from orchestration.demo.stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.interrupts import no_interrupt_lost
-from orchestration.layout import Layout
+from orchestration.layout import Layout, Overrides
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets
 from orchestration.steps.data import only_sample
@@ -35,18 +36,18 @@ from serving.deployment import status
 STREAM_MESSAGES = 5000
 SAMPLE_EPOCHS = 10
 """For the sample's 150 training rows: with fewer epochs the model learns nothing."""
-EPOCHS = f"{ENV_PREFIX}TRAINING__EPOCHS"
 DEMO_TOPIC = "demo-"
 _EARLIER_TOPICS = (DEMO_TOPIC, "test-texts-")
 """Prefixes of the topics of earlier demos: their streams, and their replays of test texts."""
 
 
-def run_demo(console: Console, *, once: bool) -> bool:
+def run_demo(console: Console, *, once: bool, rows: int | None = None) -> bool:
     """Fetch, validate, train, benchmark, export, gate, register, build, deploy, classify, stream; then the dashboard, fed.
 
     Args:
         console: Where progress and results are printed.
         once: Stop what was started and return; else show the pages until Ctrl-C or SIGTERM.
+        rows: Maximum training rows; None: that of configs/demo.yaml.
 
     Returns:
         Whether the pipeline finished; False where it was interrupted before.
@@ -54,8 +55,7 @@ def run_demo(console: Console, *, once: bool) -> bool:
     Raises:
         StreamError: Another stream runs in the same var folder.
     """
-    started, epochs = time.monotonic(), os.environ.get(EPOCHS)
-    _use_demo_settings()
+    started, settings = time.monotonic(), _demo_settings(rows)
     layout = Layout.load()
     pages: list[Page] = []
     done = False
@@ -63,18 +63,17 @@ def run_demo(console: Console, *, once: bool) -> bool:
         try:
             if not once:
                 _require_no_stream(layout)
-                held.enter_context(_broker())  # before the service starts, which shows the state of its stream
             with TerminalProgress(console) as terminal:
                 console.rule("[bold]Groundswell: from labeled text to a served model", align="left")
-                run_assets("data", terminal=terminal)
+                run_assets("data", settings=settings, terminal=terminal)
                 show_data(console)
-                if only_sample(layout):
-                    os.environ[EPOCHS] = epochs or str(SAMPLE_EPOCHS)
-                run_assets("benchmark", after="data", terminal=terminal)
+                if only_sample(layout) and not _in_environment("training", "epochs"):
+                    settings["training"]["epochs"] = SAMPLE_EPOCHS
+                run_assets("benchmark", after="data", settings=settings, terminal=terminal)
                 show_leaderboard(console)
-                run_assets("export", after="benchmark", terminal=terminal)
+                run_assets("export", after="benchmark", settings=settings, terminal=terminal)
                 show_export_variants(console)
-                run_assets("deploy", after="export", terminal=terminal)
+                run_assets("deploy", after="export", settings=settings, terminal=terminal)
                 show_gate_decision(console)
             if status(layout.deployment) is None:  # so no model can classify the stream's messages
                 console.print(
@@ -85,7 +84,7 @@ def run_demo(console: Console, *, once: bool) -> bool:
             if once:
                 _replay(console)
             else:
-                _show_pages(console, layout, held, pages)
+                _show_pages(console, layout, held, pages, settings)
             done = True
             _what_next(console, layout, time.monotonic() - started, pages)
             if pages:
@@ -118,10 +117,21 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _use_demo_settings() -> None:
-    for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items():
-        for field, value in fields.items():
-            os.environ.setdefault(f"{ENV_PREFIX}{section}__{field}".upper(), str(value))
+def _demo_settings(rows: int | None) -> dict[str, dict[str, Any]]:
+    """Return configs/demo.yaml and the flag, by section; without the fields that the environment sets."""
+    settings = {
+        section: {field: value for field, value in fields.items() if not _in_environment(section, field)}
+        for section, fields in read_yaml(project_root() / "configs" / "demo.yaml").items()
+    }
+    return settings if rows is None else settings | {"training": settings["training"] | {"max_train_rows": rows}}
+
+
+def _variable(section: str, field: str) -> str:
+    return f"{ENV_PREFIX}{section}__{field}".upper()
+
+
+def _in_environment(section: str, field: str) -> bool:
+    return any(value and name.upper() == _variable(section, field) for name, value in os.environ.items())
 
 
 def _replay(console: Console) -> None:
@@ -143,30 +153,31 @@ def _require_no_stream(layout: Layout) -> None:
 
 
 @contextmanager
-def _broker() -> Iterator[None]:
-    """Run a broker in this process, and set its address in the environment of the processes that the demo starts."""
+def _broker() -> Iterator[dict[str, str]]:
+    """Run a broker in this process; its address and its topic are the value, as settings of the stream."""
     from serving.streaming.broker import MESSAGES, in_process_broker
 
     topic = f"{MESSAGES}.{DEMO_TOPIC}{int(time.time())}"  # of this run alone: the broker counts from zero each time
     with in_process_broker(topic) as bootstrap:
-        os.environ[f"{ENV_PREFIX}STREAM__BOOTSTRAP"] = bootstrap
-        os.environ[f"{ENV_PREFIX}STREAM__TOPIC"] = topic
-        yield
+        yield {"bootstrap": bootstrap, "topic": topic}
 
 
-def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page]) -> None:
-    """Start the stream and the pages; return when the stream has caught up and the pages are ready."""
+def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page], settings: Overrides) -> None:
+    """Start the stream and the pages, with these settings; return when the stream has caught up and the pages are ready."""
     from serving.settings import StreamSettings
 
     with TerminalProgress(console) as terminal:
         terminal.begin("Delete earlier demos")
         _forget_earlier(layout)
         terminal.begin("Start the stream")
-        pages.append(start_stream(layout))
-        feed = held.enter_context(Feed(StreamSettings.load(), test_texts(layout)))
+        stream = held.enter_context(_broker())
+        sections = {**settings, "stream": stream}
+        environment = {_variable(name, field): str(value) for name, of in sections.items() for field, value in of.items()}
+        pages.append(start_stream(layout, environment))
+        feed = held.enter_context(Feed(StreamSettings.load(**stream), test_texts(layout)))
         wait_for_stream(layout, pages[0], feed, terminal)
         terminal.begin("Start Dagster and MLflow")
-        pages += [start_page(layout, spec) for spec in (dagster_page(), mlflow_page(layout))]
+        pages += [start_page(layout, spec, environment) for spec in (dagster_page(), mlflow_page(layout))]
         wait_for_pages(pages[1:], terminal)
         terminal.finish()
     feed.start_crisis_clock()

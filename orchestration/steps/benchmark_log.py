@@ -3,6 +3,7 @@
 from typing import Any
 
 from data.artifacts import KEY_FILE
+from evaluation.leaderboard import LeaderboardRow
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
@@ -34,9 +35,9 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
     tracking = open_tracking(layout)
     parent = parent_of(layout, tracking, dagster_run, "benchmark")
     test = frozen_rows(layout, "test")
-    main = primary_mask(test)
+    main = primary_mask(layout, test)
     test_rows, labels = test[main], label_ids(test)[main]
-    rows = {row["candidate"]: row for row in read_leaderboard(layout)}
+    rows = {row.candidate: row for row in read_leaderboard(layout)}
     for candidate in trained(layout):
         with tracking.nested_run(parent, candidate.name) as run:
             if "groundswell.state" not in tracking.client.get_run(run).data.tags:
@@ -68,11 +69,13 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
     mark_logged(layout, board, parent)
 
 
-def _as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _as_columns(rows: list[LeaderboardRow]) -> dict[str, list[Any]]:
     names = ("macro_recall", "accuracy", "macro_f1", "ece")
-    numbers = {f"{name}{end}": [row[name][part] for row in rows] for name in names for end, part in _PARTS.items()}
+    numbers = {
+        f"{name}{end}": [row.metrics[name].to_dict()[part] for row in rows] for name in names for end, part in _PARTS.items()
+    }
     cpu = [row_metrics(row).get("cpu_us_per_text") for row in rows]
-    return {"candidate": [row["candidate"] for row in rows], **numbers, "cpu_us_per_text": cpu}
+    return {"candidate": [row.candidate for row in rows], **numbers, "cpu_us_per_text": cpu}
 
 
 _PARTS = {"": "value", " low": "low", " high": "high"}

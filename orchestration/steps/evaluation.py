@@ -1,11 +1,16 @@
 """The leaderboard: every candidate and its bundles, evaluated on the same frozen rows. One function writes every format."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json, reuse_or_build, write_json
-from data.errors import BundleError, CandidateUnavailable, ModelError
+from data.errors import BundleError, CandidateUnavailable
+from evaluation import leaderboard
+from evaluation.cost import Cost, measure_cost
+from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
@@ -49,19 +54,16 @@ def evaluate_candidate(layout: Layout, candidate: Candidate) -> EvaluatedCandida
     return evaluate(layout, candidate.name, {"candidate": predictor_key(layout, candidate)}, load)
 
 
-def read_leaderboard(layout: Layout) -> list[dict[str, Any]]:
+def read_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     """Return the rows of the last benchmark, best first.
 
     Raises:
         ModelError: There was none.
     """
-    try:
-        return read_json(layout.leaderboard / "leaderboard.json")
-    except OSError as error:
-        raise ModelError("There is no leaderboard yet.", remedy="Run `groundswell benchmark`, or make demo.") from error
+    return leaderboard.read_leaderboard(layout.leaderboard / "leaderboard.json")
 
 
-def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
+def write_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     """Write the leaderboard as JSON, Markdown, page and plots, where anything in it has changed.
 
     Candidates come from the last benchmark, and are measured here when they have changed. The exported bundle and the production
@@ -71,29 +73,25 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
         The rows of `leaderboard.json`, best first.
     """
     from evaluation import leaderboard_page
-    from evaluation.leaderboard import Row, build_leaderboard
 
     candidates, bundles = trained(layout), _bundles(layout)
-    settings = EvaluationSettings.load()
-    key = _key(layout, candidates) | {"bundles": {row["version"]: row["role"] for _, row in bundles}}
+    settings = layout.settings(EvaluationSettings)
+    key = _key(layout, candidates) | {"bundles": {row.version: row.role for _, row in bundles}}
     if is_current(layout.leaderboard, key):
         return read_leaderboard(layout)
     evaluated = {c.name: evaluate_candidate(layout, c) for c in candidates}
-    measured = _candidate_costs(layout, candidates)
-    rows = [
-        Row.from_dict({**evaluated[c.name].report, "from_scratch": c.from_scratch, "cost": measured["costs"][c.name]})
-        for c in candidates
-    ]
+    costs, measured_at = _candidate_costs(layout, candidates)
+    rows = [replace(evaluated[c.name].row, from_scratch=c.from_scratch, cost=costs[c.name]) for c in candidates]
     for bundle, row in bundles:
-        name = row["candidate"] if row["candidate"] not in evaluated else f"{row['candidate']} {row['version']}"
-        rows.append(Row.from_dict({**row, "candidate": name}))
+        name = row.candidate if row.candidate not in evaluated else f"{row.candidate} {row.version}"
+        rows.append(replace(row, candidate=name))
         evaluated[name] = evaluate_bundle(layout, bundle)
     test = frozen_rows(layout, "test")
-    main = primary_mask(test)
+    main = primary_mask(layout, test)
     labels = label_ids(test)[main]
     probas = {name: one.proba_test[main] for name, one in evaluated.items()}
     _cross_check(layout, candidates, {row.candidate: row.metrics for row in rows}, labels, probas)
-    board = build_leaderboard(
+    board = leaderboard.build_leaderboard(
         rows,
         labels,
         probas,
@@ -101,7 +99,7 @@ def write_leaderboard(layout: Layout) -> list[dict[str, Any]]:
         about={
             "Test rows": f"{main.sum():,}",
             "Data fingerprint": read_splits(layout).fingerprint[:16],
-            "Measured": measured["at"],
+            "Measured": measured_at,
         },
         resamples=settings.bootstrap_resamples,
         seed=settings.seed,
@@ -126,7 +124,7 @@ def refresh_leaderboard(layout: Layout) -> None:
 def winner(layout: Layout) -> Candidate:
     """Return the exportable candidate with the best macro-recall on the validation rows; test rows are not used to choose."""
     candidates = [c for c in trained(layout) if c.exportable]
-    return max(candidates, key=lambda c: evaluate_candidate(layout, c).report["val_macro_recall"])
+    return max(candidates, key=lambda c: evaluate_candidate(layout, c).val_macro_recall)
 
 
 def benchmark_digest(layout: Layout) -> str:
@@ -140,30 +138,27 @@ def _key(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:
         "format": _FORMAT,
         "candidates": {c.name: predictor_key(layout, c) for c in candidates},
         "data": read_splits(layout).fingerprint,
-        "settings": EvaluationSettings.load().model_dump(mode="json"),
+        "settings": layout.settings(EvaluationSettings).model_dump(mode="json"),
     }
 
 
-def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:
-    """`costs` by candidate, all measured in one run, and when (`at`); kept while candidates, rows and settings are the same."""
-    from datetime import UTC, datetime
-
-    from evaluation.cost import measure_cost
-
+def _candidate_costs(layout: Layout, candidates: list[Candidate]) -> tuple[dict[str, Cost], str]:
+    """Return the cost of each candidate, all measured in one run, and when; kept while candidates, rows and settings are."""
     folder, key = layout.evaluations / "costs", _key(layout, candidates)
     if not is_current(folder, key):
         test = frozen_rows(layout, "test")
         costs = measure_cost(
             {c.name: partial(load_predictor, c, candidate_folder(layout, c)) for c in candidates},
-            test["text"][primary_mask(test)].tolist(),
-            EvaluationSettings.load(),
+            test["text"][primary_mask(layout, test)].tolist(),
+            layout.settings(EvaluationSettings),
             file_bytes={c.name: _bytes(layout, c) for c in candidates},
             progress=report,
         )
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         write_json(folder / "costs.json", {"at": at, "costs": {name: cost.to_dict() for name, cost in costs.items()}})
         mark_current(folder, key)
-    return read_json(folder / "costs.json")
+    stored = read_json(folder / "costs.json")
+    return {name: Cost.from_dict(cost) for name, cost in stored["costs"].items()}, stored["at"]
 
 
 def _cross_check(
@@ -189,16 +184,16 @@ def _cross_check(
     reuse_or_build(layout.evaluations / "cross_check", _key(layout, candidates), check)
 
 
-def _bundles(layout: Layout) -> list[tuple[Bundle, dict[str, Any]]]:
+def _bundles(layout: Layout) -> list[tuple[Bundle, LeaderboardRow]]:
     """Return the production bundle and the last exported one with their rows, where they were evaluated on the present rows."""
-    bundles: dict[str, tuple[Bundle, dict[str, Any]]] = {}
+    bundles: dict[str, tuple[Bundle, LeaderboardRow]] = {}
     for read, role in ((lambda: production_bundle(layout.var), IN_PRODUCTION), (lambda: _exported(layout), EXPORTED)):
         try:
             bundle = read()
         except (BundleError, OSError):
             continue
         if bundle.manifest.version not in bundles and (row := known_row(layout, bundle)) is not None:
-            bundles[bundle.manifest.version] = bundle, row | {"role": role}
+            bundles[bundle.manifest.version] = bundle, replace(row, role=role)
     return list(bundles.values())
 
 

@@ -4,12 +4,14 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.artifacts import is_current, mark_current, read_json, write_json
 from data.catalog import load_catalog
 from data.cleaning import CLEANING_VERSION, clean
 from data.errors import BundleError, ModelError
+from evaluation.cost import measure_cost
+from evaluation.parity import ExportReport, ParityRow, batch_invariance, choose, compare, pareto, reasons_against
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
@@ -21,11 +23,6 @@ from orchestration.steps.training import candidate_folder, predictor_key, traine
 from serving.bundle import Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
 from training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from evaluation.parity import ParityRow
 
 EXPORT_VERSION = "2"
 """Raise it when exporting or quantizing changes."""
@@ -47,11 +44,11 @@ def export_winner(layout: Layout) -> Bundle:
     from training.onnx_quantize import SCHEMES
 
     candidate = winner(layout)
-    settings = TrainingSettings.load()
+    settings = layout.settings(TrainingSettings)
     key = {
         "candidate": predictor_key(layout, candidate),
         "data": read_splits(layout).fingerprint,
-        "evaluation": EvaluationSettings.load().model_dump(mode="json"),
+        "evaluation": layout.settings(EvaluationSettings).model_dump(mode="json"),
         "schemes": list(SCHEMES),
         "mode": settings.quantization,
         "export": EXPORT_VERSION,
@@ -67,7 +64,6 @@ def export_winner(layout: Layout) -> Bundle:
 
 
 def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
-    from evaluation.parity import choose, pareto, reasons_against
     from evaluation.plots import plot_export_variants
 
     evaluated = evaluate_candidate(layout, candidate)
@@ -84,29 +80,16 @@ def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingS
             found="; ".join(f"{row.name}: {', '.join(row.reasons)}" for row in rows),
         ) from None
     bundle = _write_final(layout, candidate, variants[chosen.name], chosen, evaluated)
-    plot_export_variants(
-        [
-            {
-                "name": row.name,
-                "cpu_us": row.cpu_us,
-                "flips_per_10000": row.flips_per_10000,
-                "recall_difference": row.recall_difference.to_dict(),
-            }
-            for row in rows
-        ],
-        layout.export_plot,
+    plot_export_variants(rows, layout.export_plot)
+    exported = ExportReport(
+        candidate=candidate.name,
+        mode=settings.quantization,
+        chosen=chosen.name,
+        bundle=bundle.manifest.version,
+        pareto=tuple(pareto([row for row in rows if row.name != TORCH])),
+        rows=tuple(rows),
     )
-    write_json(
-        layout.export_report,
-        {
-            "candidate": candidate.name,
-            "mode": settings.quantization,
-            "chosen": chosen.name,
-            "bundle": bundle.manifest.version,
-            "pareto": pareto([row for row in rows if row.name != TORCH]),
-            "rows": [row.to_dict() for row in rows],
-        },
-    )
+    write_json(layout.export_report, exported.to_dict())
 
 
 def _write_variants(layout: Layout, candidate: Candidate) -> dict[str, Path]:
@@ -148,14 +131,12 @@ def _write_variants(layout: Layout, candidate: Candidate) -> dict[str, Path]:
     return {name: layout.export / name for name in files}
 
 
-def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) -> "list[ParityRow]":
+def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) -> list[ParityRow]:
     """Compare every variant's predictions on the validation rows with torch, and measure the CPU time of all of them in turns."""
-    from evaluation.cost import measure_cost
-    from evaluation.parity import batch_invariance, compare
     from serving.classifier import open_classifier
     from training.predictors import load_predictor
 
-    settings = EvaluationSettings.load()
+    settings = layout.settings(EvaluationSettings)
     val = frozen_rows(layout, "val")
     texts, labels = val["text"].tolist(), label_ids(val)
     torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
@@ -190,13 +171,11 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     ]
 
 
-def _write_final(
-    layout: Layout, candidate: Candidate, variant: Path, chosen: "ParityRow", evaluated: EvaluatedCandidate
-) -> Bundle:
+def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: ParityRow, evaluated: EvaluatedCandidate) -> Bundle:
     """Write the bundle that is served: the variant's model, calibrated, evaluated as it will be served, with its card."""
     from evaluation.card import model_card, served_metrics
 
-    float32 = next(row for row in read_leaderboard(layout) if row["candidate"] == candidate.name)
+    float32 = next(row for row in read_leaderboard(layout) if row.candidate == candidate.name)
     splits = read_splits(layout)
     training = _training_of(layout, candidate)
     arguments: dict[str, Any] = {
@@ -204,18 +183,17 @@ def _write_final(
         "tokenizer_file": variant / "tokenizer.json",
         "name": candidate.name,
         "max_length": candidate.max_length,
-        "temperature": evaluated.temperature,
+        "temperature": evaluated.row.temperature,
         "quantization": chosen.name,
         "data_fingerprint": splits.fingerprint,
         "training": training,
     }
     trial = write_bundle(layout.export / "chosen", card="", **arguments)
     row = bundle_row(layout, trial)
-    dataset = EvaluationSettings.load().primary
+    dataset = layout.settings(EvaluationSettings).primary
     card = model_card(
+        row,
         {
-            "row": row,
-            "float32": float32,
             "training": training,
             "name": candidate.title,
             "version": trial.manifest.version,
@@ -226,7 +204,8 @@ def _write_final(
             "quantization": chosen.name,
             "max_length": candidate.max_length,
             "parity": f"{chosen.flips_per_10000:g} labels per 10,000 differ from the float32 model",
-        }
+        },
+        float32=float32,
     )
     arguments |= {"card": card, "metrics": served_metrics(row, float32, dataset=dataset, flips=chosen.flips_per_10000)}
     final = write_bundle(layout.export / "chosen", **arguments)
@@ -261,57 +240,18 @@ def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def read_export_variants(layout: Layout) -> dict[str, Any]:
+def read_export_report(layout: Layout) -> ExportReport:
     """Return the report of the last export: every variant, and the one that was chosen.
 
     Raises:
         ModelError: There was none.
     """
     try:
-        return read_json(layout.export_report)
+        return ExportReport.from_dict(read_json(layout.export_report))
     except OSError as error:
         raise ModelError("Nothing has been exported yet.", remedy="Run `groundswell export`.") from error
 
 
 def current_bundle(layout: Layout) -> Bundle:
     """Return the bundle of the last export."""
-    return read_bundle(layout.bundles / read_export_variants(layout)["bundle"])
-
-
-def read_parity(layout: Layout) -> dict[str, Any]:
-    """Return whether the chosen variant passed parity (`passed`), with the reasons or the measured flips (`text`)."""
-    variants = read_export_variants(layout)
-    row = next(row for row in variants["rows"] if row["name"] == variants["chosen"])
-    reasons = row["reasons"]
-    if variants["mode"] == "fast":
-        from evaluation.parity import ParityRow, recall_reasons
-
-        reasons = recall_reasons(ParityRow.from_dict(row))
-    text = "; ".join(reasons) or f"{row['name']} predicts as torch does: {row['flips_per_10000']:g} flips per 10,000"
-    return {"passed": not reasons, "text": text}
-
-
-def export_variants_table(layout: Layout) -> "Table":
-    """Return the export variants as a table for a terminal."""
-    from rich.table import Table
-
-    variants = read_export_variants(layout)
-    columns = ["variant", "CPU µs/text", "× torch", "× previous", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity"]
-    title = f"{variants['candidate']}: {variants['mode']}"
-    table = Table(*columns, box=None, header_style="dim", title=title, title_justify="left")
-    for row in variants["rows"]:
-        mark = "[bold]" if row["name"] == variants["chosen"] else ""
-        difference = row["recall_difference"]
-        batch = row["batch"]
-        table.add_row(
-            f"{mark}{row['name']}{' ←' if mark else ''}",
-            f"{row['cpu_us']:,.0f}",
-            f"{row['speed_up']:.2f}",
-            f"{row['step_speed_up']:.2f}" if row["step_speed_up"] else "",
-            f"{row['flips_per_10000']:.0f}",
-            f"{100 * batch['flips']:.1f} %" if batch else "",
-            f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]",
-            f"{row['file_bytes'] / 1e6:.0f}" if row["file_bytes"] else "",
-            "[red]no[/]" if row["reasons"] else "[green]yes[/]",
-        )
-    return table
+    return read_bundle(layout.bundles / read_export_report(layout).bundle)

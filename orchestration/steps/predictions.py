@@ -10,6 +10,7 @@ import numpy as np
 from data.artifacts import is_current, read_json, reuse_or_build, write_json
 from data.contracts import Predictor
 from data.labels import LABELS
+from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
@@ -19,6 +20,8 @@ from orchestration.steps.data import read_splits, read_texts, training_datasets
 if TYPE_CHECKING:
     import pandas as pd
 
+REPORT = "report.json"
+"""The row of the leaderboard and the macro-recall on the validation rows, in the folder of the candidate's evaluation."""
 REPORT_FORMAT = 2
 """Of `report.json`; a report of an older format is recreated."""
 _CHUNK = 1024  # texts between two progress reports
@@ -31,9 +34,9 @@ MAX_SHOWN_CHARS = 500
 class EvaluatedCandidate:
     """Calibrated probabilities on the frozen rows, and the metrics computed from them."""
 
-    name: str
-    temperature: float
-    report: dict[str, Any]
+    row: LeaderboardRow
+    """Without its cost."""
+    val_macro_recall: float
     proba_val: np.ndarray
     proba_test: np.ndarray
 
@@ -47,7 +50,7 @@ def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    settings = EvaluationSettings.load()
+    settings = layout.settings(EvaluationSettings)
     frame = read_texts(layout, split, datasets=training_datasets() if split == "val" else None)
     if settings.max_test_rows is None:
         return frame
@@ -58,9 +61,9 @@ def frozen_rows(layout: Layout, split: str) -> "pd.DataFrame":
     return pd.concat(parts).sort_index().reset_index(drop=True)
 
 
-def primary_mask(frame: "pd.DataFrame") -> np.ndarray:
+def primary_mask(layout: Layout, frame: "pd.DataFrame") -> np.ndarray:
     """Return which rows rank the candidates: those of the primary dataset, or all where it is not available (the sample)."""
-    mask = (frame["source"] == EvaluationSettings.load().primary).to_numpy()
+    mask = (frame["source"] == layout.settings(EvaluationSettings).primary).to_numpy()
     return mask if mask.any() else np.ones(len(frame), dtype=bool)
 
 
@@ -88,22 +91,25 @@ def evaluate(
     folder = layout.evaluations / name
     reuse_or_build(folder, evaluation_key(layout, key), lambda target: _evaluate(layout, name, load(), target, temperature))
     with np.load(folder / "probabilities.npz") as arrays:
-        stored = read_json(folder / "report.json")
-        evaluated = EvaluatedCandidate(name, stored["temperature"], stored, arrays["val"], arrays["test"])
+        stored = read_json(folder / REPORT)
+        evaluated = EvaluatedCandidate(
+            LeaderboardRow.from_dict(stored), stored["val_macro_recall"], arrays["val"], arrays["test"]
+        )
     if not (folder / PREDICTIONS).is_file():
-        write_predictions(folder, frozen_rows(layout, "test"), evaluated.proba_test)
+        write_predictions(layout, folder, frozen_rows(layout, "test"), evaluated.proba_test)
     return evaluated
 
 
-def write_predictions(folder: Path, test: "pd.DataFrame", proba: np.ndarray) -> None:
+def write_predictions(layout: Layout, folder: Path, test: "pd.DataFrame", proba: np.ndarray) -> None:
     """Write `predictions.json`: columns of the labeled test rows of the ranking. Its readers need neither numpy nor pandas.
 
     Args:
+        layout: Has the settings, which name the primary dataset.
         folder: Of the candidate.
         test: The frozen test rows.
         proba: Calibrated probabilities of the same rows, shape (N, 3).
     """
-    kept = primary_mask(test) & (label_ids(test) >= 0)
+    kept = primary_mask(layout, test) & (label_ids(test) >= 0)
     rows, chosen = test[kept], proba[kept]
     texts = [text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…" for text in rows["text"]]
     write_json(
@@ -130,7 +136,7 @@ def evaluation_key(layout: Layout, key: dict[str, Any]) -> dict[str, Any]:
         "format": REPORT_FORMAT,
         "predictor": key,
         "data": read_splits(layout).fingerprint,
-        "settings": EvaluationSettings.load().model_dump(mode="json"),
+        "settings": layout.settings(EvaluationSettings).model_dump(mode="json"),
     }
 
 
@@ -140,13 +146,13 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     from evaluation.metrics import apply_temperature, confusion, fit_temperature, reliability, score
     from evaluation.slices import slice_report
 
-    settings = EvaluationSettings.load()
+    settings = layout.settings(EvaluationSettings)
     val, test = frozen_rows(layout, "val"), frozen_rows(layout, "test")
     proba_val = predict(predictor, val["text"].tolist(), f"{name}: validation rows")
     proba_test = predict(predictor, test["text"].tolist(), f"{name}: test rows")
     fitted = fit_temperature(label_ids(val), proba_val) if temperature is None else temperature
     proba_val, proba_test = apply_temperature(proba_val, fitted), apply_temperature(proba_test, fitted)
-    main, main_val = primary_mask(test), primary_mask(val)
+    main, main_val = primary_mask(layout, test), primary_mask(layout, val)
     metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
     bins = zip(*reliability(label_ids(test)[main], proba_test[main]), strict=True)
     report(f"{name}: behavior")
@@ -154,7 +160,7 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     behavior = run_behavior(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(
-        target / "report.json",
+        target / REPORT,
         {
             "candidate": name,
             "rows": int(main.sum()),

@@ -1,17 +1,18 @@
 """The promotion gate, the registry and the deployment: how a bundle is promoted, and how it is rolled back."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from data.artifacts import read_json, write_json, write_text
 from data.errors import BundleError, GateRefused, ModelError
 from data.settings import project_root
+from evaluation.gate import GateDecision, decide
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import only_sample, read_splits, require_real_texts
 from orchestration.steps.evaluation import evaluate_candidate, refresh_leaderboard, trained
-from orchestration.steps.export import current_bundle, read_parity
+from orchestration.steps.export import current_bundle, read_export_report
 from orchestration.steps.predictions import frozen_rows, label_ids, primary_mask
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled
 from orchestration.steps.served import bundle_row, evaluate_bundle
@@ -24,33 +25,29 @@ from training.registry import Registry
 SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
 
-def run_gate(layout: Layout) -> dict[str, Any]:
+def run_gate(layout: Layout) -> GateDecision:
     """Apply every rule of configs/gates.yaml to the exported bundle, and store the decision.
 
     A bundle that is in production already keeps the decision that promoted it, with its rules, limits and values.
-
-    Returns:
-        The decision as JSON: `passed`, `reasons`, `bundle`, `unchanged` (it is in production already).
     """
     require_real_texts(layout)
     bundle = current_bundle(layout)
     current = _production(layout)
     unchanged = current is not None and current.fingerprint == bundle.fingerprint
-    kept = _kept_decision(layout, bundle) if unchanged else None
-    if kept is None:
+    decision = _kept_decision(layout, bundle) if unchanged else None
+    if decision is None:
         decision = decide_promotion(layout, bundle, None if unchanged else current)
-        kept = {
-            **decision.to_dict(),
-            "markdown": decision.markdown(),
-            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        write_json(_decision_file(layout, bundle), kept)
-    return _write_decision(layout, bundle, {**kept, "unchanged": unchanged})
+        decision = replace(decision, bundle=bundle.manifest.version, decided_at=datetime.now(UTC).isoformat(timespec="seconds"))
+        write_json(_decision_file(layout, bundle), decision.to_dict())
+    decision = replace(
+        decision, bundle=bundle.manifest.version, data_fingerprint=read_splits(layout).fingerprint, unchanged=unchanged
+    )
+    _write_decision(layout, decision)
+    return decision
 
 
-def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> Any:
+def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> GateDecision:
     """Return the gate decision about a bundle, compared with the production bundle, if any."""
-    from evaluation.gate import decide
     from evaluation.gates import load_gates
     from evaluation.slices import slice_masks
 
@@ -60,15 +57,15 @@ def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> 
     report("deciding")
     return decide(
         bundle_row(layout, bundle),
-        None if production is None or current is None else production.report,
+        production.row if production else None,
         load_gates(SAMPLE_GATES if only_sample(layout) else None),
         labels=label_ids(test),
         candidate_proba=evaluate_bundle(layout, bundle).proba_test,
         production_proba=production.proba_test if production else None,
         baseline_proba=evaluate_candidate(layout, vader).proba_test if vader else None,
-        primary=primary_mask(test),
+        primary=primary_mask(layout, test),
         slices=slice_masks(test),
-        parity=read_parity(layout),
+        parity=read_export_report(layout).parity(),
     )
 
 
@@ -76,10 +73,10 @@ def _decision_file(layout: Layout, bundle: Bundle) -> Path:
     return layout.gate / "decisions" / f"{bundle.manifest.version}.json"
 
 
-def _kept_decision(layout: Layout, bundle: Bundle) -> dict[str, Any] | None:
+def _kept_decision(layout: Layout, bundle: Bundle) -> GateDecision | None:
     try:
-        return read_json(_decision_file(layout, bundle))
-    except (OSError, ValueError):
+        return GateDecision.from_dict(read_json(_decision_file(layout, bundle)))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -90,25 +87,22 @@ def _production(layout: Layout) -> Bundle | None:
         return None
 
 
-def _write_decision(layout: Layout, bundle: Bundle, kept: dict[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in kept.items() if name != "markdown"}
-    decision = {**fields, "bundle": bundle.manifest.version, "data_fingerprint": read_splits(layout).fingerprint}
-    note = f"{bundle.manifest.version} is in production already; this is the decision that promoted it.\n\n"
-    write_json(layout.gate_decision, decision)
-    write_text(layout.gate_page, (note if kept["unchanged"] else "") + kept["markdown"])
+def _write_decision(layout: Layout, decision: GateDecision) -> None:
+    note = f"{decision.bundle} is in production already; this is the decision that promoted it.\n\n"
+    write_json(layout.gate_decision, decision.to_dict())
+    write_text(layout.gate_page, (note if decision.unchanged else "") + decision.markdown())
     # The data of this decision: the sensors compare the present data with it.
     write_json(layout.gate / TRAINED_FILE, labeled(layout))
-    return decision
 
 
-def read_gate_decision(layout: Layout) -> dict[str, Any]:
+def read_gate_decision(layout: Layout) -> GateDecision:
     """Return the last decision of the promotion gate.
 
     Raises:
         ModelError: The promotion gate has not run yet.
     """
     try:
-        return read_json(layout.gate_decision)
+        return GateDecision.from_dict(read_json(layout.gate_decision))
     except OSError as error:
         raise ModelError(
             "The promotion gate has not run yet.", remedy="Run `groundswell train` or `groundswell promote`."
@@ -126,17 +120,17 @@ def register(layout: Layout, run_name: str) -> str:
     """
     bundle, decision = current_bundle(layout), read_gate_decision(layout)
     registry = open_registry(layout)
-    reasons = "; ".join(reason["text"] for reason in decision["reasons"] if not reason["passed"])
-    outcome = "passed" if decision["passed"] else "refused"
+    reasons = "; ".join(reason.text for reason in decision.failures)
+    outcome = "passed" if decision.passed else "refused"
     report("registering")
     version = registry.register(
         bundle,
         # The benchmark that chose the winner; a store that was moved no longer has it.
         parent_run=lambda: benchmark_parent(layout, registry.tracking, run_name),
         tags={"gate": outcome, "gate_reasons": reasons[:4900] or "all rules passed"},
-        metrics=_bundle_metrics(layout, bundle),
+        metrics=row_metrics(bundle_row(layout, bundle)),  # of the bundle itself, not of the candidate before its export
     )
-    if not decision["passed"]:
+    if not decision.passed:
         raise GateRefused(
             f"The promotion gate refused {bundle.manifest.version}.", found=reasons, remedy="The production model stays."
         )
@@ -151,11 +145,6 @@ def register(layout: Layout, run_name: str) -> str:
             data_fingerprint=bundle.manifest.data_fingerprint,
         )
     return version
-
-
-def _bundle_metrics(layout: Layout, bundle: Bundle) -> dict[str, float]:
-    """Return the metrics of the bundle itself, not those of the candidate before its export."""
-    return row_metrics(bundle_row(layout, bundle))
 
 
 def open_registry(layout: Layout) -> Registry:
@@ -202,7 +191,7 @@ def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
         state_dir=layout.deployment,
         expected_version=bundle.manifest.version,
         known={text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)},
-        settings=ServingSettings.load(),
+        settings=layout.settings(ServingSettings),
         progress=report,
     )
 

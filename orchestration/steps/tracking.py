@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import read_json, write_json
+from evaluation.leaderboard import LeaderboardRow
 from orchestration.layout import Layout
 from orchestration.steps.data import read_splits, training_datasets
 from serving.processes import mark_lives, process_mark
@@ -84,7 +85,7 @@ def end_parent(layout: Layout, dagster_run: str, status: "Ended") -> None:
 
 def log_candidate(layout: Layout, tracking: Tracking, run: str, candidate: Candidate, *, rows: int | None, state: str) -> None:
     """Log what a candidate's run depends on: every parameter, the data, and where its checkpoint comes from."""
-    settings = TrainingSettings.load()
+    settings = layout.settings(TrainingSettings)
     given = {**candidate.model_dump(mode="json"), **settings.of_the_run()}
     if candidate.exportable:
         given["epochs"] = settings.epochs or candidate.epochs
@@ -104,28 +105,28 @@ def log_training(tracking: Tracking, run: str, trained: "TrainedCandidate") -> N
     tracking.log_metrics(run, numbers)
 
 
-def row_metrics(row: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics of a leaderboard row, or of a bundle's row, which has its quality in `metrics`.
+def row_metrics(row: LeaderboardRow) -> dict[str, float]:
+    """Return the metrics of a leaderboard row.
 
     Quality and CPU cost keep their names; the rest of the cost is named `cost/…`.
     """
-    quality = row.get("metrics", row)
-    metrics = {name: float(quality[name]["value"]) for name in _QUALITY if name in quality and quality[name]["value"] is not None}
-    for name, value in (row["cost"] or {}).items():
+    quality = {name: row.metrics[name].to_dict()["value"] for name in _QUALITY if name in row.metrics}
+    metrics = {name: value for name, value in quality.items() if value is not None}
+    for name, value in (row.cost.to_dict() if row.cost else {}).items():
         number = value["value"] if isinstance(value, dict) else value
         if isinstance(number, int | float) and name not in {"rounds", "bulk_texts", "single_texts"}:
             metrics["cpu_us_per_text" if name == "cpu_us_per_text" else f"cost/{name}"] = float(number)
     return metrics
 
 
-def log_row(tracking: Tracking, run: str, row: dict[str, Any], *, model_id: str | None = None) -> None:
+def log_row(tracking: Tracking, run: str, row: LeaderboardRow) -> None:
     """Log a leaderboard row: its metrics, and its slices as a table."""
-    tracking.log_metrics(run, row_metrics(row), model_id=model_id)
+    tracking.log_metrics(run, row_metrics(row))
     slices = {
-        "slice": [part["slice"] for part in row["slices"]],
-        "rows": [part["n"] for part in row["slices"]],
+        "slice": [part.slice for part in row.slices],
+        "rows": [part.n for part in row.slices],
         **{
-            name: [part["metrics"].get(name, {}).get("value") for part in row["slices"]]
+            name: [part.metrics[name].to_dict()["value"] if name in part.metrics else None for part in row.slices]
             for name in ("macro_recall", "accuracy", "macro_f1")
         },
     }

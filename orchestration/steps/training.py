@@ -43,7 +43,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
 
     if candidate.kind == "vader":
         return True
-    settings = TrainingSettings.load()
+    settings = layout.settings(TrainingSettings)
     datasets = training_datasets()
     key = _key(layout, candidate)
     target = candidate_folder(layout, candidate)
@@ -63,7 +63,7 @@ def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     """Return what a trained candidate depends on."""
     return {
         "candidate": candidate.model_dump(mode="json"),
-        "settings": TrainingSettings.load().of_the_run(),
+        "settings": layout.settings(TrainingSettings).of_the_run(),
         "data": read_splits(layout).fingerprint,
         "sets": training_datasets(),
     }

@@ -1,5 +1,6 @@
 """Tables of what a run made: splits, leaderboard, export variants, gate decision."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 from rich.console import Console
@@ -36,9 +37,28 @@ def show_leaderboard(console: Console) -> None:
 
 def show_export_variants(console: Console) -> None:
     """Print the variants of the last export."""
-    from orchestration.steps.export import export_variants_table
+    from rich.table import Table
 
-    console.print(export_variants_table(Layout.load()))
+    from orchestration.steps.export import read_export_report
+
+    report = read_export_report(Layout.load())
+    columns = ["variant", "CPU µs/text", "× torch", "× previous", "flips /10k", "batch flips", "Δ macro-recall", "MB", "parity"]
+    title = f"{report.candidate}: {report.mode}"
+    table = Table(*columns, box=None, header_style="dim", title=title, title_justify="left")
+    for row in report.rows:
+        mark = "[bold]" if row.name == report.chosen else ""
+        table.add_row(
+            f"{mark}{row.name}{' ←' if mark else ''}",
+            f"{row.cpu_us:,.0f}",
+            f"{row.speed_up:.2f}",
+            f"{row.step_speed_up:.2f}" if row.step_speed_up else "",
+            f"{row.flips_per_10000:.0f}",
+            f"{100 * row.batch.flips:.1f} %" if row.batch else "",
+            "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * x for x in astuple(row.recall_difference))),
+            f"{row.file_bytes / 1e6:.0f}" if row.file_bytes else "",
+            "[red]no[/]" if row.reasons else "[green]yes[/]",
+        )
+    console.print(table)
 
 
 def show_gate_decision(console: Console) -> None:
@@ -46,11 +66,11 @@ def show_gate_decision(console: Console) -> None:
     from orchestration.steps.release import read_gate_decision
 
     decision = read_gate_decision(Layout.load())
-    console.print(f"gate: [bold]{'[green]passed' if decision['passed'] else '[red]refused'}[/][/]")
-    if decision["unchanged"]:
-        console.print(f"  {decision['bundle']} is in production already; the decision that promoted it:", highlight=False)
-    for reason in decision["reasons"]:
-        console.print(f"  {'[green]✓[/]' if reason['passed'] else '[red]✗[/]'} {reason['text']}", highlight=False)
+    console.print(f"gate: [bold]{'[green]passed' if decision.passed else '[red]refused'}[/][/]")
+    if decision.unchanged:
+        console.print(f"  {decision.bundle} is in production already; the decision that promoted it:", highlight=False)
+    for reason in decision.reasons:
+        console.print(f"  {'[green]✓[/]' if reason.passed else '[red]✗[/]'} {reason.text}", highlight=False)
 
 
 def _shown(path: Path) -> Path:

@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from serving.settings import StreamSettings
-from serving.streaming.status import StatusReader
+from serving.streaming.status import ProcessStatus, StatusReader, StreamStatus, WorkerStatus
 
 _GOOD = {"running", "up"}
 _BAD = {"stalled", "failed", "gone", "waiting for the broker", "waiting for the warehouse"}
 
 
-def show_status(console: Console, status: dict[str, Any]) -> None:
-    """Print a status of `read_status`."""
+def show_status(console: Console, status: StreamStatus) -> None:
+    """Print a status."""
     console.print(render(status))
 
 
@@ -42,79 +42,79 @@ def watch_status(
         pass
 
 
-def render(status: dict[str, Any]) -> Group:
-    """Return the tables of a status of `read_status`."""
+def render(status: StreamStatus) -> Group:
+    """Return the tables of a status."""
     parts: list[Any] = [_head(status)]
-    if status["partitions"]:
+    if status.partitions:
         parts.append(_partitions(status))
-    if status["workers"] or status["others"]:
+    if status.workers or status.others:
         parts.append(_processes(status))
     return Group(*parts)
 
 
-def _head(status: dict[str, Any]) -> Table:
+def _head(status: StreamStatus) -> Table:
     table = Table.grid(padding=(0, 2))
-    detail = status["detail"] or status["reason"]
-    rates = [f"{_count(status[name])} {what}" for name, what in (("arriving", "arrive"), ("rate", "are committed"))]
-    drain = "" if status["drain_s"] is None else f", {status['drain_s']:,.1f} s of work"
-    table.add_row("[dim]stream[/]", _state(status["state"]) + (f" [dim]{escape(detail)}[/]" if detail else ""))
-    table.add_row("[dim]topic[/]", f"{escape(status['topic'])} at {escape(status['bootstrap'])}, group {escape(status['group'])}")
-    table.add_row("[dim]broker[/]", _connection(status["broker"]))
-    table.add_row("[dim]warehouse[/]", _connection(status["warehouse"]))
-    table.add_row("[dim]lag[/]", f"[bold]{_count(status['lag'])}[/] messages{drain}")
-    if status["rate"] is not None:
+    detail = status.detail or status.reason
+    rates = [f"{_count(number)} {what}" for number, what in ((status.arriving, "arrive"), (status.rate, "are committed"))]
+    drain = "" if status.drain_s is None else f", {status.drain_s:,.1f} s of work"
+    table.add_row("[dim]stream[/]", _state(status.state) + (f" [dim]{escape(detail)}[/]" if detail else ""))
+    table.add_row("[dim]topic[/]", f"{escape(status.topic)} at {escape(status.bootstrap)}, group {escape(status.group)}")
+    table.add_row("[dim]broker[/]", _connection(status.broker))
+    table.add_row("[dim]warehouse[/]", _connection(status.warehouse))
+    table.add_row("[dim]lag[/]", f"[bold]{_count(status.lag)}[/] messages{drain}")
+    if status.rate is not None:
         table.add_row("[dim]a second[/]", ", ".join(rates))
-    table.add_row("[dim]dead letters[/]", _count(status["dead_letters"]))
-    table.add_row("[dim]open alerts[/]", _count(status["open_alerts"]))
+    table.add_row("[dim]dead letters[/]", _count(status.dead_letters))
+    table.add_row("[dim]open alerts[/]", _count(status.open_alerts))
     return table
 
 
-def _partitions(status: dict[str, Any]) -> Table:
+def _partitions(status: StreamStatus) -> Table:
     table = Table("partition", "worker", title="Partitions", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("committed", "end", "lag"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for row in status["partitions"]:
+    for row in status.partitions:
         table.add_row(
-            str(row["partition"]),
-            escape(row["worker"] or "–"),
-            _count(row["committed"]),
-            _count(row["end"]),
-            _count(row["lag"]),
-            "[red]stalled[/]" if row["stalled"] else "",
+            str(row.partition),
+            escape(row.worker or "–"),
+            _count(row.committed),
+            _count(row.end),
+            _count(row.lag),
+            "[red]stalled[/]" if row.stalled else "",
         )
     return table
 
 
-def _processes(status: dict[str, Any]) -> Group:
+def _processes(status: StreamStatus) -> Group:
     table = Table("process", title="Processes", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("state", "version", "partitions"):
         table.add_column(name, no_wrap=True)
     for name in ("messages", "/s", "in flight", "dead", "p50 ms", "p99 ms", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
     notes = []
-    for row in status["workers"]:
-        if row["detail"]:
-            notes.append(f"{row['name']}: {row['detail']}")
-        if (row["silent_s"] or 0) > 5 and row["state"] in _GOOD:
-            notes.append(f"{row['name']}: no heartbeat for {row['silent_s']:.0f} s")
+    for row in status.workers:
+        if row.detail:
+            notes.append(f"{row.name}: {row.detail}")
+        if (row.silent_s or 0) > 5 and row.state in _GOOD:
+            notes.append(f"{row.name}: no heartbeat for {row.silent_s:.0f} s")
         table.add_row(
-            escape(row["name"]),
-            _state(row["state"]),
-            escape(row["version"]) or "–",
-            ", ".join(map(str, row["partitions"])) or "–",
-            _count(row["messages"]),
-            f"{row['messages_per_s']:,.0f}",
-            _count(row["in_flight"]),
-            _count(row["dead_letters"]),
-            _count(row["p50_ms"]),
-            _count(row["p99_ms"]),
+            escape(row.name),
+            _state(row.state),
+            escape(row.version) or "–",
+            ", ".join(map(str, row.partitions)) or "–",
+            _count(row.messages),
+            f"{row.messages_per_s:,.0f}",
+            _count(row.in_flight),
+            _count(row.dead_letters),
+            _count(row.p50_ms),
+            _count(row.p99_ms),
             _restarts(row),
         )
-    for row in status["others"]:
-        if row["last_exit"] and row["state"] not in _GOOD:
-            notes.append(f"{row['name']}: {row['last_exit']}")
-        table.add_row(escape(row["name"]), _state(row["state"]), *[""] * 8, _restarts(row))
+    for row in status.others:
+        if row.last_exit and row.state not in _GOOD:
+            notes.append(f"{row.name}: {row.last_exit}")
+        table.add_row(escape(row.name), _state(row.state), *[""] * 8, _restarts(row))
     return Group(table, *(f"[yellow]{escape(note)}[/]" for note in notes))
 
 
@@ -131,5 +131,5 @@ def _count(number: float | None) -> str:
     return "–" if number is None else f"{number:,.0f}"
 
 
-def _restarts(row: dict[str, Any]) -> str:
-    return f"[yellow]{row['restarts']}[/]" if row["restarts"] else "0"
+def _restarts(row: WorkerStatus | ProcessStatus) -> str:
+    return f"[yellow]{row.restarts}[/]" if row.restarts else "0"

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.library_settings import use_local_address_in_spark, use_python_in_spark
 from serving.lakehouse.paths import s3_endpoint
 from serving.settings import LakehouseSettings
 
@@ -23,14 +24,13 @@ def open_session(settings: LakehouseSettings, jars: Path | None = None, *, app: 
     """
     from pyspark.sql import SparkSession
 
-    # Workers run this Python, not the "python3" of the PATH.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    use_python_in_spark(sys.executable)
     builder = SparkSession.builder.appName(app)
     given: dict[str, str] = {}
     if settings.master:
         builder = builder.master(settings.master)
         if settings.master.startswith("local"):
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            use_local_address_in_spark()
             given |= _local()
     if jars is not None:
         given["spark.jars"] = ",".join(str(path) for path in sorted(jars.glob("*.jar")))

@@ -1,7 +1,5 @@
 """The HTTP API: requests are batched and classified with the served bundle."""
 
-import os
+from data.library_settings import keep_prometheus_in_memory
 
-# BentoML sets this for services of several processes. Ours has one, which would die of these files on a full disk. It is here
-# because `prometheus_client` reads it when it is imported, and no module of this package is imported before this one.
-os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+keep_prometheus_in_memory()  # here, since no module of this package is imported before this one

@@ -1,9 +1,10 @@
-"""Status of the stream as plain data, from the broker, the files of the processes and the warehouse."""
+"""Status of the stream, from the broker, the files of the processes and the warehouse."""
 
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,105 @@ RESPONSE_TIMEOUT_S = 3.0
 """After this time broker or warehouse is shown as unavailable; a late response is used the next time."""
 
 
-def read_status(var: Path, settings: StreamSettings) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PartitionStatus:
+    """A partition of the message topic. Offsets and lag are in messages."""
+
+    partition: int
+    committed: int
+    end: int
+    lag: int
+    worker: str | None
+    """The worker that holds it."""
+    stalled: bool
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """A process that the supervisor runs next to the workers."""
+
+    name: str
+    pid: int | None
+    created_at: float | None
+    """Epoch s, as the system counts it."""
+    state: str
+    restarts: int
+    last_exit: str | None
+    cpu: float | None
+    """Cores, over the last second."""
+    rss_bytes: int | None
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """A worker: its heartbeat and its supervisor's entry. The defaults are those of a worker without a heartbeat."""
+
+    name: str
+    state: str
+    detail: str = ""
+    version: str = ""
+    partitions: tuple[int, ...] = ()
+    messages: int = 0
+    dead_letters: int = 0
+    messages_per_s: float = 0.0
+    in_flight: int = 0
+    last_commit_at: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    metrics_port: int | None = None
+    pid: int | None = None
+    silent_s: float | None = None
+    """Since its last heartbeat."""
+    restarts: int = 0
+    last_exit: str | None = None
+    cpu: float | None = None
+    """Cores, over the last second."""
+    rss_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """The status of a stream at one moment. What cannot be read is None; `broker` and `warehouse` then have the error."""
+
+    at: float
+    """Epoch s."""
+    bootstrap: str
+    topic: str
+    group: str
+    broker: str
+    """Empty where it responds, else the error."""
+    warehouse: str
+    state: str
+    """Of the supervisor; "not supervised" where none runs, and then `target` and the measured values are None."""
+    detail: str
+    target: int | None
+    reason: str
+    lag: int | None
+    """Messages."""
+    rate: float | None
+    """Messages/s that are committed."""
+    arriving: float | None
+    """Messages/s."""
+    drain_s: float | None
+    """Time to process the lag at the rate."""
+    cores: float | None
+    """Of the supervisor's machine."""
+    memory_bytes: int | None
+    lag_limit: int
+    """Above this, or with `drain_s` above `drain_limit_s`, the backlog is high."""
+    drain_limit_s: float
+    partitions: tuple[PartitionStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+    others: tuple[ProcessStatus, ...]
+    dead_letters: int | None
+    open_alerts: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+def read_status(var: Path, settings: StreamSettings) -> StreamStatus:
     """Return the status once; see `StatusReader.read`."""
     return StatusReader(var, settings).read()
 
@@ -41,22 +140,8 @@ class StatusReader:
         self._broker = _BackgroundQuery(self._query_broker)
         self._warehouse = _BackgroundQuery(self._query_warehouse)
 
-    def read(self) -> dict[str, Any]:
-        """Return the present status. Blocks for at most twice `RESPONSE_TIMEOUT_S`.
-
-        Returns:
-            at: Epoch s. bootstrap, topic, group: From the settings.
-            broker, warehouse: "" where it responds, else the error.
-            state, detail, target, reason: Of the supervisor; state is "not supervised" where none runs.
-            lag: Messages; None where the broker does not respond. rate, arriving: Messages/s, None without a supervisor.
-            drain_s: Time to process the lag at the rate, None where there is no rate.
-            cores, memory_bytes: Of the supervisor's machine; None without one.
-            lag_limit, drain_limit_s: Above these the backlog is high.
-            partitions: partition, committed, end, lag, worker (a name or None), stalled.
-            workers: The `Heartbeat` of each, with silent_s, restarts, last_exit, cpu (cores) and rss_bytes.
-            others: name, state, restarts, last_exit, cpu, rss_bytes of the supervisor's other processes.
-            dead_letters, open_alerts: Counts, None where they cannot be read.
-        """
+    def read(self) -> StreamStatus:
+        """Return the present status. Blocks for at most twice `RESPONSE_TIMEOUT_S`."""
         state = read_state(self._var) or {}
         alive = bool(state.get("alive")) and state["state"] != "stopped"
         children: dict[str, Any] = state.get("children", {}) if alive else {}
@@ -67,32 +152,32 @@ class StatusReader:
         open_alerts, warehouse = self._warehouse.result()
         lag = sum(each.lag for each in partitions) if offsets else None
         rate = state.get("rate") if alive else None
-        workers = [_worker(name, beats.get(name), children.get(name)) for name in sorted({*beats, *filter(_is_worker, children)})]
-        return {
-            "at": time.time(),
-            "bootstrap": self._settings.bootstrap,
-            "topic": self._settings.topic,
-            "group": self._settings.group,
-            "broker": broker,
-            "warehouse": warehouse,
-            "state": state["state"] if alive else "not supervised",
-            "detail": state.get("detail", "") if alive else "",
-            "target": state.get("target") if alive else None,
-            "reason": state.get("reason", "") if alive else "",
-            "lag": lag,
-            "rate": rate,
-            "arriving": state.get("arriving") if alive else None,
-            "drain_s": lag / rate if lag is not None and rate else None,
-            "cores": state.get("cores") if alive else None,
-            "memory_bytes": state.get("memory_bytes") if alive else None,
-            "lag_limit": self._settings.lag_limit,
-            "drain_limit_s": self._settings.drain_limit_s,
-            "partitions": _partitions(partitions, beats.values(), state.get("stalled", []) if alive else []),
-            "workers": workers,
-            "others": [{"name": name} | children[name] for name in others],
-            "dead_letters": dead_letters,
-            "open_alerts": open_alerts,
-        }
+        names = sorted({*beats, *filter(_is_worker, children)})
+        return StreamStatus(
+            at=time.time(),
+            bootstrap=self._settings.bootstrap,
+            topic=self._settings.topic,
+            group=self._settings.group,
+            broker=broker,
+            warehouse=warehouse,
+            state=state["state"] if alive else "not supervised",
+            detail=state.get("detail", "") if alive else "",
+            target=state.get("target") if alive else None,
+            reason=state.get("reason", "") if alive else "",
+            lag=lag,
+            rate=rate,
+            arriving=state.get("arriving") if alive else None,
+            drain_s=lag / rate if lag is not None and rate else None,
+            cores=state.get("cores") if alive else None,
+            memory_bytes=state.get("memory_bytes") if alive else None,
+            lag_limit=self._settings.lag_limit,
+            drain_limit_s=self._settings.drain_limit_s,
+            partitions=_partitions(partitions, beats.values(), state.get("stalled", []) if alive else []),
+            workers=tuple(_worker(name, beats.get(name), children.get(name)) for name in names),
+            others=tuple(_process(name, children[name]) for name in others),
+            dead_letters=dead_letters,
+            open_alerts=open_alerts,
+        )
 
     def _query_broker(self) -> tuple[list[PartitionLag], int | None]:
         partitions = self._lags.measure(self._settings.topic)
@@ -119,54 +204,57 @@ def _is_past(beat: Heartbeat) -> bool:
     return beat.state in _ENDED and time.time() - beat.written_at > 60
 
 
-def _partitions(lags: Iterable[PartitionLag], beats: Iterable[Heartbeat], stalled: Collection[int]) -> list[dict[str, Any]]:
-    """Return a row for each partition, with the worker that holds it."""
+def _partitions(
+    lags: Iterable[PartitionLag], beats: Iterable[Heartbeat], stalled: Collection[int]
+) -> tuple[PartitionStatus, ...]:
+    """Return the status of each partition, with the worker that holds it."""
     holders = {partition: beat.name for beat in beats if beat.state != "gone" for partition in beat.partitions}
-    return [
-        {
-            "partition": each.partition,
-            "committed": each.committed,
-            "end": each.end,
-            "lag": each.lag,
-            "worker": holders.get(each.partition),
-            "stalled": each.partition in stalled,
-        }
+    return tuple(
+        PartitionStatus(
+            partition=each.partition,
+            committed=each.committed,
+            end=each.end,
+            lag=each.lag,
+            worker=holders.get(each.partition),
+            stalled=each.partition in stalled,
+        )
         for each in lags
-    ]
+    )
 
 
-def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the row of a worker: its heartbeat and the supervisor's entry, or the entry alone if it has no heartbeat."""
+def _process(name: str, child: dict[str, Any]) -> ProcessStatus:
+    return ProcessStatus(
+        name=name,
+        pid=child.get("pid"),
+        created_at=child.get("created_at"),
+        state=child["state"],
+        restarts=child["restarts"],
+        last_exit=child.get("last_exit"),
+        cpu=child.get("cpu"),
+        rss_bytes=child.get("rss_bytes"),
+    )
+
+
+def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> WorkerStatus:
+    """Return the status of a worker: its heartbeat and the supervisor's entry, or the entry alone if it has no heartbeat."""
     child = child or {}
-    row = {
-        "name": name,
-        "state": child.get("state", "starting"),
-        "detail": "",
-        "version": "",
-        "partitions": [],
-        "messages": 0,
-        "dead_letters": 0,
-        "messages_per_s": 0.0,
-        "in_flight": 0,
-        "last_commit_at": None,
-        "p50_ms": None,
-        "p99_ms": None,
-        "metrics_port": None,
-        "pid": child.get("pid"),
-        "silent_s": None,
-        "restarts": child.get("restarts", 0),
-        "last_exit": child.get("last_exit"),
-        "cpu": child.get("cpu"),
-        "rss_bytes": child.get("rss_bytes"),
-    }
-    if beat is None or (child and child.get("pid") != beat.pid):
-        return row | {"detail": child.get("last_exit") or ""}
-    reported = {key: getattr(beat, key) for key in row if hasattr(beat, key)}
-    state = "draining" if child.get("state") == "leaving" and beat.state == "running" else beat.state
-    if state in _ENDED:  # the last values no longer hold
+    row = WorkerStatus(
+        name,
+        child.get("state", "starting"),
+        pid=child.get("pid"),
+        restarts=child.get("restarts", 0),
+        last_exit=child.get("last_exit"),
+        cpu=child.get("cpu"),
+        rss_bytes=child.get("rss_bytes"),
+    )
+    if beat is None or (child and row.pid != beat.pid):
+        return replace(row, detail=row.last_exit or "")
+    reported = {field.name: getattr(beat, field.name) for field in fields(row) if hasattr(beat, field.name)}
+    if beat.state in _ENDED:  # the last values no longer hold
         reported |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
-    silent_s = max(0.0, time.time() - beat.written_at)
-    return row | reported | {"partitions": list(beat.partitions), "state": state, "silent_s": silent_s}
+    elif child.get("state") == "leaving" and beat.state == "running":
+        reported["state"] = "draining"
+    return replace(row, **reported, silent_s=max(0.0, time.time() - beat.written_at))
 
 
 class _BackgroundQuery:

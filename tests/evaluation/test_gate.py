@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 
@@ -9,16 +10,17 @@ from hypothesis import strategies as st
 from data.errors import ModelError, SettingsError
 from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost, Spread
-from evaluation.gate import decide
+from evaluation.gate import GateDecision, decide
 from evaluation.gates import Gates, load_gates
-from evaluation.leaderboard import Row
+from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import Estimate, score
+from evaluation.parity import ParityResult
 
 ROWS = 3000
 LABELS = np.random.default_rng(0).integers(0, 3, ROWS)
 SOURCE = np.arange(ROWS) % 4 == 0  # a slice of 750 rows
 GATES = load_gates()
-PARITY = {"passed": True, "text": "no label flips"}
+PARITY = ParityResult(True, "no label flips")
 
 
 def _calibrated(right, seed):
@@ -41,7 +43,7 @@ def _behavior(fails, n=1000, kind="MFT"):
 def _row(name, proba, *, cpu_us=3500.0, fails=100):
     spread = Spread(cpu_us, cpu_us, cpu_us)
     cost = Cost(spread, spread, spread, spread, spread, 300, 1, None, 3, 64, 30)
-    return Row(name, ROWS, score(LABELS, proba, resamples=100), cost=cost, behavior=_behavior(fails))
+    return LeaderboardRow(name, ROWS, score(LABELS, proba, resamples=100), cost=cost, behavior=_behavior(fails))
 
 
 GOOD, OLD, BASE = _calibrated(0.72, 1), _calibrated(0.70, 2), _calibrated(0.57, 3)
@@ -136,7 +138,7 @@ def test_behavior_is_compared_on_tests_that_both_have_run():
 
 
 @pytest.mark.parametrize(
-    ("parity", "message"), [(None, "was not checked"), ({"passed": False, "text": "320 flips in 10,000"}, "320 flips")]
+    ("parity", "message"), [(None, "was not checked"), (ParityResult(False, "320 flips in 10,000"), "320 flips")]
 )
 def test_parity_must_have_been_checked_and_passed(parity, message):
     decision = _decide(parity=parity)
@@ -180,8 +182,15 @@ def test_production_needs_its_report_and_its_predictions():
         decide(_row("new", GOOD), None, GATES, labels=LABELS, candidate_proba=GOOD, production_proba=OLD)
 
 
-def test_json_rows_give_the_same_decision():
-    assert _decide(row=_row("new", GOOD).to_dict(), old_row=_row("old", OLD).to_dict()).passed
+def test_a_decision_reads_back_from_its_json_form_and_from_that_of_an_older_version():
+    decision = replace(
+        _decide(), bundle="minilm-1", data_fingerprint="abc", decided_at="2026-11-28T06:38:00+00:00", unchanged=True
+    )
+    stored = json.loads(json.dumps(decision.to_dict()))
+    assert GateDecision.from_dict(stored) == decision
+    assert {"candidate", "passed", "reasons", "bundle", "data_fingerprint", "decided_at", "unchanged"} == set(stored)
+    older = {"candidate": "new", "passed": True, "reasons": stored["reasons"], "markdown": "**Passed**"}
+    assert GateDecision.from_dict(older) == GateDecision("new", True, decision.reasons)
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -11,7 +11,7 @@ from evaluation import plots
 from evaluation.behavior import run_behavior
 from evaluation.cost import Cost, Spread
 from evaluation.leaderboard import (
-    Row,
+    LeaderboardRow,
     as_table,
     build_leaderboard,
     format_bytes,
@@ -21,6 +21,7 @@ from evaluation.leaderboard import (
 )
 from evaluation.leaderboard_page import write_leaderboard
 from evaluation.metrics import METRICS, Estimate, score
+from evaluation.parity import ParityRow
 from evaluation.plots import decades, plot_export_variants, plot_pareto
 from evaluation.slices import SliceRow
 from evaluation.suites import Case
@@ -77,7 +78,7 @@ def _rows(**changes):
         SliceRow("length=short", 300, (), score(LABELS, PROBAS["good"], resamples=50)),
     )
     return [
-        Row(
+        LeaderboardRow(
             name,
             ROWS,
             score(LABELS, proba, resamples=100),
@@ -131,17 +132,16 @@ def test_the_json_is_a_list_of_rows_with_metrics_by_name_and_reads_back(tmp_path
     again = read_leaderboard(tmp_path / "board" / "leaderboard.json")
     assert [row.to_dict() for row in again] == rows
     nested = {"candidate": "x", "rows": 600, "metrics": {m: rows[0][m] for m in METRICS}, "slices": rows[0]["slices"]}
-    assert Row.from_dict(nested).metrics == again[0].metrics and Row.from_dict(nested).n == 600
+    assert LeaderboardRow.from_dict(nested).metrics == again[0].metrics and LeaderboardRow.from_dict(nested).n == 600
 
 
 def test_the_page_marks_from_scratch_escapes_names_and_needs_only_its_own_plots(tmp_path):
-    variants = [{"name": "torch", "cpu_us": {"value": 9000, "low": 8000, "high": 9900}}, {"name": "int8", "cpu_us": 3000}]
-    write_leaderboard(_board(), tmp_path, labels=LABELS, probas=PROBAS, export_variants=variants)
+    write_leaderboard(_board(), tmp_path, labels=LABELS, probas=PROBAS)
     page = (tmp_path / "leaderboard.html").read_text()
     assert "a &lt;set&gt;" in page and "<set>" not in page
     assert 'plain<span class="tag">from scratch</span>' in page
     named = set(re.findall(r'(?:src|href)="([^"]+)"', page))
-    assert named == {"pareto.png", "confusion.png", "reliability.png", "export_variants.png"}
+    assert named == {"pareto.png", "confusion.png", "reliability.png"}
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in named)
     text = (tmp_path / "leaderboard.md").read_text()
     assert "plain (from scratch)" in text and "![" in text and "| praise \\| joy |" in text
@@ -192,9 +192,9 @@ def test_a_missing_or_corrupt_file_names_the_command_to_run(tmp_path, content, m
         read_leaderboard(path)
 
 
-def test_the_terminal_table_fits_eighty_columns_and_takes_json_rows():
+def test_the_terminal_table_fits_eighty_columns():
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(as_table([row.to_dict() for row in _board().rows]))
+    console.print(as_table(_board().rows))
     text = console.export_text()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     lines = text.splitlines()
@@ -208,8 +208,8 @@ def test_plots_accept_one_point_and_many_close_points(tmp_path):
     assert plot_pareto([row], tmp_path / "one.png") is not None
     crowd = [replace(row, candidate=f"candidate number {i}", cost=_cost(100 + i)) for i in range(9)]
     assert plot_pareto(crowd, tmp_path / "crowd.png") is not None
-    delta = Estimate(-0.001, -0.002, 0.0).to_dict()
-    variants = [{"name": "int8", "cpu_us": 10.0, "flips_per_10000": 12, "recall_difference": delta}]
+    delta = Estimate(-0.001, -0.002, 0.0)
+    variants = [ParityRow("int8", 100, False, 12, 0.1, 0.01, 0.7, delta, cpu_us=10.0)]
     assert plot_export_variants(variants, tmp_path / "export_variants.png").stat().st_size > 5000
 
 

@@ -1,9 +1,20 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from evaluation.parity import BatchInvariance, ParityRow, batch_invariance, choose, compare, pareto, reasons_against
+from evaluation.parity import (
+    BatchInvariance,
+    ExportReport,
+    ParityResult,
+    ParityRow,
+    batch_invariance,
+    choose,
+    compare,
+    pareto,
+    reasons_against,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -82,3 +93,15 @@ def test_the_pareto_front_has_the_rows_that_no_other_dominates():
 def test_json_and_back():
     found = row(0.01, cpu=3.0, batch=BatchInvariance(10, 0.1, 0.2))
     assert ParityRow.from_dict(found.to_dict()).to_dict() == found.to_dict()
+
+
+def test_an_export_report_reads_back_and_fast_mode_allows_flips():
+    torch = row(exact=True, name="torch", cpu=9.0)
+    int8 = row(0.004, name="int8", cpu=3.0, batch=BatchInvariance(100, 0.0, 0.01))
+    flips = replace(int8, reasons=["400 labels per 10,000 flip"])
+    report = ExportReport("minilm", "exact", "int8", "minilm-1", ("int8",), (torch, flips))
+    stored = json.loads(json.dumps(report.to_dict()))
+    assert json.loads(json.dumps(ExportReport.from_dict(stored).to_dict())) == stored
+    assert set(stored) == {"candidate", "mode", "chosen", "bundle", "pareto", "rows"}
+    assert report.chosen_row is flips and report.parity() == ParityResult(False, "400 labels per 10,000 flip")
+    assert replace(report, mode="fast").parity() == ParityResult(True, "int8 predicts as torch does: 40 flips per 10,000")

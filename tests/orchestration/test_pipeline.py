@@ -63,7 +63,7 @@ def test_first_model_is_deployed_a_worse_one_refused_a_new_one_promoted_and_roll
     assert "training/registered_version" not in materialized(worse)
     gate = next(check for check in worse.get_asset_check_evaluations() if check.check_name == "gate")
     assert not gate.passed
-    refused = {reason["rule"]: reason["text"] for reason in read_gate_decision(place.layout)["reasons"] if not reason["passed"]}
+    refused = {reason.rule: reason.text for reason in read_gate_decision(place.layout).failures}
     assert any("macro_recall" in rule for rule in refused) and any("production" in rule for rule in refused)
     assert served(place) == (version, ["positive", "negative"])
 

@@ -58,9 +58,9 @@ def test_every_page_describes_the_bundle_that_is_served_also_after_a_repeated_ru
         assert registered.description == card
 
         decision = read_gate_decision(place.layout)
-        assert decision["passed"] and {"floor: macro_recall", "CPU budget", "parity"} <= {r["rule"] for r in decision["reasons"]}
-        assert all(r["limit"] is not None for r in decision["reasons"] if r["rule"].startswith(("floor", "ceiling", "CPU")))
-    assert decision["unchanged"]
+        assert decision.passed and {"floor: macro_recall", "CPU budget", "parity"} <= {r.rule for r in decision.reasons}
+        assert all(r.limit is not None for r in decision.reasons if r.rule.startswith(("floor", "ceiling", "CPU")))
+    assert decision.unchanged
 
 
 def test_card_counts_only_rows_that_were_trained_on(place, monkeypatch):

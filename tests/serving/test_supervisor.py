@@ -421,19 +421,19 @@ def test_status_shows_workers_and_unavailable_systems(tmp_path, broker, monkeypa
 
     reader = StatusReader(tmp_path, StreamSettings(bootstrap=broker))
     found = reader.read()
-    assert found["state"] == "not supervised" and found["lag"] == 40 and not found["broker"] and found["warehouse"]
+    assert found.state == "not supervised" and found.lag == 40 and not found.broker and found.warehouse
     with supervised(tmp_path, broker, scaler=Target(2), others={"alerts": _command("alerts")}) as running:
         running.until_running("w1", "w2", "alerts")
         running.behave("w2", str(child.CONFIG_ERROR))
         until(lambda: running.child("w2")["state"].startswith("restart in") and running.state["state"] == "running")
         found = reader.read()
-        assert found["target"] == 2 and len(found["partitions"]) == 4 and [one["name"] for one in found["others"]] == ["alerts"]
-        assert found["dead_letters"] == 0, "no topic of dead letters yet: none, not unknown"
-        assert found["workers"][0]["rss_bytes"] > 0 and found["others"][0]["rss_bytes"] > 0
-        first, second = found["workers"]
-        assert (first["name"], first["state"], first["restarts"]) == ("w1", "running", 0)
-        assert second["state"].startswith("restart in") and second["detail"] == "status 78: the reason for 78"
-        json.dumps(found)
+        assert found.target == 2 and len(found.partitions) == 4 and [one.name for one in found.others] == ["alerts"]
+        assert found.dead_letters == 0, "no topic of dead letters yet: none, not unknown"
+        assert found.workers[0].rss_bytes > 0 and found.others[0].rss_bytes > 0
+        first, second = found.workers
+        assert (first.name, first.state, first.restarts) == ("w1", "running", 0)
+        assert second.state.startswith("restart in") and second.detail == "status 78: the reason for 78"
+        json.dumps(found.to_dict())
         console, stop = Console(width=130, record=True, force_terminal=True, file=io.StringIO()), threading.Event()
         threading.Timer(1.5, stop.set).start()
         watch_status(console, tmp_path, StreamSettings(bootstrap=broker), stop, every_s=0.5)
@@ -449,5 +449,5 @@ def test_status_shows_workers_and_unavailable_systems(tmp_path, broker, monkeypa
     monkeypatch.setattr("serving.streaming.status.RESPONSE_TIMEOUT_S", 0.2)
     unavailable = StatusReader(tmp_path, StreamSettings(bootstrap="127.0.0.1:1"))
     found = unavailable.read()
-    assert "no response" in found["broker"] and found["lag"] is None and found["state"] == "not supervised"
+    assert "no response" in found.broker and found.lag is None and found.state == "not supervised"
     assert render(found)

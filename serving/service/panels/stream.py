@@ -41,4 +41,4 @@ class StreamPanel:
         settings = running_stream(self._var, StreamSettings.load())
         if self._reader is None or settings != self._settings:
             self._reader, self._settings = StatusReader(self._var, settings), settings
-        return self._reader.read()
+        return self._reader.read().to_dict()

@@ -94,7 +94,11 @@ class _Supervisor:
         self.var, self.settings, self.stop = var, settings, stop
         self.on_change, self.notify, self.scaler = on_change, notify, scaler
         self.worker_command = worker_command
-        self.environment = os.environ | {"GROUNDSWELL_PATHS__VAR_DIR": str(var.resolve())}
+        self.environment = os.environ | {
+            "GROUNDSWELL_PATHS__VAR_DIR": str(var.resolve()),
+            # Workers of one machine share its cores: one thread each, so that one more worker uses one more core
+            "GROUNDSWELL_STREAM__THREADS": str(settings.threads or 1),
+        }
         self.others = {name: self._child(name, command) for name, command in others.items()}
         self.workers: dict[str, Child] = {}
         self.beats: dict[str, Heartbeat] = {}
