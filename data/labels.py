@@ -11,7 +11,7 @@ LABELS = ("negative", "neutral", "positive")
 
 LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
 
-_WHOLE = re.compile(r"([+-]?\d+)[.,]0*")
+_WHOLE = re.compile(r"\+?(-?\d+)([.,]0*)?")
 
 
 def label_key(value: object) -> str | None:

@@ -15,7 +15,8 @@ from data.labels import LABELS, label_key
 from data.settings import DataSettings, PathSettings, project_root
 from data.sources.reading import FIX, MAX_REJECTED, Source
 from data.tables import require_texts
-from data.tables.values import id_text, utc_times
+from data.tables.ids import id_text
+from data.tables.times import utc_times
 
 if TYPE_CHECKING:
     import pandas as pd

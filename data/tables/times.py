@@ -1,4 +1,4 @@
-"""Ids and times as files hold them."""
+"""Columns of times as files hold them."""
 
 import math
 import re
@@ -7,13 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from numbers import Integral, Real
 from typing import Any
-
-from data.errors import MalformedData
-
-EXACT = 2**53
-"""A float beyond this is not the number that was written: different ids become equal."""
-_THROUGH_FLOAT = re.compile(r"[+-]?\d+(\.\d+)?[eE][+-]?\d+")
-_WHOLE = re.compile(r"(\d+)\.0+")
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 """Times outside are wrong; later ones cannot be held in nanoseconds."""
@@ -49,40 +42,6 @@ _ISO = re.compile(r"(\d{4}-?\d{2}-?\d{2})(?:[T ](\d{1,2}:\d{2}(?::\d{2})?)([.,]\
 _NUMBER = re.compile(r"\d{9,19}(\.\d+)?")
 
 
-def id_text(value: object, where: str) -> str | None:
-    """Return an id as text, or None where it is missing. `12.0` is `12`: a column of whole numbers with a gap is written so.
-
-    Raises:
-        MalformedData: It went through a float and lost digits, such as 1.23E+17.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, Integral):  # exact at any size
-        return str(int(value)) if not isinstance(value, bool) else str(value)
-    if isinstance(value, Real):
-        number = float(value)
-        if abs(number) >= EXACT or not number.is_integer():
-            raise _lost_digits(f"{number!r}, a floating-point number", where)
-        return str(int(number))
-    text = str(value).strip()
-    if _THROUGH_FLOAT.fullmatch(text):
-        raise _lost_digits(text, where)
-    if whole := _WHOLE.fullmatch(text):
-        if int(whole[1]) >= EXACT:
-            raise _lost_digits(text, where)
-        return whole[1]
-    return text or None
-
-
-def _lost_digits(found: str, where: str) -> MalformedData:
-    return MalformedData(
-        f"An id {where} has lost digits.",
-        found=found,
-        expected="integers or text; different ids become equal as floating-point numbers beyond 2^53",
-        remedy="Export the column again as integers or text.",
-    )
-
-
 @dataclass
 class Times:
     """Times in UTC, None where there is none, and what was assumed or not read."""
@@ -105,13 +64,13 @@ class Times:
 
 
 def utc_times(values: Iterable[object]) -> Times:
-    """Parse a column of times; see `utc_time`."""
+    """Parse a column of times; see `as_written`."""
     times = Times()
     for value in values:
         if _is_missing(value):
             times.values.append(None)
             continue
-        found = utc_time(value)
+        found = as_written(value)
         if found is None:
             times.unreadable += 1
             times.example = times.example or str(value)[:60]
@@ -128,7 +87,7 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def utc_time(value: Any) -> datetime | None:
+def as_written(value: Any) -> datetime | None:
     """Return a time in UTC, without `tzinfo` where the value has no zone; None if it cannot be read or is outside 1970 to 2261.
 
     Read: seconds to nanoseconds since 1970 by their size; ISO 8601; Twitter's `Tue Aug 01 16:23:56 +0000 2017`; the form of
