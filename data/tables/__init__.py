@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from data.errors import MalformedData
 from data.names import did_you_mean
@@ -35,8 +35,8 @@ _DELIMITED = (".csv", ".tsv", ".txt")
 class Table:
     """A file whose format is known; `chunks` reads it once."""
 
-    def __init__(self, path: Path, found: dict[str, Any], rows: Callable[[], Iterator[tuple[Row | Rejected, float]]]) -> None:
-        """Set what was found and how rows are read; `open_table` makes tables."""
+    def __init__(self, path: Path, found: dict[str, Any], chunks: Callable[[], Iterator[tuple[Chunk, float]]]) -> None:
+        """Set what was found and how chunks are read; `open_table` makes tables."""
         self.path = path
         self.found = found
         """What was detected: `format`, `columns` and, for a text, `encoding`, `delimiter`, `quoting`, `lines`."""
@@ -46,7 +46,7 @@ class Table:
         self.rows = 0
         """Rows that were read so far."""
         self.first_row: Row = {}
-        self._rows = rows
+        self._chunks = chunks
 
     def chunks(self) -> Iterator[tuple[Chunk, float]]:
         """Yield the rows in chunks of `CHUNK_ROWS`, rejected ones in their place, with the share that was read, 0 to 1.
@@ -54,18 +54,13 @@ class Table:
         Raises:
             MalformedData: The file is truncated, not of its encoding, or not in the format of its suffix.
         """
-        rows = self._rows()
-        while batch := list(itertools.islice(rows, CHUNK_ROWS)):
-            chunk = [row for row, _ in batch]
-            for row in chunk:
-                if isinstance(row, Rejected):
-                    self.rejected[row.reason] += 1
-                    if len(self.examples) < SHOWN_REJECTED:
-                        self.examples.append(row)
-                else:
-                    self.rows += 1
-                    self.first_row = self.first_row or row
-            yield chunk, batch[-1][1]
+        for chunk, share in self._chunks():
+            rejected = [row for row in chunk if isinstance(row, Rejected)]
+            self.rejected.update(row.reason for row in rejected)
+            self.examples += rejected[: SHOWN_REJECTED - len(self.examples)]
+            self.rows += len(chunk) - len(rejected)
+            self.first_row = self.first_row or next((row for row in chunk if not isinstance(row, Rejected)), {})
+            yield chunk, share
 
     def report(self) -> dict[str, Any]:
         """Return how the file was read and what was counted; complete after the last chunk."""
@@ -141,44 +136,50 @@ def _parquet_table(path: Path, required: Sequence[str], only: bool, fix: str) ->
     names, total = parquet_schema(path)
     require_columns(names, required, str(path), fix)
 
-    def rows() -> Iterator[tuple[Row | Rejected, float]]:
-        for number, row in enumerate(parquet_rows(path, required if only else None, CHUNK_ROWS), start=1):
-            yield row, number / total
+    def chunks() -> Iterator[tuple[Chunk, float]]:
+        seen = 0
+        for chunk in _chunked(parquet_rows(path, required if only else None, CHUNK_ROWS)):
+            seen += len(chunk)
+            yield chunk, seen / total
 
-    return Table(path, {"format": "Parquet", "columns": names}, rows)
+    return Table(path, {"format": "Parquet", "columns": names}, chunks)
+
+
+def _chunked(rows: Iterator[Row | Rejected]) -> Iterator[Chunk]:
+    while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
+        yield chunk
 
 
 def _sheet_table(path: Path, required: Sequence[str], read_as: ReadAs, fix: str) -> Table:
     sheet, names, cells = sheet_of(path, read_as.names, required)
     require_columns(names, required, f"{path}, sheet {sheet!r},", fix)
 
-    def rows() -> Iterator[tuple[Row | Rejected, float]]:
-        first_line = 1 if read_as.names else 2
-        for number, row in enumerate(cells):
-            if not any(cell != "" for cell in row):
-                continue
+    def rows() -> Iterator[Row | Rejected]:
+        for line, row in enumerate(cells, start=1 if read_as.names else 2):
             values = [None if cell == "" else cell for cell in row]
-            share = (number + 1) / len(cells)
-            if len(values) != len(names):
+            if len(values) == len(names) and any(value is not None for value in values):
+                yield dict(zip(names, values, strict=True))
+            elif len(values) != len(names):
                 reason = TOO_MANY if len(values) > len(names) else TOO_FEW
-                yield Rejected(first_line + number, reason, f"{len(values)} cells, expected {len(names)}"), share
-            else:
-                yield dict(zip(names, values, strict=True)), share
+                yield Rejected(line, reason, f"{len(values)} cells, expected {len(names)}")
 
-    return Table(path, {"format": "XLSX", "sheet": sheet, "columns": names}, rows)
+    def chunks() -> Iterator[tuple[Chunk, float]]:
+        return ((chunk, 1.0) for chunk in _chunked(rows()))
+
+    return Table(path, {"format": "XLSX", "sheet": sheet, "columns": names}, chunks)
 
 
 def _delimited_table(file: StoredFile, layout: TextLayout) -> Table:
-    def rows() -> Iterator[tuple[Row | Rejected, float]]:
+    def rows(binary: BinaryIO) -> Iterator[Row | Rejected]:
+        lines = itertools.islice(lines_of(file, binary, layout.encoding), layout.skipped_lines, None)
+        parsed = (row for row in parse(lines, layout.dialect) if row.fields or row.rejected)
+        names = layout.names
+        for row in itertools.islice(parsed, int(layout.has_header), None):
+            yield row.rejected or dict(zip(names, row.fields, strict=True))
+
+    def chunks() -> Iterator[tuple[Chunk, float]]:
         with open_bytes(file) as (binary, share):
-            lines = itertools.islice(lines_of(file, binary, layout.encoding), layout.skipped_lines, None)
-            is_header = layout.has_header
-            for row in parse(lines, layout.dialect):
-                if row.rejected and not is_header:
-                    yield row.rejected, share()
-                elif row.fields and not is_header:
-                    yield dict(zip(layout.names, row.fields, strict=True)), share()
-                is_header = is_header and not (row.fields or row.rejected)
+            yield from ((chunk, share()) for chunk in _chunked(rows(binary)))
 
     found = {
         "format": file.kind[1:].upper(),
@@ -189,7 +190,7 @@ def _delimited_table(file: StoredFile, layout: TextLayout) -> Table:
         "lines": layout.survey.lines + layout.skipped_lines,
         "blank_lines": layout.survey.blank_lines,
     }
-    return Table(file.path, found, rows)
+    return Table(file.path, found, chunks)
 
 
 def _json_table(file: StoredFile, required: Sequence[str], read_as: ReadAs, fix: str) -> Table:
@@ -197,14 +198,14 @@ def _json_table(file: StoredFile, required: Sequence[str], read_as: ReadAs, fix:
     with open_bytes(file) as (binary, _):
         as_array = is_array(lines_of(file, binary, encoding))
 
-    def rows() -> Iterator[tuple[Row | Rejected, float]]:
+    def chunks() -> Iterator[tuple[Chunk, float]]:
         with open_bytes(file) as (binary, share):
             objects = array_objects(file.path, binary, encoding) if as_array else line_objects(file, binary, encoding)
-            for _, row in objects:
-                yield row, share()
+            yield from ((chunk, share()) for chunk in _chunked(objects))
 
-    columns = dict.fromkeys(name for row, _ in itertools.islice(rows(), CHUNK_ROWS) for name in row)  # type: ignore[union-attr]
+    first, _ = next(chunks(), ([], 1.0))
+    columns = dict.fromkeys(name for row in first for name in row)  # type: ignore[union-attr]
     if columns:
         require_columns(columns, required, str(file.path), fix)
     kind = "JSON array" if as_array else "JSONL"
-    return Table(file.path, {"format": kind, "encoding": encoding, "columns": list(columns)}, rows)
+    return Table(file.path, {"format": kind, "encoding": encoding, "columns": list(columns)}, chunks)

@@ -58,7 +58,7 @@ def parse(lines: Iterable[str], dialect: Dialect) -> Iterator[Parsed]:
         escapechar="\\" if dialect.quoting == "escaped" else None,
         strict=True,
     )
-    last = 0
+    last, width = 0, dialect.width
     while True:
         try:
             fields = next(reader)
@@ -70,14 +70,15 @@ def parse(lines: Iterable[str], dialect: Dialect) -> Iterator[Parsed]:
             yield Parsed(first, last, [], Rejected(first, BROKEN, f"{_plain(error)}{span}"))
             continue
         first, last = last + 1, reader.line_num
-        yield _fitted(first, last, fields, dialect)
+        fits = len(fields) == width
+        yield Parsed(first, last, fields, None) if fits else _unfitting(first, last, fields, dialect)
 
 
-def _fitted(first: int, last: int, fields: list[str], dialect: Dialect) -> Parsed:
+def _unfitting(first: int, last: int, fields: list[str], dialect: Dialect) -> Parsed:
     found, width = len(fields), dialect.width
     if dialect.has_trailing and found == width + 1 and not fields[-1]:
         return Parsed(first, last, fields[:-1])
-    if found == width or not width or not found:
+    if not width or not found:
         return Parsed(first, last, fields)
     reason = TOO_MANY if found > width else TOO_FEW
     return Parsed(first, last, fields, Rejected(first, reason, f"{found} fields, expected {width}"))

@@ -20,8 +20,8 @@ def is_array(lines: Iterator[str]) -> bool:
     return next((line.lstrip()[0] for line in lines if line.strip()), "") == "["
 
 
-def line_objects(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the object of each line with its number; blank lines are left out.
+def line_objects(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[dict[str, Any]]:
+    """Yield the object of each line; blank lines are left out.
 
     Raises:
         MalformedData: A line is not a JSON object.
@@ -39,11 +39,11 @@ def line_objects(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[
             ) from error
         if not isinstance(row, dict):
             raise MalformedData(f"{file.path} line {number:,} is not an object.", found=line[:60])
-        yield number, row
+        yield row
 
 
-def array_objects(path: Path, binary: BinaryIO, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSON array with their numbers, from 1.
+def array_objects(path: Path, binary: BinaryIO, encoding: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON array.
 
     Raises:
         MalformedData: An item is not an object, the array is not closed, or something follows it.
@@ -59,7 +59,7 @@ def array_objects(path: Path, binary: BinaryIO, encoding: str) -> Iterator[tuple
         text.detach()
 
 
-def _items(path: Path, text: io.TextIOWrapper) -> Iterator[tuple[int, dict[str, Any]]]:
+def _items(path: Path, text: io.TextIOWrapper) -> Iterator[dict[str, Any]]:
     buffer, number = text.read(_BLOCK).lstrip()[1:], 0
     at = 0
     while True:
@@ -86,4 +86,4 @@ def _items(path: Path, text: io.TextIOWrapper) -> Iterator[tuple[int, dict[str, 
             buffer, at = buffer[at:] + more, 0
             continue
         number += 1
-        yield number, row
+        yield row
