@@ -205,6 +205,8 @@ def _json_table(file: StoredFile, required: Sequence[str], read_as: ReadAs, fix:
 
     first, _ = next(chunks(), ([], 1.0))
     columns = dict.fromkeys(name for row in first for name in row)  # type: ignore[union-attr]
+    if not first:
+        raise MalformedData(f"{file.path} has no rows.", expected="at least one object")
     if columns:
         require_columns(columns, required, str(file.path), fix)
     kind = "JSON array" if as_array else "JSONL"

@@ -19,6 +19,8 @@ class Dialect:
     """Fields of a row; 0: any number."""
     has_trailing: bool = False
     """Whether each row ends with a delimiter: the empty field after it is no column."""
+    has_spaces: bool = False
+    """Whether a space follows each delimiter, before a quotation mark too."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def parse(lines: Iterable[str], dialect: Dialect) -> Iterator[Parsed]:
         quoting=csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL,
         doublequote=dialect.quoting != "escaped",
         escapechar="\\" if dialect.quoting == "escaped" else None,
+        skipinitialspace=dialect.has_spaces,
         strict=True,
     )
     last, width = 0, dialect.width

@@ -62,8 +62,18 @@ class _Start:
         """Return the names of the columns; none if the header has broken quotes."""
         if self.read_as.names:
             return self.read_as.names
+        return tuple(name.strip() for name in self._first(delimiter, quoting))
+
+    def _first(self, delimiter: str, quoting: Quoting) -> list[str]:
         rows = parse(self.lines[self.skipped_lines :], Dialect(delimiter, quoting))
-        return tuple(name.strip() for name in next((row.fields for row in rows if row.fields or row.rejected), []))
+        return next((row.fields for row in rows if row.fields or row.rejected), [])
+
+    def has_spaces(self, delimiter: str) -> bool:
+        """Return whether a space follows each delimiter of the header."""
+        if self.read_as.names:
+            return False
+        names = self._first(delimiter, "none")[1:]
+        return delimiter != "\t" and bool(names) and all(name.startswith(" ") for name in names)
 
     def fit(self, delimiter: str) -> tuple[float, int]:
         """Return the share of the first rows that have as many fields as the header, with or without quoting; and how many."""
@@ -77,7 +87,8 @@ class _Start:
 
     def rows(self, delimiter: str, quoting: Quoting, width: int):
         """Return the parsed rows of the start, without the header."""
-        rows = parse(self.lines[self.skipped_lines :], Dialect(delimiter, quoting, width))
+        dialect = Dialect(delimiter, quoting, width, has_spaces=self.has_spaces(delimiter))
+        rows = parse(self.lines[self.skipped_lines :], dialect)
         return itertools.islice(rows, 0 if self.read_as.names else 1, None)
 
 
@@ -171,7 +182,8 @@ def _layout(start: _Start, delimiter: str, quoting: Quoting) -> TextLayout:
     names = start.header(delimiter, quoting)
     rows = [row.fields for row in start.rows(delimiter, quoting, len(names)) if row.fields]
     trailing = sum(_ends_empty(fields, len(names)) for fields in rows)
-    dialect = Dialect(delimiter, quoting, len(names), trailing > _MOSTLY * len(rows))
+    has_trailing = trailing > _MOSTLY * len(rows)
+    dialect = Dialect(delimiter, quoting, len(names), has_trailing, start.has_spaces(delimiter))
     with open_bytes(start.file) as (binary, _):
         lines = itertools.islice(lines_of(start.file, binary, start.encoding), start.skipped_lines, None)
         counts = survey(lines, dialect, has_header=start.read_as.names is None)

@@ -78,7 +78,7 @@ def detect_encoding(file: StoredFile) -> str:
 def _utf_16(start: bytes) -> str | None:
     """Return the byte order of UTF-16 without a mark: nearly all zero bytes are in every second place."""
     zeros = (start[0::2].count(0), start[1::2].count(0))
-    if sum(zeros) < 0.05 * len(start) or min(zeros) > 0.1 * max(zeros):
+    if not sum(zeros) or sum(zeros) < 0.05 * len(start) or min(zeros) > 0.1 * max(zeros):
         return None
     name = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     try:

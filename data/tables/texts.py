@@ -6,7 +6,7 @@ from data.errors import MalformedData
 from data.labels import label_key
 
 MIN_ROWS, FEW = 50, 3
-"""With at least so many rows, a column of at most `FEW` values holds no texts."""
+"""In at least `MIN_ROWS` rows, at most `FEW` different values of one word each are no texts."""
 
 
 def require_texts(texts: Sequence[object], labels: Collection[str], where: str, fix: str) -> None:
@@ -19,13 +19,14 @@ def require_texts(texts: Sequence[object], labels: Collection[str], where: str, 
         fix: What to set.
 
     Raises:
-        MalformedData: Most of the texts are labels, or all rows have the same few texts.
+        MalformedData: Most of the texts are labels, or the rows have the same few words.
     """
     keys = [key for text in texts if (key := label_key(text)) is not None]
     known = set(labels)
     named = sum(key in known for key in keys)
     values = sorted(set(keys))
-    if named > len(keys) / 2 or (len(keys) >= MIN_ROWS and len(values) <= FEW):
+    are_classes = len(keys) >= MIN_ROWS and len(values) <= FEW and not any(" " in value for value in values)
+    if named > len(keys) / 2 or are_classes:
         shown = ", ".join(repr(value[:40]) for value in values[:FEW])
         raise MalformedData(
             f"{where} holds no texts.",

@@ -96,7 +96,9 @@ def read_as_options(*, names: str | None, **options: str | None) -> ReadAs:
     except ValidationError as error:
         first = error.errors()[0]
         name = f"--{first['loc'][0]}"
-        raise SettingsError(f"The option {name} is invalid.", found=repr(first["input"]), expected=first["msg"]) from None
+        raise SettingsError(
+            f"The option {name} is invalid.", found=repr(first["input"]), expected=first["msg"].removeprefix("Value error, ")
+        ) from None
 
 
 def score_labeled_file(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data import tables
 from data.errors import MalformedData, SourceUnavailable
-from data.tables import ReadAs, Rejected, open_table
+from data.tables import ReadAs, Rejected, open_table, require_texts
 from data.tables.streams import locate
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), max_size=12)
@@ -235,6 +235,8 @@ def test_a_binary_file_with_the_suffix_of_a_text_is_named(start, tmp_path):
         ('[{"text": "a"}, 5]', "item 2 is not an object"),
         ('[{"text": "a"}, {"text": }]', "item 2 cannot be read"),
         ('[{"text": "a"}] {"text": "b"}', "after its end"),
+        ("", "has no rows"),
+        ("[]", "has no rows"),
         ('{\n"text": "a"\n}', "line 1 cannot be read"),
     ],
 )
@@ -293,6 +295,7 @@ def test_the_report_adds_lines_and_rows_up(tmp_path):
         ("Not bad, in fact\nOk\n", {"names": ("text",)}, [{"text": "Not bad, in fact"}, {"text": "Ok"}]),
         ("text\nNot bad, in fact\nOk\n", {}, [{"text": "Not bad, in fact"}, {"text": "Ok"}]),
         ("text\nNot bad, in fact\n", {"delimiter": "none"}, [{"text": "Not bad, in fact"}]),
+        ('label, text\nok, "a, b"\nok, c\n', {}, [{"label": "ok", "text": "a, b"}, {"label": "ok", "text": "c"}]),
         ("text~label\na, b~neutral\n", {"delimiter": "~"}, [{"text": "a, b", "label": "neutral"}]),
         ('text,label\n"he \\"likes\\" it, so",neutral\n', {}, [{"text": 'he "likes" it, so', "label": "neutral"}]),
         (
@@ -333,3 +336,23 @@ def test_a_suspicious_file_is_refused_with_what_to_do(content, read_as, message,
 def test_an_invalid_setting_is_refused(options):
     with pytest.raises(ValueError, match="validation error"):
         ReadAs(**options)
+
+
+@pytest.mark.parametrize(
+    ("texts", "are_texts"),
+    [
+        (["Positive ", "NEGATIVE", "a text", "4.0"], False),
+        (["positive", "a text", "another text"], True),
+        (["yes", "no"] * 25, False),
+        (["yes", "no"] * 24, True),
+        (["a great film", "the number"] * 25, True),
+        ([None, 5, ""], True),
+    ],
+)
+def test_a_column_of_labels_is_no_column_of_texts(texts, are_texts):
+    try:
+        require_texts(texts, {"positive", "negative", "4"}, "The column", "Set it.")
+    except MalformedData as error:
+        assert not are_texts and "holds no texts" in str(error)
+    else:
+        assert are_texts
