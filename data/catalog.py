@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from data.errors import SettingsError, SourceUnavailable
-from data.labels import LABELS
+from data.labels import LABELS, label_key
 from data.names import did_you_mean, unknown_name
 from data.settings import project_root, read_yaml
+from data.tables.read_as import ReadAs
+
+_BOOLEANS = {False: ("false", "no", "off"), True: ("true", "yes", "on")}
+"""What YAML reads as one key; the file may hold any of these words."""
 
 
 class HubMapping(BaseModel):
@@ -29,13 +33,11 @@ class HubMapping(BaseModel):
     """Maximum rows of each split, a seeded sample; none: all."""
 
 
-class OwnFile(BaseModel):
-    """A team's own file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class OwnFile(ReadAs):
+    """A team's own file. How it is read is detected, unless `encoding`, `delimiter`, `quoting` or `names` is set."""
 
     path: Path
-    """CSV, JSONL or Parquet; relative to the checkout."""
+    """CSV, JSON, Parquet or XLSX; relative to the checkout."""
     columns: dict[str, str]
     """Our column to the column in the file. Required: text, label. Optional: id, split, created_at, label_confidence."""
 
@@ -70,9 +72,9 @@ class DatasetSpec(BaseModel):
     sample: str | None = None
     """File in data/samples/; used only where no other dataset is available."""
     label_mapping: dict[str, str | None] = {label: label for label in LABELS}
-    """Label of the source to our label; null where it carries no sentiment."""
+    """Label of the source, as `label_key` writes it, to our label; null where it carries no sentiment."""
     sarcasm_mapping: dict[str, bool] = {}
-    """Label of the source to whether the text is sarcastic, for datasets that label sarcasm."""
+    """Label of the source, as `label_key` writes it, to whether the text is sarcastic, for datasets that label sarcasm."""
     confidence_column: str | None = None
     confidence_scale: float = 1.0
     """The column is divided by this, which gives 0 to 1."""
@@ -87,6 +89,20 @@ class DatasetSpec(BaseModel):
     def hub_id(self) -> str | None:
         """Repository id on the hub."""
         return self.hub.id if self.hub else None
+
+    @field_validator("label_mapping", "sarcasm_mapping", mode="before")
+    @classmethod
+    def _comparable(cls, mapping: Any) -> Any:
+        """Write the keys as labels are compared: YAML reads `0` as a number and `no` as a boolean."""
+        if not isinstance(mapping, dict):
+            return mapping
+        by_key: dict[str, Any] = {}
+        for written, ours in mapping.items():
+            for key in _BOOLEANS[written] if isinstance(written, bool) else (label_key(written),):
+                if key is None or (key in by_key and by_key[key] != ours):
+                    raise ValueError(f"{written!r} and another key are the same label" if key else "a label that is blank")
+                by_key[key] = ours
+        return by_key
 
     @model_validator(mode="after")
     def _known_labels(self) -> "DatasetSpec":

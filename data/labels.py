@@ -1,5 +1,7 @@
 """The three labels; the only module that defines their order."""
 
+import math
+import re
 from collections.abc import Mapping
 
 from data.errors import ModelError
@@ -8,6 +10,28 @@ LABELS = ("negative", "neutral", "positive")
 """Class order everywhere: column 0 negative, 1 neutral, 2 positive."""
 
 LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
+
+_WHOLE = re.compile(r"\+?(-?\d+)([.,]0*)?")
+
+
+def label_key(value: object) -> str | None:
+    """Return the text by which a label is compared, or None where it is missing (null, NaN, blank).
+
+    Case, and spaces around and between words, do not count. `4.0` is `4`: whole numbers with a null among them become floats.
+    The labels of datasets, of `score` and of raw records are compared by it.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = " ".join(str(value).split()).casefold()
+    whole = _WHOLE.fullmatch(text)
+    return (whole[1] if whole else text) or None
+
+
+def own_label(value: object) -> str | None:
+    """Return the one of `LABELS` that a value names, whatever its case and the spaces around it; else None."""
+    key = label_key(value)
+    return key if key in LABEL_IDS else None
+
 
 _ALIASES = {
     "negative": "negative",

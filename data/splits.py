@@ -21,6 +21,7 @@ REASONS = {
     "conflict": "the same text has different labels",
     "repeat": "duplicate of a text in the same split",
     "leak": "duplicate of a text in an evaluation split",
+    "near_conflict": "a near-duplicate has a different label",
     "near_repeat": "near-duplicate of a text in the same split",
     "near_leak": "near-duplicate of a text in an evaluation split",
 }
@@ -144,8 +145,9 @@ class _Rows:
 
     def remove_near(self) -> None:
         rows = [row for row in self.order if row not in self.removed and not self._is_frozen_duplicate(row)]
-        for first, second in near_pairs([self.keys[row] for row in rows]):
-            row, other = rows[second], rows[first]
+        pairs = [(rows[first], rows[second]) for first, second in near_pairs([self.keys[row] for row in rows])]
+        self._remove_near_conflicts(pairs)
+        for other, row in pairs:
             if other in self.removed or row in self.removed:
                 continue  # one of the pair is removed already
             if self.frozen[row]:
@@ -153,6 +155,19 @@ class _Rows:
             else:
                 reason = "near_repeat" if self.splits[row] == self.splits[other] else "near_leak"
                 self.removed[row] = (reason, self.ids[other])
+
+    def _remove_near_conflicts(self, pairs: list[tuple[int, int]]) -> None:
+        """Remove both rows of each pair whose labels differ: which of them is right is not known. Frozen rows are kept.
+
+        Guests are compared with the hosts that are kept, so that they remove none; then with one another.
+        """
+        conflicts = [pair for pair in pairs if self._conflict(list(pair))]
+        for guests in (0, 1, 2):
+            left = [pair for pair in conflicts if not any(row in self.removed for row in pair)]
+            both_ways = [one for pair in left if sum(self.guests[row] for row in pair) == guests for one in (pair, pair[::-1])]
+            for row, other in both_ways:
+                if not self.frozen[row] and (guests != 1 or self.guests[row]):
+                    self.removed.setdefault(row, ("near_conflict", self.ids[other]))
 
     def _is_frozen_duplicate(self, row: int) -> bool:
         """Return whether an earlier frozen row has the same text: only the first of them is compared."""

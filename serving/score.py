@@ -14,12 +14,13 @@ import numpy as np
 
 from data.artifacts import atomic_file
 from data.errors import DataError, MalformedData
-from data.labels import LABEL_IDS, LABELS
+from data.labels import LABEL_IDS, LABELS, own_label
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
-from data.tables import read_rows
+from data.tables import ReadAs, Rejected, Row, open_table, require_texts
 from serving.classifier import Classification, Classifier
 
 Progress = Callable[[str, float | None], None]
+_FIX = "Set it with --text-column or --label-column."
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ScoreResult:
     """Rows classified, without those skipped."""
     skipped: dict[str, int]
     """Rows not classified, by reason."""
+    read: dict[str, Any]
+    """How the file was read: `data.tables.Table.report`."""
     confusion: np.ndarray | None
     """Counts, int64, shape (3, 3), row = true label, column = predicted; None without a label column."""
     predicted: dict[str, int]
@@ -44,23 +47,25 @@ def score_file(
     *,
     text_column: str,
     label_column: str | None = None,
+    read_as: ReadAs | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> ScoreResult:
-    """Classify every row of a CSV, JSONL (also .gz) or Parquet file.
+    """Classify every row of a file: CSV, JSON, Parquet or XLSX.
 
     Args:
         path: The file; `data.tables.CHUNK_ROWS` rows of it are in memory at a time.
         classifier: Classifies the texts.
         text_column: The column with the text.
         label_column: The column with the true label, `negative`, `neutral` or `positive`.
+        read_as: What is not to be detected of the file.
         out: Output (.csv, .jsonl, .parquet) with one line per row: `row, label, confidence, negative, neutral, positive,
             skipped`. Written under a temporary name and renamed at the end.
         progress: Called with a message and the share done, 0 to 1.
 
     Raises:
         SourceUnavailable: The file does not exist.
-        MalformedData: A column is missing, the file is truncated or not UTF-8, or no row can be classified.
+        MalformedData: As `open_table`; or the text column holds labels, or no row can be classified.
     """
     started, cpu_started = time.monotonic(), time.process_time()
     confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
@@ -68,16 +73,20 @@ def score_file(
     predicted: Counter[str] = Counter()
     seen = 0
     columns = [text_column, *([label_column] if label_column else [])]
+    table = open_table(path, columns, read_as=read_as, only=True, fix=_FIX)
     with _writer(out) as write:
-        for chunk, share in read_rows(path, columns, fix="Set it with --text-column or --label-column."):
+        for chunk, share in table.chunks():
+            if not seen:
+                texts = [row.get(text_column) for row in chunk if not isinstance(row, Rejected)]
+                require_texts(texts, LABELS, f"The column {text_column!r} of {path}", _FIX)
             reasons = [_unfit(row, text_column, label_column) for row in chunk]
-            fit = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]
+            fit: list[Row] = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]  # type: ignore[misc]
             predictions = classifier.classify([row[text_column] for row in fit])
             predicted.update(prediction.label for prediction in predictions)
             skipped.update(reason for reason in reasons if reason)
             if confusion is not None and label_column:
                 for row, prediction in zip(fit, predictions, strict=True):
-                    confusion[LABEL_IDS[row[label_column].strip().lower()], LABEL_IDS[prediction.label]] += 1
+                    confusion[LABEL_IDS[own_label(row[label_column])], LABEL_IDS[prediction.label]] += 1  # type: ignore[index]
             remaining = iter(predictions)
             write([_line(seen + i, reason, remaining) for i, reason in enumerate(reasons)])
             seen += len(chunk)
@@ -94,6 +103,7 @@ def score_file(
     return ScoreResult(
         rows,
         dict(skipped),
+        table.report(),
         confusion,
         {label: predicted[label] for label in LABELS},
         time.monotonic() - started,
@@ -101,11 +111,13 @@ def score_file(
     )
 
 
-def _unfit(row: dict[str, Any], text_column: str, label_column: str | None) -> str | None:
+def _unfit(row: Row | Rejected, text_column: str, label_column: str | None) -> str | None:
+    if isinstance(row, Rejected):
+        return row.reason
     text = row.get(text_column)
     if reason := unreadable(text, MAX_DOCUMENT_CHARS):
         return f"text over {MAX_DOCUMENT_CHARS:,} characters" if reason is Unreadable.TOO_LONG else reason.value
-    if label_column and str(row.get(label_column) or "").strip().lower() not in LABEL_IDS:
+    if label_column and own_label(row.get(label_column)) is None:
         return "unknown label"
     return None
 

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts import KEY_FILE, digest, is_current, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec
 from data.feedback import open_feedback
+from data.labels import LABELS, label_key
 from data.settings import DataSettings, PathSettings, project_root
-from data.sources.reading import Source
+from data.sources.reading import FIX, MAX_REJECTED, Source
+from data.tables import require_texts
+from data.tables.ids import id_text
+from data.tables.times import utc_times
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RawDataset", "fetch", "fetched", "find", "last_fetched", "to_labeled"]
+__all__ = ["RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
+
+READING_VERSION = "2"
+"""Raise it when rows of an unchanged file are read differently."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class RawDataset:
     """Identity of the source when it was fetched: a checksum or a revision."""
     fingerprint: str
     rows: int
+    notes: tuple[str, ...] = ()
+    """One line each: how its file was read, and what was rejected or assumed."""
 
 
 def find(spec: DatasetSpec, settings: DataSettings) -> Source:
@@ -79,10 +88,10 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDatase
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labeled
 
-        frame = to_labeled(source.read(), spec)
+        frame, notes = read_labeled(source, spec)
         write_labeled(folder / "texts.parquet", frame)
         about = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
-        write_json(folder / "source.json", about)
+        write_json(folder / "source.json", {**about, "notes": notes})
 
     reuse_or_build(out_dir / spec.name, _key(spec, source), build)
     return _read(out_dir, spec.name)
@@ -115,24 +124,60 @@ def last_fetched(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> Ra
 
 
 def _key(spec: DatasetSpec, source: Source) -> dict[str, Any]:
-    return {"source": source.identity, "spec": digest(spec.model_dump(mode="json")), "origin": source.origin}
+    spec_digest = digest(spec.model_dump(mode="json"))
+    return {"source": source.identity, "spec": spec_digest, "origin": source.origin, "reading": READING_VERSION}
 
 
 def _read(out_dir: Path, name: str) -> RawDataset:
     folder = out_dir / name
     about, key = read_json(folder / "source.json"), read_json(folder / KEY_FILE)["key"]
-    return RawDataset(name, folder / "texts.parquet", key["origin"], key["source"], about["fingerprint"], about["rows"])
+    path, notes = folder / "texts.parquet", tuple(about["notes"])
+    return RawDataset(name, path, key["origin"], key["source"], about["fingerprint"], about["rows"], notes)
 
 
-def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
+def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, list[str]]":
+    """Read a source to the columns of `LABELED_TEXT`; the few rows without a text or without a label are rejected.
+
+    Returns:
+        The rows; and one line each for what was detected, rejected or assumed.
+
+    Raises:
+        SourceUnavailable, MalformedData: As the source; or the text column holds labels, or an id has lost digits.
+    """
+    rows = source.read()
+    frame, notes = rows.frame, list(rows.notes)
+    if source.origin in {"file", "local"}:
+        known = {*LABELS, *spec.label_mapping, *spec.sarcasm_mapping}
+        require_texts(frame["text"].tolist(), known, f"The text column of {spec.name}", FIX)
+    for column in ("text", "label"):
+        is_missing = frame[column].map(label_key).isna()
+        if 0 < is_missing.sum() <= MAX_REJECTED * len(frame):
+            notes.append(f"{is_missing.sum():,} rows without a {column} are rejected")
+            frame = frame[~is_missing]
+    return to_labeled(frame, spec, notes), notes
+
+
+def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str] | None = None) -> "pd.DataFrame":
     """Convert rows of a source to the columns and order of `LABELED_TEXT`.
 
     A label that the mapping does not have stays as it is: the suite of raw rows then reports which, how many and where.
+
+    Args:
+        frame: The rows, with the labels of the source.
+        spec: The dataset.
+        notes: Receives one line each for times that were assumed or not read.
+
+    Raises:
+        MalformedData: An id has lost digits.
     """
     import pandas as pd
 
-    given = frame["label"].astype("string").str.strip()
-    known = given.isin(set(spec.label_mapping) | set(spec.sarcasm_mapping))
+    given = _objects(frame["label"])
+    keys = [label_key(label) for label in given]
+    labels = [
+        spec.label_mapping.get(key, None if key in spec.sarcasm_mapping else str(label).strip()) if key is not None else None
+        for key, label in zip(keys, given, strict=True)
+    ]
     split = frame["split"] if "split" in frame else pd.Series("", index=frame.index)
     confidence = (
         pd.to_numeric(frame[spec.confidence_column], errors="coerce") / spec.confidence_scale
@@ -141,17 +186,24 @@ def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
         if "label_confidence" in frame
         else pd.Series(float("nan"), index=frame.index)
     )
-    created = frame["created_at"] if "created_at" in frame else pd.Series(pd.NaT, index=frame.index)
+    times = utc_times(_objects(frame["created_at"]) if "created_at" in frame else [None] * len(frame))
+    if notes is not None:
+        notes += times.notes
     return pd.DataFrame(
         {
-            "id": frame["id"].astype("string"),
-            "text": frame["text"].astype("string"),
-            "label": given.map(spec.label_mapping).where(known, given).astype("string"),
-            "sarcasm": given.map(spec.sarcasm_mapping).astype("boolean"),
-            "domain": frame["domain"].fillna(spec.domain) if "domain" in frame else spec.domain,
+            "id": pd.array([id_text(value, f"of {spec.name}") for value in _objects(frame["id"])], dtype="string"),
+            "text": frame["text"].astype("string").array,
+            "label": pd.array(labels, dtype="string"),
+            "sarcasm": pd.array([spec.sarcasm_mapping.get(key) for key in keys], dtype="boolean"),  # type: ignore[arg-type]
+            "domain": (frame["domain"].fillna(spec.domain) if "domain" in frame else pd.Series(spec.domain, frame.index)).array,
             "source": spec.name,
-            "split": split.astype("string").fillna(""),
-            "label_confidence": confidence.astype("float64"),
-            "created_at": pd.to_datetime(created, utc=True, errors="coerce"),
+            "split": split.astype("string").fillna("").array,
+            "label_confidence": confidence.astype("float64").array,
+            "created_at": pd.to_datetime(pd.Series(times.values, dtype=object), utc=True),
         }
-    ).reset_index(drop=True)
+    )
+
+
+def _objects(column: "pd.Series") -> list:
+    """Return the values as Python objects, None where they are missing."""
+    return column.astype(object).where(column.notna(), None).tolist()  # type: ignore[arg-type]

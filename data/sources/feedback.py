@@ -6,7 +6,7 @@ from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import MalformedData, SourceUnavailable
 from data.feedback import FeedbackStore
-from data.sources.reading import Source
+from data.sources.reading import Source, SourceRows
 
 
 def find(spec: DatasetSpec, store: FeedbackStore) -> Source:
@@ -28,9 +28,9 @@ def find(spec: DatasetSpec, store: FeedbackStore) -> Source:
     if empty:
         raise SourceUnavailable(f"{spec.name}: there is no feedback yet.", remedy="POST /v1/feedback, see docs/api.md.")
 
-    def read():
+    def read() -> SourceRows:
         try:
-            return store.rows()
+            return SourceRows(store.rows())
         except sqlite3.Error as error:
             raise MalformedData(f"{spec.name}: {store.path} cannot be read.", found=error) from error
 

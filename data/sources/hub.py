@@ -4,7 +4,7 @@ from typing import Any
 
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import FIX, Source
+from data.sources.reading import FIX, Source, SourceRows
 from data.tables import require_columns
 
 
@@ -25,7 +25,7 @@ def find(spec: DatasetSpec) -> Source:
             expected="40 hex digits",
             remedy=f"Set the commit you have reviewed as hub.revision of {spec.name} in configs/datasets.yaml.",
         )
-    return Source("hub", f"{spec.hub.id}@{spec.hub.revision}", lambda: _read(spec))
+    return Source("hub", f"{spec.hub.id}@{spec.hub.revision}", lambda: SourceRows(_read(spec)))
 
 
 def _read(spec: DatasetSpec) -> Any:

@@ -1,12 +1,13 @@
-"""A team's own CSV, JSONL or Parquet file with its own column names."""
+"""A team's own file (CSV, JSON, Parquet, XLSX) with its own column names."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
 from data.errors import SourceUnavailable
-from data.sources.reading import Source, read_table
+from data.sources.reading import Source, SourceRows, read_table
 
 
 def find(spec: DatasetSpec, root: Path) -> Source:
@@ -21,9 +22,9 @@ def find(spec: DatasetSpec, root: Path) -> Source:
         raise SourceUnavailable(f"{spec.name}: there is no file {path}.", remedy="Correct file.path in configs/datasets.yaml.")
     columns = spec.file.columns
 
-    def read():
-        frame = read_table(path, list(columns.values()))
-        frame = frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
+    def read() -> SourceRows:
+        rows = read_table(path, list(columns.values()), spec.file)
+        frame = rows.frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
         if "id" not in frame:
             # An id from the text stays the same when rows are added or moved.
             seen = frame.groupby("text").cumcount()
@@ -31,6 +32,6 @@ def find(spec: DatasetSpec, root: Path) -> Source:
                 f"{hashlib.sha256(str(text).encode('utf-8', 'replace')).hexdigest()[:16]}-{n}"
                 for text, n in zip(frame["text"], seen, strict=True)
             ]
-        return frame
+        return replace(rows, frame=frame, notes=(rows.read_as, *rows.notes))
 
     return Source("file", sha256_file(path), read)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import MalformedData, SourceUnavailable
 from data.labeled_text import LABELED_TEXT
-from data.tables import file_kind, read_rows, require_columns
+from data.tables import ReadAs, Rejected, open_table, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,21 @@ FIX = "Correct the file or its column mapping."
 """The remedy for a missing column."""
 
 
+MAX_REJECTED = 0.05
+"""A dataset that loses a larger share of its rows is refused: those with commas or quotes are not like the others."""
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """The rows of a source, with its own labels."""
+
+    frame: "pd.DataFrame"
+    read_as: str = ""
+    """How a file was read, in one line."""
+    notes: tuple[str, ...] = ()
+    """One line each for rows that were rejected."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a dataset is, and how to read it."""
@@ -25,33 +40,37 @@ class Source:
     origin: str
     identity: str
     """Changes with the content: a checksum or a revision."""
-    read: Callable[[], "pd.DataFrame"]
+    read: Callable[[], SourceRows]
 
 
-def read_table(path: Path, required: list[str]) -> "pd.DataFrame":
-    """Read a file with `read_rows` to a frame; the columns of a CSV file are text, a missing field is empty.
+def read_table(path: Path, required: list[str], read_as: ReadAs | None = None) -> SourceRows:
+    """Read a file to a frame whose columns hold the values as they are in the file; those of a CSV file are text.
 
     Raises:
         SourceUnavailable: The file does not exist.
-        MalformedData: It is empty, truncated, not UTF-8, not in the format of its suffix, or lacks a required column.
+        MalformedData: As `open_table`; or the file is empty, or more than `MAX_REJECTED` of its rows are rejected.
     """
     import pandas as pd
 
-    frames, rows = [], 0
-    is_csv = file_kind(path) in {".csv", ".tsv"}
-    for chunk, _ in read_rows(path, fix=FIX):
-        long = next((index for index, row in enumerate(chunk) if None in row), None)
-        if long is not None:
-            header, rest = len(chunk[long]) - 1, len(chunk[long][None])
-            found = f"{header + rest} fields in row {rows + long + 1:,}"
-            raise MalformedData(f"{path} cannot be read.", found=found, expected=f"{header} fields")
-        frames.append(pd.DataFrame(chunk, dtype="string").fillna("") if is_csv else pd.DataFrame(chunk).map(_encodable))
-        rows += len(chunk)
-    if not frames:
+    table = open_table(path, required, read_as=read_as, fix=FIX)
+    frames = []
+    for chunk, _ in table.chunks():
+        frames.append(pd.DataFrame([row for row in chunk if not isinstance(row, Rejected)], dtype=object))
+    if not table.rows:
         raise MalformedData(f"{path} has no rows.", expected="a header and at least one row")
-    frame = pd.concat(frames, ignore_index=True)
+    rejected = table.rejected.total()
+    lines = "; ".join(map(str, table.examples))
+    if rejected > MAX_REJECTED * (table.rows + rejected):
+        raise MalformedData(
+            f"{path} cannot be read: {rejected:,} of {table.rows + rejected:,} rows are rejected.",
+            found=lines,
+            expected=f"at most {MAX_REJECTED:.0%}",
+            remedy="Correct these rows; or set delimiter, quoting, encoding or names.",
+        )
+    frame = pd.concat(frames, ignore_index=True).map(_encodable)
     require_columns(frame.columns, required, str(path), FIX)
-    return frame
+    notes = (f"{rejected:,} rows are rejected: {lines}",) if rejected else ()
+    return SourceRows(frame, table.summary, notes)
 
 
 def _encodable(value: Any) -> Any:

@@ -159,6 +159,7 @@ def _splits(names: list[str]) -> dg.AssetsDefinition:
                 "removed_by_reason": table([{"reason": reason, "rows": count} for reason, count in removed.items()]),
                 "removed": dg.MetadataValue.path(str(layout.splits / "removed.parquet")),
                 "notices": "\n".join(splits.notices),
+                "reading": "\n".join(splits.reading),
                 "fingerprint": splits.fingerprint,
             },
             data_version=dg.DataVersion(splits.fingerprint),

@@ -206,9 +206,23 @@ def classify(
 
 @app.command(rich_help_panel=SERVE, epilog="Example: groundswell score data/samples/support.csv --label-column label")
 def score(
-    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet, of any size.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON (all also .gz or .zip) or Parquet of any size, or XLSX.")],
     text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
     label_column: Annotated[str | None, typer.Option(help="The column with the true label; without it, classify only.")] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="comma, tab, semicolon, pipe or one character; none: a line is a text.", show_default="detected"),
+    ] = None,
+    quoting: Annotated[
+        str | None,
+        typer.Option(
+            help='quoted ("" within quotes), escaped (\\") or none (a quotation mark is a character).', show_default="detected"
+        ),
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as utf-8, utf-16, cp1252.", show_default="detected")] = None,
+    names: Annotated[
+        str | None, typer.Option(help="Names of the columns, with commas between them, for a file without a header.")
+    ] = None,
     bundle: BundleDir = None,
     out: Annotated[
         Path | None, typer.Option(help="Write one prediction per row to this file (.csv, .jsonl or .parquet).")
@@ -216,10 +230,16 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Classify a file in bounded memory; with labels, print accuracy, F1 and recall with 95 % intervals."""
-    from orchestration.terminal.scoring import as_table, score_labeled_file
+    from orchestration.terminal.scoring import as_table, read_as_options, score_labeled_file
 
     row = score_labeled_file(
-        file, text_column=text_column, label_column=label_column, bundle=bundle, out=out, console=None if as_json else console
+        file,
+        text_column=text_column,
+        label_column=label_column,
+        read_as=read_as_options(delimiter=delimiter, quoting=quoting, encoding=encoding, names=names),
+        bundle=bundle,
+        out=out,
+        console=None if as_json else console,
     )
     if as_json:
         _print_json(row)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from data.expectations import ValidationReport
     from data.splits import SplitResult
 
-SPLITS_VERSION = "2"
+SPLITS_VERSION = "3"
 """Raise it when the rules of `data/splits.py` change."""
 HUB_TIMEOUT_S = 10.0
 """Timeout of the request to the hub where no other source can replace it."""
@@ -43,6 +43,8 @@ class Splits:
     notices: list[str]
     sources: dict[str, str] = field(default_factory=dict)
     """Each dataset's source as it was read: a checksum, or a revision."""
+    reading: list[str] = field(default_factory=list)
+    """One line each: how a file was read, and which of its rows were rejected or whose times were assumed."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
             remedy="Set GROUNDSWELL_DATA__DIR, or see configs/datasets.yaml.",
         )
     sources = {one.name: one.identity for one in raw.datasets}
+    reading = [f"{one.name}: {note}" for one in raw.datasets for note in one.notes]
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
@@ -276,6 +279,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
                 "counts": result.counts,
                 "rows": {f"{source}/{split}": int(n) for (source, split), n in rows.items()},  # type: ignore[misc]
                 "notices": [f"{name} is left out: {why}" for name, why in raw.left_out.items()],
+                "reading": reading,
                 "sources": sources,
             },
         )
@@ -284,6 +288,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
         "sets": {one.name: one.fingerprint for one in raw.datasets},
         "sources": sources,
         "left_out": raw.left_out,
+        "reading": reading,
         "cleaning": CLEANING_VERSION,
         "splits": SPLITS_VERSION,
     }

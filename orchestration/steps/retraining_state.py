@@ -9,7 +9,7 @@ from data.artifacts import digest, read_json
 from data.catalog import DatasetSpec
 from data.errors import DataError, GroundswellError
 from data.settings import DataSettings
-from data.sources import fetched, find, to_labeled
+from data.sources import fetched, find, read_labeled
 from data.sources.reading import Source
 from orchestration.layout import Layout
 from orchestration.retraining import Quality, RetrainingState, config_digest
@@ -106,7 +106,7 @@ def _frame(layout: Layout, one: _Now) -> "pd.DataFrame | None":
     if one.kept and (raw := fetched(one.spec, DataSettings.load(), layout.raw)):
         return read_raw(raw)
     try:
-        return to_labeled(one.source.read(), one.spec)
+        return read_labeled(one.source, one.spec)[0]
     except DataError:
         return None
 

@@ -4,6 +4,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestration.layout import Layout
 
@@ -21,8 +22,10 @@ def show_data(console: Console) -> None:
     console.print(table)
     removed = ", ".join(f"{reason} {count:,}" for reason, count in splits.counts.items() if count)
     console.print(f"[dim]removed:[/] {removed or 'nothing'}", highlight=False)
+    for line in splits.reading:
+        console.print(f"[dim]read:[/] {escape(line)}", highlight=False)
     for notice in splits.notices:
-        console.print(f"[yellow]{notice}[/]")
+        console.print(f"[yellow]{escape(notice)}[/]")
 
 
 def show_leaderboard(console: Console) -> None:

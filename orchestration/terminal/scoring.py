@@ -6,11 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.errors import MalformedData
+from data.errors import MalformedData, SettingsError
+from data.tables import ReadAs
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 
@@ -83,20 +85,44 @@ def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def read_as_options(*, names: str | None, **options: str | None) -> ReadAs:
+    """Return the options of `score` that set how a file is read; `names` has commas between them.
+
+    Raises:
+        SettingsError: A value is invalid.
+    """
+    try:
+        return ReadAs(names=[name.strip() for name in names.split(",")] if names else None, **options)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"--{first['loc'][0]}"
+        raise SettingsError(
+            f"The option {name} is invalid.", found=repr(first["input"]), expected=first["msg"].removeprefix("Value error, ")
+        ) from None
+
+
 def score_labeled_file(
-    file: Path, *, text_column: str, label_column: str | None, bundle: Path | None, out: Path | None, console: Console | None
+    file: Path,
+    *,
+    text_column: str,
+    label_column: str | None,
+    read_as: ReadAs,
+    bundle: Path | None,
+    out: Path | None,
+    console: Console | None,
 ) -> dict[str, Any]:
     """Classify a file and, with labels, compute metrics.
 
     Returns:
-        One row: `candidate`, `rows`, `skipped`, `texts_per_s`, and with labels each metric as `{value, low, high}`.
+        One row: `candidate`, `rows`, `skipped`, `read`, `texts_per_s`, and with labels each metric as `{value, low, high}`.
     """
     from serving.score import score_file
 
     classifier = open_classifier(bundle)
 
     def run(progress: Any) -> Any:
-        return score_file(file, classifier, text_column=text_column, label_column=label_column, out=out, progress=progress)
+        columns = {"text_column": text_column, "label_column": label_column}
+        return score_file(file, classifier, **columns, read_as=read_as, out=out, progress=progress)
 
     if console is None:
         result = run(None)
@@ -108,6 +134,7 @@ def score_labeled_file(
         "candidate": classifier.name,
         "rows": result.rows,
         "skipped": dict(result.skipped),
+        "read": result.read,
         "texts_per_s": round(result.rows / result.seconds, 1) if result.seconds else None,
         "cpu_us_per_text": round(1e6 * result.cpu_s / result.rows, 1) if result.rows else None,
         "predicted": dict(result.predicted),
@@ -125,7 +152,9 @@ def as_table(row: dict[str, Any]) -> Table:
     for name, value in row.items():
         if name == "candidate" or value is None or value == {}:
             continue
-        if isinstance(value, dict) and "low" in value:
+        if name == "read":
+            shown = _shown_reading(value)
+        elif isinstance(value, dict) and "low" in value:
             if value["value"] is None:
                 continue
             shown = f"{100 * value['value']:.2f}  [{100 * value['low']:.2f}, {100 * value['high']:.2f}]"
@@ -135,3 +164,17 @@ def as_table(row: dict[str, Any]) -> Table:
             shown = f"{value:,}"
         table.add_row(name.replace("_", " "), shown)
     return table
+
+
+def _shown_reading(read: dict[str, Any]) -> str:
+    """Return how a file was read as lines for a terminal."""
+    how = ", ".join(f"{name} {read[name]}" for name in ("encoding", "delimiter", "quoting", "sheet") if name in read)
+    counted = f"{read['rows']:,} rows" + (f" in {read['lines']:,} lines" if "lines" in read else "")
+    first = ", ".join(f"{name} {value!r}" for name, value in read["first_row"].items())
+    lines = [
+        f"{read['format']}{f', {how}' if how else ''}",
+        f"columns {', '.join(read['columns'])}",
+        counted,
+        f"first row: {first}",
+    ]
+    return escape("\n".join([*lines, *(f"rejected {row}" for row in read.get("rejected_rows", []))]))

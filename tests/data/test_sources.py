@@ -71,7 +71,7 @@ def damaged(kind, folder):
     elif kind == "not gzip":
         path.rename(path.with_name("data.csv.gz"))
     elif kind == "not utf-8":
-        path.write_bytes(path.read_bytes() + b"id9,caf\xe9,neutral,train\n")
+        path.write_bytes(path.read_bytes() + "id8,naïve,neutral,train\n".encode() + b"id9,caf\xe9,neutral,train\n")
     elif kind == "no column":
         path.write_text(path.read_text().replace("label", "mood", 1))
     elif kind == "empty":
@@ -79,9 +79,9 @@ def damaged(kind, folder):
     elif kind == "header only":
         path.write_text("id,text,label,split\n")
     elif kind == "open quote":
-        path.write_text(path.read_text() + '1,"never closed,neutral,train\n2,a,neutral,train\n')
+        path.write_text(path.read_text() + '1,"a, b",neutral,train\n' * 9 + '2,"never closed,neutral,train\n3,a,neutral,train\n')
     elif kind == "ragged":
-        path.write_text(path.read_text() + "1,2,3,4,5,6,7\n")
+        path.write_text(path.read_text() + "1,2,3,4,5,6,7\n" * 6)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def damaged(kind, folder):
     [
         ("cut gzip", ["truncated", "a complete gzip file", "Copy it again"]),
         ("not gzip", ["truncated or corrupt"]),
-        ("not utf-8", ["not UTF-8", "byte 0xe9", "line 92", "iconv"]),
+        ("not utf-8", ["not UTF-8", "byte 0xe9", "line 93", "Correct these lines"]),
         ("no column", ["no column 'label'", "id, text, mood, split"]),
         ("empty", ["has no rows"]),
         ("header only", ["has no rows"]),
-        ("ragged", ["cannot be read", "7 fields in row 91", "4 fields"]),
-        ("open quote", ["is not CSV", "not closed, after line 91"]),
+        ("ragged", ["6 of 96 rows are rejected", "line 92: 7 fields, expected 4", "at most 5%"]),
+        ("open quote", ["is not CSV", "not closed in lines 101 to 102, after line 100"]),
     ],
 )
 def test_a_corrupt_file_is_refused_by_name_and_leaves_nothing(kind, message, folder, out):
@@ -137,11 +137,17 @@ def test_own_file_with_own_columns_is_read(tmp_path, out):
     assert set(fetched(one, None, out)[1]["id"]) == ids, "rows keep their ids when they move"
 
 
-def test_a_missing_field_is_empty_and_a_lone_surrogate_is_replaced(tmp_path, out):
-    (tmp_path / "a.csv").write_text("text,label\nx\n")
-    assert read_table(tmp_path / "a.csv", ["text"]).to_dict("records") == [{"text": "x", "label": ""}]
+def test_few_ragged_rows_are_rejected_by_their_line(folder, out):
+    path = write_dataset(folder, rows())
+    path.write_text(path.read_text() + "x9,Not bad, in fact,neutral,train\nx10,short\n")
+    found, frame = fetched(spec(), folder, out)
+    assert (found.rows, len(frame)) == (90, 90)
+    assert found.notes == ("2 rows are rejected: line 92: 5 fields, expected 4; line 93: 2 fields, expected 4",)
+
+
+def test_a_lone_surrogate_is_replaced(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a \\ud800 b", "n": 1}\n')
-    assert read_table(tmp_path / "a.jsonl", ["text"]).to_dict("records") == [{"text": "a ? b", "n": 1}]
+    assert read_table(tmp_path / "a.jsonl", ["text"]).frame.to_dict("records") == [{"text": "a ? b", "n": 1}]
 
 
 def test_the_sample_has_every_class_in_every_split_of_every_domain(out):

@@ -53,6 +53,30 @@ def test_a_near_duplicate_of_a_test_row_is_a_leak():
     assert removed(result) == {"n": ("near_leak", "t")}
 
 
+def test_near_duplicates_with_different_labels_are_a_conflict_of_both():
+    result = make_splits(
+        frame_of(
+            ("a", LONG, "neutral", "train"),
+            ("b", LONG + " today", "negative", "test"),
+            ("c", "so " + LONG, "neutral", "train"),
+            ("n", LONG + " again", None, "train"),
+        )
+    )
+    assert removed(result) == {
+        "a": ("near_conflict", "b"),
+        "b": ("near_conflict", "a"),
+        "c": ("near_conflict", "b"),
+    }
+    assert result.counts["near_conflict"] == 3
+
+
+def test_a_published_test_row_is_kept_in_a_near_conflict():
+    result = make_splits(
+        frame_of(("t", LONG, "neutral", "test"), ("n", LONG + " today", "negative", "train")), frozen_datasets=frozenset({"mine"})
+    )
+    assert removed(result) == {"n": ("near_conflict", "t")}
+
+
 def test_a_published_test_split_keeps_its_rows_and_its_duplicates_are_counted():
     result = make_splits(
         frame_of(
@@ -144,7 +168,7 @@ def test_a_guest_row_that_conflicts_with_or_duplicates_another_is_removed():
         "f1": ("conflict", "train"),
         "f2": ("leak", "val"),
         "f3": ("leak", "test"),
-        "f4": ("near_leak", "near"),
+        "f4": ("near_conflict", "near"),
         "f6": ("conflict", "f7"),
         "f7": ("conflict", "f6"),
         "f8": ("long", ""),

@@ -88,7 +88,7 @@ def cut_gzip(path):
 
 
 def not_utf8(path):
-    path.write_bytes(path.read_bytes() + b"id9,caf\xe9,neutral,train\n")
+    path.write_bytes(path.read_bytes() + "id8,naïve,neutral,train\n".encode() + b"id9,caf\xe9,neutral,train\n")
 
 
 def no_label_column(path):

@@ -76,14 +76,17 @@ def test_without_labels_it_only_predicts(tmp_path, classifier):
     ("name", "content", "message"),
     [
         ("a.csv", b"txt,label\nx,neutral\n", "Did you mean 'txt'"),
-        ("a.csv", b"text,label\ncaf\xe9,neutral\n", "byte 0xe9 in line 2"),
+        ("a.csv", b"text,label\n\xc3\xa9,neutral\ncaf\xe9,neutral\n", "byte 0xe9 in line 3"),
         ("a.csv.gz", gzip.compress(b"text,label\n" + b"a great film,positive\n" * 9000)[:-30], "truncated"),
         ("a.jsonl", b'{"text": "a", "label": "neutral"}\n{"text": \n', "line 2"),
-        ("a.csv", b'text,label\nx,neutral\n"y,neutral\nz,neutral\n', "quote that is not closed, after line 2"),
+        ("a.csv", b'text,label\n"x, w",neutral\n"y,neutral\nz,neutral\n', "quote that is not closed.*, after line 2"),
         ("a.jsonl", b"[1]\n", "is not an object"),
         ("a.csv", b"text,label\n,neutral\n", "No row of"),
         ("a.parquet", b"PAR1 and nothing else", "cannot be read"),
-        ("a.xlsx", b"", r"expected: \.csv"),
+        ("a.xlsx", b"", "truncated or corrupt"),
+        ("a.xls", b"", r"expected: \.csv"),
+        ("a.csv", b"text,label\nx,neutral\n,neutral,\ny,neutral,y\nz,z,neutral\n", "3 of 4 rows do not fit"),
+        ("a.csv", b"text,label\npositive,great film\nnegative,bad film\n", "holds no texts"),
     ],
 )
 def test_invalid_file_is_refused_without_output(name, content, message, tmp_path, classifier):

@@ -1,0 +1,115 @@
+"""Detect the encoding of a text file from all of its bytes, in bounded memory."""
+
+import codecs
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from data.errors import MalformedData
+from data.tables.streams import MAX_LINE_CHARS, StoredFile, open_bytes, require_text
+
+BLOCK = 2**20
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_ASCII, _ASCII_LETTERS = bytes(range(0x80)), bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B))
+_NOT_LETTERS = bytes(set(range(0x100)) - set(_ASCII_LETTERS))
+_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+"""Bytes that cp1252 gives no character."""
+MAX_WESTERN = 0.3
+"""Western European texts have a smaller share of letters outside ASCII; Cyrillic, Greek and others a larger one."""
+MIXED = 0.05
+"""With a larger share of UTF-8 among the lines outside ASCII, the others are errors in a UTF-8 file."""
+_SAMPLE = 2**16
+
+
+@dataclass
+class _Lines:
+    """What was counted over the lines outside ASCII."""
+
+    utf_8: int = 0
+    other: int = 0
+    high: int = 0
+    """Bytes outside ASCII in `other`."""
+    letters: int = 0
+    is_undefined: bool = False
+    first: str = ""
+    """The first byte that is not UTF-8, and its line."""
+    sample: bytearray = field(default_factory=bytearray)
+
+
+def detect_encoding(file: StoredFile) -> str:
+    """Return the encoding: by its byte order mark, else UTF-8 or UTF-16, else cp1252 where the text can be Western European.
+
+    Raises:
+        MalformedData: It is none of these, or UTF-8 with wrong bytes; the error gives the line and the remedy.
+    """
+    with open_bytes(file) as (binary, _):
+        start = binary.read(BLOCK)
+        require_text(file, start)
+        for mark, name in _BOMS.items():
+            if start.startswith(mark):
+                return name
+        if (wide := _utf_16(start)) is not None:
+            return wide
+    with open_bytes(file) as (binary, _):
+        counts = _count(binary)
+    if not counts.other:
+        return "utf-8"
+    if counts.utf_8 > MIXED * counts.other:
+        raise MalformedData(
+            f"{file.path} is not UTF-8.",
+            found=f"{counts.first}, while {counts.utf_8:,} of {counts.utf_8 + counts.other:,} lines outside ASCII are UTF-8",
+            expected="one encoding for the whole file",
+            remedy="Correct these lines.",
+        )
+    if counts.is_undefined or counts.high > MAX_WESTERN * (counts.high + counts.letters):
+        raise MalformedData(
+            f"The encoding of {file.path} is not known.",
+            found=f"{counts.first}: neither UTF-8 nor Western European (cp1252){_guess(bytes(counts.sample))}",
+            remedy="Set its encoding, or convert it: iconv -f ENCODING -t UTF-8.",
+        )
+    return "cp1252"
+
+
+def _utf_16(start: bytes) -> str | None:
+    """Return the byte order of UTF-16 without a mark: nearly all zero bytes are in every second place."""
+    zeros = (start[0::2].count(0), start[1::2].count(0))
+    if not sum(zeros) or sum(zeros) < 0.05 * len(start) or min(zeros) > 0.1 * max(zeros):
+        return None
+    name = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+    try:
+        codecs.getincrementaldecoder(name)().decode(start)
+    except UnicodeDecodeError:
+        return None
+    return name
+
+
+def _count(binary: BinaryIO) -> _Lines:
+    counts, number = _Lines(), 0
+    while line := binary.readline(MAX_LINE_CHARS):
+        number += 1
+        if line.isascii():
+            continue
+        try:
+            line.decode()
+            counts.utf_8 += 1
+        except UnicodeDecodeError as error:
+            counts.first = counts.first or f"byte 0x{line[error.start]:02x} in line {number:,}"
+            counts.other += 1
+            high = line.translate(None, _ASCII)
+            counts.high += len(high)
+            counts.letters += len(line.translate(None, _NOT_LETTERS))
+            counts.is_undefined |= any(byte in high for byte in _UNDEFINED)
+            counts.sample += line[: max(0, _SAMPLE - len(counts.sample))]
+    return counts
+
+
+def _guess(sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    return f"; it may be {best.encoding}" if best is not None else ""
