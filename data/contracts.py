@@ -1,22 +1,24 @@
 """Contracts shared by several folders: events, predictions, alerts, predictors. Labeled text is in `labeled_text.py`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.readable import MAX_TEXT_CHARS, explain, unreadable
+from data.times import utc
+from data.tweets.fields import LostDigits, identity
 
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
 
 
 class Event(BaseModel):
-    """One message on the topic `sentiment.messages`."""
+    """One message on the topic `sentiment.messages`. `model_extra` has the fields that it does not know; nothing reads them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     id: str = Field(min_length=1, max_length=256)
     text: str
@@ -32,14 +34,24 @@ class Event(BaseModel):
             raise ValueError(f"text {explain(reason, text, MAX_TEXT_CHARS)}")
         return text
 
-    @field_validator("created_at")
+    @field_validator("id", "author_id", mode="before")
     @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
+    def _whole_number(cls, value: Any) -> Any:
+        if isinstance(value, str) or value is None or isinstance(value, bool):
+            return value
+        try:
+            return identity(value) or value
+        except LostDigits:
+            raise ValueError("is a float, of which the last digits are lost; write a string") from None
+
+    @field_validator("created_at", mode="before")
+    @classmethod
+    def _utc(cls, value: Any) -> datetime | None:
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError("created_at has no time zone; write ISO 8601 in UTC, such as 2026-01-31T12:00:00Z")
-        return value.astimezone(UTC)
+        if (at := utc(value)) is None:
+            raise ValueError("created_at cannot be read; write ISO 8601 in UTC, such as 2026-01-31T12:00:00Z")
+        return at
 
 
 class Prediction(BaseModel):

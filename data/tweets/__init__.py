@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from data.times import plausible
@@ -13,9 +13,18 @@ from data.tweets.fields import mapping, maybe_id
 from data.tweets.notices import is_control, read_notice
 from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
 
-__all__ = ["NOT_JSON", "Notice", "NoticeKind", "Rejected", "Tweet", "parse", "read"]
+__all__ = ["NOT_JSON", "Notice", "NoticeKind", "Rejected", "Tweet", "is_raw", "pages", "parse", "read"]
 
 NOT_JSON = "not json"
+_MARKS = frozenset(
+    """
+    account actor archived body commit content data delete edit_history edit_history_tweet_ids edit_info
+    extended_tweet feed full_text id_str legacy note_tweet object objectType payload post posts quoted_status
+    rawContent reblog record referenced_tweets rest_id retweeted_status retweetedTweet scrub_geo status_withheld
+    truncated tweet uri user user_delete user_id_str user_protect user_suspend user_undelete user_unprotect
+    user_unsuspend user_withheld verb withheld
+    """.split()  # noqa: SIM905
+)
 _BLANK = " \t\r\n\ufeff"
 
 
@@ -62,6 +71,21 @@ def read(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected]:
         if is_control(record):
             return [Rejected("not a message")]
     return [twitter.read_v1(record)]
+
+
+def is_raw(fields: Iterable[str]) -> bool:
+    """Return whether names of fields show that a record is not an event of the stream, but as a platform wrote it."""
+    return not _MARKS.isdisjoint(fields)
+
+
+def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Split a page into records of one message each, with the tweets that it refers to; any other record stays whole."""
+    if isinstance(record.get("text"), str) or isinstance(record.get("full_text"), str):
+        return [record]
+    if isinstance(data := record.get("data"), list) and data:
+        return [twitter.alone(one, mapping(record.get("includes"))) for one in data]
+    name = next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
+    return [{name: [one]} for one in record[name]] if name else [record]
 
 
 def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | None:

@@ -97,6 +97,13 @@ def read_v2(record: Record) -> list[Tweet | Rejected]:
     return [_read_v2(one, originals) for one in (data if isinstance(data, list) else [data])]
 
 
+def alone(one: object, includes: Record) -> Record:
+    """Return one tweet of a page as a response of its own, with the included tweets that it refers to."""
+    wanted = {maybe_id(mapping(found).get("id")) for found in items(mapping(one).get("referenced_tweets"))}
+    tweets = [found for found in items(includes.get("tweets")) if maybe_id(mapping(found).get("id")) in wanted - {None}]
+    return {"data": [one], "includes": {"tweets": tweets}} if tweets else {"data": [one]}
+
+
 def _read_v2(one: object, originals: Mapping[str, Record]) -> Tweet | Rejected:
     fields = mapping(one)
     references = [mapping(found) for found in items(fields.get("referenced_tweets"))]
