@@ -38,7 +38,7 @@ def parse(line: bytes | str) -> dict[str, Any] | Rejected | None:
         exactly one JSON object in UTF-8.
     """
     try:
-        text = (line.decode() if isinstance(line, bytes) else line).strip(_BLANK)
+        text = (_decoded(line) if isinstance(line, bytes) else line).strip(_BLANK)
         if not text:
             return None
         record = json.loads(text)
@@ -47,6 +47,13 @@ def parse(line: bytes | str) -> dict[str, Any] | Rejected | None:
     except (ValueError, RecursionError):
         record = _with_long_numbers(text)
     return record if isinstance(record, dict) else Rejected(NOT_JSON)
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "surrogatepass")  # half an emoji, not as an escape but in bytes
 
 
 def _with_long_numbers(text: str) -> object:

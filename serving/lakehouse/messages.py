@@ -39,7 +39,7 @@ def records_udf() -> Any:
 
 
 def messages_udf() -> Any:
-    """Return a column function from a record's text to its messages, an array of `MESSAGE`."""
+    """Return a column function from a line's bytes to its messages, an array of `MESSAGE`."""
     from pyspark.sql.functions import arrow_udf
 
     @arrow_udf(f"array<{MESSAGE}>")  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -51,13 +51,13 @@ def messages_udf() -> Any:
 
 
 def read_messages(records: pa.Array) -> pa.Array:
-    """Read N records, JSON as text or null for what is none, to N lists of `MESSAGE`, each with at least one."""
+    """Read the lines of N records, bytes or text, to N lists of `MESSAGE`, each with at least one."""
     from data.tweets import NOT_JSON, Rejected, parse, read
 
     rows: list[tuple[Any, ...]] = []
     ends = [0]
     for line in records.to_pylist():
-        record = parse(line) if line is not None else None
+        record = parse(line or b"")
         found = read(record) if isinstance(record, dict) else [Rejected(NOT_JSON)]
         rows.extend(_row(one, number or None) for number, one in enumerate(found))
         ends.append(len(rows))

@@ -22,9 +22,8 @@ def conform(bronze: "DataFrame") -> "DataFrame":
     `reason` is null for a valid message. `notice` is null except for a notice, of which `id` is the message concerned.
     """
     origin = F.coalesce("source_file", "topic").alias("origin")
-    read = bronze.select(
-        "raw", "rescued", "topic", "arrived_at", origin, "block", "line", messages_udf()(F.col("raw")).alias("read")
-    )
+    read = messages_udf()(F.coalesce(F.col("raw").cast("binary"), "rescued")).alias("read")
+    read = bronze.select("raw", "rescued", "topic", "arrived_at", origin, "block", "line", read)
     # The record of a page is not repeated for each of its messages: Bronze has it.
     raw = F.when(F.size("read") == 1, F.col("raw")).alias("raw")
     messages = read.select(raw, "rescued", "topic", "arrived_at", "origin", "block", "line", F.inline("read"))

@@ -306,6 +306,8 @@ def test_what_hurts_one_field_costs_that_field_alone():
     assert parse(b'\xef\xbb\xbf{"id": "1"}') == {"id": "1"}
     record = parse('{"id": "1", "text": "good \\ud83d", "score": NaN, "other": -Infinity, "user": {"name": "Al\\udc00"}}')
     assert isinstance(record, dict) and read(record) == [Tweet("1", "good ")]
+    halved = parse('{"id": "1", "text": "good \ud83d"}'.encode("utf-8", "surrogatepass"))
+    assert isinstance(halved, dict) and read(halved) == [Tweet("1", "good ")]
     long = parse('{"id": "1", "text": "x", "score": ' + "7" * 5000 + "}")
     assert isinstance(long, dict) and read(long) == [Tweet("1", "x")]
 
