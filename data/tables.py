@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from data import tweets
 from data.errors import MalformedData, SourceUnavailable
 from data.names import did_you_mean
 
@@ -180,7 +181,8 @@ def _json_rows(text: io.TextIOWrapper, columns: list[str], path: Path, fix: str)
             ) from error
         if not isinstance(row, dict):
             raise MalformedData(f"{path} line {number:,} is not an object.", found=line[:60])
+        rows = tweets.rows(row)
         if not seen_columns:
-            require_columns(row, columns, str(path), fix)
+            require_columns(rows[0], columns, str(path), fix)
             seen_columns = True
-        yield row
+        yield from rows

@@ -31,14 +31,23 @@ _ZONES = {
 
 
 def utc(written: object) -> datetime | None:
-    """Return the time that a record states, in UTC; None where it is missing or cannot be read.
+    """Return the time that a record states, in UTC; None where it is missing or cannot be read. See `as_written`.
+
+    A time without a zone is in UTC. It may lie outside the allowed range: see `misdated`.
+    """
+    at = as_written(written)
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def as_written(written: object) -> datetime | None:
+    """Return the time that a record states; None where it is missing or cannot be read.
 
     Args:
         written: Seconds, milliseconds, microseconds or nanoseconds since 1970 (told by their size; also as a string); ISO 8601;
-            Twitter's `Wed Oct 10 20:19:24 +0000 2018`; an e-mail's date; a `datetime`. A time without a zone is in UTC.
+            Twitter's `Wed Oct 10 20:19:24 +0000 2018`; an e-mail's date; a `datetime`.
 
     Returns:
-        In microseconds, as Delta and ClickHouse hold it. It may lie outside the allowed range: see `misdated`.
+        In UTC, or without `tzinfo` where the value has no zone; in microseconds, as Delta and ClickHouse hold it.
     """
     try:
         if isinstance(written, str):
@@ -75,7 +84,7 @@ def plausible(written: object, arrived_at: datetime | None = None) -> datetime |
 def _aware(at: datetime) -> datetime:
     # Raises for pandas' NaT. Without pandas' nanoseconds.
     at = datetime(*at.timetuple()[:6], at.microsecond, tzinfo=at.tzinfo, fold=at.fold)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.astimezone(UTC) if at.tzinfo else at
 
 
 def _number(written: float) -> datetime | None:
@@ -116,9 +125,9 @@ def _mail(written: str) -> datetime | None:
 
 
 def _in_zone(at: datetime, zone: str | None) -> datetime | None:
-    """Return a time of a zone's clock in UTC; None where the zone's name is not known."""
+    """Return a time of a zone's clock in UTC, as it is without a zone; None where the zone's name is not known."""
     if zone is None:
-        return at.replace(tzinfo=UTC)
+        return at
     if zone[0] in "+-":
         digits = zone[1:].replace(":", "").ljust(4, "0")
         hours, minutes = int(digits[:2]), int(digits[2:])

@@ -13,7 +13,7 @@ from data.tweets.fields import mapping, maybe_id
 from data.tweets.notices import is_control, read_notice
 from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
 
-__all__ = ["NOT_JSON", "Notice", "NoticeKind", "Rejected", "Tweet", "is_raw", "pages", "parse", "read"]
+__all__ = ["NOT_JSON", "Notice", "NoticeKind", "Rejected", "Tweet", "is_raw", "pages", "parse", "read", "rows"]
 
 NOT_JSON = "not json"
 _MARKS = frozenset(
@@ -93,6 +93,27 @@ def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return [twitter.alone(one, mapping(record.get("includes"))) for one in data]
     name = next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
     return [{name: [one]} for one in record[name]] if name else [record]
+
+
+def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a record as rows of a table: a raw one with the `text` that counts, and `id`, `created_at`, `lang`, `author_id`.
+
+    A page gives several rows; a record that is not raw, or holds no tweet, stays as it is.
+    """
+    if not is_raw(record):
+        return [record]
+    found = [one for one in read(record) if isinstance(one, Tweet)]
+    return [
+        {
+            "id": one.message_id,
+            "created_at": one.created_at,
+            "lang": one.lang,
+            "author_id": one.author,
+            **record,
+            "text": one.text,
+        }
+        for one in found
+    ] or [record]
 
 
 def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | None:

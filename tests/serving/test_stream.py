@@ -135,7 +135,8 @@ def test_every_message_is_counted_once_however_often_it_is_replayed(classifier, 
     events = [event(n) for n in range(600)] + [b"no json", b'{"id": "x"}']
     for _ in range(2):
         summary = run_stream(events, classifier, tmp_path, run_id="run")
-        assert (summary.messages, summary.dead_letters) == (600, 2)
+        assert (summary.messages, summary.dead_letters, sum(summary.reasons.values())) == (600, 2, 2)
+        assert "text: Field required" in summary.reasons
         assert summary.labels == {"negative": 200, "neutral": 200, "positive": 200}
         assert summary.version == classifier.name
     other = run_stream(events[:30], classifier, tmp_path, run_id="other")
