@@ -43,7 +43,7 @@ def as_written(written: object) -> datetime | None:
     """Return the time that a record states; None where it is missing or cannot be read.
 
     Args:
-        written: Seconds, milliseconds, microseconds or nanoseconds since 1970 (told by their size; also as a string); ISO 8601;
+        written: Seconds, milliseconds, microseconds or nanoseconds since 1970 (their size shows which; also as a string); ISO 8601;
             Twitter's `Wed Oct 10 20:19:24 +0000 2018`; an e-mail's date; a `datetime`.
 
     Returns:

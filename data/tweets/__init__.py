@@ -31,7 +31,7 @@ _BLANK = " \t\r\n\ufeff"
 def parse(line: bytes | str) -> dict[str, Any] | Rejected | None:
     """Parse a line that holds one record.
 
-    A byte order mark, `NaN` and lone surrogates are accepted: of what they stand in, only that is lost.
+    A byte order mark, `NaN` and lone surrogates are accepted: they cost nothing but themselves.
 
     Returns:
         The record; None for a blank line, with which streaming APIs keep a connection alive; `Rejected` for anything that is not

@@ -52,7 +52,7 @@ class _Text(HTMLParser):
 
 
 def read_post(record: Record) -> Tweet | Rejected:
-    """Read a post of Bluesky as its feeds and searches show it; `reason` says that it is a repost."""
+    """Read a post of Bluesky as its feeds and searches show it; with a `reason` it is a repost."""
     post = mapping(record.get("post")) or record
     reason = mapping(record.get("reason"))
     is_share = "reasonRepost" in str(reason.get("$type", ""))

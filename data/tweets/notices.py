@@ -21,7 +21,7 @@ _KINDS = {*_MESSAGE_KINDS, *_USER_KINDS, "scrub_geo"}
 _REASONS: dict[str, NoticeKind] = {"deactivated": "user_delete", "suspended": "user_suspend", "protected": "user_protect"}
 """Reasons of a compliance job's line that concern the author; any other is about the message."""
 CONTROL = frozenset({"limit", "disconnect", "warning", "info", "friends", "friends_str", "error", "errors"})
-"""What a stream sends beside messages, which holds none."""
+"""What a stream sends between messages."""
 
 
 def read_notice(record: Record) -> Notice | Rejected | None:
@@ -36,7 +36,7 @@ def read_notice(record: Record) -> Notice | Rejected | None:
 
 
 def _named(record: Record) -> Notice | Rejected | None:
-    """Read `{"delete": {…}}` and the like: the kind is the name of the only field, or of the one beside a time."""
+    """Read `{"delete": {…}}` and the like: the kind is the name of a field."""
     name = next((key for key in record if key in _KINDS and isinstance(record[key], dict)), None)
     if name is None or "text" in record or "full_text" in record:
         return None

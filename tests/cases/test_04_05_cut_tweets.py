@@ -12,8 +12,8 @@ from serving.streaming.decode import decode
 from serving.streaming.producer import file_events
 
 WHOLE = (
-    "The crew was kind, the seats were fine and boarding took no time at all, yet the flight left five hours late without a word. "
-    " Dreadful. #never @northline"
+    "The crew was kind, the seats were fine and boarding took no time, yet the flight left five hours late without a word. "
+    "Dreadful. #never @northline"
 )
 CUT = f"{WHOLE[:110]}… https://t.co/xyz"
 TWEETS = {
