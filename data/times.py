@@ -43,8 +43,8 @@ def as_written(written: object) -> datetime | None:
     """Return the time that a record states; None where it is missing or cannot be read.
 
     Args:
-        written: Seconds, milliseconds, microseconds or nanoseconds since 1970 (their size shows which; also as a string); ISO 8601;
-            Twitter's `Wed Oct 10 20:19:24 +0000 2018`; an e-mail's date; a `datetime`.
+        written: Seconds, milliseconds, microseconds or nanoseconds since 1970, as a number or a string (its size shows which);
+            ISO 8601; Twitter's `Wed Oct 10 20:19:24 +0000 2018`; an e-mail's date; a `datetime`.
 
     Returns:
         In UTC, or without `tzinfo` where the value has no zone; in microseconds, as Delta and ClickHouse hold it.

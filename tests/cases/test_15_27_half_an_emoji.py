@@ -49,7 +49,7 @@ def test_lakehouse_and_stream_keep_the_message(line):
 
 
 @pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])
-def test_api_answers_the_other_texts(half):
+def test_api_classifies_the_other_texts(half):
     texts = read_fields(b'{"texts": ["Lovely view", "Best seat ' + half + b'", NaN, "Lost bag"]}', texts=4)["texts"]
     assert texts == ["Lovely view", "Best seat ", None, "Lost bag"]
     assert read_lines(b'"Lovely view"\n{"text": "Best seat ' + half + b'"}', 5) == ["Lovely view", "Best seat "]
@@ -58,7 +58,7 @@ def test_api_answers_the_other_texts(half):
 
 
 def service(request: httpx.Request) -> httpx.Response:
-    """Answer as the service does, within its limits."""
+    """Respond as the service does, within its limits."""
     assert len(request.content) <= MAX_BODY_BYTES
     wanted = fit(ClassifyRequest, read_fields(request.content, texts=MAX_TEXTS))
     assert sum(map(weight, wanted.texts)) <= MAX_WEIGHT
@@ -82,7 +82,7 @@ def test_client_returns_one_entry_for_whatever_it_is_given(texts):
     assert [isinstance(entry, TextError) for entry in entries] == [refusal(text) is not None for text in texts]
 
 
-def test_client_splits_long_texts_and_answers_those_that_are_too_long_itself():
+def test_client_splits_long_texts_and_reports_those_that_are_too_long_itself():
     entries = client().classify(["é" * 100_000] * 9 + ["x" * 100_001, " ", "\ud83d", "fine"] + ["short"] * 600)
     assert len(entries) == 613
     assert [number for number, entry in enumerate(entries) if isinstance(entry, TextError)] == [9, 10, 11]
