@@ -2,17 +2,44 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, field_validator
+from pydantic_core import core_schema
 
 from data.readable import MAX_TEXT_CHARS, explain, unreadable
 from data.times import utc
-from data.tweets.fields import LostDigits, identity
+from data.tweets.fields import identity
 
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
+MAX_ID_CHARS = 256
+
+
+def _id_of_number(value: Any) -> str:
+    found = None if isinstance(value, str) else identity(value)  # raises for a float that lost its digits
+    if found is None:
+        raise ValueError
+    return found
+
+
+Identity = Annotated[
+    str,
+    GetPydanticSchema(
+        lambda _, __: core_schema.union_schema(
+            # A string, nearly always, is checked without a call of Python.
+            [
+                core_schema.str_schema(strict=True, min_length=1, max_length=MAX_ID_CHARS),
+                core_schema.no_info_plain_validator_function(_id_of_number),
+            ],
+            mode="left_to_right",
+            custom_error_type="id",
+            custom_error_message=f"Input should be a string of 1 to {MAX_ID_CHARS} characters or an integer, not a float",
+        )
+    ),
+]
+"""An id: a string, or an integer that becomes one."""
 
 
 class Event(BaseModel):
@@ -20,12 +47,12 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    id: str = Field(min_length=1, max_length=256)
+    id: Identity
     text: str
     source: str = Field(min_length=1, max_length=256)
     created_at: datetime | None = None
     lang: str | None = None
-    author_id: str | None = None
+    author_id: Identity | None = None
 
     @field_validator("text")
     @classmethod
@@ -33,16 +60,6 @@ class Event(BaseModel):
         if reason := unreadable(text, MAX_TEXT_CHARS):
             raise ValueError(f"text {explain(reason, text, MAX_TEXT_CHARS)}")
         return text
-
-    @field_validator("id", "author_id", mode="before")
-    @classmethod
-    def _whole_number(cls, value: Any) -> Any:
-        if isinstance(value, str) or value is None or isinstance(value, bool):
-            return value
-        try:
-            return identity(value) or value
-        except LostDigits:
-            raise ValueError("is a float, of which the last digits are lost; write a string") from None
 
     @field_validator("created_at", mode="before")
     @classmethod

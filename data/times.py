@@ -51,6 +51,9 @@ def as_written(written: object) -> datetime | None:
     """
     try:
         if isinstance(written, str):
+            # The usual form, without a regular expression.
+            if written[4:5] == "-" and written[10:11] == "T" and written.endswith(("Z", "+00:00")):
+                return datetime.fromisoformat(written)
             return _text(written.strip())
         if isinstance(written, datetime):
             return _aware(written)
