@@ -1,29 +1,58 @@
 """Contracts shared by several folders: events, predictions, alerts, predictors. Labeled text is in `labeled_text.py`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, field_validator
+from pydantic_core import core_schema
 
 from data.readable import MAX_TEXT_CHARS, explain, unreadable
+from data.times import utc
+from data.tweets.fields import identity
 
 DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
+MAX_ID_CHARS = 256
+
+
+def _id_of_number(value: Any) -> str:
+    found = None if isinstance(value, str) else identity(value)  # raises for a float that lost its digits
+    if found is None:
+        raise ValueError
+    return found
+
+
+Identity = Annotated[
+    str,
+    GetPydanticSchema(
+        lambda _, __: core_schema.union_schema(
+            # A string, nearly always, is checked without a call of Python.
+            [
+                core_schema.str_schema(strict=True, min_length=1, max_length=MAX_ID_CHARS),
+                core_schema.no_info_plain_validator_function(_id_of_number),
+            ],
+            mode="left_to_right",
+            custom_error_type="id",
+            custom_error_message=f"Input should be a string of 1 to {MAX_ID_CHARS} characters or an integer, not a float",
+        )
+    ),
+]
+"""An id: a string, or an integer that becomes one."""
 
 
 class Event(BaseModel):
-    """One message on the topic `sentiment.messages`."""
+    """One message on the topic `sentiment.messages`. `model_extra` has the fields that it does not know; nothing reads them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
-    id: str = Field(min_length=1, max_length=256)
+    id: Identity
     text: str
     source: str = Field(min_length=1, max_length=256)
     created_at: datetime | None = None
     lang: str | None = None
-    author_id: str | None = None
+    author_id: Identity | None = None
 
     @field_validator("text")
     @classmethod
@@ -32,14 +61,14 @@ class Event(BaseModel):
             raise ValueError(f"text {explain(reason, text, MAX_TEXT_CHARS)}")
         return text
 
-    @field_validator("created_at")
+    @field_validator("created_at", mode="before")
     @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
+    def _utc(cls, value: Any) -> datetime | None:
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError("created_at has no time zone; write ISO 8601 in UTC, such as 2026-01-31T12:00:00Z")
-        return value.astimezone(UTC)
+        if (at := utc(value)) is None:
+            raise ValueError("created_at cannot be read; write ISO 8601 in UTC, such as 2026-01-31T12:00:00Z")
+        return at
 
 
 class Prediction(BaseModel):

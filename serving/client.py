@@ -17,7 +17,17 @@ from tenacity import (
 )
 
 from data.errors import GroundswellError
-from serving.service.schemas import MAX_TEXTS, ClassifyResponse, JobShown, TextError, TextPrediction
+from data.tweets.fields import whole
+from serving.service.schemas import (
+    MAX_TEXTS,
+    MAX_WEIGHT,
+    ClassifyResponse,
+    JobShown,
+    TextError,
+    TextPrediction,
+    refusal,
+    weight,
+)
 
 ATTEMPTS = 5
 _LONGEST_WAIT_S = 60.0
@@ -63,13 +73,37 @@ def _settings(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     return {"base_url": url, "headers": headers, "timeout": timeout_s}
 
 
-def _bodies(texts: Sequence[str], domain: str | None, detail: bool) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(texts), MAX_TEXTS):
-        yield {"texts": list(texts[start : start + MAX_TEXTS]), "domain": domain, "detail": detail}
+class _Requests:
+    """Texts in requests that the service accepts; a text that it cannot classify is not sent, and gets its error here."""
+
+    def __init__(self, texts: Sequence[Any]) -> None:
+        self._entries: list[TextPrediction | TextError | None] = []
+        self.batches: list[list[str]] = []
+        together = MAX_WEIGHT
+        for text in texts:
+            if reason := refusal(text):
+                self._entries.append(TextError(error=reason))
+                continue
+            self._entries.append(None)
+            if together + weight(text) > MAX_WEIGHT or len(self.batches[-1]) == MAX_TEXTS:
+                self.batches.append([])
+                together = 0
+            self.batches[-1].append(whole(text))
+            together += weight(text)
+
+    def bodies(self, domain: str | None, detail: bool) -> Iterator[dict[str, Any]]:
+        for batch in self.batches:
+            yield {"texts": batch, "domain": domain, "detail": detail}
+
+    def entries(self, responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
+        """Return one entry per text, in the order of the texts."""
+        given = (one for found in responses for one in ClassifyResponse.model_validate_json(found.content).predictions)
+        return [next(given) if entry is None else entry for entry in self._entries]
 
 
-def _predictions(responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
-    return [entry for response in responses for entry in ClassifyResponse.model_validate_json(response.content).predictions]
+def _sendable(texts: Sequence[Any]) -> list[str | None]:
+    """Return texts as JSON can hold them: without lone surrogates, and null for anything but a string."""
+    return [whole(text) if isinstance(text, str) else None for text in texts]
 
 
 class SentimentClient:
@@ -92,23 +126,26 @@ class SentimentClient:
     def classify(
         self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
     ) -> list[TextPrediction | TextError]:
-        """Classify any number of texts, 256 per request; one entry each, in their order.
+        """Classify any number of texts; one entry each, in their order, with an error for each that cannot be classified.
+
+        They are sent in requests of at most 256 texts, fewer where they are long. No text raises, whatever it holds.
 
         Raises:
             RequestRefused: The service refused the request, and a retry would not help.
             httpx.TransportError: The service is unreachable.
         """
-        return _predictions([self._request("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
+        requests = _Requests(texts)
+        return requests.entries([self._request("POST", "/v1/classify", json=body) for body in requests.bodies(domain, detail)])
 
     def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
         """Classify up to 256 texts in one request; returns the whole response, with the model version."""
-        response = self._request("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        response = self._request("POST", "/v1/classify", json={"texts": _sendable(texts), "detail": detail})
         return ClassifyResponse.model_validate_json(response.content)
 
     def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
         """Submit up to 10,000 texts as a job. Repeating an idempotency key returns the same job."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = self._request("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
+        response = self._request("POST", "/v1/jobs", json={"texts": _sendable(texts), "detail": detail}, headers=headers)
         return JobShown.model_validate_json(response.content)
 
     def job(self, identity: str) -> JobShown:
@@ -153,17 +190,19 @@ class AsyncSentimentClient:
         self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
     ) -> list[TextPrediction | TextError]:
         """See `SentimentClient`."""
-        return _predictions([await self._request("POST", "/v1/classify", json=body) for body in _bodies(texts, domain, detail)])
+        requests = _Requests(texts)
+        bodies = requests.bodies(domain, detail)
+        return requests.entries([await self._request("POST", "/v1/classify", json=body) for body in bodies])
 
     async def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
         """See `SentimentClient`."""
-        response = await self._request("POST", "/v1/classify", json={"texts": list(texts), "detail": detail})
+        response = await self._request("POST", "/v1/classify", json={"texts": _sendable(texts), "detail": detail})
         return ClassifyResponse.model_validate_json(response.content)
 
     async def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
         """See `SentimentClient`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = await self._request("POST", "/v1/jobs", json={"texts": list(texts), "detail": detail}, headers=headers)
+        response = await self._request("POST", "/v1/jobs", json={"texts": _sendable(texts), "detail": detail}, headers=headers)
         return JobShown.model_validate_json(response.content)
 
     async def job(self, identity: str) -> JobShown:

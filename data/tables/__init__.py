@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from data import tweets
 from data.errors import MalformedData
 from data.names import did_you_mean
 from data.tables.columnar import parquet_rows, parquet_schema, sheet_of
@@ -201,7 +202,8 @@ def _json_table(file: StoredFile, required: Sequence[str], read_as: ReadAs, fix:
     def chunks() -> Iterator[tuple[Chunk, float]]:
         with open_bytes(file) as (binary, share):
             objects = array_objects(file.path, binary, encoding) if as_array else line_objects(file, binary, encoding)
-            yield from ((chunk, share()) for chunk in _chunked(objects))
+            rows = (row for record in objects for row in tweets.rows(record))
+            yield from ((chunk, share()) for chunk in _chunked(rows))
 
     first, _ = next(chunks(), ([], 1.0))
     columns = dict.fromkeys(name for row in first for name in row)  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.artifacts import sha256_file
@@ -17,6 +18,10 @@ from serving.streaming.producer import file_events
 
 if TYPE_CHECKING:
     from serving.streaming.replay import StreamSummary
+
+
+MAX_REASONS = 10
+"""Reasons of dead letters that the summary shows."""
 
 
 def _log_errors_only() -> None:
@@ -63,6 +68,8 @@ def show_summary(console: Console, summary: "StreamSummary") -> None:
     table = Table("", "", box=None, show_header=False, title=f"stream, model {summary.version}", title_justify="left")
     table.add_row("messages in the warehouse", f"{summary.messages:,}")
     table.add_row("dead letters", f"{summary.dead_letters:,}")
+    for reason, count in list(summary.reasons.items())[:MAX_REASONS]:
+        table.add_row("", f"{count:,}: {escape(reason[:200])}")
     table.add_row("rate", rate_text(summary.messages, summary.seconds))
     table.add_row("labels", ", ".join(f"{label} {count:,}" for label, count in sorted(summary.labels.items())))
     console.print(table)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from serving.lakehouse.messages import records_udf
 from serving.settings import LakehouseSettings, StreamSettings
 
 if TYPE_CHECKING:
@@ -81,26 +82,20 @@ _JAVA_NAMES = {"sasl.mechanisms": "sasl.mechanism", "ssl.ca.location": "ssl.trus
 
 
 def as_bronze(lines: "DataFrame") -> "DataFrame":
-    """Turn each line of `read_files` or `read_kafka` into one row of Bronze.
+    """Turn each line of `read_files` or `read_kafka` into one row of Bronze; a blank line of a file is none.
 
     A line that is exactly one JSON object becomes `raw` and `record`, with every field as text. Any other line is kept byte for
     byte in `rescued`.
     """
     text = F.col("value").cast("string")
-    # Spark's JSON reader accepts text after the object, single quotes and repeated fields. Its strict parser accepts only the
-    # first of these, so the line is also parsed as the only element of a list and as the only value of an object.
-    strict = (
-        F.is_valid_utf8(text)
-        & F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))).isNotNull()
-        & F.try_parse_json(F.concat(F.lit('{"r":'), text, F.lit("}"))).isNotNull()
-    )
-    record = F.from_json(F.when(strict, text), "map<string,string>")
-    read = lines.withColumn("record", record)
-    parsed = F.col("record").isNotNull()
+    # Streaming APIs keep a connection alive with blank lines. A message of a topic has an offset, so it is kept.
+    lines = lines.where(F.col("source_file").isNull() | ~text.rlike(r"^[\s\x{FEFF}]*$"))
+    read = lines.withColumn("is_record", records_udf()(F.col("value")))
+    parsed = F.col("is_record") & F.is_valid_utf8(text)
     return read.select(
         F.when(parsed, text).alias("raw"),
         F.when(~parsed, F.col("value")).alias("rescued"),
-        "record",
+        F.from_json(F.when(parsed, text), "map<string,string>").alias("record"),
         "source_file",
         "topic",
         "partition",

@@ -1,4 +1,4 @@
-"""Gold: Silver's rows with the prediction of the production bundle, one row per id."""
+"""Gold: Silver's rows with the prediction of the production bundle, one row per message."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 FROM_SILVER = (
     "id",
+    "first_id",
+    "replaces",
+    "is_share",
     "text",
     "source",
     "created_at",
@@ -28,8 +31,8 @@ SCORES = ("label", "confidence", "negative", "neutral", "positive")
 
 
 def newest(changes: "DataFrame") -> "DataFrame":
-    """Keep the last state of each id from Silver's changes, without the columns of the change feed."""
-    order = Window.partitionBy("id").orderBy(F.col("copy").desc(), F.col("_commit_version").desc())
+    """Keep the last state of each message from Silver's changes, without the columns of the change feed."""
+    order = Window.partitionBy("first_id").orderBy(F.col("copy").desc(), F.col("_commit_version").desc())
     kept = changes.where(F.col("_change_type").isin("insert", "update_postimage"))
     return kept.withColumn("rank", F.row_number().over(order)).where("rank = 1").select(*FROM_SILVER, "cleaned")
 

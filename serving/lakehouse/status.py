@@ -19,6 +19,8 @@ class TableStatus:
 
     layer: Layer
     rows: int
+    records: int
+    """Rows without those of a record's further messages, such as of a page: records of Bronze that they come from."""
     files: int
     bytes: int
     version: int
@@ -44,12 +46,15 @@ class LakehouseStatus:
 
     def rows(self, layer: Layer) -> int:
         """Return the number of rows of a table."""
-        return next(status.rows for status in self.tables if status.layer == layer)
+        return self._table(layer).rows
+
+    def _table(self, layer: Layer) -> TableStatus:
+        return next(status for status in self.tables if status.layer == layer)
 
     @property
     def behind_silver(self) -> int:
         """Number of Bronze records that are neither in Silver nor rejected yet; 0 when Silver has caught up."""
-        return self.rows("bronze") + self.forgotten - self.rows("silver") - self.rows("silver_rejected")
+        return self.rows("bronze") + self.forgotten - self._table("silver").records - self._table("silver_rejected").records
 
     @property
     def behind_gold(self) -> int:
@@ -75,6 +80,7 @@ def read_status(root: str) -> LakehouseStatus:
             TableStatus(
                 layer,
                 sum(actions.get("num_records", [])),
+                sum(_first_items(actions)),
                 len(sizes),
                 sum(sizes),
                 opened.version(),
@@ -91,6 +97,13 @@ def read_status(root: str) -> LakehouseStatus:
     return LakehouseStatus(
         root, tables[::-1], _counts(columns["silver_rejected"]["reason"]), _counts(gold["model_version"]), newest, forgotten
     )
+
+
+def _first_items(actions: dict[str, list[int]]) -> list[int]:
+    """Count the rows of each file whose `copy.item` is null, from the statistics in the table's log."""
+    rows = actions.get("num_records", [])
+    nulls = actions.get("null_count.copy.item", rows)
+    return [count if null is None else null for count, null in zip(rows, nulls, strict=True)]
 
 
 def forgotten_records(bronze) -> int:

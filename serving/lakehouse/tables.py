@@ -10,16 +10,20 @@ from serving.lakehouse.paths import Layer, table
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-COPY = "STRUCT<stated_at: TIMESTAMP, arrived_at: TIMESTAMP, origin: STRING, block: BIGINT, line: BIGINT>"
-"""The order of a record's copies: of two copies the greater one wins, compared from left to right.
+COPY = "STRUCT<edit: INT, stated_at: TIMESTAMP, arrived_at: TIMESTAMP, origin: STRING, block: BIGINT, line: BIGINT, item: INT>"
+"""The order of a message's copies: of two copies the greater one wins, compared from left to right.
 
-`stated_at` is the time of the author's last change (edited_at, updated_at, else created_at), `arrived_at` the file's modification
-time or the broker's timestamp, `origin` the file or topic, `block` and `line` the position in it: for Kafka partition and offset;
-for a file the first byte of the split and a number that increases within the split.
+`edit` is the number of earlier edits that the record names. `stated_at` is the time of the author's last change (edited_at,
+updated_at, else created_at), `arrived_at` the file's modification time or the broker's timestamp, `origin` the file or topic,
+`block` and `line` the position in it: for Kafka partition and offset; for a file the first byte of the split and a number that
+increases within the split. `item` is the position in a record of many messages, null for the first: a table's rows whose `item`
+is null are as many as their records.
 """
 PREDICTION = (
     "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, predicted_at: TIMESTAMP>"
 )
+_EDITS = "first_id STRING, replaces ARRAY<STRING>, is_share BOOLEAN"
+"""`id` is the newest edit's; `first_id`, equal to it for a message without edits, is the key of Silver and Gold."""
 _TWEET = (
     "source STRING, created_at TIMESTAMP, event_at TIMESTAMP, event_date DATE, lang STRING, user_id STRING, "
     f"mentions ARRAY<STRING>, hashtags ARRAY<STRING>, true_label STRING, copy {COPY}"
@@ -28,9 +32,9 @@ COLUMNS: dict[Layer, str] = {
     # `record` is a map: a new field is readable from its first record on, and no stream has to be restarted.
     "bronze": "raw STRING, rescued BINARY, record MAP<STRING, STRING>, source_file STRING, topic STRING, partition INT, "
     "offset BIGINT, arrived_at TIMESTAMP, block BIGINT, line BIGINT, ingested_at TIMESTAMP",
-    "silver": f"id STRING, text STRING, cleaned STRING, {_TWEET}",
+    "silver": f"id STRING, {_EDITS}, text STRING, cleaned STRING, {_TWEET}",
     "silver_rejected": f"reason STRING, id STRING, raw STRING, rescued BINARY, copy {COPY}, rejected_at TIMESTAMP",
-    "gold": f"id STRING, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, "
+    "gold": f"id STRING, {_EDITS}, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, "
     f"positive DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {PREDICTION}>",
 }
 _PARTITIONED: dict[Layer, str] = {"gold": "event_date"}

@@ -43,10 +43,10 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
 
     conformed = silver.conform(bronze).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        low, high = conformed.where(F.col("reason").isNull()).agg(F.min("id"), F.max("id")).first() or (None, None)
+        low, high = conformed.where(F.col("reason").isNull()).agg(F.min("first_id"), F.max("first_id")).first() or (None, None)
         there = spark.read.format("delta").load(table(root, "silver"))
-        ids = conformed.where(F.col("reason").isNull()).select("id").distinct()
-        before = there.where(F.col("id").between(F.lit(low), F.lit(high))).join(ids, "id", "left_semi")
+        ids = conformed.where(F.col("reason").isNull()).select("first_id").distinct()
+        before = there.where(F.col("first_id").between(F.lit(low), F.lit(high))).join(ids, "first_id", "left_semi")
         ranked = silver.ranked(conformed, before).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             _append(silver.rejected(conformed, ranked), table(root, "silver_rejected"), app, batch)
@@ -73,7 +73,7 @@ def write_gold(root: str, changes: "DataFrame", classify: "Callable[..., Any]") 
     # Classified once, even if the merge reads the rows several times.
     classified = gold.classified(rows, classify, spark.sparkContext.defaultParallelism).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        low, high = classified.agg(F.min("id"), F.max("id")).first() or (None, None)
+        low, high = classified.agg(F.min("first_id"), F.max("first_id")).first() or (None, None)
         _merge(spark, table(root, "gold"), classified, low, high)
     finally:
         classified.unpersist()
@@ -90,7 +90,7 @@ def _merge(spark: "SparkSession", path: str, rows: "DataFrame", low: str | None,
     if low is None or high is None:
         return
     # The range lets Delta skip files by their statistics, as ids increase with time in most sources.
-    same = (F.col("t.id") == F.col("s.id")) & F.col("t.id").between(low, high)
+    same = (F.col("t.first_id") == F.col("s.first_id")) & F.col("t.first_id").between(low, high)
 
     def merge() -> None:
         merging = DeltaTable.forPath(spark, path).alias("t").merge(rows.alias("s"), same)

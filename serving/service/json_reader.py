@@ -4,6 +4,7 @@ A body of 8 MiB can hold four million empty lists, of which a parser makes gigab
 string; an item that is not a string becomes None in its place, so that one invalid text is one error.
 """
 
+import codecs
 import json
 import re
 from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-defined]
@@ -15,7 +16,7 @@ MAX_FIELDS = 32
 NESTED = object()
 """Placeholder for a list or an object that is not expected: no field type accepts it."""
 _SPACE = re.compile(r"[ \t\n\r]*")
-_SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SCALAR = re.compile(r"true|false|null|NaN|-?Infinity|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TURN = re.compile(r'[\[\]{}"]')
 _BETWEEN = re.compile(r'[ \t\n\r]*,[ \t\n\r]*"')
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -55,34 +56,46 @@ def read_lines(body: bytes, most: int) -> list[str | None]:
 
     Raises:
         NotJSON: A line is not JSON.
-        Unfit: There are too many lines, or none.
+        Unfit: There are too many lines, or none, or none with a text and one with other fields.
     """
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
     if lines > most:
         raise Unfit(f"texts: {lines:,} lines; at most {most:,} are accepted")
     texts: list[str | None] = []
+    other: dict[str, Any] | None = None
     steps = MAX_STEPS
     for number, line in enumerate(_decoded(body).split("\n"), 1):
         if not line.strip():
             continue
         scanner = _Scanner(line, steps)
         try:
-            value = scanner.object().get("text") if scanner.next() == "{" else scanner.value()
+            value = scanner.object() if scanner.next() == "{" else scanner.value()
             scanner.end()
         except NotJSON as error:
             raise NotJSON(f"line {number}: {error}") from None
         except Unfit as error:
             raise Unfit(f"line {number}: {error}") from None
         steps = scanner.steps
+        if isinstance(value, dict):
+            other = other or (value if "text" not in value else None)
+            value = value.get("text")
         texts.append(value if isinstance(value, str) else None)
     if not texts:
         raise Unfit(f"texts: no lines; 1 to {most:,} are accepted")
+    if other and not any(texts):
+        found = ", ".join(f"`{name[:50]}`" for name in list(other)[:5])
+        raise Unfit(f"text: no line has this field; found {found}, expected a string or an object with `text` in each line")
     return texts
 
 
 def _decoded(body: bytes) -> str:
     try:
-        return body.decode()
+        return body.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        # Half an emoji, not as an escape but in bytes: it spoils its own text alone.
+        return body.decode("utf-8", "surrogatepass").encode("utf-8", "ignore").decode()
     except UnicodeDecodeError as error:
         raise NotJSON(f"byte {error.start} is not UTF-8") from None
 

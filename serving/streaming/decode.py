@@ -7,13 +7,16 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from data.contracts import Event
+from data.times import MAX_AHEAD_S, misdated
+from data.tweets import Notice, Rejected, is_raw, parse, read
+from data.tweets.fields import whole
 
-OLDEST = 0.0
-"""1970: the warehouse's buckets begin there."""
+UNNAMED = "tweets"
+"""The source of a raw tweet that names no client."""
 
 
-def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: float = 300.0) -> Event | str:
-    """Return the event in a message, or the reason why the message is invalid.
+def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: float = MAX_AHEAD_S) -> Event | str:
+    """Return the event in a message, or the reason why the message is invalid. A raw tweet becomes an event.
 
     Args:
         value: The message's bytes.
@@ -23,20 +26,64 @@ def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: 
     if value is None:
         return "empty message"
     try:
-        event = Event.model_validate_json(value)
+        event: Event | str = Event.model_validate_json(value)
+        if event.model_extra and is_raw(event.model_extra):
+            event = _decode_record(value) or event
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else first["msg"]
-    if event.created_at is not None and (wrong := _misdated(event.created_at, arrived_s, max_ahead_s)):
-        return wrong
+        event = _again(value, error)
+    if isinstance(event, Event) and event.created_at is not None:
+        return _misdated(event.created_at, arrived_s, max_ahead_s) or event
     return event
 
 
+def _again(value: bytes, error: ValidationError) -> Event | str:
+    """Decode what is no event at first sight: a raw tweet, or an event with a lone surrogate; else return the error's reason."""
+    try:
+        return _decode_record(value) or _reason(error)
+    except ValidationError as second:
+        return _reason(second)
+
+
+def _decode_record(value: bytes) -> Event | str | None:
+    """Read a record as the lakehouse does; None where it is no JSON object.
+
+    Raises:
+        ValidationError: It is no event.
+    """
+    record = parse(value)
+    if not isinstance(record, dict):
+        return None
+    if not is_raw(record):
+        return Event.model_validate({name: whole(field) if isinstance(field, str) else field for name, field in record.items()})
+    found = read(record)
+    if len(found) > 1:
+        return f"a page of {len(found)} messages; send each by itself, as `groundswell stream send` does"
+    match found[0]:
+        case Rejected(reason):
+            return reason
+        case Notice(kind):
+            return f"notice: {kind}"
+        case tweet:
+            return Event(
+                id=tweet.message_id,
+                text=tweet.text,
+                source=tweet.source or UNNAMED,
+                created_at=tweet.created_at,
+                lang=tweet.lang,
+                author_id=tweet.author,
+            )
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
 def _misdated(created_at: datetime, arrived_s: float | None, max_ahead_s: float) -> str | None:
+    if wrong := misdated(created_at):
+        return f"created_at: {created_at:%Y-%m-%d} is {wrong}"
     seconds = created_at.timestamp()
-    if seconds < OLDEST:
-        return f"created_at: {created_at:%Y-%m-%d} is before 1970"
     if arrived_s is not None and seconds > arrived_s + max_ahead_s:
         return f"created_at: {seconds - arrived_s:,.0f} s after its arrival; at most {max_ahead_s:g} s are allowed"
     return None

@@ -1,16 +1,18 @@
 """Send messages to a topic, at full speed or at a fixed rate."""
 
+import codecs
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from data.errors import SourceUnavailable
+from data.tweets import pages, parse
 
 TICK_S = 0.005
 """At a rate, due messages are sent at this interval: waiting for each single message would use a whole core."""
@@ -148,7 +150,7 @@ def event_bytes(identity: str, text: str, source: str) -> bytes:
 
 
 def file_events(file: Path, count: int | None = None) -> Iterator[bytes]:
-    """Yield the lines of a JSONL file, unchanged.
+    """Yield the lines of a JSONL file of events or raw tweets, unchanged, without blank ones; of a page each tweet by itself.
 
     Raises:
         SourceUnavailable: The file does not exist.
@@ -160,5 +162,16 @@ def file_events(file: Path, count: int | None = None) -> Iterator[bytes]:
 
 def _lines(file: Path, count: int | None) -> Iterator[bytes]:
     with file.open("rb") as lines:
-        for line in islice(lines, count):
-            yield line.rstrip(b"\r\n")
+        yield from islice(chain.from_iterable(map(_messages, lines)), count)
+
+
+def _messages(line: bytes) -> list[bytes]:
+    """Return the messages of a line."""
+    line = line.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8)
+    if not line.strip():
+        return []
+    if b'"data"' in line or b'"feed"' in line or b'"posts"' in line:
+        record = parse(line)
+        if isinstance(record, dict) and len(found := pages(record)) > 1:
+            return [json.dumps(one).encode() for one in found]
+    return [line]

@@ -1,9 +1,11 @@
 """Replays events through the whole stream and counts the results."""
 
 import json
+import re
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from data.rates import rate, rate_text
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, require_topic
+from serving.streaming.dead_letters import read_dead_letters
 from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import connect
 from serving.warehouse.server import ensure_server
@@ -32,6 +35,8 @@ class StreamSummary:
     topic: str
     messages: int
     dead_letters: int
+    reasons: dict[str, int]
+    """Dead letters by reason, the most frequent first; a number in a reason is written N."""
     seconds: float
     """From the first message read to the last commit."""
     messages_per_s: float | None
@@ -76,6 +81,7 @@ def run_stream(
             raise StreamError("The in-process broker does not accept the messages.")
         worker = Worker(settings, var, lambda: classifier, name="replay", identified=False)
         seconds = _drain(worker, produced, progress)
+        reasons = _reasons(settings) if worker.dead else {}  # they end with this broker
         with connect(var, own=False) as client:
             counted = client.query(
                 "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} GROUP BY label",
@@ -86,11 +92,17 @@ def run_stream(
         topic=topic,
         messages=sum(labels.values()),
         dead_letters=worker.dead,
+        reasons=reasons,
         seconds=round(seconds, 3),
         messages_per_s=rate(produced, seconds),
         labels=labels,
         version=classifier.name,
     )
+
+
+def _reasons(settings: StreamSettings) -> dict[str, int]:
+    letters = read_dead_letters(settings, everything=True)
+    return dict(Counter(re.sub(r"\d[\d,.]*", "N", letter.reason) for letter in letters).most_common())
 
 
 def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None], None] | None) -> float:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from data.cleaning import clean
 from data.contracts import Event
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS, Unreadable, unreadable
-from serving.lakehouse.silver import read_texts as silver
+from serving.lakehouse.messages import read_messages as silver
 from serving.score import _unfit
 from serving.service import inference
 from serving.service.json_reader import read_fields
@@ -56,7 +56,7 @@ def paths(text, most):
         except ValidationError:
             yield "event", False
         yield "stream", isinstance(decode(json.dumps(event).encode()), Event)
-        yield "silver", silver(pa.array([text], pa.string())).to_pylist()[0]["unreadable"] is None
+        yield "silver", silver(pa.array([json.dumps(event)], pa.string())).to_pylist()[0][0]["reason"] is None
     else:
         yield "api, by the request", refusal(read) is None
         yield "api, jobs and Lambda, by the text", inference.read_texts([read]).errors == [None]

@@ -54,7 +54,7 @@ def test_examples_of_the_page_run(url):
 @pytest.mark.integration
 def test_refusal_has_status_and_reason(url):
     with SentimentClient(url) as client, pytest.raises(RequestRefused, match="Invalid request") as caught:
-        client.classify(["  "])
+        client.respond(["  "])
     assert caught.value.status == 422 and "is blank" in caught.value.found
 
 

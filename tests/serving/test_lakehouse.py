@@ -16,8 +16,8 @@ import pytest
 from data.errors import LakehouseError
 from orchestration.demo.raw_tweets import write_raw_tweets
 from serving.classifier import Classifier
-from serving.lakehouse.paths import table
-from serving.lakehouse.status import read_status
+from serving.lakehouse.paths import LAYERS, table
+from serving.lakehouse.status import open_table, read_status
 from tests.models import tiny_bundle
 from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
@@ -193,7 +193,7 @@ def test_copies_of_a_record_give_the_same_result_however_they_are_batched(tables
         "3": "the flight was great",
         "4": "the flight was great",
     }
-    assert tables.reasons() == {"duplicate": 2, "superseded": 2, "blank text": 1, "not json": 3}
+    assert tables.reasons() == {"duplicate": 2, "superseded": 2, "blank text": 1, "not json": 2}
 
 
 def test_table_of_another_program_is_rejected_and_not_changed(spark, bundle, tmp_path):
@@ -459,6 +459,71 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
     with pytest.raises(LakehouseError, match=r"(?s)Kafka is not reachable"):
         tables.once("kafka")
     assert tables.counts()["gold"] == 5_000
+
+
+def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables, tmp_path):
+    raw, user, long = tmp_path / "raw", {"id_str": "7"}, "lovely lounge, but " * 10 + "the flight was awful #fail @harbourair"
+    at, new = "Wed Oct 10 20:19:24 +0000 2018", {"created_at": "2018-10-10T20:19:24.000Z", "author_id": "7"}
+    retweet = {"id": "p2", "text": "RT @a: lovely…", "referenced_tweets": [{"type": "retweeted", "id": "0"}], **new}
+    page = [{"id": "p1", "text": "a page", **new}, retweet, {"text": "nothing to call it by"}]
+    status = {"id": "m1", "content": "<p>so <b>late</b></p>", "account": {"id": "7"}, "created_at": new["created_at"]}
+    post = {"text": "sky", "createdAt": new["created_at"]}
+    wrong = {"id": "e2", "text": "of 2099", "created_at": at, "edited_at": "2099-01-01T00:00:00Z"}
+    edit = {"id": "12", "text": "edited", **new, "edit_history_tweet_ids": ["11", "12"]}
+    first = [
+        {"id": 1, "text": "cut…", "created_at": at, "user": user, "truncated": True, "extended_tweet": {"full_text": long}},
+        {"id": 2, "text": "RT @a: cut…", "created_at": at, "user": user, "retweeted_status": {"id": 0, "full_text": long}},
+        {"data": {"id": "3", "text": "v2", **new}, "matching_rules": [{"id": "1"}]},
+        {"data": page, "includes": {"tweets": [{"id": "0", "text": "lo", "note_tweet": {"text": long}}]}, "meta": {}},
+        {"tweet": {"id_str": "4", "full_text": "archived", "created_at": at, "source": '<a href="x">Twitter Web App</a>'}},
+        {"id": "tag:x,2005:5", "objectType": "activity", "verb": "post", "body": "gnip", "actor": {"id": "id:x:7"}},
+        status,
+        {"uri": "at://x/app.bsky.feed.post/b1", "author": {"did": "7"}, "record": post},
+        '{"id": "6", "text": "half \\ud83d", "score": NaN, "user": {"name": "Al\\udc00"}}',
+        '{"id": "7", "text": "half \ud83d"}'.encode("utf-8", "surrogatepass"),
+        "  \r",
+        "",
+        edit,
+        {"id": "e1", "text": "love it", "created_at": at, "updated_at": 1_696_969_164_000_000},
+        wrong,
+        {"delete": {"status": {"id": 99, "user_id": 7}, "timestamp_ms": "1696970000000"}},
+        {"limit": {"track": 5}},
+        {"id": 1.23456789012345e17, "text": "digits lost"},
+        {"id": "t1", "text": "in 55744", "created_at": "55744-01-01T00:00:00Z"},
+        {"id": "t2", "text": "in 2300", "created_at": "2300-01-01T00:00:00Z"},
+        "half a rec",
+    ]
+    put(raw, "1.jsonl", b"\xef\xbb\xbf" + json.dumps({"id": "0", "text": "marked"}).encode(), *first)
+    earlier = {"id": "11", "text": "as it was", **new, "edit_history_tweet_ids": ["11", "12"]}
+    fixed = {"created_at": at, "edited_at": "2024-06-01T00:00:00Z"}
+    put(raw, "2.jsonl", earlier, {"id": "e1", "text": "hate it", **fixed}, {"id": "e2", "text": "awful", **fixed})
+    for number in (1, 2):
+        os.utime(raw / f"{number}.jsonl", (1_790_000_000 + number,) * 2)
+    tables.files_per_batch = 1
+    tables.once(raw)
+    gold = {row["id"]: row for row in rows_of(tables.root, "gold", ("id", "text", "user_id", "source", "is_share", "mentions"))}
+    assert {name: row["text"] for name, row in gold.items()} == {
+        **{"0": "marked", "1": long, "2": long, "3": "v2", "p1": "a page", "p2": long, "4": "archived", "5": "gnip"},
+        **{
+            "m1": "so late",
+            "at://x/app.bsky.feed.post/b1": "sky",
+            "6": "half ",
+            "7": "half ",
+            "12": "edited",
+            "e1": "hate it",
+            "e2": "awful",
+        },
+    }
+    assert {name for name, row in gold.items() if row["is_share"]} == {"2", "p2"}
+    assert gold["1"]["mentions"] == ["harbourair"] and gold["4"]["source"] == "Twitter Web App" and gold["5"]["user_id"] == "7"
+    assert tables.reasons() == {
+        **{"superseded": 3, "not json": 1, "no id": 1, "id is a float": 1, "notice: delete": 1, "not a message": 1},
+        **{"created_at unreadable": 1, "created_at in the future": 1},
+    }
+    status_now = read_status(tables.root)
+    assert (status_now.rows("bronze"), status_now.behind_silver, status_now.behind_gold) == (23, 0, 0)
+    for layer in LAYERS:
+        open_table(tables.root, layer).to_pandas()  # with no time that Python cannot hold
 
 
 @pytest.mark.lakehouse

@@ -48,6 +48,12 @@ def test_texts_are_strings_with_none_for_everything_else(values, indent):
 def test_lines_are_strings_or_objects_with_a_text(values):
     body = "\r\n\n".join(json.dumps(value) for value in values).encode()
     texts = [value.get("text") if isinstance(value, dict) else value for value in values]
+    if not any(isinstance(text, str) and text for text in texts) and any(
+        isinstance(value, dict) and value and "text" not in value for value in values
+    ):
+        with pytest.raises(Unfit, match="no line has this field; found `"):
+            read_lines(body, 40)
+        return
     assert read_lines(body, 40) == [text if isinstance(text, str) else None for text in texts]
 
 
@@ -98,6 +104,15 @@ def test_message_names_the_field_the_value_and_the_remedy(model, fields, message
 
 def test_lone_surrogate_is_dropped_and_a_pair_is_one_character():
     assert read_fields(rb'{"texts": ["a\ud83d", "\ud83d\ude00", "\\ud83d"]}', texts=3)["texts"] == ["a", "😀", "\\ud83d"]
+    in_bytes = '{"texts": ["a\ud83d", "b"]}'.encode("utf-8", "surrogatepass")
+    assert read_fields(in_bytes, texts=2)["texts"] == ["a", "b"] == read_lines(b'"a"\n"b"', 2)
+
+
+def test_what_no_json_allows_costs_its_own_text_alone():
+    assert read_fields(b'\xef\xbb\xbf{"texts": ["a", NaN, -Infinity, "b"]}', texts=4)["texts"] == ["a", None, None, "b"]
+    assert read_lines(b'\xef\xbb\xbf"a"\n{"text": NaN}\n{"text": "b", "score": NaN}', 3) == ["a", None, "b"]
+    with pytest.raises(NotJSON, match="byte 13 is not UTF-8"):
+        read_fields(b'{"texts": ["a\xe9"]}', texts=1)
 
 
 SIZE = 2**17

@@ -1,5 +1,7 @@
 """Every metric of a stream worker, by name, kind and unit; `/metrics` on a port of its own of 127.0.0.1."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -11,6 +13,7 @@ STAGE_CPU = Counter(
     "CPU time of this process by stage, in seconds: decode, tokenize, model, encode, insert, produce, commit.",
     ["stage"],
 )
+IGNORED = Counter("groundswell_stream_ignored_fields", "Fields of events that nothing reads, by name.", ["field"])
 BLOCK_ROWS = Histogram("groundswell_stream_block_rows", "Rows of one written block.", buckets=tuple(4**k for k in range(8)))
 WRITE_SECONDS = Histogram("groundswell_stream_write_seconds", "Writing one block and its rollups, in seconds.", buckets=_SECONDS)
 LATENCY = Histogram(
@@ -21,3 +24,15 @@ PAUSED = Gauge("groundswell_stream_paused", "1 while reading waits for the sink,
 REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions were assigned, revoked or lost.")
 RETRIES = Counter("groundswell_stream_retries", "Failed tries of the sink, by what was unavailable.", ["what"])
 MODEL = Gauge("groundswell_stream_model_info", "1, labeled with the version of the model.", ["version"])
+
+MAX_FIELDS = 50
+"""Names that `IGNORED` counts one by one; each further name counts as `other`."""
+_fields: set[str] = set()
+
+
+def count_ignored(names: Iterable[str]) -> None:
+    """Count fields of an event that nothing reads."""
+    for name in names:
+        if name not in _fields and len(_fields) < MAX_FIELDS and len(name) <= 100:
+            _fields.add(name)
+        IGNORED.labels(name if name in _fields else "other").inc()

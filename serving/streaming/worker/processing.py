@@ -54,6 +54,8 @@ def process_batch(messages: Sequence[Any], model: StreamModel, settings: StreamS
         decoded_event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000, max_ahead_s=settings.max_ahead_s)
         if isinstance(decoded_event, Event):
             events.append((message, decoded_event))
+            if decoded_event.model_extra:
+                metrics.count_ignored(decoded_event.model_extra)
         else:
             batch.dead_letters.append((message, decoded_event))
     decoded = time.thread_time()

@@ -1,0 +1,165 @@
+"""Fields that the shapes share: ids, texts, times, the client's name. Each accepts any JSON value and never raises."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.labels import LABEL_IDS
+from data.times import misdated, plausible, utc
+from data.tweets.types import Rejected, Tweet
+
+EXACT = 2**53
+"""A whole number from here on may have lost digits when it went through a float."""
+_ROUNDED = re.compile(r"\d(?:\.\d+)?[eE]\+\d+|\d\.\d+[eE]\d+|\d{16,}\.0*")
+"""An id that a spreadsheet or pandas wrote as a float, in a string."""
+_TAG = re.compile(r"<[^<>]*>")
+_NO_RECORD: dict[str, Any] = {}
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return an object, or an empty one for any other value."""
+    return value if isinstance(value, dict) else _NO_RECORD
+
+
+def items(value: object) -> list[Any]:
+    """Return a list, or an empty one for any other value."""
+    return value if isinstance(value, list) else []
+
+
+def string(value: object) -> str | None:
+    """Return a string without lone surrogates, which no UTF-8 can hold; None for anything else and for blank ones."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return whole(value)
+
+
+def whole(text: str) -> str:
+    """Drop lone surrogates and join pairs of halves."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+    return text
+
+
+def identity(*values: object) -> str | None:
+    """Return the first id among values: a string or a whole number; None if there is none.
+
+    Raises:
+        LostDigits: There is no other than a float, of which the last digits are lost.
+    """
+    lost = False
+    for value in values:
+        if isinstance(value, str):
+            if _ROUNDED.fullmatch(value.strip()):
+                lost = True
+            elif value.strip():
+                return whole(value)
+        elif isinstance(value, bool):
+            continue
+        elif isinstance(value, int):
+            return _digits(value)
+        elif isinstance(value, float):
+            if value.is_integer() and abs(value) < EXACT:
+                return str(int(value))
+            lost = True
+    if lost:
+        raise LostDigits
+    return None
+
+
+def _digits(value: int) -> str | None:
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes
+        return None
+
+
+class LostDigits(ValueError):
+    """An id went through a float: different messages may have got the same one."""
+
+
+def maybe_id(*values: object) -> str | None:
+    """Return the first id among values; None if there is none, or only one whose digits are lost."""
+    try:
+        return identity(*values)
+    except LostDigits:
+        return None
+
+
+def last_part(value: object) -> object:
+    """Return the number in `tag:search.twitter.com,2005:1005` and `id:twitter.com:77`."""
+    return value.rsplit(":", 1)[-1] if isinstance(value, str) else value
+
+
+def longest(*values: object) -> str | None:
+    """Return the longest string of all values, the first of equals; None if there is none. Blank ones are returned too."""
+    texts = [value for value in values if isinstance(value, str)]
+    return whole(max(texts, key=len)) if texts else None
+
+
+def client(source: object) -> str | None:
+    """Return the name in a source: of `<a href="…">Twitter for iPhone</a>` the words."""
+    found = string(source)
+    if found is None or "<" not in found:
+        return found
+    return html.unescape(_TAG.sub("", found)).strip() or None
+
+
+def label(value: object) -> str | None:
+    """Return a label in any case and with spaces around it; None for any other value."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if name in LABEL_IDS else None
+
+
+def earlier(history: object, own: str) -> tuple[str, ...]:
+    """Return the ids before `own` in an edit history, oldest first."""
+    ids = [found for found in (maybe_id(value) for value in items(history)) if found]
+    return tuple(dict.fromkeys(ids[: ids.index(own)] if own in ids else ids))
+
+
+def tweet(
+    ids: Sequence[object],
+    text: str | None,
+    *,
+    created: object = None,
+    edited: Sequence[object] = (),
+    author: Sequence[object] = (),
+    lang: object = None,
+    source: object = None,
+    is_share: bool = False,
+    history: object = None,
+    stated_label: object = None,
+) -> Tweet | Rejected:
+    """Check the fields of one message.
+
+    Args:
+        ids: Where its id may be; the first that holds one counts.
+        text: From `longest`.
+        created: When it was written, in any format of `data.times`.
+        edited: When it was changed last; the first that is plausible counts.
+        author: Where its author's id may be.
+        lang: Its language.
+        source: The client's name, or HTML around it.
+        is_share: It shares another author's text.
+        history: All ids of the message's edits, oldest first.
+        stated_label: The label of a plain record.
+    """
+    try:
+        own = identity(*ids)
+    except LostDigits:
+        return Rejected("id is a float")
+    if own is None:
+        return Rejected("no id")
+    if text is None:
+        return Rejected("no text", own)
+    at = utc(created)
+    if at is None and created is not None and (not isinstance(created, str) or created.strip()):
+        return Rejected("created_at unreadable", own)
+    if at is not None and (wrong := misdated(at)):
+        return Rejected(f"created_at {wrong}", own)
+    changed = next((found for found in map(plausible, edited) if found), None)
+    replaces = earlier(history, own) if history else ()
+    named, language, writer = client(source), string(lang), maybe_id(*author)
+    return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, label(stated_label))

@@ -1,0 +1,139 @@
+"""Tweets in the forms of Twitter/X: API v1.1, archives, scrapers, API v2, Gnip activity streams; and plain records."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.tweets.fields import client, items, last_part, longest, mapping, maybe_id, tweet
+from data.tweets.types import Rejected, Tweet
+
+Record = Mapping[str, Any]
+
+
+def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
+    """Read a tweet of API v1.1 or a plain record.
+
+    Of a plain record the fields are `id`, `text`, and if known `source`, `created_at`, `lang`, `author_id`, `label`.
+
+    Args:
+        record: The tweet.
+        archived: It is from an account's own archive, where a retweet shows by its first letters alone.
+    """
+    legacy = mapping(record.get("legacy"))  # as the website's own API has it: the id and the long text stay outside
+    fields = {**legacy, **record} if legacy else record
+    user = mapping(fields.get("user"))
+    shared = mapping(
+        fields.get("retweeted_status")
+        or mapping(mapping(fields.get("retweeted_status_result")).get("result"))
+        or fields.get("retweetedTweet")
+    )
+    text = _text_v1(shared) if shared else None
+    is_share = bool(shared) or _names_a_retweet(fields)
+    if text is None:
+        text = _inlined(fields) or _text_v1(fields)
+        is_share = is_share or (archived and text is not None and text.startswith("RT @"))
+    return tweet(
+        (fields.get("id_str"), fields.get("rest_id"), fields.get("id")),
+        text,
+        created=_created(fields),
+        edited=(fields.get("edited_at"), fields.get("updated_at")),
+        author=(
+            *(user.get("id_str"), user.get("id")),
+            *(fields.get("user_id_str"), fields.get("user_id"), fields.get("author_id"), mapping(fields.get("author")).get("id")),
+        ),
+        lang=fields.get("lang"),
+        source=fields.get("sourceLabel") or fields.get("source"),
+        is_share=is_share,
+        history=_history(fields),
+        stated_label=fields.get("label"),
+    )
+
+
+def _created(fields: Record) -> object:
+    names = ("created_at", "timestamp_ms", "date") if "rawContent" in fields else ("created_at", "timestamp_ms")
+    return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
+
+
+def _text_v1(record: Record) -> str | None:
+    """Return the longest text of a tweet, whose long form may be in one of several places."""
+    found = mapping(record.get("note_tweet"))
+    result = mapping(mapping(found.get("note_tweet_results")).get("result"))
+    return longest(
+        *(mapping(record.get("legacy")).get("full_text"), record.get("full_text"), record.get("text")),
+        mapping(record.get("extended_tweet")).get("full_text"),
+        *(found.get("text"), result.get("text"), record.get("rawContent")),
+    )
+
+
+def _names_a_retweet(record: Record) -> bool:
+    return any(mapping(one).get("type") == "retweeted" for one in items(record.get("referenced_tweets")))
+
+
+def _inlined(record: Record) -> str | None:
+    """Return the text of the retweeted tweet where a tool, such as twarc, put it into the list of references."""
+    for one in items(record.get("referenced_tweets")):
+        if mapping(one).get("type") == "retweeted":
+            return _text_v1(one)
+    return None
+
+
+def _history(record: Record) -> object:
+    """Return the ids of all edits, oldest first, from any of the places where they are written."""
+    if ids := record.get("edit_history_tweet_ids"):
+        return ids
+    edits = mapping(record.get("edit_history"))
+    if ids := items(edits.get("edit_tweet_ids")) or items(edits.get("editTweetIds")):
+        return ids
+    info = mapping(record.get("edit_info"))
+    edit = mapping(info.get("edit"))
+    known = items(mapping(info.get("initial")).get("editTweetIds"))
+    return known or items(mapping(edit.get("editControlInitial")).get("editTweetIds")) or [edit.get("initialTweetId")]
+
+
+def read_v2(record: Record) -> list[Tweet | Rejected]:
+    """Read a response of API v2: `data` is one tweet or a list of them, and `includes` has the tweets that they refer to."""
+    data = record.get("data")
+    included = items(mapping(record.get("includes")).get("tweets"))
+    originals = {found: one for one in included if isinstance(one, dict) and (found := maybe_id(one.get("id")))}
+    return [_read_v2(one, originals) for one in (data if isinstance(data, list) else [data])]
+
+
+def alone(one: object, includes: Record) -> Record:
+    """Return one tweet of a page as a response of its own, with the included tweets that it refers to."""
+    wanted = {maybe_id(mapping(found).get("id")) for found in items(mapping(one).get("referenced_tweets"))}
+    tweets = [found for found in items(includes.get("tweets")) if maybe_id(mapping(found).get("id")) in wanted - {None}]
+    return {"data": [one], "includes": {"tweets": tweets}} if tweets else {"data": [one]}
+
+
+def _read_v2(one: object, originals: Mapping[str, Record]) -> Tweet | Rejected:
+    fields = mapping(one)
+    references = [mapping(found) for found in items(fields.get("referenced_tweets"))]
+    names = [maybe_id(found.get("id")) or "" for found in references if found.get("type") == "retweeted"]
+    original = next((originals[name] for name in names if name in originals), None)
+    if original is None:
+        return read_v1(fields)
+    text = {name: original.get(name) for name in ("text", "full_text", "note_tweet", "extended_tweet")}
+    return read_v1({**fields, "retweeted_status": text})
+
+
+def read_activity(record: Record) -> Tweet | Rejected:
+    """Read an activity of Gnip: `body` and `long_object`; of a share (`verb: share`) those of its object."""
+    inner = mapping(record.get("object"))
+    is_share = record.get("verb") == "share"
+    source = inner if is_share and _text_of_activity(inner) is not None else record
+    actor = mapping(record.get("actor"))
+    return tweet(
+        (last_part(record.get("id")),),
+        _text_of_activity(source),
+        created=record.get("postedTime"),
+        edited=(record.get("updated"),),
+        author=(last_part(actor.get("id")),),
+        lang=record.get("twitter_lang") or mapping(record.get("twitter")).get("lang"),
+        source=client(mapping(record.get("generator")).get("displayName")),
+        is_share=is_share,
+        history=_history(record),
+    )
+
+
+def _text_of_activity(activity: Record) -> str | None:
+    inner = mapping(activity.get("object"))
+    return longest(activity.get("body"), mapping(activity.get("long_object")).get("body"), inner.get("body"))
