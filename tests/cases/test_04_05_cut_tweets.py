@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from data.contracts import Event
-from data.tables import read_rows
+from data.tables import open_table
 from serving.lakehouse.messages import read_messages
 from serving.streaming.decode import decode
 from serving.streaming.producer import file_events
@@ -43,7 +43,7 @@ def test_lakehouse_stream_and_files_read_the_whole_text(kind, tmp_path):
     assert isinstance(event, Event) and (event.id, event.text) == ("501", WHOLE)
     file = tmp_path / "tweets.jsonl"
     file.write_text(line + "\n")
-    assert [row["text"] for rows, _ in read_rows(file, ["text"]) for row in rows] == [WHOLE]
+    assert [row["text"] for rows, _ in open_table(file, ["text"]).chunks() for row in rows] == [WHOLE]
     assert list(file_events(file)) == [line.encode()]
 
 

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 
 from data.contracts import Event
-from data.tables import read_rows
+from data.tables import open_table
 from serving.lakehouse.messages import read_messages
 from serving.streaming.decode import decode
 from serving.streaming.producer import file_events
@@ -40,7 +40,7 @@ def test_page_is_sent_tweet_by_tweet_and_refused_as_one_message(tmp_path):
         "no text",
     ]
     assert "a page of 3 messages" in str(decode(json.dumps(PAGE).encode()))
-    rows = [row for chunk, _ in read_rows(file, ["text"]) for row in chunk]
+    rows = [row for chunk, _ in open_table(file, ["text"]).chunks() for row in chunk]
     assert [row["text"] for row in rows] == ["On time, well done", "Never on time"]
 
 
