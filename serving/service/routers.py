@@ -1,4 +1,4 @@
-"""All routes of the API, one router per group, in the order of the documentation. The busiest is found first."""
+"""All routes of the API, one router per group, in the order of the documentation. The busiest is matched first."""
 
 from fastapi import APIRouter
 
