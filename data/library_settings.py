@@ -1,7 +1,7 @@
 """Settings of libraries that they read only from the environment of their own process.
 
 This is the only module that writes `os.environ`; a test looks for others. Groundswell's own settings are passed as arguments,
-and to another process as its environment. A variable that is set already keeps its value, unless a function says otherwise.
+and to another process as its environment. A variable that is set already keeps its value, unless a function states otherwise.
 """
 
 import logging

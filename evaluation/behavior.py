@@ -48,7 +48,8 @@ class BehaviorRow:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Self:
         """Return the row from its JSON form."""
-        return cls(**{**raw, "fail_rate": Estimate.from_dict(raw["fail_rate"])})
+        fields: dict[str, Any] = {**raw, "fail_rate": Estimate.from_dict(raw["fail_rate"])}
+        return cls(**fields)
 
 
 def load_cases(data_dir: Path | None, settings: EvaluationSettings) -> list[Case]:
@@ -91,11 +92,11 @@ def _broken(case: Case, proba: np.ndarray) -> bool | None:
 
 
 def _wilson(fails: int, n: int) -> Estimate:
-    from scipy.stats import binomtest
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
     if n == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    interval = binomtest(fails, n).proportion_ci(method="wilson")
+    interval: Any = stats.binomtest(fails, n).proportion_ci(method="wilson")  # pyright: ignore[reportUnknownMemberType]
     return Estimate(fails / n, float(interval.low), float(interval.high))
 
 
@@ -125,7 +126,7 @@ def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: fl
         key = (case.suite, case.test)
         first.setdefault(key, case)
         broken.setdefault(key, []).append(_broken(case, proba[[position[text] for text in case.texts]]))
-    rows = []
+    rows: list[BehaviorRow] = []
     for (suite, test), results in broken.items():
         evaluated = [result for result in results if result is not None]
         case, fails = first[suite, test], sum(evaluated)

@@ -155,7 +155,8 @@ def _before_export(float32: LeaderboardRow) -> str:
 
 
 def _data(about: Mapping[str, Any]) -> list[str]:
-    datasets = (about.get("training") or {}).get("datasets") or []
+    training: Mapping[str, Any] = about.get("training") or {}
+    datasets: list[Mapping[str, Any]] = training.get("datasets") or []
     cells = [
         [
             str(dataset["name"]),

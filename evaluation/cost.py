@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from multiprocessing import Pipe
 from typing import Any, Self
 
@@ -77,7 +77,7 @@ class Cost:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Return the cost from its JSON form."""
-        spreads: dict[str, Any] = {key: Spread(**value) for key, value in raw.items() if isinstance(value, Mapping)}
+        spreads: dict[str, Any] = {each.name: Spread(**raw[each.name]) for each in fields(cls) if each.type is Spread}
         return cls(**{**raw, **spreads})
 
 
@@ -200,10 +200,11 @@ def measure_cost(
     bulk = _chosen(texts, settings.cost_bulk_texts, settings.seed)
     alone = _chosen(texts, settings.cost_single_texts, settings.seed + 1)
     single = [alone[number :: settings.cost_rounds] for number in range(settings.cost_rounds)]
-    report = progress or (lambda message, fraction: None)
+    report: Progress = progress or (lambda message, fraction: None)
     processes: list[_CandidateProcess] = []
     measured: dict[str, dict[str, list[Any]]] = {name: {"bulk": [], "single": []} for name in factories}
-    loaded, peaks = {}, {}
+    loaded: dict[str, float] = {}
+    peaks: dict[str, float] = {}
     steps = len(factories) * (settings.cost_rounds + 1)
     done = 0
     try:

@@ -37,7 +37,7 @@ def _execute(predictor: Any, order: str, texts: Sequence[str]) -> dict[str, Any]
         if len(proba) != len(texts):
             raise ModelError("The predictor did not return one row per text.", found=len(proba), expected=len(texts))
         return {"cpu_s": cpu, "wall_s": wall}
-    times = []
+    times: list[float] = []
     for text in texts:
         begun = time.perf_counter()
         predictor.predict_proba([text])

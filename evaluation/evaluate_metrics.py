@@ -1,3 +1,5 @@
+# Neither evaluate nor scikit-learn has annotations.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false, reportIncompatibleMethodOverride=false
 """The metrics of the benchmark again, through Hugging Face `evaluate`: a cross-check of `evaluation.metrics`.
 
 `evaluate.load("accuracy")` fetches a script from the hub. The classes here compute what the scripts `accuracy`, `recall` and `f1`

@@ -34,5 +34,5 @@ def save(figure: "Figure", path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the font lacks the script of some names
-        figure.savefig(path, facecolor="white")
+        figure.savefig(path, facecolor="white")  # pyright: ignore[reportUnknownMemberType]
     return path

@@ -50,8 +50,9 @@ class GateDecision:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Return the decision from its JSON form; unknown keys, such as those of an older version, are left out."""
-        known = {each.name: raw[each.name] for each in fields(cls) if each.name in raw}
-        return cls(**{**known, "reasons": tuple(Reason(**reason) for reason in raw["reasons"])})
+        known: dict[str, Any] = {each.name: raw[each.name] for each in fields(cls) if each.name in raw}
+        known["reasons"] = tuple(Reason(**reason) for reason in raw["reasons"])
+        return cls(**known)
 
     @property
     def failures(self) -> tuple[Reason, ...]:
@@ -104,7 +105,7 @@ def _span(difference: Estimate) -> str:
 
 
 def _bounds(row: LeaderboardRow, gates: Gates) -> list[Reason]:
-    reasons = []
+    reasons: list[Reason] = []
     for metric, floor in gates.floors.items():
         value = row.metrics[metric].value
         # An undefined value (the test rows lack a class) does not pass: it was not measured.
@@ -149,7 +150,7 @@ def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:
 def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
     if evidence.production is None:
         return []
-    reasons = []
+    reasons: list[Reason] = []
     for name, mask in evidence.slices.items():
         rows = evidence.rows(mask)
         if (count := int(rows.sum())) < rule.min_rows:
@@ -178,7 +179,7 @@ def _behavior(row: LeaderboardRow, production: LeaderboardRow | None, rule: Beha
     ours, theirs = (_pooled(one, tests[0] & tests[1]) for one in (row, production))
     if not set(ours) & set(theirs):
         return [Reason("behavior", True, None, None, "no behavioral test was run on both: nothing to compare with")]
-    reasons = []
+    reasons: list[Reason] = []
     for key in [key for key in ours if key in theirs]:
         (fails, n), (their_fails, their_n) = ours[key], theirs[key]
         share, their_share = fails / n, their_fails / their_n

@@ -49,7 +49,7 @@ class LeaderboardRow:
     """Rows of the frozen split: true class by predicted class."""
     reliability: list[dict[str, float]] | None = None
     """Confidence, accuracy and rows of each bin that is not empty."""
-    against: dict[str, Estimate] = field(default_factory=dict)
+    against: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     """Macro-recall minus that of each other candidate, paired."""
 
     @property
@@ -128,7 +128,7 @@ class Leaderboard:
     dataset: str
     rows: tuple[LeaderboardRow, ...]
     comparisons: tuple[Comparison, ...]
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further facts for the page by title: data fingerprint, date, machine."""
 
 

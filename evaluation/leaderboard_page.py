@@ -44,7 +44,8 @@ def summary_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
         "Load",
         "File",
     ]
-    cells, price = [], CostSettings.load()
+    cells: Cells = []
+    price = CostSettings.load()
     for row in rows:
         cost, metrics = row.cost, row.metrics
         recalls = " / ".join(points(metrics.get(f"recall_{label}")) for label in ("negative", "neutral", "positive"))
@@ -90,7 +91,7 @@ def slice_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     """Return macro-recall on each slice, one column per candidate; a dash where the slice is too small."""
     sizes = {part.slice: part.n for row in rows for part in row.slices}
     values = {(row.candidate, part.slice): part.metrics.get(RANKED_BY) for row in rows for part in row.slices}
-    cells = []
+    cells: Cells = []
     for name, size in sizes.items():
         estimates = [values.get((row.candidate, name)) for row in rows]
         cells.append([name, f"{size:,}", *(e.text() if e else "–" for e in estimates)])
@@ -108,7 +109,7 @@ def behavior_table(rows: Sequence[LeaderboardRow], *, every_test: bool) -> tuple
         ]
     by_test = {(row.candidate, part.suite, part.test): part for row in rows for part in row.behavior}
     tests = {(part.suite, part.test): part for row in rows for part in row.behavior}
-    cells = []
+    cells: Cells = []
     for (suite, test), part in tests.items():
         rates = [by_test[name, suite, test].fail_rate if (name, suite, test) in by_test else None for name in names]
         shown = [f"{rate.text(0)} %" if rate and points(rate) != "–" else "–" for rate in rates]

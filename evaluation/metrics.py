@@ -9,7 +9,7 @@ calibration error needs the rows themselves.
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -293,7 +293,7 @@ def fit_temperature(labels: np.ndarray, proba: np.ndarray) -> float:
     Source:
         Guo et al., ICML 2017, section 4.2; one parameter, fitted on the log scale.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
     labels = check_labels(labels)
     log_proba = np.log(np.maximum(check_proba(proba, len(labels)), _TINY))
@@ -304,5 +304,7 @@ def fit_temperature(labels: np.ndarray, proba: np.ndarray) -> float:
         top = scaled.max(axis=1)
         return float((np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, labels]).mean())
 
-    optimum = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded")
-    return float(math.exp(optimum.x))  # type: ignore[attr-defined]
+    optimum: Any = optimize.minimize_scalar(  # pyright: ignore[reportUnknownMemberType]
+        loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded"
+    )
+    return math.exp(optimum.x)

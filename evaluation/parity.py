@@ -58,7 +58,7 @@ class ParityRow:
     step_speed_up: float | None = None
     """Compared with the previous export variant."""
     file_bytes: int | None = None
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list[str])
     """Why parity failed; empty if it passed."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,7 +69,8 @@ class ParityRow:
     def from_dict(cls, raw: Mapping[str, Any]) -> "ParityRow":
         """Return the row from its JSON form."""
         batch = BatchInvariance(**raw["batch"]) if raw.get("batch") else None
-        return cls(**{**raw, "batch": batch, "recall_difference": Estimate.from_dict(raw["recall_difference"])})
+        fields: dict[str, Any] = {**raw, "batch": batch, "recall_difference": Estimate.from_dict(raw["recall_difference"])}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ class ExportReport:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "ExportReport":
         """Return the report from its JSON form."""
-        return cls(**{**raw, "pareto": tuple(raw["pareto"]), "rows": tuple(ParityRow.from_dict(row) for row in raw["rows"])})
+        rows = tuple(ParityRow.from_dict(row) for row in raw["rows"])
+        fields: dict[str, Any] = {**raw, "pareto": tuple(raw["pareto"]), "rows": rows}
+        return cls(**fields)
 
 
 def compare(
@@ -185,7 +188,7 @@ def batch_invariance(
 
 def reasons_against(row: ParityRow) -> list[str]:
     """Return why a converted model does not predict what its reference does; empty if it does."""
-    reasons = []
+    reasons: list[str] = []
     if row.exact_arithmetic:
         if row.flips_per_10000 > 0:
             reasons.append(f"float32 flips {row.flips_per_10000:g} labels per 10,000, none allowed")

@@ -1,3 +1,5 @@
+# Matplotlib annotates its methods only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """The plots of the leaderboard: PNG, drawn without a display, in colors for color-blind readers."""
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +72,7 @@ def plot_pareto(rows: Sequence[LeaderboardRow], path: Path) -> Path | None:
         return None
     figure = new_figure(8.0, 5.0)
     axes = figure.subplots()
-    places = []
+    places: list[tuple[float, float]] = []
     for index, row in enumerate(shown):
         assert row.cost
         cpu, recall = row.cost.cpu_us_per_text, row.metrics[RANKED_BY]

@@ -123,13 +123,13 @@ def slice_report(
     """
     labels = label_ids(frame)
     proba = check_proba(proba, len(labels))
-    rows = []
+    rows: list[SliceRow] = []
     for name, mask in (slice_masks(frame) if masks is None else masks).items():
         chosen = mask & (labels >= 0)
         count = int(chosen.sum())
         if count == 0:
             continue
-        present = tuple(LABELS[index] for index in np.unique(labels[chosen]))
+        present = tuple(LABELS[int(index)] for index in np.unique(labels[chosen]))
         metrics = score(labels[chosen], proba[chosen], resamples=resamples, seed=seed) if count >= min_rows else {}
         rows.append(SliceRow(name, count, present, metrics))
     return rows

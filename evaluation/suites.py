@@ -90,7 +90,7 @@ def load_checklist(data_dir: Path, *, cases_per_test: int = 100, variants_per_ca
             functional = list(csv.DictReader(file))
         with gzip.open(folder / "perturbation_groups.jsonl.gz", "rt", encoding="utf-8") as file:
             groups = [json.loads(line) for line in file]
-        cases = []
+        cases: list[Case] = []
         for test, rows in _by_test(functional).items():
             for row in _sample(rows, cases_per_test, seed=seed, name=test):
                 right = _right(test, row["label"])

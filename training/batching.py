@@ -1,3 +1,5 @@
+# Torch and transformers annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Batches of rows of similar length, which avoids most of the computation on padding."""
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +30,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        order: list[int] = torch.randperm(len(self.lengths), generator=generator).tolist()
         size = self.batch_size
         for start in range(0, len(order), size * self.chunk):
             rows = sorted(order[start : start + size * self.chunk], key=lambda row: self.lengths[row])

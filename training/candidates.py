@@ -63,7 +63,7 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
     """
     models_dir = TrainingSettings.load().models_dir
     offline = profile_name() == "offline"
-    candidates = {}
+    candidates: dict[str, Candidate] = {}
     for name, entry in (raw or read_yaml(project_root() / "configs" / "candidates.yaml")).items():
         try:
             candidate = Candidate(name=name, **entry)

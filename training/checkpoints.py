@@ -1,3 +1,5 @@
+# Torch and transformers annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Base models from a folder, a Python package, the hub, or random weights."""
 
 import importlib.util

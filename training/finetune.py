@@ -48,9 +48,9 @@ class TrainedCandidate:
     seed: int | None = None
     trained_at: str | None = None
     """When training ended, ISO 8601 in UTC."""
-    datasets: dict[str, dict[str, int]] = field(default_factory=dict)
+    datasets: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Per dataset: `rows` used for training, of `rows_available` in the training split."""
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     """Entries of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
 
@@ -197,7 +197,8 @@ def make_trainer(
         compute_metrics=_macro_recall,
         callbacks=[ProgressCallback(progress), EarlyStoppingCallback(early_stopping_patience=settings.patience)],
     )
-    trainer.remove_callback(PrinterCallback)  # progress is reported by ProgressCallback
+    # Progress is reported by ProgressCallback.
+    trainer.remove_callback(PrinterCallback)  # pyright: ignore[reportUnknownMemberType]
     return trainer
 
 

@@ -1,8 +1,10 @@
+# ONNX, ONNX Runtime and optimum have few annotations.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false, reportUntypedBaseClass=false
 """Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3)."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +124,7 @@ def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Suppress the warnings of tracing about Python branches; parity checks the dynamic axes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,3 +1,5 @@
+# ONNX, ONNX Runtime and optimum have few annotations.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Float32 fusions: fewer, larger operators with the same predictions.
 
 Two steps, each exact up to float32 rounding: the fusions of `onnxruntime.transformers` (embedding, attention, GELU,

@@ -1,3 +1,5 @@
+# ONNX, ONNX Runtime and optimum have few annotations.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Quantization schemes as data, and the function that applies one to an ONNX model.
 
 The comparison of the schemes and its results: docs/decisions/0002-int8-scheme.md.

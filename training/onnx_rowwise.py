@@ -1,3 +1,5 @@
+# ONNX, ONNX Runtime and optimum have few annotations.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Replace MatMuls with constant weights in a graph by 8-bit integer MatMuls.
 
 A MatMul `x @ w` of x (N, L, K) float32 and constant w (K, M) becomes, with one scale per column of w and, for x, either one
@@ -13,7 +15,7 @@ CPUs with VNNI run natively; x86 CPUs without it add pairs of products in 16 bit
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,7 +87,9 @@ def to_integer(
     """
     from onnx import helper
 
-    graph, nodes, replaced, done = model.graph, [], 0, set()
+    graph, replaced = model.graph, 0
+    nodes: list[onnx.NodeProto] = []
+    done: set[str] = set()
     chosen = {node.output[0]: matrix for node, matrix in matmuls(model) if node.input[0] in activations}
     for node in graph.node:
         if node.op_type != "MatMul" or node.output[0] not in chosen:
@@ -125,7 +129,7 @@ def _quantize_input(graph: "onnx.GraphProto", x: str, how: PerRow | Fixed) -> "l
     """Return the nodes that compute `{x}_uint8`, and per row `{x}_scale` (N, L, 1); constants `{x}_step` and `{x}_zero`."""
     from onnx import helper
 
-    def node(op: str, inputs: list[str], output: str, **attributes) -> "onnx.NodeProto":
+    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> "onnx.NodeProto":
         return helper.make_node(op, inputs, [output], name=f"{output}_node", **attributes)
 
     if isinstance(how, Fixed):

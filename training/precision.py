@@ -1,3 +1,5 @@
+# Torch and transformers annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Whether bf16 is faster on this machine: measured once per model size, and stored."""
 
 import logging
@@ -27,7 +29,7 @@ def bf16_is_faster(model: Any, folder: Path) -> bool:
         return torch.cuda.is_bf16_supported()
     key = f"{platform.node()}/{torch.__version__}/{type(model).__name__}/{sum(p.numel() for p in model.parameters())}"
     path = folder / FILE
-    known = read_json(path) if path.is_file() else {}
+    known: dict[str, float] = read_json(path) if path.is_file() else {}
     if key not in known:
         known[key] = round(_fp32_over_bf16(model), 3)
         write_json(path, known)

@@ -1,3 +1,5 @@
+# Torch and transformers annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Trained candidates as predictors, for the benchmark before export."""
 
 from collections.abc import Sequence

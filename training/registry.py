@@ -117,7 +117,7 @@ class Registry:
             outputs=Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
         )
         with tempfile.TemporaryDirectory() as code:
-            return mlflow.pyfunc.log_model(
+            return mlflow.pyfunc.log_model(  # pyright: ignore[reportUnknownMemberType]
                 name="bundle",
                 python_model=str(_PYFUNC),
                 artifacts={"bundle": str(bundle.directory)},
@@ -220,7 +220,7 @@ class Registry:
 
     def reconcile(self) -> list[str]:
         """Set the aliases in MLflow to the state of the ledger; returns those that moved."""
-        moved = []
+        moved: list[str] = []
         for alias in ALIASES:
             entry = self.alias(alias)
             if entry is None:

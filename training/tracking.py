@@ -5,7 +5,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -96,7 +96,7 @@ class Tracking:
             name: Display name; none: the key.
             tags: Additional tags of a new run.
         """
-        from mlflow.tracking.context.registry import resolve_tags
+        from mlflow.tracking.context.registry import resolve_tags  # pyright: ignore[reportUnknownVariableType]
 
         if run_id := self.find_parent(key):
             return run_id
@@ -108,7 +108,7 @@ class Tracking:
         return made.info.run_id
 
     @contextmanager
-    def nested_run(self, parent: str, name: str) -> Iterator[str]:
+    def nested_run(self, parent: str, name: str) -> Generator[str]:
         """Create or resume the run `name` below `parent`, and yield its id. It ends as FAILED if the block raises."""
         runs = self.client.search_runs(
             [self.experiment_id],
@@ -207,14 +207,16 @@ class Tracking:
                 frame[["text", "label"]], source=str(source), targets="label", name=name, digest=fingerprint(frame)[:32]
             )
         tags = [InputTag(key="mlflow.data.context", value=context)]
-        self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+        entity = dataset._to_mlflow_entity()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        self.client.log_inputs(run_id, [DatasetInput(entity, tags)])  # pyright: ignore[reportUnknownArgumentType]
 
     def log_pictures(self, run_id: str, pictures: Mapping[str, Path]) -> None:
         """Log PNG files, which MLflow shows side by side in the comparison of runs."""
         import mlflow
 
         for key, path in pictures.items():
-            self.client.log_image(run_id, mlflow.Image(str(path)), key=key, step=0)
+            image = mlflow.Image(str(path))
+            self.client.log_image(run_id, image, key=key, step=0)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _curve(name: str) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import digest, is_current, mark_current, read_json
-from data.contracts import Predictor
 from data.errors import CandidateUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import report
@@ -136,10 +135,3 @@ def predictor_key(layout: Layout, candidate: Candidate) -> str:
     key_file = candidate_folder(layout, candidate) / "key.json"
     trained = key_file.read_text() if key_file.is_file() else ""
     return digest({"candidate": candidate.model_dump(mode="json"), "trained": trained})
-
-
-def predictor(layout: Layout, candidate: Candidate) -> Predictor:
-    """Load the trained candidate as a predictor."""
-    from training.predictors import load_predictor
-
-    return load_predictor(candidate, candidate_folder(layout, candidate))
