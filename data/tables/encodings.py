@@ -1,6 +1,7 @@
 """Detect the encoding of a text file from all of its bytes, in bounded memory."""
 
 import codecs
+import re
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,14 +16,17 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_ASCII, _ASCII_LETTERS = bytes(range(0x80)), bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B))
-_NOT_LETTERS = bytes(set(range(0x100)) - set(_ASCII_LETTERS))
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 """Bytes that cp1252 gives no character."""
-MAX_WESTERN = 0.3
-"""Western European texts have a smaller share of letters outside ASCII; Cyrillic, Greek and others a larger one."""
+_HIGH = [byte for byte in range(0x80, 0x100) if byte not in _UNDEFINED]
+_LETTERS = bytes(byte for byte in _HIGH if bytes([byte]).decode("cp1252").isalpha())
+_WITHIN_WORDS = "€…‘’“”•–—™\xad\xb7".encode("cp1252")
+_SIGNS = bytes(byte for byte in _HIGH if byte not in _LETTERS and byte not in _WITHIN_WORDS)
+_FOREIGN = re.compile(b"[%b]|[%b]{3}|[A-Za-z%b][%b][A-Za-z%b]" % (_UNDEFINED, _LETTERS, _LETTERS, re.escape(_SIGNS), _LETTERS))
+"""What is not Western European in cp1252: an unknown byte, three letters outside ASCII in a row, or a sign within a word."""
 MIXED = 0.05
-"""With a larger share of UTF-8 among the lines outside ASCII, the others are errors in a UTF-8 file."""
+"""With a larger share of UTF-8 among the lines outside ASCII, the others are errors in a UTF-8 file; with a larger share of
+`_FOREIGN` lines, the file is not cp1252."""
 _SAMPLE = 2**16
 
 
@@ -32,10 +36,8 @@ class _Lines:
 
     utf_8: int = 0
     other: int = 0
-    high: int = 0
-    """Bytes outside ASCII in `other`."""
-    letters: int = 0
-    is_undefined: bool = False
+    foreign: int = 0
+    """Those of `other` that are not Western European."""
     first: str = ""
     """The first byte that is not UTF-8, and its line."""
     sample: bytearray = field(default_factory=bytearray)
@@ -66,7 +68,7 @@ def detect_encoding(file: StoredFile) -> str:
             expected="one encoding for the whole file",
             remedy="Correct these lines.",
         )
-    if counts.is_undefined or counts.high > MAX_WESTERN * (counts.high + counts.letters):
+    if counts.foreign > MIXED * counts.other:
         raise MalformedData(
             f"The encoding of {file.path} is not known.",
             found=f"{counts.first}: neither UTF-8 nor Western European (cp1252){_guess(bytes(counts.sample))}",
@@ -100,10 +102,7 @@ def _count(binary: BinaryIO) -> _Lines:
         except UnicodeDecodeError as error:
             counts.first = counts.first or f"byte 0x{line[error.start]:02x} in line {number:,}"
             counts.other += 1
-            high = line.translate(None, _ASCII)
-            counts.high += len(high)
-            counts.letters += len(line.translate(None, _NOT_LETTERS))
-            counts.is_undefined |= any(byte in high for byte in _UNDEFINED)
+            counts.foreign += _FOREIGN.search(line) is not None
             counts.sample += line[: max(0, _SAMPLE - len(counts.sample))]
     return counts
 

@@ -45,7 +45,7 @@ def test_marks_that_open_in_one_row_and_close_in_another_swallow_no_row(delimite
 
 def test_a_mark_that_is_not_closed_among_quoted_texts_is_refused_by_its_line(tmp_path):
     content = lines_of(90, '{n},"{text}",{label}\n', first="id,text,label\n").splitlines(keepends=True)
-    content[41] = '40,"My bag, and nobody answers,negative\n'
+    content[41] = '40,"My bag, and no reply,negative\n'
     with pytest.raises(MalformedData, match="after line 41") as caught:
         dataset(tmp_path, "a.csv", "".join(content))
     assert "set quoting to none" in str(caught.value.remedy)

@@ -162,12 +162,30 @@ def test_the_encoding_is_detected(encoding, tmp_path):
     assert read(tmp_path / "a.jsonl", ["text"]) == [{"text": "süß café"}]
 
 
-def test_an_encoding_that_cannot_be_known_is_refused_until_it_is_set(tmp_path):
-    rows = "text,label\n" + "Очень хороший самолёт,positive\n" * 20
-    (tmp_path / "a.csv").write_bytes(rows.encode("cp1251"))
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1251", "Очень хороший самолёт"),
+        ("koi8-r", "Очень хороший самолёт"),
+        ("cp1253", "Πολύ καλή πτήση"),
+        ("shift-jis", "とても良いフライト"),
+        ("gbk", "非常好的航班"),
+        ("cp1250", "żółty samolot był całkiem miły"),
+    ],
+)
+def test_an_encoding_that_cannot_be_known_is_refused_until_it_is_set(encoding, text, tmp_path):
+    (tmp_path / "a.csv").write_bytes(f"text,label,and a long column in ASCII\n{text},positive,{'x' * 100}\n".encode(encoding) * 2)
     with pytest.raises(MalformedData, match=r"encoding of .* is not known"):
         read(tmp_path / "a.csv", ["text"])
-    assert read(tmp_path / "a.csv", ["text"], encoding="cp1251")[0] == {"text": "Очень хороший самолёт", "label": "positive"}
+    assert read(tmp_path / "a.csv", ["text"], encoding=encoding)[0]["text"] == text
+
+
+@pytest.mark.parametrize(
+    "text", ["“Süß” café", "l’été à l’hôtel – 5 €", "¿Qué tal? ¡Olé!", "Ærø, smørrebrød", "n° 5, 20º", "œuvre…"]
+)
+def test_western_texts_are_read(text, tmp_path):
+    (tmp_path / "a.csv").write_bytes(f'text,label\n"{text}",positive\n'.encode("cp1252"))
+    assert read(tmp_path / "a.csv", ["text"]) == [{"text": text, "label": "positive"}]
 
 
 def test_a_file_is_read_in_chunks_with_the_share_that_was_read(tmp_path, monkeypatch):

@@ -140,6 +140,8 @@ def test_a_file_of_your_own_that_is_damaged_is_left_out_and_comes_back_when_it_i
     file.write_bytes(whole)
     found, notices = used(place)
     assert found["own/train"] > 0 and notices == []
+    reading = read_splits(place.layout).reading
+    assert len(reading) == 1 and reading[0].startswith("own: CSV (encoding utf-8, delimiter comma"), reading
 
 
 def test_a_changed_checksum_leaves_an_optional_dataset_out(place):
