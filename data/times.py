@@ -131,6 +131,8 @@ def _in_zone(at: datetime, zone: str | None) -> datetime | None:
     """Return a time of a zone's clock in UTC, as it is without a zone; None where the zone's name is not known."""
     if zone is None:
         return at
+    if zone == "+0000":
+        return at.replace(tzinfo=UTC)
     if zone[0] in "+-":
         digits = zone[1:].replace(":", "").ljust(4, "0")
         hours, minutes = int(digits[:2]), int(digits[2:])

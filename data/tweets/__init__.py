@@ -42,10 +42,10 @@ def parse(line: bytes | str) -> dict[str, Any] | Rejected | None:
         if not text:
             return None
         record = json.loads(text)
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return Rejected(NOT_JSON)
-    except (ValueError, RecursionError):
-        record = _with_long_numbers(text)
+    except ValueError:  # a number of more digits than Python reads stays text
+        record = json.loads(text, parse_int=str)
     return record if isinstance(record, dict) else Rejected(NOT_JSON)
 
 
@@ -56,21 +56,13 @@ def _decoded(line: bytes) -> str:
         return line.decode("utf-8", "surrogatepass")  # half an emoji, not as an escape but in bytes
 
 
-def _with_long_numbers(text: str) -> object:
-    """Parse a record with a number of more digits than Python reads, which stays text."""
-    try:
-        return json.loads(text, parse_int=str)
-    except (ValueError, RecursionError):
-        return None
-
-
 def read(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected]:
     """Read all messages of a record, in their order: one, or those of a page. Never empty, and raises for no JSON object.
 
     Supported: API v1.1 (extended, compatible, retweets, quotes), v2 (single, lists, pages, with `includes`), archives
     (`{"tweet": …}`), Gnip's activities, twarc's lines and pages, Mastodon, Bluesky, the notices of each, and plain records.
     """
-    if not isinstance(record.get("text"), str) and not isinstance(record.get("full_text"), str):
+    if not _has_text(record):
         if notice := read_notice(record):
             return [notice]
         if wrapped := _unwrapped(record):
@@ -87,12 +79,22 @@ def is_raw(fields: Iterable[str]) -> bool:
 
 def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Split a page into records of one message each, with the tweets that it refers to; any other record stays whole."""
-    if isinstance(record.get("text"), str) or isinstance(record.get("full_text"), str):
+    data = record.get("data")
+    if _has_text(record) or isinstance(data, dict) or read_notice(record):
         return [record]
-    if isinstance(data := record.get("data"), list) and data:
+    if isinstance(data, list) and data:
         return [twitter.alone(one, mapping(record.get("includes"))) for one in data]
-    name = next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
+    name = _feed(record)
     return [{name: [one]} for one in record[name]] if name else [record]
+
+
+def _has_text(record: Mapping[str, Any]) -> bool:
+    return isinstance(record.get("text"), str) or isinstance(record.get("full_text"), str)
+
+
+def _feed(record: Mapping[str, Any]) -> str | None:
+    """Return the field that holds the posts of a page of Bluesky."""
+    return next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,6 +122,8 @@ def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | N
     """Read a record in which the message is not at the top, or has other names there; None where it is."""
     if isinstance(record.get("data"), dict) or (isinstance(record.get("data"), list) and record["data"]):
         return [*twitter.read_v2(record)]
+    if name := _feed(record):
+        return [fediverse.read_post(mapping(one)) for one in record[name]]
     if inner := mapping(record.get("tweet")):
         return [_read_archived(inner)]
     if record.get("objectType") == "activity" or ("body" in record and "actor" in record):
@@ -132,9 +136,6 @@ def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | N
         return [fediverse.read_jetstream(record)]
     if "post" in record or ("uri" in record and ("record" in record or "value" in record)):
         return [fediverse.read_post(record)]
-    for name in ("feed", "posts"):
-        if isinstance(record.get(name), list) and record[name]:
-            return [fediverse.read_post(mapping(one)) for one in record[name]]
     return None
 
 

@@ -1,14 +1,15 @@
 """Messages of Mastodon (statuses, events of its streaming API) and Bluesky (posts, feeds, events of Jetstream)."""
 
+import re
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from typing import Any
 
 from data.times import plausible
-from data.tweets.fields import items, longest, mapping, maybe_id, string, tweet
+from data.tweets.fields import items, longest, mapping, maybe_id, string, tweet, words
 from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
 
 Record = Mapping[str, Any]
+_BREAK = re.compile(r"<(?:br|p|li|blockquote)\b[^<>]*>", re.IGNORECASE)
 POSTS = "app.bsky.feed.post"
 
 
@@ -30,25 +31,7 @@ def read_status(record: Record) -> Tweet | Rejected:
 
 def plain(content: str) -> str:
     """Return the text of a status: one line for each paragraph and line break, nothing of the markup."""
-    if "<" not in content and "&" not in content:
-        return content
-    reader = _Text()
-    reader.feed(content)
-    reader.close()
-    return "".join(reader.parts).strip()
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag == "br" or (tag in {"p", "li", "blockquote"} and self.parts):
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data)
+    return words(_BREAK.sub("\n", content)).strip() if "<" in content or "&" in content else content
 
 
 def read_post(record: Record) -> Tweet | Rejected:

@@ -52,6 +52,8 @@ def identity(*values: object) -> str | None:
     lost = False
     for value in values:
         if isinstance(value, str):
+            if value.isdigit():
+                return value
             if _ROUNDED.fullmatch(value.strip()):
                 lost = True
             elif value.strip():
@@ -104,7 +106,16 @@ def client(source: object) -> str | None:
     found = string(source)
     if found is None or "<" not in found:
         return found
-    return html.unescape(_TAG.sub("", found)).strip() or None
+    return words(found).strip() or None
+
+
+def words(markup: str) -> str:
+    """Return HTML without its tags and entities, in time linear in its length."""
+    text = _TAG.sub("", markup)
+    try:
+        return html.unescape(text)
+    except ValueError:  # an entity of more digits than Python reads
+        return text
 
 
 def label(value: object) -> str | None:
@@ -154,12 +165,14 @@ def tweet(
         return Rejected("no id")
     if text is None:
         return Rejected("no text", own)
-    at = utc(created)
-    if at is None and created is not None and (not isinstance(created, str) or created.strip()):
-        return Rejected("created_at unreadable", own)
-    if at is not None and (wrong := misdated(at)):
-        return Rejected(f"created_at {wrong}", own)
-    changed = next((found for found in map(plausible, edited) if found), None)
+    at = None
+    if created is not None:
+        at = utc(created)
+        if at is None and (not isinstance(created, str) or created.strip()):
+            return Rejected("created_at unreadable", own)
+        if at is not None and (wrong := misdated(at)):
+            return Rejected(f"created_at {wrong}", own)
+    changed = next((found for value in edited if value is not None and (found := plausible(value))), None)
     replaces = earlier(history, own) if history else ()
     named, language, writer = client(source), string(lang), maybe_id(*author)
     return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, label(stated_label))

@@ -9,6 +9,11 @@ from data.tweets.types import Rejected, Tweet
 Record = Mapping[str, Any]
 
 
+_LONG = frozenset({"note_tweet", "legacy", "extended_tweet", "rawContent"})
+_SHARED = frozenset({"retweeted_status", "retweeted_status_result", "retweetedTweet", "referenced_tweets"})
+_EDITS = frozenset({"edit_history_tweet_ids", "edit_history", "edit_info"})
+
+
 def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
     """Read a tweet of API v1.1 or a plain record.
 
@@ -21,15 +26,9 @@ def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
     legacy = mapping(record.get("legacy"))  # as the website's own API has it: the id and the long text stay outside
     fields = {**legacy, **record} if legacy else record
     user = mapping(fields.get("user"))
-    shared = mapping(
-        fields.get("retweeted_status")
-        or mapping(mapping(fields.get("retweeted_status_result")).get("result"))
-        or fields.get("retweetedTweet")
-    )
-    text = _text_v1(shared) if shared else None
-    is_share = bool(shared) or _names_a_retweet(fields)
+    text, is_share = _shared_text(fields)
     if text is None:
-        text = _inlined(fields) or _text_v1(fields)
+        text = _text_v1(fields)
         is_share = is_share or (archived and text is not None and text.startswith("RT @"))
     return tweet(
         (fields.get("id_str"), fields.get("rest_id"), fields.get("id")),
@@ -48,13 +47,26 @@ def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
     )
 
 
+def _shared_text(fields: Record) -> tuple[str | None, bool]:
+    """Return the text of the retweeted tweet, where the record has it, and whether the record is a retweet."""
+    if _SHARED.isdisjoint(fields):
+        return None, False
+    inlined = [mapping(one) for one in items(fields.get("referenced_tweets")) if mapping(one).get("type") == "retweeted"]
+    website = mapping(mapping(fields.get("retweeted_status_result")).get("result"))
+    # The last ones are where a tool, such as twarc, put the tweet into the list of references.
+    places = [mapping(fields.get("retweeted_status")), website, mapping(fields.get("retweetedTweet")), *inlined]
+    text = next((text for place in places if (text := _text_v1(place)) is not None), None)
+    return text, any(places)
+
+
 def _created(fields: Record) -> object:
-    names = ("created_at", "timestamp_ms", "date") if "rawContent" in fields else ("created_at", "timestamp_ms")
-    return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
+    return fields.get("created_at") or fields.get("timestamp_ms") or (fields.get("date") if "rawContent" in fields else None)
 
 
 def _text_v1(record: Record) -> str | None:
     """Return the longest text of a tweet, whose long form may be in one of several places."""
+    if _LONG.isdisjoint(record):
+        return longest(record.get("full_text"), record.get("text"))
     found = mapping(record.get("note_tweet"))
     result = mapping(mapping(found.get("note_tweet_results")).get("result"))
     return longest(
@@ -64,20 +76,10 @@ def _text_v1(record: Record) -> str | None:
     )
 
 
-def _names_a_retweet(record: Record) -> bool:
-    return any(mapping(one).get("type") == "retweeted" for one in items(record.get("referenced_tweets")))
-
-
-def _inlined(record: Record) -> str | None:
-    """Return the text of the retweeted tweet where a tool, such as twarc, put it into the list of references."""
-    for one in items(record.get("referenced_tweets")):
-        if mapping(one).get("type") == "retweeted":
-            return _text_v1(one)
-    return None
-
-
 def _history(record: Record) -> object:
     """Return the ids of all edits, oldest first, from any of the places where they are written."""
+    if _EDITS.isdisjoint(record):
+        return None
     if ids := record.get("edit_history_tweet_ids"):
         return ids
     edits = mapping(record.get("edit_history"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.times import misdated
-from data.tweets import Notice, Rejected, Tweet, parse, read
+from data.tweets import Notice, Rejected, Tweet, pages, parse, read, rows
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 NAMES = st.sampled_from(
@@ -213,6 +213,35 @@ def test_page_gives_each_tweet_and_each_that_cannot_be_read():
     assert read({"limit": {"track": 5}}) == [Rejected("not a message")]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"tweet_id": "0", "body": "Great crew", "mood": "positive"},
+        {"id": 1, "post": "Great crew", "label": "positive"},
+        {"text": "Great crew", "label": "positive"},
+        {"delete": {"status": {"id": 5}}},
+        {},
+    ],
+)
+def test_record_that_is_no_raw_tweet_stays_a_row_as_it_is(record):
+    assert rows(record) == [record] and pages(record) == [record]
+
+
+@given(RECORDS)
+def test_rows_and_pages_never_raise_and_lose_no_message(record):
+    assert rows(record)
+    split = pages(record)
+    if len(split) > 1:
+        assert [one for part in split for one in read(part)] == read(record)
+
+
+def test_label_of_a_plain_record_is_read_in_any_case():
+    (found,) = read({"id": "1", "text": "x", "label": " Positive"})
+    assert isinstance(found, Tweet) and found.label == "positive"
+    (found,) = read({"id": "1", "text": "x", "label": 4})
+    assert isinstance(found, Tweet) and found.label is None
+
+
 def test_mastodon_statuses_are_read_without_markup():
     account = {"id": "7", "acct": "someone@example.org"}
     content = (
@@ -232,6 +261,15 @@ def test_mastodon_statuses_are_read_without_markup():
     (shared,) = read({**status, "id": "6", "content": "", "reblog": {**status, "account": {"id": "8"}}})
     assert isinstance(shared, Tweet) and shared.is_share and shared.text == found.text and shared.author == "7"
     assert read({"stream": ["public"], "event": "update", "payload": json.dumps(status)}) == read(status)
+
+
+@pytest.mark.parametrize(
+    "content", ["<" * 100_000, "<a " * 30_000, "<!--" * 25_000, "&#" + "9" * 5_000 + ";", "<p>" * 30_000, "&" * 100_000]
+)
+def test_hostile_markup_is_read_in_one_pass(content):
+    (found,) = read({"id": "5", "content": content, "account": {"id": "7"}, "application": {"name": content}})
+    assert isinstance(found, Tweet)
+    assert read({"id": "1", "text": "x", "source": f"<{content}"})
 
 
 def test_bluesky_posts_reposts_and_events_are_read():
