@@ -11,7 +11,7 @@ _BLOCK = (
 _INLINE = "a|abbr|b|i|u|s|em|strong|span|font|small|big|sub|sup|code|label|button|del|ins|mark|q|cite"
 _ATTRIBUTES = r"""(?:\s+[a-zA-Z_:][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*"""
 _IS_HTML = re.compile(
-    rf"<!doctype\s+html|<!--|<(?:{_BLOCK}|img){_ATTRIBUTES}\s*/?>|</(?:{_BLOCK}|{_INLINE})\s*>|<(?:a|span|font){_ATTRIBUTES}\s*>",
+    rf"<!doctype\s+html|<!--|<(?:{_BLOCK}|img){_ATTRIBUTES}\s*/?>|</(?:{_BLOCK}|{_INLINE})\s*>|<(?:a|span|font)(?=\s){_ATTRIBUTES}\s*>",
     re.IGNORECASE,
 )
 _UNSEEN = (
@@ -45,7 +45,7 @@ _HISTORY_LINE = re.compile(
 )
 _HEADER_LINE = re.compile(r"(?:from|sent|to|cc|date|subject)\s*:\s", re.IGNORECASE)
 _LINES = "address, article, blockquote, br, div, h1, h2, h3, h4, h5, h6, hr, li, ol, p, pre, section, table, td, th, tr, ul"
-_END, _CUT = "\x1e", "\x1d"
+_END, _CUT = "\ufdd0", "\ufdd1"  # characters of no text
 MAX_OPEN_TAGS = 2_000
 """A text with more tags that are never closed is no page: parsing deep nests takes quadratic time."""
 _TAG = re.compile(r"<[^<>]*>")

@@ -46,7 +46,7 @@ EQUAL = [
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_texts_that_a_reader_tells_apart_have_different_keys(one, other):
+def test_texts_that_differ_to_a_reader_have_different_keys(one, other):
     assert normalize(one) != normalize(other)
 
 
