@@ -1,15 +1,18 @@
 """Cleaned texts to `input_ids` and `attention_mask`. Training and serving share it; based on the `tokenizers` library."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from data.errors import BundleError
 
-TOKENIZATION_VERSION = "2"
-"""Increase it with every change here that can change a prediction. 2: long texts are classified in windows."""
+TOKENIZATION_VERSION = "3"
+"""Increase it with every change here that can change a prediction. 2: long texts are classified in windows. 3: what a vocabulary
+lacks is a token of its own."""
 
 PAD_TOKENS = ("[PAD]", "<pad>")
 
@@ -32,7 +35,28 @@ def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
         ) from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
+    if isinstance(tokenizer.model, models.WordPiece) and tokenizer.pre_tokenizer is not None:
+        own = pre_tokenizers.Split(Regex(_apart(tokenizer)), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([own, tokenizer.pre_tokenizer])
     return tokenizer
+
+
+def _apart(tokenizer: Tokenizer) -> str:
+    """Return the pattern of what WordPiece must read as words of their own, so that no unknown character takes a word along.
+
+    WordPiece gives a whole word up for one character that it lacks, and reads what is glued to a word as its inside: `food`
+    behind a sign is `##food`. So every character that the vocabulary lacks stands alone, and so does every sign that is neither
+    letter nor digit (of ASCII, BERT's own rule does that); a run of letters of another script is a word of its own next to
+    Latin ones. It is added here, and not in the file, since every tokenizer comes through here: of a package, of the hub, of
+    a bundle.
+    """
+    prefix = str(getattr(tokenizer.model, "continuing_subword_prefix", "##"))
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    known = [one for one in vocabulary if len(one) == 1 and not one.isascii() and prefix + one in vocabulary]
+    letters = [one for one in known if unicodedata.category(one)[0] in "LNM"]
+    others = "".join(one for one in letters if "LATIN" not in unicodedata.name(one, ""))
+    alone = rf"[^\s!-~{re.escape(''.join(letters))}]"
+    return f"[{re.escape(others)}]+|{alone}" if others else alone
 
 
 def pad_id(tokenizer: Tokenizer) -> int:

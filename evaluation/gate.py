@@ -172,6 +172,22 @@ def _pooled(row: LeaderboardRow, shared: set[tuple[str, str]]) -> dict[str, tupl
     return {key: counts for key, counts in pooled.items() if counts[1]}
 
 
+def _behavior_floors(row: LeaderboardRow, rule: BehaviorRule) -> list[Reason]:
+    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    for part in row.behavior:
+        if part.kind in rule.max_fail_rate:
+            fails, n = groups.get(key := (part.kind, f"{part.suite} {part.kind} {part.capability}"), (0, 0))
+            groups[key] = (fails + part.fails, n + part.n)
+    reasons = []
+    for (kind, name), (fails, n) in groups.items():
+        if n < rule.min_cases:
+            continue
+        share, limit = fails / n, rule.max_fail_rate[kind]
+        text = f"{name} fails in {100 * share:.1f} % of {n} cases, at most {100 * limit:g} % is allowed"
+        reasons.append(Reason(f"behavior floor: {name}", share <= limit, share, limit, text))
+    return reasons
+
+
 def _behavior(row: LeaderboardRow, production: LeaderboardRow | None, rule: BehaviorRule) -> list[Reason]:
     if production is None:
         return []
@@ -260,6 +276,7 @@ def decide(
         _baseline(evidence, gates.baseline),
         _production(evidence, gates.production),
         *_slices(evidence, gates.slices),
+        *_behavior_floors(candidate, gates.behavior),
         *_behavior(candidate, production, gates.behavior),
         _parity(parity, gates.parity),
         _cost(candidate, gates.cost),

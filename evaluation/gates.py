@@ -1,6 +1,7 @@
 """The typed reader of `configs/gates.yaml`."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,9 +39,13 @@ class SlicesRule(_Strict):
 
 
 class BehaviorRule(_Strict):
-    """Failure rates not much higher than those of production."""
+    """Failure rates not much higher than those of production, and of no group above a maximum."""
 
     margin: float = Field(default=0.02, ge=0, le=1)
+    max_fail_rate: dict[Literal["MFT", "INV"], Annotated[float, Field(ge=0, le=1)]] = {}
+    """By kind, for each group: the tests of one suite, kind and capability. A kind that is left out has no maximum."""
+    min_cases: int = Field(default=20, ge=1)
+    """Groups with fewer cases have no maximum: one case more or less would decide."""
 
 
 class ParityRule(_Strict):

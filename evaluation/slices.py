@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from data.cleaning import clean
+from data.cleaning import clean, decoded
+from data.emoji_words import has_emoji
 from data.errors import DataError
 from data.labels import LABEL_IDS, LABELS
 from evaluation.metrics import RESAMPLES, Estimate, check_proba, score
@@ -51,12 +52,6 @@ class SliceRow:
         return cls(raw["slice"], raw["n"], tuple(raw["classes"]), metrics)
 
 
-def _has_emoji(text: str) -> bool:
-    import emoji
-
-    return not text.isascii() and emoji.emoji_count(text) > 0  # an emoji is never ASCII, and most texts are
-
-
 def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the rows of each slice; a row can be in several.
 
@@ -78,7 +73,7 @@ def slice_masks(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     masks["length=medium"] = (words > SHORT_WORDS) & (words <= MEDIUM_WORDS)
     masks["length=long"] = words > MEDIUM_WORDS
     masks["negation"] = np.array([_NEGATION.search(text) is not None for text in texts], dtype=bool)
-    masks["emoji"] = np.array([_has_emoji(text) for text in texts], dtype=bool)
+    masks["emoji"] = np.array([has_emoji(decoded(text)) for text in frame["text"]], dtype=bool)
     masks["hashtag"] = np.array([_HASHTAG.search(text) is not None for text in texts], dtype=bool)
     masks["question"] = np.array(["?" in text for text in texts], dtype=bool)
     confidence = pd.to_numeric(frame["label_confidence"], errors="coerce").to_numpy(dtype=float)

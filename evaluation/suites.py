@@ -142,7 +142,15 @@ class _OwnTest(_Strict):
     rule: Rule | None = None
     tolerance: float = TOLERANCE
     texts: list[str] = []
+    each_with: list[str] = []
+    """Each text is a case with each of these in the place of its {}."""
     groups: list[list[str]] = []
+
+    def cases(self) -> list[str]:
+        """Return the texts of an MFT test."""
+        if not self.each_with:
+            return self.texts
+        return [text.replace("{}", sign) for text in self.texts for sign in self.each_with]
 
 
 class _OwnSuite(_Strict):
@@ -167,7 +175,7 @@ def load_own_suite(path: Path | None = None) -> list[Case]:
         common = ("own", test.test, test.kind, test.capability)
         if test.kind == "MFT" and test.label and test.texts:
             right = _right(test.test, test.label)
-            cases += [Case(*common, (text,), right) for text in test.texts]
+            cases += [Case(*common, (text,), right) for text in test.cases()]
         elif test.kind != "MFT" and test.groups and (test.rule or test.kind == "INV"):
             cases += [Case(*common, tuple(g), rule=test.rule, tolerance=test.tolerance) for g in test.groups]
         else:

@@ -81,7 +81,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 def terminal_console() -> Console:
     """Return a console of standard output; on a pipe or file, its lines are wide enough for the tables."""
-    return Console() if sys.stdout.isatty() else Console(width=130)
+    return Console(emoji=False) if sys.stdout.isatty() else Console(width=130, emoji=False)
 
 
 class LogProgress:

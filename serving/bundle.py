@@ -25,6 +25,11 @@ BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
 _INSIDE = Path(__file__).resolve().parents[1] / "bundle"
 MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
 
+_TRAIN_AGAIN = (
+    "Its model was trained on texts that were cleaned and tokenized by other rules: train it again (groundswell train), or "
+    "serve it with the version of Groundswell that made it."
+)
+
 
 class Manifest(BaseModel):
     """`bundle.json`."""
@@ -154,7 +159,9 @@ def read_bundle(directory: Path) -> Bundle:
                 f"Bundle {directory} has an unsupported {field}.",
                 found=found,
                 expected=expected,
-                remedy="Export it again with this version.",
+                remedy=_TRAIN_AGAIN
+                if field in ("cleaning_version", "tokenizer_version")
+                else "Export it again with this version.",
             )
     for file in (MODEL, TOKENIZER, CARD):
         try:

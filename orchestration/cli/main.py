@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
+from data.names import did_you_mean
 from orchestration.cli.automation import automation_app
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.stream import stream_app, warehouse_app
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = terminal_console()
-errors = Console(stderr=True)
+errors = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
 WithUpstream = Annotated[
@@ -184,7 +185,11 @@ def leaderboard(
     show_leaderboard(console)
 
 
-@app.command(rich_help_panel=SERVE, epilog='Example: groundswell classify "Three hours on hold. Never again."')
+@app.command(
+    rich_help_panel=SERVE,
+    epilog='Example: groundswell classify "Three hours on hold. Never again."',
+    context_settings={"ignore_unknown_options": True},  # a text may begin with a dash
+)
 def classify(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts; - reads one per line from stdin.")],
     bundle: BundleDir = None,
@@ -193,6 +198,9 @@ def classify(
     """Classify texts with the production bundle, in this process, without a server."""
     from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from
 
+    for text in texts:
+        if text.startswith("--") and (remedy := did_you_mean(text, ("--bundle", "--json", "--help"))):
+            raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
     results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)

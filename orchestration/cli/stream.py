@@ -29,7 +29,7 @@ dlq_app = typer.Typer(help="Dead letters: messages that no worker could classify
 stream_app.add_typer(dlq_app, name="dlq")
 warehouse_app = typer.Typer(help="ClickHouse: its server, its schema, and queries.", no_args_is_help=True)
 console = terminal_console()
-errors = Console(stderr=True)
+errors = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
 WithParent = Annotated[

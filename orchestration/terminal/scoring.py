@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from data.errors import MalformedData, SettingsError
 from data.tables import ReadAs
@@ -73,15 +73,15 @@ def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, 
 
 
 def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
-    """Return the results of `classify_texts` as a table for a terminal."""
+    """Return the results of `classify_texts` as a table for a terminal; texts are shown as typed, never as markup."""
     table = Table("label", "confidence", "text", box=None, header_style="dim")
     colors = {"negative": "red", "neutral": "yellow", "positive": "green"}
     for result in results:
         if "error" in result:
-            table.add_row("[dim]none[/]", "", escape(f"{result['text'][:80]!r} {result['error']}"))
+            table.add_row("[dim]none[/]", "", Text(f"{result['text'][:80]!r} {result['error']}"))
         else:
             label = result["label"]
-            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", escape(result["text"]))
+            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(result["text"]))
     return table
 
 

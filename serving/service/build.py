@@ -16,6 +16,7 @@ from serving.settings import WarehouseSettings
 
 BENTO_NAME = "sentiment"
 PACKAGES = [
+    "emoji",
     "numpy",
     "onnxruntime",
     "tokenizers",
@@ -34,7 +35,10 @@ PACKAGES = [
     "opentelemetry-exporter-otlp-proto-http",
     "httptools",
     "psutil",
+    "py3langid",
     "redis",
+    "regex",
+    "selectolax",
     "starlette",
     "structlog",
     "tenacity",

@@ -131,6 +131,31 @@ def test_behavior_may_not_get_worse_by_more_than_the_margin_and_chance(fails, re
     assert _failed(decision) == (["behavior: checklist MFT"] if refused else [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "fails", "n", "refused"),
+    [
+        ("MFT", 80, 100, False),
+        ("MFT", 81, 100, True),
+        ("INV", 41, 100, True),
+        ("DIR", 100, 100, False),
+        ("MFT", 19, 19, False),  # too few cases
+        ("MFT", 20, 20, True),
+    ],
+)
+def test_no_group_of_behavior_may_fail_more_often_than_the_maximum(kind, fails, n, refused):
+    row = replace(_row("new", GOOD), behavior=_behavior(fails, n, kind))
+    assert _failed(_decide(row=row, production=None)) == ([f"behavior floor: checklist {kind} c"] if refused else [])
+
+
+def test_the_cases_of_a_group_are_pooled_and_groups_are_not():
+    parts = tuple(
+        BehaviorRow("own", f"t{index}", "MFT", capability, 20, fails, 0, Estimate(fails / 20, 0.0, 1.0))
+        for index, (capability, fails) in enumerate([("a", 20), ("a", 2), ("b", 0), ("c", 20)])
+    )
+    decision = _decide(row=replace(_row("new", GOOD), behavior=parts), production=None)
+    assert _failed(decision) == ["behavior floor: own MFT c"]
+
+
 def test_behavior_is_compared_on_tests_that_both_have_run():
     other = replace(_row("old", OLD), behavior=_behavior(0, kind="INV"))
     reason = next(r for r in _decide(old_row=other).reasons if r.rule == "behavior")

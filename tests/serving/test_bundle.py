@@ -45,7 +45,8 @@ def test_changed_byte_is_refused_with_both_checksums(file, folder):
     [
         (lambda raw: raw | {"format_version": 9}, "unsupported format_version"),
         (lambda raw: raw | {"labels": ["bad", "good"]}, "unsupported labels"),
-        (lambda raw: raw | {"cleaning_version": "0"}, "unsupported cleaning_version"),
+        (lambda raw: raw | {"cleaning_version": "1"}, r"unsupported cleaning_version[\s\S]*train it again"),
+        (lambda raw: raw | {"tokenizer_version": "2"}, r"unsupported tokenizer_version[\s\S]*train it again"),
         (lambda raw: raw | {"temperature": -1}, "temperature"),
         (lambda raw: raw | {"surprise": 1}, "surprise"),
         (lambda raw: {k: v for k, v in raw.items() if k != "version"}, "version"),
