@@ -166,7 +166,7 @@ def as_table(row: dict[str, Any]) -> Table:
     return table
 
 
-def _shown_reading(read: dict[str, Any]) -> str:
+def _shown_reading(read: dict[str, Any]) -> Text:
     """Return how a file was read as lines for a terminal."""
     how = ", ".join(f"{name} {read[name]}" for name in ("encoding", "delimiter", "quoting", "sheet") if name in read)
     counted = f"{read['rows']:,} rows" + (f" in {read['lines']:,} lines" if "lines" in read else "")
@@ -177,4 +177,4 @@ def _shown_reading(read: dict[str, Any]) -> str:
         counted,
         f"first row: {first}",
     ]
-    return escape("\n".join([*lines, *(f"rejected {row}" for row in read.get("rejected_rows", []))]))
+    return Text("\n".join([*lines, *(f"rejected {row}" for row in read.get("rejected_rows", []))]))
