@@ -43,8 +43,8 @@ class ServingSettings(Settings):
     """Region, credentials and endpoints come from the usual AWS variables: AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB ..."""
     sqs_queue_url: str | None = None
     """The queue of `jobs: sqs`."""
-    ready_timeout_s: float = Field(default=30.0, gt=0)
-    """How long a new deployment may take to become ready."""
+    ready_timeout_s: float = Field(default=120.0, gt=0)
+    """How long a new deployment may take to become ready, in seconds; two are usual, a busy machine may need thirty."""
     stop_timeout_s: float = Field(default=15.0, gt=0)
     """How long a process that is replaced or stopped may take to end, in seconds."""
 

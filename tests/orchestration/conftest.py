@@ -77,6 +77,7 @@ def _place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         "EVALUATION__COST_SINGLE_TEXTS": 9,
         "EVALUATION__BOOTSTRAP_RESAMPLES": 200,
         "SERVING__PORT": spare_port(),
+        "SERVING__READY_TIMEOUT_S": 600,  # the machine may be busy
     }.items():
         monkeypatch.setenv(f"GROUNDSWELL_{name}", str(value))
     return Place(root, Layout.load())
@@ -104,6 +105,7 @@ def _released(tmp_path_factory, empty_store):
         made.write(rows(100))
         result = made.run(TRAIN_AND_DEPLOY)
         stop(made.layout.deployment)
+    assert result.success
     return root, result
 
 
