@@ -114,8 +114,8 @@ def _question(name: str, model: type[schemas.Panel]) -> Callable[..., Awaitable[
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
         if name in {"trend", "volume"} and span_s / STEP_S[every] > MOST_BUCKETS:
-            found = f"found {every}, of which {span_s:,.0f} s have more than {MOST_BUCKETS:,}"
-            raise Refused(problems.INVALID, f"every: {found}, expected fewer. Use a longer one, or a shorter time span.")
+            found = f"found buckets of a {every} for {span_s:,.0f} s, expected at most {MOST_BUCKETS:,} buckets"
+            raise Refused(problems.INVALID, f"every: {found}. Use longer ones, or a shorter time span.")
         given = asked.model_dump(include={"until", "source", "label", "by", "limit"})
         try:
             rows = await warehouse.ask(name, since=since, every=every, **given)
