@@ -5,11 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data.settings import PathSettings, Settings
+from data.settings import ENV_PREFIX, PathSettings, Settings
 
 Section = TypeVar("Section", bound=Settings)
 Overrides = Mapping[str, Mapping[str, Any]]
 """Settings by section and field, above profile and environment; None does not override."""
+
+
+def variable(section: str, name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{ENV_PREFIX}{section}__{name}".upper()
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,15 @@ class Layout:
             SettingsError: An unknown key or an invalid value.
         """
         return section.load(**self.overrides.get(section.section, {}))
+
+    def environment(self) -> dict[str, str]:
+        """Return the overrides as variables, for a process that is started."""
+        return {
+            variable(section, name): str(value)
+            for section, of in self.overrides.items()
+            for name, value in of.items()
+            if value is not None
+        }
 
     @property
     def raw(self) -> Path:

@@ -86,6 +86,7 @@ def deploy(
     expected_version: str,
     known: Mapping[str, str],
     settings: ServingSettings,
+    environment: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Deployment:
     """Deploy a Bento on the port of the settings; if it already runs there and is healthy, it is kept.
@@ -97,6 +98,7 @@ def deploy(
         expected_version: The bundle version that it has to report.
         known: Texts with the labels that the bundle predicted when the Bento was built.
         settings: Port and time limits.
+        environment: Variables of the service, in addition to those of this process.
         progress: Called with each step and None.
 
     Raises:
@@ -104,12 +106,13 @@ def deploy(
             The old process still runs, or runs again.
     """
     report = progress or (lambda message, fraction: None)
+    variables = _child_environment(bentoml_home) | dict(environment or {})
     old = status(state_dir)
     if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
         return old
     require_port(settings.port, old)
     report("starting on a spare port", None)
-    trial = _start(bento, _spare_port(), bentoml_home, state_dir, expected_version)
+    trial = _start(bento, _spare_port(), variables, state_dir, expected_version)
     try:
         _prove(trial, known, settings.ready_timeout_s)
     finally:
@@ -120,14 +123,14 @@ def deploy(
     report(f"starting on port {settings.port}", None)
     new = None
     try:
-        new = _start(bento, settings.port, bentoml_home, state_dir, expected_version)
+        new = _start(bento, settings.port, variables, state_dir, expected_version)
         _prove(new, known, settings.ready_timeout_s)
     except BaseException:
         if new is not None:
             _end(new, settings.stop_timeout_s)
         if old:
             _log.warning("new deployment failed; restarting %s", old.version)
-            restored = _start(old.bento, old.port, bentoml_home, state_dir, old.version)
+            restored = _start(old.bento, old.port, variables, state_dir, old.version)
             _prove(restored, {}, settings.ready_timeout_s)
             write_json(state_dir / STATE, asdict(restored))
         raise
@@ -178,13 +181,13 @@ def _own_key(var: Path) -> Iterator[dict[str, str]]:
         keys.revoke(id_of(token))
 
 
-def _start(bento: str, port: int, bentoml_home: Path, state_dir: Path, version: str) -> Deployment:
+def _start(bento: str, port: int, environment: Mapping[str, str], state_dir: Path, version: str) -> Deployment:
     state_dir.mkdir(parents=True, exist_ok=True)
     log = state_dir / f"serve-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(port)],
-            env=_child_environment(bentoml_home) | {"GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve())},
+            env={**environment, "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve())},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from data.errors import StreamError
-from data.settings import ENV_PREFIX, project_root, read_yaml
+from data.settings import project_root, read_yaml
 from orchestration.demo.api import show_api
 from orchestration.demo.pages import (
     Page,
@@ -26,7 +27,7 @@ from orchestration.demo.pages import (
 )
 from orchestration.demo.stream import CRISIS_AFTER_S, CRISIS_SOURCE, Feed, test_texts
 from orchestration.interrupts import no_interrupt_lost
-from orchestration.layout import Layout, Overrides
+from orchestration.layout import Layout, variable
 from orchestration.progress import TerminalProgress
 from orchestration.runs import run_assets
 from orchestration.steps.data import only_sample
@@ -58,11 +59,13 @@ def run_demo(console: Console, *, once: bool, rows: int | None = None) -> bool:
     started, settings = time.monotonic(), _demo_settings(rows)
     layout = Layout.load()
     pages: list[Page] = []
+    stream: dict[str, dict[str, Any]] = {}
     done = False
     with _interruptible(), ExitStack() as held:
         try:
             if not once:
                 _require_no_stream(layout)
+                stream = {"stream": held.enter_context(_broker())}
             with TerminalProgress(console) as terminal:
                 console.rule("[bold]Groundswell: from labeled text to a served model", align="left")
                 run_assets("data", settings=settings, terminal=terminal)
@@ -73,7 +76,7 @@ def run_demo(console: Console, *, once: bool, rows: int | None = None) -> bool:
                 show_leaderboard(console)
                 run_assets("export", after="benchmark", settings=settings, terminal=terminal)
                 show_export_variants(console)
-                run_assets("deploy", after="export", settings=settings, terminal=terminal)
+                run_assets("deploy", after="export", settings=settings | _for_service(stream), terminal=terminal)
                 show_gate_decision(console)
             if status(layout.deployment) is None:  # so no model can classify the stream's messages
                 console.print(
@@ -84,7 +87,7 @@ def run_demo(console: Console, *, once: bool, rows: int | None = None) -> bool:
             if once:
                 _replay(console)
             else:
-                _show_pages(console, layout, held, pages, settings)
+                _show_pages(console, replace(layout, overrides=settings | stream), held, pages)
             done = True
             _what_next(console, layout, time.monotonic() - started, pages)
             if pages:
@@ -126,12 +129,13 @@ def _demo_settings(rows: int | None) -> dict[str, dict[str, Any]]:
     return settings if rows is None else settings | {"training": settings["training"] | {"max_train_rows": rows}}
 
 
-def _variable(section: str, field: str) -> str:
-    return f"{ENV_PREFIX}{section}__{field}".upper()
+def _for_service(stream: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what the service needs: it finds the stream of its folder, unless the environment names another one."""
+    return {name: of for name, of in stream.items() if any(_in_environment(name, field) for field in of)}
 
 
 def _in_environment(section: str, field: str) -> bool:
-    return any(value and name.upper() == _variable(section, field) for name, value in os.environ.items())
+    return any(value and name.upper() == variable(section, field) for name, value in os.environ.items())
 
 
 def _replay(console: Console) -> None:
@@ -162,19 +166,17 @@ def _broker() -> Iterator[dict[str, str]]:
         yield {"bootstrap": bootstrap, "topic": topic}
 
 
-def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page], settings: Overrides) -> None:
-    """Start the stream and the pages, with these settings; return when the stream has caught up and the pages are ready."""
+def _show_pages(console: Console, layout: Layout, held: ExitStack, pages: list[Page]) -> None:
+    """Start the stream and the pages, with the settings of the demo; return when it has caught up and they are ready."""
     from serving.settings import StreamSettings
 
     with TerminalProgress(console) as terminal:
         terminal.begin("Delete earlier demos")
         _forget_earlier(layout)
         terminal.begin("Start the stream")
-        stream = held.enter_context(_broker())
-        sections = {**settings, "stream": stream}
-        environment = {_variable(name, field): str(value) for name, of in sections.items() for field, value in of.items()}
+        environment = layout.environment()
         pages.append(start_stream(layout, environment))
-        feed = held.enter_context(Feed(StreamSettings.load(**stream), test_texts(layout)))
+        feed = held.enter_context(Feed(layout.settings(StreamSettings), test_texts(layout)))
         wait_for_stream(layout, pages[0], feed, terminal)
         terminal.begin("Start Dagster and MLflow")
         pages += [start_page(layout, spec, environment) for spec in (dagster_page(), mlflow_page(layout))]

@@ -192,6 +192,7 @@ def _deploy(layout: Layout, bundle: Bundle, tag: str) -> Deployment:
         expected_version=bundle.manifest.version,
         known={text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)},
         settings=layout.settings(ServingSettings),
+        environment=layout.environment(),
         progress=report,
     )
 

@@ -11,6 +11,7 @@ from orchestration.demo.tour import _demo_settings
 from orchestration.layout import Layout
 from orchestration.resources import VarDirResource
 from orchestration.runs import _run_config
+from serving.settings import StreamSettings
 from training.settings import TrainingSettings
 
 seen: list[tuple[int | None, int]] = []
@@ -34,6 +35,14 @@ def test_a_run_reads_its_flags_above_the_environment_and_another_run_does_not(mo
             assert job.execute_in_process(instance=instance, run_config=config).success
     assert seen == [(2, 3), (7, 3)]
     assert dict(os.environ) == before
+
+
+def test_a_process_that_is_started_gets_the_overrides_as_variables(monkeypatch):
+    environment = Layout(Layout.load().var, {"training": {"epochs": 2}, "stream": {"topic": "mine"}}).environment()
+    assert environment == {"GROUNDSWELL_TRAINING__EPOCHS": "2", "GROUNDSWELL_STREAM__TOPIC": "mine"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert TrainingSettings.load().epochs == 2 and StreamSettings.load().topic == "mine"
 
 
 def test_an_override_is_checked_as_any_setting():
