@@ -95,12 +95,14 @@ def as_written(value: Any) -> datetime | None:
     """
     try:
         if isinstance(value, datetime):
-            found = value.astimezone(UTC) if value.tzinfo else value
+            # Without the nanoseconds of pandas, which Parquet with microseconds refuses.
+            plain = datetime(*value.timetuple()[:6], value.microsecond, tzinfo=value.tzinfo, fold=value.fold)
+            found = plain.astimezone(UTC) if plain.tzinfo else plain
         elif isinstance(value, Real) and not isinstance(value, bool):
             found = _from_number(int(value) if isinstance(value, Integral) else float(value))
         else:
             found = _from_text(str(value).strip())
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):
         return None
     if found is None or not EARLIEST <= (found if found.tzinfo else found.replace(tzinfo=UTC)) < LATEST:
         return None
