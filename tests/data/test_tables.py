@@ -338,6 +338,7 @@ def test_a_dialect_is_detected_or_set(content, read_as, rows, tmp_path):
         ("text,label\na;neutral\nb;neutral\n", {}, "do not fit"),
         ("text,text,label\na,b,neutral\n", {}, "two columns 'text'"),
         ("text,label\na,neutral\n", {"names": ("text", "label")}, "has a header"),
+        ("a,ok\nb,ok\n", {"names": ("id", "text", "label")}, "2 of 2 rows do not fit"),
         ("", {}, "has no rows"),
         ("text,label\n", {}, "has no rows"),
     ],
