@@ -24,14 +24,28 @@ def profile_name() -> str:
     return os.environ.get("GROUNDSWELL_PROFILE", "offline")
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuse a key that is written twice: YAML keeps the last one, and takes `0`, `no` and `false` for the same key."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        written: dict[Any, str] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True) if isinstance(key_node, yaml.ScalarNode) else key_node
+            if key in written:
+                found = f"the keys {written[key]!r} and {key_node.value!r} are the same"
+                raise yaml.constructor.ConstructorError(None, None, found, key_node.start_mark)
+            written[key] = str(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping from a file.
 
     Raises:
-        SettingsError: The file is missing, is not YAML, or has no mapping.
+        SettingsError: The file is missing, is not YAML, has a key twice, or has no mapping.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"The configuration {path} cannot be read.", found=error) from error
     if not isinstance(loaded, dict):

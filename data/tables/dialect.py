@@ -141,7 +141,7 @@ def _delimiter(start: _Start, fix: str) -> str:
     by_fit = sorted(candidates, key=lambda one: (fits[one][1] > 1, *fits[one]), reverse=True)
     names = {one: set(start.header(one, "quoted")) | set(start.header(one, "none")) for one in candidates}
     having = [one for one in by_fit if names[one].issuperset(required)]
-    if having and read_as.names and len(having) > 1 and fits[having[0]] == fits[having[1]]:
+    if read_as.names and len(having) > 1 and fits[having[0]] == fits[having[1]] and fits[having[0]][0] > 0:
         raise MalformedData(
             f"{start.file.path} can be read in two ways.",
             found=f"rows of {len(read_as.names)} fields with {delimiter_name(having[0])} and with {delimiter_name(having[1])}",

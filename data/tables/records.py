@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data.errors import MalformedData
-from data.tables.streams import MAX_LINE_CHARS, StoredFile, lines_of
+from data.tables.streams import MAX_LINE_CHARS, StoredFile, decoded, lines_of
 
 _BLOCK = 2**16
 _BETWEEN = re.compile(r"[\s,]*")
@@ -48,15 +48,8 @@ def array_objects(path: Path, binary: BinaryIO, encoding: str) -> Iterator[dict[
     Raises:
         MalformedData: An item is not an object, the array is not closed, or something follows it.
     """
-    text = io.TextIOWrapper(binary, encoding=encoding)
-    try:
+    with decoded(path, binary, encoding) as text:
         yield from _items(path, text)
-    except UnicodeError as error:
-        raise MalformedData(
-            f"{path} is not {encoding.upper()}.", found=error, remedy="Convert it, such as with iconv."
-        ) from error
-    finally:
-        text.detach()
 
 
 def _items(path: Path, text: io.TextIOWrapper) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -141,27 +141,35 @@ def require_text(file: StoredFile, start: bytes) -> None:
             raise MalformedData(f"{file.path} is not text.", found=name, expected=file.kind, remedy="Rename it to its format.")
 
 
+@contextmanager
+def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+    """Decode a file's bytes; the binary file stays open.
+
+    Raises:
+        MalformedData: The bytes are not of the encoding.
+    """
+    text = io.TextIOWrapper(binary, encoding=encoding, newline=newline)
+    try:
+        yield text
+    except UnicodeError as error:
+        remedy = "Set its encoding, or convert it, such as with iconv."
+        raise MalformedData(f"{path} is not {encoding.upper()}.", found=error, remedy=remedy) from error
+    finally:
+        with suppress(ValueError):  # the binary file was closed first: the reader of the lines stopped early
+            text.detach()
+
+
 def lines_of(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[str]:
     r"""Yield the lines of a text with their ends (`\n`, `\r` or `\r\n`).
 
     Raises:
         MalformedData: A line is too long to be one, or its bytes are not of the encoding.
     """
-    text = io.TextIOWrapper(binary, encoding=encoding, newline="")
     number = 0
-    try:
+    with decoded(file.path, binary, encoding, newline="") as text:
         while line := text.readline(MAX_LINE_CHARS):
             number += 1
             if len(line) == MAX_LINE_CHARS and line[-1] not in "\r\n":
-                raise MalformedData(
-                    f"{file.path} is not a table.", found=f"line {number:,} has over {MAX_LINE_CHARS:,} characters"
-                )
+                found = f"line {number:,} has over {MAX_LINE_CHARS:,} characters"
+                raise MalformedData(f"{file.path} is not a table.", found=found)
             yield line
-    except UnicodeError as error:
-        raise MalformedData(
-            f"{file.path} is not {encoding.upper()}.",
-            found=f"{error} after line {number:,}",
-            remedy="Set its encoding, or convert it, such as with iconv.",
-        ) from error
-    finally:
-        text.detach()

@@ -46,6 +46,20 @@ def test_a_time_is_the_same_in_every_form_and_format(form, name, tmp_path):
     assert len(found.notes) == 1, "nothing was assumed"
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("ns", "UTC"), pa.timestamp("ns"), pa.timestamp("s", "America/Los_Angeles"), pa.int64()]
+)
+def test_a_time_of_parquet_keeps_its_microseconds(kind, tmp_path):
+    rows = [json.loads(line) for line in lines_of(60, '{{"text": "{text}", "label": "{label}"}}\n').splitlines()]
+    written = 1500000001 if "[s" in str(kind) else 1500000001000000123
+    at = pa.array([written] * 60, pa.int64()).cast(kind)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows).append_column("at", at), sink)
+    found, frame = dataset(tmp_path, "a.parquet", sink.getvalue().to_pybytes(), columns=COLUMNS)
+    assert set(frame["created_at"]) == {AT}
+    assert len(found.notes) == (2 if kind == pa.timestamp("ns") else 1)
+
+
 def test_a_time_without_a_zone_is_utc_and_reported_as_that_and_an_unknown_zone_is_no_time(tmp_path):
     times = ["2017-07-14 02:40:01", "2017-07-14T02:40:01", "Fri Jul 14 02:40:01 XYZ 2017", "soon", "", "2017"]
     rows = [f'"{text}",{times[n % 6]}' for n, text in enumerate(lines_of(60, "{text}\n").splitlines())]

@@ -14,6 +14,7 @@ import yaml
 from data.catalog import load_catalog
 from data.errors import MalformedData, SettingsError
 from data.labels import label_key, own_label
+from data.settings import read_yaml
 from tests.cases.tables import dataset, lines_of, scored
 
 COUNTS = {"negative": 60, "neutral": 60, "positive": 60}
@@ -104,3 +105,10 @@ def test_ids_that_are_integers_of_any_size_keep_their_digits(tmp_path):
     columns = {"id": "id", "text": "text", "label": "label"}
     _, frame = dataset(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)), columns=columns)
     assert frame["id"].tolist() == [str(row["id"]) for row in rows]
+
+
+@pytest.mark.parametrize("mapping", ["{0: negative, no: neutral}", "{yes: positive, true: neutral}", "{a: positive, a: neutral}"])
+def test_keys_that_yaml_takes_for_one_are_refused(mapping, tmp_path):
+    (tmp_path / "datasets.yaml").write_text(f"own:\n  label_mapping: {mapping}\n")
+    with pytest.raises(SettingsError, match="are the same"):
+        read_yaml(tmp_path / "datasets.yaml")

@@ -1,4 +1,5 @@
 import csv
+import gc
 import gzip
 import io
 import json
@@ -337,6 +338,7 @@ def test_a_dialect_is_detected_or_set(content, read_as, rows, tmp_path):
         ("text,label\na;neutral\nb;neutral\n", {}, "do not fit"),
         ("text,text,label\na,b,neutral\n", {}, "two columns 'text'"),
         ("text,label\na,neutral\n", {"names": ("text", "label")}, "has a header"),
+        ("a,ok\nb,ok\n", {"names": ("id", "text", "label")}, "2 of 2 rows do not fit"),
         ("", {}, "has no rows"),
         ("text,label\n", {}, "has no rows"),
     ],
@@ -374,3 +376,16 @@ def test_a_column_of_labels_is_no_column_of_texts(texts, are_texts):
         assert not are_texts and "holds no texts" in str(error)
     else:
         assert are_texts
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.json"])
+def test_a_reader_that_stops_early_leaves_no_error(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 2)
+    rows = [{"text": "word " * 50, "label": "ok"}] * 3000
+    content = {"a.jsonl": "\n".join(map(json.dumps, rows)), "a.json": json.dumps(rows)}.get(name, to_csv(rows)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    chunks = open_table(tmp_path / name, ["text"]).chunks()
+    assert len(next(chunks)[0]) == 2
+    del chunks
+    gc.collect()
