@@ -5,6 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from data.cleaning import clean, hashtags, mentions
+from data.readable import MAX_TEXT_CHARS, unreadable
+from data.tweets import NOT_JSON, Notice, Rejected, parse, read
+
 MESSAGE = (
     "struct<item: int, notice: struct<kind: string, author: string, up_to_id: string, at: timestamp>, reason: string, "
     "id: string, first_id: string, edit: int, replaces: array<string>, text: string, cleaned: string, source: string, "
@@ -30,8 +34,6 @@ def records_udf() -> Any:
 
     @arrow_udf("boolean")  # pyright: ignore[reportCallIssue, reportArgumentType]
     def is_record(lines: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        from data.tweets import parse
-
         for array in lines:
             yield pa.array([isinstance(parse(line or b""), dict) for line in array.to_pylist()], pa.bool_())
 
@@ -52,8 +54,6 @@ def messages_udf() -> Any:
 
 def read_messages(records: pa.Array) -> pa.Array:
     """Read the lines of N records, bytes or text, to N lists of `MESSAGE`, each with at least one."""
-    from data.tweets import NOT_JSON, Rejected, parse, read
-
     rows: list[tuple[Any, ...]] = []
     ends = [0]
     for line in records.to_pylist():
@@ -68,10 +68,6 @@ def read_messages(records: pa.Array) -> pa.Array:
 
 def _row(message: Any, item: int | None) -> tuple[Any, ...]:
     """Return the values of `MESSAGE`."""
-    from data.cleaning import clean, hashtags, mentions
-    from data.readable import MAX_TEXT_CHARS, unreadable
-    from data.tweets import Notice, Rejected
-
     if isinstance(message, Rejected):
         return (item, None, message.reason, message.message_id, *(None,) * 14)
     if isinstance(message, Notice):

@@ -83,7 +83,7 @@ def poison(n):
         json.dumps(event | {"text": "x" * 5_000_000}).encode(),
         json.dumps(event | {"text": "a\x00b"}).encode(),
         json.dumps({"text": "no id", "source": "s"}).encode(),
-        json.dumps(event | {"sentiment_of_the_future": 1}).encode(),
+        json.dumps(event | {"id": 1.5e17}).encode(),
         json.dumps(event | {"created_at": "2093-01-01T00:00:00Z"}).encode(),
         json.dumps(event | {"created_at": "0001-01-01T00:00:00Z"}).encode(),
         b"",
