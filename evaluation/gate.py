@@ -11,6 +11,7 @@ from data.errors import ModelError
 from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
 from evaluation.leaderboard import Row
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
+from evaluation.suites import Kind
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
@@ -157,7 +158,7 @@ def _pooled(row: Row, shared: set[tuple[str, str]]) -> dict[str, tuple[int, int]
 
 
 def _behavior_floors(row: Row, rule: BehaviorRule) -> list[Reason]:
-    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    groups: dict[tuple[Kind, str], tuple[int, int]] = {}
     for part in row.behavior:
         if part.kind in rule.max_fail_rate:
             fails, n = groups.get(key := (part.kind, f"{part.suite} {part.kind} {part.capability}"), (0, 0))
