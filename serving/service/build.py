@@ -34,7 +34,6 @@ PACKAGES = [
     "opentelemetry-exporter-otlp-proto-http",
     "httptools",
     "psutil",
-    "py3langid",
     "redis",
     "regex",
     "selectolax",
