@@ -12,6 +12,7 @@ from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, Parity
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
 from evaluation.parity import ParityResult
+from evaluation.suites import Kind
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
@@ -173,7 +174,7 @@ def _pooled(row: LeaderboardRow, shared: set[tuple[str, str]]) -> dict[str, tupl
 
 
 def _behavior_floors(row: LeaderboardRow, rule: BehaviorRule) -> list[Reason]:
-    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    groups: dict[tuple[Kind, str], tuple[int, int]] = {}
     for part in row.behavior:
         if part.kind in rule.max_fail_rate:
             fails, n = groups.get(key := (part.kind, f"{part.suite} {part.kind} {part.capability}"), (0, 0))

@@ -1,7 +1,7 @@
 """The typed reader of `configs/gates.yaml`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,7 @@ from data.errors import SettingsError
 from data.names import did_you_mean, unknown_name
 from data.settings import project_root, read_yaml
 from evaluation.metrics import METRICS
+from evaluation.suites import Kind
 
 
 class _Strict(BaseModel):
@@ -42,7 +43,7 @@ class BehaviorRule(_Strict):
     """Failure rates not much higher than those of production, and of no group above a maximum."""
 
     margin: float = Field(default=0.02, ge=0, le=1)
-    max_fail_rate: dict[Literal["MFT", "INV"], Annotated[float, Field(ge=0, le=1)]] = {}
+    max_fail_rate: dict[Kind, Annotated[float, Field(ge=0, le=1)]] = {}
     """By kind, for each group: the tests of one suite, kind and capability. A kind that is left out has no maximum."""
     min_cases: int = Field(default=20, ge=1)
     """Groups with fewer cases have no maximum: one case more or less would decide."""

@@ -35,7 +35,6 @@ PACKAGES = [
     "opentelemetry-exporter-otlp-proto-http",
     "httptools",
     "psutil",
-    "py3langid",
     "redis",
     "regex",
     "selectolax",

@@ -11,9 +11,9 @@ from data.markup import is_html
 MAIL = """<html><head><title>Re: ticket</title><style>p{margin:0}.a{color:#333}@media print{.b{width:100%}}</style></head>
 <body><script>track("negative terrible")</script><div style="display:none">Preview of a terrible mail</div>
 <table><tr><td class="a"><p>Hello,</p>
-<p>I am <b>furious</b>. Nobody&nbsp;helps &amp; I pay.<br>Bye <img alt="😡" src="x"></p></td></tr>
+<p>I am <b>furious</b>. None&nbsp;helps &amp; I pay.<br>Bye <img alt="😡" src="x"></p></td></tr>
 </table>END<img src="https://mail.example/open.gif?u=1" width=1 height=1></body></html>"""
-SEEN = "Hello, I am furious. Nobody helps & I pay. Bye enraged face"
+SEEN = "Hello, I am furious. None helps & I pay. Bye enraged face"
 HISTORY = [
     '<div class="gmail_quote"><div class="gmail_attr">On Mon, Anna wrote:</div><blockquote>We love it</blockquote></div>',
     '<div class="moz-cite-prefix">On 1/2/24 Anna wrote:</div><blockquote type="cite">We love it</blockquote>',

@@ -80,6 +80,7 @@ def test_a_better_candidate_passes_with_a_reason_for_every_rule():
         "better than VADER",
         "not worse than production",
         "slice: source=x",
+        "behavior floor: checklist MFT c",
         "behavior: checklist MFT",
         "parity",
         "CPU budget",
