@@ -66,6 +66,9 @@ def _head(status: dict[str, Any]) -> Table:
         table.add_row("[dim]a second[/]", ", ".join(rates))
     table.add_row("[dim]dead letters[/]", _count(status["dead_letters"]))
     table.add_row("[dim]open alerts[/]", _count(status["open_alerts"]))
+    if status["notices"]:
+        counts = (f"{count:,} {escape(kind)}" for kind, count in status["notices"].items())
+        table.add_row("[dim]notices[/]", ", ".join(counts))
     return table
 
 

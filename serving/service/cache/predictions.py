@@ -28,6 +28,19 @@ _UNWRITTEN = 64
 Classify = Callable[[Sequence[str]], Awaitable[list[Classification]]]
 
 
+def cache_key(fingerprint: str, text: str) -> bytes:
+    """Return the key of a cleaned text classified by a bundle, 16 bytes."""
+    return _key(_prefix(fingerprint), text)
+
+
+def _prefix(fingerprint: str) -> bytes:
+    return f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
+
+
+def _key(prefix: bytes, text: str) -> bytes:
+    return hashlib.blake2b(prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def pack(prediction: Classification) -> bytes:
     """Encode a prediction in 7 bytes, and 14 for each window, without loss."""
     whole = _FORM.pack(LABELS.index(prediction.label), *_parts(prediction.probabilities))
@@ -81,7 +94,7 @@ class Cache:
             ttl_s: How long the store keeps a prediction.
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
-        self._prefix = f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
+        self._prefix = _prefix(fingerprint)
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)
@@ -89,7 +102,7 @@ class Cache:
 
     def key(self, text: str) -> bytes:
         """Cache key of a cleaned text classified by this bundle, 16 bytes."""
-        return hashlib.blake2b(self._prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return _key(self._prefix, text)
 
     async def classify(self, texts: Sequence[str]) -> list[Classification]:
         """Return N predictions for N cleaned texts, in order; raises what the classifier raises."""
