@@ -48,6 +48,9 @@ WORDS = {
 ALLOWED: list[tuple[str, str, str]] = [
     # Names in stored data and in the API, which stay as long as the data does.
     ("*lakehouse*", "answers", "the column of Gold"),
+    ("serving/service/forget.py", "answers", "the table and the file of the cache"),
+    ("serving/forgetting/stores.py", "answers", "the file of the cache"),
+    ("tests/serving/forget_harness.py", "answers", "the table and the file of the cache"),
     ("orchestration/steps/reconciliation.py", "answers", "the column of Gold"),
     ("tests/*/test_gold_questions.py", "answers", "the column of Gold"),
     ("tests/*/test_quality.py", "answers=None", "the column of Gold"),

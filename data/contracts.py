@@ -53,6 +53,8 @@ class Event(BaseModel):
     created_at: datetime | None = None
     lang: str | None = None
     author_id: Identity | None = None
+    replaces: tuple[str, ...] = ()
+    """Ids of the earlier edits of this message, oldest first."""
 
     @field_validator("text")
     @classmethod

@@ -3,11 +3,12 @@
 import os
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.cleaning import normalize
 
@@ -35,7 +36,7 @@ _CREATE = (
     "domain TEXT, key TEXT)"
 )
 _INSERT = "INSERT INTO verdicts (at, text, label, said_by, domain, key) VALUES (?, ?, ?, ?, ?, ?)"
-_SELECT = "SELECT at, text, label, said_by, domain FROM verdicts ORDER BY number"
+_COLUMNS = "at, text, label, said_by, domain"
 
 
 class FeedbackStore:
@@ -65,13 +66,37 @@ class FeedbackStore:
             row = [now, feedback.text, feedback.label, feedback.by, feedback.domain, feedback.key]
             return int(database.execute(_INSERT, row).lastrowid or 0)
 
+    def forget(self, texts: Iterable[str], people: Iterable[str] = ()) -> int:
+        """Delete the labels of texts, whatever spaces are in them, and the labels that people gave; return how many. Blocks.
+
+        The rows are overwritten on the disk.
+
+        Raises:
+            sqlite3.Error: The file cannot be read or written.
+        """
+        numbers = self._numbers(texts, people)
+        if not numbers:
+            return 0
+        with closing(sqlite3.connect(self.path, timeout=5.0)) as database, database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.executemany("DELETE FROM verdicts WHERE number = ?", [(number,) for number in numbers])
+        return len(numbers)
+
+    def count(self, texts: Iterable[str], people: Iterable[str] = ()) -> int:
+        """Return how many labels `forget` would delete."""
+        return len(self._numbers(texts, people))
+
+    def _numbers(self, texts: Iterable[str], people: Iterable[str]) -> list[int]:
+        known, names = {one_spaced(text) for text in texts}, set(people)
+        return [number for number, text, by in self._all("number, text, said_by") if one_spaced(text) in known or by in names]
+
     def is_empty(self) -> bool:
         """Return whether there is no feedback: no file, a file without the table, or an empty table.
 
         Raises:
             sqlite3.Error: The file cannot be read.
         """
-        return next(iter(self._all("LIMIT 1")), None) is None
+        return next(iter(self._all(limit="LIMIT 1")), None) is None
 
     def rows(self) -> "pd.DataFrame":
         """Return what training reads: one row per text, `id, text, label, label_confidence, created_at, domain`.
@@ -98,13 +123,18 @@ class FeedbackStore:
         frame.insert(0, "id", [f"feedback-{number}" for number in range(len(frame))])
         return frame
 
-    def _all(self, limit: str = "") -> list[tuple[str, str, str, str, str | None]]:
+    def _all(self, columns: str = _COLUMNS, *, limit: str = "") -> list[tuple[Any, ...]]:
         if not self.path.is_file():
             return []
         with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
                 return []  # a process was killed after it created the file and before it created the table
-            return database.execute(f"{_SELECT} {limit}").fetchall()
+            return database.execute(f"SELECT {columns} FROM verdicts ORDER BY number {limit}").fetchall()
+
+
+def one_spaced(text: str) -> str:
+    """Return a text with one space where it has any white space: copies of a text may differ in it."""
+    return " ".join(text.split())
 
 
 def open_feedback(var: Path) -> FeedbackStore:

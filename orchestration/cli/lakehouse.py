@@ -143,15 +143,23 @@ def views(
 @lakehouse_app.command(epilog="Example: groundswell lakehouse maintain")
 def maintain() -> None:
     """Merge small files, remove files that no recent version needs, and delete Bronze records past their retention."""
+    from orchestration.cli.lakehouse_run import show_forgotten
+    from orchestration.layout import Layout
     from orchestration.local.spark import lakehouse
+    from orchestration.steps.forgetting import forget_pending
+    from serving.lakehouse.forgotten import unpurged
     from serving.lakehouse.maintain import maintain as maintain_tables
 
     with lakehouse(console) as lake:
+        show_forgotten(console, forget_pending(Layout.load(), lake.root))
         maintained = maintain_tables(lake.spark, lake.root, lake.settings)
+        old = unpurged(lake.root)
     table = Table("table", "files before", "after", "MiB", "deleted records", box=None, header_style="dim")
     for row in maintained:
         table.add_row(row.layer, str(row.files_before), str(row.files_after), f"{row.bytes / 2**20:.1f}", f"{row.forgotten:,}")
     console.print(table)
+    if old is not None:
+        console.print("Old versions still hold forgotten messages: stop the run of the streams, then run this command again.")
 
 
 def seconds(text: str) -> float:

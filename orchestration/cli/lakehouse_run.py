@@ -9,13 +9,15 @@ from rich.console import Console
 from orchestration.layout import Layout
 from orchestration.local.spark import lakehouse, require_source
 from orchestration.progress import report
+from orchestration.steps.forgetting import forget_pending
 from serving.bundle import Bundle, alias_bundle, read_bundle, served_bundle
+from serving.forgetting import pending
 from serving.lakehouse.locks import exclusive_run
 from serving.lakehouse.paths import lakehouse_root
 from serving.settings import LakehouseSettings
 
 if TYPE_CHECKING:
-    pass
+    from serving.forgetting.everywhere import Outcome
 
 
 def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> None:
@@ -26,9 +28,14 @@ def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> Non
     source = require_source(given)
     if given.classify_with == "bundle":
         served_bundle()  # reports a missing or damaged bundle before Spark starts
-    root = lakehouse_root(Layout.load().var, given)
+    layout = Layout.load()
+    root = lakehouse_root(layout.var, given)
     with exclusive_run(root), lakehouse(console, **settings) as opened:
-        lake = replace(opened, on_batch=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False))
+        lake = replace(
+            opened,
+            on_batch=lambda stage, progress: console.print(_batch_line(stage, progress), highlight=False),
+            on_requests=lambda requests: pending.add(layout.var, requests),
+        )
         if once:
             run_once(lake, source)
         else:
@@ -39,6 +46,18 @@ def run(console: Console, *, once: bool, every_s: float, **settings: Any) -> Non
             console.print(f"Reading {source}, {pace}; Ctrl-C stops after the running batch.", highlight=False)
             run_until_stopped(lake, source, every_s=every_s, stop=stop)
             console.print("Stopped; run the same command to resume.")
+    show_forgotten(console, forget_pending(layout, root))
+
+
+def show_forgotten(console: Console, outcome: "Outcome | None") -> None:
+    """Print what notices have removed from all stores, if there were any."""
+    if outcome is None:
+        return
+    rows = sum(count for removed in outcome.removed.values() for count in removed.values())
+    console.print(f"Forgotten, as notices ask: {len(outcome.requests):,} messages and authors, {rows:,} rows.", highlight=False)
+    if not outcome.done:
+        places = ", ".join((*outcome.left, *outcome.failed))
+        console.print(f"[red]Something is left in {places}:[/] run `groundswell forget`.", highlight=False)
 
 
 def _batch_line(stage: str, progress: dict[str, Any]) -> str:

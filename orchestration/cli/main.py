@@ -11,6 +11,7 @@ from rich.markup import escape
 from data.errors import GroundswellError
 from data.names import did_you_mean
 from orchestration.cli.automation import automation_app
+from orchestration.cli.forget import forget
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.stream import stream_app, warehouse_app
 from orchestration.interrupts import no_interrupt_lost
@@ -334,6 +335,7 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
+app.command(rich_help_panel=OPERATE, epilog="Example: groundswell forget --message 1712345678901234567")(forget)
 app.add_typer(automation_app, name="automation", rich_help_panel=OPERATE)
 app.add_typer(stream_app, name="stream", rich_help_panel=OPERATE)
 app.add_typer(warehouse_app, name="warehouse", rich_help_panel=OPERATE)

@@ -15,6 +15,7 @@ from orchestration.progress import print_error, terminal_console
 
 if TYPE_CHECKING:
     from serving.settings import StreamSettings
+    from serving.warehouse.keys import ForgottenKeys
 
 stream_app = typer.Typer(
     help=(
@@ -173,7 +174,7 @@ def list_dead_letters(
 
     from serving.streaming.dead_letters import read_dead_letters
 
-    dead_letters = read_dead_letters(_stream_settings(), everything=everything)
+    dead_letters = read_dead_letters(_stream_settings(), everything=everything, forgotten=_forgotten_keys())
     rows = [
         {
             "origin": f"{x.topic}/{x.partition}/{x.offset}",
@@ -262,6 +263,22 @@ def forget(topic: Annotated[str, typer.Argument(help="The topic whose rows, roll
 
     with connect(Layout.load().var) as client:
         console.print(f"Deleted {forget_topic(client, topic):,} messages of {topic}.")
+
+
+def _forgotten_keys() -> "ForgottenKeys | None":
+    """Return what is forgotten; None where the warehouse is not reachable."""
+    from data.errors import GroundswellError
+    from orchestration.layout import Layout
+    from serving.warehouse.connect import connect
+    from serving.warehouse.keys import ForgottenKeys
+
+    keys = ForgottenKeys()
+    try:
+        with connect(Layout.load().var, own=False) as client:
+            keys.read(client)
+    except GroundswellError:
+        return None
+    return keys
 
 
 def _stream_settings() -> "StreamSettings":

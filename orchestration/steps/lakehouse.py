@@ -10,7 +10,9 @@ from data.expectations import ValidationReport, validate_messages
 from orchestration.layout import Layout
 from orchestration.local.spark import lakehouse, require_source
 from orchestration.progress import report
+from orchestration.steps.forgetting import forget_pending
 from serving.bundle import served_bundle
+from serving.forgetting import pending
 from serving.lakehouse.locks import exclusive_run
 from serving.lakehouse.paths import Layer, for_deltalake, lakehouse_root, storage_options, table
 from serving.lakehouse.run import run_once
@@ -91,8 +93,13 @@ def fill_tables(layout: Layout) -> list[Filled] | None:
     source = require_source(settings) if settings.source else None
     if settings.classify_with == "bundle":
         served_bundle()  # reports a missing or damaged bundle before Spark starts
-    with exclusive_run(root(layout)), lakehouse(root=root(layout)) as lake:
-        run_once(replace(lake, on_batch=lambda stage, batch: report(f"{stage}: batch {batch['batchId']}")), source)
+    with exclusive_run(root(layout)), lakehouse(root=root(layout)) as opened:
+        lake = replace(
+            opened,
+            on_batch=lambda stage, batch: report(f"{stage}: batch {batch['batchId']}"),
+            on_requests=lambda requests: pending.add(layout.var, requests),
+        )
+        run_once(lake, source)
     status = read_status(root(layout))
     return [
         Filled(table.layer, table.rows, table.files, table.bytes, table.version, _newest(layout, table.layer))
@@ -120,6 +127,7 @@ def maintain_tables(layout: Layout) -> "list[MaintainedTable] | None":
         return None
     from serving.lakehouse.maintain import maintain
 
+    forget_pending(layout, root(layout))
     with lakehouse(root=root(layout)) as lake:
         return maintain(lake.spark, lake.root, lake.settings)
 

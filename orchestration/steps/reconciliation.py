@@ -25,6 +25,7 @@ SELECT id, event_at, lower(hex(MD5(text))) AS text_md5, toString(label) AS label
 FROM predictions FINAL
 WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
   AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
+  AND NOT forgotten
 -- The copy of an id that would win in Silver.
 ORDER BY id, created_at DESC NULLS LAST, produced_at DESC, topic DESC, partition DESC, offset DESC
 LIMIT 1 BY id

@@ -66,6 +66,8 @@ def _head(status: StreamStatus) -> Table:
         table.add_row("[dim]a second[/]", ", ".join(rates))
     table.add_row("[dim]dead letters[/]", _count(status.dead_letters))
     table.add_row("[dim]open alerts[/]", _count(status.open_alerts))
+    if status.notices:
+        table.add_row("[dim]notices[/]", ", ".join(f"{count:,} {escape(kind)}" for kind, count in status.notices.items()))
     return table
 
 

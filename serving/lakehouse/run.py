@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import digest
+from data.forgetting import Request
 from serving.bundle import Bundle, served_bundle
 from serving.lakehouse.errors import translate_spark_errors
 from serving.lakehouse.paths import table
@@ -38,6 +39,8 @@ class Lakehouse:
     """Called before each micro-batch of Gold, so that a promoted model is used from the next one on."""
     on_batch: Callable[[Stage, dict[str, Any]], None] = lambda stage, progress: None
     """Called after each micro-batch with Spark's progress report."""
+    on_requests: Callable[[Sequence[Request]], None] = lambda requests: None
+    """Called with what the notices of a micro-batch ask to forget, before the tables follow: for the other stores."""
 
 
 def run_once(lake: Lakehouse, source: str | None) -> None:
@@ -122,9 +125,9 @@ def _writer(lake: Lakehouse, stage: Stage) -> "Callable[[DataFrame, str, int], N
     if stage == "bronze":
         return lambda frame, name, number: writing.write_bronze(lake.root, frame, name, number)
     if stage == "silver":
-        return lambda frame, name, number: writing.write_silver(lake.root, frame, name, number)
+        return lambda frame, name, number: writing.write_silver(lake.root, frame, name, number, lake.on_requests)
     current_udf = udf_factory(lake)
-    return lambda frame, name, number: writing.write_gold(lake.root, frame, current_udf())
+    return lambda frame, name, number: writing.write_gold(lake.root, frame, current_udf)
 
 
 def udf_factory(lake: Lakehouse) -> Callable[[], Callable[..., Any]]:

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from serving.lakehouse import gold, silver
+from serving.lakehouse import forgotten, gold, notices, silver
 from serving.lakehouse.bronze import as_bronze
 from serving.lakehouse.locks import table_commit_lock
 from serving.lakehouse.paths import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from data.forgetting import Request
 
 ATTEMPTS = 6
 """Attempts of a merge: compaction or a backfill may have rewritten the files that it was reading; then it starts again."""
@@ -32,18 +34,25 @@ def write_bronze(root: str, lines: "DataFrame", app: str, batch: int) -> None:
     _append(as_bronze(lines), table(root, "bronze"), app, batch)
 
 
-def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
+def write_silver(
+    root: str, bronze: "DataFrame", app: str, batch: int, on_requests: "Callable[[Sequence[Request]], None]" = lambda _: None
+) -> None:
     """Deduplicate rows of Bronze and merge the winners into Silver, or append them if Silver has none of their ids.
 
     The rejects table is written first. After a crash between the two commits the batch runs again: the rejects table skips it,
-    and Silver has not seen it.
+    and Silver has not seen it. Notices are followed first; `on_requests` gets what they ask to forget, before any table changes.
     """
     spark = bronze.sparkSession
     from pyspark import StorageLevel
 
-    conformed = silver.conform(bronze).persist(StorageLevel.MEMORY_AND_DISK)
+    read = silver.conform(bronze).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        low, high = conformed.where(F.col("reason").isNull()).agg(F.min("first_id"), F.max("first_id")).first() or (None, None)
+        valid = F.when(F.col("reason").isNull(), F.col("first_id"))
+        low, high, count = read.agg(F.min(valid), F.max(valid), F.count("notice")).first() or (None, None, 0)
+        if count:
+            notices.follow(root, read, on_requests)
+        keys = forgotten.read_keys(root)
+        conformed = notices.hide(read, keys) if keys or count else read
         there = spark.read.format("delta").load(table(root, "silver"))
         ids = conformed.where(F.col("reason").isNull()).select("first_id").distinct()
         before = there.where(F.col("first_id").between(F.lit(low), F.lit(high))).join(ids, "first_id", "left_semi")
@@ -60,21 +69,32 @@ def write_silver(root: str, bronze: "DataFrame", app: str, batch: int) -> None:
                 _merge(spark, table(root, "silver"), winners, low, high)
         finally:
             ranked.unpersist()
+        notices.forget_late(root, read, keys)
     finally:
-        conformed.unpersist()
+        read.unpersist()
 
 
-def write_gold(root: str, changes: "DataFrame", classify: "Callable[..., Any]") -> None:
-    """Classify Silver's changes and merge them. A row whose copy is already in Gold is not changed."""
+def write_gold(root: str, changes: "DataFrame", current: "Callable[[], Callable[..., Any]]") -> None:
+    """Classify Silver's changes and merge them. A row whose copy is already in Gold is not changed.
+
+    Args:
+        root: The folder or URI of the tables.
+        changes: Of Silver's change feed.
+        current: Returns the column function that classifies; not called if there is nothing to classify.
+    """
     from pyspark import StorageLevel
 
     spark = changes.sparkSession
-    rows = gold.newest(changes)
+    keys = forgotten.read_keys(root)
+    rows = notices.left(gold.newest(changes), keys)
+    if rows.isEmpty():
+        return  # rows were only deleted
     # Classified once, even if the merge reads the rows several times.
-    classified = gold.classified(rows, classify, spark.sparkContext.defaultParallelism).persist(StorageLevel.MEMORY_AND_DISK)
+    classified = gold.classified(rows, current(), spark.sparkContext.defaultParallelism).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         low, high = classified.agg(F.min("first_id"), F.max("first_id")).first() or (None, None)
         _merge(spark, table(root, "gold"), classified, low, high)
+        notices.forget_late(root, classified, keys)
     finally:
         classified.unpersist()
 

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.errors import StreamError
+from data.tweets import Tweet, parse, read
 from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, TIMEOUT_S, client_config, require_topic
+from serving.warehouse.keys import ForgottenKeys
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class DeadLetter:
     died_at: datetime
 
 
-def read_dead_letters(settings: StreamSettings, *, everything: bool = False) -> Iterator[DeadLetter]:
+def read_dead_letters(
+    settings: StreamSettings, *, everything: bool = False, forgotten: ForgottenKeys | None = None
+) -> Iterator[DeadLetter]:
     """Yield the dead letters that were not replayed yet, or all that the topic holds, oldest first, each origin once.
+
+    Dead letters of messages that are `forgotten` are left out: Kafka deletes no single message.
 
     Blocks until it has read up to the topic's end at the time of the call.
 
@@ -45,9 +51,23 @@ def read_dead_letters(settings: StreamSettings, *, everything: bool = False) -> 
             letter = _parse(message)
             if letter is not None and (letter.topic, letter.partition, letter.offset) not in seen:
                 seen.add((letter.topic, letter.partition, letter.offset))
-                yield letter
+                if not (forgotten and is_forgotten(letter.original, forgotten)):
+                    yield letter
     finally:
         consumer.close()
+
+
+def is_forgotten(original: bytes, keys: ForgottenKeys) -> bool:
+    """Return whether the bytes of a dead letter hold a message that is forgotten."""
+    record = parse(original)
+    for message in read(record) if isinstance(record, dict) else ():
+        if message.message_id is None:
+            continue
+        author, at = (message.author, message.created_at) if isinstance(message, Tweet) else (None, None)
+        replaces = message.replaces if isinstance(message, Tweet) else ()
+        if keys.covers(message.message_id, replaces, author, at):
+            return True
+    return False
 
 
 def replay_dead_letters(settings: StreamSettings) -> int:

@@ -15,8 +15,8 @@ UNNAMED = "tweets"
 """The source of a raw tweet that names no client."""
 
 
-def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: float = MAX_AHEAD_S) -> Event | str:
-    """Return the event in a message, or the reason why the message is invalid. A raw tweet becomes an event.
+def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: float = MAX_AHEAD_S) -> Event | Notice | str:
+    """Return the event or the notice in a message, or the reason why the message is invalid. A raw tweet becomes an event.
 
     Args:
         value: The message's bytes.
@@ -26,7 +26,7 @@ def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: 
     if value is None:
         return "empty message"
     try:
-        event: Event | str = Event.model_validate_json(value)
+        event: Event | Notice | str = Event.model_validate_json(value)
         if event.model_extra and is_raw(event.model_extra):
             event = _decode_record(value) or event
     except ValidationError as error:
@@ -36,7 +36,7 @@ def decode(value: bytes | None, *, arrived_s: float | None = None, max_ahead_s: 
     return event
 
 
-def _again(value: bytes, error: ValidationError) -> Event | str:
+def _again(value: bytes, error: ValidationError) -> Event | Notice | str:
     """Decode what is no event at first sight: a raw tweet, or an event with a lone surrogate; else return the error's reason."""
     try:
         return _decode_record(value) or _reason(error)
@@ -44,7 +44,7 @@ def _again(value: bytes, error: ValidationError) -> Event | str:
         return _reason(second)
 
 
-def _decode_record(value: bytes) -> Event | str | None:
+def _decode_record(value: bytes) -> Event | Notice | str | None:
     """Read a record as the lakehouse does; None where it is no JSON object.
 
     Raises:
@@ -61,8 +61,8 @@ def _decode_record(value: bytes) -> Event | str | None:
     match found[0]:
         case Rejected(reason):
             return reason
-        case Notice(kind):
-            return f"notice: {kind}"
+        case Notice() as notice:
+            return notice
         case tweet:
             return Event(
                 id=tweet.message_id,
@@ -71,6 +71,7 @@ def _decode_record(value: bytes) -> Event | str | None:
                 created_at=tweet.created_at,
                 lang=tweet.lang,
                 author_id=tweet.author,
+                replaces=tweet.replaces,
             )
 
 

@@ -84,7 +84,7 @@ def run_stream(
         reasons = _reasons(settings) if worker.dead else {}  # they end with this broker
         with connect(var, own=False) as client:
             counted = client.query(
-                "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} GROUP BY label",
+                "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} AND NOT forgotten GROUP BY label",
                 parameters={"topic": topic},
             ).result_rows
     labels = dict.fromkeys(LABELS, 0) | {str(label): int(count) for label, count in counted}

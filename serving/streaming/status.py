@@ -112,6 +112,7 @@ class StreamStatus:
     others: tuple[ProcessStatus, ...]
     dead_letters: int | None
     open_alerts: int | None
+    notices: dict[str, int] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -149,7 +150,8 @@ class StatusReader:
         beats = {beat.name: beat for beat in read_heartbeats(self._var) if beat.name not in others and not _is_past(beat)}
         offsets, broker = self._broker.result()
         partitions, dead_letters = offsets or ([], None)
-        open_alerts, warehouse = self._warehouse.result()
+        counts, warehouse = self._warehouse.result()
+        open_alerts, notices = counts or (None, None)
         lag = sum(each.lag for each in partitions) if offsets else None
         rate = state.get("rate") if alive else None
         names = sorted({*beats, *filter(_is_worker, children)})
@@ -177,6 +179,7 @@ class StatusReader:
             others=tuple(_process(name, children[name]) for name in others),
             dead_letters=dead_letters,
             open_alerts=open_alerts,
+            notices=notices,
         )
 
     def _query_broker(self) -> tuple[list[PartitionLag], int | None]:
@@ -188,11 +191,13 @@ class StatusReader:
         except GroundswellError:
             return partitions, None  # not authorized to read it
 
-    def _query_warehouse(self) -> int:
+    def _query_warehouse(self) -> tuple[int, dict[str, int]]:
         from serving.warehouse.connect import connect
+        from serving.warehouse.forget import count_notices
 
         with connect(self._var, own=False) as client:
-            return int(client.query("SELECT count() FROM alerts FINAL WHERE closed_at IS NULL").result_rows[0][0])
+            open_alerts = client.query("SELECT count() FROM alerts FINAL WHERE closed_at IS NULL").result_rows[0][0]
+            return int(open_alerts), count_notices(client)
 
 
 def _is_worker(name: str) -> bool:

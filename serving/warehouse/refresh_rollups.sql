@@ -1,8 +1,11 @@
--- Recount the chunks. In one block of any size, because the views of minute and hour see one block at a time.
-INSERT INTO rollup_second (bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared, changed_at)
+-- Recount the chunks. In one block of any size, because the views of minute and hour see one block at a time. Of two rows the one
+-- that has seen more is the newer one: a message counts once, and once more when it is forgotten.
+INSERT INTO rollup_second (bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared, seen,
+                           changed_at)
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
-       countIf(label = 'negative'), countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score),
-       max(written_at)
+       countIf(label = 'negative' AND NOT forgotten), countIf(label = 'neutral' AND NOT forgotten),
+       countIf(label = 'positive' AND NOT forgotten), countIf(NOT forgotten), sum(p.score), sum(p.score * p.score),
+       count() + countIf(forgotten), max(written_at)
 FROM predictions AS p FINAL
 WHERE topic = {topic:String} AND (RANGES)
 GROUP BY bucket, source, topic, partition, chunk

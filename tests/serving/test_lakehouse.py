@@ -533,3 +533,61 @@ def test_future_or_ancient_date_is_rejected_by_the_time_of_arrival(tables, tmp_p
     tables.once(tmp_path / "raw")
     assert tables.reasons() == {"created_at in the future": 1, "created_at before 1970": 1}
     assert tables.counts()["gold"] == 0
+
+
+# Deletions
+
+
+NOTICES = (
+    {"delete": {"status": {"id": 2001, "id_str": "2001", "user_id_str": "77"}, "timestamp_ms": "1767265200000"}},
+    {"data": {"tweet": {"id": "2003", "author_id": "78"}, "event_at": "2026-01-02T00:00:00Z"}},
+    {"user_delete": {"id": 79}, "event_at": "2026-01-02T00:00:00Z"},
+    {"scrub_geo": {"user_id_str": "80", "up_to_status_id_str": "9"}},
+)
+
+
+def by(author, identity, text, **more):
+    return tweet(identity, text, user={"id_str": author}, **more)
+
+
+def words(root: str) -> str:
+    """All text in all Parquet files of the tables, those of old versions too."""
+    import pyarrow.parquet as pq
+
+    files = [path for path in Path(root).rglob("*.parquet") if "_delta_log" not in path.parts]
+    return " ".join(str(pq.ParquetFile(path).read().to_pylist()) for path in files)
+
+
+def test_deleted_messages_leave_all_layers_and_do_not_come_back(tables, tmp_path):
+    from serving.lakehouse.maintain import maintain
+
+    raw = tmp_path / "raw"
+    kept = [by("77", "2000", "the flight was great"), by("79", "2010", "a later life", created_at="2026-03-01T10:00:00Z")]
+    first = [
+        by("77", "2001", "secret one"),
+        by("77", "2001", "secret one corrected", edited_at="2026-01-01T11:00:00Z"),
+        by("79", "2005", "secret five"),
+        by("79", "2006", ""),
+        *kept,
+    ]
+    put(raw, "a", *first)
+    tables.once(raw)
+    put(raw, "b", *NOTICES)
+    tables.once(raw)
+    # A late copy, and messages whose notice came first.
+    put(raw, "c", by("77", "2001", "secret one"), by("78", "2003", "secret three"), by("79", "2007", "secret seven"))
+    tables.once(raw)
+    for layer in ("silver", "gold"):
+        assert {row[0] for row in tables.read(layer).select("id").collect()} == {"2000", "2010"}
+    status = read_status(tables.root)
+    assert status.behind_silver == 0 and status.behind_gold == 0
+    notices = {"notice: delete": 2, "notice: user_delete": 1, "notice: scrub_geo": 1}
+    assert status.reasons == {"forgotten: delete": 4, "forgotten: user_delete": 3, **notices}
+    assert tables.read("silver_rejected").where("id IS NOT NULL OR raw IS NOT NULL").isEmpty()
+
+    maintained = maintain(tables.spark, tables.root, tables.lake.settings)
+    assert maintained[0].forgotten == 11 and read_status(tables.root).behind_silver == 0
+    assert "secret" not in words(tables.root) and "the flight was great" in words(tables.root)
+    put(raw, "d", by("77", "2001", "secret one"), by("77", "2002", "the seat was bad"))
+    tables.once(raw)  # the streams resume after old versions are gone
+    assert {row[0] for row in tables.read("gold").select("id").collect()} == {"2000", "2002", "2010"}

@@ -20,7 +20,15 @@ from serving.warehouse.migrate import migrate, pending, roll_back
 LABELS = ("negative", "neutral", "positive")
 ROLLUPS = {"second": 1, "minute": 60, "hour": 3600}
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-ALL = ["0001_predictions", "0002_stream", "0003_rollups", "0004_alerts_and_topics", "0005_times", "0006_alert_life"]
+ALL = [
+    "0001_predictions",
+    "0002_stream",
+    "0003_rollups",
+    "0004_alerts_and_topics",
+    "0005_times",
+    "0006_alert_life",
+    "0007_forgotten",
+]
 
 pytestmark = pytest.mark.integration
 
@@ -428,7 +436,7 @@ def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, 
             empty.command("TRUNCATE TABLE migrations")  # it was cut off before it was recorded
         step = lambda: _next(empty, monkeypatch)  # noqa: E731
     command, cuts = empty.command, 0
-    for cut in range(20):
+    for cut in range(40):
         calls = iter(range(100))
 
         def cutting(*given, calls=calls, cut=cut, **named):
@@ -454,8 +462,10 @@ def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, 
         "alerts",
         "alert_acknowledgements",
         "alert_mutes",
+        "forgotten",
         "migrations",
         "normal_minute",
+        "notices",
         "predictions",
         "topics",
         *(f"rollup_{name}" for name in ROLLUPS),

@@ -28,6 +28,15 @@ _UNWRITTEN = 64
 Classify = Callable[[Sequence[str]], Awaitable[list[Classification]]]
 
 
+def cache_key(fingerprint: str, text: str) -> bytes:
+    """Return the key of a cleaned text classified by a bundle, 16 bytes."""
+    return text_key(text, _prefix(fingerprint))
+
+
+def _prefix(fingerprint: str) -> bytes:
+    return f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
+
+
 def pack(prediction: Classification) -> bytes:
     """Encode a prediction in 7 bytes, and 14 for each window, without loss."""
     whole = _FORM.pack(LABELS.index(prediction.label), *_parts(prediction.probabilities))
@@ -81,7 +90,7 @@ class Cache:
             ttl_s: How long the store keeps a prediction.
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
-        self._prefix = f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
+        self._prefix = _prefix(fingerprint)
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)

@@ -19,6 +19,8 @@ WRITE_SECONDS = Histogram("groundswell_stream_write_seconds", "Writing one block
 LATENCY = Histogram(
     "groundswell_stream_latency_seconds", "From the broker's timestamp to written in the warehouse, in seconds.", buckets=_SECONDS
 )
+NOTICES = Counter("groundswell_stream_notices", "Notices of authors and platforms, by kind.", ["kind"])
+FORGOTTEN = Counter("groundswell_stream_forgotten", "Copies of forgotten messages that were left out.")
 IN_FLIGHT = Gauge("groundswell_stream_in_flight", "Messages read and not yet committed.")
 PAUSED = Gauge("groundswell_stream_paused", "1 while reading waits for the sink, else 0.")
 REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions were assigned, revoked or lost.")

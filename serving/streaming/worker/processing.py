@@ -11,12 +11,14 @@ import structlog
 from pydantic_core import to_json
 
 from data.contracts import Event
+from data.tweets import Notice
 from serving.classifier import Classification
 from serving.isolation import isolate_failures
 from serving.settings import StreamSettings
 from serving.streaming.decode import dead_letter, decode
 from serving.streaming.worker import metrics
 from serving.streaming.worker.model import StreamModel
+from serving.warehouse.keys import ForgottenKeys
 
 _log = structlog.get_logger()
 
@@ -35,27 +37,41 @@ class ProcessedBatch:
     """Rows for the warehouse: the prediction with its text and the broker's timestamp."""
     dead_letters: list[tuple[Any, str]] = field(default_factory=list)
     """Messages that are invalid or that the model fails on, with the reason."""
+    events: list[Event] = field(default_factory=list)
+    """What the rows were made of."""
+    notices: list[tuple[Any, Notice]] = field(default_factory=list)
+    """Messages that are notices of an author or a platform."""
     epoch: int = 0
     """The partition epoch in which they were read: how often the worker had lost partitions by then."""
 
     def add(self, other: "ProcessedBatch") -> None:
         """Append another batch of the same epoch."""
         self.epoch = other.epoch
-        for name in ("messages", "origins", "predictions", "rows", "dead_letters"):
+        for name in ("messages", "origins", "predictions", "rows", "dead_letters", "events", "notices"):
             getattr(self, name).extend(getattr(other, name))
 
 
-def process_batch(messages: Sequence[Any], model: StreamModel, settings: StreamSettings) -> ProcessedBatch:
-    """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message."""
+def process_batch(
+    messages: Sequence[Any], model: StreamModel, settings: StreamSettings, forgotten: ForgottenKeys | None = None
+) -> ProcessedBatch:
+    """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message.
+
+    Messages that are forgotten are left out: they become neither rows nor dead letters.
+    """
     began = time.thread_time()
     batch = ProcessedBatch(messages=list(messages))
     events: list[tuple[Any, Event]] = []
     for message in messages:
         decoded_event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000, max_ahead_s=settings.max_ahead_s)
         if isinstance(decoded_event, Event):
+            if forgotten and forgotten.cover(decoded_event, message.timestamp()[1] / 1000):
+                metrics.FORGOTTEN.inc()
+                continue
             events.append((message, decoded_event))
             if decoded_event.model_extra:
                 metrics.count_ignored(decoded_event.model_extra)
+        elif isinstance(decoded_event, Notice):
+            batch.notices.append((message, decoded_event))
         else:
             batch.dead_letters.append((message, decoded_event))
     decoded = time.thread_time()
@@ -120,8 +136,11 @@ def _encode(
     produced = message.timestamp()[1]
     batch.origins.append(message)
     batch.predictions.append(encoded)
+    batch.events.append(event)
+    author = b',"author_id":' + json.dumps(event.author_id).encode() if event.author_id else b""
     batch.rows.append(
-        b'%s,"text":%s,"produced_at":%d.%03d}' % (encoded[:-1], json.dumps(event.text).encode(), *divmod(produced, 1000))
+        b'%s,"text":%s%s,"produced_at":%d.%03d}'
+        % (encoded[:-1], json.dumps(event.text).encode(), author, *divmod(produced, 1000))
     )
 
 

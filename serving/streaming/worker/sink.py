@@ -20,9 +20,11 @@ from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
 from serving.streaming.worker import metrics
 from serving.streaming.worker.commits import next_offsets, topic_partitions
+from serving.streaming.worker.following import follow_notices, leave_out
 from serving.streaming.worker.processing import ProcessedBatch, encode_dead_letter
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect
+from serving.warehouse.keys import ForgottenKeys
 
 _log = structlog.get_logger()
 
@@ -35,7 +37,13 @@ class Sink:
     """Writes blocks. Used by one thread; `give_up` may be set by another."""
 
     def __init__(
-        self, settings: StreamSettings, var: Path, name: str, give_up: threading.Event, on_wait: Callable[[str], None]
+        self,
+        settings: StreamSettings,
+        var: Path,
+        name: str,
+        give_up: threading.Event,
+        on_wait: Callable[[str], None],
+        forgotten: ForgottenKeys | None = None,
     ) -> None:
         """Make a sink; it connects to the warehouse at the first block.
 
@@ -45,12 +53,14 @@ class Sink:
             name: Of the worker, unique in its group: with transactions its successor aborts what it left open.
             give_up: Once set, a failed write is not repeated.
             on_wait: Called with what the sink waits for: "the warehouse", "the broker", or "" when the wait ends.
+            forgotten: What is forgotten, which the sink reads from the warehouse with each block.
         """
         from confluent_kafka import Producer
 
         self._settings, self._var = settings, var
         self._give_up, self._on_wait = give_up, on_wait
         self._topic = settings.topic
+        self._forgotten = forgotten or ForgottenKeys()
         config = {
             **client_config(settings),
             "linger.ms": 5,
@@ -82,7 +92,7 @@ class Sink:
             StreamError: The sink gave up, or another try cannot help.
         """
         began = time.thread_time()
-        if block.rows:
+        if block.rows or block.notices:
             started = time.perf_counter()
             self._until_it_works("the warehouse", lambda: self._insert(block))
             metrics.WRITE_SECONDS.observe(time.perf_counter() - started)
@@ -124,7 +134,11 @@ class Sink:
         if self._warehouse is None:
             self._warehouse = self._held.enter_context(connect(self._var, own=False))
         try:
-            unreadable = self._insert_part(block, 0, len(block.rows))
+            unreadable = self._insert_part(block, 0, len(block.rows)) if block.rows else []
+            follow_notices(self._warehouse, self._var, block)
+            # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
+            if self._forgotten.read(self._warehouse):
+                leave_out(self._warehouse, block, self._forgotten)
         except WarehouseError:
             # A restarted warehouse server has another port and password: read its file again.
             self._held.close()
@@ -132,7 +146,7 @@ class Sink:
             raise
         for index, reason in reversed(unreadable):
             block.dead_letters.append((block.origins.pop(index), reason))
-            del block.rows[index], block.predictions[index]
+            del block.rows[index], block.predictions[index], block.events[index]
 
     def _insert_part(self, block: ProcessedBatch, begin: int, end: int) -> list[tuple[int, str]]:
         """Write rows; halve a part with an unreadable row until that row is alone. Return the unreadable rows with the reason."""

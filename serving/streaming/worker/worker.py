@@ -44,6 +44,7 @@ from serving.streaming.worker.sink import Sink
 from serving.streaming.worker.sink_loop import SinkLoop
 from serving.threads import cpu_quota
 from serving.warehouse.connect import WarehouseUnavailable
+from serving.warehouse.keys import ForgottenKeys
 
 START_TIMEOUT_S = 60.0
 """At the start the worker waits this long for broker and warehouse; then it fails with what it waited for."""
@@ -74,10 +75,11 @@ class Worker:
         """
         self._settings, self._var, self._name, self._identified = settings, var, name, identified
         self._signals = Signals()
+        self._forgotten = ForgottenKeys()
         self._membership = Membership(settings.topic, self._new_consumer)
         self._commits = Commits(settings.topic, self._membership, self._signals.changed, transactions=settings.transactions)
         self._pool = ClassifyPool(
-            settings.threads or cpu_quota(), lambda batch: process_batch(batch, model(), settings), self._signals
+            settings.threads or cpu_quota(), lambda batch: process_batch(batch, model(), settings, self._forgotten), self._signals
         )
         self._health = WorkerHealth(
             var, name, port, lambda: (getattr(model(), "name", ""), list(self._membership.owned), self.waiting)
@@ -129,7 +131,7 @@ class Worker:
             self._wait_until_ready(stop)
             if stop.is_set():
                 return
-            sink = Sink(self._settings, self._var, self._name, self._signals.give_up, self._on_sink_wait)
+            sink = Sink(self._settings, self._var, self._name, self._signals.give_up, self._on_sink_wait, self._forgotten)
             self._work(sink, stop)
         finally:
             self._membership.close()

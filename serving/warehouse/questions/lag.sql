@@ -7,7 +7,7 @@ SELECT topic, partition, count() AS messages, max(offset) AS last_offset,
        round(quantile(0.99)(greatest(0, date_diff('millisecond', event_at, written_at)) / 1000), 3) AS p99_s
 FROM predictions FINAL
 WHERE produced_at >= {since:DateTime64(3, 'UTC')} AND produced_at < {until:DateTime64(3, 'UTC')}
-  AND ({source:String} = '' OR source = {source:String})
+  AND NOT forgotten AND ({source:String} = '' OR source = {source:String})
 GROUP BY topic, partition
 ORDER BY topic, partition
 LIMIT {limit:UInt32}

@@ -6,7 +6,7 @@ SELECT topic, count() AS messages,
        round(date_diff('millisecond', max(produced_at), now64(3)) / 1000, 3) AS newest_s
 FROM predictions FINAL
 WHERE produced_at >= {since:DateTime64(3, 'UTC')} AND produced_at < {until:DateTime64(3, 'UTC')}
-  AND ({source:String} = '' OR source = {source:String})
+  AND NOT forgotten AND ({source:String} = '' OR source = {source:String})
 GROUP BY topic
 ORDER BY messages DESC, topic
 LIMIT {limit:UInt32}

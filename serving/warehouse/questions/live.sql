@@ -8,4 +8,5 @@ SELECT toUnixTimestamp(bucket) AS second,
 FROM rollup_second AS r FINAL
 WHERE bucket >= {since:DateTime64(3, 'UTC')} AND bucket < {until:DateTime64(3, 'UTC')}
 GROUP BY second, source
+HAVING negative + neutral + positive > 0
 ORDER BY second, source

@@ -6,12 +6,12 @@ WHERE (topic, partition, offset) IN (
     SELECT topic, partition, offset FROM predictions AS n
     WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
       AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
-      AND ({source:String} = '' OR n.source = {source:String})
+      AND NOT forgotten AND ({source:String} = '' OR n.source = {source:String})
       AND ({label:String} = '' OR label = {label:String})
     ORDER BY event_at DESC, topic, partition, offset DESC
     LIMIT {limit:UInt32} * 2 + 100)
   AND event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
-  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
+  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY AND NOT forgotten
   AND ({label:String} = '' OR label = {label:String})
 ORDER BY event_at DESC, topic, partition, offset DESC
 LIMIT {limit:UInt32}

@@ -5,5 +5,6 @@ FROM {rollup:Identifier} AS r FINAL
 WHERE bucket >= {first:DateTime('UTC')} AND bucket < {until:DateTime('UTC')}
   AND ({source:String} = '' OR source = {source:String})
 GROUP BY source
+HAVING messages > 0
 ORDER BY messages DESC, source
 LIMIT {limit:UInt32}

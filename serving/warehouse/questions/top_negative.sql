@@ -9,12 +9,12 @@ WHERE (topic, partition, offset) IN (
     SELECT topic, partition, offset FROM predictions AS n
     WHERE label = 'negative' AND event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
       AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
-      AND ({source:String} = '' OR n.source = {source:String})
+      AND NOT forgotten AND ({source:String} = '' OR n.source = {source:String})
     ORDER BY n.confidence
         * exp2(date_diff('millisecond', {since:DateTime64(3, 'UTC')}, event_at) / 1000 / {half_life_s:Float64}) DESC
     LIMIT {limit:UInt32} * 20 + 200)
   AND label = 'negative' AND event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
-  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
+  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY AND NOT forgotten
 ORDER BY weight DESC, event_at DESC, id
 LIMIT 1 BY text
 LIMIT {limit:UInt32}

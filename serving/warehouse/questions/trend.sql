@@ -14,7 +14,8 @@ FROM (
           SELECT s.source FROM {rollup:Identifier} AS s
           WHERE {by:String} = 'source' AND bucket >= {first:DateTime('UTC')} AND bucket < {until:DateTime('UTC')}
           GROUP BY s.source ORDER BY sum(s.messages) DESC, s.source LIMIT 5))
-    GROUP BY bucket, source) AS t
+    GROUP BY bucket, source
+    HAVING messages > 0) AS t
 LEFT JOIN (
     SELECT intDiv(toUnixTimestamp(bucket), {normal_s:UInt32}) AS at, argMax(m.mean, bucket) AS mean, argMax(m.variance, bucket) AS variance,
            argMax(m.drift, bucket) AS drift, argMax(m.threshold, bucket) AS threshold

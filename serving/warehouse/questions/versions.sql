@@ -3,7 +3,7 @@ SELECT model_version, tier, count() AS messages, min(predicted_at) AS first_at, 
 FROM predictions FINAL
 WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
   AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
-  AND ({source:String} = '' OR source = {source:String})
+  AND NOT forgotten AND ({source:String} = '' OR source = {source:String})
 GROUP BY model_version, tier
 ORDER BY last_at DESC, model_version, tier
 LIMIT {limit:UInt32}

@@ -4,4 +4,5 @@ FROM {rollup:Identifier} AS r FINAL
 WHERE bucket >= {first:DateTime('UTC')} AND bucket < {until:DateTime('UTC')}
   AND ({source:String} = '' OR source = {source:String})
 GROUP BY bucket
+HAVING messages > 0
 ORDER BY bucket
