@@ -21,6 +21,6 @@ def text_key(text: str, prefix: bytes = b"") -> bytes:
 
     Args:
         text: Any string, lone surrogates included.
-        prefix: What predictions depend on besides the text, such as the model; none for a cache of one model.
+        prefix: What predictions depend on apart from the text, such as the model; none for a cache of one model.
     """
     return hashlib.blake2b(prefix + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -239,6 +239,7 @@ class StreamStatus(BaseModel):
     memory_bytes: int | None
     dead_letters: int | None
     open_alerts: int | None
+    notices: dict[str, int] | None = Field(description="Deletion and edit notices that the stream followed, by kind.")
     partitions: list[Partition]
     workers: list[Worker]
     others: list[Process]

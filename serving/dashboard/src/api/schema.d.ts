@@ -1925,6 +1925,13 @@ export interface components {
             dead_letters: number | null;
             /** Open Alerts */
             open_alerts: number | null;
+            /**
+             * Notices
+             * @description Deletion and edit notices that the stream followed, by kind.
+             */
+            notices: {
+                [key: string]: number;
+            } | null;
             /** Partitions */
             partitions: components["schemas"]["Partition"][];
             /** Workers */
