@@ -19,7 +19,7 @@ def test_id_that_went_through_a_float_is_rejected_by_name(written):
     assert (row["reason"], row["id"]) == ("id is a float", None)
 
 
-def test_string_beside_a_float_is_the_id_and_integers_keep_all_digits():
+def test_string_next_to_a_float_is_the_id_and_integers_keep_all_digits():
     first, second = rows('{"id": 2.2E17, "id_str": "223456789012345678", "text": "a"}', '{"id": 223456789012345678, "text": "a"}')
     assert first["id"] == second["id"] == "223456789012345678"
 
@@ -30,7 +30,7 @@ def test_source_is_the_clients_name():
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" + "0" * 5000])
-def test_number_that_nobody_needs_costs_nothing(value):
+def test_number_in_a_field_that_is_not_read_costs_nothing(value):
     (row,) = rows(f'{{"id": 1, "text": "a", "score": {value}, "more": [{{"deep": {value}}}]}}')
     assert (row["reason"], row["text"]) == (None, "a")
 
