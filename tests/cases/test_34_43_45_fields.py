@@ -30,7 +30,7 @@ def test_source_is_the_clients_name():
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" + "0" * 5000])
-def test_number_in_an_unread_field_costs_nothing(value):
+def test_number_in_a_field_that_is_not_read_costs_nothing(value):
     (row,) = rows(f'{{"id": 1, "text": "a", "score": {value}, "more": [{{"deep": {value}}}]}}')
     assert (row["reason"], row["text"]) == (None, "a")
 

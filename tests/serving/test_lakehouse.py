@@ -498,7 +498,7 @@ def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables,
     fixed = {"created_at": at, "edited_at": "2024-06-01T00:00:00Z"}
     put(raw, "2.jsonl", earlier, {"id": "e1", "text": "hate it", **fixed}, {"id": "e2", "text": "awful", **fixed})
     for number in (1, 2):
-        os.utime(raw / f"{number}.jsonl", (1_790_000_000 + number,) * 2)
+        os.utime(raw / f"{number}.jsonl", (1_790_000_000 + number, 1_790_000_000 + number))
     tables.files_per_batch = 1
     tables.once(raw)
     gold = {row["id"]: row for row in rows_of(tables.root, "gold", ("id", "text", "user_id", "source", "is_share", "mentions"))}
