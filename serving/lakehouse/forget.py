@@ -211,11 +211,12 @@ def _clear_rejected(root: str, requests: Sequence[Request]) -> int:
     """Take the content out of rejected copies of messages; return of how many."""
     count = 0
     with _writing(root, "silver_rejected") as rejected:
-        ids = list(rejected_ids(rejected, requests))
-        for part in _parts(ids):
-            reason = f"CASE WHEN starts_with(reason, '{NOTICE}') THEN reason ELSE {_quoted(REASON + requests[0].reason)} END"
-            new = dict.fromkeys(_CONTENT, "NULL") | {"reason": reason}
-            count += int(rejected.update(new, predicate=_condition(part))["num_updated_rows"])
+        for reason in sorted({request.reason for request in requests}):
+            ids = list(rejected_ids(rejected, [request for request in requests if request.reason == reason]))
+            for part in _parts(ids):
+                kept = f"CASE WHEN starts_with(reason, '{NOTICE}') THEN reason ELSE {_quoted(REASON + reason)} END"
+                new = dict.fromkeys(_CONTENT, "NULL") | {"reason": kept}
+                count += int(rejected.update(new, predicate=_condition(part))["num_updated_rows"])
     return count
 
 

@@ -104,6 +104,12 @@ def test_author_goes_with_all_records_up_to_the_request(root):
     assert total(root) == (9, 9)
 
 
+def test_each_rejected_copy_gets_the_reason_of_its_own_request(root):
+    forget.forget_messages(root, [message("1003", reason="delete"), author("77", reason="user_delete")], bronze=False)
+    reasons = [row["reason"] for row in rows(root, "silver_rejected", "reason")]
+    assert sorted(reasons) == ["forgotten: delete"] * 2 + ["forgotten: user_delete"] * 3 + ["notice: delete"]
+
+
 def test_author_is_found_by_name(root):
     assert [one.value for one in search.find_author_ids(root, [author("@NAME_77")])] == ["77"]
     assert search.find_author_ids(root, [author("unknown")]) == []
