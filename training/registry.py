@@ -21,6 +21,19 @@ from training.tracking import MODEL_NAME, Tracking
 ALIASES = ("staging", "production", "previous")
 _PYFUNC = Path(__file__).resolve().parent.parent / "serving" / "pyfunc_model.py"
 _ROOT = _PYFUNC.parent.parent
+_PACKAGES = [
+    "emoji",
+    "numpy",
+    "onnxruntime",
+    "pandas",
+    "pydantic",
+    "pydantic-settings",
+    "pyyaml",
+    "regex",
+    "selectolax",
+    "tokenizers",
+]
+"""What a classifier imports. Listed here: inferring them would import everything, which takes ten seconds."""
 _EXAMPLE = [
     "The new update is great, well done!",
     "My parcel is three weeks late and support does not reply.",
@@ -122,8 +135,7 @@ class Registry:
                 python_model=str(_PYFUNC),
                 artifacts={"bundle": str(bundle.directory)},
                 code_paths=_copy_code(Path(code)),
-                # Listed here: inferring them would import everything, which takes ten seconds.
-                pip_requirements=["onnxruntime", "tokenizers", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml"],
+                pip_requirements=_PACKAGES,
                 signature=signature,
                 input_example=pd.DataFrame({"text": _EXAMPLE}),
             )
