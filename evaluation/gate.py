@@ -179,7 +179,7 @@ def _behavior_floors(row: LeaderboardRow, rule: BehaviorRule) -> list[Reason]:
         if part.kind in rule.max_fail_rate:
             fails, n = groups.get(key := (part.kind, f"{part.suite} {part.kind} {part.capability}"), (0, 0))
             groups[key] = (fails + part.fails, n + part.n)
-    reasons = []
+    reasons: list[Reason] = []
     for (kind, name), (fails, n) in groups.items():
         if n < rule.min_cases:
             continue
