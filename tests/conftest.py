@@ -15,8 +15,9 @@ hypothesis.settings.register_profile("no deadlines", deadline=None)  # the time 
 hypothesis.settings.load_profile("no deadlines")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: more threads than that wait for each other
-# A short run of Java ends before the optimizing compiler pays off.
-os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# A short run of Java ends before the optimizing compiler pays off. Without it Java reserves 48 MB for compiled code, too few
+# for Spark.
+os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test depends on the network; those of the hub have a stub
 
 # A process that is started in the background (`make test &`) ignores Ctrl-C, and so do its children: tests of Ctrl-C need it.
