@@ -76,6 +76,7 @@ def _place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         "EVALUATION__COST_BULK_TEXTS": 32,
         "EVALUATION__COST_SINGLE_TEXTS": 9,
         "EVALUATION__BOOTSTRAP_RESAMPLES": 200,
+        "EVALUATION__BEHAVIOR_CASES_PER_TEST": 10,  # too few for a maximum of failures: the tiny vocabulary has no names of emoji
         "SERVING__PORT": spare_port(),
         "SERVING__READY_TIMEOUT_S": 600,  # the machine may be busy
     }.items():
