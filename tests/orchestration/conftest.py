@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import data.catalog
+import evaluation.gates
 import training.candidates
 from orchestration.jobs import TRAIN_AND_DEPLOY
 from orchestration.layout import Layout
@@ -16,7 +17,7 @@ from serving.deployment import stop
 from tests.make import rows, write_dataset
 from tests.mlflow_store import copy_store
 from tests.models import write_checkpoint
-from tests.serving.running import spare_port
+from tests.serving.running import ROOT, spare_port
 
 CATALOG = {"mine": {"domain": "tweets", "license": "ours", "local": "mine", "train": True, "official_splits": True}}
 CANDIDATES = {
@@ -65,6 +66,10 @@ def _place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     (root / "configs").mkdir(exist_ok=True)
     (root / "configs" / "datasets.yaml").write_text(yaml.safe_dump(CATALOG))
     (root / "configs" / "candidates.yaml").write_text(yaml.safe_dump(CANDIDATES))
+    gates = yaml.safe_load((ROOT / "configs" / "gates.yaml").read_text())
+    del gates["behavior"]["max_fail_rate"]  # the tiny vocabulary has no names of emoji
+    (root / "configs" / "gates.yaml").write_text(yaml.safe_dump(gates))
+    monkeypatch.setattr(evaluation.gates, "project_root", lambda: root)
     monkeypatch.setattr(data.catalog, "project_root", lambda: root)
     monkeypatch.setattr(training.candidates, "project_root", lambda: root)
     for name, value in {
@@ -76,7 +81,6 @@ def _place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         "EVALUATION__COST_BULK_TEXTS": 32,
         "EVALUATION__COST_SINGLE_TEXTS": 9,
         "EVALUATION__BOOTSTRAP_RESAMPLES": 200,
-        "EVALUATION__BEHAVIOR_CASES_PER_TEST": 10,  # too few for a maximum of failures: the tiny vocabulary has no names of emoji
         "SERVING__PORT": spare_port(),
         "SERVING__READY_TIMEOUT_S": 600,  # the machine may be busy
     }.items():
@@ -116,5 +120,6 @@ def released(tmp_path, monkeypatch, _released):
     root, result = _released
     shutil.copytree(root, tmp_path, dirs_exist_ok=True, symlinks=True)
     made = _place(tmp_path, monkeypatch)
+    monkeypatch.setenv("GROUNDSWELL_TRAINING__MODELS_DIR", str(root / "models"))  # a model's folder is a part of its key
     yield made, result
     stop(made.layout.deployment)
