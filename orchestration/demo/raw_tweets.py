@@ -61,7 +61,7 @@ _NAMES = {
 }
 _SWINGS = "#delay"
 """A hashtag that appears mostly in non-negative tweets for two thirds of the time, and in negative ones after that."""
-_MASK = re.compile(r"(?<![\w@])@user\b")
+_MASK = re.compile(r"(?<![\w@])@user\b(?!@)")
 _USERS = 500
 _FIRST_ID = 1_700_000_000_000_000_000  # more digits than a double can represent, like real ids
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
