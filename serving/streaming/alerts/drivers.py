@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from data.cleaning import clean
+from data.cleaning import clean, decoded
 from data.contracts import AlertWord
 from serving.streaming.alerts.detector import Shift
 
@@ -33,7 +33,8 @@ _SHIFT_TEXTS, _USUAL_TEXTS = 2_000, 4_000
 _SLICES = 12
 _CHARS = 500
 """Of each text."""
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|[\u2600-\u27bf\U0001f300-\U0001faff]")
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_EMOJI = re.compile(r"[\u2600-\u27bf\U0001f300-\U0001faff]")
 _MASKS = frozenset({"user", "http"})
 """The words that cleaning puts for mentions and addresses."""
 _FUNCTION_WORDS = (
@@ -111,8 +112,9 @@ def log_odds_z(y_i: int, n_i: int, y_j: int, n_j: int) -> float:
 
 def words_of(text: str) -> set[str]:
     """Return the words of a text, in lower case: at least three letters, or an emoji; no function words."""
-    words = _WORD.findall(clean(text[:_CHARS]).lower().replace("\u2019", "'"))
-    return {word for word in words if (len(word) > 2 or not word[0].isalpha()) and word not in _STOP and word not in _MASKS}
+    seen = decoded(text[:_CHARS])  # cleaning writes emoji as words; a person looks for the emoji itself
+    words = _WORD.findall(clean(_EMOJI.sub(" ", seen)).lower().replace("\u2019", "'"))
+    return {word for word in words if len(word) > 2 and word not in _STOP and word not in _MASKS} | set(_EMOJI.findall(seen))
 
 
 def _counted(texts: Iterable[str]) -> tuple[Counter[str], int]:
