@@ -106,7 +106,7 @@ FIELDS = {
     "StreamHistory": "since until step_s rows",
     "StreamStatus": (
         "at topic group broker warehouse state detail target reason lag rate arriving drain_s lag_limit "
-        "drain_limit_s cores memory_bytes dead_letters open_alerts partitions workers others"
+        "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
     "TextError": "error",
     "TextPrediction": "label confidence probabilities windows",
