@@ -34,8 +34,11 @@ _MEANT = {
     "💩": "poop",
     "🙃": "ironic smile",
     "🖕": "offensive middle finger",
+    "♥": "red heart",
     **dict(zip("🅰🅱🅾🅿", "ABOP", strict=True)),
 }
+# Letters in squares, of which four are emoji. Next to another one such an emoji is a letter of its word: `🆃🅴🅰`.
+_SQUARED = re.compile("(?<=[\U0001f170-\U0001f189])([🅰🅱🅾🅿])|([🅰🅱🅾🅿])(?=[\U0001f170-\U0001f189])")
 
 _SMILE, _SAD, _ANGRY, _CRYING = "smiling face", "sad face", "angry face", "crying face"
 # ASCII emoticons: the first character, what may not stand before it, the rest, and its meaning. The first character comes first
@@ -43,6 +46,7 @@ _SMILE, _SAD, _ANGRY, _CRYING = "smiling face", "sad face", "angry face", "cryin
 _FACES: tuple[tuple[str, str, str, str], ...] = (
     ("<", "", r"3+(?!\d)", "red heart"),
     ("<", "", r"/+3+(?!\d)", "broken heart"),
+    ("♡", "", "", "heart"),
     (":=", r"\d", r"['’][-^o]?[(\[{]+", _CRYING),
     (":=", r"\d", r"['’][-^o]?(?:[)\]}]+|D+(?!\w))", "face with tears of joy"),
     (">", "", r":[-^o]?[(\[{/|]+(?!\w)", _ANGRY),
@@ -93,6 +97,7 @@ def emoji_to_words(text: str) -> str:
     """
     if "\u20e3" in text:
         text = _KEYCAP.sub(r" \1 ", text)
+    text = _SQUARED.sub(lambda match: _MEANT[match[1] or match[2]], text)
     table = _table()
     if table.run.search(text):
         text = table.run.sub(" ", table.run.sub(table.words, text, count=MAX_RUNS))

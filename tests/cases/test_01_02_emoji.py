@@ -42,6 +42,8 @@ def tokenizer():
         ("top 1️⃣0️⃣", "top 1 0"),
         ("🇦 lone letter", "A lone letter"),
         ("❤️ ❤ ❤︎", "red heart red heart red heart"),
+        ("I ♥ it, I♡U", "I red heart it, I heart U"),
+        ("🆃🅴🅰 🅱🅰🅳, vitamin 🅱", "TEA BAD, vitamin B"),
         ("😂" * 40, " ".join(["face with tears of joy"] * MAX_SAME)),
         ("😂 " * 40, " ".join(["face with tears of joy"] * MAX_SAME)),
         ("Nike™ ©2020 →", "Nike™ ©2020 →"),
