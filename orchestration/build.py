@@ -29,15 +29,16 @@ def build_defs() -> dg.Definitions:
 def _build() -> dg.Definitions:
     # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
     candidates = [candidate for candidate in load_candidates().values() if candidate.exportable]
+    usual = [candidate for candidate in candidates if not candidate.on_request]
     data, data_checks = data_assets()
-    evaluation, evaluation_checks = evaluation_assets(candidates)
+    evaluation, evaluation_checks = evaluation_assets(usual)
     export, export_checks = export_assets()
     lakehouse, lakehouse_checks = lakehouse_assets()
     assets = [*data, *training_assets(candidates), *evaluation, *export, *release_assets(), *quality_assets(), *lakehouse]
     return dg.Definitions(
         assets=with_code_references(assets),
         asset_checks=[*data_checks, *evaluation_checks, *export_checks, *lakehouse_checks],
-        jobs=jobs([candidate.name for candidate in candidates]),
+        jobs=jobs([one.name for one in usual], every=[one.name for one in candidates]),
         schedules=schedules(),
         sensors=sensors(),
         resources={"var_dir": VarDirResource()},

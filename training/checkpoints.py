@@ -117,12 +117,27 @@ def _scratch(shape: Scratch, max_length: int) -> Any:
 
 
 def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
+    folder = snapshot(candidate)
+    return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
+
+
+def snapshot(candidate: Candidate) -> Path:
+    """Download a candidate's base model from the hub into its cache, or find it there; return the folder.
+
+    Raises:
+        CandidateUnavailable: It is not on the hub or cannot be reached, the profile is offline, or the production profile finds
+            no pinned revision.
+    """
     if candidate.hub is None:
         raise CandidateUnavailable(f"{candidate.name} has no base model in configs/candidates.yaml.", expected="package or hub")
     if profile_name() == "offline":
         raise CandidateUnavailable(
             f"{candidate.name} needs {candidate.hub} from the hub; the offline profile fetches nothing.",
-            remedy=f"Set GROUNDSWELL_PROFILE=hub, or put the model under $GROUNDSWELL_TRAINING__MODELS_DIR/{candidate.name}/.",
+            remedy=(
+                f"Run `groundswell models fetch {candidate.name}`."
+                if candidate.parts
+                else f"Set GROUNDSWELL_PROFILE=hub, or put the model under $GROUNDSWELL_TRAINING__MODELS_DIR/{candidate.name}/."
+            ),
         )
     if profile_name() == "production" and candidate.revision is None:
         raise CandidateUnavailable(
@@ -145,7 +160,7 @@ def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             remedy="Check the network and HF_ENDPOINT; the next attempt resumes the download.",
         ) from error
-    return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
+    return folder
 
 
 def _download(repository: str, revision: str | None, patterns: list[str]) -> Path:

@@ -31,7 +31,8 @@ class TrainingSettings(Settings):
     class_weights: bool = True
     """Weight each class by its inverse frequency: the target is macro-recall, and classes are imbalanced."""
     models_dir: Path | None = None
-    """Folder with base models in the layout of a hub snapshot, `<candidate>/config.json` …; used before the hub."""
+    """Folder with base models in the layout of a hub snapshot, `<candidate>/config.json` …; used before the hub;
+    none: `var/models`."""
     quantization: Literal["exact", "fast"] = "exact"
     """exact: the cheapest scheme that passes parity, else fp32. fast: the cheapest that keeps macro-recall."""
 

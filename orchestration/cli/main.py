@@ -13,6 +13,7 @@ from data.names import did_you_mean
 from orchestration.cli.automation import automation_app
 from orchestration.cli.forget import forget
 from orchestration.cli.lakehouse import lakehouse_app
+from orchestration.cli.models import models_app
 from orchestration.cli.stream import stream_app, warehouse_app
 from orchestration.interrupts import no_interrupt_lost
 from orchestration.progress import print_error, terminal_console
@@ -87,6 +88,9 @@ def train(
     rows: Annotated[int | None, typer.Option(help="Train on at most this many rows (default: all).", min=100)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.", min=1)] = None,
     only: Annotated[bool, typer.Option("--only", help="Stop after training: no benchmark, export or gate.")] = False,
+    candidate: Annotated[
+        str | None, typer.Option(help="Train this one and stop; the only way to train one that is on request, such as mpnet.")
+    ] = None,
 ) -> None:
     """Train every candidate; then benchmark, export, gate and register the best. Resumes after an interruption."""
     from orchestration.runs import run_assets
@@ -95,6 +99,11 @@ def train(
 
     flags = {"max_train_rows": rows, "epochs": epochs}
     TrainingSettings.load(**flags)  # an invalid value ends the command here, before the graph is loaded
+    if candidate is not None:
+        from training.candidates import trainable
+
+        run_assets("train", candidate=trainable(candidate).name, settings={"training": flags})
+        return
     run_assets("train" if only else "release", settings={"training": flags})
     if not only:
         show_leaderboard(console)
@@ -336,6 +345,7 @@ def _print_json(value: Any) -> None:
 
 
 app.command(rich_help_panel=OPERATE, epilog="Example: groundswell forget --message 1712345678901234567")(forget)
+app.add_typer(models_app, name="models", rich_help_panel=PIPELINE)
 app.add_typer(automation_app, name="automation", rich_help_panel=OPERATE)
 app.add_typer(stream_app, name="stream", rich_help_panel=OPERATE)
 app.add_typer(warehouse_app, name="warehouse", rich_help_panel=OPERATE)

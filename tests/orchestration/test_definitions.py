@@ -8,7 +8,7 @@ import pytest
 
 from orchestration import keys
 from orchestration.definitions import defs
-from orchestration.jobs import TARGETS
+from orchestration.jobs import TARGETS, TRAIN_BY_NAME, selection
 
 ROOT = Path(__file__).parents[2]
 GRAPH = defs.resolve_asset_graph()
@@ -53,6 +53,20 @@ def test_jobs_schedules_sensors_and_checks_have_a_description():
     for check in GRAPH.asset_check_keys:
         assert GRAPH.get(check).description, check
     assert not [name for name in REPOSITORY.job_names if name.startswith("command_")]
+
+
+def test_candidates_on_request_are_trained_only_by_name():
+    def trained(job):
+        return {key.path[1] for key in REPOSITORY.get_job(job).asset_layer.executable_asset_keys if key.path[-1] == "checkpoint"}
+
+    usual = trained("train_candidates")
+    assert "minilm" in usual and "mpnet" not in usual
+    for target in TARGETS.values():
+        assert trained(target.job) <= usual
+    job = REPOSITORY.get_job(TRAIN_BY_NAME)
+    assert trained(TRAIN_BY_NAME) == usual | {"mpnet"}
+    chosen = selection("train", ["mpnet"]).resolve(job.asset_layer.asset_graph)
+    assert {key.path[1] for key in chosen if key.path[-1] == "checkpoint"} == {"mpnet"} and keys.SPLITS in chosen
 
 
 def test_every_dataset_has_a_suite_and_checks_before_training_and_serving_block():

@@ -10,7 +10,7 @@ from training.checkpoints import base_model
 
 def test_offline_marks_what_is_trained_from_scratch():
     found = load_candidates()
-    assert set(found) == {"vader", "minilm", "distilbert", "roberta", "twitter-roberta", "finbert"}
+    assert set(found) == {"vader", "minilm", "distilbert", "roberta", "mpnet", "twitter-roberta", "finbert"}
     assert [name for name, one in found.items() if one.from_scratch] == ["distilbert", "roberta"]
     assert "(from scratch)" in found["distilbert"].title
 
