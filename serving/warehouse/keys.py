@@ -23,12 +23,14 @@ class ForgottenKeys:
         self._authors: dict[str, tuple[str, datetime | None]] = {}
         self._edits: frozenset[str] = frozenset()
         self._seen_ms = 0
+        self.version = 0
+        """How often keys were added."""
 
     def __len__(self) -> int:
         return len(self._messages) + len(self._authors) + len(self._edits)
 
-    def read(self, client: Any) -> bool:
-        """Read the keys that were added since the last call; return whether there were any. Raises what the client raises."""
+    def read(self, client: Any) -> None:
+        """Read the keys that were added since the last call. Raises what the client raises."""
         rows = client.query(_SINCE, parameters={"since": max(0, self._seen_ms - _OVERLAP_MS)}).result_rows
         messages = {str(key): "forgotten" for kind, key, *_ in rows if kind == "message" and key not in self._messages}
         edits = {str(key) for kind, key, *_ in rows if kind == "edit"} - self._edits
@@ -42,7 +44,7 @@ class ForgottenKeys:
         if new_authors:
             self._authors = self._authors | new_authors
         self._seen_ms = max([self._seen_ms, *(int(at) for *_, at in rows)])
-        return bool(messages or edits or new_authors)
+        self.version += bool(messages or edits or new_authors)
 
     def cover(self, event: Event, arrived_s: float) -> bool:
         """Return whether a message is forgotten: by its id or that of an earlier edit, or by its author and its time.

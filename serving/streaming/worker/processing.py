@@ -43,10 +43,14 @@ class ProcessedBatch:
     """Messages that are notices of an author or a platform."""
     epoch: int = 0
     """The partition epoch in which they were read: how often the worker had lost partitions by then."""
+    forgotten_version: int | None = None
+    """The version of the forgotten keys that all of them were compared with; None: nothing was processed yet."""
 
     def add(self, other: "ProcessedBatch") -> None:
         """Append another batch of the same epoch."""
         self.epoch = other.epoch
+        versions = [one for one in (self.forgotten_version, other.forgotten_version) if one is not None]
+        self.forgotten_version = min(versions, default=None)
         for name in ("messages", "origins", "predictions", "rows", "dead_letters", "events", "notices"):
             getattr(self, name).extend(getattr(other, name))
 
@@ -59,12 +63,13 @@ def process_batch(
     Messages that are forgotten are left out: they become neither rows nor dead letters.
     """
     began = time.thread_time()
-    batch = ProcessedBatch(messages=list(messages))
+    # Read before the keys are used: keys that are added meanwhile have a later version, and the sink compares again.
+    batch = ProcessedBatch(messages=list(messages), forgotten_version=forgotten.version if forgotten is not None else 0)
     events: list[tuple[Any, Event]] = []
     for message in messages:
         decoded_event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000, max_ahead_s=settings.max_ahead_s)
         if isinstance(decoded_event, Event):
-            if forgotten and forgotten.cover(decoded_event, message.timestamp()[1] / 1000):
+            if forgotten is not None and forgotten.cover(decoded_event, message.timestamp()[1] / 1000):
                 metrics.FORGOTTEN.inc()
                 continue
             events.append((message, decoded_event))

@@ -60,7 +60,7 @@ class Sink:
         self._settings, self._var = settings, var
         self._give_up, self._on_wait = give_up, on_wait
         self._topic = settings.topic
-        self._forgotten = forgotten or ForgottenKeys()
+        self._forgotten = ForgottenKeys() if forgotten is None else forgotten
         config = {
             **client_config(settings),
             "linger.ms": 5,
@@ -137,7 +137,8 @@ class Sink:
             unreadable = self._insert_part(block, 0, len(block.rows)) if block.rows else []
             follow_notices(self._warehouse, self._var, block)
             # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
-            if self._forgotten.read(self._warehouse):
+            self._forgotten.read(self._warehouse)
+            if block.forgotten_version != self._forgotten.version:
                 leave_out(self._warehouse, block, self._forgotten)
         except WarehouseError:
             # A restarted warehouse server has another port and password: read its file again.
