@@ -83,26 +83,31 @@ _IM = re.compile(r"\b[iI][mM]\b")
 _LETTERS_ONLY = {code: " " for code in range(128) if not chr(code).isalpha() and chr(code) != "'"}
 
 
+ENGLISH: tuple[str, ...] = ("en",)
+"""What a model understands that names no languages."""
+
+
 @dataclass(frozen=True)
 class Languages:
     """The languages that a model was measured on, and whether texts in other ones are rejected."""
 
-    understood: tuple[str, ...] = ("en",)
+    understood: tuple[str, ...] = ENGLISH
     reject: bool = False
 
     def warning(self, language: str | None) -> str | None:
         """Return what a reader of a prediction has to know: the model was not measured on its language. None: it was."""
-        return f"The text {self.explain(language)}." if self._is_other(language) else None
+        return f"The text {self.explain(language)}." if self.is_other(language) else None
 
     def rejection(self, language: str | None) -> str | None:
         """Return the reason why a text in this language is rejected, such as `language es`; None: it is not."""
-        return f"language {language}" if self.reject and self._is_other(language) else None
+        return f"language {language}" if self.reject and self.is_other(language) else None
 
     def explain(self, language: str | None) -> str:
         """Return the reason as it follows the name of a field in a message, or the subject of a sentence."""
         return f"is in {name(language)}; the model was measured on {', '.join(map(name, self.understood))} only"
 
-    def _is_other(self, language: str | None) -> bool:
+    def is_other(self, language: str | None) -> bool:
+        """Return whether a language is known, and is none of those that the model was measured on."""
         return language is not None and language not in self.understood
 
 
