@@ -104,19 +104,19 @@ class Languages:
 
     def explain(self, language: str | None) -> str:
         """Return the reason as it follows the name of a field in a message, or the subject of a sentence."""
-        return f"is in {name(language)}; the model was measured on {', '.join(map(name, self.understood))} only"
+        return f"is in {language_name(language)}; the model was measured on {', '.join(map(language_name, self.understood))} only"
 
     def is_other(self, language: str | None) -> bool:
         """Return whether a language is known, and is none of those that the model was measured on."""
         return language is not None and language not in self.understood
 
 
-def name(language: str | None) -> str:
+def language_name(language: str | None) -> str:
     """Return the English name of a language, or its code."""
     return USUAL.get(language or "", f"the language {language!r}")
 
 
-def label(language: str | None) -> str:
+def language_label(language: str | None) -> str:
     """Return what metrics count: one of `USUAL`, `OTHER` or `UNDETERMINED`."""
     return UNDETERMINED if language is None else language if language in USUAL else OTHER
 

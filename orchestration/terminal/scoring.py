@@ -92,12 +92,12 @@ def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, 
 
 def warning_line(results: Sequence[dict[str, Any]]) -> str | None:
     """Return one line about the results with a warning, or None if there is none."""
-    from data.language import name
+    from data.language import language_name
 
     warned = [result for result in results if "warning" in result]
     if not warned or len(results) == 1:
         return warned[0]["warning"] if warned else None
-    names = ", ".join(sorted({name(result["language"]) for result in warned}))
+    names = ", ".join(sorted({language_name(result["language"]) for result in warned}))
     return f"{len(warned):,} of {len(results):,} texts are in {names}; {warned[0]['warning'].partition('; ')[2]}"
 
 

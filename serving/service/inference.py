@@ -13,7 +13,7 @@ from data.cleaning import clean
 from data.errors import SettingsError
 from data.feedback import open_feedback
 from data.labels import LABELS
-from data.language import Languages, label, language_of
+from data.language import Languages, language_label, language_of
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, LanguageSettings, PathSettings
 from serving.bundle import Bundle, read_card
@@ -268,7 +268,7 @@ def read_texts(texts: Sequence[Any]) -> Reading:
 
 def _count(reading: Reading) -> None:
     """Count the texts that can be read by their language."""
-    read = (label(language) for language, error in zip(reading.languages, reading.errors, strict=True) if not error)
+    read = (language_label(language) for language, error in zip(reading.languages, reading.errors, strict=True) if not error)
     for language, texts in Counter(read).items():
         metrics.LANGUAGES.labels(language=language).inc(texts)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import language
-from data.language import OTHER, UNDETERMINED, USUAL, Languages, label, language_of
+from data.language import OTHER, UNDETERMINED, USUAL, Languages, language_label, language_of
 from data.settings import LanguageSettings
 
 FOREIGN = {
@@ -37,16 +37,16 @@ FOREIGN = {
     "ko": ["소포가 깨져서 왔는데 아무도 답하지 않아요", "정말 좋은 영화였어요"],
 }
 ENGLISH = [
-    "The parcel arrived broken and nobody picks up the phone",
+    "The parcel arrived broken and no one picks up the phone",
     "im so mad at this phone rn, it just died again",
     "smh this airline got me stuck at the gate for 3 hrs",
     "wtf is wrong with this app it keeps crashing",
     "AAPL beats on earnings, shares up 4% after hours $AAPL",
-    "Finnish company Talentum Oyj said its operating profit rose to EUR 9.4 mn from EUR 5.5 mn",
-    "The banks Crédit Agricole and Deutsche Bank are in talks about a merger, people familiar with the matter said",
+    "Finnish company Talentum Oyj reports that its operating profit rose to EUR 9.4 mn from EUR 5.5 mn",
+    "The banks Crédit Agricole and Deutsche Bank are in talks about a merger, people familiar with the matter confirmed",
     "THE WORST CUSTOMER SERVICE I HAVE EVER SEEN",
     "𝐭𝐡𝐢𝐬 𝐢𝐬 𝐭𝐡𝐞 𝐛𝐞𝐬𝐭 𝐝𝐚𝐲 𝐞𝐯𝐞𝐫",
-    "&quot;it&#39;s just not good enough&quot; she said &amp; left",
+    "&quot;it&#39;s just not good enough&quot; she wrote &amp; left",
 ]
 UNCERTAIN = [
     *("", " ", "👍", "😡😡😡", "(╥﹏╥)", "¯\\_(ツ)_/¯", "ಠ_ಠ", ":-)", "123 456", "+5%", "$TSLA $AAPL", "@anna @ben"),
@@ -183,7 +183,7 @@ def test_warning_and_rejection_name_the_language():
 
 
 def test_metrics_count_a_bounded_number_of_languages():
-    assert {label(code) for code in [*language._CODES, None]} == {*USUAL, OTHER, UNDETERMINED}
+    assert {language_label(code) for code in [*language._CODES, None]} == {*USUAL, OTHER, UNDETERMINED}
 
 
 def test_setting_chooses_rejection(monkeypatch):

@@ -33,7 +33,7 @@ from tests.serving.test_stream import messages
 from tests.waiting import until_async
 
 TEXTS = {
-    "the soup was awful and nobody came to our table": "en",
+    "the soup was awful and no one came to our table": "en",
     "ngl that soup was a great film of a soup lol": "en",
     "$AAPL beats on earnings, shares up 4% after hours": "en",
     "Operating profit of the Finnish company Talentum Oyj rose to EUR 9.4 mn": "en",
@@ -81,7 +81,7 @@ def expected(choice):
 
 
 def of_entries(entries):
-    """What entries of the API or results of a job say: the language, and whether the text was classified."""
+    """Return the language of each text, and whether it was classified, by entries of the API or results of a job."""
     found = {}
     for text, entry in zip(TEXTS, entries, strict=True):
         if "error" in entry:
@@ -153,14 +153,14 @@ def test_api_and_jobs(choice, bundle):
     assert gained == {label: 3 * texts for label, texts in counts(TEXTS.values()).items()}, "cached and rejected texts count too"
 
 
-def test_response_without_detail_says_nothing_about_languages(bundle):
+def test_response_without_detail_has_no_language(bundle):
     async def work(client):
         return (await client.post("/v1/classify", json={"texts": [GERMAN]})).json()["predictions"]
 
     assert [set(entry) for entry in ask(bundle, work)] == [{"label", "confidence"}]
 
 
-def test_rejected_text_is_answered_in_its_place_even_alone(choice, bundle):
+def test_rejected_text_gets_its_error_in_its_place_even_alone(choice, bundle):
     async def work(client):
         response = await client.post("/v1/classify", json={"texts": [GERMAN], "detail": True})
         through = AsyncSentimentClient("http://localhost")
@@ -269,7 +269,7 @@ def test_classify_prints_one_line_of_warning(bundle, tmp_path):
     assert run(GERMAN, "great film", spanish).stderr == (
         "2 of 3 texts are in German, Spanish; the model was measured on English only.\n"
     )
-    assert run("great film", "the soup was awful and nobody came").stderr == ""
+    assert run("great film", "the soup was awful and no one came").stderr == ""
 
 
 @pytest.mark.parametrize(("stated", "language"), [("fr", "fr"), ("en-GB", "en"), ("und", "de"), ("💥", "de"), (None, "de")])

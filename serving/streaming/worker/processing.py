@@ -12,7 +12,7 @@ import structlog
 from pydantic_core import to_json
 
 from data.contracts import Event
-from data.language import Languages, label, language_of
+from data.language import Languages, language_label, language_of
 from data.tweets import Notice
 from serving.classifier import Classification
 from serving.isolation import isolate_failures
@@ -82,7 +82,7 @@ def process_batch(
             if decoded_event.model_extra:
                 metrics.count_ignored(decoded_event.model_extra)
             language = language_of(decoded_event.text, decoded_event.lang)
-            counted[label(language)] += 1
+            counted[language_label(language)] += 1
             if languages.rejection(language):
                 batch.dead_letters.append((message, f"text {languages.explain(language)}"))
                 batch.rejected += 1
