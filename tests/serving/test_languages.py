@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
+from data.catalog import load_catalog
 from data.contracts import Event
+from data.errors import SettingsError
 from data.language import Languages, language_of
 from orchestration.cli.main import app as cli
+from orchestration.steps import export
 from orchestration.terminal.scoring import classify_texts
 from serving.classifier import Classifier
 from serving.client import AsyncSentimentClient
@@ -309,3 +312,14 @@ def test_any_text_gets_one_language_and_one_decision(text):
     assert _foreign({"text": text}, "text", rules, Counter()) == rules.rejection(language)
     event = decode(sent.encode())
     assert isinstance(event, Event) and language_of(event.text, event.lang) == language
+
+
+def test_bundle_names_the_languages_of_its_training_datasets(monkeypatch):
+    own = {"domain": "support", "license": "ours", "local": "own"}
+    catalog = load_catalog({"a": {**own, "language": "de"}, "b": own, "corrections": {**own, "feedback": True}})
+    monkeypatch.setattr(export, "load_catalog", lambda: catalog)
+    for names, expected_languages in (("a", ("de",)), ("ab", ("de", "en")), ("", ("en",))):
+        datasets = [{"name": name} for name in [*names, *(["corrections"] if names == "a" else [])]]
+        assert export._languages_of({"datasets": datasets}) == expected_languages
+    with pytest.raises(SettingsError, match="language"):
+        load_catalog({"a": {**own, "language": "German"}})
