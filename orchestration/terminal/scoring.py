@@ -69,24 +69,21 @@ def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, 
 
     classifier = open_classifier(bundle)
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
-    found: list[str | None] = []
-    errors: list[str | None] = []
+    results: list[dict[str, Any]] = []
     for text in texts:
-        reason = unreadable(text, MAX_DOCUMENT_CHARS)
-        language = None if reason else language_of(text)
-        refused = languages.explain(language) if languages.rejection(language) else None
-        found.append(language)
-        errors.append(explain(reason, text, MAX_DOCUMENT_CHARS) if reason else refused)
-    predictions = iter(classifier.classify([text for text, error in zip(texts, errors, strict=True) if not error]))
-    results = []
-    for text, error, language in zip(texts, errors, found, strict=True):
-        if error:
-            results.append({"text": text, "error": error})
+        if reason := unreadable(text, MAX_DOCUMENT_CHARS):
+            results.append({"text": text, "error": explain(reason, text, MAX_DOCUMENT_CHARS)})
             continue
-        warning = languages.warning(language)
-        results.append(
-            {"text": text, **asdict(next(predictions)), "language": language, **({"warning": warning} if warning else {})}
-        )
+        language = language_of(text)
+        if languages.rejection(language):
+            results.append({"text": text, "error": languages.explain(language)})
+        else:
+            warning = languages.warning(language)
+            results.append({"text": text, "language": language, **({"warning": warning} if warning else {})})
+    classified = [result for result in results if "error" not in result]
+    predictions = classifier.classify([result["text"] for result in classified])
+    for result, prediction in zip(classified, predictions, strict=True):
+        result.update(asdict(prediction))
     return results
 
 

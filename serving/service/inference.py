@@ -116,7 +116,11 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        errors = [error or self._refusal(language) for error, language in zip(reading.errors, reading.languages, strict=True)]
+        languages = self._languages
+        errors = [
+            error or (languages.rejection(language) and languages.explain(language))
+            for error, language in zip(reading.errors, reading.languages, strict=True)
+        ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
         predictions = iter(await self.classify(good) if good else [])
         _count(reading)
@@ -125,13 +129,10 @@ class InferenceService:
             entry = {"error": error} if error else _entry(text, next(predictions), detail)
             if detail and not error:
                 entry |= {"language": language}
-                if warning := self._languages.warning(language):
+                if warning := languages.warning(language):
                     entry["warning"] = warning
             entries.append(entry)
         return entries
-
-    def _refusal(self, language: str | None) -> str | None:
-        return self._languages.explain(language) if self._languages.rejection(language) else None
 
     def describe(self) -> dict[str, Any]:
         """Describe the served model: version, metrics, limits, and its cost since the service started."""
