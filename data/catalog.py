@@ -59,6 +59,8 @@ class DatasetSpec(BaseModel):
     name: str
     domain: Literal["tweets", "reviews", "support", "finance", "news"]
     license: str
+    language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
+    """Language of its texts; the bundle of a model names those of the datasets that it was trained on."""
     hub: HubMapping | None = None
     no_hub: str | None = None
     """Why it is not fetched from the hub."""

@@ -118,6 +118,11 @@ def kaomoji_to_words(text: str) -> str:
     return _DRAWN.sub(_drawn_words, text) if _DRAWN_START.search(text) else text
 
 
+def without_kaomoji(text: str) -> str:
+    """Replace faces drawn with characters of other scripts with a space."""
+    return _DRAWN.sub(" ", text) if _DRAWN_START.search(text) else text
+
+
 def has_emoji(text: str) -> bool:
     """Return whether a decoded text has an emoji; emoticons are none."""
     return not text.isascii() and _table().run.search(text) is not None

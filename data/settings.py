@@ -180,6 +180,22 @@ class CostSettings(Settings):
         return cpu_us_per_text / 3600 * self.cpu_hour_usd
 
 
+class LanguageSettings(Settings):
+    """Texts in a language that the model was not measured on, in API, jobs, Lambda, stream, Silver, `score` and `classify`."""
+
+    section: ClassVar[str] = "languages"
+    model_config = section_config("languages")
+
+    other: Literal["warn", "reject"] = "warn"
+    """Whether such a text is classified with a warning, or rejected with the reason. A text whose language is not certain is
+    classified."""
+
+    @property
+    def reject(self) -> bool:
+        """Whether such texts are rejected."""
+        return self.other == "reject"
+
+
 class DataSettings(Settings):
     """Where labeled text comes from."""
 

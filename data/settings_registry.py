@@ -16,6 +16,7 @@ from data.settings import ENV_PREFIX, Settings, profile_name, read_profile
 SECTIONS = {
     "paths": "data.settings:PathSettings",
     "cost": "data.settings:CostSettings",
+    "languages": "data.settings:LanguageSettings",
     "data": "data.settings:DataSettings",
     "training": "training.settings:TrainingSettings",
     "tracking": "training.tracking:TrackingSettings",

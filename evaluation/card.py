@@ -1,8 +1,9 @@
 """The model card in a bundle: the model, its measured quality and cost, and its weaknesses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.language import ENGLISH, language_name
 from evaluation.behavior import fail_rate_by_kind
 from evaluation.cost import Cost
 from evaluation.leaderboard import RANKED_BY, LeaderboardRow, format_bytes, format_us, points
@@ -12,7 +13,6 @@ from evaluation.slices import weakest
 _UNKNOWN = "not stated"
 _METRICS = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
 _LIMITS = (
-    "English short texts (tweets, support messages, reviews, financial news). Other languages were not measured.",
     "Three classes of the writer's sentiment. It does not find sarcasm, emotions or what the sentiment is about.",
     "Labels are majority votes of people who disagree: the best published models reach 72 to 74 points of macro-recall "
     "on the TweetEval test.",
@@ -28,7 +28,8 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
         float32: The row of the model before export, where known.
         about: Where known: `name`, `version`, `dataset`, `base_model`, `base_license`, `training` (`rows`, `rows_available`,
             `epochs`, `seed`, `trained_at`, and `datasets` with `name`, `domain`, `license`, `rows`, `rows_available`),
-            `data_fingerprint`, `quantization`, `max_length`, `parity` (text). A missing value is written as "not stated".
+            `data_fingerprint`, `quantization`, `max_length`, `languages` (codes; without them English), `parity` (text). Another
+            missing value is written as "not stated".
 
     Returns:
         Markdown.
@@ -39,7 +40,7 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
     if row.cost:
         parts += ["## Cost", _cost(row.cost, float32)]
     parts += ["## Data", *_data(about)]
-    parts += ["## Limits", _limits(row)]
+    parts += ["## Limits", _limits(about, row)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,6 +82,7 @@ def _bullets(lines: list[str]) -> str:
 def _summary(about: Mapping[str, Any], row: LeaderboardRow) -> str:
     lines = [
         "Task: sentiment of a short text: negative, neutral or positive.",
+        f"Language: {', '.join(f'{language_name(code)} (`{code}`)' for code in _languages(about))}.",
         f"Base model: {about.get('base_model', _UNKNOWN)}; its license: {about.get('base_license', _UNKNOWN)}.",
         f"Quantization: {about.get('quantization', _UNKNOWN)}.",
         f"Longest input: {about.get('max_length', _UNKNOWN)} tokens.",
@@ -172,8 +174,14 @@ def _data(about: Mapping[str, Any]) -> list[str]:
     return [table, f"Content fingerprint of the data: `{about.get('data_fingerprint', _UNKNOWN)}`."]
 
 
-def _limits(row: LeaderboardRow) -> str:
-    lines = [*_LIMITS]
+def _languages(about: Mapping[str, Any]) -> Sequence[str]:
+    return about.get("languages") or ENGLISH
+
+
+def _limits(about: Mapping[str, Any], row: LeaderboardRow) -> str:
+    names = " and ".join(map(language_name, _languages(about)))
+    kinds = "tweets, support messages, reviews, financial news"
+    lines = [f"Short texts in {names} ({kinds}). Other languages were not measured.", *_LIMITS]
     if worst := weakest(row.slices):
         value = points(worst.metrics[RANKED_BY])
         lines.append(f"Weakest slice: {worst.slice}, {value} points of macro-recall on {worst.n:,} rows.")

@@ -16,6 +16,7 @@ from data.artifacts import atomic_folder, digest, read_json, sha256_file, write_
 from data.cleaning import CLEANING_VERSION
 from data.errors import BundleError
 from data.labels import LABELS
+from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
@@ -40,6 +41,8 @@ class Manifest(BaseModel):
     name: str
     version: str
     labels: tuple[str, ...] = LABELS
+    languages: tuple[str, ...] = ENGLISH
+    """Languages of the texts that it was trained and measured on, such as `en`."""
     max_length: int = Field(ge=3, le=8192)
     """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)

@@ -89,6 +89,7 @@ class Classifier:
         """
         self.bundle = bundle
         self.name = bundle.manifest.version
+        self.languages = bundle.manifest.languages
         self.token_budget = token_budget
         self.threads = threads or cpu_quota()
         limit_tokenizer_threads(self.threads)

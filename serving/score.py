@@ -15,11 +15,14 @@ import numpy as np
 from data.artifacts import atomic_file
 from data.errors import DataError, MalformedData
 from data.labels import LABEL_IDS, LABELS, own_label
+from data.language import Languages, language_of
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.tables import ReadAs, Rejected, Row, open_table, require_texts
 from serving.classifier import Classification, Classifier
 
 Progress = Callable[[str, float | None], None]
+LANGUAGE_COLUMN = "lang"
+"""A column of this name states the language, as in an event of the stream."""
 _FIX = "Set it with --text-column or --label-column."
 
 
@@ -31,6 +34,8 @@ class ScoreResult:
     """Rows classified, without those skipped."""
     skipped: dict[str, int]
     """Rows not classified, by reason."""
+    other_languages: dict[str, int]
+    """Rows, classified and rejected ones, in a language that the model was not measured on; the most frequent first."""
     read: dict[str, Any]
     """How the file was read: `data.tables.Table.report`."""
     confusion: np.ndarray | None
@@ -49,6 +54,7 @@ def score_file(
     label_column: str | None = None,
     read_as: ReadAs | None = None,
     out: Path | None = None,
+    languages: Languages | None = None,
     progress: Progress | None = None,
 ) -> ScoreResult:
     """Classify every row of a file: CSV, JSON, Parquet or XLSX.
@@ -61,6 +67,7 @@ def score_file(
         read_as: What is not to be detected of the file.
         out: Output (.csv, .jsonl, .parquet) with one line per row: `row, label, confidence, negative, neutral, positive,
             skipped`. Written under a temporary name and renamed at the end.
+        languages: The languages of the model, and whether rows in other ones are skipped; None: English, not skipped.
         progress: Called with a message and the share done, 0 to 1.
 
     Raises:
@@ -71,15 +78,20 @@ def score_file(
     confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
     skipped: Counter[str] = Counter()
     predicted: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    languages = languages or Languages()
     seen = 0
     columns = [text_column, *([label_column] if label_column else [])]
-    table = open_table(path, columns, read_as=read_as, only=True, fix=_FIX)
+    table = open_table(path, columns, read_as=read_as, only=[LANGUAGE_COLUMN], fix=_FIX)
     with _writer(out) as write:
         for chunk, share in table.chunks():
             if not seen:
                 texts = [row.get(text_column) for row in chunk if not isinstance(row, Rejected)]
                 require_texts(texts, LABELS, f"The column {text_column!r} of {path}", _FIX)
             reasons = [_unfit(row, text_column, label_column) for row in chunk]
+            reasons = [
+                reason or _foreign(row, text_column, languages, others) for row, reason in zip(chunk, reasons, strict=True)
+            ]
             fit: list[Row] = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]  # type: ignore[misc]
             predictions = classifier.classify([row[text_column] for row in fit])
             predicted.update(prediction.label for prediction in predictions)
@@ -103,6 +115,7 @@ def score_file(
     return ScoreResult(
         rows,
         dict(skipped),
+        dict(others.most_common()),
         table.report(),
         confusion,
         {label: predicted[label] for label in LABELS},
@@ -120,6 +133,16 @@ def _unfit(row: Row | Rejected, text_column: str, label_column: str | None) -> s
     if label_column and own_label(row.get(label_column)) is None:
         return "unknown label"
     return None
+
+
+def _foreign(row: Row | Rejected, text_column: str, languages: Languages, others: Counter[str]) -> str | None:
+    """Count a row in another language than the model's; return the reason where such rows are rejected."""
+    assert not isinstance(row, Rejected)
+    stated = row.get(LANGUAGE_COLUMN)
+    language = language_of(row[text_column], stated if isinstance(stated, str) else None)
+    if language is not None and languages.is_other(language):
+        others[language] += 1
+    return languages.rejection(language)
 
 
 def _line(number: int, reason: str | None, predictions: Iterator[Classification]) -> dict[str, Any]:

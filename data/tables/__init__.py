@@ -89,7 +89,12 @@ def _shown(value: Any) -> str:
 
 
 def open_table(
-    path: Path, required: Sequence[str] = (), *, read_as: ReadAs | None = None, only: bool = False, fix: str = "Correct the file."
+    path: Path,
+    required: Sequence[str] = (),
+    *,
+    read_as: ReadAs | None = None,
+    only: Sequence[str] | None = None,
+    fix: str = "Correct the file.",
 ) -> Table:
     """Detect how a file is read.
 
@@ -97,7 +102,7 @@ def open_table(
         path: The file; its suffix gives the format, also `.CSV.GZ`.
         required: Columns that it must have.
         read_as: What is set; the rest is detected.
-        only: Whether a Parquet file is read for the required columns alone.
+        only: Further columns of a Parquet file that are read where it has them; None: all columns.
         fix: The remedy for a missing column.
 
     Raises:
@@ -133,13 +138,14 @@ def require_columns(present: Iterable[object], required: Sequence[str], where: s
         )
 
 
-def _parquet_table(path: Path, required: Sequence[str], only: bool, fix: str) -> Table:
+def _parquet_table(path: Path, required: Sequence[str], only: Sequence[str] | None, fix: str) -> Table:
     names, total = parquet_schema(path)
     require_columns(names, required, str(path), fix)
+    wanted = None if only is None else [*required, *(name for name in only if name in names and name not in required)]
 
     def chunks() -> Iterator[tuple[Chunk, float]]:
         seen = 0
-        for chunk in _chunked(parquet_rows(path, required if only else None, CHUNK_ROWS)):
+        for chunk in _chunked(parquet_rows(path, wanted, CHUNK_ROWS)):
             seen += len(chunk)
             yield chunk, seen / total
 

@@ -206,7 +206,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify texts with the production bundle, in this process, without a server."""
-    from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from
+    from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from, warning_line
 
     for text in texts:
         if text.startswith("--") and (remedy := did_you_mean(text, ("--bundle", "--json", "--help"))):
@@ -218,6 +218,8 @@ def classify(
         _print_json(results)
     else:
         console.print(predictions_table(results))
+        if warning := warning_line(results):
+            errors.print(f"[yellow]{escape(warning)}[/]", highlight=False, soft_wrap=True)
     if all("error" in result for result in results):
         raise typer.Exit(1)
 

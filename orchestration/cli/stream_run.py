@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.rates import rate_text
+from data.settings import LanguageSettings
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
 from orchestration.steps.events import split_events
@@ -40,15 +41,16 @@ def run_worker(name: str, *, metrics_port: int | None, with_parent: bool, stub_m
     stop = stop_on_signals(with_parent=with_parent)
     log_json()
     settings, var = StreamSettings.load(), Layout.load().var
+    reject = LanguageSettings.load().reject
     port = metrics_port or settings.metrics_port
     start_http_server(port, addr="127.0.0.1")
     if stub_model:
         stub = StubModel()
-        Worker(settings, var, lambda: stub, name=name, port=port).run(stop)
+        Worker(settings, var, lambda: stub, name=name, port=port, reject_languages=reject).run(stop)
         return
     model = ReloadingModel(var)
     threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
-    Worker(settings, var, lambda: model.current, name=name, port=port).run(stop)
+    Worker(settings, var, lambda: model.current, name=name, port=port, reject_languages=reject).run(stop)
 
 
 def run_alert_loop(*, with_parent: bool) -> None:

@@ -10,6 +10,7 @@ from data.artifacts import is_current, mark_current, read_json, write_json
 from data.catalog import load_catalog
 from data.cleaning import CLEANING_VERSION, clean
 from data.errors import BundleError, ModelError
+from data.language import ENGLISH
 from evaluation.cost import measure_cost
 from evaluation.parity import ExportReport, ParityRow, batch_invariance, choose, compare, pareto, reasons_against
 from evaluation.settings import EvaluationSettings
@@ -178,10 +179,12 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
     float32 = next(row for row in read_leaderboard(layout) if row.candidate == candidate.name)
     splits = read_splits(layout)
     training = _training_of(layout, candidate)
+    languages = _languages_of(training)
     arguments: dict[str, Any] = {
         "model_file": variant / "model.onnx",
         "tokenizer_file": variant / "tokenizer.json",
         "name": candidate.name,
+        "languages": languages,
         "max_length": candidate.max_length,
         "temperature": evaluated.row.temperature,
         "quantization": chosen.name,
@@ -195,6 +198,7 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
         row,
         {
             "training": training,
+            "languages": languages,
             "name": candidate.title,
             "version": trial.manifest.version,
             "dataset": dataset,
@@ -238,6 +242,13 @@ def _training_of(layout: Layout, candidate: Candidate) -> dict[str, Any]:
         "from_scratch": candidate.from_scratch,
         "datasets": datasets,
     }
+
+
+def _languages_of(training: dict[str, Any]) -> tuple[str, ...]:
+    """Return the languages of the datasets that a model was trained on; those of feedback are theirs."""
+    catalog = load_catalog()
+    specs = [catalog[each["name"]] for each in training["datasets"]]
+    return tuple(sorted({spec.language for spec in specs if not spec.feedback})) or ENGLISH
 
 
 def read_export_report(layout: Layout) -> ExportReport:

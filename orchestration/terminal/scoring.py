@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.errors import MalformedData, SettingsError
+from data.settings import LanguageSettings
 from data.tables import ReadAs
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
@@ -54,22 +55,47 @@ def texts_from(stdin: BinaryIO) -> list[str]:
 
 
 def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, Any]]:
-    """Return N results in the order of the texts: `text` with the prediction's fields, or with `error` where it is unreadable.
+    """Return N results in the order of the texts.
+
+    Each has `text` and the prediction's fields, `language` (None: not certain) and, where the model was not measured on that
+    language, `warning`; or `text` and `error` where it cannot be classified.
 
     Raises:
         BundleError: There is no bundle, or it is damaged.
+        SettingsError: A setting is invalid.
     """
+    from data.language import Languages, language_of
     from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
-    reasons = [unreadable(text, MAX_DOCUMENT_CHARS) for text in texts]
-    readable = [text for text, reason in zip(texts, reasons, strict=True) if not reason]
-    predictions = iter(open_classifier(bundle).classify(readable))
-    return [
-        {"text": text, "error": explain(reason, text, MAX_DOCUMENT_CHARS)}
-        if reason
-        else {"text": text, **asdict(next(predictions))}
-        for text, reason in zip(texts, reasons, strict=True)
-    ]
+    classifier = open_classifier(bundle)
+    languages = Languages(classifier.languages, LanguageSettings.load().reject)
+    results: list[dict[str, Any]] = []
+    for text in texts:
+        if reason := unreadable(text, MAX_DOCUMENT_CHARS):
+            results.append({"text": text, "error": explain(reason, text, MAX_DOCUMENT_CHARS)})
+            continue
+        language = language_of(text)
+        if languages.rejection(language):
+            results.append({"text": text, "error": languages.explain(language)})
+        else:
+            warning = languages.warning(language)
+            results.append({"text": text, "language": language, **({"warning": warning} if warning else {})})
+    classified = [result for result in results if "error" not in result]
+    predictions = classifier.classify([result["text"] for result in classified])
+    for result, prediction in zip(classified, predictions, strict=True):
+        result.update(asdict(prediction))
+    return results
+
+
+def warning_line(results: Sequence[dict[str, Any]]) -> str | None:
+    """Return one line about the results with a warning, or None if there is none."""
+    from data.language import language_name
+
+    warned = [result for result in results if "warning" in result]
+    if not warned or len(results) == 1:
+        return warned[0]["warning"] if warned else None
+    names = ", ".join(sorted({language_name(result["language"]) for result in warned}))
+    return f"{len(warned):,} of {len(results):,} texts are in {names}; {warned[0]['warning'].partition('; ')[2]}"
 
 
 def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
@@ -114,15 +140,18 @@ def score_labeled_file(
     """Classify a file and, with labels, compute metrics.
 
     Returns:
-        One row: `candidate`, `rows`, `skipped`, `read`, `texts_per_s`, and with labels each metric as `{value, low, high}`.
+        One row: `candidate`, `rows`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels each metric as
+        `{value, low, high}`.
     """
+    from data.language import Languages
     from serving.score import score_file
 
     classifier = open_classifier(bundle)
+    languages = Languages(classifier.languages, LanguageSettings.load().reject)
 
     def run(progress: Any) -> Any:
         columns = {"text_column": text_column, "label_column": label_column}
-        return score_file(file, classifier, **columns, read_as=read_as, out=out, progress=progress)
+        return score_file(file, classifier, **columns, read_as=read_as, out=out, languages=languages, progress=progress)
 
     if console is None:
         result = run(None)
@@ -134,6 +163,7 @@ def score_labeled_file(
         "candidate": classifier.name,
         "rows": result.rows,
         "skipped": dict(result.skipped),
+        "other_languages": result.other_languages,
         "read": result.read,
         "texts_per_s": round(result.rows / result.seconds, 1) if result.seconds else None,
         "cpu_us_per_text": round(1e6 * result.cpu_s / result.rows, 1) if result.rows else None,

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import digest
 from data.forgetting import Request
+from data.language import Languages
+from data.settings import LanguageSettings
 from serving.bundle import Bundle, served_bundle
 from serving.lakehouse.errors import translate_spark_errors
 from serving.lakehouse.paths import table
@@ -41,6 +43,8 @@ class Lakehouse:
     """Called after each micro-batch with Spark's progress report."""
     on_requests: Callable[[Sequence[Request]], None] = lambda requests: None
     """Called with what the notices of a micro-batch ask to forget, before the tables follow: for the other stores."""
+    language_settings: LanguageSettings = field(default_factory=LanguageSettings.load)
+    """Whether Silver rejects messages in a language that the model was not measured on."""
 
 
 def run_once(lake: Lakehouse, source: str | None) -> None:
@@ -125,9 +129,24 @@ def _writer(lake: Lakehouse, stage: Stage) -> "Callable[[DataFrame, str, int], N
     if stage == "bronze":
         return lambda frame, name, number: writing.write_bronze(lake.root, frame, name, number)
     if stage == "silver":
-        return lambda frame, name, number: writing.write_silver(lake.root, frame, name, number, lake.on_requests)
+        return lambda frame, name, number: writing.write_silver(
+            lake.root, frame, name, number, lake.on_requests, languages_of(lake)
+        )
     current_udf = udf_factory(lake)
     return lambda frame, name, number: writing.write_gold(lake.root, frame, current_udf)
+
+
+def languages_of(lake: Lakehouse) -> Languages:
+    """Return what Silver does with messages in other languages than those of the model that classifies now."""
+    if not lake.language_settings.reject:
+        return Languages()
+    if lake.settings.classify_with == "bundle":
+        return Languages(lake.bundle().manifest.languages, reject=True)
+    from serving.client import SentimentClient
+
+    key = lake.settings.api_key
+    with SentimentClient(lake.settings.api_url, key=key.get_secret_value() if key else None) as client:
+        return Languages(tuple(client.model()["languages"]), reject=True)
 
 
 def udf_factory(lake: Lakehouse) -> Callable[[], Callable[..., Any]]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
+from data.language import Languages
 from data.times import MAX_AHEAD_S
-from serving.lakehouse.messages import messages_udf
+from serving.lakehouse.messages import ANY, messages_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -16,13 +17,13 @@ CONTENT = ("id", "text", "source", "created_at", "lang", "user_id", "true_label"
 """Two copies of one message with equal content are duplicates; otherwise the newer one is a correction."""
 
 
-def conform(bronze: "DataFrame") -> "DataFrame":
+def conform(bronze: "DataFrame", languages: Languages = ANY) -> "DataFrame":
     """Turn the messages of each row of Bronze into Silver's columns plus `raw`, `rescued`, `reason` and `notice`.
 
     `reason` is null for a valid message. `notice` is null except for a notice, of which `id` is the message concerned.
     """
     origin = F.coalesce("source_file", "topic").alias("origin")
-    read = messages_udf()(F.coalesce(F.col("raw").cast("binary"), "rescued")).alias("read")
+    read = messages_udf(languages)(F.coalesce(F.col("raw").cast("binary"), "rescued")).alias("read")
     read = bronze.select("raw", "rescued", "topic", "arrived_at", origin, "block", "line", read)
     # The record of a page is not repeated for each of its messages: Bronze has it.
     raw = F.when(F.size("read") == 1, F.col("raw")).alias("raw")

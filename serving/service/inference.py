@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from data.cleaning import clean
 from data.errors import SettingsError
 from data.feedback import open_feedback
 from data.labels import LABELS
+from data.language import Languages, language_label, language_of
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
-from data.settings import CostSettings, PathSettings
+from data.settings import CostSettings, LanguageSettings, PathSettings
 from serving.bundle import Bundle, read_card
 from serving.classifier import Classification, Classifier
 from serving.ledger import current_moves
@@ -44,7 +46,10 @@ PROOF_S = 10.0
 _PROOF_WAIT_S = 1.5
 """Below the time-out of a readiness probe."""
 _ALIASES = ("production", "staging", "previous")
-_ABOUT = {"name", "version", "labels", "max_length", "quantization", "data_fingerprint", "metrics", "training", "temperature"}
+_ABOUT = {
+    *("name", "version", "labels", "languages", "max_length", "quantization", "data_fingerprint", "metrics", "training"),
+    "temperature",
+}
 
 
 class InferenceService:
@@ -54,6 +59,8 @@ class InferenceService:
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
         self._classifier = Classifier(bundle, threads=1)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
+        language_of(PROOF_TEXT)
+        self._languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
         self._batcher = Batcher(
             self._run,
@@ -109,12 +116,23 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        good = [text for text, error in zip(reading.cleaned, reading.errors, strict=True) if not error]
-        predictions = iter(await self.classify(good) if good else [])
-        return [
-            {"error": error} if error else _entry(text, next(predictions), detail)
-            for text, error in zip(reading.cleaned, reading.errors, strict=True)
+        languages = self._languages
+        errors = [
+            error or (languages.rejection(language) and languages.explain(language))
+            for error, language in zip(reading.errors, reading.languages, strict=True)
         ]
+        good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
+        predictions = iter(await self.classify(good) if good else [])
+        _count(reading)
+        entries: list[dict[str, Any]] = []
+        for text, error, language in zip(reading.cleaned, errors, reading.languages, strict=True):
+            entry = {"error": error} if error else _entry(text, next(predictions), detail)
+            if detail and not error:
+                entry |= {"language": language}
+                if warning := languages.warning(language):
+                    entry["warning"] = warning
+            entries.append(entry)
+        return entries
 
     def describe(self) -> dict[str, Any]:
         """Describe the served model: version, metrics, limits, and its cost since the service started."""
@@ -233,17 +251,27 @@ class Reading:
     cleaned: list[str]
     errors: list[str | None]
     """Why each cannot be classified, or None."""
+    languages: list[str | None]
+    """Of each text; None where it is not known, or the text cannot be classified."""
 
 
 def read_texts(texts: Sequence[Any]) -> Reading:
     """Clean N texts and return the reason for each that cannot be classified. A text that is too long is not cleaned."""
-    cleaned, errors = [], []
+    cleaned, errors, languages = [], [], []
     for text in texts:
         whole = clean(text) if isinstance(text, str) and len(text) <= MAX_DOCUMENT_CHARS else ""
         reason = unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole)
         cleaned.append(whole)
         errors.append(explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None)
-    return Reading(cleaned, errors)
+        languages.append(None if reason else language_of(text))
+    return Reading(cleaned, errors, languages)
+
+
+def _count(reading: Reading) -> None:
+    """Count the texts that can be read by their language."""
+    read = (language_label(language) for language, error in zip(reading.languages, reading.errors, strict=True) if not error)
+    for language, texts in Counter(read).items():
+        metrics.LANGUAGES.labels(language=language).inc(texts)
 
 
 def _entry(cleaned: str, prediction: Classification, detail: bool) -> dict[str, Any]:

@@ -17,6 +17,11 @@ WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch be
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "CPU time of the threads that classify, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts classified.", ["label"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts of HTTP requests, by the domain that the caller named.", ["domain"])
+LANGUAGES = Counter(
+    "groundswell_text_languages",
+    "Texts of requests and jobs, cached and rejected ones too, by language: the usual ones, `other`, `undetermined`.",
+    ["language"],
+)
 CACHED = Counter(
     "groundswell_cached_texts",
     "Texts served from the cache, by tier: memory, flight (the same text in a concurrent request), store.",

@@ -20,7 +20,7 @@ Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
 _TEXTS: JsonValue = ["Great service, thank you!", "Three hours on hold. Never again."]
-_DETAIL = "Return the probabilities of all labels too, and those of each window of a long text."
+_DETAIL = "Return the probabilities of all labels too, the language, and the probabilities of each window of a long text."
 
 
 def refusal(text: object) -> str | None:
@@ -128,6 +128,12 @@ class TextPrediction(BaseModel):
     windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
     )
+    language: str | None = Field(
+        default=None, description="With `detail` only: the language, such as `en`; null where it is not certain."
+    )
+    warning: str | None = Field(
+        default=None, description="With `detail` only, where the model was not measured on the text's language."
+    )
 
 
 class TextError(BaseModel):
@@ -172,6 +178,7 @@ class ModelShown(BaseModel):
     name: str
     version: str
     labels: list[str]
+    languages: list[str] = Field(description="Languages of the texts that it was trained and measured on.")
     max_length: int
     quantization: str
     data_fingerprint: str

@@ -15,6 +15,7 @@ from typing import Any
 from data.errors import StreamError
 from data.labels import LABELS
 from data.rates import rate, rate_text
+from data.settings import LanguageSettings
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, require_topic
@@ -79,7 +80,8 @@ def run_stream(
             produced += 1
         if producer.flush(TIMEOUT_S):
             raise StreamError("The in-process broker does not accept the messages.")
-        worker = Worker(settings, var, lambda: classifier, name="replay", identified=False)
+        reject = LanguageSettings.load().reject
+        worker = Worker(settings, var, lambda: classifier, name="replay", identified=False, reject_languages=reject)
         seconds = _drain(worker, produced, progress)
         reasons = _reasons(settings) if worker.dead else {}  # they end with this broker
         with connect(var, own=False) as client:

@@ -63,6 +63,8 @@ def test_the_card_states_the_model_its_metrics_and_its_weaknesses():
     )
     for text in (
         "sentiment, version 3",
+        "Language: English (`en`).",
+        "Short texts in English (tweets, support messages, reviews, financial news). Other languages were not measured.",
         "MiniLM-L6",
         "Apache-2.0",
         "int8 dynamic",

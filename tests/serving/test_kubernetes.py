@@ -205,6 +205,9 @@ import serving.service.service, serving.service.cache.stores, redis
 # Modules of the dashboard are imported on the first request.
 import serving.streaming.status, serving.streaming.lag, serving.streaming.alerts.process
 import serving.warehouse.questions, confluent_kafka
+# The language model is loaded with the first text.
+import data.language
+assert data.language.language_of("déjà vu, and the soup was cold again today") == "en"
 """
 
 

@@ -461,7 +461,8 @@ def test_kafka_worker_and_spark_agree_on_5_000_events(spark, bundle, tmp_path, m
     assert tables.counts()["gold"] == 5_000
 
 
-def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables, tmp_path):
+def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_LANGUAGES__OTHER", "reject")
     raw, user, long = tmp_path / "raw", {"id_str": "7"}, "lovely lounge, but " * 10 + "the flight was awful #fail @harbourair"
     at, new = "Wed Oct 10 20:19:24 +0000 2018", {"created_at": "2018-10-10T20:19:24.000Z", "author_id": "7"}
     retweet = {"id": "p2", "text": "RT @a: lovely…", "referenced_tweets": [{"type": "retweeted", "id": "0"}], **new}
@@ -491,6 +492,8 @@ def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables,
         {"id": 1.23456789012345e17, "text": "digits lost"},
         {"id": "t1", "text": "in 55744", "created_at": "55744-01-01T00:00:00Z"},
         {"id": "t2", "text": "in 2300", "created_at": "2300-01-01T00:00:00Z"},
+        {"id": "g1", "text": "Der Flug kommt schon wieder zu spät"},
+        {"id": "g2", "text": "Der Flug kommt schon wieder zu spät", "lang": "en"},
         "half a rec",
     ]
     put(raw, "1.jsonl", b"\xef\xbb\xbf" + json.dumps({"id": "0", "text": "marked"}).encode(), *first)
@@ -510,6 +513,7 @@ def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables,
             "6": "half ",
             "7": "half ",
             "12": "edited",
+            "g2": "Der Flug kommt schon wieder zu spät",
             "e1": "hate it",
             "e2": "awful",
         },
@@ -518,10 +522,10 @@ def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables,
     assert gold["1"]["mentions"] == ["harbourair"] and gold["4"]["source"] == "Twitter Web App" and gold["5"]["user_id"] == "7"
     assert tables.reasons() == {
         **{"superseded": 3, "not json": 1, "no id": 1, "id is a float": 1, "notice: delete": 1, "not a message": 1},
-        **{"created_at unreadable": 1, "created_at in the future": 1},
+        **{"created_at unreadable": 1, "created_at in the future": 1, "language de": 1},
     }
     status_now = read_status(tables.root)
-    assert (status_now.rows("bronze"), status_now.behind_silver, status_now.behind_gold) == (23, 0, 0)
+    assert (status_now.rows("bronze"), status_now.behind_silver, status_now.behind_gold) == (25, 0, 0)
     for layer in LAYERS:
         open_table(tables.root, layer).to_pandas()  # with no time that Python cannot hold
 

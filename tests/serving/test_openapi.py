@@ -86,7 +86,8 @@ FIELDS = {
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
-        "name version labels max_length quantization data_fingerprint temperature metrics training slices alias limits cost"
+        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices alias limits "
+        "cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
@@ -109,7 +110,7 @@ FIELDS = {
         "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
     "TextError": "error",
-    "TextPrediction": "label confidence probabilities windows",
+    "TextPrediction": "label confidence probabilities windows language warning",
     "TopNegative": "since until every rows",
     "Trend": "since until every rows",
     "TrendRow": "negative neutral positive messages points bucket source normal_low normal_high",

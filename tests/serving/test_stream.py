@@ -106,6 +106,7 @@ def test_processed_message_is_a_prediction_of_the_contract_and_a_row_with_its_te
 def test_only_failing_messages_of_a_batch_become_dead_letters(classifier):
     class Fragile:
         name = "fragile"
+        languages = ("en",)
 
         def classify_timed(self, texts):
             if any("guilty" in text for text in texts):

@@ -141,6 +141,7 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
 
     class Held:
         name = "held"
+        languages = ("en",)
 
         def __init__(self):
             self.model, self.go = Classifier(read_bundle(bundle), threads=1), threading.Event()
@@ -282,6 +283,7 @@ def test_a_model_that_takes_five_seconds_a_batch_costs_no_rebalance(harness, bun
 
     class Slow:
         name = "slow"
+        languages = ("en",)
 
         def __init__(self):
             self.model, self.calls = Classifier(read_bundle(bundle), threads=1), 0

@@ -27,7 +27,7 @@ class DeadLetterLimit:
         Raises:
             TooManyDeadLetters: The share is above the limit.
         """
-        self._recent.append((len(block.messages), len(block.dead_letters)))
+        self._recent.append((len(block.messages), len(block.dead_letters) - block.rejected))
         while sum(read for read, _ in self._recent) - self._recent[0][0] >= DEAD_LETTER_WINDOW:
             self._recent.popleft()
         read, dead = (sum(column) for column in zip(*self._recent, strict=True))

@@ -7,6 +7,11 @@ from prometheus_client import Counter, Gauge, Histogram
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 MESSAGES = Counter("groundswell_stream_messages", "Messages committed, dead letters included.")
 LABELS = Counter("groundswell_stream_labels", "Messages classified, by label.", ["label"])
+LANGUAGES = Counter(
+    "groundswell_stream_languages",
+    "Messages by language: the usual ones, `other`, `undetermined`. One message in 16 is counted; all, if others are rejected.",
+    ["language"],
+)
 DEAD = Counter("groundswell_stream_dead_letters", "Messages sent to the dead letters.")
 STAGE_CPU = Counter(
     "groundswell_stream_stage_cpu_seconds",

@@ -10,6 +10,7 @@ import structlog
 
 from data.errors import GroundswellError
 from data.labels import LABELS
+from data.language import ENGLISH
 from serving.bundle import BUNDLE_ENV, served_bundle
 from serving.classifier import Classification, Classifier, Timings
 from serving.ledger import ledger_path
@@ -24,6 +25,8 @@ class StreamModel(Protocol):
     """A model that classifies texts."""
 
     name: str
+    languages: tuple[str, ...]
+    """Languages that it was measured on."""
 
     def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
         """As `Classifier.classify_timed`."""
@@ -34,6 +37,7 @@ class StubModel:
     """Predictions at no cost, to measure the stream without the model."""
 
     name = "stub"
+    languages: tuple[str, ...] = ENGLISH
 
     def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
         """Label each text by its length."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import structlog
 from pydantic_core import to_json
 
 from data.contracts import Event
+from data.language import Languages, language_label, language_of
 from data.tweets import Notice
 from serving.classifier import Classification
 from serving.isolation import isolate_failures
@@ -21,6 +23,10 @@ from serving.streaming.worker.model import StreamModel
 from serving.warehouse.keys import ForgottenKeys
 
 _log = structlog.get_logger()
+
+LANGUAGE_SAMPLE = 16
+"""Where no message is rejected for its language, the language is only counted, of one message in this many: detecting it takes
+longer than the rest of the pipeline."""
 
 
 @dataclass
@@ -41,6 +47,8 @@ class ProcessedBatch:
     """What the rows were made of."""
     notices: list[tuple[Any, Notice]] = field(default_factory=list)
     """Messages that are notices of an author or a platform."""
+    rejected: int = 0
+    """Dead letters because of their language; they are valid messages."""
     epoch: int = 0
     """The partition epoch in which they were read: how often the worker had lost partitions by then."""
     forgotten_version: int | None = None
@@ -49,6 +57,7 @@ class ProcessedBatch:
     def add(self, other: "ProcessedBatch") -> None:
         """Append another batch of the same epoch."""
         self.epoch = other.epoch
+        self.rejected += other.rejected
         versions = [one for one in (self.forgotten_version, other.forgotten_version) if one is not None]
         self.forgotten_version = min(versions, default=None)
         for name in ("messages", "origins", "predictions", "rows", "dead_letters", "events", "notices"):
@@ -56,29 +65,45 @@ class ProcessedBatch:
 
 
 def process_batch(
-    messages: Sequence[Any], model: StreamModel, settings: StreamSettings, forgotten: ForgottenKeys | None = None
+    messages: Sequence[Any],
+    model: StreamModel,
+    settings: StreamSettings,
+    forgotten: ForgottenKeys | None = None,
+    *,
+    reject_languages: bool = False,
 ) -> ProcessedBatch:
     """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message.
 
-    Messages that are forgotten are left out: they become neither rows nor dead letters.
+    Messages that are forgotten are left out: they become neither rows nor dead letters. With `reject_languages` a message in a
+    language that the model was not measured on is a dead letter.
     """
     began = time.thread_time()
     # Read before the keys are used: keys that are added meanwhile have a later version, and the sink compares again.
     batch = ProcessedBatch(messages=list(messages), forgotten_version=forgotten.version if forgotten is not None else 0)
     events: list[tuple[Any, Event]] = []
+    languages, counted = Languages(model.languages, reject_languages), Counter[str]()
     for message in messages:
         decoded_event = decode(message.value(), arrived_s=message.timestamp()[1] / 1000, max_ahead_s=settings.max_ahead_s)
         if isinstance(decoded_event, Event):
             if forgotten is not None and forgotten.cover(decoded_event, message.timestamp()[1] / 1000):
                 metrics.FORGOTTEN.inc()
                 continue
-            events.append((message, decoded_event))
             if decoded_event.model_extra:
                 metrics.count_ignored(decoded_event.model_extra)
+            if reject_languages or message.offset() % LANGUAGE_SAMPLE == 0:
+                language = language_of(decoded_event.text, decoded_event.lang)
+                counted[language_label(language)] += 1
+                if languages.rejection(language):
+                    batch.dead_letters.append((message, f"text {languages.explain(language)}"))
+                    batch.rejected += 1
+                    continue
+            events.append((message, decoded_event))
         elif isinstance(decoded_event, Notice):
             batch.notices.append((message, decoded_event))
         else:
             batch.dead_letters.append((message, decoded_event))
+    for name, texts in counted.items():
+        metrics.LANGUAGES.labels(name).inc(texts)
     decoded = time.thread_time()
     classifications, tokenize_share = _classify(events, model, batch)
     classified = time.thread_time()

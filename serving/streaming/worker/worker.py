@@ -62,6 +62,7 @@ class Worker:
         name: str = "worker",
         port: int | None = None,
         identified: bool = True,
+        reject_languages: bool = False,
     ) -> None:
         """Make a worker; it contacts nothing before `run`.
 
@@ -72,6 +73,7 @@ class Worker:
             name: Unique among the workers on this machine; names the heartbeat's file.
             port: Of `/metrics`, reported in the heartbeat.
             identified: Whether the broker gives topics ids, to compare with the warehouse's; the in-process one does not.
+            reject_languages: Whether messages in a language that the model was not measured on are dead letters.
         """
         self._settings, self._var, self._name, self._identified = settings, var, name, identified
         self._signals = Signals()
@@ -79,7 +81,9 @@ class Worker:
         self._membership = Membership(settings.topic, self._new_consumer)
         self._commits = Commits(settings.topic, self._membership, self._signals.changed, transactions=settings.transactions)
         self._pool = ClassifyPool(
-            settings.threads or cpu_quota(), lambda batch: process_batch(batch, model(), settings, self._forgotten), self._signals
+            settings.threads or cpu_quota(),
+            lambda batch: process_batch(batch, model(), settings, self._forgotten, reject_languages=reject_languages),
+            self._signals,
         )
         self._health = WorkerHealth(
             var, name, port, lambda: (getattr(model(), "name", ""), list(self._membership.owned), self.waiting)

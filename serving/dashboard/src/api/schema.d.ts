@@ -938,7 +938,7 @@ export interface components {
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
             /**
              * Detail
-             * @description Return the probabilities of all labels too, and those of each window of a long text.
+             * @description Return the probabilities of all labels too, the language, and the probabilities of each window of a long text.
              * @default false
              */
             detail?: boolean;
@@ -1242,7 +1242,7 @@ export interface components {
             texts: string[];
             /**
              * Detail
-             * @description Return the probabilities of all labels too, and those of each window of a long text.
+             * @description Return the probabilities of all labels too, the language, and the probabilities of each window of a long text.
              * @default false
              */
             detail?: boolean;
@@ -1507,6 +1507,11 @@ export interface components {
             version: string;
             /** Labels */
             labels: string[];
+            /**
+             * Languages
+             * @description Languages of the texts that it was trained and measured on.
+             */
+            languages: string[];
             /** Max Length */
             max_length: number;
             /** Quantization */
@@ -1969,6 +1974,16 @@ export interface components {
              * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
              */
             windows?: components["schemas"]["WindowPrediction"][] | null;
+            /**
+             * Language
+             * @description With `detail` only: the language, such as `en`; null where it is not certain.
+             */
+            language?: string | null;
+            /**
+             * Warning
+             * @description With `detail` only, where the model was not measured on the text's language.
+             */
+            warning?: string | null;
         };
         /**
          * TopNegative

@@ -51,6 +51,7 @@ export function Prediction({ of, text, isOutdated, version, ms, cost }: Props) {
           ? `Of “${text.length > SHORT ? `${text.slice(0, SHORT)}…` : text}”. Classify the new text to update it.`
           : `Model ${version}`}
       </p>
+      {of.warning && <p className="note">{of.warning}</p>}
       <Bars probabilities={of.probabilities} />
       {of.windows && of.windows.length > 1 && <Windows windows={of.windows} />}
       <dl className="facts">
