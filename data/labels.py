@@ -29,7 +29,7 @@ def label_key(value: object) -> str | None:
 
 def own_label(value: object) -> str | None:
     """Return the one of `LABELS` that a value names, whatever its case and the spaces around it; else None."""
-    key = label_key(value)
+    key = label_key(value) if isinstance(value, str) else None
     return key if key in LABEL_IDS else None
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.labels import LABEL_IDS
+from data.labels import own_label
 from data.times import misdated, plausible, utc
 from data.tweets.types import Rejected, Tweet
 
@@ -118,12 +118,6 @@ def words(markup: str) -> str:
         return text
 
 
-def label(value: object) -> str | None:
-    """Return a label in any case and with spaces around it; None for any other value."""
-    name = value.strip().lower() if isinstance(value, str) else ""
-    return name if name in LABEL_IDS else None
-
-
 def earlier(history: object, own: str) -> tuple[str, ...]:
     """Return the ids before `own` in an edit history, oldest first."""
     ids = [found for found in (maybe_id(value) for value in items(history)) if found]
@@ -175,4 +169,4 @@ def tweet(
     changed = next((found for value in edited if value is not None and (found := plausible(value))), None)
     replaces = earlier(history, own) if history else ()
     named, language, writer = client(source), string(lang), maybe_id(*author)
-    return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, label(stated_label))
+    return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, own_label(stated_label))

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from data.catalog import load_catalog
 from data.errors import MalformedData, SettingsError
 from data.labels import label_key, own_label
 from data.settings import read_yaml
+from data.tweets import Tweet, read
+from serving.service.schemas import FeedbackRequest
 from tests.cases.tables import dataset, lines_of, scored
 
 COUNTS = {"negative": 60, "neutral": 60, "positive": 60}
@@ -90,6 +93,20 @@ def test_equal_labels_have_one_key(value, key):
     assert label_key(value) == key
     assert own_label(value) is None and own_label("POSITIVE ") == "positive"
     assert label_key(None) is label_key(float("nan")) is label_key("  ") is None
+
+
+WRITTEN = ["Positive ", "NEGATIVE", "\tneutral\u00a0", "posi tive", "4.0", "", None, True, 4, 4.0, ["positive"], {"a": 1}]
+
+
+@pytest.mark.parametrize("label", WRITTEN)
+def test_labels_of_raw_records_and_of_feedback_follow_the_rule_of_datasets(label):
+    (found,) = read({"id": "1", "text": "Great crew", "label": label})
+    assert isinstance(found, Tweet) and found.label == own_label(label)
+    if own_label(label):
+        assert FeedbackRequest.model_validate({"text": "x", "by": "desk 4", "label": label}).label == own_label(label)
+    else:
+        with pytest.raises(ValidationError, match="'negative', 'neutral' or 'positive'"):
+            FeedbackRequest.model_validate({"text": "x", "by": "desk 4", "label": label})
 
 
 @pytest.mark.parametrize("identity", [1.23456789012344992e17, "1.23E+17", "1234567890123456789.0"])
