@@ -11,7 +11,7 @@ from data.tweets.types import Rejected, Tweet
 
 EXACT = 2**53
 """A whole number from here on may have lost digits when it went through a float."""
-_ROUNDED = re.compile(r"\d(?:\.\d+)?[eE]\+\d+|\d\.\d+[eE]\d+|\d{16,}\.0*")
+_ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+|\d{16,}[.,]0*")
 """An id that a spreadsheet or pandas wrote as a float, in a string."""
 _TAG = re.compile(r"<[^<>]*>")
 _NO_RECORD: dict[str, Any] = {}

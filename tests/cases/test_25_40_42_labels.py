@@ -53,6 +53,17 @@ def test_numbers_are_labels_with_and_without_a_null(name, names, null_at, tmp_pa
         assert found.notes[1:] == ("1 rows without a label are rejected",)
 
 
+@pytest.mark.parametrize("null", ["NaN", "nan", "null", "NULL", "<NA>", "\\N", " "])
+def test_a_null_that_a_text_file_spells_out_is_a_missing_label(null, tmp_path):
+    mapping = yaml.safe_load("{0: negative, 2: neutral, 4: positive}")
+    rows = labeled(NUMBERS)
+    rows[7]["label"] = null
+    found, frame = dataset(tmp_path, "a.csv", written("a.csv", rows), label_mapping=mapping)
+    assert len(frame) == 179 and found.notes[1:] == ("1 rows without a label are rejected",)
+    rows[8]["text"] = "null"  # a text stays what was written
+    assert "null" in dataset(tmp_path, "b.csv", written("b.csv", rows), label_mapping=mapping)[1]["text"].tolist()
+
+
 @pytest.mark.parametrize("words", [("no", "yes"), ("No", "YES"), ("false", "true"), (False, True), ("off", "on")])
 def test_keys_that_yaml_reads_as_booleans_are_labels(words, tmp_path):
     mapping = yaml.safe_load("{no: negative, yes: positive, maybe: neutral}")
@@ -87,6 +98,8 @@ def test_case_and_spaces_of_labels_do_not_count(names, tmp_path):
         (True, "true"),
         ("Very  Bad ", "very bad"),
         (0.5, "0.5"),
+        ("\u22121", "-1"),
+        ("４", "4"),
     ],
 )
 def test_equal_labels_have_one_key(value, key):
