@@ -66,7 +66,7 @@ def test_a_null_that_a_text_file_spells_out_is_a_missing_label(null, tmp_path):
 
 @pytest.mark.parametrize("words", [("no", "yes"), ("No", "YES"), ("false", "true"), (False, True), ("off", "on")])
 def test_keys_that_yaml_reads_as_booleans_are_labels(words, tmp_path):
-    mapping = yaml.safe_load("{no: negative, yes: positive, maybe: neutral}")
+    mapping = yaml.safe_load('{no: negative, yes: Positive, maybe: " NEUTRAL"}')
     names = {"negative": words[0], "positive": words[1], "neutral": "maybe"}
     _, frame = dataset(tmp_path, "a.jsonl", written("a.jsonl", labeled(names)), label_mapping=mapping)
     assert frame["label"].value_counts().to_dict() == COUNTS
