@@ -20,7 +20,7 @@ _MARKS = frozenset(
     """
     account actor archived body commit content data delete edit_history edit_history_tweet_ids edit_info
     extended_tweet feed fullText full_text id_str legacy note_tweet object objectType payload post posts quoted_status
-    rawContent reblog record referenced_tweets rest_id retweeted_status retweetedTweet scrub_geo status_withheld
+    rawContent reblog record records referenced_tweets rest_id retweeted_status retweetedTweet scrub_geo status_withheld
     truncated tweet tweet_create_events tweet_delete_events tweet_results uri user user_delete user_id_str
     user_protect user_suspend user_undelete user_unprotect
     user_unsuspend user_withheld verb withheld
@@ -95,7 +95,7 @@ def _has_text(record: Mapping[str, Any]) -> bool:
 
 def _feed(record: Mapping[str, Any]) -> str | None:
     """Return the field that holds the posts of a page of Bluesky."""
-    return next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
+    return next((name for name in ("feed", "posts", "records") if isinstance(record.get(name), list) and record[name]), None)
 
 
 def _events(record: Mapping[str, Any]) -> str | None:

@@ -99,6 +99,8 @@ def is_control(record: Record) -> bool:
     """Return whether a record is a stream's word about itself or an event of another kind, or a page without a tweet."""
     if "id" in record or "id_str" in record:
         return False
+    if any(record.get(name) == [] for name in ("feed", "posts", "records")):
+        return True
     if "data" in record or "meta" in record:
         result = mapping(record.get("meta")).get("result_count")
         return not record.get("data") and ("data" in record or result == 0 or "errors" in record)

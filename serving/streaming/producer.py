@@ -165,7 +165,7 @@ def _lines(file: Path, count: int | None) -> Iterator[bytes]:
         yield from islice(chain.from_iterable(map(_messages, lines)), count)
 
 
-_PAGES = (b'"data"', b'"feed"', b'"posts"', b'_events"')
+_PAGES = (b'"data"', b'"feed"', b'"posts"', b'"records"', b'_events"')
 """Fields of pages."""
 
 

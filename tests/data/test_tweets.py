@@ -389,6 +389,7 @@ def test_anything_but_one_object_is_not_json(line):
         {"errors": [{"title": "ConnectionException"}]},
         {"event": "favorite", "source": {"id": 1}, "target_object": {"id": 2, "text": "liked"}},
         {"event": "filters_changed"},
+        {"feed": [], "cursor": "x"},
         {"data": {"user_profile_modification": {"user": {"id": "7"}, "event_at": "2023-10-11T00:00:00Z"}}},
     ],
 )
@@ -400,3 +401,14 @@ def test_what_a_stream_sends_between_messages_is_no_message(record):
 def test_change_before_the_creation_does_not_count(edited):
     (found,) = read({"id": "1", "text": "x", "created_at": "2023-10-10T20:19:24Z", "updated_at": edited})
     assert isinstance(found, Tweet) and found.edited_at is None
+
+
+def test_records_of_a_bluesky_repository_have_their_author_in_the_address():
+    value = {"text": "hello sky", "createdAt": "2023-10-10T20:19:24Z", "langs": ["en"]}
+    records = [{"uri": f"at://did:plc:7/{POST}/{key}", "cid": "c", "value": value} for key in ("a", "b")]
+    page = {"records": records, "cursor": "b"}
+    found = [one for part in pages(page) for one in read(part)]
+    assert found == read(page) and len(found) == 2
+    for one, key in zip(found, "ab", strict=True):
+        assert isinstance(one, Tweet) and (one.message_id, one.author) == (f"at://did:plc:7/{POST}/{key}", "did:plc:7")
+        assert (one.text, one.lang) == ("hello sky", "en") and one.created_at is not None
