@@ -71,12 +71,12 @@ class Paths:
                 headers = {"Content-Type": "application/json"}
                 return await client.post("/v1/classify", content=body(texts), headers=headers)
 
-        return answers(self.loop.run_until_complete(post()).json())
+        return predictions_of(self.loop.run_until_complete(post()).json())
 
     def lambda_api(self, texts: list[str]) -> list[Prediction]:
         asyncio.set_event_loop(self.loop)
         response = handlers.api(gateway("POST", "/v1/classify", body(texts)), None)
-        return answers(json.loads(response["body"]))
+        return predictions_of(json.loads(response["body"]))
 
     def jobs(self, texts: list[str]) -> list[Prediction]:
         """Classify as jobs do, of the service and of Lambda."""
@@ -121,7 +121,7 @@ def body(texts: list[str]) -> str:
     return json.dumps({"texts": texts, "detail": True})
 
 
-def answers(response: dict[str, Any]) -> list[Prediction]:
+def predictions_of(response: dict[str, Any]) -> list[Prediction]:
     if response.get("status") == 422:  # no text of the request can be classified
         return [None]
     return [prediction(one) for one in response["predictions"]]
