@@ -21,7 +21,7 @@ FILES = 8
 
 
 @dataclass(frozen=True)
-class Said:
+class Content:
     """One message, notice or bad record of a line."""
 
     id: str | None = None
@@ -37,8 +37,8 @@ class Said:
     """Why it is rejected."""
 
 
-Line = tuple[bytes, list[Said]]
-Shape = Callable[["Writer", Said], tuple[dict[str, Any], Said]]
+Line = tuple[bytes, list[Content]]
+Shape = Callable[["Writer", Content], tuple[dict[str, Any], Content]]
 
 
 def iso(at: datetime) -> str:
@@ -53,19 +53,19 @@ def cut(text: str) -> str:
     return text[: len(text) // 2] + "…"
 
 
-def old(one: Said, **fields: Any) -> dict[str, Any]:
+def old(one: Content, **fields: Any) -> dict[str, Any]:
     """Return a tweet of API v1.1; its text is in `fields`."""
     assert one.id and one.at
     return {"id": int(one.id), "id_str": one.id, "created_at": twitter(one.at), "user": {"id_str": one.author}, **fields}
 
 
-def new(one: Said, **fields: Any) -> dict[str, Any]:
+def new(one: Content, **fields: Any) -> dict[str, Any]:
     """Return a tweet of API v2."""
     assert one.at
     return {"id": one.id, "created_at": iso(one.at), "author_id": one.author, "text": one.text, **fields}
 
 
-def gnip(one: Said, **fields: Any) -> dict[str, Any]:
+def gnip(one: Content, **fields: Any) -> dict[str, Any]:
     assert one.at
     name = {
         "id": f"tag:search.twitter.com,2005:{one.id}",
@@ -75,28 +75,28 @@ def gnip(one: Said, **fields: Any) -> dict[str, Any]:
     return {**name, "postedTime": iso(one.at), "verb": "post", "generator": {"displayName": "Web"}, **fields}
 
 
-def mastodon(one: Said, **fields: Any) -> dict[str, Any]:
+def mastodon(one: Content, **fields: Any) -> dict[str, Any]:
     assert one.at
     return {"id": one.id, "created_at": iso(one.at), "account": {"id": one.author}, "content": f"<p>{one.text}</p>", **fields}
 
 
-def bluesky(one: Said) -> dict[str, Any]:
+def bluesky(one: Content) -> dict[str, Any]:
     assert one.at
     return {"uri": one.id, "author": {"did": one.author}, "record": {"text": one.text, "createdAt": iso(one.at)}}
 
 
-def retweeted(one: Said, **fields: Any) -> dict[str, Any]:
+def retweeted(one: Content, **fields: Any) -> dict[str, Any]:
     original = {"id": 900, "id_str": "900", "user": {"id_str": "78"}, **fields}
     return old(one, text=f"RT @anna: {cut(one.text)}", retweeted_status=original)
 
 
-def shared_v2(one: Said) -> tuple[dict[str, Any], dict[str, Any]]:
+def shared_v2(one: Content) -> tuple[dict[str, Any], dict[str, Any]]:
     tweet = new(one, text=f"RT @anna: {cut(one.text)}", referenced_tweets=[{"type": "retweeted", "id": "900"}])
     return tweet, {"id": "900", "author_id": "78", "text": cut(one.text), "note_tweet": {"text": one.text}}
 
 
 QUOTED = {"id": 900, "id_str": "900", "text": "the words of another author, which are longer than one's own " * 3}
-OPINIONS: dict[str, Callable[[Said], dict[str, Any]]] = {
+OPINIONS: dict[str, Callable[[Content], dict[str, Any]]] = {
     "v1.1 text": lambda one: old(one, text=one.text),
     "v1.1 full_text": lambda one: old(one, full_text=one.text, text=cut(one.text)),
     "v1.1 extended": lambda one: old(one, text=cut(one.text), truncated=True, extended_tweet={"full_text": one.text}),
@@ -133,7 +133,7 @@ OPINIONS: dict[str, Callable[[Said], dict[str, Any]]] = {
         one, text=f"{one.text}\ud83d", user={"id_str": one.author, "name": "Al\udc00"}, score=float("nan")
     ),
 }  # type: ignore[assignment]
-SHARES: dict[str, Callable[[Said], dict[str, Any]]] = {
+SHARES: dict[str, Callable[[Content], dict[str, Any]]] = {
     "v1.1 retweet": lambda one: retweeted(one, full_text=one.text),
     "v1.1 retweet, extended": lambda one: retweeted(
         one, text=cut(one.text), truncated=True, extended_tweet={"full_text": one.text}
@@ -165,7 +165,7 @@ NOTICES: dict[str, Callable[[str, datetime], dict[str, Any]]] = {
     "Mastodon delete": lambda name, at: {"event": "delete", "payload": name},
     "archive, deleted": lambda name, at: {"tweet": {"id_str": name, "full_text": "gone", "deleted_at": iso(at)}},
 }
-BADS: list[tuple[str, Callable[[Said], Any]]] = [
+BADS: list[tuple[str, Callable[[Content], Any]]] = [
     ("not json", lambda one: json.dumps(old(one, text=one.text)).encode()[:-9]),
     ("not json", lambda one: b"503 upstream went away"),
     ("not json", lambda one: [old(one, text=one.text)]),
@@ -212,7 +212,7 @@ class Writer:
             self._put(self._delete(line[1][0], of_author=number % 10 == 0))
         for _ in range(bad):
             reason, make = next(self._bads)
-            self._put((_line(make(self._message())), [Said(reason=reason)]))
+            self._put((_line(make(self._message())), [Content(reason=reason)]))
         return self.lines
 
     def _add_some(self) -> None:
@@ -226,11 +226,11 @@ class Writer:
             make = next(self._shares if one.is_share else self._opinions)
             self.lines.append((_line(make(one)), [one]))
 
-    def _message(self) -> Said:
+    def _message(self) -> Content:
         self._next += self.chance.randrange(1, 10_000_000)
         at = self._start + timedelta(seconds=20 * 3600 * len(self.lines) // self._count)
         mood = self.chance.choice(("so lovely and kind", "an awful wait again", "leaves at noon from gate"))
-        return Said(
+        return Content(
             str(self._next),
             f"Flight {self._next % 10**9} was {mood} B{len(self.lines)}",
             str(self.chance.choice(self._authors)),
@@ -243,7 +243,7 @@ class Writer:
         data = [new(ones[0]), tweet, new(ones[2]), {"text": "nothing to call it by"}]
         return _line({"data": data, "includes": {"tweets": [original]}, "meta": {"result_count": 4}}), [
             *ones,
-            Said(reason="no id"),
+            Content(reason="no id"),
         ]
 
     def _bluesky(self) -> Line:
@@ -264,7 +264,7 @@ class Writer:
         }
         return _line({"did": one.author, "time_us": round(one.at.timestamp() * 1e6), "kind": "commit", "commit": commit}), [one]
 
-    def _edit(self, one: Said) -> Line:
+    def _edit(self, one: Content) -> Line:
         """Return an edit with an id of its own, as Twitter has it, or with a time, as Mastodon has it."""
         assert one.id and one.at
         changed = replace(one, text=f"Correction: {one.text}")
@@ -281,17 +281,17 @@ class Writer:
         )
         return _line(forms[kind - 1]), [changed]
 
-    def _delete(self, one: Said, *, of_author: bool) -> Line:
+    def _delete(self, one: Content, *, of_author: bool) -> Line:
         assert one.id and one.at and one.author
         at = one.at + timedelta(hours=1)
         if of_author and one.author.isdigit():
             return _line({"data": {"user_delete": {"user": {"id": one.author}, "event_at": iso(at)}}}), [
-                Said(author=one.author, at=at, notice="user_delete")
+                Content(author=one.author, at=at, notice="user_delete")
             ]
         if not one.id.isdigit():
-            return _line({"event": "delete", "payload": one.id}), [Said(one.id, notice="delete")]
+            return _line({"event": "delete", "payload": one.id}), [Content(one.id, notice="delete")]
         record = next(self._notices)(one.id, at)
-        return _line(record), [Said(one.id, notice="withheld" if "status_withheld" in record else "delete")]
+        return _line(record), [Content(one.id, notice="withheld" if "status_withheld" in record else "delete")]
 
     def _put(self, line: Line) -> None:
         self.lines.insert(self.chance.randrange(len(self.lines) + 1), line)
@@ -329,22 +329,22 @@ class Outcome:
     """All others by reason."""
 
 
-def messages(day: list[Line]) -> Iterator[Said]:
+def messages(day: list[Line]) -> Iterator[Content]:
     return (one for _, held in day for one in held)
 
 
 def reference(day: list[Line], *, is_lakehouse: bool) -> Outcome:
     """Settle a day in plain Python; the stream keeps copies and corrections of the same id, the lakehouse only the last."""
-    said = list(messages(day))
-    gone = {one.id: one.notice for one in said if one.notice and one.id}
+    content = list(messages(day))
+    gone = {one.id: one.notice for one in content if one.notice and one.id}
     gone_authors = {}
-    for one in said:
+    for one in content:
         if one.notice and not one.id and one.at:
             gone_authors[one.author] = max(one.at, gone_authors.get(one.author, one.at))
-    replaced = {name for one in said for name in one.replaces}
+    replaced = {name for one in content for name in one.replaces}
     reasons: Counter[str] = Counter()
-    kept: list[Said] = []
-    for one in said:
+    kept: list[Content] = []
+    for one in content:
         if one.notice or one.reason:
             reasons[f"notice: {one.notice}" if one.notice else one.reason] += 1
             continue
@@ -362,8 +362,8 @@ def reference(day: list[Line], *, is_lakehouse: bool) -> Outcome:
     return Outcome(Counter((one.id, one.text, one.author, one.is_share) for one in kept), reasons)
 
 
-def _last_copies(kept: list[Said], reasons: Counter[str]) -> list[Said]:
-    by_first: dict[str | None, list[Said]] = {}
+def _last_copies(kept: list[Content], reasons: Counter[str]) -> list[Content]:
+    by_first: dict[str | None, list[Content]] = {}
     for one in kept:
         by_first.setdefault(one.replaces[0] if one.replaces else one.id, []).append(one)
     last = []

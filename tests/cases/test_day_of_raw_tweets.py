@@ -17,7 +17,7 @@ from serving.streaming.producer import file_events
 from serving.streaming.replay import run_stream
 from serving.warehouse.connect import connect
 from serving.warehouse.forget import count_notices
-from tests.cases.mixed_day import FILES, Line, Said, messages, reference, write_day, write_files
+from tests.cases.mixed_day import FILES, Line, Content, messages, reference, write_day, write_files
 from tests.models import tiny_bundle
 
 COUNT = 20_000
@@ -51,7 +51,7 @@ def test_the_day_has_all_shapes_and_each_message_ends_in_one_place(day):
     assert (notices, edits) == (COUNT // 100, COUNT // 50)
 
 
-def as_read(one: Said) -> Tweet | Notice | Rejected:
+def as_read(one: Content) -> Tweet | Notice | Rejected:
     """Return what the reader should find, without the times of notices."""
     if one.reason:
         return Rejected(one.reason)
@@ -61,7 +61,7 @@ def as_read(one: Said) -> Tweet | Notice | Rejected:
     return Tweet(one.id, one.text, one.author, one.at, one.edited_at, is_share=one.is_share, replaces=one.replaces)
 
 
-def plain(found: Tweet | Notice | Rejected, one: Said) -> Tweet | Notice | Rejected:
+def plain(found: Tweet | Notice | Rejected, one: Content) -> Tweet | Notice | Rejected:
     """Return what was found without what the day does not note."""
     if isinstance(found, Tweet):
         return replace(found, lang=None, source=None)
@@ -75,8 +75,8 @@ def test_the_reader_finds_every_message_as_it_was_written(day):
         record = parse(line)
         found = read(record) if isinstance(record, dict) else [record or Rejected("blank")]
         assert len(found) == len(held), line
-        for one, said in zip(found, held, strict=True):
-            assert said.reason in BY_TEXT_OR_ARRIVAL or plain(one, said) == as_read(said), line
+        for one, content in zip(found, held, strict=True):
+            assert content.reason in BY_TEXT_OR_ARRIVAL or plain(one, content) == as_read(content), line
 
 
 def stream_reason(reason: str) -> str:
@@ -87,15 +87,15 @@ def test_the_streams_decoder_finds_the_same(day):
     for line, held in day:
         record = parse(line)
         parts = [json.dumps(part).encode() for part in pages(record)] if isinstance(record, dict) and len(held) > 1 else [line]
-        for part, said in zip(parts, held, strict=True):
+        for part, content in zip(parts, held, strict=True):
             found = decode(part, arrived_s=datetime.now(UTC).timestamp())
             if isinstance(found, str):
-                assert stream_reason(found) == said.reason, part
+                assert stream_reason(found) == content.reason, part
             elif isinstance(found, Notice):
-                assert found.kind == said.notice, part
+                assert found.kind == content.notice, part
             else:
                 row = (found.id, found.text, found.author_id, found.is_share, found.replaces, found.created_at)
-                assert row == (said.id, said.text, said.author, said.is_share, said.replaces, said.at), part
+                assert row == (content.id, content.text, content.author, content.is_share, content.replaces, content.at), part
 
 
 @pytest.mark.integration
