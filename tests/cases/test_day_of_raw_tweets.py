@@ -17,7 +17,7 @@ from serving.streaming.producer import file_events
 from serving.streaming.replay import run_stream
 from serving.warehouse.connect import connect
 from serving.warehouse.forget import count_notices
-from tests.cases.mixed_day import FILES, Line, Content, messages, reference, write_day, write_files
+from tests.cases.mixed_day import FILES, Content, Line, messages, reference, write_day, write_files
 from tests.models import tiny_bundle
 
 COUNT = 20_000
