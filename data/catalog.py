@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from data.errors import SettingsError, SourceUnavailable
-from data.labels import LABELS, label_key
+from data.labels import LABELS, label_key, own_label
 from data.names import did_you_mean, unknown_name
 from data.settings import project_root, read_yaml
 from data.tables.read_as import ReadAs
@@ -99,7 +99,8 @@ class DatasetSpec(BaseModel):
         if not isinstance(mapping, dict):
             return mapping
         by_key: dict[str, Any] = {}
-        for written, ours in mapping.items():
+        for written, stated in mapping.items():
+            ours = own_label(stated) or stated
             for key in _BOOLEANS[written] if isinstance(written, bool) else (label_key(written),):
                 if key is None or (key in by_key and by_key[key] != ours):
                     raise ValueError(f"{written!r} and another key are the same label" if key else "a label that is blank")

@@ -55,6 +55,13 @@ class Event(BaseModel):
     author_id: Identity | None = None
     replaces: tuple[str, ...] = ()
     """Ids of the earlier edits of this message, oldest first."""
+    is_share: bool = False
+    """A pure retweet or repost: another author's text, counted as a share and not as an opinion."""
+
+    @field_validator("is_share", mode="before")
+    @classmethod
+    def _only_true(cls, value: Any) -> bool:
+        return value is True
 
     @field_validator("text")
     @classmethod

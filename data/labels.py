@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from data.errors import ModelError
@@ -11,25 +12,30 @@ LABELS = ("negative", "neutral", "positive")
 
 LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
 
+_MISSING = {"", "nan", "null", "<na>", "\\n"}
+"""A missing value as pandas and databases write it to a text file."""
 _WHOLE = re.compile(r"\+?(-?\d+)([.,]0*)?")
 
 
 def label_key(value: object) -> str | None:
-    """Return the text by which a label is compared, or None where it is missing (null, NaN, blank).
+    """Return the text by which a label is compared, or None where it is missing (null, NaN, blank, as text too).
 
-    Case, and spaces around and between words, do not count. `4.0` is `4`: whole numbers with a null among them become floats.
-    The labels of datasets, of `score` and of raw records are compared by it.
+    Case, width, and spaces around and between words, do not count. `4.0` is `4`: whole numbers with a null among them become
+    floats. The labels of datasets, of `score` and of raw records are compared by it.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = " ".join(str(value).split()).casefold()
+    if not text.isascii():  # full-width letters and digits, and the sign for minus
+        text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
     whole = _WHOLE.fullmatch(text)
-    return (whole[1] if whole else text) or None
+    key = whole[1] if whole else text
+    return None if key in _MISSING else key
 
 
 def own_label(value: object) -> str | None:
     """Return the one of `LABELS` that a value names, whatever its case and the spaces around it; else None."""
-    key = label_key(value)
+    key = label_key(value) if isinstance(value, str) else None
     return key if key in LABEL_IDS else None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
 
-READING_VERSION = "2"
+READING_VERSION = "3"
 """Raise it when rows of an unchanged file are read differently."""
 
 
@@ -149,12 +149,16 @@ def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, list
     if source.origin in {"file", "local"}:
         known = {*LABELS, *spec.label_mapping, *spec.sarcasm_mapping}
         require_texts(frame["text"].tolist(), known, f"The text column of {spec.name}", FIX)
-    for column in ("text", "label"):
-        is_missing = frame[column].map(label_key).isna()
+    for column, is_given in (("text", _has_text), ("label", label_key)):
+        is_missing = ~frame[column].map(is_given).astype(bool)
         if 0 < is_missing.sum() <= MAX_REJECTED * len(frame):
             notes.append(f"{is_missing.sum():,} rows without a {column} are rejected")
             frame = frame[~is_missing]
     return to_labeled(frame, spec, notes), notes
+
+
+def _has_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str] | None = None) -> "pd.DataFrame":

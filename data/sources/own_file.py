@@ -3,11 +3,13 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data.artifacts import sha256_file
 from data.catalog import DatasetSpec
-from data.errors import SourceUnavailable
-from data.sources.reading import Source, SourceRows, read_table
+from data.errors import MalformedData, SourceUnavailable
+from data.labels import label_key
+from data.sources.reading import FIX, MAX_REJECTED, Source, SourceRows, read_table
 
 
 def find(spec: DatasetSpec, root: Path) -> Source:
@@ -25,6 +27,7 @@ def find(spec: DatasetSpec, root: Path) -> Source:
     def read() -> SourceRows:
         rows = read_table(path, list(columns.values()), spec.file)
         frame = rows.frame.rename(columns={theirs: ours for ours, theirs in columns.items()})
+        frame["text"] = _strings(frame["text"].tolist(), f"The text column of {spec.name}")
         if "id" not in frame:
             # An id from the text stays the same when rows are added or moved.
             seen = frame.groupby("text").cumcount()
@@ -35,3 +38,20 @@ def find(spec: DatasetSpec, root: Path) -> Source:
         return replace(rows, frame=frame, notes=(rows.read_as, *rows.notes))
 
     return Source("file", sha256_file(path), read)
+
+
+def _strings(values: list[Any], where: str) -> list[str | None]:
+    """Return the texts, None for what is no string; `score` rejects the same.
+
+    Raises:
+        MalformedData: More than `MAX_REJECTED` of the values are lists, bytes or the like.
+    """
+    others = [value for value in values if not isinstance(value, str) and label_key(value) is not None]
+    if len(others) > MAX_REJECTED * len(values):
+        raise MalformedData(
+            f"{where} holds no texts.",
+            found=f"{len(others):,} of {len(values):,} values that are no strings, such as {others[0]!r}"[:200],
+            expected="strings",
+            remedy=FIX,
+        )
+    return [value if isinstance(value, str) else None for value in values]

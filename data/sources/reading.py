@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import MalformedData, SourceUnavailable
 from data.labeled_text import LABELED_TEXT
 from data.tables import ReadAs, Rejected, open_table, require_columns
+from data.tweets.fields import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +75,8 @@ def read_table(path: Path, required: list[str], read_as: ReadAs | None = None) -
 
 
 def _encodable(value: Any) -> Any:
-    """Replace lone surrogates, which JSON can escape and Parquet cannot hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """Drop lone surrogates, as cleaning does: JSON can escape them and Parquet cannot hold them."""
+    return whole(value) if isinstance(value, str) else value
 
 
 def write_labeled(path: Path, frame: "pd.DataFrame") -> None:

@@ -8,8 +8,9 @@ from data.errors import MalformedData
 
 EXACT = 2**53
 """A float beyond this is not the number that was written: different ids become equal."""
-_THROUGH_FLOAT = re.compile(r"[+-]?\d+(\.\d+)?[eE]\+\d+")
-_WHOLE = re.compile(r"(\d+)\.0+")
+_THROUGH_FLOAT = re.compile(r"[+-]?\d+[eE]\+\d+|[+-]?\d+[.,]\d+[eE]\+?\d+")
+"""`1.23E+17`, with a decimal comma too; `12E5` may be a name."""
+_WHOLE = re.compile(r"(\d+)[.,]0+")
 
 
 def id_text(value: object, where: str) -> str | None:

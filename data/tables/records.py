@@ -12,12 +12,32 @@ from data.tables.streams import MAX_LINE_CHARS, StoredFile, decoded, lines_of
 
 _BLOCK = 2**16
 _BETWEEN = re.compile(r"[\s,]*")
+_BLANK = " \t\r\n\ufeff"
+"""Around an object; byte order marks stay within files that were appended to one another."""
 _DECODER = json.JSONDecoder()
+_LONG_NUMBERS = json.JSONDecoder(parse_int=str)
 
 
 def is_array(lines: Iterator[str]) -> bool:
     """Return whether the first character that is not white space opens an array."""
     return next((line.lstrip()[0] for line in lines if line.strip()), "") == "["
+
+
+def _decode(text: str, at: int) -> tuple[Any, int]:
+    """Decode the value that begins at `at`; return it and its end. A number of more digits than Python reads stays text."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _LONG_NUMBERS.raw_decode(text, at)
+
+
+def _loads(line: str) -> Any:
+    row, end = _decode(line, 0)
+    if rest := line[end:].strip(_BLANK):
+        raise ValueError(f"{rest[:60]!r} after the object")
+    return row
 
 
 def line_objects(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[dict[str, Any]]:
@@ -27,11 +47,11 @@ def line_objects(file: StoredFile, binary: BinaryIO, encoding: str) -> Iterator[
         MalformedData: A line is not a JSON object.
     """
     for number, line in enumerate(lines_of(file, binary, encoding), start=1):
-        if not line.strip():
+        if not (line := line.strip(_BLANK)):
             continue
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = _loads(line)
+        except (ValueError, RecursionError) as error:
             raise MalformedData(
                 f"{file.path} is not JSONL: line {number:,} cannot be read.",
                 found=f"{error}: {line[:60]!r}",
@@ -69,7 +89,9 @@ def _items(path: Path, text: io.TextIOWrapper) -> Iterator[dict[str, Any]]:
         if buffer[at] != "{":
             raise MalformedData(f"{path} item {number + 1:,} is not an object.", found=buffer[at : at + 60])
         try:
-            row, at = _DECODER.raw_decode(buffer, at)
+            row, at = _decode(buffer, at)
+        except RecursionError as error:
+            raise MalformedData(f"{path} item {number + 1:,} cannot be read.", found=error) from error
         except ValueError as error:
             # The object may continue in the next block; blocks double, so that a long object is not read again and again.
             more = text.read(max(_BLOCK, len(buffer) - at))

@@ -19,9 +19,10 @@ NOT_JSON = "not json"
 _MARKS = frozenset(
     """
     account actor archived body commit content data delete edit_history edit_history_tweet_ids edit_info
-    extended_tweet feed full_text id_str legacy note_tweet object objectType payload post posts quoted_status
-    rawContent reblog record referenced_tweets rest_id retweeted_status retweetedTweet scrub_geo status_withheld
-    truncated tweet uri user user_delete user_id_str user_protect user_suspend user_undelete user_unprotect
+    extended_tweet feed fullText full_text id_str legacy note_tweet object objectType payload post posts quoted_status
+    rawContent reblog record records referenced_tweets rest_id retweeted_status retweetedTweet scrub_geo status_withheld
+    truncated tweet tweet_create_events tweet_delete_events tweet_results uri user user_delete user_id_str
+    user_protect user_suspend user_undelete user_unprotect
     user_unsuspend user_withheld verb withheld
     """.split()  # noqa: SIM905
 )
@@ -84,7 +85,7 @@ def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return [record]
     if isinstance(data, list) and data:
         return [twitter.alone(one, mapping(record.get("includes"))) for one in data]
-    name = _feed(record)
+    name = _feed(record) or _events(record)
     return [{name: [one]} for one in record[name]] if name else [record]
 
 
@@ -94,7 +95,13 @@ def _has_text(record: Mapping[str, Any]) -> bool:
 
 def _feed(record: Mapping[str, Any]) -> str | None:
     """Return the field that holds the posts of a page of Bluesky."""
-    return next((name for name in ("feed", "posts") if isinstance(record.get(name), list) and record[name]), None)
+    return next((name for name in ("feed", "posts", "records") if isinstance(record.get(name), list) and record[name]), None)
+
+
+def _events(record: Mapping[str, Any]) -> str | None:
+    """Return the field with the events of the Account Activity API."""
+    names = ("tweet_create_events", "tweet_delete_events")
+    return next((name for name in names if isinstance(record.get(name), list) and record[name]), None)
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -124,14 +131,18 @@ def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | N
         return [*twitter.read_v2(record)]
     if name := _feed(record):
         return [fediverse.read_post(mapping(one)) for one in record[name]]
+    if name := _events(record):
+        return [_read_event_of_account(name, mapping(one)) for one in record[name]]
+    if inner := mapping(mapping(record.get("tweet_results")).get("result")):
+        return [_read_archived(mapping(inner.get("tweet")) or inner)]
     if inner := mapping(record.get("tweet")):
         return [_read_archived(inner)]
     if record.get("objectType") == "activity" or ("body" in record and "actor" in record):
         return [twitter.read_activity(record)]
     if "content" in record and ("account" in record or "reblog" in record or "spoiler_text" in record):
         return [fediverse.read_status(record)]
-    if isinstance(record.get("payload"), str) and "event" in record:
-        return _read_event(record["event"], record["payload"])
+    if "payload" in record and "event" in record and (payload := _payload(record["payload"])) is not None:
+        return _read_event(record["event"], payload)
     if "did" in record and ("commit" in record or "account" in record or "identity" in record):
         return [fediverse.read_jetstream(record)]
     if "post" in record or ("uri" in record and ("record" in record or "value" in record)):
@@ -144,6 +155,16 @@ def _read_archived(tweet: Mapping[str, Any]) -> Tweet | Notice | Rejected:
         gone = maybe_id(tweet.get("id_str"), tweet.get("id"))
         return Notice("delete", gone, at=plausible(tweet["deleted_at"])) if gone else Rejected("no id")
     return twitter.read_v1(tweet, archived=True)
+
+
+def _read_event_of_account(name: str, event: Mapping[str, Any]) -> Tweet | Notice | Rejected:
+    if name == "tweet_create_events":
+        return twitter.read_v1(event)
+    return read_notice({"delete": event}) or Rejected("no id")
+
+
+def _payload(value: object) -> str | None:
+    return value if isinstance(value, str) else maybe_id(value)
 
 
 def _read_event(kind: object, payload: str) -> list[Tweet | Notice | Rejected]:

@@ -10,6 +10,7 @@ from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
 
 Record = Mapping[str, Any]
 _BREAK = re.compile(r"<(?:br|p|li|blockquote)\b[^<>]*>", re.IGNORECASE)
+_AUTHOR = re.compile(r"at://(did:[^/]+)/")
 POSTS = "app.bsky.feed.post"
 
 
@@ -35,18 +36,19 @@ def plain(content: str) -> str:
 
 
 def read_post(record: Record) -> Tweet | Rejected:
-    """Read a post of Bluesky as its feeds and searches show it; with a `reason` it is a repost."""
+    """Read a post of Bluesky as its feeds, searches and repositories have it; with a `reason` it is a repost."""
     post = mapping(record.get("post")) or record
     reason = mapping(record.get("reason"))
     is_share = "reasonRepost" in str(reason.get("$type", ""))
     by, uri = mapping(reason.get("by")), string(post.get("uri"))
     name = string(reason.get("uri")) or (f"{uri}#repost-{maybe_id(by.get('did'))}" if uri else None)
-    content = mapping(post.get("record"))
+    content = mapping(post.get("record")) or mapping(post.get("value"))
+    author = mapping(post.get("author")).get("did") or (_AUTHOR.match(uri or "") or (None, None))[1]
     return tweet(
         (name if is_share else uri,),
-        longest(content.get("text"), mapping(post.get("value")).get("text")),
+        longest(content.get("text")),
         created=reason.get("indexedAt") if is_share else content.get("createdAt") or post.get("indexedAt"),
-        author=(by.get("did"),) if is_share else (mapping(post.get("author")).get("did"),),
+        author=(by.get("did") if is_share else author,),
         lang=next(iter(items(content.get("langs"))), None),
         is_share=is_share,
     )

@@ -5,14 +5,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.labels import LABEL_IDS
+from data.labels import own_label
 from data.times import misdated, plausible, utc
 from data.tweets.types import Rejected, Tweet
 
 EXACT = 2**53
 """A whole number from here on may have lost digits when it went through a float."""
-_ROUNDED = re.compile(r"\d(?:\.\d+)?[eE]\+\d+|\d\.\d+[eE]\d+|\d{16,}\.0*")
+_ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+|\d{16,}[.,]0*")
 """An id that a spreadsheet or pandas wrote as a float, in a string."""
+_RETWEET = re.compile(r"RT @[A-Za-z0-9_]{1,15}: ")
+"""What Twitter writes before the text of a retweet."""
 _TAG = re.compile(r"<[^<>]*>")
 _NO_RECORD: dict[str, Any] = {}
 
@@ -104,6 +106,8 @@ def longest(*values: object) -> str | None:
 def client(source: object) -> str | None:
     """Return the name in a source: of `<a href="…">Twitter for iPhone</a>` the words."""
     found = string(source)
+    if found is not None and found.startswith("&lt;"):
+        found = html.unescape(found)
     if found is None or "<" not in found:
         return found
     return words(found).strip() or None
@@ -118,15 +122,17 @@ def words(markup: str) -> str:
         return text
 
 
-def label(value: object) -> str | None:
-    """Return a label in any case and with spaces around it; None for any other value."""
-    name = value.strip().lower() if isinstance(value, str) else ""
-    return name if name in LABEL_IDS else None
+def without_retweet(text: str) -> str | None:
+    """Return the text after `RT @name: `; None for a text that does not begin so."""
+    found = _RETWEET.match(text)
+    return text[found.end() :] if found else None
 
 
 def earlier(history: object, own: str) -> tuple[str, ...]:
-    """Return the ids before `own` in an edit history, oldest first."""
+    """Return the ids before `own` in an edit history, oldest first; numbers grow with time, whatever their order."""
     ids = [found for found in (maybe_id(value) for value in items(history)) if found]
+    if all(found.isdecimal() and len(found) < 40 for found in ids):
+        ids.sort(key=int)
     return tuple(dict.fromkeys(ids[: ids.index(own)] if own in ids else ids))
 
 
@@ -149,7 +155,7 @@ def tweet(
         ids: Where its id may be; the first that holds one counts.
         text: From `longest`.
         created: When it was written, in any format of `data.times`.
-        edited: When it was changed last; the first that is plausible counts.
+        edited: When it was changed last; the first that is plausible, and not before `created`, counts.
         author: Where its author's id may be.
         lang: Its language.
         source: The client's name, or HTML around it.
@@ -172,7 +178,8 @@ def tweet(
             return Rejected("created_at unreadable", own)
         if at is not None and (wrong := misdated(at)):
             return Rejected(f"created_at {wrong}", own)
-    changed = next((found for value in edited if value is not None and (found := plausible(value))), None)
+    changes = (found for value in edited if value is not None and (found := plausible(value)))
+    changed = next((found for found in changes if at is None or found >= at), None)
     replaces = earlier(history, own) if history else ()
     named, language, writer = client(source), string(lang), maybe_id(*author)
-    return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, label(stated_label))
+    return Tweet(own, text, writer, at, changed, language, named, is_share, replaces, own_label(stated_label))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from data.times import plausible
-from data.tweets.fields import items, last_part, mapping, maybe_id
+from data.tweets.fields import last_part, mapping, maybe_id
 from data.tweets.types import Notice, NoticeKind, Rejected
 
 Record = Mapping[str, Any]
@@ -30,6 +30,8 @@ def read_notice(record: Record) -> Notice | Rejected | None:
     if isinstance(data, dict):
         if "id" not in data and (found := _named(data) or _bare(data)):
             return found
+        if any(isinstance(body, dict) and "event_at" in body for body in data.values()):
+            return Rejected("not a message")  # another kind of event, such as a changed profile
     elif found := _named(record) or _job_line(record) or _deleted(record):
         return found
     return None
@@ -94,11 +96,16 @@ def _deleted(record: Record) -> Notice | None:
 
 
 def is_control(record: Record) -> bool:
-    """Return whether a record is a stream's word about itself, such as `{"limit": {"track": 5}}`, or a page without a tweet."""
+    """Return whether a record is a stream's word about itself or an event of another kind, or a page without a tweet."""
     if "id" in record or "id_str" in record:
         return False
-    empty_page = not items(record.get("data")) and mapping(record.get("meta")).get("result_count") == 0
-    return empty_page or (0 < len(record) <= 3 and any(name in CONTROL for name in record))
+    if any(record.get(name) == [] for name in ("feed", "posts", "records")):
+        return True
+    if "data" in record or "meta" in record:
+        result = mapping(record.get("meta")).get("result_count")
+        return not record.get("data") and ("data" in record or result == 0 or "errors" in record)
+    is_event = isinstance(record.get("event"), str)  # a like or the like: `target_object` has the tweet
+    return is_event or (0 < len(record) <= 3 and any(name in CONTROL for name in record))
 
 
 def _author(body: Record) -> str | None:

@@ -3,33 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
-from data.tweets.fields import client, items, last_part, longest, mapping, maybe_id, tweet
-from data.tweets.types import Rejected, Tweet
+from data.tweets.fields import client, items, last_part, longest, mapping, maybe_id, tweet, without_retweet
+from data.tweets.notices import read_notice
+from data.tweets.types import Notice, Rejected, Tweet
 
 Record = Mapping[str, Any]
 
 
-_LONG = frozenset({"note_tweet", "legacy", "extended_tweet", "rawContent"})
+_LONG = frozenset({"note_tweet", "legacy", "extended_tweet", "rawContent", "renderedContent", "fullText", "tweet"})
 _SHARED = frozenset({"retweeted_status", "retweeted_status_result", "retweetedTweet", "referenced_tweets"})
-_EDITS = frozenset({"edit_history_tweet_ids", "edit_history", "edit_info"})
+_EDITS = frozenset({"edit_history_tweet_ids", "edit_history", "edit_info", "edit_control", "replaces"})
 
 
 def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
     """Read a tweet of API v1.1 or a plain record.
 
-    Of a plain record the fields are `id`, `text`, and if known `source`, `created_at`, `lang`, `author_id`, `label`.
+    Of a plain record the fields are `id`, `text`, and if known `source`, `created_at`, `lang`, `author_id`, `label`, and those of
+    an event: `replaces`, `is_share`.
 
     Args:
         record: The tweet.
-        archived: It is from an account's own archive, where a retweet shows by its first letters alone.
+        archived: It is from an account's own archive, where a retweet may be cut within its first letters.
     """
     legacy = mapping(record.get("legacy"))  # as the website's own API has it: the id and the long text stay outside
     fields = {**legacy, **record} if legacy else record
     user = mapping(fields.get("user"))
     text, is_share = _shared_text(fields)
+    own_text = _text_v1(fields)
+    shared = without_retweet(own_text) if own_text is not None else None
     if text is None:
-        text = _text_v1(fields)
-        is_share = is_share or (archived and text is not None and text.startswith("RT @"))
+        text, is_share = own_text, is_share or shared is not None or (archived and (own_text or "").startswith("RT @"))
+    elif shared is not None and len(shared) > len(text):
+        text = shared  # the original is cut, and the retweet is not
     return tweet(
         (fields.get("id_str"), fields.get("rest_id"), fields.get("id")),
         text,
@@ -39,9 +44,9 @@ def read_v1(record: Record, *, archived: bool = False) -> Tweet | Rejected:
             *(user.get("id_str"), user.get("id")),
             *(fields.get("user_id_str"), fields.get("user_id"), fields.get("author_id"), mapping(fields.get("author")).get("id")),
         ),
-        lang=fields.get("lang"),
+        lang=fields.get("lang") or fields.get("language"),
         source=fields.get("sourceLabel") or fields.get("source"),
-        is_share=is_share,
+        is_share=is_share or fields.get("is_share") is True,
         history=_history(fields),
         stated_label=fields.get("label"),
     )
@@ -60,7 +65,8 @@ def _shared_text(fields: Record) -> tuple[str | None, bool]:
 
 
 def _created(fields: Record) -> object:
-    return fields.get("created_at") or fields.get("timestamp_ms") or (fields.get("date") if "rawContent" in fields else None)
+    scraped = fields.get("date") if "rawContent" in fields or "renderedContent" in fields else fields.get("createdAt")
+    return fields.get("created_at") or fields.get("timestamp_ms") or scraped
 
 
 def _text_v1(record: Record) -> str | None:
@@ -72,7 +78,8 @@ def _text_v1(record: Record) -> str | None:
     return longest(
         *(mapping(record.get("legacy")).get("full_text"), record.get("full_text"), record.get("text")),
         mapping(record.get("extended_tweet")).get("full_text"),
-        *(found.get("text"), result.get("text"), record.get("rawContent")),
+        *(found.get("text"), result.get("text"), record.get("rawContent"), record.get("fullText"), record.get("tweet")),
+        record.get("content") if "renderedContent" in record else None,
     )
 
 
@@ -80,10 +87,13 @@ def _history(record: Record) -> object:
     """Return the ids of all edits, oldest first, from any of the places where they are written."""
     if _EDITS.isdisjoint(record):
         return None
-    if ids := record.get("edit_history_tweet_ids"):
+    if ids := record.get("edit_history_tweet_ids") or items(record.get("replaces")):
         return ids
     edits = mapping(record.get("edit_history"))
     if ids := items(edits.get("edit_tweet_ids")) or items(edits.get("editTweetIds")):
+        return ids
+    control = mapping(record.get("edit_control"))
+    if ids := items(control.get("edit_tweet_ids")) or items(mapping(control.get("edit_control_initial")).get("edit_tweet_ids")):
         return ids
     info = mapping(record.get("edit_info"))
     edit = mapping(info.get("edit"))
@@ -91,12 +101,17 @@ def _history(record: Record) -> object:
     return known or items(mapping(edit.get("editControlInitial")).get("editTweetIds")) or [edit.get("initialTweetId")]
 
 
-def read_v2(record: Record) -> list[Tweet | Rejected]:
-    """Read a response of API v2: `data` is one tweet or a list of them, and `includes` has the tweets that they refer to."""
+def read_v2(record: Record) -> list[Tweet | Notice | Rejected]:
+    """Read a response of API v2: `data` is one tweet or a list of them, and `includes` has the tweets that they refer to.
+
+    A list may hold notices too.
+    """
     data = record.get("data")
     included = items(mapping(record.get("includes")).get("tweets"))
     originals = {found: one for one in included if isinstance(one, dict) and (found := maybe_id(one.get("id")))}
-    return [_read_v2(one, originals) for one in (data if isinstance(data, list) else [data])]
+    if not isinstance(data, list):
+        return [_read_v2(data, originals)]
+    return [(read_notice({"data": one}) if isinstance(one, dict) else None) or _read_v2(one, originals) for one in data]
 
 
 def alone(one: object, includes: Record) -> Record:

@@ -64,7 +64,7 @@ def read_messages(records: pa.Array, languages: Languages = ANY) -> pa.Array:
     ends = [0]
     for line in records.to_pylist():
         record = parse(line or b"")
-        found = read(record) if isinstance(record, dict) else [Rejected(NOT_JSON)]
+        found = read(record) if isinstance(record, dict) else [Rejected("empty message" if record is None else NOT_JSON)]
         rows.extend(_row(one, number or None, languages) for number, one in enumerate(found))
         ends.append(len(rows))
     columns = zip(*rows, strict=True) if rows else [()] * len(_TYPES)

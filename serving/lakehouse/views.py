@@ -1,8 +1,8 @@
 """Views of Gold for analysts, each a plain function from Gold to a small table.
 
 A row's score is its positive minus its negative probability; points are the mean score scaled to 0 (all negative) to 100 (all
-positive), as in the warehouse. A row that the model failed on has no score and counts only for volume. Buckets follow the
-session's time zone, which is UTC.
+positive), as in the warehouse. A row that the model failed on has no score, and a share (a pure retweet) is no new opinion: both
+count only for volume. Buckets follow the session's time zone, which is UTC.
 """
 
 from collections.abc import Callable
@@ -25,18 +25,19 @@ _SCORE = "positive - negative"
 
 def sentiment_over(gold: DataFrame, every: Every) -> DataFrame:
     """Compute labels and points over time: bucket, negative, neutral, positive, messages, points. Empty buckets have no row."""
-    return _classified(gold).groupBy(F.date_trunc(every, "event_at").alias("bucket")).agg(*_counts()).orderBy("bucket")
+    return _opinions(gold).groupBy(F.date_trunc(every, "event_at").alias("bucket")).agg(*_counts()).orderBy("bucket")
 
 
 def volume(gold: DataFrame, every: Every) -> DataFrame:
-    """Count messages over time: bucket, messages. Empty buckets have no row."""
-    return gold.groupBy(F.date_trunc(every, "event_at").alias("bucket")).agg(_messages()).orderBy("bucket")
+    """Count messages over time, and the shares among them: bucket, messages, shares. Empty buckets have no row."""
+    counts = _messages(), F.count_if("is_share").alias("shares")
+    return gold.groupBy(F.date_trunc(every, "event_at").alias("bucket")).agg(*counts).orderBy("bucket")
 
 
 def by_language(gold: DataFrame) -> DataFrame:
     """Compute labels and points per language, most frequent first: lang (`und` if unknown), then as `sentiment_over`."""
     lang = F.coalesce("lang", F.lit("und")).alias("lang")
-    return _classified(gold).groupBy(lang).agg(*_counts()).orderBy(F.desc("messages"), "lang")
+    return _opinions(gold).groupBy(lang).agg(*_counts()).orderBy(F.desc("messages"), "lang")
 
 
 def top_mentions(gold: DataFrame, label: Literal["positive", "negative"], limit: int = 20) -> DataFrame:
@@ -47,7 +48,7 @@ def top_mentions(gold: DataFrame, label: Literal["positive", "negative"], limit:
         points (of all messages). Ordered by messages of the label, then by higher share, then by name.
     """
     mention = F.explode(F.array_distinct("mentions")).alias("mention")
-    mentioned = _classified(gold).select(mention, "label", "negative", "positive")
+    mentioned = _opinions(gold).select(mention, "label", "negative", "positive")
     table = mentioned.groupBy("mention").agg(_of(label), _messages(), _points())
     share = F.round(F.col(label) / F.col("messages"), 4).alias("share")
     found = table.where(F.col(label) > 0).select("mention", label, "messages", share, "points")
@@ -71,7 +72,7 @@ def trending_hashtags(gold: DataFrame, *, window: timedelta, limit: int = 20) ->
     newest = gold.agg(F.max("event_at")).scalar()
     begins, turns = newest - F.lit(2 * window), newest - F.lit(window)
     # The condition on the date makes Spark skip older days, as Gold is partitioned by date.
-    recent = _classified(gold).where((F.col("event_date") >= F.to_date(begins)) & (F.col("event_at") > begins))
+    recent = _opinions(gold).where((F.col("event_date") >= F.to_date(begins)) & (F.col("event_at") > begins))
     tagged = recent.select(
         F.explode(F.array_distinct("hashtags")).alias("hashtag"),
         (F.col("event_at") > turns).alias("late"),
@@ -108,8 +109,8 @@ VIEWS: dict[str, Callable[[DataFrame], DataFrame]] = {
 """Views by their name on the command line and in SQL."""
 
 
-def _classified(gold: DataFrame) -> DataFrame:
-    return gold.where("label IS NOT NULL")
+def _opinions(gold: DataFrame) -> DataFrame:
+    return gold.where("label IS NOT NULL AND NOT coalesce(is_share, false)")
 
 
 def _counts() -> list[Column]:

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
 MAX_TEXTS = 256
@@ -76,6 +77,11 @@ class FeedbackRequest(BaseModel):
     label: Literal["negative", "neutral", "positive"] = Field(description="The correct label.")
     by: str = Field(min_length=1, max_length=200, description="Your name. Your latest correction of a text counts.")
     domain: Domain | None = None
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _in_any_case(cls, label: object) -> object:
+        return own_label(label) or label
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "FeedbackRequest":

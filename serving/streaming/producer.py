@@ -165,12 +165,16 @@ def _lines(file: Path, count: int | None) -> Iterator[bytes]:
         yield from islice(chain.from_iterable(map(_messages, lines)), count)
 
 
+_PAGES = (b'"data"', b'"feed"', b'"posts"', b'"records"', b'_events"')
+"""Fields of pages."""
+
+
 def _messages(line: bytes) -> list[bytes]:
     """Return the messages of a line."""
     line = line.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8)
     if not line.strip():
         return []
-    if b'"data"' in line or b'"feed"' in line or b'"posts"' in line:
+    if any(name in line for name in _PAGES):
         record = parse(line)
         if isinstance(record, dict) and len(found := pages(record)) > 1:
             return [json.dumps(one).encode() for one in found]

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from data.forgetting import Request
 from serving.warehouse.blocks import CHUNK, refresh_rollups
 
-_CHARS = 15_000
-"""Most characters of the ids of one statement: they are part of the request's address."""
+_CHARS = 3_900
+"""Most characters of the ids of one statement, as its address has them: from 4,096 on clickhouse-connect sends the parameters
+of a query as a form, which the warehouse server does not read."""
 _CLOCKS = timedelta(hours=1)
 """How far the warehouse's clock may be behind this machine's."""
 _CLEARED = """
@@ -133,12 +135,17 @@ def _conditions(requests: Iterable[Request]) -> list[tuple[str, dict[str, Any]]]
 
 
 def _parts(values: Iterable[str]) -> Iterator[list[str]]:
+    from clickhouse_connect.driver.binding import format_bind_value
+
     part: list[str] = []
+    size = 0
     for value in values:
-        if part and sum(map(len, part)) + len(value) > _CHARS:
+        length = len(quote(format_bind_value([value]), safe=""))
+        if part and size + length > _CHARS:
             yield part
-            part = []
+            part, size = [], 0
         part.append(value)
+        size += length
     if part:
         yield part
 

@@ -1,11 +1,12 @@
 -- Recount the chunks. In one block of any size, because the views of minute and hour see one block at a time. Of two rows the one
--- that has seen more is the newer one: a message counts once, and once more when it is forgotten.
+-- that has seen more is the newer one: a message counts once, and once more when it is forgotten. A share is no opinion: it counts
+-- in `shares` alone.
 INSERT INTO rollup_second (bucket, source, topic, partition, chunk, negative, neutral, positive, messages, score, score_squared, seen,
-                           changed_at)
+                           shares, changed_at)
 SELECT toStartOfSecond(event_at) AS bucket, source, topic, partition, intDiv(offset, 8192) AS chunk,
-       countIf(label = 'negative' AND NOT forgotten), countIf(label = 'neutral' AND NOT forgotten),
-       countIf(label = 'positive' AND NOT forgotten), countIf(NOT forgotten), sum(p.score), sum(p.score * p.score),
-       count() + countIf(forgotten), max(written_at)
+       countIf(label = 'negative' AND ((NOT forgotten AND NOT is_share) AS is_opinion)), countIf(label = 'neutral' AND is_opinion),
+       countIf(label = 'positive' AND is_opinion), countIf(is_opinion), sumIf(p.score, is_opinion),
+       sumIf(p.score * p.score, is_opinion), count() + countIf(forgotten), countIf(is_share), max(written_at)
 FROM predictions AS p FINAL
 WHERE topic = {topic:String} AND (RANGES)
 GROUP BY bucket, source, topic, partition, chunk

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from data.contracts import Event
 from data.tables import open_table
+from data.tweets import Notice
 from serving.lakehouse.messages import read_messages
 from serving.streaming.decode import decode
 from serving.streaming.producer import file_events
@@ -50,3 +51,18 @@ def test_filtered_stream_and_archive_are_events():
     archived = {"tweet": {"id_str": "74", "full_text": "Seats are fine", "source": '<a href="x">Twitter Web App</a>'}}
     found = decode(json.dumps(archived).encode())
     assert isinstance(found, Event) and (found.id, found.text, found.source) == ("74", "Seats are fine", "Twitter Web App")
+
+
+def test_events_of_the_account_activity_api_are_sent_one_by_one(tmp_path):
+    file = tmp_path / "activity.jsonl"
+    created = [{"id_str": str(number), "text": f"Seat {number}", "user": {"id_str": "9"}} for number in (75, 76)]
+    deleted = [{"status": {"id": "75", "user_id": "9"}}, {"status": {"id": "76", "user_id": "9"}}]
+    records = {"tweet_create_events": created}, {"tweet_delete_events": deleted}
+    file.write_text("\n".join(json.dumps({"for_user_id": "9", **record}) for record in records))
+    found = [decode(value) for value in file_events(file)]
+    assert [one.text if isinstance(one, Event) else one for one in found] == [
+        "Seat 75",
+        "Seat 76",
+        Notice("delete", "75", "9"),
+        Notice("delete", "76", "9"),
+    ]

@@ -29,6 +29,7 @@ from serving.service.schemas import (
     weight,
 )
 from serving.streaming.decode import decode
+from tests.cases.tables import dataset, lines_of
 
 LINES = [
     rb'{"id": "151", "text": "Lovely view \ud83d", "source": "web"}',
@@ -46,6 +47,11 @@ def test_lakehouse_and_stream_keep_the_message(line):
     assert (row["text"], row["reason"]) == ("Lovely view ", None)
     event = decode(line)
     assert isinstance(event, Event) and event.text == "Lovely view "
+
+
+def test_datasets_keep_the_message_without_another_sign(tmp_path):
+    content = lines_of(60, '{{"text": "{text} \\ud83d", "label": "{label}"}}\n')
+    assert dataset(tmp_path, "a.jsonl", content)[1]["text"][0] == "Great crew on flight 0, thank you "
 
 
 @pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])

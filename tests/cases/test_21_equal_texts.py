@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.catalog import load_catalog
 from data.cleaning import clean, normalize
-from data.feedback import FeedbackLabel, FeedbackStore
+from data.feedback import FeedbackLabel, open_feedback
+from data.settings import DataSettings
+from data.sources import fetch
 from data.splits import make_splits
 
 DIFFERENT = [
@@ -76,8 +79,14 @@ def _sides(pair):
     return (("a", pair[0], "positive"), ("b", pair[1], "negative"))
 
 
-def test_feedback_on_texts_that_differ_in_an_emoji_is_two_labels(tmp_path):
-    store = FeedbackStore(tmp_path / "feedback.db")
-    for text, label in (("My ferry today 😍", "positive"), ("My ferry today 😡", "negative")):
-        store.add(FeedbackLabel(text=text, label=label, by="anna"))
-    assert sorted(store.rows()["label"]) == ["negative", "positive"]
+@pytest.mark.parametrize("people", [("anna", "anna"), ("anna", "ben")])
+def test_feedback_on_texts_that_differ_in_a_sign_is_two_labels_of_the_dataset(people, tmp_path, monkeypatch):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+    store = open_feedback(tmp_path)
+    for pair in DIFFERENT:
+        for (_, text, label), by in zip(_sides(pair), people, strict=True):
+            store.add(FeedbackLabel(text=text, label=label, by=by))
+    given = {text: label for pair in DIFFERENT for _, text, label in _sides(pair)}
+    frame = pd.read_parquet(fetch(load_catalog()["feedback"], DataSettings.load(), tmp_path / "raw").path)
+    split = make_splits(frame, guest_datasets=frozenset({"feedback"}))
+    assert split.removed.empty and dict(zip(split.kept["text"], split.kept["label"], strict=True)) == given

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from data.catalog import load_catalog
 from data.errors import MalformedData, SettingsError
 from data.labels import label_key, own_label
 from data.settings import read_yaml
+from data.tweets import Tweet, read
+from serving.service.schemas import FeedbackRequest
 from tests.cases.tables import dataset, lines_of, scored
 
 COUNTS = {"negative": 60, "neutral": 60, "positive": 60}
@@ -50,9 +53,20 @@ def test_numbers_are_labels_with_and_without_a_null(name, names, null_at, tmp_pa
         assert found.notes[1:] == ("1 rows without a label are rejected",)
 
 
+@pytest.mark.parametrize("null", ["NaN", "nan", "null", "NULL", "<NA>", "\\N", " "])
+def test_a_null_that_a_text_file_spells_out_is_a_missing_label(null, tmp_path):
+    mapping = yaml.safe_load("{0: negative, 2: neutral, 4: positive}")
+    rows = labeled(NUMBERS)
+    rows[7]["label"] = null
+    found, frame = dataset(tmp_path, "a.csv", written("a.csv", rows), label_mapping=mapping)
+    assert len(frame) == 179 and found.notes[1:] == ("1 rows without a label are rejected",)
+    rows[8]["text"] = "null"  # a text stays what was written
+    assert "null" in dataset(tmp_path, "b.csv", written("b.csv", rows), label_mapping=mapping)[1]["text"].tolist()
+
+
 @pytest.mark.parametrize("words", [("no", "yes"), ("No", "YES"), ("false", "true"), (False, True), ("off", "on")])
 def test_keys_that_yaml_reads_as_booleans_are_labels(words, tmp_path):
-    mapping = yaml.safe_load("{no: negative, yes: positive, maybe: neutral}")
+    mapping = yaml.safe_load('{no: negative, yes: Positive, maybe: " NEUTRAL"}')
     names = {"negative": words[0], "positive": words[1], "neutral": "maybe"}
     _, frame = dataset(tmp_path, "a.jsonl", written("a.jsonl", labeled(names)), label_mapping=mapping)
     assert frame["label"].value_counts().to_dict() == COUNTS
@@ -84,12 +98,28 @@ def test_case_and_spaces_of_labels_do_not_count(names, tmp_path):
         (True, "true"),
         ("Very  Bad ", "very bad"),
         (0.5, "0.5"),
+        ("\u22121", "-1"),
+        ("４", "4"),
     ],
 )
 def test_equal_labels_have_one_key(value, key):
     assert label_key(value) == key
     assert own_label(value) is None and own_label("POSITIVE ") == "positive"
     assert label_key(None) is label_key(float("nan")) is label_key("  ") is None
+
+
+WRITTEN = ["Positive ", "NEGATIVE", "\tneutral\u00a0", "posi tive", "4.0", "", None, True, 4, 4.0, ["positive"], {"a": 1}]
+
+
+@pytest.mark.parametrize("label", WRITTEN)
+def test_labels_of_raw_records_and_of_feedback_follow_the_rule_of_datasets(label):
+    (found,) = read({"id": "1", "text": "Great crew", "label": label})
+    assert isinstance(found, Tweet) and found.label == own_label(label)
+    if own_label(label):
+        assert FeedbackRequest.model_validate({"text": "x", "by": "desk 4", "label": label}).label == own_label(label)
+    else:
+        with pytest.raises(ValidationError, match="'negative', 'neutral' or 'positive'"):
+            FeedbackRequest.model_validate({"text": "x", "by": "desk 4", "label": label})
 
 
 @pytest.mark.parametrize("identity", [1.23456789012344992e17, "1.23E+17", "1234567890123456789.0"])

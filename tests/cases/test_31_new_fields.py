@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.contracts import Event
+from data.tweets import Notice, Tweet, read
 from serving.streaming.decode import decode
 from serving.streaming.worker import metrics
 
@@ -44,6 +45,57 @@ def test_whole_numbers_are_ids(value, text):
 @pytest.mark.parametrize("value", [1.5e17, True, None, [], ""])
 def test_what_is_no_id_is_refused_by_name(value):
     assert "id" in str(decode(json.dumps({**EVENT, "id": value}).encode()))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"lang": NaN',
+        b'"lang": 7',
+        b'"author_id": NaN',
+        b'"author_id": 1.5e17',
+        b'"author_id": {}',
+        b'"replaces": null',
+        b'"replaces": "x"',
+        b'"is_share": "yes"',
+        b'"is_share": null',
+        b'"is_share": false',
+        b'"half \\ud83d": 1',
+    ],
+)
+def test_an_optional_field_that_cannot_be_read_costs_itself_alone(more):
+    assert isinstance(plain := decode(json.dumps(EVENT).encode()), Event)
+    found = decode(json.dumps(EVENT).encode()[:-1] + b", " + more + b"}")
+    assert isinstance(found, Event) and all(getattr(found, name) == getattr(plain, name) for name in Event.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"source": '<a href="http://x" rel="nofollow">Web App</a>'}, ("Web App", False, ())),
+        ({"text": "RT @anna: Great crew"}, ("web", True, ())),
+        ({"text": "RT @ it"}, ("web", False, ())),
+        ({"is_share": True}, ("web", True, ())),
+        ({"replaces": ["e0"]}, ("web", False, ("e0",))),
+    ],
+)
+def test_an_event_is_read_as_the_lakehouse_reads_it(fields, expected):
+    (tweet,) = read({**EVENT, **fields})
+    for found in (decode(json.dumps({**EVENT, **fields}).encode()), tweet):
+        assert isinstance(found, Event | Tweet) and (found.source, found.is_share, found.replaces) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({"limit": {"track": 5}}, "not a message"),
+        ({"event": "filters_changed"}, "not a message"),
+        ({"id": "5", "action": "delete", "created_at": "2023-01-01", "reason": "deleted"}, Notice("delete", "5")),
+        ({"deleted": True, "twitter": {"id": "5"}}, Notice("delete", "5")),
+    ],
+)
+def test_notices_and_control_messages_without_a_mark_are_read_as_such(record, found):
+    assert decode(json.dumps(record).encode()) == found
 
 
 def test_twitters_dates_and_naive_times_are_read():

@@ -160,8 +160,23 @@ def labeled(mapping: dict, names: dict[str, object], *, null: bool = False) -> C
 
 
 def lost_ids(folder):
-    with pytest.raises(MalformedData, match="lost digits"):
-        id_text("1.23E+17", "of a set")
+    for written in ("1.23E+17", "1,23E+17", "1.23E17", "123456789012345678,0"):
+        with pytest.raises(MalformedData, match="lost digits"):
+            id_text(written, "of a set")
+    assert id_text("12E5", "of a set") == "12E5"
+
+
+def no_strings(folder):
+    rows = [json.loads(line) for line in lines_of(60, '{{"text": "{text}", "label": "{label}"}}\n').splitlines()]
+    others = [["a list"], {"an": "object"}, 7]
+    mixed = [{**row, "text": others[n] if n < 3 else row["text"]} for n, row in enumerate(rows)]
+    found, frame = dataset(folder, "a.jsonl", "\n".join(map(json.dumps, mixed)))
+    assert frame["text"].tolist() == [row["text"] for row in rows[3:]] and "3 rows without a text are rejected" in found.notes
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": [row["text"].encode() for row in rows], "label": [row["label"] for row in rows]}), sink)
+    with pytest.raises(MalformedData, match="no texts") as caught:
+        dataset(folder, "a.parquet", sink.getvalue())
+    assert "60 of 60 values that are no strings, such as b'Great crew" in str(caught.value.found)
 
 
 def times(*written: object, notes: str = "") -> Callable[[Path], None]:
@@ -181,6 +196,7 @@ CONTENT: dict[str, Callable[[Path], None]] = {
     "line breaks in quoted fields": line_breaks,
     "one column that seems to be several": refused("text\nGreat;ok\nBad;ok\n", "has no column 'label'|only one column"),
     "labels in the text column": labels_as_texts,
+    "lists, objects, numbers or bytes in the text column": no_strings,
     "bytes of another encoding in a few lines": refused(
         CSV.encode() + "é,ok\n".encode() * 3 + b"\xe9,ok\n", "byte 0xe9 in line 7"
     ),
@@ -188,7 +204,7 @@ CONTENT: dict[str, Callable[[Path], None]] = {
     "labels that are numbers, with a null among them": labeled(
         {0: "negative", 2: "neutral", 4: "positive"}, {"negative": 0.0, "neutral": 2, "positive": "4.0"}, null=True
     ),
-    "`Positive `, `NEGATIVE`": labeled({}, {"negative": "NEGATIVE", "neutral": "neutral", "positive": "Positive "}),
+    "`Positive `, `NEGATIVE`": labeled({}, {"negative": "NEGATIVE", "neutral": "ｎｅｕｔｒａｌ", "positive": "Positive "}),
     "keys `0:`, `no:`, `yes:` in `label_mapping`": labeled(
         {0: "neutral", "bad": "negative", True: "positive"}, {"negative": "Bad", "neutral": 0, "positive": "Yes"}
     ),

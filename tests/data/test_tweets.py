@@ -64,6 +64,13 @@ NAMES = st.sampled_from(
         "label",
         "meta",
         "type",
+        "fullText",
+        "renderedContent",
+        "tweet_create_events",
+        "tweet_delete_events",
+        "tweet_results",
+        "result",
+        "edit_control",
     ]
 )
 JSON = st.recursive(
@@ -126,8 +133,15 @@ def shapes(draw):
     kinds = [
         ({**old, "text": short + text}, False),
         ({**old, "full_text": short + text}, False),
+        ({**old, "fullText": short + text}, False),
+        ({"id": identity, "user": user, "content": short + text, "renderedContent": short}, False),
+        ({"id": identity, "user_id": 7, "tweet": short + text}, False),
+        ({"tweet_results": {"result": {"rest_id": identity, "legacy": {"full_text": short + text, "user_id_str": "7"}}}}, False),
+        ({"tweet_create_events": [{**old, "text": short + text}]}, False),
         ({**old, "truncated": True, "extended_tweet": {"full_text": short + text}}, False),
+        ({**old, "text": f"RT @anna: {short + text}"}, True),
         ({**old, "retweeted_status": {"id": 1, **whole}}, True),
+        ({**old, "text": f"RT @anna: {short + text}", "retweeted_status": {"id": 1, "text": short[:9]}}, True),
         ({**old, "retweeted_status": {"id": 1, "text": "x", "extended_tweet": {"full_text": short + text}}}, True),
         ({**old, "text": short + text, "quoted_status": {"id": 1, "text": LONG * 3}}, False),
         ({"tweet": {**old, "full_text": short + text}}, short.startswith("RT @")),
@@ -147,6 +161,8 @@ def shapes(draw):
 @given(shapes())
 def test_each_shape_keeps_id_whole_text_author_and_share(shape):
     record, identity, text, is_share = shape
+    if "retweeted_status" not in record and str(record.get("text")).startswith("RT @anna: "):
+        text = record["text"]
     assert read(parse(json.dumps(record))) == [Tweet(identity, text, "7", is_share=is_share)]
 
 
@@ -172,6 +188,9 @@ def test_each_shape_keeps_id_whole_text_author_and_share(shape):
             {"verb": "delete", "object": {"id": "tag:search.twitter.com,2005:5"}, "actor": {"id": "id:twitter.com:7"}},
             Notice("delete", "5", "7"),
         ),
+        ({"tweet_delete_events": [{"status": {"id": "5", "user_id": "7"}}]}, Notice("delete", "5", "7")),
+        ({"data": [{"delete": {"tweet": {"id": "5", "author_id": "7"}}}]}, Notice("delete", "5", "7")),
+        ({"event": "delete", "payload": 5}, Notice("delete", "5")),
         ({"tweet": {"id_str": "5", "full_text": "x", "deleted_at": "2023-10-11"}}, Notice("delete", "5")),
         ({"event": "delete", "payload": "5"}, Notice("delete", "5")),
         (
@@ -295,6 +314,8 @@ def test_bluesky_posts_reposts_and_events_are_read():
         ({"edit_info": {"edit": {"initialTweetId": "1", "editControlInitial": {"editTweetIds": ["1", "2", "3"]}}}}, ("1", "2")),
         ({"edit_info": {"initial": {"editTweetIds": ["3"]}}}, ()),
         ({"edit_history_tweet_ids": ["3", "4"]}, ()),
+        ({"edit_history_tweet_ids": ["3", "20", "1"]}, ("1",)),
+        ({"edit_control": {"edit_control_initial": {"edit_tweet_ids": ["1", "3"]}}}, ("1",)),
     ],
 )
 def test_edit_names_what_it_replaces(fields, replaces):
@@ -327,6 +348,7 @@ def test_id_that_lost_its_digits_is_rejected_by_name(ids, read_as):
         ("<a href='x'>Bob &amp; Co</a>", "Bob & Co"),
         ("", None),
         ("support", "support"),
+        ("&lt;a href=&quot;http://x&quot;&gt;Web App&lt;/a&gt;", "Web App"),
         ("a < b", "a < b"),
     ],
 )
@@ -355,3 +377,38 @@ def test_what_hurts_one_field_costs_that_field_alone():
 )
 def test_anything_but_one_object_is_not_json(line):
     assert parse(line) == Rejected("not json")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"limit": {"track": 5}},
+        {"data": None, "errors": [{"title": "Not Found"}]},
+        {"data": [], "meta": {"result_count": 0}},
+        {"meta": {"result_count": 0}},
+        {"errors": [{"title": "ConnectionException"}]},
+        {"event": "favorite", "source": {"id": 1}, "target_object": {"id": 2, "text": "liked"}},
+        {"event": "filters_changed"},
+        {"feed": [], "cursor": "x"},
+        {"data": {"user_profile_modification": {"user": {"id": "7"}, "event_at": "2023-10-11T00:00:00Z"}}},
+    ],
+)
+def test_what_a_stream_sends_between_messages_is_no_message(record):
+    assert read(record) == [Rejected("not a message")]
+
+
+@pytest.mark.parametrize("edited", [0, "0", 1_696_969_164 / 1000, "2001-01-01"])
+def test_change_before_the_creation_does_not_count(edited):
+    (found,) = read({"id": "1", "text": "x", "created_at": "2023-10-10T20:19:24Z", "updated_at": edited})
+    assert isinstance(found, Tweet) and found.edited_at is None
+
+
+def test_records_of_a_bluesky_repository_have_their_author_in_the_address():
+    value = {"text": "hello sky", "createdAt": "2023-10-10T20:19:24Z", "langs": ["en"]}
+    records = [{"uri": f"at://did:plc:7/{POST}/{key}", "cid": "c", "value": value} for key in ("a", "b")]
+    page = {"records": records, "cursor": "b"}
+    found = [one for part in pages(page) for one in read(part)]
+    assert found == read(page) and len(found) == 2
+    for one, key in zip(found, "ab", strict=True):
+        assert isinstance(one, Tweet) and (one.message_id, one.author) == (f"at://did:plc:7/{POST}/{key}", "did:plc:7")
+        assert (one.text, one.lang) == ("hello sky", "en") and one.created_at is not None

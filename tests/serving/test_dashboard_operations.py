@@ -14,6 +14,7 @@ from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, client_config, in_process_broker
 from serving.streaming.supervisor.history import History
 from serving.streaming.worker.heartbeat import Heartbeat, beat
+from serving.warehouse.forget import write_notices
 from tests.serving.dashboard_harness import DashboardHarness, has_no_violation, number
 
 pytestmark = pytest.mark.integration
@@ -148,12 +149,18 @@ def test_high_lag_is_shown_with_its_limit_and_as_catching_up(stream_dashboard, p
     has_no_violation(page)
 
 
-def test_live_page_shows_that_the_stream_is_catching_up(stream_dashboard, page):
+def test_pages_show_that_the_stream_is_catching_up_and_how_many_notices_it_followed(stream_dashboard, page):
     with stream_dashboard.warehouse_server():  # without the database the notice is about the database
         page.goto(stream_dashboard.url)
         notice = page.get_by_test_id("state-catching-up")
         # The supervisor measured 50 messages per second: 30 s of work.
         expect(notice).to_contain_text(f"Catching up. {WAITING:,} messages wait, about 30 s of work")
+        with stream_dashboard.client() as client:
+            kinds = ("delete", "delete", "user_suspend")
+            write_notices(client, [(MESSAGES, 0, offset, kind) for offset, kind in enumerate(kinds)])
+        page.goto(f"{stream_dashboard.url}/operations/")
+        expect(figure(page.locator(".panel-stream"), "Notices")).to_have_text("3")
+        expect(page.locator(".panel-stream")).to_contain_text("2 delete, 1 user suspend")
 
 
 def test_times_have_the_most_readable_unit(stream_dashboard, page):

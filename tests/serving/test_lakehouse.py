@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import pytest
 from data.errors import LakehouseError
 from orchestration.demo.raw_tweets import write_raw_tweets
 from serving.classifier import Classifier
+from serving.lakehouse import views as sentiment_views
 from serving.lakehouse.paths import LAYERS, table
 from serving.lakehouse.status import open_table, read_status
+from tests.cases.mixed_day import FILES, reference, write_day, write_files
 from tests.models import tiny_bundle
 from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
@@ -528,6 +531,24 @@ def test_every_shape_of_a_tweet_is_a_message_or_rejected_with_its_reason(tables,
     assert (status_now.rows("bronze"), status_now.behind_silver, status_now.behind_gold) == (25, 0, 0)
     for layer in LAYERS:
         open_table(tables.root, layer).to_pandas()  # with no time that Python cannot hold
+
+
+@pytest.mark.parametrize("count", [1_500, pytest.param(20_000, marks=pytest.mark.lakehouse)])
+def test_mixed_day_of_every_shape_equals_a_plain_reader_row_by_row(tables, tmp_path, count):
+    arrived = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    day = write_day(count, start=arrived - timedelta(hours=24))
+    write_files(tmp_path / "raw", day, arrived)
+    tables.files_per_batch = FILES // 2
+    tables.once(tmp_path / "raw")
+    expected = reference(day, is_lakehouse=True)
+    for layer in ("silver", "gold"):
+        rows = rows_of(tables.root, layer, ("id", "text", "user_id", "is_share"))
+        assert Counter((row["id"], row["text"], row["user_id"], row["is_share"]) for row in rows) == expected.rows
+    assert Counter(tables.reasons()) == expected.reasons
+    status = read_status(tables.root)
+    assert (status.rows("bronze"), status.behind_silver, status.behind_gold) == (count, 0, 0)
+    (shares,) = sentiment_views.volume(tables.read("gold"), "day").selectExpr("sum(messages)", "sum(shares)").collect()
+    assert tuple(shares) == (expected.rows.total(), sum(number for row, number in expected.rows.items() if row[3]))
 
 
 @pytest.mark.lakehouse

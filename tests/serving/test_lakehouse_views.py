@@ -26,8 +26,8 @@ from serving.lakehouse.views import (
 from tests.serving.lakehouse_harness import session
 
 GOLD = (
-    "id string, text string, source string, created_at timestamp, event_at timestamp, event_date date, lang string, "
-    "user_id string, mentions array<string>, hashtags array<string>, true_label string, "
+    "id string, is_share boolean, text string, source string, created_at timestamp, event_at timestamp, event_date date, "
+    "lang string, user_id string, mentions array<string>, hashtags array<string>, true_label string, "
     "copy struct<stated_at timestamp, arrived_at timestamp, origin string, block long, line long>, "
     "label string, confidence double, negative double, neutral double, positive double, model_version string, "
     "predicted_at timestamp, answers map<string, struct<"
@@ -53,6 +53,7 @@ def _row(n, at, label, *, lang: str | None = "en", mentions=(), hashtags=(), ver
     prediction = _prediction(label, at, score)
     return {
         "id": f"m{n:04}",
+        "is_share": None,
         "text": f"text\n{n} \x1b[31m[bold]",
         "event_at": at,
         "event_date": at.date(),
@@ -99,6 +100,7 @@ def _rows():
                 score=score,
             )
         )
+        rows[-1]["is_share"] = n % 9 == 0
     rows[5]["mentions"] = rows[5]["hashtags"] = None
     return rows
 
@@ -122,8 +124,8 @@ def _gold(spark, rows):
     return spark.createDataFrame(rows, GOLD)
 
 
-def _classified(rows):
-    return [row for row in rows if row["label"]]
+def _opinions(rows):
+    return [row for row in rows if row["label"] and not row["is_share"]]
 
 
 def _collected(view):
@@ -159,17 +161,19 @@ def _floor(time, every):
 
 @pytest.mark.parametrize("every", get_args(Every))
 def test_sentiment_and_volume_over_time(gold, rows, every):
-    groups = _grouped(_classified(rows), lambda row: [_floor(row["event_at"], every)])
+    groups = _grouped(_opinions(rows), lambda row: [_floor(row["event_at"], every)])
     found = _collected(sentiment_over(gold, every))
     assert [row["bucket"] for row in found] == sorted(groups)
     for row in found:
         _same(row, groups[row["bucket"]])
     counts = Counter(_floor(row["event_at"], every) for row in rows)  # includes the row that the model failed on
-    assert [tuple(row.values()) for row in _collected(volume(gold, every))] == sorted(counts.items())
+    shares = Counter(_floor(row["event_at"], every) for row in rows if row["is_share"])
+    expected = [(bucket, count, shares[bucket]) for bucket, count in sorted(counts.items())]
+    assert shares and [tuple(row.values()) for row in _collected(volume(gold, every))] == expected
 
 
 def test_by_language(gold, rows):
-    groups = _grouped(_classified(rows), lambda row: [row["lang"] or "und"])
+    groups = _grouped(_opinions(rows), lambda row: [row["lang"] or "und"])
     found = _collected(by_language(gold))
     assert [row["lang"] for row in found] == sorted(groups, key=lambda lang: (-len(groups[lang]), lang))
     for row in found:
@@ -181,7 +185,7 @@ def test_mentions(gold, rows, label):
     assert any(len(row["mentions"] or ()) > len(set(row["mentions"] or ())) for row in rows), (
         "one name is mentioned twice in a message"
     )
-    groups = _grouped(_classified(rows), lambda row: row["mentions"])
+    groups = _grouped(_opinions(rows), lambda row: row["mentions"])
     expected = []
     for name, mentioned in groups.items():
         of_label = sum(row["label"] == label for row in mentioned)
@@ -196,7 +200,7 @@ def test_mentions(gold, rows, label):
 
 def test_hashtags(gold, rows):
     newest = max(row["event_at"] for row in rows)
-    groups = _grouped(_classified(rows), lambda row: row["hashtags"])
+    groups = _grouped(_opinions(rows), lambda row: row["hashtags"])
     expected = {}
     for name, tagged in groups.items():
         now = [row for row in tagged if row["event_at"] > newest - WINDOW]

@@ -28,6 +28,7 @@ ALL = [
     "0005_times",
     "0006_alert_life",
     "0007_forgotten",
+    "0008_shares",
 ]
 
 pytestmark = pytest.mark.integration
@@ -85,6 +86,7 @@ def row(topic, partition, offset, **changes):
         "sarcasm": None,
         "tier": "model",
         "model_version": "v",
+        "is_share": False,
         **changes,
     }
 
@@ -104,20 +106,21 @@ def counted(rows, step_s):
         key = each["partition"], each["offset"]
         if key not in last or each["predicted_at"] >= last[key]["predicted_at"]:
             last[key] = each
-    sums = defaultdict(lambda: [0, 0, 0, 0, 0.0, 0.0])
+    sums = defaultdict(lambda: [0, 0, 0, 0, 0, 0.0, 0.0])
     for each in last.values():
         begins = int((each["created_at"] or each["produced_at"]).timestamp()) // step_s * step_s
         row_sums = sums[begins, each["source"]]
         score = each["probabilities"][2] - each["probabilities"][0]
-        for place, value in ((LABELS.index(each["label"]), 1), (3, 1), (4, score), (5, score * score)):
+        opinion = ((LABELS.index(each["label"]), 1), (3, 1), (5, score), (6, score * score))
+        for place, value in ((4, 1),) if each["is_share"] else opinion:
             row_sums[place] += value
     return dict(sums)
 
 
 def in_rollup(client, topic, name):
     rows = client.query(
-        "SELECT toUnixTimestamp(bucket), source, sum(negative), sum(neutral), sum(positive), sum(messages), sum(score), "
-        f"sum(score_squared) FROM rollup_{name} FINAL WHERE topic = {{topic:String}} GROUP BY bucket, source",
+        "SELECT toUnixTimestamp(bucket), source, sum(negative), sum(neutral), sum(positive), sum(messages), sum(shares), "
+        f"sum(score), sum(score_squared) FROM rollup_{name} FINAL WHERE topic = {{topic:String}} GROUP BY bucket, source",
         parameters={"topic": topic},
     ).result_rows
     return {tuple(each[:2]): list(each[2:]) for each in rows}
@@ -125,8 +128,10 @@ def in_rollup(client, topic, name):
 
 def in_messages(client, topic, step_s):
     rows = client.query(
-        f"SELECT intDiv(toUnixTimestamp(event_at), {step_s}) * {step_s} AS begins, source, countIf(label = 'negative'), "
-        "countIf(label = 'neutral'), countIf(label = 'positive'), count(), sum(p.score), sum(p.score * p.score) "
+        f"SELECT intDiv(toUnixTimestamp(event_at), {step_s}) * {step_s} AS begins, source, "
+        "countIf(label = 'negative' AND NOT is_share), countIf(label = 'neutral' AND NOT is_share), "
+        "countIf(label = 'positive' AND NOT is_share), countIf(NOT is_share), countIf(is_share), "
+        "sumIf(p.score, NOT is_share), sumIf(p.score * p.score, NOT is_share) "
         "FROM predictions AS p FINAL WHERE topic = {topic:String} GROUP BY begins, source",
         parameters={"topic": topic},
     ).result_rows
@@ -139,8 +144,8 @@ def same(client, topic, rows):
         for found in (in_rollup(client, topic, name), in_messages(client, topic, step_s)):
             assert found.keys() == expected.keys()
             for key, sums in expected.items():
-                assert found[key][:4] == sums[:4], (name, key)
-                assert found[key][4:] == pytest.approx(sums[4:], abs=1e-4), (name, key)
+                assert found[key][:5] == sums[:5], (name, key)
+                assert found[key][5:] == pytest.approx(sums[5:], abs=1e-4), (name, key)
 
 
 # Offsets on both sides of the borders of chunks.
@@ -152,13 +157,14 @@ _PROBABILITIES = st.sampled_from([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05,
 
 @st.composite
 def _messages(draw):
-    """Distinct messages, with the fields that never change: offset, times and source."""
+    """Distinct messages, with the fields that never change: offset, times, source, and whether it is a share."""
     places = draw(st.lists(st.tuples(st.integers(0, 3), _OFFSETS), min_size=1, max_size=40, unique=True))
     return [
         {
             "partition": partition,
             "offset": offset,
             "source": draw(st.sampled_from(["shop", "news", "ü 'quoted\\'"])),
+            "is_share": draw(st.booleans()),
             "produced_at": NOW + timedelta(milliseconds=draw(st.integers(0, 90_000))),
             "created_at": draw(
                 st.one_of(

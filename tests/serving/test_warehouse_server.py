@@ -20,11 +20,12 @@ import pytest
 
 from data.artifacts import read_json
 from data.errors import WarehouseError
+from data.forgetting import Request
 from serving.settings import WarehouseSettings
 from serving.warehouse import server
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect, hold, server_file
-from serving.warehouse.forget import forget_topic
+from serving.warehouse.forget import find_left, find_messages, forget_messages, forget_topic
 from serving.warehouse.migrate import migrate, pending, roll_back
 from serving.warehouse.questions import QUESTIONS, ask
 from serving.warehouse.server import ensure_server, serve_warehouse
@@ -182,6 +183,17 @@ def test_invalid_name_never_reaches_the_engine(var, name):
 def test_value_of_a_setting_is_quoted(var):
     assert post(var, "SELECT 1", max_block_size="1', max_threads = '7")[0] == 500
     assert post(var, "SELECT getSetting('max_threads')") == (200, None, "1\n")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[str(10**18 + n) for n in range(400)], ["😀" * 60 + str(n) for n in range(40)], ["'\\" * 120 + str(n) for n in range(40)]],
+)
+def test_many_messages_are_forgotten_at_once(var, ids):
+    with connect(var, own=False) as client:
+        requests = [Request("message", one, "delete", datetime.now(UTC)) for one in ids]
+        assert forget_messages(client, requests)["predictions"] == 0
+        assert find_left(client, requests) == {} and find_messages(client, requests).ids == frozenset()
 
 
 def test_slow_reads_do_not_delay_writes(tmp_path, topic):

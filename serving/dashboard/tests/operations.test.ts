@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { catchingUp, stateWords, workersWords } from "@/api/stream";
+import { allNotices, catchingUp, noticesWords, stateWords, workersWords } from "@/api/stream";
 import { processLines, stepsOf } from "@/lib/history";
 import {
   deadLetterMeaning,
@@ -89,4 +89,13 @@ test("running workers are counted in words", () => {
     "1 of 2 workers running (3,000 messages wait)",
   );
   assert.equal(stateWords({ ...stream, state: "not supervised" }), "not running");
+});
+
+test("notices are counted by kind", () => {
+  const notices = { delete: 1200, user_suspend: 1 };
+  assert.equal(allNotices(notices), 1201);
+  assert.equal(noticesWords(notices), "1,200 delete, 1 user suspend");
+  assert.equal(allNotices({}), 0);
+  assert.equal(allNotices(null), null);
+  assert.equal(noticesWords({}), "deletions and the like");
 });

@@ -3,7 +3,7 @@ SELECT source, count(*) FILTER (label = 'negative') AS negative, count(*) FILTER
        count(*) FILTER (label = 'positive') AS positive, count(*) AS messages,
        round_even(50 + 50 * sum(g.positive - g.negative) / count(*), 2) AS points
 FROM gold AS g
-WHERE event_at >= $first AND event_at < $last
+WHERE event_at >= $first AND event_at < $last AND NOT coalesce(is_share, false)
   AND ($source = '' OR source = $source)
 GROUP BY source
 ORDER BY messages DESC, source

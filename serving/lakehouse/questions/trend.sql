@@ -5,7 +5,7 @@ WITH rollup AS MATERIALIZED (
            count(*) FILTER (label = 'neutral') AS neutral, count(*) FILTER (label = 'positive') AS positive,
            count(*) AS messages, sum(g.positive - g.negative) AS score
     FROM gold AS g
-    WHERE event_at >= $first AND event_at < $last
+    WHERE event_at >= $first AND event_at < $last AND NOT coalesce(is_share, false)
     GROUP BY step, source)
 SELECT make_timestamp(step * $step_us) AS bucket, if($by = 'source', r.source, '') AS source,
        sum(negative) AS negative, sum(neutral) AS neutral, sum(positive) AS positive, sum(messages) AS messages,

@@ -145,7 +145,7 @@ FROM
 (
     SELECT text, score
     FROM predictions
-    WHERE source = {{source:String}} AND NOT forgotten
+    WHERE source = {{source:String}} AND NOT forgotten AND NOT is_share
       AND event_at >= toDateTime64({{start:UInt32}}, 3) AND event_at < toDateTime64({{stop:UInt32}}, 3)
       AND {arrived}
     ORDER BY score {order}
@@ -160,7 +160,7 @@ SETTINGS max_execution_time = 10
 _SAMPLE = """
 SELECT substringUTF8(text, 1, {{chars:UInt32}})
 FROM predictions
-WHERE source = {{source:String}} AND NOT forgotten AND ({within}) AND {arrived}
+WHERE source = {{source:String}} AND NOT forgotten AND NOT is_share AND ({within}) AND {arrived}
 LIMIT 1 BY topic, partition, offset
 LIMIT {{most:UInt32}}
 SETTINGS max_execution_time = 10

@@ -168,9 +168,10 @@ def _encode(
     batch.predictions.append(encoded)
     batch.events.append(event)
     author = b',"author_id":' + json.dumps(event.author_id).encode() if event.author_id else b""
+    share = b',"is_share":true' if event.is_share else b""
     batch.rows.append(
-        b'%s,"text":%s%s,"produced_at":%d.%03d}'
-        % (encoded[:-1], json.dumps(event.text).encode(), author, *divmod(produced, 1000))
+        b'%s,"text":%s%s%s,"produced_at":%d.%03d}'
+        % (encoded[:-1], json.dumps(event.text).encode(), author, share, *divmod(produced, 1000))
     )
 
 

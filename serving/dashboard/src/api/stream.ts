@@ -1,4 +1,4 @@
-import { plural } from "@/lib/formats";
+import { count, plural } from "@/lib/formats";
 import type { Schemas } from "./client";
 import { usePanel } from "./panels";
 
@@ -28,4 +28,17 @@ export function workersWords({ target, reason, workers }: Status): string {
   if (running === target && PLANNED.includes(reason)) return `${plural(running, "worker")}, as planned`;
   const why = reason && !PLANNED.includes(reason) ? ` (${reason})` : "";
   return `${running} of ${plural(target ?? 0, "worker")} running${why}`;
+}
+
+/** Notices that the stream carried out, by kind: "12 delete, 1 user suspend". */
+export function noticesWords(notices: Status["notices"]): string {
+  const kinds = Object.entries(notices ?? {}).map(
+    ([kind, number]) => `${count(number)} ${kind.replaceAll("_", " ")}`,
+  );
+  return kinds.join(", ") || "deletions and the like";
+}
+
+/** How many notices there were of all kinds; null if that is not known. */
+export function allNotices(notices: Status["notices"]): number | null {
+  return notices && Object.values(notices).reduce((sum, number) => sum + number, 0);
 }

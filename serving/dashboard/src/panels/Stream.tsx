@@ -2,7 +2,7 @@
 
 import type { UseQueryResult } from "@tanstack/react-query";
 import type { Schemas } from "@/api/client";
-import { catchingUp, stateWords, workersWords } from "@/api/stream";
+import { allNotices, catchingUp, noticesWords, stateWords, workersWords } from "@/api/stream";
 import { bytes, compact, count, duration, fixed, rounded } from "@/lib/formats";
 import {
   cpuMeaning,
@@ -73,6 +73,11 @@ export function Stream({ query }: { query: UseQueryResult<Schemas["StreamStatus"
                   meaning: memoryMeaning(stream),
                 },
                 { name: "Open alerts", value: count(stream.open_alerts), unit: "see Live" },
+                {
+                  name: "Notices",
+                  value: count(allNotices(stream.notices)),
+                  unit: noticesWords(stream.notices),
+                },
               ]}
             />
           </>
