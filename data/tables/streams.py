@@ -4,13 +4,16 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from data.errors import MalformedData, SourceUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 TEXT_KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 SUFFIXES = ".csv, .tsv, .txt, .jsonl, .ndjson, .json (each also .gz, or alone in a .zip), .parquet or .xlsx"
@@ -89,8 +92,9 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        data = self._source.read(len(view))
         self._left -= len(data)
         if self._left < 0:
             raise MalformedData(
@@ -98,12 +102,12 @@ class _Bounded(io.RawIOBase):
                 expected=f"at most {MAX_EXPANSION} times, or 1 GiB",
                 remedy="If it is as large as that, unpack it first.",
             )
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
 
 @contextmanager
-def open_bytes(file: StoredFile) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+def open_bytes(file: StoredFile) -> Generator[tuple[BinaryIO, Callable[[], float]]]:
     """Open the unpacked bytes of a text file; the second value returns the share that was read, 0 to 1.
 
     Raises:
@@ -142,7 +146,7 @@ def require_text(file: StoredFile, start: bytes) -> None:
 
 
 @contextmanager
-def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Generator[io.TextIOWrapper]:
     """Decode a file's bytes; the binary file stays open.
 
     Raises:

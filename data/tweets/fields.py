@@ -2,27 +2,27 @@
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from data.labels import LABEL_IDS
 from data.times import misdated, plausible, utc
-from data.tweets.types import Rejected, Tweet
+from data.tweets.types import Json, Record, Rejected, Tweet
 
 EXACT = 2**53
 """A whole number from here on may have lost digits when it went through a float."""
 _ROUNDED = re.compile(r"\d(?:\.\d+)?[eE]\+\d+|\d\.\d+[eE]\d+|\d{16,}\.0*")
 """An id that a spreadsheet or pandas wrote as a float, in a string."""
 _TAG = re.compile(r"<[^<>]*>")
-_NO_RECORD: dict[str, Any] = {}
+_NO_RECORD: Record = {}
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: Json) -> Record:
     """Return an object, or an empty one for any other value."""
     return value if isinstance(value, dict) else _NO_RECORD
 
 
-def items(value: object) -> list[Any]:
+def items(value: Json) -> list[Any]:
     """Return a list, or an empty one for any other value."""
     return value if isinstance(value, list) else []
 
@@ -124,7 +124,7 @@ def label(value: object) -> str | None:
     return name if name in LABEL_IDS else None
 
 
-def earlier(history: object, own: str) -> tuple[str, ...]:
+def earlier(history: Json, own: str) -> tuple[str, ...]:
     """Return the ids before `own` in an edit history, oldest first."""
     ids = [found for found in (maybe_id(value) for value in items(history)) if found]
     return tuple(dict.fromkeys(ids[: ids.index(own)] if own in ids else ids))
@@ -140,7 +140,7 @@ def tweet(
     lang: object = None,
     source: object = None,
     is_share: bool = False,
-    history: object = None,
+    history: Json = None,
     stated_label: object = None,
 ) -> Tweet | Rejected:
     """Check the fields of one message.

@@ -192,7 +192,7 @@ def _append_rejected(rejected: "DeltaTable", rows: list[tuple[str, dict[str, Any
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    schema = pa.schema(rejected.schema().to_arrow())
+    schema = pa.schema(rejected.schema().to_arrow())  # pyright: ignore[reportArgumentType]  # of another Arrow library
     now = datetime.now(UTC)
     given = [{"reason": reason, "copy": copy, "rejected_at": now} for reason, copy in rows]
     write_deltalake(rejected, pa.Table.from_pylist(given, schema=schema), mode="append")
