@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 
 import psutil
@@ -23,6 +24,18 @@ def living(pid: int | None, created_at: float | None) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def port_is_taken(port: int) -> bool:
+    """Return whether a process listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        # As servers do: connections of one that has just ended do not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def process_mark() -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -120,18 +121,22 @@ def open_bytes(file: StoredFile) -> Generator[tuple[BinaryIO, Callable[[], float
             if file.packing == "gzip":
                 yield io.BufferedReader(_Bounded(cast(BinaryIO, gzip.GzipFile(fileobj=raw)), file), 2**18), share
             elif file.packing == "zip":
-                with zipfile.ZipFile(raw) as archive, archive.open(file.member) as member:
-                    yield io.BufferedReader(_Bounded(cast(BinaryIO, member), file), 2**18), share
+                with zipfile.ZipFile(raw) as archive, _member(archive, file) as member:
+                    yield io.BufferedReader(_Bounded(member, file), 2**18), share
             else:
                 yield raw, share
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise corrupt(file.path, error, "a complete gzip file") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "password" not in str(error) and not isinstance(error, NotImplementedError):
-            raise
-        raise corrupt(file.path, error, "a complete ZIP file, not encrypted") from error
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise corrupt(file.path, error, f"a complete {'ZIP' if file.packing == 'zip' else 'gzip'} file") from error
     except OSError as error:
         raise MalformedData(f"{file.path} cannot be read.", found=error) from error
+
+
+def _member(archive: zipfile.ZipFile, file: StoredFile) -> BinaryIO:
+    try:
+        return cast(BinaryIO, archive.open(file.member))
+    except (RuntimeError, NotImplementedError) as error:  # zipfile: a password is required; a compression that it lacks
+        found, expected = error, "a ZIP file that is not encrypted, compressed by deflate, bzip2 or LZMA"
+        raise MalformedData(f"{file.path} cannot be read.", found=found, expected=expected, remedy="Unpack it.") from error
 
 
 def require_text(file: StoredFile, start: bytes) -> None:
