@@ -270,7 +270,7 @@ def test_the_recipe_of_the_image_is_in_order():
 
 
 _MODULES = (
-    "orchestration.cli.main, orchestration.cli.stream_run, orchestration.terminal.stream_tables, "
+    "orchestration.cli.main, orchestration.terminal.stream_tables, orchestration.steps.events, "
     "serving.streaming.worker.worker, serving.streaming.worker.model, serving.streaming.worker.sink, "
     "serving.streaming.alerts.process, serving.streaming.supervisor.supervisor, serving.streaming.status, "
     "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, "
