@@ -38,6 +38,16 @@ def port_is_taken(port: int) -> bool:
     return False
 
 
+def listeners(port: int) -> list[psutil.Process]:
+    """Return the processes that listen on a port, by pid; without those that this user may not see."""
+    try:
+        sockets = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+        pids = {one.pid for one in sockets if one.pid and one.laddr and one.laddr.port == port}
+        return [psutil.Process(pid) for pid in sorted(pids)]
+    except (psutil.Error, OSError):
+        return []
+
+
 def process_mark() -> str:
     """Identify this process for other processes, as one word: `pid@start`."""
     return f"{os.getpid()}@{psutil.Process().create_time():.2f}"
