@@ -51,8 +51,8 @@ ALLOWED: list[tuple[str, str, str]] = [
     ("serving/service/forget.py", "answers", "the table and the file of the cache"),
     ("serving/forgetting/stores.py", "answers", "the file of the cache"),
     ("tests/serving/forget_harness.py", "answers", "the table and the file of the cache"),
-    ("orchestration/steps/reconciliation.py", "answers", "the column of Gold"),
     ("tests/*/test_gold_questions.py", "answers", "the column of Gold"),
+    ("tests/*/test_reconcile.py", "answers", "the column of Gold"),
     ("tests/*/test_quality.py", "answers=None", "the column of Gold"),
     ("*lakehouse*", "rows_not_answered", "a metric in MLflow"),
     ("data/feedback.py", "verdicts", "the table of the feedback store"),
@@ -73,7 +73,7 @@ ALLOWED: list[tuple[str, str, str]] = [
     ("evaluation/slices.py", "none|nobody|nothing", "English negations"),
     ("serving/streaming/alerts/drivers.py", "say says", "English words without meaning of their own"),
     # Names of other libraries.
-    ("orchestration/cli/stream_run.py", "processors", "structlog"),
+    ("orchestration/cli/stream.py", "processors", "structlog"),
     ("serving/service/logs.py", "processors", "structlog"),
     ("serving/service/middleware/observing.py", "SpanProcessor", "OpenTelemetry"),
     ("data/tables/streams.py", "raw.tell()", "a method of files"),

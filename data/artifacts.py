@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def atomic_file(target: Path, error_class: type[GroundswellError] = GroundswellError) -> Iterator[Path]:
+def atomic_file(target: Path, error_class: type[GroundswellError] = GroundswellError) -> Generator[Path]:
     """Yield a temporary path next to `target`; rename it to `target` when the block succeeds, else remove it.
 
     Files that the block wrote next to it, whose names begin with the temporary one, are removed: ONNX may write weights to one.
@@ -74,7 +74,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Generator[Path]:
     """Yield a temporary folder next to `target`, and rename it to `target` when the block ends without an error.
 
     An existing `target` is replaced. After an error the temporary folder is removed, and `target` is unchanged.

@@ -1,7 +1,7 @@
 """The catalog of datasets, and how each is read: configs/datasets.yaml."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -99,7 +99,7 @@ class DatasetSpec(BaseModel):
         if not isinstance(mapping, dict):
             return mapping
         by_key: dict[str, Any] = {}
-        for written, stated in mapping.items():
+        for written, stated in cast("dict[object, object]", mapping).items():
             ours = own_label(stated) or stated
             for key in _BOOLEANS[written] if isinstance(written, bool) else (label_key(written),):
                 if key is None or (key in by_key and by_key[key] != ours):
@@ -123,10 +123,11 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
     Raises:
         SettingsError: An entry is malformed.
     """
-    catalog = {}
+    catalog: dict[str, DatasetSpec] = {}
     for name, entry in (raw or read_yaml(project_root() / "configs" / "datasets.yaml")).items():
         try:
-            catalog[name] = DatasetSpec(name=name, **(entry or {}))
+            fields: dict[str, Any] = entry or {}
+            catalog[name] = DatasetSpec(name=name, **fields)
         except ValidationError as error:
             # Report an unknown key first: a misspelled key is why another one is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")

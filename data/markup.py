@@ -100,7 +100,7 @@ def _lines(tree: Any) -> list[str]:
 
 def _own(lines: list[str]) -> list[str]:
     """Return the lines of the writer: up to the history, without legal footers."""
-    own = []
+    own: list[str] = []
     for index, line in enumerate(lines):
         before, cut, _ = line.partition(_CUT)
         headers = sum(_HEADER_LINE.match(one) is not None for one in lines[index : index + 4])

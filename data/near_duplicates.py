@@ -23,7 +23,7 @@ def near_pairs(normalized: Sequence[str]) -> Iterator[tuple[int, int]]:
 
     Exact, by prefix filtering (Bayardo, Ma and Srikant 2007): with the shingles of each text in one order, two texts of
     similarity t share one of the first n - ceil(t * n) + 1 of the n shingles of each. In the order from the rarest on, few other
-    texts do. MinHash, the usual way, misses pairs above its threshold.
+    texts do.
 
     Args:
         normalized: Distinct texts, normalized by `data.cleaning.normalize`.

@@ -12,7 +12,8 @@ def pareto_front(points: Sequence[tuple[float | None, float]]) -> list[int]:
     Args:
         points: (cost, quality).
     """
-    front, best = [], (-float("inf"), -float("inf"))
+    front: list[int] = []
+    best = (-float("inf"), -float("inf"))
     costs = {index: (cost, quality) for index, (cost, quality) in enumerate(points) if cost is not None}
     for index, (cost, quality) in sorted(costs.items(), key=lambda item: (item[1][0], -item[1][1])):
         if quality > best[1] or (cost, quality) == best:  # equal points do not dominate each other

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import yaml
 from pydantic import Field, ValidationError
@@ -30,7 +30,9 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         written: dict[Any, str] = {}
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True) if isinstance(key_node, yaml.ScalarNode) else key_node
+            key: Any = key_node
+            if isinstance(key_node, yaml.ScalarNode):
+                key = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]  # the stubs lack a type
             if key in written:
                 found = f"the keys {written[key]!r} and {key_node.value!r} are the same"
                 raise yaml.constructor.ConstructorError(None, None, found, key_node.start_mark)
@@ -50,7 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"The configuration {path} cannot be read.", found=error) from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"The configuration {path} has no mapping.", found=type(loaded).__name__)
-    return loaded
+    return cast("dict[str, Any]", loaded)
 
 
 def profiles() -> list[str]:
@@ -81,8 +83,8 @@ class _Profile(PydanticBaseSettingsSource):
         raise AssertionError("unused: __call__ returns the section")
 
     def __call__(self) -> dict[str, Any]:
-        section: str = self.settings_cls.section  # type: ignore[attr-defined]
-        return read_profile().get(section) or {}
+        assert issubclass(self.settings_cls, Settings)
+        return read_profile().get(self.settings_cls.section) or {}
 
 
 class Settings(BaseSettings):

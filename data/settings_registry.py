@@ -37,7 +37,7 @@ _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCT
 
 def settings_classes() -> list[type[Settings]]:
     """Return the class of every section whose folder is installed."""
-    classes = []
+    classes: list[type[Settings]] = []
     for where in SECTIONS.values():
         module, name = where.split(":")
         try:

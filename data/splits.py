@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data.cleaning import clean, normalize
+from data.labeled_text import objects
 from data.near_duplicates import near_pairs
 from data.readable import MAX_TEXT_CHARS
 
@@ -92,7 +93,7 @@ class _Rows:
             split == "test" and source in frozen_datasets for split, source in zip(self.splits, frame["source"], strict=True)
         ]
         # A row without a sentiment label (irony datasets) conflicts with no other row.
-        self.labels = [None if value is None else str(value) for value in _objects(frame["label"])]
+        self.labels = [None if value is None else str(value) for value in objects(frame["label"])]
         self.order = sorted(
             range(len(keys)),
             key=lambda i: (guests[i], not self.frozen[i], _RANK.get(self.splits[i], 3), self.labels[i] is None, self.ids[i]),
@@ -100,6 +101,7 @@ class _Rows:
         """Priority of duplicates: frozen, then test, val, train, guests; then by id, so that the order of files has no effect."""
         self.removed: dict[int, tuple[str, str]] = {}
         self.test_repeats_kept = 0
+        self._seen: set[str] = set()
 
     def remove_unfit(self) -> None:
         for row in self.order:
@@ -173,13 +175,7 @@ class _Rows:
         """Return whether an earlier frozen row has the same text: only the first of them is compared."""
         if not self.frozen[row]:
             return False
-        if not hasattr(self, "_seen"):
-            self._seen: set[str] = set()
         if self.keys[row] in self._seen:
             return True
         self._seen.add(self.keys[row])
         return False
-
-
-def _objects(column: "pd.Series") -> list:
-    return column.astype(object).where(column.notna(), None).tolist()  # type: ignore[arg-type]

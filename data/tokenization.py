@@ -4,9 +4,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+import tokenizers
+from tokenizers import Regex, models, pre_tokenizers
 
 from data.errors import BundleError
 
@@ -15,6 +17,34 @@ TOKENIZATION_VERSION = "3"
 lacks is a token of its own."""
 
 PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+class Encoding(Protocol):
+    """One row of an encoded text, as the library gives it; the library itself has no types."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    """Start and end of each token in the text, in characters."""
+    special_tokens_mask: list[int]
+    """1 for a special token."""
+    overflowing: "list[Encoding]"
+    """The further rows of a text that was truncated."""
+
+
+class Tokenizer(Protocol):
+    """What is used of the library's tokenizer."""
+
+    def encode(self, sequence: str) -> Encoding:
+        """Encode one text."""
+        ...
+
+    def encode_batch_fast(self, input: list[str]) -> list[Encoding]:
+        """Encode N texts, without offsets."""
+        ...
+
+    def token_to_id(self, token: str) -> int | None:
+        """Return the id of a token; None where the vocabulary lacks it."""
+        ...
 
 
 def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
@@ -27,8 +57,9 @@ def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
     Raises:
         BundleError: The file is missing or not a tokenizer.
     """
+    library: Any = tokenizers.Tokenizer  # its methods have no types
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = library.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise BundleError(
             f"The tokenizer {path} cannot be read.", found=error, expected="a tokenizer.json of a fast tokenizer"
@@ -41,7 +72,7 @@ def load_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
     return tokenizer
 
 
-def _apart(tokenizer: Tokenizer) -> str:
+def _apart(tokenizer: Any) -> str:
     """Return the pattern of what WordPiece must read as words of their own, so that no unknown character takes a word along.
 
     WordPiece gives a whole word up for one character that it lacks, and reads what is glued to a word as its inside: `food`
@@ -51,7 +82,7 @@ def _apart(tokenizer: Tokenizer) -> str:
     a bundle.
     """
     prefix = str(getattr(tokenizer.model, "continuing_subword_prefix", "##"))
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
     known = [one for one in vocabulary if len(one) == 1 and not one.isascii() and prefix + one in vocabulary]
     letters = [one for one in known if unicodedata.category(one)[0] in "LNM"]
     others = "".join(one for one in letters if "LATIN" not in unicodedata.name(one, ""))

@@ -5,7 +5,7 @@ The caller of a step chooses the listeners: the command line draws bars with an 
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -184,6 +184,17 @@ class TerminalProgress:
         elif fraction is not None and (tenth := int(fraction * 10)) != self._last_tenth:
             self._last_tenth = tenth
             self.console.print(f"  {message} ({fraction:.0%})", highlight=False)
+
+
+@contextmanager
+def one_step(console: Console | None, title: str) -> Generator[TerminalProgress | None]:
+    """Draw the progress of one step; without a console nothing is printed."""
+    if console is None:
+        yield None
+        return
+    with TerminalProgress(console) as terminal:
+        terminal.begin(title)
+        yield terminal
 
 
 def print_error(console: Console, error: GroundswellError) -> int:

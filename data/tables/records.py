@@ -76,7 +76,9 @@ def _items(path: Path, text: io.TextIOWrapper) -> Iterator[dict[str, Any]]:
     buffer, number = text.read(_BLOCK).lstrip()[1:], 0
     at = 0
     while True:
-        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+        between = _BETWEEN.match(buffer, at)
+        assert between is not None  # it matches nothing, too
+        at = between.end()
         if at == len(buffer):
             buffer, at = text.read(_BLOCK), 0
             if not buffer:

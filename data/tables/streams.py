@@ -2,15 +2,19 @@
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from data.errors import MalformedData, SourceUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 TEXT_KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 SUFFIXES = ".csv, .tsv, .txt, .jsonl, .ndjson, .json (each also .gz, or alone in a .zip), .parquet or .xlsx"
@@ -89,8 +93,9 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        data = self._source.read(len(view))
         self._left -= len(data)
         if self._left < 0:
             raise MalformedData(
@@ -98,12 +103,12 @@ class _Bounded(io.RawIOBase):
                 expected=f"at most {MAX_EXPANSION} times, or 1 GiB",
                 remedy="If it is as large as that, unpack it first.",
             )
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
 
 @contextmanager
-def open_bytes(file: StoredFile) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+def open_bytes(file: StoredFile) -> Generator[tuple[BinaryIO, Callable[[], float]]]:
     """Open the unpacked bytes of a text file; the second value returns the share that was read, 0 to 1.
 
     Raises:
@@ -116,18 +121,22 @@ def open_bytes(file: StoredFile) -> Iterator[tuple[BinaryIO, Callable[[], float]
             if file.packing == "gzip":
                 yield io.BufferedReader(_Bounded(cast(BinaryIO, gzip.GzipFile(fileobj=raw)), file), 2**18), share
             elif file.packing == "zip":
-                with zipfile.ZipFile(raw) as archive, archive.open(file.member) as member:
-                    yield io.BufferedReader(_Bounded(cast(BinaryIO, member), file), 2**18), share
+                with zipfile.ZipFile(raw) as archive, _member(archive, file) as member:
+                    yield io.BufferedReader(_Bounded(member, file), 2**18), share
             else:
                 yield raw, share
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise corrupt(file.path, error, "a complete gzip file") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "password" not in str(error) and not isinstance(error, NotImplementedError):
-            raise
-        raise corrupt(file.path, error, "a complete ZIP file, not encrypted") from error
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise corrupt(file.path, error, f"a complete {'ZIP' if file.packing == 'zip' else 'gzip'} file") from error
     except OSError as error:
         raise MalformedData(f"{file.path} cannot be read.", found=error) from error
+
+
+def _member(archive: zipfile.ZipFile, file: StoredFile) -> BinaryIO:
+    try:
+        return cast(BinaryIO, archive.open(file.member))
+    except (RuntimeError, NotImplementedError) as error:  # zipfile: a password is required; a compression that it lacks
+        found, expected = error, "a ZIP file that is not encrypted, compressed by deflate, bzip2 or LZMA"
+        raise MalformedData(f"{file.path} cannot be read.", found=found, expected=expected, remedy="Unpack it.") from error
 
 
 def require_text(file: StoredFile, start: bytes) -> None:
@@ -142,7 +151,7 @@ def require_text(file: StoredFile, start: bytes) -> None:
 
 
 @contextmanager
-def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Generator[io.TextIOWrapper]:
     """Decode a file's bytes; the binary file stays open.
 
     Raises:

@@ -23,7 +23,7 @@ class Survey:
     """Rows that fit."""
     rejected: int = 0
     first_rejected: Rejected | None = None
-    first_row: list[str] = field(default_factory=list)
+    first_row: list[str] = field(default_factory=list[str])
     first_break: int = 0
     """Line of the first row that has several lines; 0: none."""
     torn: Rejected | None = None

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 class Times:
     """Times in UTC, None where there is none, and what was assumed or not read."""
 
-    values: list[datetime | None] = field(default_factory=list)
+    values: list[datetime | None] = field(default_factory=list[datetime | None])
     naive: int = 0
     """Times without a zone, read as UTC."""
     unreadable: int = 0
@@ -61,7 +61,7 @@ def _is_missing(value: object) -> bool:
 
 def as_written(value: object) -> datetime | None:
     """Return a time as `data.times.as_written` does; None too for one outside its range, and for a number that is no time."""
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Real):
         value = int(value) if isinstance(value, Integral) else float(value)  # pandas' numbers are not Python's
         if value < MIN_EPOCH_S:
             return None

@@ -4,14 +4,14 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from data.times import plausible
 from data.tweets import fediverse, twitter
 from data.tweets.fields import mapping, maybe_id
 from data.tweets.notices import is_control, read_notice
-from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
+from data.tweets.types import Json, Notice, NoticeKind, Record, Rejected, Tweet
 
 __all__ = ["NOT_JSON", "Notice", "NoticeKind", "Rejected", "Tweet", "is_raw", "pages", "parse", "read", "rows"]
 
@@ -40,10 +40,14 @@ def parse(line: bytes | str) -> dict[str, Any] | Rejected | None:
     """
     try:
         text = (_decoded(line) if isinstance(line, bytes) else line).strip(_BLANK)
-        if not text:
-            return None
+    except UnicodeDecodeError:
+        return Rejected(NOT_JSON)
+    if not text:
+        return None
+    record: Json
+    try:
         record = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (json.JSONDecodeError, RecursionError):
         return Rejected(NOT_JSON)
     except ValueError:  # a number of more digits than Python reads stays text
         record = json.loads(text, parse_int=str)
@@ -57,7 +61,7 @@ def _decoded(line: bytes) -> str:
         return line.decode("utf-8", "surrogatepass")  # half an emoji, not as an escape but in bytes
 
 
-def read(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected]:
+def read(record: Record) -> list[Tweet | Notice | Rejected]:
     """Read all messages of a record, in their order: one, or those of a page. Never empty, and raises for no JSON object.
 
     Supported: API v1.1 (extended, compatible, retweets, quotes), v2 (single, lists, pages, with `includes`), archives
@@ -78,9 +82,9 @@ def is_raw(fields: Iterable[str]) -> bool:
     return not _MARKS.isdisjoint(fields)
 
 
-def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def pages(record: Record) -> list[Record]:
     """Split a page into records of one message each, with the tweets that it refers to; any other record stays whole."""
-    data = record.get("data")
+    data: Json = record.get("data")
     if _has_text(record) or isinstance(data, dict) or read_notice(record):
         return [record]
     if isinstance(data, list) and data:
@@ -89,16 +93,16 @@ def pages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{name: [one]} for one in record[name]] if name else [record]
 
 
-def _has_text(record: Mapping[str, Any]) -> bool:
+def _has_text(record: Record) -> bool:
     return isinstance(record.get("text"), str) or isinstance(record.get("full_text"), str)
 
 
-def _feed(record: Mapping[str, Any]) -> str | None:
+def _feed(record: Record) -> str | None:
     """Return the field that holds the posts of a page of Bluesky."""
     return next((name for name in ("feed", "posts", "records") if isinstance(record.get(name), list) and record[name]), None)
 
 
-def _events(record: Mapping[str, Any]) -> str | None:
+def _events(record: Record) -> str | None:
     """Return the field with the events of the Account Activity API."""
     names = ("tweet_create_events", "tweet_delete_events")
     return next((name for name in names if isinstance(record.get(name), list) and record[name]), None)
@@ -125,7 +129,7 @@ def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     ] or [record]
 
 
-def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | None:
+def _unwrapped(record: Record) -> list[Tweet | Notice | Rejected] | None:
     """Read a record in which the message is not at the top, or has other names there; None where it is."""
     if isinstance(record.get("data"), dict) or (isinstance(record.get("data"), list) and record["data"]):
         return [*twitter.read_v2(record)]
@@ -150,14 +154,14 @@ def _unwrapped(record: Mapping[str, Any]) -> list[Tweet | Notice | Rejected] | N
     return None
 
 
-def _read_archived(tweet: Mapping[str, Any]) -> Tweet | Notice | Rejected:
+def _read_archived(tweet: Record) -> Tweet | Notice | Rejected:
     if "deleted_at" in tweet:
         gone = maybe_id(tweet.get("id_str"), tweet.get("id"))
         return Notice("delete", gone, at=plausible(tweet["deleted_at"])) if gone else Rejected("no id")
     return twitter.read_v1(tweet, archived=True)
 
 
-def _read_event_of_account(name: str, event: Mapping[str, Any]) -> Tweet | Notice | Rejected:
+def _read_event_of_account(name: str, event: Record) -> Tweet | Notice | Rejected:
     if name == "tweet_create_events":
         return twitter.read_v1(event)
     return read_notice({"delete": event}) or Rejected("no id")

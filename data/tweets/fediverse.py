@@ -1,14 +1,11 @@
 """Messages of Mastodon (statuses, events of its streaming API) and Bluesky (posts, feeds, events of Jetstream)."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from data.times import plausible
 from data.tweets.fields import items, longest, mapping, maybe_id, string, tweet, words
-from data.tweets.types import Notice, NoticeKind, Rejected, Tweet
+from data.tweets.types import Notice, NoticeKind, Record, Rejected, Tweet
 
-Record = Mapping[str, Any]
 _BREAK = re.compile(r"<(?:br|p|li|blockquote)\b[^<>]*>", re.IGNORECASE)
 _AUTHOR = re.compile(r"at://(did:[^/]+)/")
 POSTS = "app.bsky.feed.post"

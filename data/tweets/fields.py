@@ -2,12 +2,12 @@
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from data.labels import own_label
 from data.times import misdated, plausible, utc
-from data.tweets.types import Rejected, Tweet
+from data.tweets.types import Json, Record, Rejected, Tweet
 
 EXACT = 2**53
 """A whole number from here on may have lost digits when it went through a float."""
@@ -16,15 +16,15 @@ _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+|\d{16,}[.,]0*")
 _RETWEET = re.compile(r"RT @[A-Za-z0-9_]{1,15}: ")
 """What Twitter writes before the text of a retweet."""
 _TAG = re.compile(r"<[^<>]*>")
-_NO_RECORD: dict[str, Any] = {}
+_NO_RECORD: Record = {}
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: Json) -> Record:
     """Return an object, or an empty one for any other value."""
     return value if isinstance(value, dict) else _NO_RECORD
 
 
-def items(value: object) -> list[Any]:
+def items(value: Json) -> list[Any]:
     """Return a list, or an empty one for any other value."""
     return value if isinstance(value, list) else []
 
@@ -128,7 +128,7 @@ def without_retweet(text: str) -> str | None:
     return text[found.end() :] if found else None
 
 
-def earlier(history: object, own: str) -> tuple[str, ...]:
+def earlier(history: Json, own: str) -> tuple[str, ...]:
     """Return the ids before `own` in an edit history, oldest first; numbers grow with time, whatever their order."""
     ids = [found for found in (maybe_id(value) for value in items(history)) if found]
     if all(found.isdecimal() and len(found) < 40 for found in ids):
@@ -146,7 +146,7 @@ def tweet(
     lang: object = None,
     source: object = None,
     is_share: bool = False,
-    history: object = None,
+    history: Json = None,
     stated_label: object = None,
 ) -> Tweet | Rejected:
     """Check the fields of one message.

@@ -1,13 +1,11 @@
 """Notices that a message or an author's messages must go or change: streaming API v1.1, API v2, Gnip, compliance jobs."""
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from datetime import datetime
+from typing import get_args
 
 from data.times import plausible
 from data.tweets.fields import last_part, mapping, maybe_id
-from data.tweets.types import Notice, NoticeKind, Rejected
-
-Record = Mapping[str, Any]
+from data.tweets.types import Json, Notice, NoticeKind, Record, Rejected
 
 _MESSAGE_KINDS: dict[str, NoticeKind] = {
     "delete": "delete",
@@ -26,7 +24,7 @@ CONTROL = frozenset({"limit", "disconnect", "warning", "info", "friends", "frien
 
 def read_notice(record: Record) -> Notice | Rejected | None:
     """Read a notice; None where the record is none, `Rejected` where it names neither a message nor an author."""
-    data = record.get("data")
+    data: Json = record.get("data")
     if isinstance(data, dict):
         if "id" not in data and (found := _named(data) or _bare(data)):
             return found
@@ -114,5 +112,5 @@ def _author(body: Record) -> str | None:
     return maybe_id(*given)
 
 
-def _time(body: Record):
+def _time(body: Record) -> datetime | None:
     return next((at for name in ("event_at", "timestamp_ms", "deleted_at") if (at := plausible(body.get(name)))), None)

@@ -1,14 +1,10 @@
 """Tweets in the forms of Twitter/X: API v1.1, archives, scrapers, API v2, Gnip activity streams; and plain records."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from data.tweets.fields import client, items, last_part, longest, mapping, maybe_id, tweet, without_retweet
 from data.tweets.notices import read_notice
-from data.tweets.types import Notice, Rejected, Tweet
-
-Record = Mapping[str, Any]
-
+from data.tweets.types import Json, Notice, Record, Rejected, Tweet
 
 _LONG = frozenset({"note_tweet", "legacy", "extended_tweet", "rawContent", "renderedContent", "fullText", "tweet"})
 _SHARED = frozenset({"retweeted_status", "retweeted_status_result", "retweetedTweet", "referenced_tweets"})
@@ -83,7 +79,7 @@ def _text_v1(record: Record) -> str | None:
     )
 
 
-def _history(record: Record) -> object:
+def _history(record: Record) -> Json:
     """Return the ids of all edits, oldest first, from any of the places where they are written."""
     if _EDITS.isdisjoint(record):
         return None
@@ -106,22 +102,22 @@ def read_v2(record: Record) -> list[Tweet | Notice | Rejected]:
 
     A list may hold notices too.
     """
-    data = record.get("data")
-    included = items(mapping(record.get("includes")).get("tweets"))
-    originals = {found: one for one in included if isinstance(one, dict) and (found := maybe_id(one.get("id")))}
+    data: Json = record.get("data")
+    included = [mapping(one) for one in items(mapping(record.get("includes")).get("tweets"))]
+    originals = {found: one for one in included if (found := maybe_id(one.get("id")))}
     if not isinstance(data, list):
         return [_read_v2(data, originals)]
     return [(read_notice({"data": one}) if isinstance(one, dict) else None) or _read_v2(one, originals) for one in data]
 
 
-def alone(one: object, includes: Record) -> Record:
+def alone(one: Json, includes: Record) -> Record:
     """Return one tweet of a page as a response of its own, with the included tweets that it refers to."""
     wanted = {maybe_id(mapping(found).get("id")) for found in items(mapping(one).get("referenced_tweets"))}
     tweets = [found for found in items(includes.get("tweets")) if maybe_id(mapping(found).get("id")) in wanted - {None}]
     return {"data": [one], "includes": {"tweets": tweets}} if tweets else {"data": [one]}
 
 
-def _read_v2(one: object, originals: Mapping[str, Record]) -> Tweet | Rejected:
+def _read_v2(one: Json, originals: Mapping[str, Record]) -> Tweet | Rejected:
     fields = mapping(one)
     references = [mapping(found) for found in items(fields.get("referenced_tweets"))]
     names = [maybe_id(found.get("id")) or "" for found in references if found.get("type") == "retweeted"]

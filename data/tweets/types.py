@@ -1,8 +1,14 @@
 """What a raw record holds: tweets, notices about tweets, and what cannot be read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+"""What a field of a record may hold."""
+Record = Mapping[str, Any]
+"""A record as a platform wrote it: a JSON object."""
 
 NoticeKind = Literal[
     "delete",

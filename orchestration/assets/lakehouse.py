@@ -15,15 +15,16 @@ from orchestration.resources import VarDirResource
 from orchestration.steps.lakehouse import (
     Filled,
     check_sample,
-    count_tables,
     fill_tables,
     maintain_tables,
-    rows_written_at,
+    root,
     table_uri,
 )
 from orchestration.steps.lakehouse_quality import measure_quality
 from orchestration.steps.reconciliation import reconcile_predictions
 from serving.lakehouse.paths import Layer
+from serving.lakehouse.reading import rows_written_at
+from serving.lakehouse.status import read_status
 from serving.lakehouse.tables import COLUMNS
 
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
@@ -99,7 +100,7 @@ def _result(filled: Filled, uri: str) -> dg.MaterializeResult:
 )
 def every_record_is_accounted_for(var_dir: VarDirResource) -> dg.AssetCheckResult:
     """Compare the counts of the newest versions, including records deleted from Bronze."""
-    status = count_tables(var_dir.layout())
+    status = read_status(root(var_dir.layout()))
     behind = status.behind_silver
     return dg.AssetCheckResult(
         passed=behind == 0,
@@ -117,7 +118,7 @@ def every_record_is_accounted_for(var_dir: VarDirResource) -> dg.AssetCheckResul
 @dg.asset_check(asset=keys.table("gold"), description="Rows of Gold = rows of Silver: every message is classified, once.")
 def every_message_is_classified(var_dir: VarDirResource) -> dg.AssetCheckResult:
     """Compare the counts of the newest versions."""
-    status = count_tables(var_dir.layout())
+    status = read_status(root(var_dir.layout()))
     return dg.AssetCheckResult(
         passed=status.behind_gold == 0,
         metadata={
@@ -137,7 +138,7 @@ def _freshness(layer: Layer) -> dg.AssetChecksDefinition:
         description="Rows were written to the table within `fresh_within_hours`, by Dagster or by `groundswell lakehouse run`.",
     )
     def is_fresh(var_dir: VarDirResource) -> dg.AssetCheckResult:
-        written = rows_written_at(var_dir.layout(), layer)
+        written = rows_written_at(root(var_dir.layout()), layer)
         return dg.AssetCheckResult(
             passed=written is not None and datetime.now(UTC) - written <= FRESH_WITHIN,
             severity=dg.AssetCheckSeverity.WARN,

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.progress import terminal_console
+from orchestration.cli.output import AsJson, console, print_json
 
 automation_app = typer.Typer(
     help=(
@@ -18,12 +18,11 @@ automation_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-console = terminal_console()
 Name = Annotated[str, typer.Argument(help="A name from `groundswell automation status`.")]
 
 
 @automation_app.command(epilog="Example: groundswell automation status")
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Show each schedule and sensor: on or off, next tick, last tick and its result."""
     from orchestration.automation import daemon_runs, daemon_seen_at, read_automations
     from orchestration.instance import dagster_instance
@@ -33,10 +32,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print plain JSO
     with dagster_instance() as instance:
         automations, seen_at = read_automations(instance), daemon_seen_at(instance)
     if as_json:
-        import json
-
         state = {"daemon_runs": daemon_runs(seen_at), "daemon_seen_at": seen_at}
-        print(json.dumps({**state, "automations": list(map(asdict, automations))}, default=str))
+        print_json({**state, "automations": list(map(asdict, automations))})
         return
     table = Table("", "name", "kind", "when (UTC)", "next tick", "last tick", "result", box=None, header_style="dim")
     for one in automations:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from serving.deployment import HOST
 from serving.lakehouse.paths import for_deltalake, lakehouse_root, storage_options, table
 from serving.lakehouse.status import cause
 from serving.ledger import current_moves
+from serving.processes import listeners
 from serving.settings import DashboardSettings, ServingSettings
 
 State = Literal["ok", "optional", "missing"]
@@ -211,17 +213,10 @@ def _api() -> Finding:
 
 def _var_of_listener(port: int) -> Path | None:
     """Return the var folder of the process that listens on a port; None where this user may not read it."""
-    try:
-        listeners = {
-            connection.pid
-            for connection in psutil.net_connections("tcp")
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid
-        }
-        for pid in sorted(listeners):
-            if named := psutil.Process(pid).environ().get(f"{ENV_PREFIX}PATHS__VAR_DIR"):
+    with suppress(psutil.Error, OSError):
+        for process in listeners(port):
+            if named := process.environ().get(f"{ENV_PREFIX}PATHS__VAR_DIR"):
                 return Path(named)
-    except (psutil.Error, OSError):
-        pass
     return None
 
 

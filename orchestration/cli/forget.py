@@ -1,7 +1,5 @@
 """`groundswell forget`: takes a message, or all messages of an author, out of every store."""
 
-import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +8,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.progress import terminal_console
+from orchestration.cli.output import AsJson, console, print_json
 
 if TYPE_CHECKING:
     from serving.forgetting.everywhere import Outcome
-
-console = terminal_console()
 
 
 def forget(
@@ -23,7 +19,7 @@ def forget(
     author: Annotated[
         list[str] | None, typer.Option("--author", metavar="NAME", help="An author's id or name; may be repeated.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take a message, or all messages of an author so far, out of every store, and check that nothing is left.
 
@@ -49,7 +45,7 @@ def forget(
     outcome = forget_in_stores(layout, lakehouse_root(layout.var), requests)
     notes = elsewhere(ServingSettings.load())
     if as_json:
-        sys.stdout.write(json.dumps(asdict(outcome) | {"done": outcome.done, "notes": notes}, default=str) + "\n")
+        print_json(asdict(outcome) | {"done": outcome.done, "notes": notes})
     else:
         _show(outcome, notes)
     if not outcome.done:

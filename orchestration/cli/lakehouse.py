@@ -1,15 +1,19 @@
 """The commands of `groundswell lakehouse`. Heavy imports are deferred until their command runs."""
 
 import re
-import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
-from orchestration.progress import terminal_console
+from orchestration.cli.output import AsJson, console, print_json
+
+if TYPE_CHECKING:
+    from serving.bundle import Bundle
+    from serving.forgetting.everywhere import Outcome
 
 lakehouse_app = typer.Typer(
     help=(
@@ -19,9 +23,7 @@ lakehouse_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-console = terminal_console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
 Source = Annotated[
     str | None, typer.Option(help="A folder or s3a://bucket/path with files of JSON lines, or kafka: the stream's topic.")
 ]
@@ -39,9 +41,31 @@ def run(
     classify_with: Annotated[Literal["bundle", "api"] | None, typer.Option(help="The bundle, or the HTTP API.")] = None,
 ) -> None:
     """Fill the three layers: once, or until Ctrl-C, which lets the running batch finish. Running it again resumes."""
-    from orchestration.cli.lakehouse_run import run as run_lakehouse
+    from orchestration.layout import Layout
+    from orchestration.local.spark import require_source
+    from orchestration.steps.forgetting import forget_pending
+    from orchestration.steps.lakehouse import open_to_fill, root
+    from serving.lakehouse.run import run_once, run_until_stopped
+    from serving.settings import LakehouseSettings
 
-    run_lakehouse(console, once=once, every_s=seconds(every), source=source, classify_with=classify_with)
+    every_s, given = seconds(every), {"source": source, "classify_with": classify_with}
+    layout, checked = Layout.load(), require_source(LakehouseSettings.load(**given))
+
+    def on_batch(stage: str, progress: dict[str, Any]) -> None:
+        console.print(_batch_line(stage, progress), highlight=False)
+
+    with open_to_fill(layout, on_batch, console, **given) as lake:
+        if once:
+            run_once(lake, checked)
+        else:
+            from serving.processes import stop_on_signals
+
+            stop = stop_on_signals()
+            pace = f"a batch every {every_s:g} s" if every_s else "batch after batch"
+            console.print(f"Reading {checked}, {pace}; Ctrl-C stops after the running batch.", highlight=False)
+            run_until_stopped(lake, checked, every_s=every_s, stop=stop)
+            console.print("Stopped; run the same command to resume.")
+    _show_forgotten(forget_pending(layout, root(layout)))
 
 
 @lakehouse_app.command(epilog="Example: groundswell lakehouse demo")
@@ -61,7 +85,7 @@ def status(as_json: AsJson = False) -> None:
 
     found = read_status(lakehouse_root(Layout.load().var))
     if as_json:
-        _print_json(found)
+        print_json(asdict(found))
         return
     table = Table("table", "rows", "files", "MiB", "version", "written", box=None, header_style="dim", title=found.root)
     for row in found.tables:
@@ -93,9 +117,17 @@ def backfill(
 
     Readers see the predictions of the served version; those of any other version are only stored, for `compare`.
     """
-    from orchestration.cli.lakehouse_run import backfill as run_backfill
+    from orchestration.local.spark import lakehouse
+    from orchestration.progress import TerminalProgress, begin, listening, report
+    from serving.bundle import served_bundle
+    from serving.lakehouse.rescore import rescore
 
-    added = run_backfill(console, since=since.replace(tzinfo=UTC), until=until.replace(tzinfo=UTC), version=version)
+    bundle = _bundle_of(version)
+    current = served_bundle().manifest.version == bundle.manifest.version
+    first, end = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)
+    with lakehouse(console) as lake, TerminalProgress(console) as terminal, listening(terminal):
+        begin(f"Classify with {bundle.manifest.version}")
+        added = rescore(lake.spark, lake.root, bundle, since=first, until=end, make_current=current, on_day=report)
     console.print(f"{added:,} rows were classified; rows that already had this version's prediction keep it.", highlight=False)
 
 
@@ -143,7 +175,6 @@ def views(
 @lakehouse_app.command(epilog="Example: groundswell lakehouse maintain")
 def maintain() -> None:
     """Merge small files, remove files that no recent version needs, and delete Bronze records past their retention."""
-    from orchestration.cli.lakehouse_run import show_forgotten
     from orchestration.layout import Layout
     from orchestration.local.spark import lakehouse
     from orchestration.steps.forgetting import forget_pending
@@ -151,7 +182,7 @@ def maintain() -> None:
     from serving.lakehouse.maintain import maintain as maintain_tables
 
     with lakehouse(console) as lake:
-        show_forgotten(console, forget_pending(Layout.load(), lake.root))
+        _show_forgotten(forget_pending(Layout.load(), lake.root))
         maintained = maintain_tables(lake.spark, lake.root, lake.settings)
         old = unpurged(lake.root)
     table = Table("table", "files before", "after", "MiB", "deleted records", box=None, header_style="dim")
@@ -176,8 +207,34 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def _print_json(value: Any) -> None:
-    import dataclasses
-    import json
+def _show_forgotten(outcome: "Outcome | None") -> None:
+    """Print what notices have removed from all stores, if there were any."""
+    if outcome is None:
+        return
+    rows = sum(count for removed in outcome.removed.values() for count in removed.values())
+    console.print(f"Forgotten, as notices ask: {len(outcome.requests):,} messages and authors, {rows:,} rows.", highlight=False)
+    if not outcome.done:
+        places = ", ".join((*outcome.left, *outcome.failed))
+        console.print(f"[red]Something is left in {places}:[/] run `groundswell forget`.", highlight=False)
 
-    sys.stdout.write(json.dumps(dataclasses.asdict(value), default=str, ensure_ascii=False) + "\n")
+
+def _batch_line(stage: str, progress: dict[str, Any]) -> str:
+    took = progress["durationMs"].get("triggerExecution", 0) / 1000
+    return f"{progress['timestamp'][11:19]}  {stage:<7} batch {progress['batchId']:>4}  {took:6.1f} s"
+
+
+def _bundle_of(version: str | None) -> "Bundle":
+    """Return the bundle of a version or registry alias; None: the served one.
+
+    Raises:
+        BundleError: The bundle does not exist or is damaged.
+    """
+    from orchestration.layout import Layout
+    from serving.bundle import alias_bundle, read_bundle, served_bundle
+
+    layout = Layout.load()
+    if version is None:
+        return served_bundle()
+    if version in {"production", "previous", "staging"}:
+        return alias_bundle(layout.var, version)
+    return read_bundle(layout.bundles / version)

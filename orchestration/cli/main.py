@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from data.errors import GroundswellError
@@ -14,9 +13,11 @@ from orchestration.cli.automation import automation_app
 from orchestration.cli.forget import forget
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.models import models_app
-from orchestration.cli.stream import stream_app, warehouse_app
+from orchestration.cli.output import AsJson, BundleDir, console, errors, print_json
+from orchestration.cli.stream import stream_app
+from orchestration.cli.warehouse import warehouse_app
 from orchestration.interrupts import no_interrupt_lost
-from orchestration.progress import print_error, terminal_console
+from orchestration.progress import print_error
 
 START, PIPELINE, SERVE, OPERATE = "Start", "Pipeline", "Serve", "Stream and lakehouse"
 """Groups of commands in `groundswell --help`."""
@@ -32,14 +33,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = terminal_console()
-errors = Console(stderr=True, emoji=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
 WithUpstream = Annotated[
     bool, typer.Option("--with-upstream", help="First fetch, validate and train whatever is missing or changed: about an hour.")
 ]
-BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder (default: the production bundle).")]
 
 
 @app.callback()
@@ -183,7 +179,7 @@ def leaderboard(
 
     rows = read_leaderboard(Layout.load())
     if as_json or format == "json":
-        _print_json([row.to_dict() for row in rows])
+        print_json([row.to_dict() for row in rows])
         return
     if format == "csv":
         from evaluation.leaderboard import as_csv
@@ -215,7 +211,7 @@ def classify(
         errors.print("One text per line; Ctrl-D ends.")
     results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)
     if as_json:
-        _print_json(results)
+        print_json(results)
     else:
         console.print(predictions_table(results))
         if warning := warning_line(results):
@@ -262,7 +258,7 @@ def score(
         console=None if as_json else console,
     )
     if as_json:
-        _print_json(row)
+        print_json(row)
     else:
         console.print(as_table(row))
 
@@ -310,7 +306,7 @@ def list_keys(as_json: AsJson = False) -> None:
 
     known = _keys().list()
     if as_json:
-        _print_json([dataclasses.asdict(key) for key in known])
+        print_json([dataclasses.asdict(key) for key in known])
         return
     table = Table("id", "name", "scopes", "rate", "created", "revoked", box=None, header_style="dim")
     for key in known:
@@ -338,12 +334,6 @@ def dagster(port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=6
     from orchestration.local.dagster_ui import serve_dagster
 
     serve_dagster(port)
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
 app.command(rich_help_panel=OPERATE, epilog="Example: groundswell forget --message 1712345678901234567")(forget)

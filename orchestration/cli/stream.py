@@ -1,17 +1,16 @@
-"""`groundswell stream` and `groundswell warehouse`. Heavy imports wait until their command runs."""
+"""`groundswell stream`. Heavy imports wait until their command runs."""
 
-import json
 import sys
+import threading
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
-from orchestration.progress import print_error, terminal_console
+from orchestration.cli.output import AsJson, BundleDir, WithParent, console, errors, print_json, print_rows
+from orchestration.progress import one_step, print_error
 
 if TYPE_CHECKING:
     from serving.settings import StreamSettings
@@ -28,15 +27,6 @@ stream_app = typer.Typer(
 )
 dlq_app = typer.Typer(help="Dead letters: messages that no worker could classify, with the reason.", no_args_is_help=True)
 stream_app.add_typer(dlq_app, name="dlq")
-warehouse_app = typer.Typer(help="ClickHouse: its server, its schema, and queries.", no_args_is_help=True)
-console = terminal_console()
-errors = Console(stderr=True, emoji=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
-WithParent = Annotated[
-    bool, typer.Option("--with-parent", hidden=True, help="Stop when standard input closes: the parent process has ended.")
-]
-Every = Literal["second", "minute", "hour"]
 
 
 @stream_app.command(epilog="Example: groundswell stream kafka")
@@ -66,9 +56,37 @@ def up(
     max_workers: Annotated[int | None, typer.Option(help="Maximum number of workers (default: one per core).", min=1)] = None,
 ) -> None:
     """Run the whole stream: warehouse server, alerts, and as many workers as the backlog needs."""
-    from orchestration.cli.stream_run import run_up
+    from orchestration.layout import Layout
+    from serving.processes import stop_on_signals
+    from serving.settings import AlertSettings, StreamSettings, WarehouseSettings
+    from serving.streaming.supervisor.supervisor import run_supervisor
+    from serving.webhook import notify
 
-    run_up(console, max_workers=max_workers)
+    stop = stop_on_signals()
+    settings = StreamSettings.load(max_workers=max_workers)
+    hook = AlertSettings.load().webhook
+    python = [sys.executable, "-m", "orchestration.cli"]
+
+    def worker_command(name: str) -> list[str]:
+        port = settings.metrics_port + int(name.removeprefix("w") or 0)
+        return [*python, "stream", "worker", "--name", name, "--metrics-port", str(port), "--with-parent"]
+
+    others = {"alerts": [*python, "stream", "alerts", "--with-parent"]}
+    if WarehouseSettings.load().url is None:
+        others = {"warehouse": [*python, "warehouse", "serve", "--with-parent"], **others}
+    console.print(
+        f"Group [bold]{settings.group}[/] on {settings.topic} at {settings.bootstrap}. Ctrl-C stops it; "
+        "[bold]groundswell stream status --watch[/] shows its state."
+    )
+    run_supervisor(
+        Layout.load().var,
+        settings,
+        stop,
+        worker_command=worker_command,
+        others=others,
+        on_change=lambda text: console.print(f"[dim]·[/] {escape(text)}"),
+        notify=(lambda text: notify(hook.get_secret_value(), text)) if hook else None,
+    )
 
 
 @stream_app.command(epilog="Example: groundswell stream worker --name w1")
@@ -79,13 +97,32 @@ def worker(
     stub_model: Annotated[bool, typer.Option("--stub-model", hidden=True, help="Use a stub without inference cost.")] = False,
 ) -> None:
     """Classify messages until Ctrl-C or SIGTERM; then finish, commit and leave the group."""
+    from prometheus_client import start_http_server
+
     from data.errors import SettingsError
-    from orchestration.cli.stream_run import run_worker
+    from data.settings import LanguageSettings
+    from orchestration.layout import Layout
+    from serving.processes import stop_on_signals
+    from serving.settings import StreamSettings
     from serving.streaming.supervisor.child import CONFIG_ERROR
     from serving.streaming.worker.dead_letter_limit import TooManyDeadLetters
+    from serving.streaming.worker.model import ReloadingModel, StubModel
+    from serving.streaming.worker.worker import Worker
 
     try:
-        run_worker(name, metrics_port=metrics_port, with_parent=with_parent, stub_model=stub_model)
+        stop = stop_on_signals(with_parent=with_parent)
+        _log_json()
+        settings, var = StreamSettings.load(), Layout.load().var
+        reject = LanguageSettings.load().reject
+        port = metrics_port or settings.metrics_port
+        start_http_server(port, addr="127.0.0.1")
+        if stub_model:
+            stub = StubModel()
+            Worker(settings, var, lambda: stub, name=name, port=port, reject_languages=reject).run(stop)
+            return
+        model = ReloadingModel(var)
+        threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
+        Worker(settings, var, lambda: model.current, name=name, port=port, reject_languages=reject).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:
         print_error(errors, error)
         raise typer.Exit(CONFIG_ERROR) from None
@@ -94,9 +131,13 @@ def worker(
 @stream_app.command(epilog="Example: groundswell stream alerts")
 def alerts(with_parent: WithParent = False) -> None:
     """Watch the sentiment of each source, and publish an alert when it shifts: table, topic, webhook."""
-    from orchestration.cli.stream_run import run_alert_loop
+    from orchestration.layout import Layout
+    from serving.processes import stop_on_signals
+    from serving.streaming.alerts.process import run_alerts
 
-    run_alert_loop(with_parent=with_parent)
+    stop = stop_on_signals(with_parent=with_parent)
+    _log_json()
+    run_alerts(Layout.load().var, stop=stop)
 
 
 @stream_app.command(epilog="Example: groundswell stream calibrate")
@@ -109,7 +150,7 @@ def calibrate() -> None:
 
     layout = Layout.load()
     with connect(layout.var) as client:
-        _print_rows(
+        print_rows(
             [asdict(row) for row in calibrate_from_warehouse(client, layout.var, AlertSettings.load())], title="thresholds"
         )
 
@@ -126,7 +167,7 @@ def status(
 
     var, settings = Layout.load().var, _stream_settings()
     if as_json:
-        print(json.dumps(read_status(var, settings).to_dict(), default=str))
+        print_json(read_status(var, settings).to_dict())
     elif watch:
         watch_status(console, var, settings)
     else:
@@ -140,16 +181,28 @@ def send(
     rate: Annotated[float | None, typer.Option(help="Messages a second (default: as fast as the broker accepts them).")] = None,
 ) -> None:
     """Send messages to the topic: events from a file, or test texts with the current time."""
-    from orchestration.cli.stream_run import run_send
+    from data.rates import rate_text
+    from orchestration.layout import Layout
+    from orchestration.steps.events import split_events
+    from serving.streaming.broker import client_config
+    from serving.streaming.producer import file_events
+    from serving.streaming.producer import send as send_events
 
-    run_send(console, file=file, count=count, rate=rate)
+    settings = _stream_settings()
+    events = file_events(file, count) if file else split_events(Layout.load(), count)
+    with one_step(console, f"Send to {settings.topic} at {settings.bootstrap}") as progress:
+        summary = send_events(client_config(settings), settings.topic, events, rate=rate, progress=progress, total=count)
+    failed = "".join(f", {name} {number:,}" for name, number in summary.errors.items())
+    console.print(
+        f"{summary.delivered:,} of {summary.sent:,} messages arrived, {rate_text(summary.delivered, summary.wall_s)}{failed}."
+    )
 
 
 @stream_app.command(epilog="Example: groundswell stream replay --count 50")
 def replay(
     file: Annotated[Path | None, typer.Option(help="JSONL of events (default: test texts).")] = None,
     count: Annotated[int, typer.Option(help="Maximum number of messages.", min=1)] = 5000,
-    bundle: Annotated[Path | None, typer.Option(help="A bundle folder (default: the production bundle).")] = None,
+    bundle: BundleDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay messages through an in-process broker into the warehouse, and print its counts. Needs no Kafka."""
@@ -158,7 +211,7 @@ def replay(
 
     summary = run(file=file, count=count, bundle=bundle, console=None if as_json else console)
     if as_json:
-        print(json.dumps(asdict(summary)))
+        print_json(asdict(summary))
     else:
         show_summary(console, summary)
 
@@ -185,7 +238,7 @@ def list_dead_letters(
         }
         for x in islice(dead_letters, limit)
     ]
-    _print_rows(rows, title=f"dead letters (at most {limit})", as_json=as_json)
+    print_rows(rows, title=f"dead letters (at most {limit})", as_json=as_json)
 
 
 @dlq_app.command("replay", epilog="Example: groundswell stream dlq replay")
@@ -196,73 +249,18 @@ def replay_dead_letters() -> None:
     console.print(f"Sent {dead_letters.replay_dead_letters(_stream_settings()):,} messages again.")
 
 
-@warehouse_app.command(epilog="Example: groundswell warehouse serve")
-def serve(with_parent: WithParent = False) -> None:
-    """Run the warehouse server: the embedded ClickHouse, for other processes on 127.0.0.1, in ClickHouse's HTTP protocol."""
-    from orchestration.layout import Layout
-    from serving.processes import stop_on_signals
-    from serving.settings import WarehouseSettings
-    from serving.warehouse.server import serve_warehouse
+def _log_json() -> None:
+    """Log one line of JSON per event to standard error, in the service's format."""
+    import structlog
 
-    stop = stop_on_signals(with_parent=with_parent)
-    layout, settings = Layout.load(), WarehouseSettings.load()
-
-    def ready(port: int) -> None:
-        errors.print(f"Warehouse server of {layout.warehouse} listens on http://127.0.0.1:{port}")
-
-    serve_warehouse(layout.var, settings.port, stop=stop, ready=ready)
-
-
-@warehouse_app.command("ask", epilog="Example: groundswell warehouse ask distribution --hours 24")
-def ask_question(
-    question: Annotated[str, typer.Argument(help="Name of a query, such as distribution or lag; a wrong name lists all.")],
-    hours: Annotated[float, typer.Option(help="Hours of event time before now.", min=0)] = 1.0,
-    source: Annotated[str, typer.Option(help="Only this source.")] = "",
-    every: Annotated[Every | None, typer.Option(help="second, minute or hour (default: depends on the time span).")] = None,
-    limit: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """Run one of the dashboard's queries; each is a file in serving/warehouse/questions."""
-    from orchestration.layout import Layout
-    from serving.warehouse.connect import connect
-    from serving.warehouse.questions import ask
-
-    with connect(Layout.load().var) as client:
-        rows = ask(client, question, since=datetime.now(UTC) - timedelta(hours=hours), source=source, every=every, limit=limit)
-    _print_rows(rows, title=question, as_json=as_json)
-
-
-@warehouse_app.command("migrate", epilog="Example: groundswell warehouse migrate")
-def migrate_warehouse() -> None:
-    """Bring the schema up to date (every start does)."""
-    from orchestration.layout import Layout
-    from serving.warehouse.connect import connect
-    from serving.warehouse.migrate import pending
-
-    with connect(Layout.load().var) as client:
-        console.print("The schema is up to date." if not pending(client) else "Migrations are pending.")
-
-
-@warehouse_app.command("rollback", epilog="Example: groundswell warehouse rollback")
-def roll_back_warehouse() -> None:
-    """Undo the newest migration, for the previous version of Groundswell. Its tables and their rows are deleted."""
-    from orchestration.layout import Layout
-    from serving.warehouse.connect import connect
-    from serving.warehouse.migrate import roll_back
-
-    with connect(Layout.load().var) as client:
-        console.print(f"Undone: {roll_back(client) or 'nothing, there is no migration'}.")
-
-
-@warehouse_app.command(epilog="Example: groundswell warehouse forget sentiment.messages")
-def forget(topic: Annotated[str, typer.Argument(help="The topic whose rows, rollups and identity are deleted.")]) -> None:
-    """Delete all rows of a topic, such as a recreated topic, whose offsets start at zero again."""
-    from orchestration.layout import Layout
-    from serving.warehouse.connect import connect
-    from serving.warehouse.forget import forget_topic
-
-    with connect(Layout.load().var) as client:
-        console.print(f"Deleted {forget_topic(client, topic):,} messages of {topic}.")
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
 
 
 def _forgotten_keys() -> "ForgottenKeys | None":
@@ -288,25 +286,3 @@ def _stream_settings() -> "StreamSettings":
     from serving.streaming.supervisor.state_files import running_stream
 
     return running_stream(Layout.load().var, StreamSettings.load())
-
-
-def _print_rows(rows: list[dict[str, Any]], *, title: str, as_json: bool = False) -> None:
-    if as_json:
-        json.dump(rows, sys.stdout, default=str)
-        print()
-        return
-    if not rows:
-        console.print(f"{title}: no rows.")
-        return
-    table = Table(*rows[0], title=title, title_justify="left", box=None, header_style="dim")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    return escape(f"{value:,}" if isinstance(value, int) else str(value))

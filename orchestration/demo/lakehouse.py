@@ -3,6 +3,7 @@
 import shutil
 import time
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ _HERE = "demo-lakehouse"
 
 def run_demo(console: Console) -> None:
     """Write raw tweets, fill the layers, show them, the views and their plots."""
-    from orchestration.demo.raw_tweets import labeled_texts, write_raw_tweets
+    from data.raw_tweets import write_raw_tweets
     from orchestration.local.spark import lakehouse
     from orchestration.terminal.lakehouse_plots import plot_views
     from orchestration.terminal.lakehouse_tables import collect_views, show_views
@@ -73,6 +74,20 @@ def run_demo(console: Console) -> None:
     )
 
 
+def labeled_texts(count: int) -> list[tuple[str, str]]:
+    """Return `count` pairs (text, label) of the test split, real tweets if available; repeated when used up.
+
+    Raises:
+        SourceUnavailable: No labeled text is available.
+    """
+    from orchestration.steps.data import ensure_splits, primary_texts
+
+    layout = Layout.load()
+    ensure_splits(layout)
+    frame = primary_texts(layout, "test").sample(frac=1, random_state=0)
+    return list(islice(cycle(zip(frame["text"], frame["label"], strict=True)), count))
+
+
 def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     """Return the served bundle, or train a small model and return its bundle."""
     try:
@@ -84,15 +99,14 @@ def _model(folder: Path, terminal: TerminalProgress) -> Bundle:
     except BundleError:
         note("No model is in production yet: training a small one. `make demo` trains and evaluates a better one.")
     from data.labels import LABELS
-    from orchestration.demo.raw_tweets import labeled_texts
-    from orchestration.steps.data import primary_texts
+    from orchestration.steps.data import ensure_splits, primary_texts
     from training.candidates import load_candidates
     from training.finetune import finetune
     from training.onnx_export import export_fp32
     from training.settings import TrainingSettings
 
-    labeled_texts(1)  # creates the splits if they do not exist
     layout, candidate = Layout.load(), load_candidates()["minilm"]
+    ensure_splits(layout)
     settings = TrainingSettings.load(max_train_rows=TRAIN_ROWS, max_val_rows=200, epochs=1, evaluations=1)
     train, val = (primary_texts(layout, split) for split in ("train", "val"))
     finetune(candidate, train, val, folder / "candidate", settings, progress=terminal)

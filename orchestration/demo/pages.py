@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from data.settings import project_root
 from orchestration.demo.stream import CRISIS_SOURCE, Feed
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress
+from serving.processes import port_is_taken
 from serving.settings import DashboardSettings
 from serving.streaming.supervisor.state_files import read_state
 
@@ -105,9 +105,7 @@ def start_stream(layout: Layout, environment: Mapping[str, str]) -> Page:
 def start_page(layout: Layout, spec: Spec, environment: Mapping[str, str]) -> Page:
     """Start a page, with these variables in addition; where its port is in use, that becomes its `problem`."""
     log = layout.var / "logs" / f"{spec.name.lower()}.log"
-    with socket.socket() as probe:
-        taken = probe.connect_ex(("127.0.0.1", spec.port)) == 0
-    if taken:
+    if port_is_taken(spec.port):
         return Page(spec, log, problem=f"not started: port {spec.port} is in use by another program")
     return Page(spec, log, _start(spec.command, log, environment))
 

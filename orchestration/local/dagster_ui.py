@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import GroundswellError
 from data.settings import project_root
 from orchestration.instance import dagster_instance
+from serving.processes import port_is_taken
 from serving.web_guard import foreign
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def serve_dagster(port: int) -> None:
     from dagster_webserver.cli import DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_MAX_OVERFLOW, DEFAULT_POOL_RECYCLE
     from dagster_webserver.version import __version__
 
-    _require_free(port)
+    if port_is_taken(port):
+        raise GroundswellError(f"Port {port} is in use.", remedy="Stop the other process, or choose another port with --port.")
     # Started in the background of a script, a process ignores Ctrl-C; and SIGTERM must stop the daemon too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -123,15 +125,3 @@ def _daemon(instance: "dg.DagsterInstance", workspace: Path) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _require_free(port: int) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            remedy = "Stop the other process, or choose another port with --port."
-            raise GroundswellError(f"Port {port} is in use.", found=error.strerror, remedy=remedy) from error

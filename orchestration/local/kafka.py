@@ -2,7 +2,6 @@
 
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from data.errors import StreamError
 from orchestration.local.jars import kafka_jars, require_java
+from serving.processes import port_is_taken
 from serving.streaming.broker import MAX_MESSAGE_BYTES
 
 PORT, PARTITIONS = 9092, 6
@@ -256,18 +256,6 @@ def free_port() -> int:
     while port_is_taken(port := random.randrange(20_000, 32_000)):
         pass
     return port
-
-
-def port_is_taken(port: int) -> bool:
-    """Return whether a process listens on the port."""
-    with socket.socket() as probe:
-        # As the broker itself does: connections of a broker that has just ended do not hold the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _cluster_id() -> str:

@@ -271,13 +271,12 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
         result = split_rows([read_raw(one) for one in raw.datasets])
         write_labeled(folder / "texts.parquet", result.kept)
         write_labeled(folder / "removed.parquet", result.removed)
-        rows = result.kept.groupby(["source", "split"]).size()
         write_json(
             folder / "report.json",
             {
                 "fingerprint": fingerprint(result.kept),
                 "counts": result.counts,
-                "rows": {f"{source}/{split}": int(n) for (source, split), n in rows.items()},  # type: ignore[misc]
+                "rows": rows_by_split(result.kept),
                 "notices": [f"{name} is left out: {why}" for name, why in raw.left_out.items()],
                 "reading": reading,
                 "sources": sources,
@@ -308,6 +307,22 @@ def split_rows(frames: "list[pd.DataFrame]") -> "SplitResult":
         frozen_datasets=frozenset(name for name, spec in catalog.items() if spec.official_splits),
         guest_datasets=frozenset(name for name, spec in catalog.items() if spec.feedback),
     )
+
+
+def ensure_splits(layout: Layout) -> None:
+    """Make the splits where there are none yet.
+
+    Raises:
+        DataError: A required dataset could not be fetched, or none is available.
+    """
+    if not (layout.splits / "texts.parquet").is_file():
+        build_splits(layout, fetch_datasets(layout))
+
+
+def rows_by_split(frame: "pd.DataFrame") -> dict[str, int]:
+    """Return the number of rows by `dataset/split`."""
+    rows = frame.groupby(["source", "split"]).size()
+    return {f"{source}/{split}": int(n) for (source, split), n in rows.items()}  # type: ignore[misc]
 
 
 def training_rows(rows: dict[str, int]) -> dict[str, int]:

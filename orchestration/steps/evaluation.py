@@ -17,7 +17,7 @@ from orchestration.progress import report
 from orchestration.steps.data import read_splits
 from orchestration.steps.predictions import EvaluatedCandidate, evaluate, frozen_rows, label_ids, primary_mask
 from orchestration.steps.served import evaluate_bundle, known_row
-from orchestration.steps.training import candidate_folder, predictor_key
+from orchestration.steps.training import candidate_folder, is_trained, predictor_key
 from serving.bundle import Bundle, production_bundle, read_bundle
 from training.candidates import Candidate, load_candidates
 from training.predictors import load_predictor
@@ -38,11 +38,7 @@ def trained(layout: Layout) -> list[Candidate]:
     Raises:
         CandidateUnavailable: There is none.
     """
-    candidates = [
-        candidate
-        for candidate in load_candidates().values()
-        if candidate.kind == "vader" or (candidate_folder(layout, candidate) / "key.json").is_file()
-    ]
+    candidates = [one for one in load_candidates().values() if one.kind == "vader" or is_trained(layout, one)]
     if not any(candidate.exportable for candidate in candidates):
         raise CandidateUnavailable("No candidate has been trained.", remedy="Run `groundswell train`.")
     return candidates

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from orchestration.layout import Layout
-from orchestration.steps.data import build_splits, fetch_datasets, read_texts
+from orchestration.steps.data import ensure_splits, read_texts
 from serving.streaming.producer import event_bytes
 
 
 def split_events(layout: Layout, count: int, *, again: bool = True) -> Iterator[bytes]:
     """Yield texts of the test split in a random order, with the time when they are read; with `again` they repeat at the end."""
-    if not (layout.splits / "texts.parquet").is_file():
-        build_splits(layout, fetch_datasets(layout))
+    ensure_splits(layout)
     frame = read_texts(layout, "test").sample(frac=1, random_state=0)
     rows = list(zip(frame["id"], frame["text"], frame["source"], strict=True))
 

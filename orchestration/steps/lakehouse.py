@@ -1,11 +1,14 @@
 """Steps of the lakehouse's assets. Filling and maintaining the tables start Spark; all others read them without it."""
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import LakehouseError
+from rich.console import Console
+
 from data.expectations import ValidationReport, validate_messages
 from orchestration.layout import Layout
 from orchestration.local.spark import lakehouse, require_source
@@ -14,24 +17,17 @@ from orchestration.steps.forgetting import forget_pending
 from serving.bundle import served_bundle
 from serving.forgetting import pending
 from serving.lakehouse.locks import exclusive_run
-from serving.lakehouse.paths import Layer, for_deltalake, lakehouse_root, storage_options, table
-from serving.lakehouse.run import run_once
-from serving.lakehouse.status import LakehouseStatus, open_table, read_status
+from serving.lakehouse.paths import Layer, lakehouse_root, table
+from serving.lakehouse.reading import TIMES, newest_time, read_sample
+from serving.lakehouse.run import Lakehouse, run_once
+from serving.lakehouse.status import exists, read_status
 from serving.settings import LakehouseSettings
-from serving.warehouse.connect import first_line
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
     from serving.lakehouse.maintain import MaintainedTable
 
 SAMPLE = 5_000
 """Maximum number of rows of a table that a suite checks."""
-_TIMES: dict[Layer, str] = {"bronze": "arrived_at", "silver": "event_at", "gold": "event_at"}
-_BRING_ROWS = {"WRITE", "MERGE"}
-_COMMITS = 50
-"""Number of newest commits that are searched for one that added rows; some of them are maintenance."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +54,28 @@ def table_uri(layout: Layout, layer: Layer) -> str:
     return path if "://" in path else Path(path).resolve().as_uri()
 
 
-def lakehouse_exists(layout: Layout) -> bool:
-    """Return whether the tables exist.
+@contextmanager
+def open_to_fill(
+    layout: Layout, on_batch: Callable[[str, dict[str, Any]], None], console: Console | None = None, **settings: Any
+) -> Generator[Lakehouse]:
+    """Open the lakehouse as the only driver that writes to its tables. Notices among the records are kept as pending requests.
+
+    Args:
+        layout: Paths of the tables and of pending requests.
+        on_batch: Called with the layer and Spark's report after each batch.
+        console: Prints a line while Spark starts.
+        settings: Overrides of the environment's settings.
 
     Raises:
-        LakehouseError: The location is not reachable.
+        LakehouseError: Another driver writes to the tables, or they cannot be opened.
+        BundleError: No bundle is served.
     """
-    from deltalake import DeltaTable
-
-    path = table(root(layout), "bronze")
-    try:
-        return DeltaTable.is_deltatable(for_deltalake(path), storage_options(path))
-    except Exception as error:  # deltalake raises unrelated classes
-        raise LakehouseError(
-            f"The lakehouse {root(layout)} is not reachable.",
-            found=first_line(error),
-            remedy="Check GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
-        ) from error
+    given = LakehouseSettings.load(**settings)
+    if given.classify_with == "bundle":
+        served_bundle()  # reports a missing or damaged bundle before Spark starts
+    where = lakehouse_root(layout.var, given)
+    with exclusive_run(where), lakehouse(console, **settings | {"root": where}) as opened:
+        yield replace(opened, on_batch=on_batch, on_requests=lambda requests: pending.add(layout.var, requests))
 
 
 def fill_tables(layout: Layout) -> list[Filled] | None:
@@ -88,33 +89,17 @@ def fill_tables(layout: Layout) -> list[Filled] | None:
         BundleError: No bundle is served.
     """
     settings = LakehouseSettings.load()
-    if settings.source is None and not lakehouse_exists(layout):
+    if settings.source is None and not exists(root(layout)):
         return None
     source = require_source(settings) if settings.source else None
-    if settings.classify_with == "bundle":
-        served_bundle()  # reports a missing or damaged bundle before Spark starts
-    with exclusive_run(root(layout)), lakehouse(root=root(layout)) as opened:
-        lake = replace(
-            opened,
-            on_batch=lambda stage, batch: report(f"{stage}: batch {batch['batchId']}"),
-            on_requests=lambda requests: pending.add(layout.var, requests),
-        )
+    with open_to_fill(layout, lambda stage, batch: report(f"{stage}: batch {batch['batchId']}")) as lake:
         run_once(lake, source)
     status = read_status(root(layout))
     return [
-        Filled(table.layer, table.rows, table.files, table.bytes, table.version, _newest(layout, table.layer))
+        Filled(table.layer, table.rows, table.files, table.bytes, table.version, newest_time(status.root, table.layer))
         for table in status.tables
-        if table.layer in _TIMES
+        if table.layer in TIMES
     ]
-
-
-def _newest(layout: Layout, layer: Layer) -> datetime | None:
-    """Read the newest time from the file statistics in Delta's log, without reading rows."""
-    import pyarrow as pa
-
-    opened = open_table(root(layout), layer)
-    files = pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
-    return max((time for time in files.get(f"max.{_TIMES[layer]}", []) if time is not None), default=None)
 
 
 def maintain_tables(layout: Layout) -> "list[MaintainedTable] | None":
@@ -123,7 +108,7 @@ def maintain_tables(layout: Layout) -> "list[MaintainedTable] | None":
     Raises:
         LakehouseError: Spark failed; finished tables stay maintained.
     """
-    if not lakehouse_exists(layout):
+    if not exists(root(layout)):
         return None
     from serving.lakehouse.maintain import maintain
 
@@ -132,47 +117,7 @@ def maintain_tables(layout: Layout) -> "list[MaintainedTable] | None":
         return maintain(lake.spark, lake.root, lake.settings)
 
 
-def count_tables(layout: Layout) -> LakehouseStatus:
-    """Return the state of the tables; see `read_status`."""
-    return read_status(root(layout))
-
-
-def rows_written_at(layout: Layout, layer: Layer) -> datetime | None:
-    """Return when rows were last written to a table, not counting maintenance. None if the log does not go back that far."""
-    commits = open_table(root(layout), layer).history(_COMMITS)
-    written = (commit["timestamp"] for commit in commits if commit["operation"] in _BRING_ROWS)
-    return next((datetime.fromtimestamp(ms / 1000, UTC) for ms in written), None)
-
-
 def check_sample(layout: Layout, layer: Layer) -> ValidationReport | None:
     """Validate the newest rows of Silver or Gold with their suite; None without rows."""
-    sample = read_sample(layout, layer)
+    sample = read_sample(root(layout), layer, SAMPLE)
     return validate_messages(sample, classified=layer == "gold") if len(sample) else None
-
-
-def read_sample(layout: Layout, layer: Layer, rows: int = SAMPLE) -> "pd.DataFrame":
-    """Read at most `rows` rows from the newest files, since new faults are in the rows written last."""
-    import pyarrow as pa
-
-    opened = open_table(root(layout), layer)
-    dataset = opened.to_pyarrow_dataset()
-    files = pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
-    written = dict(zip(files.get("path", []), files.get("modification_time", []), strict=True))
-    columns = [name for name in dataset.schema.names if name not in {"copy", "answers"}]
-    parts, lacking = [], rows
-    for file in sorted(dataset.get_fragments(), key=lambda file: written.get(file.path, 0), reverse=True):
-        part = file.scanner(schema=dataset.schema, columns=columns).head(lacking)
-        parts.append(part)
-        lacking -= len(part)
-        if not lacking:
-            break
-    return pa.concat_tables(parts).to_pandas() if parts else dataset.schema.empty_table().to_pandas()
-
-
-def query_gold(gold: Any, sql: str) -> "pa.Table":
-    """Run SQL over a dataset or a reader of Arrow batches, which it names `gold`."""
-    import duckdb
-
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
-        database.register("gold", gold)
-        return database.sql(sql).to_arrow_table()

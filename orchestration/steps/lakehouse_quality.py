@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from data.labels import LABEL_IDS, LABELS
 from orchestration.layout import Layout
+from orchestration.steps.lakehouse import root
 from serving.lakehouse.paths import table
+from serving.lakehouse.reading import query_gold
 from serving.lakehouse.status import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-from orchestration.steps.lakehouse import query_gold, root
 
 _QUALITY = """
 SELECT true_label, label, negative, neutral, positive, model_version,
@@ -67,33 +67,6 @@ def measure_quality(layout: Layout, name: str) -> StreamQuality | None:
     }
     run = _log_quality(layout, name, frame, metrics, params)
     return StreamQuality(run, metrics, params)
-
-
-_LABELED = """
-SELECT event_at AS at, true_label, label FROM gold
-WHERE true_label IS NOT NULL AND label IS NOT NULL AND model_version = $version AND event_at >= $since
-ORDER BY event_at DESC LIMIT $rows
-"""
-
-
-def labeled_predictions(layout: Layout, version: str, since: datetime, rows: int) -> "pd.DataFrame":
-    """Read rows of Gold with a true label and the predictions of one model version: `at`, `true_label`, `label`, newest first.
-
-    Args:
-        layout: Paths of the tables.
-        version: The model version.
-        since: Event time of the oldest row.
-        rows: Maximum number of rows.
-
-    Raises:
-        LakehouseError: Gold does not exist or cannot be read.
-    """
-    import duckdb
-
-    gold = open_table(root(layout), "gold").to_pyarrow_dataset()
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
-        database.register("gold", gold)
-        return database.execute(_LABELED, {"version": version, "since": since, "rows": rows}).df()
 
 
 def _proba(frame: "pd.DataFrame") -> Any:

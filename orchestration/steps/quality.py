@@ -12,6 +12,7 @@ from orchestration.layout import Layout
 from orchestration.progress import note, report
 from orchestration.retraining import RetrainingSettings
 from serving.bundle import Bundle, production_bundle
+from serving.lakehouse.paths import lakehouse_root
 from serving.ledger import current_moves
 
 if TYPE_CHECKING:
@@ -117,12 +118,13 @@ def _lakehouse(layout: Layout, version: str, since: datetime) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        from orchestration.steps.lakehouse import lakehouse_exists
-        from orchestration.steps.lakehouse_quality import labeled_predictions
+        from serving.lakehouse.reading import labeled_predictions
+        from serving.lakehouse.status import exists
 
-        if lakehouse_exists(layout):
+        root = lakehouse_root(layout.var)
+        if exists(root):
             report("reading labeled rows of Gold")
-            return labeled_predictions(layout, version, since, NEWEST_ROWS).assign(origin="lakehouse")
+            return labeled_predictions(root, version, since, NEWEST_ROWS).assign(origin="lakehouse")
     except ImportError:
         pass  # the extra `lakehouse` is not installed
     except LakehouseError as error:

@@ -2,37 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from data.errors import SettingsError
 from orchestration.layout import Layout
 from orchestration.progress import report
-from serving.lakehouse.reconcile import Reconciliation, reconcile
-from serving.lakehouse.status import open_table
-from serving.settings import WarehouseSettings
-from serving.warehouse.connect import connect, server_file
-
-if TYPE_CHECKING:
-    pass
-
-from orchestration.steps.lakehouse import lakehouse_exists, query_gold, root
+from orchestration.steps.lakehouse import root
+from serving.lakehouse.reconcile import Reconciliation, read_gold, read_stream, reconcile
+from serving.lakehouse.status import exists, open_table
+from serving.warehouse.connect import connect, has_warehouse
 
 SETTLED = timedelta(hours=2)
 """Newer events are not reconciled by default: Gold may be filled once an hour, and its run takes a while."""
-_STREAM = """
-SELECT id, event_at, lower(hex(MD5(text))) AS text_md5, toString(label) AS label, toFloat64(score) AS score,
-       toString(model_version) AS model_version
-FROM predictions FINAL
-WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
-  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
-  AND NOT forgotten
--- The copy of an id that would win in Silver.
-ORDER BY id, created_at DESC NULLS LAST, produced_at DESC, topic DESC, partition DESC, offset DESC
-LIMIT 1 BY id
-SETTINGS use_skip_indexes_if_final_exact_mode = 0
-"""
-_COLUMNS = ["id", "event_at", "text", "label", "positive", "negative", "model_version", "answers"]
-_GOLD = "SELECT * EXCLUDE (text, positive, negative), md5(text) AS text_md5, positive - negative AS score FROM gold"
 
 
 @dataclass(frozen=True)
@@ -61,37 +41,17 @@ def reconcile_predictions(layout: Layout, since: str = "", until: str = "") -> R
         SettingsError: A time cannot be parsed, or the range is empty.
         WarehouseError: The warehouse is not reachable.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     first, last = _time_range(since, until)
-    if not _has_warehouse(layout):
+    if not has_warehouse(layout.var):
         return "There is no warehouse yet; `groundswell stream up` creates it."
-    if not lakehouse_exists(layout):
+    if not exists(root(layout)):
         return "There is no lakehouse yet; `groundswell lakehouse run` creates it."
     with connect(layout.var) as client:
         report("reading the warehouse")
-        result = client.query(_STREAM, parameters={"since": first, "until": last})
-        text, number, time = pa.string(), pa.float64(), pa.timestamp("ms", "UTC")
-        types = {"id": text, "event_at": time, "text_md5": text, "label": text, "score": number, "model_version": text}
-        columns = result.result_columns or [[]] * len(types)
-        stream = pa.table([pa.array(c, t) for c, t in zip(columns, types.values(), strict=True)], names=list(types))
+        stream = read_stream(client, first, last)
     report("reading Gold")
     opened = open_table(root(layout), "gold")
-    in_range = (
-        # Gold is partitioned by date, so other days are not read.
-        (pc.field("event_date") >= first.date())
-        & (pc.field("event_date") <= last.date())
-        & (pc.field("event_at") >= first)
-        & (pc.field("event_at") < last)
-    )
-    read = opened.to_pyarrow_dataset().scanner(filter=in_range, columns=_COLUMNS)
-    gold = query_gold(read.to_reader(), _GOLD)
-    return Reconciled(first, last, opened.version(), reconcile(stream, gold))
-
-
-def _has_warehouse(layout: Layout) -> bool:
-    return WarehouseSettings.load().url is not None or server_file(layout.var).exists() or layout.warehouse.is_dir()
+    return Reconciled(first, last, opened.version(), reconcile(stream, read_gold(opened, first, last)))
 
 
 def _time_range(since: str, until: str) -> tuple[datetime, datetime]:

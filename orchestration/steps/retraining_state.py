@@ -13,7 +13,15 @@ from data.sources import fetched, find, read_labeled
 from data.sources.reading import Source
 from orchestration.layout import Layout
 from orchestration.retraining import Quality, RetrainingState, config_digest
-from orchestration.steps.data import enabled_datasets, is_required, read_raw, read_splits, split_rows, training_rows
+from orchestration.steps.data import (
+    enabled_datasets,
+    is_required,
+    read_raw,
+    read_splits,
+    rows_by_split,
+    split_rows,
+    training_rows,
+)
 from serving.ledger import Move, current_moves
 
 if TYPE_CHECKING:
@@ -138,9 +146,7 @@ def _count(layout: Layout, now: list[_Now]) -> int:
         if frame is None or (not is_required(one.spec) and not validate_raw(frame, one.spec, origin=one.source.origin).success):
             continue
         frames.append(frame)
-    kept = split_rows(frames).kept
-    rows = kept.groupby(["source", "split"]).size()
-    return sum(training_rows({f"{source}/{split}": int(n) for (source, split), n in rows.items()}).values())  # type: ignore[misc]
+    return sum(training_rows(rows_by_split(split_rows(frames).kept)).values())
 
 
 def _quality(layout: Layout, version: str | None) -> Quality | str:

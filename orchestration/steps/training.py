@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import digest, is_current, mark_current, read_json
+from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json
 from data.errors import CandidateUnavailable
 from orchestration.layout import Layout
 from orchestration.progress import report
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 def candidate_folder(layout: Layout, candidate: Candidate) -> Path:
     """Return the folder of a trained candidate."""
     return layout.candidates / candidate.name
+
+
+def is_trained(layout: Layout, candidate: Candidate) -> bool:
+    """Return whether a candidate has been trained, on whatever data."""
+    return (candidate_folder(layout, candidate) / KEY_FILE).is_file()
 
 
 def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | None = None) -> bool:
@@ -78,7 +83,7 @@ def require_trained(layout: Layout) -> str | None:
         CandidateUnavailable: No candidate has been trained.
     """
     candidates = [one for one in load_candidates().values() if one.exportable]
-    trained = [one for one in candidates if (candidate_folder(layout, one) / "key.json").is_file()]
+    trained = [one for one in candidates if is_trained(layout, one)]
     if not trained or not (layout.splits / "report.json").is_file():
         raise CandidateUnavailable(
             "Nothing has been trained yet.",
@@ -132,6 +137,5 @@ def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:
     """Return a key that changes whenever the candidate would predict differently."""
-    key_file = candidate_folder(layout, candidate) / "key.json"
-    trained = key_file.read_text() if key_file.is_file() else ""
+    trained = (candidate_folder(layout, candidate) / KEY_FILE).read_text() if is_trained(layout, candidate) else ""
     return digest({"candidate": candidate.model_dump(mode="json"), "trained": trained})

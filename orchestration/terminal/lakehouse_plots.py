@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.labels import LABELS
-from evaluation.figures import new_figure, save, style
-from orchestration.terminal.lakehouse_tables import _GRAY, _LINES, _PAINT, _STEPS, _kind, _plain, _title, _utc
+from evaluation.figures import COLORS, new_figure, save, style
+from orchestration.terminal.lakehouse_tables import _LINES, _STEPS, _kind, _plain, _title, _utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pyspark.sql import Row
 
     Views = dict[str, list[Row]]
+
+_PAINT = {"negative": COLORS[1], "neutral": "#c3c9d0", "positive": COLORS[0]}
+_GRAY = "#6b7280"
 
 
 def plot_views(views: "Views", folder: Path) -> list[Path]:

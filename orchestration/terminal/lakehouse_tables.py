@@ -12,7 +12,6 @@ from rich.text import Text
 from data.errors import LakehouseError
 from data.labels import LABELS
 from data.names import unknown_name
-from evaluation.figures import COLORS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -33,8 +32,6 @@ _TREND = {"minute": "15_minutes", "hour": "hour", "day": "day"}
 # The terminal uses the dashboard's colors for dark pages, which are readable on white too.
 _INK = {"negative": "#f0803c", "neutral": "#7d8792", "positive": "#56b4e9"}
 _BLOCK = {"negative": "█", "neutral": "░", "positive": "█"}
-_PAINT = {"negative": COLORS[1], "neutral": "#c3c9d0", "positive": COLORS[0]}
-_GRAY = "#6b7280"
 
 
 def collect_views(gold: "DataFrame", names: Sequence[str] | None = None) -> "Views":

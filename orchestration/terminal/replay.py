@@ -1,7 +1,7 @@
 """Messages through the stream without a broker, and the warehouse's counts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,7 @@ from data.artifacts import sha256_file
 from data.errors import SourceUnavailable
 from data.rates import rate_text
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress
+from orchestration.progress import one_step
 from orchestration.steps.events import split_events
 from orchestration.terminal.scoring import open_classifier
 from serving.streaming.producer import file_events
@@ -52,15 +52,8 @@ def replay(*, file: Path | None, count: int, bundle: Path | None, console: Conso
     # The same messages and the same model are the same run: its rows count once, even if it is repeated.
     run_id = f"{sha256_file(file)[:12] if file else 'test-texts'}-{count}-{classifier.bundle.fingerprint[:12]}"
     events = file_events(file, count) if file else split_events(layout, count, again=False)
-
-    def run(progress: Any) -> "StreamSummary":
+    with one_step(console, "Replay messages through the stream") as progress:
         return run_stream(events, classifier, layout.var, run_id=run_id, progress=progress)
-
-    if console is None:
-        return run(None)
-    with TerminalProgress(console) as terminal:
-        terminal.begin("Replay messages through the stream")
-        return run(terminal)
 
 
 def show_summary(console: Console, summary: "StreamSummary") -> None:

@@ -15,7 +15,7 @@ from data.errors import MalformedData, SettingsError
 from data.settings import LanguageSettings
 from data.tables import ReadAs
 from orchestration.layout import Layout
-from orchestration.progress import TerminalProgress
+from orchestration.progress import one_step
 
 if TYPE_CHECKING:
     from serving.classifier import Classifier
@@ -149,16 +149,9 @@ def score_labeled_file(
     classifier = open_classifier(bundle)
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
 
-    def run(progress: Any) -> Any:
-        columns = {"text_column": text_column, "label_column": label_column}
-        return score_file(file, classifier, **columns, read_as=read_as, out=out, languages=languages, progress=progress)
-
-    if console is None:
-        result = run(None)
-    else:
-        with TerminalProgress(console) as terminal:
-            terminal.begin(f"Score {file.name}")
-            result = run(terminal)
+    columns = {"text_column": text_column, "label_column": label_column}
+    with one_step(console, f"Score {file.name}") as progress:
+        result = score_file(file, classifier, **columns, read_as=read_as, out=out, languages=languages, progress=progress)
     row: dict[str, Any] = {
         "candidate": classifier.name,
         "rows": result.rows,
@@ -169,7 +162,7 @@ def score_labeled_file(
         "cpu_us_per_text": round(1e6 * result.cpu_s / result.rows, 1) if result.rows else None,
         "predicted": dict(result.predicted),
     }
-    if label_column is not None:
+    if result.confusion is not None:
         from evaluation.metrics import score_confusion
 
         row |= {name: estimate.to_dict() for name, estimate in score_confusion(result.confusion).items()}

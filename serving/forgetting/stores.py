@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from data.errors import LakehouseError
 from data.feedback import open_feedback
 from data.forgetting import Request
-from serving.settings import ServingSettings, WarehouseSettings
+from serving.settings import ServingSettings
 
 
 @dataclass(frozen=True)
@@ -189,15 +190,16 @@ class Lakehouse:
 
 def stores_of(var: Path, root: str) -> list[Store]:
     """Return the stores that exist, in the order in which they are cleared: those that find messages by their text come first."""
-    from serving.lakehouse.forget import exists
-    from serving.warehouse.connect import server_file
+    from serving.lakehouse.paths import LAYERS
+    from serving.lakehouse.status import exists
+    from serving.warehouse.connect import has_warehouse
 
     stores: list[Store] = [Feedback(var), Service(var)]
-    if WarehouseSettings.load().url is not None or server_file(var).exists() or (var / "warehouse").is_dir():
+    if has_warehouse(var):
         stores.append(Warehouse(var))
     try:
-        there = exists(root)
-    except Exception:  # deltalake raises unrelated classes; the store reports it when it is used
+        there = exists(root, LAYERS)
+    except LakehouseError:  # not reachable: the store reports it when it is used
         there = True
     if there:
         stores.append(Lakehouse(root))

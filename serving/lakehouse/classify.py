@@ -102,8 +102,9 @@ def bundle_udf(spark: "SparkSession", bundle: Bundle) -> Callable[..., Any]:
         from pyspark import SparkFiles
 
         model = caching_classifier(SparkFiles.get(name), threads)
-        for texts in batches:
-            yield _as_arrow([None if p is None else (*p, model.version) for p in model.predict(texts.to_pylist())])
+        for batch in batches:
+            texts: list[Any] = batch.to_pylist()  # strings: every row of Silver has a text
+            yield _as_arrow([None if p is None else (*p, model.version) for p in model.predict(texts)])
 
     return classify
 
@@ -119,8 +120,9 @@ def api_udf(settings: LakehouseSettings) -> Callable[..., Any]:
     def classify(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         import asyncio
 
-        for texts in batches:
-            yield _as_arrow(asyncio.run(_request_predictions(url, key, texts.to_pylist())))
+        for batch in batches:
+            texts: list[Any] = batch.to_pylist()  # strings: every row of Silver has a text
+            yield _as_arrow(asyncio.run(_request_predictions(url, key, texts)))
 
     return classify
 

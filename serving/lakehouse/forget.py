@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data.forgetting import Request
 from serving.lakehouse.forgotten import remember
 from serving.lakehouse.locks import table_commit_lock
-from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
+from serving.lakehouse.paths import Layer, table
 from serving.lakehouse.search import among, bronze_records, compute, message_rows, rejected_ids, scan
 from serving.lakehouse.status import FORGOTTEN, forgotten_records, open_table
 
@@ -37,13 +37,6 @@ class Found:
 
     ids: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
-
-
-def exists(root: str) -> bool:
-    """Return whether there are tables. Raises what the storage raises."""
-    from deltalake import DeltaTable
-
-    return all(DeltaTable.is_deltatable(for_deltalake(table(root, layer)), storage_options(root)) for layer in LAYERS)
 
 
 def find_messages(root: str, requests: Sequence[Request]) -> Found:
@@ -192,7 +185,7 @@ def _append_rejected(rejected: "DeltaTable", rows: list[tuple[str, dict[str, Any
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    schema = pa.schema(rejected.schema().to_arrow())
+    schema = pa.schema(rejected.schema().to_arrow())  # pyright: ignore[reportArgumentType]  # of another Arrow library
     now = datetime.now(UTC)
     given = [{"reason": reason, "copy": copy, "rejected_at": now} for reason, copy in rows]
     write_deltalake(rejected, pa.Table.from_pylist(given, schema=schema), mode="append")

@@ -1,7 +1,10 @@
 """Compare two lists of predictions by id: the warehouse's, written by the stream's workers, and Gold's."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from serving.lakehouse.reading import query_gold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +63,22 @@ LIMIT $limit
 """
 
 
+_STREAM = """
+SELECT id, event_at, lower(hex(MD5(text))) AS text_md5, toString(label) AS label, toFloat64(score) AS score,
+       toString(model_version) AS model_version
+FROM predictions FINAL
+WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
+  AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
+  AND NOT forgotten
+-- The copy of an id that would win in Silver.
+ORDER BY id, created_at DESC NULLS LAST, produced_at DESC, topic DESC, partition DESC, offset DESC
+LIMIT 1 BY id
+SETTINGS use_skip_indexes_if_final_exact_mode = 0
+"""
+_COLUMNS = ["id", "event_at", "text", "label", "positive", "negative", "model_version", "answers"]
+_GOLD = "SELECT * EXCLUDE (text, positive, negative), md5(text) AS text_md5, positive - negative AS score FROM gold"
+
+
 @dataclass(frozen=True)
 class Reconciliation:
     """The result of comparing two lists."""
@@ -94,3 +113,28 @@ def reconcile(stream: "pa.Table", gold: "pa.Table", *, tolerance: float = TOLERA
         names = [column[0] for column in examples.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in examples.fetchall()]
     return Reconciliation({kind: found.get(kind, 0) for kind in KINDS}, tuple(rows))
+
+
+def read_stream(client: Any, since: datetime, until: datetime) -> "pa.Table":
+    """Read the warehouse's predictions of a range of event times, one row per id, as `reconcile` takes them."""
+    import pyarrow as pa
+
+    result = client.query(_STREAM, parameters={"since": since, "until": until})
+    text, number, time = pa.string(), pa.float64(), pa.timestamp("ms", "UTC")
+    types = {"id": text, "event_at": time, "text_md5": text, "label": text, "score": number, "model_version": text}
+    columns = result.result_columns or [[]] * len(types)
+    return pa.table([pa.array(c, t) for c, t in zip(columns, types.values(), strict=True)], names=list(types))
+
+
+def read_gold(opened: Any, since: datetime, until: datetime) -> "pa.Table":
+    """Read the predictions of a range of event times from Gold, a table of `open_table`, as `reconcile` takes them."""
+    import pyarrow.compute as pc
+
+    in_range = (
+        # Gold is partitioned by date, so other days are not read.
+        (pc.field("event_date") >= since.date())
+        & (pc.field("event_date") <= until.date())
+        & (pc.field("event_at") >= since)
+        & (pc.field("event_at") < until)
+    )
+    return query_gold(opened.to_pyarrow_dataset().scanner(filter=in_range, columns=_COLUMNS).to_reader(), _GOLD)

@@ -1,14 +1,17 @@
 """Row counts and state of the tables, read without Spark."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
 from data.errors import LakehouseError
 from serving.lakehouse.paths import LAYERS, Layer, for_deltalake, storage_options, table
 
+_LOCATION = "GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials."
 FORGOTTEN = "groundswell-forgotten"
 """The Delta transaction of Bronze whose number is the total of records that maintenance deleted; stored in the table's log."""
 
@@ -73,7 +76,7 @@ def read_status(root: str) -> LakehouseStatus:
     tables, columns, forgotten = [], {}, 0
     for layer in reversed(LAYERS):
         opened = open_table(root, layer)
-        actions: dict[str, list[int]] = pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
+        actions = files_of(opened)
         sizes = actions.get("size_bytes", [])
         written = opened.history(1)[0]["timestamp"]
         tables.append(
@@ -111,6 +114,27 @@ def forgotten_records(bronze) -> int:
     return bronze.transaction_version(FORGOTTEN) or 0
 
 
+def exists(root: str, layers: Sequence[Layer] = ("bronze",)) -> bool:
+    """Return whether there are tables.
+
+    Raises:
+        LakehouseError: The location is not reachable.
+    """
+    from deltalake import DeltaTable
+
+    try:
+        return all(DeltaTable.is_deltatable(for_deltalake(table(root, layer)), storage_options(root)) for layer in layers)
+    except Exception as error:  # deltalake raises the errors of its storage, which share no class
+        raise LakehouseError(
+            f"The lakehouse {root} is not reachable.", found=cause(error), remedy=f"Check {_LOCATION}"
+        ) from error
+
+
+def files_of(opened: Any) -> dict[str, list[Any]]:
+    """Return the files of an open table with their statistics, from Delta's log, as columns; empty if it has none."""
+    return pa.table(opened.get_add_actions(flatten=True)).to_pydict() if opened.file_uris() else {}
+
+
 def open_table(root: str, layer: Layer):
     """Open the newest version of a table as a `deltalake.DeltaTable`.
 
@@ -134,7 +158,7 @@ def open_table(root: str, layer: Layer):
         raise LakehouseError(
             f"Could not read the table {path}.",
             found=cause(error),
-            remedy="Check GROUNDSWELL_LAKEHOUSE__ROOT, and for S3 AWS_REGION, AWS_ENDPOINT_URL_S3 and the credentials.",
+            remedy=f"Check {_LOCATION}",
         ) from error
 
 

@@ -13,7 +13,7 @@ from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, TopicMissing
 from serving.streaming.lag import LagReader, PartitionLag
 from serving.streaming.supervisor.state_files import read_state
-from serving.streaming.worker.heartbeat import Heartbeat, read_heartbeats
+from serving.streaming.worker.heartbeat import Heartbeat, WorkerReport, read_heartbeats
 
 _ENDED = {"stopped", "failed", "gone"}
 RESPONSE_TIMEOUT_S = 3.0
@@ -49,23 +49,10 @@ class ProcessStatus:
     rss_bytes: int | None
 
 
-@dataclass(frozen=True)
-class WorkerStatus:
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus(WorkerReport):
     """A worker: its heartbeat and its supervisor's entry. The defaults are those of a worker without a heartbeat."""
 
-    name: str
-    state: str
-    detail: str = ""
-    version: str = ""
-    partitions: tuple[int, ...] = ()
-    messages: int = 0
-    dead_letters: int = 0
-    messages_per_s: float = 0.0
-    in_flight: int = 0
-    last_commit_at: float | None = None
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    metrics_port: int | None = None
     pid: int | None = None
     silent_s: float | None = None
     """Since its last heartbeat."""
@@ -244,8 +231,8 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
     """Return the status of a worker: its heartbeat and the supervisor's entry, or the entry alone if it has no heartbeat."""
     child = child or {}
     row = WorkerStatus(
-        name,
-        child.get("state", "starting"),
+        name=name,
+        state=child.get("state", "starting"),
         pid=child.get("pid"),
         restarts=child.get("restarts", 0),
         last_exit=child.get("last_exit"),
@@ -254,7 +241,7 @@ def _worker(name: str, beat: Heartbeat | None, child: dict[str, Any] | None) -> 
     )
     if beat is None or (child and row.pid != beat.pid):
         return replace(row, detail=row.last_exit or "")
-    reported = {field.name: getattr(beat, field.name) for field in fields(row) if hasattr(beat, field.name)}
+    reported = {field.name: getattr(beat, field.name) for field in fields(WorkerReport)} | {"pid": beat.pid}
     if beat.state in _ENDED:  # the last values no longer hold
         reported |= {"messages_per_s": 0.0, "in_flight": 0, "p50_ms": None, "p99_ms": None}
     elif child.get("state") == "leaving" and beat.state == "running":

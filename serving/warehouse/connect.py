@@ -32,6 +32,11 @@ def server_file(var: Path) -> Path:
     return var / "warehouse.owner.json"
 
 
+def has_warehouse(var: Path) -> bool:
+    """Return whether there is a warehouse: a server is set, a process holds the embedded one, or its folder exists."""
+    return WarehouseSettings.load().url is not None or server_file(var).exists() or (var / "warehouse").is_dir()
+
+
 @contextmanager
 def connect(var: Path, *, own: bool = True) -> Iterator[Any]:
     """Yield a clickhouse-connect client of the warehouse with a current schema. A client is for one thread at a time.

@@ -226,6 +226,36 @@ def test_a_zip_file_holds_one_file(tmp_path):
         read(tmp_path / "b.zip")
 
 
+@pytest.mark.parametrize(
+    "offset, value, found", [(6, b"\x01\x00", "encrypted"), (8, b"\x5d\x00", "compression")], ids=["encrypted", "Zstandard"]
+)
+def test_zip_member_that_cannot_be_unpacked_is_refused_with_the_reason(offset, value, found, tmp_path):
+    zipped(tmp_path / "a.zip", "a.csv", b"text\nx\n")
+    content = (tmp_path / "a.zip").read_bytes()
+    for header, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        at = content.index(header) + offset + shift
+        content = content[:at] + value + content[at + 2 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(MalformedData, match=f"(?s){found}.*expected: a ZIP file that is not encrypted"):
+        read(tmp_path / "a.zip")
+
+
+def test_damaged_member_of_a_zip_file_is_named_as_such(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", "text\n" + "so good\n" * 1000)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[60:80] = b"\xff" * 20
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(MalformedData, match=r"(?s)truncated or corrupt.*expected: a complete ZIP file"):
+        read(tmp_path / "a.zip")
+
+
+def test_error_of_the_reader_is_not_one_of_the_file(tmp_path):
+    (tmp_path / "a.csv").write_text("text\nx\n")
+    with pytest.raises(RuntimeError, match="password of the database"), tables.streams.open_bytes(locate(tmp_path / "a.csv")):
+        raise RuntimeError("password of the database missing")
+
+
 def test_what_expands_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tables.streams, "ALWAYS_ALLOWED", 2**20)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + b"x" * 2**24, 9))

@@ -11,7 +11,8 @@ import pytest
 from data.errors import StreamError
 from orchestration.local import kafka as server
 from orchestration.local.jars import kafka_jars, require_java
-from orchestration.local.kafka import LocalKafka, free_port, port_is_taken
+from orchestration.local.kafka import LocalKafka, free_port
+from serving.processes import port_is_taken
 from serving.streaming.producer import send
 from tests.make import numbered_events
 from tests.serving.running import ROOT

@@ -1,7 +1,6 @@
 """The lakehouse in Dagster: its tables and checks on real Spark, and the reports on tables written directly."""
 
 import json
-import random
 from collections import Counter
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -16,16 +15,16 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from data.errors import SettingsError
 from data.expectations import validate_messages
 from data.labels import LABELS
+from data.raw_tweets import write_raw_tweets
 from orchestration import keys
 from orchestration.assets.lakehouse import LAYERS, lakehouse_assets
 from orchestration.build import build_defs
-from orchestration.demo.raw_tweets import write_raw_tweets
 from orchestration.layout import Layout
 from orchestration.resources import VarDirResource
-from orchestration.steps.lakehouse import read_sample, rows_written_at
 from orchestration.steps.reconciliation import reconcile_predictions
 from serving.lakehouse.maintain import MaintainedTable
-from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
+from serving.lakehouse.reading import read_sample, rows_written_at
+from serving.lakehouse.reconcile import KINDS
 from serving.lakehouse.status import FORGOTTEN
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
@@ -251,7 +250,7 @@ def test_maintenance_does_not_make_a_table_fresh(monkeypatch, layout, root):
     opened.optimize.compact()
     history = opened.history()
     assert history[0]["operation"] == "OPTIMIZE"
-    assert rows_written_at(layout, "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
+    assert rows_written_at(str(root), "gold") == datetime.fromtimestamp(history[1]["timestamp"] / 1000, UTC)
     monkeypatch.setattr("orchestration.assets.lakehouse.FRESH_WITHIN", timedelta(0))
     stale = run_checks()["lakehouse/gold", "is_fresh"]
     assert not stale.passed and stale.severity == dg.AssetCheckSeverity.WARN
@@ -307,7 +306,7 @@ def test_newest_rows_are_checked_first(layout, root):
     for day in range(3):
         rows = [message(100 * day + n, event_at=NOW - timedelta(days=day)) for n in range(10)]
         write_tables(root, rows, mode="append")
-    ids = [list(read_sample(layout, layer, 15)["id"]) for layer in ("silver", "gold")]
+    ids = [list(read_sample(str(root), layer, 15)["id"]) for layer in ("silver", "gold")]
     assert all(set(found[:10]) == {f"m{200 + n:04}" for n in range(10)} and len(set(found)) == 15 for found in ids)
     write_deltalake(f"{root}/gold", rows_as(GOLD, [message(999, confidence=7.0)]), mode="append", partition_by=["event_date"])
     checks = run_checks()
@@ -367,99 +366,6 @@ def test_label_chosen_before_rounding_wins_a_tie(layout, root):
     tie = {"label": "positive", "confidence": 0.4, "negative": 0.4, "neutral": 0.2, "positive": 0.4}
     write_tables(root, [message(n, true_label="positive", **tie) for n in range(5)])
     assert made(run("lakehouse_reports"))["lakehouse/quality"]["accuracy"] == 1
-
-
-# Reconciliation.
-
-STREAM = pa.schema(
-    [
-        ("id", pa.string()),
-        ("event_at", TIME),
-        ("text_md5", pa.string()),
-        ("label", pa.string()),
-        ("score", pa.float64()),
-        ("model_version", pa.string()),
-    ]
-)
-GOLD_ROWS = pa.schema([*STREAM, ("answers", pa.map_(pa.string(), PREDICTION))])
-
-
-def listed(number, label="neutral", score=0.0, version="v1", text="a", others=()):
-    by_version = {version: prediction(label) | {"negative": 0.0, "positive": score}} if version else {}
-    return {
-        "id": f"m{number}",
-        "event_at": NOW,
-        "text_md5": text,
-        "label": label,
-        "score": score,
-        "model_version": version,
-        "answers": list((by_version | dict(others)).items()),
-    }
-
-
-def compare(stream, gold):
-    return reconcile(pa.Table.from_pylist(stream, STREAM), pa.Table.from_pylist(gold, GOLD_ROWS))
-
-
-def test_each_id_has_one_kind():
-    v2 = {"v2": prediction("positive") | {"negative": 0.25, "positive": 0.75}}
-    pairs = {
-        "agree": (listed(0, score=0.5), listed(0, score=0.5)),
-        "other version": (listed(1, score=0.5, version="v0"), listed(1, score=0.1)),
-        "only in the stream": (listed(2), None),
-        "only in Gold": (None, listed(3)),
-        "text": (listed(4, "negative"), listed(4, text="b")),
-        "label": (listed(5, "negative"), listed(5)),
-        "score": (listed(6, score=0.5), listed(6, score=0.5011)),
-        "label, other version": (listed(7, "negative", version="v0"), listed(7)),
-    }
-    assert tuple(pairs) == KINDS
-    found = compare([s for s, _ in pairs.values() if s], [g for _, g in pairs.values() if g])
-    assert found.counts == dict.fromkeys(KINDS, 1)
-    assert {row["id"]: row["kind"] for row in found.examples} == {f"m{n}": kind for n, kind in enumerate(KINDS) if n > 1}
-    assert found.differences == len(DIFFERENCES) == 6
-    row = next(row for row in found.examples if row["kind"] == "score")
-    assert (row["score_stream"], row["score_gold"], row["version_gold"], row["event_at"]) == (0.5, 0.5011, "v1", NOW)
-    # Just within the tolerance; a stored prediction of the stream's version that readers do not see; no prediction.
-    near = compare([listed(0, score=0.3)], [listed(0, score=0.3 + TOLERANCE)])
-    same = compare([listed(0, "positive", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
-    other = compare([listed(0, "negative", 0.5, "v2")], [listed(0, "negative", -0.5, "v1", others=v2.items())])
-    none = compare([listed(0)], [listed(0, label=None, score=None, version=None)])
-    kinds = [next(kind for kind, count in found.counts.items() if count) for found in (near, same, other, none)]
-    assert kinds == ["agree", "agree", "label", "label, other version"]
-
-
-def test_counts_equal_those_of_a_reader_in_python():
-    chance = random.Random(5)
-
-    def drawn(number):
-        return listed(
-            number,
-            chance.choice(LABELS[:2]),
-            round(chance.choice((0.1, 0.1004, 0.2)), 4),
-            chance.choice(("v1", "v1", "v2")),
-            chance.choice("aaab"),
-        )
-
-    stream, gold = ({n: drawn(n) for n in chance.sample(range(3000), 2400)} for _ in range(2))
-    kinds = Counter()
-    for n in stream.keys() | gold.keys():
-        s, g = stream.get(n), gold.get(n)
-        if not s or not g:
-            kinds["only in the stream" if s else "only in Gold"] += 1
-        elif s["text_md5"] != g["text_md5"]:
-            kinds["text"] += 1
-        elif s["model_version"] != g["model_version"]:
-            kinds["other version" if s["label"] == g["label"] else "label, other version"] += 1
-        elif s["label"] != g["label"]:
-            kinds["label"] += 1
-        else:
-            kinds["score" if abs(s["score"] - g["score"]) > TOLERANCE else "agree"] += 1
-    found = compare(list(stream.values()), list(gold.values()))
-    assert found.counts == {kind: kinds[kind] for kind in KINDS} and all(found.counts.values())
-    shown = Counter(row["kind"] for row in found.examples)
-    assert sum(shown.values()) == EXAMPLES and set(shown) == set(DIFFERENCES) and min(shown.values()) >= EXAMPLES // 6 - 1
-    assert compare([], []).counts == dict.fromkeys(KINDS, 0)
 
 
 def predicted(number, label="neutral", offset=None, **changes):

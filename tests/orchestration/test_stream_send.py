@@ -83,8 +83,7 @@ def test_split_events_repeat_with_other_ids(monkeypatch):
 
     frame = pd.DataFrame({"id": ["a", "b"], "text": ["good", "bad"], "source": ["s", "s"]})
     monkeypatch.setattr("orchestration.steps.events.read_texts", lambda *_: frame)
-    monkeypatch.setattr("orchestration.steps.events.build_splits", lambda *_: None)
-    monkeypatch.setattr("orchestration.steps.events.fetch_datasets", lambda *_: None)
+    monkeypatch.setattr("orchestration.steps.events.ensure_splits", lambda *_: None)
     events = [json.loads(value) for value in split_events(Layout.load(), 5)]
     assert sorted(event["id"] for event in events[:4]) == ["a", "a-1", "b", "b-1"]
     assert len({event["id"] for event in events}) == 5

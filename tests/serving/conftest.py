@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.demo.stream import CRISIS_AFTER_S
-from tests.serving.dashboard_harness import HOSTILE_TEXT, SIZES, DashboardHarness, browsing, insert_alert, row, story, write
+from orchestration.demo.stream import CRISIS_AFTER_S, CRISIS_SOURCE
+from tests.serving.alert_rows import insert_alert
+from tests.serving.dashboard_harness import HOSTILE_TEXT, SIZES, DashboardHarness, browsing, row, story, write
 from tests.serving.running import ROOT
 
 
@@ -36,7 +37,8 @@ def dashboard(tmp_path_factory):
         write(client, again)
         write(client, [row(90_000, datetime.fromtimestamp(now - 2, UTC), "tweets", HOSTILE_TEXT)])
         begun = datetime.fromtimestamp(now - 90 + CRISIS_AFTER_S, UTC)
-        insert_alert(client, "crisis", begun, texts=["Error 500 on every page. What a disaster.", HOSTILE_TEXT])
+        texts = ["Error 500 on every page. What a disaster.", HOSTILE_TEXT]
+        insert_alert(client, "crisis", begun, source=CRISIS_SOURCE, texts=texts)
         yield harness
 
 

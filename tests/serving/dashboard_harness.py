@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from orchestration.demo.stream import CRISIS, CRISIS_SOURCE, demo_messages
+from orchestration.demo.stream import CRISIS, demo_messages
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from tests.models import tiny_bundle
@@ -181,28 +181,6 @@ def browsing() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def insert_alert(client, name, at, **changes):
-    """Write an alert to the warehouse."""
-    values = {
-        "id": name,
-        "source": CRISIS_SOURCE,
-        "direction": "down",
-        "started_at": at,
-        "detected_at": at + timedelta(seconds=4),
-        "closed_at": None,
-        "z": -7.5,
-        "moving_average": -0.62,
-        "baseline_mean": 0.05,
-        "baseline_std": 0.7,
-        "volume": 41,
-        "window_s": 5,
-        "texts": ["Still down."],
-        "revision": 1,
-        **changes,
-    }
-    client.insert("alerts", [list(values.values())], column_names=list(values))
 
 
 def put_normal(client: Any, source: str, means: dict[datetime, float], threshold: float) -> None:

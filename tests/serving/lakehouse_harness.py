@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from orchestration.demo.raw_tweets import Expected
+from data.raw_tweets import Expected
 from orchestration.local.jars import spark_jars
 from serving.bundle import Bundle
 from serving.lakehouse.paths import LAYERS, table

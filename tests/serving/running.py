@@ -6,13 +6,19 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-from orchestration.local.kafka import port_is_taken
+from serving.processes import port_is_taken
+from serving.service.middleware.keys import Keys, keys_of
+from serving.warehouse.connect import connect
+from serving.warehouse.server import serve_warehouse
+from tests.models import tiny_bundle
 from tests.waiting import until_passes
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +78,31 @@ def serving(
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@contextmanager
+def serving_with_warehouse(folder: Path) -> Iterator[tuple[httpx.Client, Keys, Any]]:
+    """Start the service, with keys, and a warehouse server in a thread of this process; yields clients of both, and the keys."""
+    stop, ready = threading.Event(), threading.Event()
+    settings = {"stop": stop, "ready": lambda _: ready.set()}
+    server = threading.Thread(target=serve_warehouse, args=(folder / "var", 0), kwargs=settings)
+    server.start()
+    try:
+        assert ready.wait(300)
+        bundle = tiny_bundle(folder / "tiny")
+        with serving(bundle, folder, keys="true") as (client, _), connect(folder / "var", own=False) as warehouse:
+            yield client, keys_of(folder / "var"), warehouse
+    finally:
+        stop.set()
+        server.join(150)
+
+
+def finished(client: httpx.Client, path: str, **kwargs: Any) -> dict[str, Any]:
+    """Wait until a job is done; return it."""
+
+    def check():
+        job = client.get(path, **kwargs).json()
+        assert job["state"] == "done", job
+        return job
+
+    return until_passes(check)

@@ -1,17 +1,14 @@
 """Acknowledging and muting alerts by HTTP: checked rights, stored in the warehouse, sent on the WebSocket at once."""
 
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from websockets.sync.client import connect as dial
 
-from serving.service.middleware.keys import keys_of
-from serving.warehouse.connect import connect
-from serving.warehouse.server import serve_warehouse
 from tests.models import tiny_bundle
-from tests.serving.running import serving
+from tests.serving.alert_rows import insert_alert
+from tests.serving.running import serving, serving_with_warehouse
 
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -19,40 +16,11 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service with keys, and a warehouse."""
-    folder = tmp_path_factory.mktemp("alert-routes")
-    stop, ready = threading.Event(), threading.Event()
-    server = threading.Thread(
-        target=serve_warehouse, args=(folder / "var", 0), kwargs={"stop": stop, "ready": lambda _: ready.set()}
-    )
-    server.start()
-    try:
-        assert ready.wait(300)
-        with serving(tiny_bundle(folder / "tiny"), folder, keys="true") as (client, _):
-            keys = keys_of(folder / "var")
-            tokens = {name: keys.add(name, [name]) for name in ("admin", "dashboard", "classify")}
-            with connect(folder / "var", own=False) as warehouse:
-                for name, source in (("a", "shop"), ("b", "shop"), ("c", "it's/a \\ source")):
-                    row = {
-                        "id": name,
-                        "source": source,
-                        "direction": "down",
-                        "started_at": NOW,
-                        "detected_at": NOW,
-                        "z": -6.0,
-                        "moving_average": -0.4,
-                        "baseline_mean": 0.1,
-                        "baseline_std": 0.5,
-                        "volume": 300,
-                        "window_s": 3,
-                        "texts": ["oh no"],
-                        "revision": 1,
-                    }
-                    warehouse.insert("alerts", [list(row.values())], column_names=list(row))
-            yield client, tokens
-    finally:
-        stop.set()
-        server.join(150)
+    """A service with keys, and a warehouse with three alerts."""
+    with serving_with_warehouse(tmp_path_factory.mktemp("alert-routes")) as (client, keys, warehouse):
+        for name, source in (("a", "shop"), ("b", "shop"), ("c", "it's/a \\ source")):
+            insert_alert(warehouse, name, NOW, source=source)
+        yield client, {name: keys.add(name, [name]) for name in ("admin", "dashboard", "classify")}
 
 
 def ask(service, method, path, body=None, *, scope="admin"):

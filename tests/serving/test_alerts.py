@@ -1,13 +1,12 @@
 """The alerts on a real warehouse, and a webhook that fails."""
 
-import json
 import logging
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -25,11 +24,12 @@ from serving.streaming.alerts.calibration import (
 )
 from serving.streaming.alerts.detector import KEEP_S
 from serving.streaming.alerts.drivers import moving_texts
-from serving.streaming.alerts.process import Publisher, run_alerts
+from serving.streaming.alerts.process import run_alerts
 from serving.streaming.alerts.rows import read_alerts, shift_of, slack_message, write_alerts
 from serving.streaming.alerts.service import Alerts
 from serving.warehouse.migrate import migrate
-from serving.webhook import WebhookThread
+from tests.serving.alert_rows import alert_row
+from tests.serving.webhooks import receiving
 
 NOW = int(time.time()) // 30 * 30
 """Older rows would be deleted by the tables' time to live."""
@@ -74,6 +74,12 @@ def client(chdb):
     for table in ("rollup_second", "alerts", "predictions", "alert_mutes", "normal_minute"):
         chdb.command(f"TRUNCATE TABLE {table}")
     return chdb
+
+
+@pytest.fixture
+def webhook():
+    with receiving() as receiver:
+        yield receiver
 
 
 def rows(first, stop, *, source="reviews", mean=0.0, rate=100, seed=0, partition=0):
@@ -380,93 +386,16 @@ def test_only_the_alert_of_a_muted_source_is_recorded_as_muted(client, tmp_path)
     assert {alert.source: alert.muted for alert in read_alerts(client, read_time(START))} == {"reviews": True, "other": False}
 
 
-def test_the_webhook_is_not_notified_of_a_muted_source(webhook):
-    settings = AlertSettings.model_validate({"webhook": f"http://127.0.0.1:{webhook.server_port}/hook"})
-    publisher = Publisher(StreamSettings(bootstrap="127.0.0.1:9"), settings)
-    publisher(ALERT.model_copy(update={"muted": True}))
-    publisher(ALERT)
-    publisher.close(timeout_s=2)
-    assert [body["text"] for body in webhook.got] == [slack_message(ALERT)[0]]
-
-
-class Hook(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
-        self.end_headers()
-        if not self.server.statuses:
-            self.server.done.set()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def webhook():
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    server.got, server.statuses, server.done = [], [], threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_failing_webhook_is_retried_and_a_refused_message_is_dropped(webhook, caplog):
-    webhook.statuses = [500, 503, 200, 400, 200]
-    thread = WebhookThread(f"http://127.0.0.1:{webhook.server_port}/secret-token")
-    for text in ("one", "two", "three"):
-        thread.enqueue(text, [{"type": "section"}])
-    thread.close()
-    assert [body["text"] for body in webhook.got] == ["one", "one", "one", "two", "three"]
-    assert webhook.got[0]["blocks"] == [{"type": "section"}]
-    assert "secret-token" not in caplog.text and "HTTPStatusError 400" in caplog.text
-
-
-def test_webhook_that_is_down_does_not_block(caplog):
-    thread = WebhookThread("http://127.0.0.1:9/secret-token")
-    for number in range(1_200):
-        thread.enqueue(str(number))
-    assert "the oldest of 1000 messages is dropped" in caplog.text and "secret-token" not in caplog.text
-    thread.close(timeout_s=0.1)
-
-
-NOON = NOW // 86_400 * 86_400 + 43_200
-ALERT = Alert.model_validate(
-    {
-        "id": "a",
-        "source": "reviews",
-        "direction": "down",
-        "started_at": read_time(NOON),
-        "detected_at": read_time(NOON + 3),
-        "closed_at": None,
-        "z": -7.1,
-        "moving_average": -0.2,
-        "baseline_mean": 0.1,
-        "baseline_std": 0.6,
-        "volume": 212,
-        "window_s": 3,
-    }
-)
-
-
-def test_slack_message_of_an_open_and_a_closed_alert():
-    line, blocks = slack_message(ALERT)
-    assert (
-        line == "Sentiment of reviews went down by 15.0 points to 40.0 of 100 since 12:00:00 UTC (z -7.1, 212 messages in 3 s)."
-    )
-    assert blocks[0]["text"]["text"] == line
-    normal = ALERT.model_copy(update={"closed_at": read_time(NOON + 120)})
-    assert slack_message(normal)[0] == "Sentiment of reviews is normal again: it was down for 2.0 minutes (alert a)."
-    stays = ALERT.model_copy(update={"closed_at": read_time(NOON + 3603)})
-    assert "counts as normal from now on" in slack_message(stays)[0]
+NOON = read_time(NOW // 86_400 * 86_400 + 43_200)
+ALERT = Alert.model_validate(alert_row("a", NOON, source="reviews"))
 
 
 def test_writing_an_alert_twice_leaves_one(client):
     write_alerts(client, [ALERT, ALERT])
-    write_alerts(client, [ALERT.model_copy(update={"revision": 2, "closed_at": read_time(NOON + 60)})])
+    write_alerts(client, [ALERT.model_copy(update={"revision": 2, "closed_at": NOON + timedelta(seconds=60)})])
     write_alerts(client, [ALERT])
-    (found,) = read_alerts(client, read_time(NOON))
-    assert found.revision == 2 and found.closed_at == read_time(NOON + 60)
+    (found,) = read_alerts(client, NOON)
+    assert found.revision == 2 and found.closed_at == NOON + timedelta(seconds=60)
 
 
 def test_calibration_leaves_out_alerts_and_is_used_at_once(client, tmp_path):
@@ -594,14 +523,6 @@ def test_second_alerts_process_in_a_folder_is_refused(tmp_path):
     (tmp_path / "stream").mkdir()
     with FileLock(tmp_path / "stream" / "alerts.lock"), pytest.raises(StreamError, match="already watched"):
         run_alerts(tmp_path, stop=threading.Event(), settings=AlertSettings(), stream=StreamSettings())
-
-
-def test_unavailable_broker_does_not_block_the_publisher(caplog):
-    publisher = Publisher(StreamSettings(bootstrap="127.0.0.1:9"), AlertSettings())
-    for _ in range(5):
-        publisher(ALERT)
-    publisher.close(timeout_s=0.1)
-    assert "5 alerts are in the warehouse and did not reach the topic" in caplog.text
 
 
 def test_seconds_waiting_for_reevaluation_are_evaluated_after_a_restart(client, tmp_path):

@@ -18,6 +18,7 @@ from serving.service.schemas import MAX_FEEDBACK_BYTES, MAX_JOB_BYTES
 from serving.settings import ServingSettings
 from tests.make import evaluated
 from tests.models import tiny_bundle
+from tests.serving.alert_rows import alert_row
 from tests.waiting import until_async
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -33,26 +34,7 @@ ROWS = {
         | {"label": "positive", "sarcasm": None, "tier": "base", "model_version": "1", "topic": "t", "partition": 0, "offset": 1}
     ],
     "top_negative": [MESSAGE],
-    "alerts": [
-        {
-            "id": "a",
-            "source": "tweets",
-            "direction": "down",
-            "started_at": NOW,
-            "detected_at": NOW,
-            "closed_at": None,
-            "z": -6.0,
-            "moving_average": -0.4,
-            "baseline_mean": 0.1,
-            "baseline_std": 0.5,
-            "volume": 300,
-            "window_s": 3,
-            "texts": ["oh no"],
-            "revision": 1,
-            "acknowledged_at": NOW,
-            "acknowledged_by": "desk 4",
-        }
-    ],
+    "alerts": [alert_row("a", NOW, acknowledged_at=NOW, acknowledged_by="desk 4")],
     "versions": [{"model_version": "1", "tier": "base", "messages": 4, "first_at": NOW, "last_at": NOW}],
     "latency": [{"topic": "t", "messages": 4, "p50_s": 0.1, "p95_s": 0.2, "p99_s": 0.3, "newest_s": 1.0}],
 }

@@ -18,14 +18,14 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.demo.stream import CRISIS, CRISIS_AFTER_S
+from orchestration.demo.stream import CRISIS, CRISIS_AFTER_S, CRISIS_SOURCE
 from serving.service.middleware.keys import keys_of
+from tests.serving.alert_rows import insert_alert
 from tests.serving.dashboard_harness import (
     LABELS,
     SIZES,
     DashboardHarness,
     has_no_violation,
-    insert_alert,
     number,
     row,
     running_story,
@@ -186,7 +186,8 @@ def live_dashboard(tmp_path_factory):
         began = time.time() - CRISIS_AFTER_S - 30
         rows = story(began, time.time() - 1)
         write(client, rows)
-        insert_alert(client, "crisis", datetime.fromtimestamp(began + CRISIS_AFTER_S, UTC), texts=list(CRISIS[:3]))
+        at = datetime.fromtimestamp(began + CRISIS_AFTER_S, UTC)
+        insert_alert(client, "crisis", at, source=CRISIS_SOURCE, texts=list(CRISIS[:3]))
         with running_story(harness, len(rows), began):
             yield harness
 

@@ -10,15 +10,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_harness import DashboardHarness, browsing, put_normal, row, write
+from tests.serving.alert_rows import insert_alert
+from tests.serving.dashboard_harness import DashboardHarness, put_normal, row, write
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as chromium:
-        yield chromium
 
 
 @pytest.fixture(scope="module")
@@ -37,39 +32,11 @@ def dashboard(tmp_path_factory):
         yield harness
 
 
-@pytest.fixture
-def page(browser):
-    with browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce") as context:
-        errors = []
-        opened = context.new_page()
-        opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - playwright marks it
-        yield opened
-        assert not errors
-
-
 def write_alert(harness, name, at, **changes):
-    """Write an alert to the warehouse."""
-    values = {
-        "id": name,
-        "source": "shop",
-        "direction": "down",
-        "started_at": at,
-        "detected_at": at + timedelta(seconds=4),
-        "closed_at": None,
-        "z": -7.5,
-        "moving_average": -0.62,
-        "baseline_mean": 0.05,
-        "baseline_std": 0.7,
-        "volume": 41,
-        "window_s": 5,
-        "texts": ["Still down."],
-        "revision": 1,
-        "usual_volume": 10.0,
-        "words": [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}],
-        **changes,
-    }
+    """Write an alert with its words to the warehouse."""
+    words = [{"word": "outage", "messages": 7, "share": 0.17, "usual_share": 0.004, "z": 5.1}]
     with harness.client() as client:
-        client.insert("alerts", [list(values.values())], column_names=list(values))
+        insert_alert(client, name, at, usual_volume=10.0, words=words, **changes)
 
 
 def ago(**given):

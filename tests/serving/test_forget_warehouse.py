@@ -27,7 +27,8 @@ from serving.warehouse.forget import find_left, find_messages, forget_messages
 from serving.warehouse.keys import ForgottenKeys
 from serving.warehouse.questions import QUESTIONS, ask
 from tests.models import tiny_bundle
-from tests.serving.test_warehouse import NOW, ROLLUPS, counted, in_rollup, row, write
+from tests.serving.alert_rows import alert_row
+from tests.serving.warehouse_rows import NOW, ROLLUPS, counted, in_rollup, row, write
 
 pytestmark = pytest.mark.integration
 _numbers = iter(range(1_000_000))
@@ -55,9 +56,7 @@ def author(value, **changes):
 
 
 def alert(name, texts):
-    numbers = {"z": 4.0, "moving_average": 0.0, "baseline_mean": 0.5, "baseline_std": 0.1, "volume": 3, "window_s": 30}
-    times = {"started_at": NOW, "detected_at": NOW, "closed_at": None}
-    return Alert.model_validate({"id": name, "source": "s", "direction": "down", "texts": texts, **numbers, **times})
+    return Alert.model_validate(alert_row(name, NOW, texts=texts))
 
 
 def nonzero(client, topic, name):

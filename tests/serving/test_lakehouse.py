@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import LakehouseError
-from orchestration.demo.raw_tweets import write_raw_tweets
+from data.raw_tweets import write_raw_tweets
 from serving.classifier import Classifier
 from serving.lakehouse import views as sentiment_views
 from serving.lakehouse.paths import LAYERS, table

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from deltalake import DeltaTable
 
+from data.raw_tweets import Expected, write_raw_tweets
 from orchestration.cli import doctor
-from orchestration.demo.raw_tweets import Expected, write_raw_tweets
 from orchestration.local.jars import spark_jars
 from serving.bundle import Bundle
 from serving.lakehouse import job
@@ -258,7 +258,7 @@ def test_wheel_is_this_project_and_libraries_match_its_extra():
     built = TOP["artifacts"]["groundswell"]
     assert (DATABRICKS / built["path"]).resolve() == ROOT and "--wheel-dir dist" in built["build"]
     extra = {re.match(r"[\w-]+", one)[0]: one for one in project["optional-dependencies"]["lakehouse"]}
-    there_or_not_needed = {"delta-spark", "deltalake", "duckdb", "filelock", "pyspark"}
+    there_or_not_needed = {"delta-spark", "duckdb", "filelock", "pyspark"}
     wanted = {one for name, one in extra.items() if name not in there_or_not_needed}
     for task in TASKS.values():
         (wheel,) = [one["whl"] for one in task["libraries"] if "whl" in one]

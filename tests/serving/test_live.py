@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from datetime import UTC, datetime
 
@@ -17,36 +16,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as dial
 
 from data.errors import WarehouseError
-from serving.service.middleware.keys import id_of, keys_of
+from serving.service.middleware.keys import id_of
 from serving.service.panels import live
 from serving.service.problems import Refused
 from serving.warehouse.blocks import write_block
-from serving.warehouse.connect import connect
-from serving.warehouse.server import serve_warehouse
-from tests.models import tiny_bundle
-from tests.serving.running import serving
+from tests.serving.alert_rows import alert_row, insert_alert
+from tests.serving.running import serving_with_warehouse
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-def alert(name, **changes):
-    return {
-        "id": name,
-        "source": "s",
-        "direction": "down",
-        "started_at": NOW,
-        "detected_at": NOW,
-        "closed_at": None,
-        "z": -6.0,
-        "moving_average": -0.4,
-        "baseline_mean": 0.1,
-        "baseline_std": 0.5,
-        "volume": 300,
-        "window_s": 3,
-        "texts": ["oh no"],
-        "revision": 1,
-        **changes,
-    }
 
 
 def cell(second, source, count):
@@ -120,7 +97,7 @@ class StubWarehouse:
     """A stub of the warehouse queries; tests change its results."""
 
     def __init__(self):
-        self.alerts, self.cells, self.normal, self.unavailable = [alert("a")], [], [], None
+        self.alerts, self.cells, self.normal, self.unavailable = [alert_row("a", NOW)], [], [], None
 
     async def ask(self, question, **_):
         if self.unavailable:
@@ -153,7 +130,7 @@ def test_viewer_gets_a_snapshot_changes_and_the_reason_of_an_outage(quick):
     warehouse = StubWarehouse()
     with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
         until(viewer, lambda _, seen: "a" in seen.alerts)
-        warehouse.alerts = [alert("a", closed_at=NOW), alert("b")]
+        warehouse.alerts = [alert_row("a", NOW, closed_at=NOW), alert_row("b", NOW)]
         until(viewer, lambda _, seen: "b" in seen.alerts)
         with client.websocket_connect("/v1/live") as late:
             seen = until(late, lambda _, seen: "b" in seen.alerts)  # usually at once; a snapshot may be a tick old
@@ -172,7 +149,7 @@ def test_normal_ranges_and_acknowledgements_are_sent(quick):
     warehouse.normal = [{"source": "s", "at": at, **values} for at in (60, 120)]
     with TestClient(app_of(warehouse)) as client, client.websocket_connect("/v1/live") as viewer:
         until(viewer, lambda frame, _: frame["normal"] == {"s": [{"at": at, **values} for at in (60, 120)]})
-        warehouse.alerts = [alert("a", acknowledged_by="desk 4", acknowledged_at=NOW, muted_until=NOW)]
+        warehouse.alerts = [alert_row("a", NOW, acknowledged_by="desk 4", acknowledged_at=NOW, muted_until=NOW)]
         seen = until(viewer, lambda _, seen: seen.alerts.get("a", {}).get("acknowledged_by"))
         assert (seen.alerts["a"]["acknowledged_by"], seen.alerts["a"]["muted_by"]) == ("desk 4", None)
         assert seen.alerts["a"]["muted_until"]
@@ -251,28 +228,14 @@ def test_stuck_viewer_does_not_delay_others(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A service with keys and the warehouse's owner."""
-    folder = tmp_path_factory.mktemp("live")
-    stop, ready = threading.Event(), threading.Event()
-    owner = threading.Thread(
-        target=serve_warehouse, args=(folder / "var", 0), kwargs={"stop": stop, "ready": lambda _: ready.set()}
-    )
-    owner.start()
-    try:
-        assert ready.wait(300)
-        with serving(tiny_bundle(folder / "tiny"), folder, keys="true") as (client, _):
-            keys = keys_of(folder / "var")
-            with connect(folder / "var", own=False) as warehouse:
-                yield f"ws://{client.base_url.host}:{client.base_url.port}/v1/live", keys, warehouse
-    finally:
-        stop.set()
-        owner.join(150)
+def service(tmp_path_factory):
+    with serving_with_warehouse(tmp_path_factory.mktemp("live")) as (client, keys, warehouse):
+        yield f"ws://{client.base_url.host}:{client.base_url.port}/v1/live", keys, warehouse
 
 
 @pytest.mark.integration
-def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(world):
-    url, keys, warehouse = world
+def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(service):
+    url, keys, warehouse = service
     token = keys.add("desk", ["dashboard"])
     with dial(url, open_timeout=20, subprotocols=["groundswell", f"bearer.{token}"]) as viewer:
         assert viewer.subprotocol == "groundswell"
@@ -309,15 +272,14 @@ def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(worl
             until_sent(lambda count=count: sum(values[0] for values in seen.cells.values()) == count)
         until_sent(lambda: len(messages) == 5)
         assert messages[0]["text"] == "<b>bold</b>"
-        columns = list(alert("x"))
-        warehouse.insert("alerts", [list(alert("x").values())], column_names=columns)
+        insert_alert(warehouse, "x", NOW, texts=["oh no"])
         until_sent(lambda: "x" in seen.alerts)
         assert seen.alerts["x"]["texts"] == ["oh no"] and seen.alerts["x"]["closed_at"] is None
 
 
 @pytest.mark.integration
-def test_key_rules_are_those_of_http(world):
-    url, keys, _ = world
+def test_key_rules_are_those_of_http(service):
+    url, keys, _ = service
     wrong = keys.add("robot", ["classify"])
     for offered in (None, ["groundswell"], ["groundswell", "bearer.gs_made-up"], ["groundswell", f"bearer.{wrong}"]):
         with pytest.raises(InvalidStatus) as refused:

@@ -14,6 +14,7 @@ from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from serving.warehouse.forget import forget_topic
 from serving.warehouse.questions import FOLDER, QUESTIONS, ask
+from tests.serving.alert_rows import insert_alert
 
 LABELS = ("negative", "neutral", "positive")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -256,29 +257,9 @@ def test_latency_and_lag_percentiles(warehouse, window):
 
 def test_alerts_in_their_last_revision_newest_first(warehouse):
     client, _ = warehouse
-    columns = [
-        "id",
-        "source",
-        "direction",
-        "started_at",
-        "detected_at",
-        "closed_at",
-        "z",
-        "moving_average",
-        "baseline_mean",
-        "baseline_std",
-        "volume",
-        "window_s",
-        "texts",
-        "revision",
-    ]
-
-    def alert(name, minutes, closed, revision):
-        at = BEGIN + timedelta(minutes=minutes)
-        return [name, "shop", "down", at, at, closed, -4.0, -0.5, 0.1, 0.1, 40, 30, ["bad", "worse"], revision]
-
-    client.insert("alerts", [alert("a", 1, None, 1), alert("b", 2, None, 1)], column_names=columns)
-    client.insert("alerts", [alert("a", 1, NOW, 2)], column_names=columns)
+    insert_alert(client, "a", BEGIN + timedelta(minutes=1))
+    insert_alert(client, "b", BEGIN + timedelta(minutes=2))
+    insert_alert(client, "a", BEGIN + timedelta(minutes=1), closed_at=NOW, revision=2)
     found = ask(client, "alerts", since=BEGIN)
     assert [(row["id"], row["closed_at"]) for row in found] == [("b", None), ("a", NOW)]
     assert ask(client, "alerts", since=BEGIN, source="news") == []

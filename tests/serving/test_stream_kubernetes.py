@@ -237,7 +237,7 @@ def test_probes_check_the_heartbeat_like_the_supervisor(tmp_path):
     asked = [(name, _probe(name, tmp_path)) for name in ("startup", "liveness", "readiness")]
     assert not any(result for _, result in asked), "nothing is written yet"
     for state, ready in (("waiting for the broker", False), ("running", True)):
-        beat(tmp_path, Heartbeat("stream-1", 1, 0.0, time.time(), state))
+        beat(tmp_path, Heartbeat(name="stream-1", pid=1, started_at=0.0, written_at=time.time(), state=state))
         assert [_probe(name, tmp_path) for name in ("startup", "liveness", "readiness")] == [True, True, ready]
     old = time.time() - stuck.HUNG_AFTER_S - 2
     os.utime(folder(tmp_path) / "stream-1.json", (old, old))
@@ -270,7 +270,7 @@ def test_the_recipe_of_the_image_is_in_order():
 
 
 _MODULES = (
-    "orchestration.cli.main, orchestration.cli.stream_run, orchestration.terminal.stream_tables, "
+    "orchestration.cli.main, orchestration.terminal.stream_tables, orchestration.steps.events, "
     "serving.streaming.worker.worker, serving.streaming.worker.model, serving.streaming.worker.sink, "
     "serving.streaming.alerts.process, serving.streaming.supervisor.supervisor, serving.streaming.status, "
     "serving.streaming.lag, serving.warehouse.connect, serving.warehouse.server, confluent_kafka, "

@@ -1,8 +1,7 @@
-"""Blocks, rollups and migrations on chDB: a message counts once, by its last prediction, however often it is written."""
+"""Blocks and rollups on chDB: a message counts once, by its last prediction, however often it is written."""
 
 import json
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,25 +10,11 @@ from hypothesis import strategies as st
 from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
 from serving.streaming.worker import identity
-from serving.warehouse import migrate as migrations
 from serving.warehouse.blocks import _REFRESH, CHUNK, UnreadableRows, _ranges, write_block
 from serving.warehouse.connect import hold
 from serving.warehouse.forget import forget_topic
-from serving.warehouse.migrate import migrate, pending, roll_back
-
-LABELS = ("negative", "neutral", "positive")
-ROLLUPS = {"second": 1, "minute": 60, "hour": 3600}
-NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-ALL = [
-    "0001_predictions",
-    "0002_stream",
-    "0003_rollups",
-    "0004_alerts_and_topics",
-    "0005_times",
-    "0006_alert_life",
-    "0007_forgotten",
-    "0008_shares",
-]
+from serving.warehouse.migrate import migrate
+from tests.serving.warehouse_rows import LABELS, NOW, ROLLUPS, counted, empty_database, in_messages, in_rollup, row, write
 
 pytestmark = pytest.mark.integration
 
@@ -46,96 +31,16 @@ def client(var):
 
 
 @pytest.fixture
-def empty(client, var):
-    """A database without a schema; a process has only one chDB, so it is a second database in it."""
-    import clickhouse_connect
-
-    client.command("CREATE DATABASE empty")
-    other = clickhouse_connect.get_client(interface="chdb", path=str(var / "warehouse"), database="empty")
-    yield other
-    other.close()
-    client.command("DROP DATABASE empty SYNC")
-
-
-@pytest.fixture
-def large(empty):
+def large(client, var):
     """A database for many rows, dropped after the test."""
-    migrate(empty)
-    return empty
+    with empty_database(client, var) as database:
+        migrate(database)
+        yield database
 
 
 @pytest.fixture
 def topic(request):
     return request.node.name
-
-
-def row(topic, partition, offset, **changes):
-    return {
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "id": f"{partition}-{offset}",
-        "source": "shop",
-        "text": "x",
-        "created_at": None,
-        "produced_at": NOW,
-        "predicted_at": NOW,
-        "label": "negative",
-        "confidence": 0.7,
-        "probabilities": [0.7, 0.2, 0.1],
-        "sarcasm": None,
-        "tier": "model",
-        "model_version": "v",
-        "is_share": False,
-        **changes,
-    }
-
-
-def write(client, topic, rows):
-    offsets = {}
-    for each in rows:
-        first, last = offsets.get(each["partition"], (each["offset"],) * 2)
-        offsets[each["partition"]] = min(first, each["offset"]), max(last, each["offset"])
-    write_block(client, topic, [json.dumps(each, default=datetime.isoformat).encode() for each in rows], offsets)
-
-
-def counted(rows, step_s):
-    """Return the expected rollup: by bucket and source, from the last prediction for each message."""
-    last = {}
-    for each in rows:
-        key = each["partition"], each["offset"]
-        if key not in last or each["predicted_at"] >= last[key]["predicted_at"]:
-            last[key] = each
-    sums = defaultdict(lambda: [0, 0, 0, 0, 0, 0.0, 0.0])
-    for each in last.values():
-        begins = int((each["created_at"] or each["produced_at"]).timestamp()) // step_s * step_s
-        row_sums = sums[begins, each["source"]]
-        score = each["probabilities"][2] - each["probabilities"][0]
-        opinion = ((LABELS.index(each["label"]), 1), (3, 1), (5, score), (6, score * score))
-        for place, value in ((4, 1),) if each["is_share"] else opinion:
-            row_sums[place] += value
-    return dict(sums)
-
-
-def in_rollup(client, topic, name):
-    rows = client.query(
-        "SELECT toUnixTimestamp(bucket), source, sum(negative), sum(neutral), sum(positive), sum(messages), sum(shares), "
-        f"sum(score), sum(score_squared) FROM rollup_{name} FINAL WHERE topic = {{topic:String}} GROUP BY bucket, source",
-        parameters={"topic": topic},
-    ).result_rows
-    return {tuple(each[:2]): list(each[2:]) for each in rows}
-
-
-def in_messages(client, topic, step_s):
-    rows = client.query(
-        f"SELECT intDiv(toUnixTimestamp(event_at), {step_s}) * {step_s} AS begins, source, "
-        "countIf(label = 'negative' AND NOT is_share), countIf(label = 'neutral' AND NOT is_share), "
-        "countIf(label = 'positive' AND NOT is_share), countIf(NOT is_share), countIf(is_share), "
-        "sumIf(p.score, NOT is_share), sumIf(p.score * p.score, NOT is_share) "
-        "FROM predictions AS p FINAL WHERE topic = {topic:String} GROUP BY begins, source",
-        parameters={"topic": topic},
-    ).result_rows
-    return {tuple(each[:2]): list(each[2:]) for each in rows}
 
 
 def same(client, topic, rows):
@@ -329,171 +234,6 @@ def test_reads_of_two_million_rows_skip_what_they_do_not_need(large, topic):
     ranges = _ranges({partition: (200_000 + partition, 200_900) for partition in range(6)})
     read, there, _ = _index(large, refresh.replace("RANGES", ranges), topic=topic)
     assert there >= 1900 and read < 0.08 * there  # 6 of the 246 chunks, where parts overlap some more
-
-
-# Migrations
-
-
-def _old_rows(client, days, count=1000):
-    """Rows in the table as it was before the stream, some of them twice."""
-    old = (
-        client.query(
-            "SELECT 1 FROM system.columns WHERE database = currentDatabase() AND table = 'predictions' AND name = 'text'"
-        ).result_rows
-        == []
-    )
-    assert old
-    for predicted in ("negative", "positive"):
-        client.command(
-            "INSERT INTO predictions SELECT 'old', number % 4, number, 'm' || toString(number), 'archive', "
-            f"if(number % 2, now64(3) - number % 6000, NULL), now64(3) - toIntervalDay(number % {days}) + "
-            f"{LABELS.index(predicted)}, '{predicted}', 0.9, "
-            f"{'[0.9, 0.1, 0]' if predicted == 'negative' else '[0, 0.1, 0.9]'}, NULL, 'model', 'v1' FROM numbers({count}) "
-            f"WHERE '{predicted}' = 'negative' OR number % 3 = 0 SETTINGS max_partitions_per_insert_block = 0"
-        )
-
-
-def _run(client, name):
-    migrations._run(client, migrations._FOLDER / f"{name}.sql")
-
-
-def _totals(client, table):
-    return client.query(
-        f"SELECT sum(negative), sum(positive), sum(messages), round(sum(score), 2) FROM {table} FINAL"
-    ).result_rows[0]
-
-
-def _message_totals(client):
-    return client.query(
-        "SELECT countIf(label = 'negative'), countIf(label = 'positive'), count(), "
-        "round(sum(probabilities[3] - probabilities[1]), 2) FROM predictions FINAL"
-    ).result_rows[0]
-
-
-def _check_old(client):
-    assert _message_totals(client) == (666, 334, 1000, pytest.approx(-0.9 * 666 + 0.9 * 334, abs=0.1))
-    assert client.query(
-        "SELECT max(n) FROM (SELECT count() AS n FROM predictions FINAL GROUP BY topic, partition, offset)"
-    ).result_rows == [(1,)]
-    assert client.query("SELECT DISTINCT source, model_version FROM predictions").result_rows == [("archive", "v1")]
-
-
-def test_every_migration_goes_up_down_and_up_again(empty):
-    assert [path.stem for path in pending(empty)] == ALL
-    assert migrate(empty) == ALL and migrate(empty) == []
-    tables = _tables(empty)
-    for name in reversed(ALL):
-        assert roll_back(empty) == name
-    assert roll_back(empty) is None and _tables(empty) == {"migrations"}
-    assert migrate(empty) == ALL and _tables(empty) == tables
-    for name in reversed(ALL):
-        while _newest(empty) >= name:
-            roll_back(empty)
-        assert migrate(empty) == ALL[ALL.index(name) :] and _tables(empty) == tables
-
-
-def _tables(client):
-    return {row[0] for row in client.query("SHOW TABLES").result_rows}
-
-
-def _upgrade_from_the_first(client, monkeypatch, days):
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "pending", lambda client: pending(client)[:1])
-        assert migrate(client) == ALL[:1]
-    _old_rows(client, days)
-
-
-def test_rows_of_the_first_schema_are_migrated_and_counted(empty, monkeypatch):
-    # More days, each a partition, than ClickHouse accepts in one block by default.
-    _upgrade_from_the_first(empty, monkeypatch, days=101)
-    assert migrate(empty) == ALL[1:]
-    _check_old(empty)
-    assert _totals(empty, "rollup_hour") == _message_totals(empty)
-    assert empty.query("SELECT countIf(event_at = ifNull(created_at, produced_at)) FROM predictions FINAL").result_rows == [
-        (1000,)
-    ]
-    more = [row("old", 0, n) for n in range(100_000, 100_010)]
-    write(empty, "old", more)
-    assert _totals(empty, "rollup_hour")[2] == 1010
-    for name in reversed(ALL[1:]):
-        assert roll_back(empty) == name
-    assert _message_totals(empty)[2] == 1010  # all of them, without what the old table has no column for
-    assert migrate(empty) == ALL[1:]
-    assert _totals(empty, "rollup_hour") == _message_totals(empty) and _message_totals(empty)[2] == 1010
-
-
-class _Cut(Exception):
-    pass
-
-
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("way", ["up", "down"])
-def test_a_migration_cut_off_anywhere_can_be_repeated(empty, monkeypatch, name, way):
-    """Cut off before and after each statement in turn, then once more to the end: no row is lost or counted twice."""
-    _upgrade_from_the_first(empty, monkeypatch, days=5)  # an index is built part by part, some tenth of a second each
-    if way == "down":
-        while _newest(empty) != name:
-            roll_back(empty) if _newest(empty) > name else _next(empty, monkeypatch)
-        step = lambda: roll_back(empty)  # noqa: E731
-    else:
-        while pending(empty) and pending(empty)[0].stem < name:
-            _next(empty, monkeypatch)
-        if name == ALL[0]:
-            empty.command("TRUNCATE TABLE migrations")  # it was cut off before it was recorded
-        step = lambda: _next(empty, monkeypatch)  # noqa: E731
-    command, cuts = empty.command, 0
-    for cut in range(40):
-        calls = iter(range(100))
-
-        def cutting(*given, calls=calls, cut=cut, **named):
-            if next(calls) == cut:
-                raise _Cut
-            return command(*given, **named)
-
-        monkeypatch.setattr(empty, "command", cutting)
-        try:
-            step()
-            break
-        except _Cut:
-            cuts += 1
-    monkeypatch.setattr(empty, "command", command)
-    assert cuts >= 2
-    if way == "down" and name == ALL[0]:
-        assert _tables(empty) == {"migrations"}
-        return
-    migrate(empty)
-    _check_old(empty)
-    assert _totals(empty, "rollup_hour") == _message_totals(empty)
-    assert _tables(empty) == {
-        "alerts",
-        "alert_acknowledgements",
-        "alert_mutes",
-        "forgotten",
-        "migrations",
-        "normal_minute",
-        "notices",
-        "predictions",
-        "topics",
-        *(f"rollup_{name}" for name in ROLLUPS),
-        "rollup_minute_view",
-        "rollup_hour_view",
-    }
-
-
-def _newest(client):
-    return client.query("SELECT max(name) FROM migrations").result_rows[0][0]
-
-
-def _next(client, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "pending", lambda client: pending(client)[:1])
-        migrate(client)
-
-
-def test_a_warehouse_of_a_later_version_is_refused(large):
-    large.command("INSERT INTO migrations VALUES ('0099_from_the_future', now())")
-    with pytest.raises(WarehouseError, match=r"(?s)later version.*0099_from_the_future.*Update"):
-        migrate(large)
 
 
 # Whether a topic is the one that the warehouse knows

@@ -81,7 +81,7 @@ def commits(gold: Path) -> list[Commit]:
         for file in files:
             table = pq.ParquetFile(file).read(columns=["id", "created_at"])
             created = table["created_at"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6
-            ids = table["id"].to_pylist()
+            ids: list[Any] = table["id"].to_pylist()
             ages += [at - born for one, born in zip(ids, created, strict=True) if one not in known]
             known.update(ids)
         if ages:

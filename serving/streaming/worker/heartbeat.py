@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import psutil
@@ -11,15 +11,11 @@ from data.artifacts import read_json, write_json
 from serving.processes import living
 
 
-@dataclass(frozen=True)
-class Heartbeat:
-    """The state of a worker. Times are in seconds since 1970."""
+@dataclass(frozen=True, kw_only=True)
+class WorkerReport:
+    """The state that a worker reports. Times are in seconds since 1970."""
 
     name: str
-    pid: int
-    started_at: float
-    """When the process started: the pid alone may belong to another process by now."""
-    written_at: float
     state: str
     """starting, running, waiting for the broker, waiting for the warehouse, draining, stopped, failed, gone."""
     detail: str = ""
@@ -37,6 +33,16 @@ class Heartbeat:
     """From the broker's timestamp to written in the warehouse, of the last 60 s; None where nothing was written."""
     p99_ms: float | None = None
     metrics_port: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat(WorkerReport):
+    """The report of one process at one moment."""
+
+    pid: int
+    started_at: float
+    """When the process started: the pid alone may belong to another process by now."""
+    written_at: float
 
 
 def folder(var: Path) -> Path:
@@ -74,6 +80,6 @@ def read_heartbeats(var: Path) -> list[Heartbeat]:
         if time.time() - heartbeat.written_at > 3600:
             continue
         if heartbeat.state not in {"stopped", "failed"} and not living(heartbeat.pid, heartbeat.started_at):
-            heartbeat = Heartbeat(**{**asdict(heartbeat), "state": "gone", "messages_per_s": 0.0})
+            heartbeat = replace(heartbeat, state="gone", messages_per_s=0.0)
         heartbeats.append(heartbeat)
     return heartbeats

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from data.cleaning import clean
-from data.contracts import MAX_TEXT_CHARS
 from data.errors import MalformedData
 from data.labels import LABELS
-from orchestration.layout import Layout
+from data.readable import MAX_TEXT_CHARS
 
 SPAN = timedelta(hours=6)
 """Time from the first tweet to the arrival of the last file."""
@@ -126,21 +125,6 @@ def write_raw_tweets(
     dump.write(folder)
     rejected, truth = dict(+dump.rejected), dump.truth
     return Expected(sum(map(len, dump.lines)), dump.rejected["not json"], rejected, len(truth), truth)
-
-
-def labeled_texts(count: int) -> list[tuple[str, str]]:
-    """Return `count` pairs (text, label) of the test split, real tweets if available; repeated when used up.
-
-    Raises:
-        SourceUnavailable: No labeled text is available.
-    """
-    from orchestration.steps.data import build_splits, fetch_datasets, primary_texts
-
-    layout = Layout.load()
-    if not (layout.splits / "texts.parquet").is_file():
-        build_splits(layout, fetch_datasets(layout))
-    frame = primary_texts(layout, "test").sample(frac=1, random_state=0)
-    return list(islice(cycle(zip(frame["text"], frame["label"], strict=True)), count))
 
 
 @dataclass(frozen=True)

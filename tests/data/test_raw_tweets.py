@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.cleaning import clean
 from data.errors import MalformedData
 from data.labels import LABELS
-from orchestration.demo.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, labeled_texts, write_raw_tweets
+from data.raw_tweets import BETWEEN_FILES, FEWEST, REASONS, SPAN, write_raw_tweets
 
 START = datetime(2026, 3, 1, 21, 0, 0, tzinfo=UTC)
 TEXTS = [
@@ -216,9 +216,3 @@ def test_invalid_arguments_fail_before_any_file_is_written(tmp_path, change):
     with pytest.raises(MalformedData, match="cannot be written"):
         write_raw_tweets(tmp_path / "new", **({"texts": TEXTS} | change))
     assert not (tmp_path / "new").exists()
-
-
-def test_without_a_data_folder_texts_come_from_the_sample():
-    texts = labeled_texts(500)
-    assert len(texts) == 500 > len(set(texts)) > 20
-    assert {label for _, label in texts} == set(LABELS)
