@@ -58,11 +58,15 @@ class ForgottenKeys:
 
     def covers(self, identity: str, replaces: Iterable[str], author: str | None, written_at: datetime | None) -> bool:
         """Return whether a message with these fields is forgotten; see `cover`."""
-        if self._edits and forget_key("edit", identity) in self._edits:
+        if self.is_replaced(identity):
             return True
         if not self._messages and not self._authors:
             return False
         return reason_to_forget(self._messages, self._authors, (identity, *replaces), author, written_at) is not None
+
+    def is_replaced(self, identity: str) -> bool:
+        """Return whether a message is an earlier edit of another, whose text others may still hold."""
+        return bool(self._edits) and forget_key("edit", identity) in self._edits
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from data.contracts import Alert, Event
 from data.errors import WarehouseError
+from data.feedback import FeedbackLabel, open_feedback
 from data.forgetting import Request
 from serving.classifier import Classifier
 from serving.settings import StreamSettings
@@ -224,7 +225,11 @@ def test_every_block_that_was_classified_before_the_keys_were_read_is_cleared(cl
         "SELECT id FROM predictions FINAL WHERE topic = {topic:String} AND NOT forgotten ORDER BY id", parameters={"topic": topic}
     )
     assert left.result_rows == [("1",), ("3",), ("4",)]
-    assert process_batch([Arrived(topic, 0)], model, settings, keys).rows == []
+    open_feedback(tmp_path).add(FeedbackLabel("a text", "negative", by="desk 4"))
+    copy = process_batch([Arrived(topic, 0)], model, settings, keys)
+    assert copy.rows == [] and [event.id for event in copy.left_out] == ["0"]
+    sink._insert(copy)  # nobody knew the text when the notice came
+    assert open_feedback(tmp_path).is_empty()
 
 
 def test_keys_cover_messages_and_authors_up_to_their_time(client, topic):

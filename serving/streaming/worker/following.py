@@ -1,11 +1,13 @@
 """Follows the notices and edits in a block, in the warehouse and, through `var/forget/`, in the other stores."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from data.contracts import Event
 from data.forgetting import Request, request_of
 from serving.forgetting import pending
 from serving.forgetting.stores import Feedback, Service, Wanted
@@ -47,14 +49,20 @@ def _forget_texts(var: Path, requests: list[Request], texts: frozenset[str]) -> 
             _log.warning("a store is not reachable", store=store.name, error=str(error))
 
 
-def leave_out(client: Any, block: ProcessedBatch, forgotten: ForgottenKeys) -> None:
-    """Clear the rows of a block that was classified before the worker knew that they are forgotten."""
-    late = [event.id for event, message in zip(block.events, block.origins, strict=True) if _covers(forgotten, event, message)]
+def leave_out(client: Any, block: ProcessedBatch, forgotten: ForgottenKeys) -> list[Event]:
+    """Clear the rows of a block that was classified before the worker knew that they are forgotten; return these messages."""
+    late = [event for event, message in zip(block.events, block.origins, strict=True) if _covers(forgotten, event, message)]
     if late:
-        clear_messages(client, [Request("message", identity) for identity in late], since=datetime.now(UTC))
+        clear_messages(client, [Request("message", event.id) for event in late], since=datetime.now(UTC))
+    return late
 
 
-def _covers(forgotten: ForgottenKeys, event: Any, message: Any) -> bool:
+def forget_texts(var: Path, left_out: Iterable[Event], forgotten: ForgottenKeys) -> None:
+    """Forget the texts of left out messages in feedback and jobs of this machine: nobody knew them when the notice came."""
+    _forget_texts(var, [], frozenset(event.text for event in left_out if not forgotten.is_replaced(event.id)))
+
+
+def _covers(forgotten: ForgottenKeys, event: Event, message: Any) -> bool:
     return forgotten.cover(event, message.timestamp()[1] / 1000)
 
 

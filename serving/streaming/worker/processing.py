@@ -47,6 +47,8 @@ class ProcessedBatch:
     """What the rows were made of."""
     notices: list[tuple[Any, Notice]] = field(default_factory=list)
     """Messages that are notices of an author or a platform."""
+    left_out: list[Event] = field(default_factory=list)
+    """Messages that are forgotten: they became neither rows nor dead letters."""
     rejected: int = 0
     """Dead letters because of their language; they are valid messages."""
     epoch: int = 0
@@ -60,7 +62,7 @@ class ProcessedBatch:
         self.rejected += other.rejected
         versions = [one for one in (self.forgotten_version, other.forgotten_version) if one is not None]
         self.forgotten_version = min(versions, default=None)
-        for name in ("messages", "origins", "predictions", "rows", "dead_letters", "events", "notices"):
+        for name in ("messages", "origins", "predictions", "rows", "dead_letters", "events", "notices", "left_out"):
             getattr(self, name).extend(getattr(other, name))
 
 
@@ -87,6 +89,7 @@ def process_batch(
         if isinstance(decoded_event, Event):
             if forgotten is not None and forgotten.cover(decoded_event, message.timestamp()[1] / 1000):
                 metrics.FORGOTTEN.inc()
+                batch.left_out.append(decoded_event)
                 continue
             if decoded_event.model_extra:
                 metrics.count_ignored(decoded_event.model_extra)

@@ -15,12 +15,13 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
+from data.contracts import Event
 from data.errors import StreamError, WarehouseError
 from serving.settings import StreamSettings
 from serving.streaming.broker import DEAD_LETTERS, MAX_MESSAGE_BYTES, PREDICTIONS, TIMEOUT_S, client_config
 from serving.streaming.worker import metrics
 from serving.streaming.worker.commits import next_offsets, topic_partitions
-from serving.streaming.worker.following import follow_notices, leave_out
+from serving.streaming.worker.following import follow_notices, forget_texts, leave_out
 from serving.streaming.worker.processing import ProcessedBatch, encode_dead_letter
 from serving.warehouse.blocks import UnreadableRows, write_block
 from serving.warehouse.connect import connect
@@ -92,7 +93,7 @@ class Sink:
             StreamError: The sink gave up, or another try cannot help.
         """
         began = time.thread_time()
-        if block.rows or block.notices:
+        if block.rows or block.notices or block.left_out:
             started = time.perf_counter()
             self._until_it_works("the warehouse", lambda: self._insert(block))
             metrics.WRITE_SECONDS.observe(time.perf_counter() - started)
@@ -138,8 +139,11 @@ class Sink:
             follow_notices(self._warehouse, self._var, block)
             # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
             self._forgotten.read(self._warehouse)
+            late: list[Event] = []
             if block.forgotten_version != self._forgotten.version:
-                leave_out(self._warehouse, block, self._forgotten)
+                late = leave_out(self._warehouse, block, self._forgotten)
+            if late or block.left_out:
+                forget_texts(self._var, [*block.left_out, *late], self._forgotten)
         except WarehouseError:
             # A restarted warehouse server has another port and password: read its file again.
             self._held.close()
