@@ -139,7 +139,7 @@ system:
 
 .PHONY: test
 test: system check dashboard ## Check style and types; run fast tests and tests on real components
-	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 2 --dist loadfile --no-loadscope-reorder --durations=30
+	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 3 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test-lakehouse
 test-lakehouse: system setup ## Run the long Spark tests: a cluster, the commands of docs/lakehouse.md
