@@ -38,7 +38,10 @@ _MEANT = {
     **dict(zip("🅰🅱🅾🅿", "ABOP", strict=True)),
 }
 # Letters in squares, of which four are emoji. Next to another one such an emoji is a letter of its word: `🆃🅴🅰`.
-_SQUARED = re.compile("(?<=[\U0001f170-\U0001f189])([🅰🅱🅾🅿])|([🅰🅱🅾🅿])(?=[\U0001f170-\U0001f189])")
+_SQUARED = re.compile("[\U0001f170-\U0001f189]{2,}")
+_LETTERS = {ord(sign): letter for sign, letter in _MEANT.items() if letter in "ABOP"}
+# A place where an emoji can be: quotation marks and dashes are none, so most texts need no further look.
+_MAYBE = re.compile("[\u203c\u2049\u2122-\u3299\U0001f000-\U0001ffff]")
 
 _SMILE, _SAD, _ANGRY, _CRYING = "smiling face", "sad face", "angry face", "crying face"
 # ASCII emoticons: the first character, what may not stand before it, the rest, and its meaning. The first character comes first
@@ -97,9 +100,9 @@ def emoji_to_words(text: str) -> str:
     """
     if "\u20e3" in text:
         text = _KEYCAP.sub(r" \1 ", text)
-    text = _SQUARED.sub(lambda match: _MEANT[match[1] or match[2]], text)
-    table = _table()
-    if table.run.search(text):
+    if _MAYBE.search(text):
+        table = _table()
+        text = _SQUARED.sub(lambda match: match.group().translate(_LETTERS), text)
         text = table.run.sub(" ", table.run.sub(table.words, text, count=MAX_RUNS))
     return text
 
@@ -125,7 +128,7 @@ def without_kaomoji(text: str) -> str:
 
 def has_emoji(text: str) -> bool:
     """Return whether a decoded text has an emoji; emoticons are none."""
-    return not text.isascii() and _table().run.search(text) is not None
+    return _MAYBE.search(text) is not None and _table().run.search(text) is not None
 
 
 class _Table:
@@ -136,7 +139,7 @@ class _Table:
 
         points = {character for sequence in emoji.EMOJI_DATA for character in sequence if not character.isascii()}
         points -= set(_TEXT_SIGNS + "\u20e3\u200d\ufe0f")
-        signs = "".join(sorted(points))
+        signs = _ranges(points)
         parts = f"\ufe0e\ufe0f\u200d\u20e3{_TAGS}"
         self.run: re.Pattern[str] = re.compile(f"[{signs}{_REGIONS}](?:[{signs}{_REGIONS}{parts}]|\\s+(?=[{signs}]))*")
         self.names: dict[str, str] = {}
@@ -166,6 +169,13 @@ class _Table:
 @cache
 def _table() -> _Table:
     return _Table()
+
+
+def _ranges(points: set[str]) -> str:
+    """Return characters as ranges for a pattern: beyond U+FFFF `re` compares one range or character after the other."""
+    starts = sorted(point for point in points if chr(ord(point) - 1) not in points)
+    ends = sorted(point for point in points if chr(ord(point) + 1) not in points)
+    return "".join(f"{start}-{end}" for start, end in zip(starts, ends, strict=True))
 
 
 def _name(sequence: str, name: str) -> str:
