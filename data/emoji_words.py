@@ -37,9 +37,10 @@ _MEANT = {
     "♥": "red heart",
     **dict(zip("🅰🅱🅾🅿", "ABOP", strict=True)),
 }
-# Letters in squares, of which four are emoji. Next to another one such an emoji is a letter of its word: `🆃🅴🅰`.
+# Letters in squares, of which four are emoji. In a word with others such an emoji is a letter: `🆃🅴🅰`.
 _SQUARED = re.compile("[\U0001f170-\U0001f189]{2,}")
-_LETTERS = {ord(sign): letter for sign, letter in _MEANT.items() if letter in "ABOP"}
+_LETTERS = {sign: letter for sign, letter in _MEANT.items() if letter in "ABOP"}
+_TO_LETTERS = str.maketrans(_LETTERS)
 # A place where an emoji can be: quotation marks and dashes are none, so most texts need no further look.
 _MAYBE = re.compile("[\u203c\u2049\u2122-\u3299\U0001f000-\U0001ffff]")
 
@@ -102,9 +103,14 @@ def emoji_to_words(text: str) -> str:
         text = _KEYCAP.sub(r" \1 ", text)
     if _MAYBE.search(text):
         table = _table()
-        text = _SQUARED.sub(lambda match: match.group().translate(_LETTERS), text)
+        text = _SQUARED.sub(_squared_word, text)
         text = table.run.sub(" ", table.run.sub(table.words, text, count=MAX_RUNS))
     return text
+
+
+def _squared_word(match: re.Match[str]) -> str:
+    run = match.group()
+    return run if set(run) <= _LETTERS.keys() else f" {run.translate(_TO_LETTERS)} "
 
 
 def faces_to_words(text: str) -> str:

@@ -37,6 +37,8 @@ MIN_LETTERS, SHORT_LETTERS = 4, 8
 """Latin letters below which no language is named, and below which the model has to be surer."""
 SURE, SURE_IF_SHORT, SURE_OF_SCRIPT = 0.7, 0.9, 0.4
 """Least probability of a language; the last one where no letter is Latin. Measured in docs/texts.md."""
+SAMPLE = 16
+"""Where the language of a text matters to no one but the metrics, it is detected for one in this many."""
 _MEMORY = 50_000
 """Texts whose language is remembered, about 120 bytes each."""
 

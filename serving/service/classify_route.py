@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -63,7 +64,7 @@ async def classify(request: Request) -> Response:
     key: Key | None = request.scope.get(KEY)
     later = "respond-async" in request.headers.get("prefer", "")
     try:
-        wanted, reading = await read_request(request, MAX_BODY_BYTES, _for_later if later else _for_now)
+        wanted, reading = await read_request(request, MAX_BODY_BYTES, _for_later if later else partial(_for_now, state))
     except Refused:
         if key is not None:
             await state.authenticator().spend(key, 1)  # an invalid request counts too, so that they are not free
@@ -90,14 +91,15 @@ def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
     return wanted, None
 
 
-def _for_now(body: bytes) -> tuple[ClassifyRequest, Reading]:
+def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
     """Parse the request and clean its texts, so that a large body needs one thread only."""
     wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
     if sum(map(weight, wanted.texts)) > MAX_WEIGHT:
         most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
         detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
         raise Refused(problems.TOO_LARGE, detail)
-    reading = read_texts(wanted.texts)
+    service: InferenceService = state.inference()
+    reading = read_texts(wanted.texts, service.needs_languages(wanted.detail))
     if all(reading.errors):
         raise Unfit(f"texts[0]: {reading.errors[0]}")
     return wanted, reading

@@ -1,6 +1,7 @@
 """The inference service behind the routes: one model, a batcher in front of it, and a cache in front of both."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from data.cleaning import clean
 from data.errors import SettingsError
 from data.feedback import open_feedback
 from data.labels import LABELS
-from data.language import Languages, language_label, language_of
+from data.language import SAMPLE, Languages, language_label, language_of
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, LanguageSettings, PathSettings
 from serving.bundle import Bundle, read_card
@@ -60,6 +61,7 @@ class InferenceService:
         self._classifier = Classifier(bundle, threads=1)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
         language_of(PROOF_TEXT)
+        self._requests = itertools.count()
         self._languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
         self._batcher = Batcher(
@@ -108,7 +110,11 @@ class InferenceService:
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
         """As `predictions`, for texts that are not cleaned yet."""
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return await self.predictions(await off_loop(size, read_texts, texts), detail)
+        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail)
+
+    def needs_languages(self, detail: bool) -> bool:
+        """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""
+        return detail or self._languages.reject or next(self._requests) % SAMPLE == 0
 
     async def predictions(self, reading: "Reading", detail: bool) -> list[dict[str, Any]]:
         """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
@@ -123,7 +129,8 @@ class InferenceService:
         ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
         predictions = iter(await self.classify(good) if good else [])
-        _count(reading)
+        if reading.has_languages:
+            _count(reading)
         entries: list[dict[str, Any]] = []
         for text, error, language in zip(reading.cleaned, errors, reading.languages, strict=True):
             entry = {"error": error} if error else _entry(text, next(predictions), detail)
@@ -253,9 +260,11 @@ class Reading:
     """Why each cannot be classified, or None."""
     languages: list[str | None]
     """Of each text; None where it is not known, or the text cannot be classified."""
+    has_languages: bool
+    """Whether languages were detected; if not, all are None."""
 
 
-def read_texts(texts: Sequence[Any]) -> Reading:
+def read_texts(texts: Sequence[Any], languages_too: bool) -> Reading:
     """Clean N texts and return the reason for each that cannot be classified. A text that is too long is not cleaned."""
     cleaned, errors, languages = [], [], []
     for text in texts:
@@ -263,8 +272,8 @@ def read_texts(texts: Sequence[Any]) -> Reading:
         reason = unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole)
         cleaned.append(whole)
         errors.append(explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None)
-        languages.append(None if reason else language_of(text))
-    return Reading(cleaned, errors, languages)
+        languages.append(language_of(text) if languages_too and not reason else None)
+    return Reading(cleaned, errors, languages, languages_too)
 
 
 def _count(reading: Reading) -> None:

@@ -19,7 +19,8 @@ TEXTS = Counter("groundswell_texts", "Texts classified.", ["label"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts of HTTP requests, by the domain that the caller named.", ["domain"])
 LANGUAGES = Counter(
     "groundswell_text_languages",
-    "Texts of requests and jobs, cached and rejected ones too, by language: the usual ones, `other`, `undetermined`.",
+    "Texts, cached and rejected ones too, by language: the usual ones, `other`, `undetermined`. Of requests with detail and of "
+    "one other request in 16; of all, if other languages are rejected.",
     ["language"],
 )
 CACHED = Counter(

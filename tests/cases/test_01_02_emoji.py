@@ -43,7 +43,7 @@ def tokenizer():
         ("🇦 lone letter", "A lone letter"),
         ("❤️ ❤ ❤︎", "red heart red heart red heart"),
         ("I ♥ it, I♡U", "I red heart it, I heart U"),
-        ("🆃🅴🅰 🅱🅰🅳, vitamin 🅱", "TEA BAD, vitamin B"),
+        ("🆃🅴🅰 🅱🅰🅳, vitamin 🅱", "TEA BAD , vitamin B"),
         ("😂" * 40, " ".join(["face with tears of joy"] * MAX_SAME)),
         ("😂 " * 40, " ".join(["face with tears of joy"] * MAX_SAME)),
         ("Nike™ ©2020 →", "Nike™ ©2020 →"),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from data.catalog import load_catalog
 from data.contracts import Event
 from data.errors import SettingsError
-from data.language import Languages, language_of
+from data.language import SAMPLE, Languages, language_of
 from orchestration.cli.main import app as cli
 from orchestration.steps import export
 from orchestration.terminal.scoring import classify_texts
@@ -30,7 +30,7 @@ from serving.service.middleware.admission import Authenticator
 from serving.settings import ServingSettings, StreamSettings
 from serving.streaming.decode import decode
 from serving.streaming.worker.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from serving.streaming.worker.processing import LANGUAGE_SAMPLE, process_batch
+from serving.streaming.worker.processing import process_batch
 from tests.models import tiny_bundle
 from tests.serving.test_stream import messages
 from tests.waiting import until_async
@@ -208,7 +208,7 @@ def test_stream(choice, bundle):
     settings, model = StreamSettings.load(), Classifier(bundle, threads=1)
     with counted("groundswell_stream_languages") as gained:
         batch = process_batch(messages(*events), model, settings, reject_languages=choice == "reject")
-    assert gained == counts(list(TEXTS.values())[:: 1 if choice == "reject" else LANGUAGE_SAMPLE])
+    assert gained == counts(list(TEXTS.values())[:: 1 if choice == "reject" else SAMPLE])
     reasons = {list(TEXTS)[message.offset()]: reason for message, reason in batch.dead_letters}
     classified = {list(TEXTS)[message.offset()] for message in batch.origins}
     assert {text: (code, text in classified) for text, code in TEXTS.items()} == expected(choice)
@@ -302,7 +302,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES | st.text(alphabet=st.characters(exclude_categories=()), max_size=20), max_size=6).map("".join))
 def test_any_text_gets_one_language_and_one_decision(text):
-    reading, sent = read_texts([text]), json.dumps({"id": "1", "text": text, "source": "s"})
+    reading, sent = read_texts([text], True), json.dumps({"id": "1", "text": text, "source": "s"})
     if reading.errors[0]:
         return
     language, rules = reading.languages[0], Languages(reject=True)

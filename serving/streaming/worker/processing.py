@@ -12,7 +12,7 @@ import structlog
 from pydantic_core import to_json
 
 from data.contracts import Event
-from data.language import Languages, language_label, language_of
+from data.language import SAMPLE, Languages, language_label, language_of
 from data.tweets import Notice
 from serving.classifier import Classification
 from serving.isolation import isolate_failures
@@ -23,10 +23,6 @@ from serving.streaming.worker.model import StreamModel
 from serving.warehouse.keys import ForgottenKeys
 
 _log = structlog.get_logger()
-
-LANGUAGE_SAMPLE = 16
-"""Where no message is rejected for its language, the language is only counted, of one message in this many: detecting it takes
-longer than the rest of the pipeline."""
 
 
 @dataclass
@@ -93,7 +89,7 @@ def process_batch(
                 continue
             if decoded_event.model_extra:
                 metrics.count_ignored(decoded_event.model_extra)
-            if reject_languages or message.offset() % LANGUAGE_SAMPLE == 0:
+            if reject_languages or message.offset() % SAMPLE == 0:
                 language = language_of(decoded_event.text, decoded_event.lang)
                 counted[language_label(language)] += 1
                 if languages.rejection(language):
