@@ -228,7 +228,7 @@ def test_every_block_that_was_classified_before_the_keys_were_read_is_cleared(cl
     open_feedback(tmp_path).add(FeedbackLabel("a text", "negative", by="desk 4"))
     copy = process_batch([Arrived(topic, 0)], model, settings, keys)
     assert copy.rows == [] and [event.id for event in copy.left_out] == ["0"]
-    sink._insert(copy)  # nobody knew the text when the notice came
+    sink._insert(copy)  # the text was unknown when the notice came
     assert open_feedback(tmp_path).is_empty()
 
 

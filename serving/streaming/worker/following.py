@@ -58,7 +58,7 @@ def leave_out(client: Any, block: ProcessedBatch, forgotten: ForgottenKeys) -> l
 
 
 def forget_texts(var: Path, left_out: Iterable[Event], forgotten: ForgottenKeys) -> None:
-    """Forget the texts of left out messages in feedback and jobs of this machine: nobody knew them when the notice came."""
+    """Forget the texts of left out messages in feedback and jobs of this machine: they were unknown when the notice came."""
     _forget_texts(var, [], frozenset(event.text for event in left_out if not forgotten.is_replaced(event.id)))
 
 
