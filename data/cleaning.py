@@ -19,7 +19,7 @@ from data.emoji_words import emoji_to_words, faces_to_words, kaomoji_to_words
 from data.letters import INVISIBLE, JOINERS, SEEN_LETTER, fold_letters, shorten
 from data.markup import is_html, seen_text, without_markdown
 
-CLEANING_VERSION = "2"
+CLEANING_VERSION = "3"
 """Increase it with every change of `clean` that can change a prediction: bundles record it and refuse another version."""
 
 MAX_ROUNDS = 8

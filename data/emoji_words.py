@@ -33,9 +33,30 @@ _MEANT = {
     "💯": "hundred percent",
     "💩": "poop",
     "🙃": "ironic smile",
-    "🖕": "offensive middle finger",
-    "♥": "red heart",
+    "🖕": "offensive insulting middle finger",
+    "😥": "sad worried face",
+    "♥": "loving red heart",
     **dict(zip("🅰🅱🅾🅿", "ABOP", strict=True)),
+}
+# Where the name says what is drawn but not which feeling it stands for, the feeling comes first: `loving red heart`.
+_FEELINGS = {
+    "loving": "❤🧡💛💚💙💜🤎🖤🤍❣💕💞💓💗💖💘💝💟😘💋",
+    "happy": "🙌👏🎉🎊🥳🤗",
+    "thrilled": "🤩",
+    "good": "👍",
+    "perfect": "👌",
+    "thankful": "🙏",
+    "winning": "🏆🥇",
+    "bad": "👎",
+    "sad": "💔😔😕😿",
+    "annoyed": "🙄😑",
+    "frustrated": "🤦",
+    "displeased": "😒",
+    "miserable": "😩",
+    "distressed": "😓😖😣",
+    "angry": "😾",
+    "sick": "😷",
+    "bored": "🥱",
 }
 # Letters in squares, of which four are emoji. In a word with others such an emoji is a letter: `🆃🅴🅰`.
 _SQUARED = re.compile("[\U0001f170-\U0001f189]{2,}")
@@ -48,9 +69,9 @@ _SMILE, _SAD, _ANGRY, _CRYING = "smiling face", "sad face", "angry face", "cryin
 # ASCII emoticons: the first character, what may not stand before it, the rest, and its meaning. The first character comes first
 # so that a search skips all others. A nose is optional, a mouth may be repeated.
 _FACES: tuple[tuple[str, str, str, str], ...] = (
-    ("<", "", r"3+(?!\d)", "red heart"),
-    ("<", "", r"/+3+(?!\d)", "broken heart"),
-    ("♡", "", "", "heart"),
+    ("<", "", r"3+(?!\d)", "loving red heart"),
+    ("<", "", r"/+3+(?!\d)", "sad broken heart"),
+    ("♡", "", "", "loving heart"),
     (":=", r"\d", r"['’][-^o]?[(\[{]+", _CRYING),
     (":=", r"\d", r"['’][-^o]?(?:[)\]}]+|D+(?!\w))", "face with tears of joy"),
     (">", "", r":[-^o]?[(\[{/|]+(?!\w)", _ANGRY),
@@ -151,6 +172,8 @@ class _Table:
         self.names: dict[str, str] = {}
         for sequence, data in sorted(emoji.EMOJI_DATA.items(), key=lambda item: len(item[0])):
             self.names.setdefault(_WHO.sub("", sequence), _name(sequence, data["en"]))
+        for feeling, signs_of_it in _FEELINGS.items():
+            self.names |= {sign: f"{feeling} {self.names[sign]}" for sign in signs_of_it}
         self.names |= _MEANT
         self.longest = max(map(len, self.names))
 
