@@ -38,7 +38,7 @@ _MEANT = {
     "♥": "loving red heart",
     **dict(zip("🅰🅱🅾🅿", "ABOP", strict=True)),
 }
-# Where the name says what is drawn but not which feeling it stands for, the feeling comes first: `loving red heart`.
+# Where the name states what is drawn but not which feeling it stands for, the feeling comes first: `loving red heart`.
 _FEELINGS = {
     "loving": "❤🧡💛💚💙💜🤎🖤🤍❣💕💞💓💗💖💘💝💟😘💋",
     "happy": "🙌👏🎉🎊🥳🤗",
