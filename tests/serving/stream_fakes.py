@@ -80,6 +80,8 @@ class Consumer:
         """Called by the next calls of `consume`, one each, like the callbacks of a rebalance."""
         self.pauses = self.metadata_reads = 0
         self.subscribed = self.closed = False
+        self.cut_off = False
+        """Whether this client alone has no connection."""
 
     def subscribe(self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.subscribed = topics == [TOPIC]
@@ -146,7 +148,7 @@ class Consumer:
 
     def list_topics(self, topic: str, timeout: float) -> None:
         assert topic == TOPIC
-        if self.broker.down:
+        if self.broker.down or self.cut_off:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def close(self) -> None:

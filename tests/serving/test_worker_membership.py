@@ -91,10 +91,20 @@ def test_wait_to_join_again_begins_when_the_broker_is_back(group):
     group.membership.rejoin_if_left_out()
     group.broker.down = False
     group.membership.rejoin_if_left_out()
-    assert len(group.consumers) == 1
+    assert [each.subscribed for each in group.consumers] == [True, False] and group.consumers[1].closed
     group.clock.now += REJOIN_AFTER_S
     group.membership.rejoin_if_left_out()
-    assert len(group.consumers) == 2
+    assert [(each.closed, each.subscribed) for each in group.consumers] == [(True, True), (True, False), (False, True)]
+
+
+def test_worker_whose_client_lost_its_connection_for_good_joins_with_a_new_one(group):
+    group.consumer.assign(0)
+    group.consumer.lose(0)
+    group.consumer.cut_off = True
+    group.clock.now += REJOIN_AFTER_S
+    group.membership.rejoin_if_left_out()
+    assert [(each.closed, each.subscribed) for each in group.consumers] == [(True, True), (False, True)]
+    assert group.membership.consumer is group.consumers[-1]
 
 
 def test_worker_with_partitions_does_not_join_again(group):

@@ -16,8 +16,11 @@ from serving.streaming.worker.processing import ProcessedBatch
 REJOIN_AFTER_S = 20.0
 """A worker that lost all partitions, and got none for this time although the broker responds, joins as a new member.
 
-After the broker was frozen, librdkafka (2.16.0) sometimes stays outside of the group.
+After the broker was frozen, librdkafka (2.16.0) sometimes stays outside of the group, and sometimes loses its connection to the
+broker for good.
 """
+_RESPONSE_S = 3.0
+"""How long a new client waits for the broker."""
 _log = structlog.get_logger()
 
 
@@ -58,27 +61,26 @@ class Membership:
         self.consumer.subscribe([self._topic], on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
 
     def rejoin_if_left_out(self) -> None:
-        """Join as a new member if the broker responds but has assigned nothing since all partitions were lost."""
-        if not self._left_out():
-            return
-        _log.warning("the group assigned no partitions; the worker joins as a new member", after_s=REJOIN_AFTER_S)
-        self.consumer.close()
-        self.open()
-        self.subscribe(self._drain)
+        """Join as a new member if the broker responds but has assigned nothing since all partitions were lost.
 
-    def _left_out(self) -> bool:
-        """Whether to join again. True once for each loss."""
+        A new client asks the broker, and becomes the member: after a frozen broker the old one may have no connection for good.
+        """
         from confluent_kafka import KafkaException
 
         if self._lost_at is None or self._clock() - self._lost_at < REJOIN_AFTER_S:
-            return False
+            return
+        fresh = self._new_consumer()
         try:
-            self.consumer.list_topics(self._topic, timeout=1.0)
+            fresh.list_topics(self._topic, timeout=_RESPONSE_S)
         except KafkaException:
+            fresh.close()
             self._lost_at = self._clock()  # the broker is unavailable: the wait begins when it is back
-            return False
+            return
         self._lost_at = None
-        return True
+        _log.warning("the group assigned no partitions; the worker joins as a new member", after_s=REJOIN_AFTER_S)
+        self.consumer.close()
+        self.consumer = fresh
+        self.subscribe(self._drain)
 
     def close(self) -> None:
         """Leave the group."""
