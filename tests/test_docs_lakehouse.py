@@ -12,9 +12,9 @@ import typer
 
 from data.raw_tweets import REASONS, write_raw_tweets
 from data.settings import CostSettings
+from data.settings_registry import settings_classes
 from orchestration.cli.main import app
 from orchestration.definitions import defs
-from serving import settings
 from serving.lakehouse import job
 from serving.lakehouse.tables import COLUMNS
 from tests.make import text_of
@@ -109,8 +109,9 @@ def test_tables_columns_and_reasons_are_named():
 
 
 def test_settings_assets_and_files_in_the_text_exist():
+    sections = {one.section: one for one in settings_classes()}
     for section, field in re.findall(r"GROUNDSWELL_([A-Z]+)__([A-Z_]+)", PAGE):
-        assert field.lower() in getattr(settings, f"{section.title()}Settings").model_fields, field
+        assert field.lower() in sections[section.lower()].model_fields, field
     names = set(re.findall(r"`(lakehouse/\w+)`", PAGE))
     assert len(names) == 6 and names <= {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):

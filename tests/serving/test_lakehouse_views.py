@@ -319,9 +319,9 @@ def test_terminal_output_and_plots(gold, rows, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_unknown_view_suggests_a_name(gold):
+def test_unknown_view_suggests_a_name(gold, rows):
     with pytest.raises(LakehouseError, match="Did you mean 'languages'"):
         collect_views(gold, ["langauges"])
-    assert len(collect_views(gold, ["sentiment_per_minute"])["sentiment_per_minute"]) == 240, (
-        "the newest; one bucket has no classified row"
-    )
+    minutes = {row["event_at"].replace(second=0, microsecond=0) for row in _opinions(rows)}
+    found = collect_views(gold, ["sentiment_per_minute"])["sentiment_per_minute"]
+    assert len(found) == min(240, len(minutes)) > 200, "a bucket without an opinion has no row"
