@@ -127,7 +127,7 @@ help: ## List every target
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests without servers or training, under three minutes
-	@$(BIN)/python -m pytest -m "not integration and not lakehouse and not soak and not benchmark" -n 2
+	@$(BIN)/python -m pytest -m "not integration and not slow and not lakehouse and not soak and not benchmark" -n 2
 
 lacking = $$(command -v $(1) >/dev/null || echo $(2))
 

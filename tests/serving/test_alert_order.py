@@ -16,6 +16,8 @@ from serving.streaming.alerts.detector import BLOCK_S
 from serving.streaming.alerts.service import POLL_S, SETTLE_S, Alerts
 from tests.serving.fake_warehouse import FakeWarehouse
 
+pytestmark = pytest.mark.slow
+
 T0 = 1_700_000_010 // 60 * 60
 """When alerts start. Messages dated before are history, and arrive from then on."""
 HISTORY_S, LIVE_S, SHIFT_S = 900, 210, 30

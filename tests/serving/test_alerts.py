@@ -134,6 +134,7 @@ def test_shift_is_published_once_when_it_opens_and_once_when_it_closes(client, t
     assert shift_of(closed).closed == closed.closed_at.timestamp()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [3, 40, 95])
 def test_kill_in_the_middle_of_a_shift_changes_no_alert(client, tmp_path, cut):
     put(client, rows(START, NOW))

@@ -295,6 +295,7 @@ def test_stalled_stream_raises_an_alarm(tmp_path, broker, monkeypatch):
         assert len(running.alarms) == 1 and "has stalled" in running.alarms[0] and MESSAGES in running.alarms[0]
 
 
+@pytest.mark.slow
 def test_idle_worker_of_a_stalled_partition_is_replaced_once(tmp_path, broker, monkeypatch):
     monkeypatch.setattr(stall, "STALLED_AFTER_S", 2.0)
     with supervised(tmp_path, broker, scaler=Target(2)) as running:
@@ -306,6 +307,7 @@ def test_idle_worker_of_a_stalled_partition_is_replaced_once(tmp_path, broker, m
         assert (tmp_path / "left").read_text() == "w1\n", "neither w1 again, nor w2, which does not own the partition"
 
 
+@pytest.mark.slow
 def test_idle_worker_is_kept_while_the_group_reassigns_partitions(tmp_path, broker, monkeypatch):
     monkeypatch.setattr(stall, "STALLED_AFTER_S", 4.0)
     for name, partitions in (("w1", "[0, 1, 2, 3]"), ("w2", "[]")):
