@@ -19,6 +19,7 @@ SECTIONS = {
     "languages": "data.settings:LanguageSettings",
     "data": "data.settings:DataSettings",
     "training": "training.settings:TrainingSettings",
+    "distillation": "training.settings:DistillationSettings",
     "tracking": "training.tracking:TrackingSettings",
     "evaluation": "evaluation.settings:EvaluationSettings",
     "serving": "serving.settings:ServingSettings",

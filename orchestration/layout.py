@@ -63,6 +63,11 @@ class Layout:
         return self.var / "data" / "splits"
 
     @property
+    def soft_labels(self) -> Path:
+        """Probabilities of teachers, by teacher and text."""
+        return self.var / "soft_labels"
+
+    @property
     def candidates(self) -> Path:
         """One folder a trained candidate: `checkpoint/`, `report.json`."""
         return self.var / "candidates"

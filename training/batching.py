@@ -5,6 +5,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
@@ -50,10 +51,11 @@ class Collator:
         self.fill = fill
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids` and `attention_mask`, int64 (N, L), and `labels`, int64 (N,)."""
+        """Return `input_ids` and `attention_mask`, int64 (N, L), and `labels`, int64 (N,), or float32 (N, 3) for a student."""
         input_ids, attention_mask = pad([row["input_ids"] for row in rows], self.fill)
+        labels = np.array([row["labels"] for row in rows])
         return {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
-            "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.int64),
+            "labels": torch.from_numpy(labels.astype(np.float32 if labels.ndim > 1 else np.int64)),
         }

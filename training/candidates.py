@@ -32,6 +32,17 @@ class Parts(BaseModel):
     version: str
 
 
+class Table(BaseModel):
+    """The shape of a table student: no encoder, only tables of vectors. See training/table_student.py."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=64, ge=8, le=1024)
+    """Numbers per vector."""
+    buckets: int = Field(default=1 << 16, ge=1 << 8, le=1 << 22)
+    """Rows of the table of pairs, and of that of triples, of neighboring tokens."""
+
+
 class Candidate(BaseModel):
     """One candidate in the active profile."""
 
@@ -39,7 +50,7 @@ class Candidate(BaseModel):
 
     name: str
     title: str
-    kind: Literal["vader", "transformer", "as_is"]
+    kind: Literal["vader", "transformer", "student", "as_is"]
     license: str
     package: str | None = None
     hub: str | None = None
@@ -51,7 +62,13 @@ class Candidate(BaseModel):
     bytes: int | None = Field(default=None, gt=0)
     """Size of that file."""
     on_request: bool = False
-    """Trained only when it is named, and never the winner: it is too slow to train with all others, and to serve."""
+    """Trained only when it is named: it takes long."""
+    teacher_only: bool = False
+    """Never the winner: it is too slow to serve."""
+    layers: int | None = Field(default=None, ge=1, le=24)
+    """Of a student: the first layers of its base model that it has; none: all."""
+    table: Table | None = None
+    """Of a student without an encoder."""
     scratch: Scratch | None = None
     local: str | None = None
     """A folder with the base model; `load_candidates` sets it when `training.models_dir` has one."""

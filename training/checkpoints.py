@@ -44,10 +44,32 @@ def base_model(candidate: Candidate) -> tuple[Any, Path]:
         return _load(candidate, candidate.local), _tokenizer_in(candidate, Path(candidate.local))
     if candidate.package:
         folder = package_folder(candidate.package)
-        return _load(candidate, str(folder)), folder / "tokenizer.json"
+        return _as_student(candidate, _load(candidate, str(folder))), folder / "tokenizer.json"
     if candidate.from_scratch and candidate.scratch:
         return _scratch(candidate.scratch, candidate.max_length), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
     return _from_hub(candidate)
+
+
+def load_trained(checkpoint: Path, **kwargs: Any) -> Any:
+    """Load a checkpoint that training wrote, of a transformer or a table student; keyword arguments as of `from_pretrained`."""
+    from transformers import AutoModelForSequenceClassification
+
+    import training.table_student  # noqa: F401  # registers its architecture
+
+    return AutoModelForSequenceClassification.from_pretrained(str(checkpoint), **kwargs)
+
+
+def _as_student(candidate: Candidate, model: Any) -> Any:
+    """Return what a student keeps of its base model: the first layers, or its token vectors; other candidates keep all."""
+    if candidate.table:
+        from training.table_student import table_model
+
+        return table_model(candidate.table, model)
+    if candidate.layers:
+        encoder = model.base_model.encoder
+        encoder.layer = encoder.layer[: candidate.layers]
+        model.config.num_hidden_layers = len(encoder.layer)
+    return model
 
 
 def _load(candidate: Candidate, source: str, **kwargs: Any) -> Any:

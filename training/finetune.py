@@ -1,5 +1,6 @@
 """Fine-tune one transformer candidate to a checkpoint. After a crash at any point, the same call resumes the run."""
 
+import hashlib
 import logging
 import shutil
 import time
@@ -19,6 +20,7 @@ from data.labels import LABEL_IDS, LABELS
 from data.tokenization import encode, load_tokenizer, pad_id
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
+from training.distill import TARGET
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
@@ -71,7 +73,8 @@ def finetune(
 
     Args:
         candidate: What to train.
-        train: Rows with `text` and `label`; at most `settings.max_train_rows` of them are used.
+        train: Rows with `text` and `label`, or, of a student, with `text` and `target` (training/distill.py); at most
+            `settings.max_train_rows` of them are used.
         val: Rows whose macro-recall selects the best checkpoint of the run.
         out_dir: Folder for `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
         settings: How to train.
@@ -85,7 +88,7 @@ def finetune(
     started = time.monotonic()
     if candidate.kind == "as_is":
         return _keep_as_is(candidate, out_dir, started)
-    available = _labeled(train, "train")
+    available = train if TARGET in train else _labeled(train, "train")
     train = choose_rows(available, settings.max_train_rows, settings.seed)
     val = choose_rows(_labeled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
@@ -139,8 +142,7 @@ def make_trainer(
 
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
     train_rows, val_rows = (tokenized_rows(tokenizer, frame) for frame in (train, val))
-    labels = np.array([row["labels"] for row in train_rows])
-    weights = torch.tensor(len(labels) / (len(LABELS) * np.bincount(labels, minlength=len(LABELS))), dtype=torch.float32)
+    weights = _class_weights(train_rows) if settings.class_weights and TARGET not in train else None
     devices = max(torch.cuda.device_count(), 1)
     epochs = settings.epochs or candidate.epochs
     steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))
@@ -148,9 +150,8 @@ def make_trainer(
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         logits = outputs["logits"].float()
-        return torch.nn.functional.cross_entropy(
-            logits, labels, weight=weights.to(logits.device) if settings.class_weights else None
-        )
+        weight = None if weights is None else weights.to(logits.device)
+        return torch.nn.functional.cross_entropy(logits, labels, weight=weight)
 
     class GroupedTrainer(Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -205,7 +206,16 @@ def make_trainer(
 def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """Convert rows to the input of the Trainer: cleaned and tokenized as in serving."""
     ids = encode(tokenizer, [clean(text) for text in frame["text"]])
-    return [{"input_ids": row, "labels": LABEL_IDS[label]} for row, label in zip(ids, frame["label"], strict=True)]
+    labels = frame[TARGET] if TARGET in frame else [LABEL_IDS[label] for label in frame["label"]]
+    return [{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)]
+
+
+def _class_weights(rows: list[dict[str, Any]]) -> Any:
+    """Return the inverse frequency of each class, float32 (3,), 1 where classes are of equal size."""
+    import torch
+
+    counts = np.bincount([row["labels"] for row in rows], minlength=len(LABELS))
+    return torch.tensor(len(rows) / (len(LABELS) * counts), dtype=torch.float32)
 
 
 def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.DataFrame":
@@ -213,7 +223,7 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
     if limit is None or len(frame) <= limit:
         return frame
     groups = ["source", "label"] if "source" in frame else ["label"]
-    chosen = frame.groupby(groups, sort=True).sample(frac=limit / len(frame), random_state=seed)
+    chosen = frame.groupby(groups, sort=True, dropna=False).sample(frac=limit / len(frame), random_state=seed)
     return chosen.sort_index()
 
 
@@ -253,6 +263,8 @@ def _macro_recall(prediction: Any) -> dict[str, float]:
 
 def _run_digest(candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", settings: TrainingSettings) -> str:
     rows = [digest([frame["text"].tolist(), frame["label"].tolist()]) for frame in (train, val)]
+    if TARGET in train:
+        rows.append(hashlib.sha256(np.stack(train[TARGET].tolist()).tobytes()).hexdigest())
     return digest([candidate.model_dump(mode="json"), settings.of_the_run(), rows])[:16]
 
 

@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
-ARCHITECTURES = ("bert", "distilbert", "roberta")
+ARCHITECTURES = ("bert", "distilbert", "roberta", "mpnet")
+TABLE = "groundswell_table"
+"""The architecture of training/table_student.py, which optimum does not know."""
 OPSET = 17
 """The first opset with LayerNormalization as one operator."""
 
@@ -32,7 +34,8 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     same two inputs and the same output, however it was trained.
 
     Args:
-        checkpoint_dir: A folder written by `save_pretrained`: config.json and weights. BERT, DistilBERT or RoBERTa.
+        checkpoint_dir: A folder written by `save_pretrained`: config.json and weights. BERT, DistilBERT, RoBERTa, MPNet or a
+            table student.
         out_file: The ONNX file to write, weights inside; batch and sequence axes are dynamic. An existing file is replaced.
 
     Returns:
@@ -49,7 +52,10 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     columns = columns_in_label_order(checkpoint.name, model.config.id2label)
     with atomic_file(out_file, ModelError) as temporary, _quiet():
         try:
-            export(model, _two_inputs(model.config), temporary, opset=OPSET, do_constant_folding=True)
+            if model.config.model_type == TABLE:
+                _trace(model, temporary)
+            else:
+                export(model, _two_inputs(model.config), temporary, opset=OPSET, do_constant_folding=True)
         except Exception as error:  # tracing runs the code of the model, which can raise anything
             raise ModelError(f"The checkpoint {checkpoint} cannot be exported to ONNX.", found=error) from error
         graph = onnx.load(temporary)
@@ -61,7 +67,9 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
 
 def _load(checkpoint: Path) -> Any:
     """Load the model in evaluation mode, float32, with eager attention, which the fusions of ONNX Runtime expect."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig
+
+    from training.checkpoints import load_trained
 
     if not (checkpoint / "config.json").is_file():
         raise ModelError(
@@ -71,12 +79,11 @@ def _load(checkpoint: Path) -> Any:
             remedy="Train the candidate first: groundswell train.",
         )
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
-        architecture = config.model_type
+        architecture = AutoConfig.from_pretrained(checkpoint).model_type
         if architecture in ARCHITECTURES:
-            return AutoModelForSequenceClassification.from_pretrained(
-                checkpoint, attn_implementation="eager", dtype="float32", local_files_only=True
-            ).eval()
+            return load_trained(checkpoint, attn_implementation="eager", dtype="float32", local_files_only=True).eval()
+        if architecture == TABLE:
+            return load_trained(checkpoint, dtype="float32", local_files_only=True).eval()
     except Exception as error:  # safetensors, torch, json and transformers each raise their own
         raise ModelError(
             f"The checkpoint {checkpoint} cannot be read.",
@@ -98,6 +105,7 @@ def _two_inputs(config: Any) -> Any:
         "bert": model_configs.BertOnnxConfig,
         "distilbert": model_configs.DistilBertOnnxConfig,
         "roberta": model_configs.RobertaOnnxConfig,
+        "mpnet": model_configs.MPNetOnnxConfig,
     }
 
     class TwoInputs(named[config.model_type]):
@@ -106,6 +114,23 @@ def _two_inputs(config: Any) -> Any:
             return {name: {0: "batch_size", 1: "sequence_length"} for name in INPUTS}
 
     return TwoInputs(config, task="text-classification")
+
+
+def _trace(model: Any, file: Path) -> None:
+    """Export a table student, which is a module of torch like any other."""
+    import torch
+
+    ids = torch.ones((2, 5), dtype=torch.int64)
+    torch.onnx.export(
+        model,
+        (ids, torch.ones_like(ids)),
+        str(file),
+        input_names=list(INPUTS),
+        output_names=[OUTPUT],
+        dynamic_axes={name: {0: "batch_size", 1: "sequence_length"} for name in INPUTS},
+        opset_version=OPSET,
+        dynamo=False,
+    )
 
 
 def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:

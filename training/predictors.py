@@ -26,11 +26,12 @@ class CheckpointPredictor:
 
     def __init__(self, name: str, checkpoint: Path, max_length: int) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification
+
+        from training.checkpoints import load_trained
 
         self.name = name
         self._torch = torch
-        self._model = AutoModelForSequenceClassification.from_pretrained(str(checkpoint)).eval()
+        self._model = load_trained(checkpoint).eval()
         self._columns = columns_in_label_order(name, self._model.config.id2label)
         self._tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=max_length)
 

@@ -39,3 +39,17 @@ class TrainingSettings(Settings):
     def of_the_run(self) -> dict[str, Any]:
         """Return what a checkpoint depends on: all settings except those of the export."""
         return self.model_dump(mode="json", exclude={"quantization", "models_dir"})
+
+
+class DistillationSettings(Settings):
+    """How students learn from a teacher, see training/distill.py."""
+
+    section: ClassVar[str] = "distillation"
+    model_config = section_config("distillation")
+
+    teacher: str = "minilm"
+    """The candidate whose probabilities students learn. `mpnet` is better and slower to train."""
+    temperature: float = Field(default=1.5, gt=0, le=20)
+    """The teacher's probabilities are softened by it: raised to its inverse, and scaled to a sum of 1."""
+    gold: float = Field(default=0.3, ge=0, le=1)
+    """Share of the gold label in what a student learns of a text that has one."""

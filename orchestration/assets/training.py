@@ -12,12 +12,15 @@ from orchestration.progress import ended
 from orchestration.resources import VarDirResource
 from orchestration.steps.training import candidate_folder, train_candidate, trained_report
 from training.candidates import Candidate
+from training.settings import DistillationSettings
 
 
-def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
+def _checkpoint(candidate: Candidate, teacher: str) -> dg.AssetsDefinition:
     key = keys.checkpoint(candidate.name)
     base = candidate.package or candidate.hub or "random weights"
-    what = "fetched as published, not trained" if candidate.kind == "as_is" else f"fine-tuned from {base}"
+    what = {"as_is": "fetched as published, not trained", "student": f"distilled into {base}"}.get(
+        candidate.kind, f"fine-tuned from {base}"
+    )
 
     @dg.asset(
         key=key,
@@ -25,7 +28,7 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
         kinds={"pytorch", "huggingface"},
         owners=OWNERS,
         tags={"candidate": candidate.name},
-        deps=[keys.SPLITS],
+        deps=[keys.SPLITS, *([keys.checkpoint(teacher)] if candidate.kind == "student" else [])],
         output_required=False,
         description=(
             f"{candidate.title}: {what}. License: {candidate.license}. Not materialized while its base model is not available; "
@@ -60,4 +63,5 @@ def _checkpoint(candidate: Candidate) -> dg.AssetsDefinition:
 
 def training_assets(candidates: list[Candidate]) -> list[dg.AssetsDefinition]:
     """Return the assets of this step."""
-    return [_checkpoint(candidate) for candidate in candidates]
+    teacher = DistillationSettings.load().teacher
+    return [_checkpoint(candidate, teacher) for candidate in candidates]

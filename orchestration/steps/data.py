@@ -383,6 +383,14 @@ def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] 
     return frame[keep].reset_index(drop=True)
 
 
+def unlabeled_texts(layout: Layout) -> "pd.DataFrame":
+    """Return every row of a training split, with a sentiment label or without: none of its texts is in another split."""
+    import pandas as pd
+
+    frame = pd.read_parquet(layout.splits / "texts.parquet")
+    return frame[frame["split"] == "train"].reset_index(drop=True)
+
+
 def primary_texts(layout: Layout, split: str) -> "pd.DataFrame":
     """Return the rows of the primary dataset, or of all datasets if it has none."""
     frame = read_texts(layout, split)

@@ -120,14 +120,14 @@ def refresh_leaderboard(layout: Layout) -> None:
 def winner(layout: Layout) -> Candidate:
     """Return the candidate to export: the best macro-recall on the validation rows; test rows are not used to choose.
 
-    Candidates on request are left out, see configs/candidates.yaml.
+    Candidates that are teachers only are left out, see configs/candidates.yaml.
 
     Raises:
-        CandidateUnavailable: Only candidates on request have been trained.
+        CandidateUnavailable: Only teachers have been trained.
     """
-    candidates = [c for c in trained(layout) if c.exportable and not c.on_request]
+    candidates = [c for c in trained(layout) if c.exportable and not c.teacher_only]
     if not candidates:
-        raise CandidateUnavailable("Only candidates on request have been trained.", remedy="Run `groundswell train`.")
+        raise CandidateUnavailable("Only candidates that are too slow to serve have been trained.", remedy="Run `groundswell train`.")
     return max(candidates, key=lambda c: evaluate_candidate(layout, c).val_macro_recall)
 
 

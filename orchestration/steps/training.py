@@ -1,17 +1,18 @@
 """Train candidates, each into its own folder."""
 
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json
-from data.errors import CandidateUnavailable
+from data.errors import CandidateUnavailable, SettingsError
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_datasets
+from orchestration.steps.data import read_splits, read_texts, training_datasets, unlabeled_texts
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
-from training.candidates import Candidate, load_candidates
-from training.settings import TrainingSettings
+from training.candidates import Candidate, load_candidates, trainable
+from training.settings import DistillationSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +49,14 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if candidate.kind == "vader":
         return True
     settings = layout.settings(TrainingSettings)
-    datasets = training_datasets()
     key = _key(layout, candidate)
     target = candidate_folder(layout, candidate)
     if is_current(target, key):
         return True
     log = _TrainingLog(layout, candidate, run_name) if run_name else None
     # `finetune` replaces the whole folder itself, since it keeps checkpoints next to it to resume from.
-    train, val = (read_texts(layout, split, datasets=datasets) for split in ("train", "val"))
+    train = _student_rows(layout) if candidate.kind == "student" else _texts(layout, "train")
+    val = _texts(layout, "val")
     trained = finetune(candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None)
     mark_current(target, key)
     if log:
@@ -63,14 +64,60 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     return False
 
 
+def _texts(layout: Layout, split: str) -> "pd.DataFrame":
+    return read_texts(layout, split, datasets=training_datasets())
+
+
+def _student_rows(layout: Layout) -> "pd.DataFrame":
+    """Return what a student learns: every text that is in no test or validation split, with the teacher's probabilities.
+
+    Raises:
+        CandidateUnavailable: The teacher has not been trained.
+    """
+    from training.distill import soft_labels, student_rows
+    from training.finetune import choose_rows
+    from training.predictors import load_predictor
+
+    teacher = teacher_of_students(layout)
+    if not is_trained(layout, teacher):
+        raise CandidateUnavailable(
+            f"Students learn from {teacher.name}, which has not been trained.",
+            remedy=f"Run `groundswell train --candidate {teacher.name}`, or set GROUNDSWELL_DISTILLATION__TEACHER.",
+        )
+    settings = layout.settings(TrainingSettings)
+    rows = choose_rows(unlabeled_texts(layout), settings.max_train_rows, settings.seed)
+    load = partial(load_predictor, teacher, candidate_folder(layout, teacher))
+    key = predictor_key(layout, teacher)
+    soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, progress=report)
+    return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings))
+
+
+def teacher_of_students(layout: Layout) -> Candidate:
+    """Return the candidate that `distillation.teacher` names.
+
+    Raises:
+        SettingsError: There is none of this name, or it is a student itself.
+    """
+    teacher = trainable(layout.settings(DistillationSettings).teacher)
+    if teacher.kind == "student":
+        raise SettingsError(
+            f"{teacher.name} is a student, and no teacher.", remedy="Set GROUNDSWELL_DISTILLATION__TEACHER to another candidate."
+        )
+    return teacher
+
+
 def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     """Return what a trained candidate depends on."""
-    return {
+    key = {
         "candidate": candidate.model_dump(mode="json"),
         "settings": layout.settings(TrainingSettings).of_the_run(),
         "data": read_splits(layout).fingerprint,
         "sets": training_datasets(),
     }
+    if candidate.kind == "student":
+        key["distillation"] = layout.settings(DistillationSettings).model_dump(mode="json")
+        key["teacher"] = predictor_key(layout, teacher_of_students(layout))
+    return key
 
 
 def require_trained(layout: Layout) -> str | None:
