@@ -1,4 +1,5 @@
-"""The one artifact that every path serves, a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`.
+"""The one artifact that every path serves: a folder with `bundle.json`, `model.onnx`, `tokenizer.json` and `card.md`, and with
+`model_<tier>.onnx` of each smaller tier (serving/tiers.py).
 
 Writing is atomic; reading verifies every checksum and raises for a format that this version does not read.
 """
@@ -6,9 +7,10 @@ Writing is atomic; reading verifies every checksum and raises for a format that 
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,8 +22,10 @@ from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
+from serving.tiers import AUTO, BASE, NAME, OperatingPoint, Tier, cache_name, tier_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: tiers."""
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
 _INSIDE = Path(__file__).resolve().parents[1] / "bundle"
 MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
@@ -46,7 +50,7 @@ class Manifest(BaseModel):
     max_length: int = Field(ge=3, le=8192)
     """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)
-    """Logits are divided by it."""
+    """Logits of `base` are divided by it."""
     thresholds: dict[str, float] | None = None
     """Least probability of each label; below it the text is neutral. None: the most probable label."""
     tokenizer_version: str = TOKENIZATION_VERSION
@@ -59,6 +63,10 @@ class Manifest(BaseModel):
     training: dict[str, Any] = {}
     """`rows` used of `rows_available`, `epochs`, `seed`, `trained_at`, and the same rows by dataset."""
     quantization: str = "fp32"
+    tiers: dict[Annotated[str, Field(pattern=NAME)], Tier] = {}
+    """Smaller models by name, the cheapest first; `base` is described by the fields above."""
+    points: tuple[OperatingPoint, ...] = ()
+    """The operating points that are worth their cost, the cheapest first, `base` last; none without tiers."""
     files: dict[str, str] = {}
     """SHA-256 of each file but `bundle.json`."""
 
@@ -75,6 +83,15 @@ class Bundle:
         """Equal for bundles with equal predictions: hash of model, tokenizer and decision rule, not of time, run or card."""
         return _fingerprint(self.manifest)
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """`base`, then the smaller tiers, the cheapest first."""
+        return (BASE, *self.manifest.tiers)
+
+    def cache_names(self) -> list[str]:
+        """Return what its cached predictions are stored under, one for each tier that a caller can name."""
+        return [cache_name(self.fingerprint, tier) for tier in (*self.tiers, AUTO)]
+
 
 def _fingerprint(manifest: Manifest) -> str:
     decisive = manifest.model_dump(
@@ -89,7 +106,9 @@ def _fingerprint(manifest: Manifest) -> str:
             "cleaning_version",
         },
     )
-    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER]])
+    rules = [manifest.model_dump(mode="json", include={"points"})] if manifest.tiers else []
+    tiers = [[name, tier.temperature, manifest.files[tier_file(name)]] for name, tier in manifest.tiers.items()]
+    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *rules, *tiers])
 
 
 def write_bundle(
@@ -101,6 +120,7 @@ def write_bundle(
     name: str,
     max_length: int,
     version: str | None = None,
+    tier_files: Mapping[str, Path] | None = None,
     **manifest: Any,
 ) -> Bundle:
     """Write a bundle atomically; an existing folder is replaced.
@@ -113,13 +133,17 @@ def write_bundle(
         name: Name of the model.
         max_length: Most tokens of one run of the model.
         version: None: made from the name and the fingerprint, so that the same model has the same version.
+        tier_files: The model of each tier in `tiers`, as `model_file`.
         manifest: Other fields of `Manifest`.
     """
     with atomic_folder(directory) as folder:
         shutil.copyfile(model_file, folder / MODEL)
+        for tier, file in (tier_files or {}).items():
+            shutil.copyfile(file, folder / tier_file(tier))
         shutil.copyfile(tokenizer_file, folder / TOKENIZER)
         write_text(folder / CARD, card)
-        files = {file: sha256_file(folder / file) for file in (MODEL, TOKENIZER, CARD)}
+        names = [MODEL, TOKENIZER, CARD, *map(tier_file, tier_files or {})]
+        files = {file: sha256_file(folder / file) for file in names}
         made = Manifest(name=name, version=version or "", max_length=max_length, files=files, **manifest)
         if version is None:
             made = made.model_copy(update={"version": f"{name}-{_fingerprint(made)[:12]}"})
@@ -166,7 +190,7 @@ def read_bundle(directory: Path) -> Bundle:
                 if field in ("cleaning_version", "tokenizer_version")
                 else "Export it again with this version.",
             )
-    for file in (MODEL, TOKENIZER, CARD):
+    for file in (MODEL, TOKENIZER, CARD, *map(tier_file, manifest.tiers)):
         try:
             found = sha256_file(directory / file)
         except OSError as error:

@@ -2,6 +2,9 @@
 
 clean → tokenize → sort by length → cut by a budget of padded tokens → run → restore order → temperature → decision.
 
+A bundle may have smaller tiers (serving/tiers.py). A text runs on the tier that the caller names; with a threshold, a text whose
+confidence is below it then runs on `base`, whose probabilities count. Whole texts escalate, not single windows.
+
 A text with more tokens than the model reads is cut into windows, without overlap, and its probabilities are the mean of theirs,
 weighted by their tokens. Measured on 300 documents of about 25 reviews each (test rows of two datasets, 60 to 100 % with the same
 label, mixed with neutral news): the mean finds the right label in 90 %, the first window alone in 70 %, the most confident window
@@ -22,8 +25,9 @@ from data.errors import BundleError
 from data.labels import LABELS
 from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
-from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
+from serving.bundle import TOKENIZER, Bundle, read_bundle
 from serving.threads import cpu_quota
+from serving.tiers import BASE, OperatingPoint, point_named, tier_file
 
 TOKEN_BUDGET = 1024
 """Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the CPU cache, less costs more."""
@@ -58,6 +62,8 @@ class Classification:
     """In `LABELS` order, rounded to 4 decimals."""
     windows: tuple[Window, ...] = ()
     """Windows of a text that is longer than the model reads; else empty."""
+    tier: str = BASE
+    """The tier whose probabilities these are."""
 
 
 @dataclass(frozen=True)
@@ -95,61 +101,95 @@ class Classifier:
         limit_tokenizer_threads(self.threads)
         self._tokenizer = load_tokenizer(bundle.directory / TOKENIZER, max_length=bundle.manifest.max_length)
         self._fill = pad_id(self._tokenizer)
-        self._session = _session(bundle, self.threads)
-        self._scale = np.float32(1.0 / bundle.manifest.temperature)
-        thresholds = bundle.manifest.thresholds
+        manifest = bundle.manifest
+        temperatures = {BASE: manifest.temperature} | {name: tier.temperature for name, tier in manifest.tiers.items()}
+        self._models = {name: _TierModel(bundle, name, value, self.threads) for name, value in temperatures.items()}
+        thresholds = manifest.thresholds
         self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])
 
     @property
     def providers(self) -> list[str]:
         """The execution providers in use, which may differ from those requested."""
-        return list(self._session.get_providers())
+        return self._models[BASE].providers
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    def point(self, tier: str) -> OperatingPoint:
+        """Return the operating point of a tier of this bundle, or of `auto`.
+
+        Raises:
+            BundleError: The bundle has no such tier.
+        """
+        return point_named(tier, self.bundle.manifest.tiers, self.bundle.manifest.points)
+
+    def predict_proba(self, texts: Sequence[str], tier: str = BASE) -> np.ndarray:
         """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
-        return self._predict([clean(text) for text in texts])[0]
+        return self._predict([clean(text) for text in texts], self.point(tier)).proba
 
-    def classify(self, texts: Sequence[str]) -> list[Classification]:
-        """Classify N texts; N predictions in the same order. A text that is blank after cleaning gets a prediction too."""
-        return self.classify_timed(texts)[0]
+    def classify(self, texts: Sequence[str], tier: str = BASE) -> list[Classification]:
+        """Classify N texts; N predictions in the same order. A text that is blank after cleaning gets a prediction too.
 
-    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+        Raises:
+            BundleError: The bundle has no such tier.
+        """
+        return self.classify_timed(texts, tier)[0]
+
+    def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
         """As `classify`, with timings."""
         started = time.perf_counter()
         cleaned = [clean(text) for text in texts]
         cleaning_s = time.perf_counter() - started
-        predictions, timings = self.classify_cleaned(cleaned)
+        predictions, timings = self.classify_cleaned(cleaned, tier)
         return predictions, replace(timings, tokenize_s=timings.tokenize_s + cleaning_s)
 
-    def classify_cleaned(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+    def classify_cleaned(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
         """As `classify_timed`, for texts that `clean` has made: they are not cleaned again."""
-        proba, timings, long = self._predict(texts)
-        decided = self.decide(proba).tolist()
-        rounded = _rounded(proba)
+        found = self._predict(texts, self.point(tier))
+        decided = self._decide(found).tolist()
+        rounded = _rounded(found.proba)
         predictions = [
-            Classification(LABELS[k], row[k], row, self._windows(texts[index], long[index]) if index in long else ())
-            for index, (k, row) in enumerate(zip(decided, rounded, strict=True))
+            Classification(
+                LABELS[k], row[k], row, self._windows(texts[index], found.long[index]) if index in found.long else (), answered
+            )
+            for index, (k, row, answered) in enumerate(zip(decided, rounded, found.tiers, strict=True))
         ]
-        return predictions, timings
+        return predictions, found.timings
 
-    def decide(self, proba: np.ndarray) -> np.ndarray:
-        """Decide on class ids, int64, shape (N,): the most probable label, or neutral where that is below its threshold."""
+    def _decide(self, found: "_Predicted") -> np.ndarray:
+        """Decide on class ids, int64, shape (N,): the most probable label, or neutral where `base` is below its threshold."""
+        proba = found.proba
         decided = proba.argmax(axis=1)
         if self._thresholds is not None:
             rows = np.arange(len(proba))
-            decided = np.where(proba[rows, decided] >= self._thresholds[decided], decided, _NEUTRAL)
+            low = (proba[rows, decided] < self._thresholds[decided]) & np.array(
+                [tier == BASE for tier in found.tiers], dtype=bool
+            )
+            decided = np.where(low, _NEUTRAL, decided)
         return decided
 
     def _windows(self, text: str, proba: np.ndarray) -> tuple[Window, ...]:
         bounds = window_bounds(self._tokenizer, text)
         return tuple(Window(start, end, row) for (start, end), row in zip(bounds, _rounded(proba), strict=True))
 
-    def _predict(self, texts: Sequence[str]) -> tuple[np.ndarray, Timings, dict[int, np.ndarray]]:
-        """Return probabilities of each cleaned text, and those of the windows of long texts by the position of the text."""
+    def _predict(self, texts: Sequence[str], point: OperatingPoint) -> "_Predicted":
+        """Classify cleaned texts on the tier of the point, and on `base` where its threshold asks for it."""
         started = time.perf_counter()
         windows = encode_windows(self._tokenizer, list(texts)) if len(texts) else []
-        rows = [row for parts in windows for row in parts]
         tokenized = time.perf_counter()
+        proba, long, counts = self._run(windows, self._models[point.tier])
+        tiers = [point.tier] * len(windows)
+        if point.threshold and (unsure := np.flatnonzero(proba.max(axis=1) < point.threshold).tolist()):
+            better, better_long, more = self._run([windows[index] for index in unsure], self._models[BASE])
+            proba[unsure] = better
+            long |= {unsure[index]: rows for index, rows in better_long.items()}
+            counts += more
+            for index in unsure:
+                tiers[index] = BASE
+        runs, tokens, padded = counts.tolist()
+        timings = Timings(len(windows), tokenized - started, time.perf_counter() - tokenized, runs, tokens, padded)
+        return _Predicted(proba, tiers, long, timings)
+
+    def _run(self, windows: list[list[list[int]]], model: "_TierModel") -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
+        """Return probabilities of each text, those of the windows of long texts by position, and runs, tokens, padded tokens."""
+        rows = [row for parts in windows for row in parts]
         lengths = [len(row) for row in rows]
         order = sorted(range(len(rows)), key=lengths.__getitem__, reverse=True)
         logits = np.empty((len(rows), len(LABELS)), dtype=np.float32)
@@ -157,26 +197,47 @@ class Classifier:
         for start, end in runs:
             batch = order[start:end]
             input_ids, mask = pad([rows[i] for i in batch], self._fill)
-            logits[batch] = self._run(input_ids, mask)
+            logits[batch] = model.run(input_ids, mask)
             padded += input_ids.size
-        proba = self._softmax(logits)
-        timings = Timings(len(windows), tokenized - started, time.perf_counter() - tokenized, len(runs), sum(lengths), padded)
-        proba, long = _by_text(proba, windows)
-        return proba, timings, long
+        proba, long = _by_text(model.softmax(logits), windows)
+        return proba, long, np.array([len(runs), sum(lengths), padded])
 
-    def _run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+
+@dataclass(frozen=True)
+class _Predicted:
+    proba: np.ndarray
+    tiers: list[str]
+    """Of each text, the tier whose probabilities these are."""
+    long: dict[int, np.ndarray]
+    """Probabilities of the windows of long texts, by the position of the text."""
+    timings: Timings
+
+
+class _TierModel:
+    """The model of one tier."""
+
+    def __init__(self, bundle: Bundle, tier: str, temperature: float, threads: int) -> None:
+        self._name = f"{bundle.manifest.version}, tier {tier}" if bundle.manifest.tiers else bundle.manifest.version
+        self._session = _session(bundle.directory / tier_file(tier), self._name, threads)
+        self._scale = np.float32(1.0 / temperature)
+
+    @property
+    def providers(self) -> list[str]:
+        return list(self._session.get_providers())
+
+    def run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         logits = np.asarray(self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0])
         if logits.shape != (len(input_ids), len(LABELS)):
             raise BundleError(
-                f"The model of {self.name} gives the wrong shape.",
+                f"The model of {self._name} gives the wrong shape.",
                 found=logits.shape,
                 expected=(len(input_ids), len(LABELS)),
             )
         return logits
 
-    def _softmax(self, logits: np.ndarray) -> np.ndarray:
+    def softmax(self, logits: np.ndarray) -> np.ndarray:
         if not np.isfinite(logits).all():
-            raise BundleError(f"Logits of {self.name} are not finite.", remedy="Export it again.")
+            raise BundleError(f"Logits of {self._name} are not finite.", remedy="Export it again.")
         scaled = logits * self._scale
         scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
         np.exp(scaled, out=scaled)
@@ -242,7 +303,7 @@ def _rounded(proba: np.ndarray) -> list[tuple[float, float, float]]:
     return [(row[0], row[1], row[2]) for row in np.round(proba.astype(np.float64), 4).tolist()]
 
 
-def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
+def _session(file: Path, name: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -250,10 +311,10 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(bundle.directory / MODEL), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has no common base class
         raise BundleError(
-            f"Model of bundle {bundle.manifest.version} cannot be loaded.",
+            f"Model of bundle {name} cannot be loaded.",
             found=str(error).splitlines()[0],
             remedy="Export it again.",
         ) from error
@@ -261,7 +322,7 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     outputs = [value.name for value in session.get_outputs()]
     if inputs != ["attention_mask", "input_ids"] or "logits" not in outputs:
         raise BundleError(
-            f"Model of bundle {bundle.manifest.version} has unexpected inputs or outputs.",
+            f"Model of bundle {name} has unexpected inputs or outputs.",
             found=f"inputs {inputs}, outputs {outputs}",
             expected="inputs attention_mask, input_ids; output logits",
         )

@@ -19,6 +19,7 @@ from data.language import Languages, language_of
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.tables import ReadAs, Rejected, Row, open_table, require_texts
 from serving.classifier import Classification, Classifier
+from serving.tiers import BASE
 
 Progress = Callable[[str, float | None], None]
 LANGUAGE_COLUMN = "lang"
@@ -44,6 +45,8 @@ class ScoreResult:
     seconds: float
     """Wall time, reading and writing included."""
     cpu_s: float
+    tiers: dict[str, int]
+    """Rows by the tier whose prediction counts."""
 
 
 def score_file(
@@ -52,6 +55,7 @@ def score_file(
     *,
     text_column: str,
     label_column: str | None = None,
+    tier: str = BASE,
     read_as: ReadAs | None = None,
     out: Path | None = None,
     languages: Languages | None = None,
@@ -62,6 +66,7 @@ def score_file(
     Args:
         path: The file; `data.tables.CHUNK_ROWS` rows of it are in memory at a time.
         classifier: Classifies the texts.
+        tier: The tier of the bundle that classifies, or `auto`.
         text_column: The column with the text.
         label_column: The column with the true label, `negative`, `neutral` or `positive`.
         read_as: What is not to be detected of the file.
@@ -78,6 +83,7 @@ def score_file(
     confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
     skipped: Counter[str] = Counter()
     predicted: Counter[str] = Counter()
+    tiers: Counter[str] = Counter()
     others: Counter[str] = Counter()
     languages = languages or Languages()
     seen = 0
@@ -93,8 +99,9 @@ def score_file(
                 reason or _foreign(row, text_column, languages, others) for row, reason in zip(chunk, reasons, strict=True)
             ]
             fit: list[Row] = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]  # type: ignore[misc]
-            predictions = classifier.classify([row[text_column] for row in fit])
+            predictions = classifier.classify([row[text_column] for row in fit], tier)
             predicted.update(prediction.label for prediction in predictions)
+            tiers.update(prediction.tier for prediction in predictions)
             skipped.update(reason for reason in reasons if reason)
             if confusion is not None and label_column:
                 for row, prediction in zip(fit, predictions, strict=True):
@@ -121,6 +128,7 @@ def score_file(
         {label: predicted[label] for label in LABELS},
         time.monotonic() - started,
         time.process_time() - cpu_started,
+        dict(tiers),
     )
 
 

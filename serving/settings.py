@@ -70,6 +70,8 @@ class StreamSettings(Settings):
     """A micro-batch is closed at about this many tokens (four characters each), or at `batch_age_ms`."""
     batch_age_ms: int = Field(default=50, ge=1)
     """Longest wait of a message for its micro-batch."""
+    tier: str = "base"
+    """The model of the bundle that classifies: `base`, a smaller and faster one, or `auto` (serving/tiers.py)."""
     block_rows: int = Field(default=8_192, ge=1, le=100_000)
     """Most rows of one block written to the warehouse."""
     block_age_ms: int = Field(default=250, ge=1, le=1_000)

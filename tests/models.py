@@ -73,6 +73,23 @@ def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32,
     )
 
 
+def tiered_bundle(directory: Path, *, threshold: float = 0.6, **manifest) -> Bundle:
+    """Write a `tiny_bundle` with a tier `small` that gives praise and blame the wrong label, and escalates below `threshold`."""
+    parts = directory.parent / f"{directory.name}-small"
+    parts.mkdir(parents=True, exist_ok=True)
+    return tiny_bundle(
+        directory,
+        tier_files={"small": write_sum_model(parts / "model.onnx", strength=-1.0)},
+        tiers={"small": {"title": "Small", "cpu_us": 10.0}},
+        points=[
+            {"tier": "small", "threshold": 0.0, "macro_recall": 0.5, "cpu_us": 10.0},
+            {"tier": "small", "threshold": threshold, "escalated": 0.5, "macro_recall": 0.8, "cpu_us": 60.0},
+            {"tier": "base", "threshold": 0.0, "macro_recall": 0.801, "cpu_us": 100.0},
+        ],
+        **manifest,
+    )
+
+
 def slow_bundle(directory: Path, *, turns: int = 5) -> Bundle:
     """Write a `tiny_bundle` with `turns` extra products of 512 by 512 matrices per text: 5 take about 7 ms of CPU."""
     import onnx

@@ -19,7 +19,7 @@ def main(count: int, *, stub: bool) -> None:
 
     layout, settings, stop = Layout.load(), StreamSettings.load(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    reloading = None if stub else ReloadingModel(layout.var)
+    reloading = None if stub else ReloadingModel(layout.var, settings.tier)
     stub_model = StubModel()
 
     def current_model() -> Any:

@@ -13,7 +13,7 @@ from orchestration.cli.automation import automation_app
 from orchestration.cli.forget import forget
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.models import models_app
-from orchestration.cli.output import AsJson, BundleDir, console, errors, print_json
+from orchestration.cli.output import AsJson, BundleDir, TierName, console, errors, print_json
 from orchestration.cli.stream import stream_app
 from orchestration.cli.warehouse import warehouse_app
 from orchestration.interrupts import no_interrupt_lost
@@ -199,17 +199,18 @@ def leaderboard(
 def classify(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts; - reads one per line from stdin.")],
     bundle: BundleDir = None,
+    tier: TierName = "base",
     as_json: AsJson = False,
 ) -> None:
     """Classify texts with the production bundle, in this process, without a server."""
     from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from, warning_line
 
     for text in texts:
-        if text.startswith("--") and (remedy := did_you_mean(text, ("--bundle", "--json", "--help"))):
+        if text.startswith("--") and (remedy := did_you_mean(text, ("--bundle", "--tier", "--json", "--help"))):
             raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
-    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle)
+    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle, tier)
     if as_json:
         print_json(results)
     else:
@@ -240,6 +241,7 @@ def score(
         str | None, typer.Option(help="Names of the columns, with commas between them, for a file without a header.")
     ] = None,
     bundle: BundleDir = None,
+    tier: TierName = "base",
     out: Annotated[
         Path | None, typer.Option(help="Write one prediction per row to this file (.csv, .jsonl or .parquet).")
     ] = None,
@@ -254,6 +256,7 @@ def score(
         label_column=label_column,
         read_as=read_as_options(delimiter=delimiter, quoting=quoting, encoding=encoding, names=names),
         bundle=bundle,
+        tier=tier,
         out=out,
         console=None if as_json else console,
     )

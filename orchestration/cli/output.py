@@ -17,6 +17,10 @@ console = terminal_console()
 errors = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
+TierName = Annotated[
+    str,
+    typer.Option("--tier", help="base, a smaller model of the bundle, or auto: a smaller one, then base if it is not sure."),
+]
 BundleDir = Annotated[Path | None, typer.Option("--bundle", help="A bundle folder (default: the production bundle).")]
 WithParent = Annotated[
     bool, typer.Option("--with-parent", hidden=True, help="Stop when standard input closes: the parent process has ended.")

@@ -120,7 +120,7 @@ def worker(
             stub = StubModel()
             Worker(settings, var, lambda: stub, name=name, port=port, reject_languages=reject).run(stop)
             return
-        model = ReloadingModel(var)
+        model = ReloadingModel(var, settings.tier)
         threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
         Worker(settings, var, lambda: model.current, name=name, port=port, reject_languages=reject).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:

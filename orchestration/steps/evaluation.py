@@ -127,7 +127,9 @@ def winner(layout: Layout) -> Candidate:
     """
     candidates = [c for c in trained(layout) if c.exportable and not c.teacher_only]
     if not candidates:
-        raise CandidateUnavailable("Only candidates that are too slow to serve have been trained.", remedy="Run `groundswell train`.")
+        raise CandidateUnavailable(
+            "Only candidates that are too slow to serve have been trained.", remedy="Run `groundswell train`."
+        )
     return max(candidates, key=lambda c: evaluate_candidate(layout, c).val_macro_recall)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.artifacts import is_current, mark_current, read_json, write_json
 from data.catalog import load_catalog
-from data.cleaning import CLEANING_VERSION, clean
+from data.cleaning import CLEANING_VERSION
 from data.errors import BundleError, ModelError
 from data.language import ENGLISH
 from evaluation.cost import measure_cost
@@ -16,19 +16,19 @@ from evaluation.parity import ExportReport, ParityRow, batch_invariance, choose,
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_datasets
+from orchestration.steps.data import read_splits
 from orchestration.steps.evaluation import evaluate_candidate, read_leaderboard, winner, write_leaderboard
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
+from orchestration.steps.tiers import export_tiers, students
 from orchestration.steps.training import candidate_folder, predictor_key, trained_report
+from orchestration.steps.variants import FP32, OPTIMIZED, TORCH, write_variants
 from serving.bundle import Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
 from training.settings import TrainingSettings
 
-EXPORT_VERSION = "2"
+EXPORT_VERSION = "3"
 """Raise it when exporting or quantizing changes."""
-CALIBRATION_TEXTS = 320
-TORCH, FP32, OPTIMIZED = "torch", "onnx_fp32", "onnx_optimized"
 
 
 def export_winner(layout: Layout) -> Bundle:
@@ -48,6 +48,7 @@ def export_winner(layout: Layout) -> Bundle:
     settings = layout.settings(TrainingSettings)
     key = {
         "candidate": predictor_key(layout, candidate),
+        "students": {one.name: predictor_key(layout, one) for one in students(layout, candidate)},
         "data": read_splits(layout).fingerprint,
         "evaluation": layout.settings(EvaluationSettings).model_dump(mode="json"),
         "schemes": list(SCHEMES),
@@ -66,11 +67,12 @@ def export_winner(layout: Layout) -> Bundle:
 
 def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingSettings) -> None:
     from evaluation.plots import plot_export_variants
+    from training.onnx_quantize import SCHEMES
 
     evaluated = evaluate_candidate(layout, candidate)
     shutil.rmtree(layout.export, ignore_errors=True)
     layout.export.mkdir(parents=True)
-    variants = _write_variants(layout, candidate)
+    variants = write_variants(layout, candidate, list(SCHEMES), layout.export)
     rows = _measure(layout, candidate, variants)
     rows = [replace(row, reasons=reasons_against(row)) for row in rows]
     try:
@@ -91,45 +93,6 @@ def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingS
         rows=tuple(rows),
     )
     write_json(layout.export_report, exported.to_dict())
-
-
-def _write_variants(layout: Layout, candidate: Candidate) -> dict[str, Path]:
-    """Write every ONNX variant as an uncalibrated bundle of its own in `var/export/<variant>/`."""
-    from data.tokenization import encode, load_tokenizer, pad, pad_id
-    from training.onnx_export import export_fp32
-    from training.onnx_optimize import optimize
-    from training.onnx_quantize import SCHEMES, quantize
-
-    checkpoint = candidate_folder(layout, candidate) / "checkpoint"
-    tokenizer_file = checkpoint / "tokenizer.json"
-    tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
-    texts = read_texts(layout, "train", datasets=training_datasets())["text"]
-    sample = texts.sample(min(len(texts), CALIBRATION_TEXTS), random_state=0)
-    ids = sorted(encode(tokenizer, [clean(text) for text in sample]), key=len)
-    calibration = [pad(ids[start : start + 32], pad_id(tokenizer)) for start in range(0, len(ids), 32)]
-    work = layout.export / "onnx"
-    work.mkdir()
-    report("exporting to ONNX")
-    files = {FP32: export_fp32(checkpoint, work / f"{FP32}.onnx")}
-    report("optimizing the graph")
-    files[OPTIMIZED] = optimize(files[FP32], work / f"{OPTIMIZED}.onnx")
-    for name in SCHEMES:
-        report(f"quantizing: {name}")
-        files[name] = quantize(
-            name, fp32_file=files[FP32], optimized_file=files[OPTIMIZED], out_file=work / f"{name}.onnx", calibration=calibration
-        )
-    for name, file in files.items():
-        write_bundle(
-            layout.export / name,
-            model_file=file,
-            tokenizer_file=tokenizer_file,
-            card=f"# {candidate.title}, {name}: an export variant\n",
-            name=candidate.name,
-            max_length=candidate.max_length,
-            quantization=name,
-        )
-    shutil.rmtree(work)
-    return {name: layout.export / name for name in files}
 
 
 def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) -> list[ParityRow]:
@@ -191,6 +154,10 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
         "data_fingerprint": splits.fingerprint,
         "training": training,
     }
+    tiers = export_tiers(layout, candidate, write_bundle(layout.export / "chosen", card="", **arguments))
+    for name, why in tiers.left_out.items():
+        report(f"{name} is no tier: {why}")
+    arguments |= {"tier_files": tiers.files, "tiers": tiers.tiers, "points": tiers.points}
     trial = write_bundle(layout.export / "chosen", card="", **arguments)
     row = bundle_row(layout, trial)
     dataset = layout.settings(EvaluationSettings).primary

@@ -120,6 +120,11 @@ def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     return key
 
 
+def is_up_to_date(layout: Layout, candidate: Candidate) -> bool:
+    """Return whether a candidate has been trained on the present data with the present settings."""
+    return is_current(candidate_folder(layout, candidate), _key(layout, candidate))
+
+
 def require_trained(layout: Layout) -> str | None:
     """Check that a candidate has been trained.
 
@@ -138,7 +143,7 @@ def require_trained(layout: Layout) -> str | None:
             expected=f"at least one of {', '.join(one.name for one in candidates)}",
             remedy="Run `groundswell train` (about an hour on all rows), or this command with --with-upstream.",
         )
-    old = [one.name for one in trained if not is_current(candidate_folder(layout, one), _key(layout, one))]
+    old = [one.name for one in trained if not is_up_to_date(layout, one)]
     if not old:
         return None
     return f"Used as trained, though data or settings have changed since: {', '.join(old)}. `groundswell train` updates them."

@@ -54,20 +54,21 @@ def texts_from(stdin: BinaryIO) -> list[str]:
         raise MalformedData("A line of stdin is not UTF-8.", found=str(error), remedy="Convert it, such as with iconv.") from None
 
 
-def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, Any]]:
+def classify_texts(texts: Sequence[str], bundle: Path | None, tier: str = "base") -> list[dict[str, Any]]:
     """Return N results in the order of the texts.
 
     Each has `text` and the prediction's fields, `language` (None: not certain) and, where the model was not measured on that
     language, `warning`; or `text` and `error` where it cannot be classified.
 
     Raises:
-        BundleError: There is no bundle, or it is damaged.
+        BundleError: There is no bundle, it is damaged, or it has no such tier.
         SettingsError: A setting is invalid.
     """
     from data.language import Languages, language_of
     from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 
     classifier = open_classifier(bundle)
+    classifier.point(tier)  # a wrong name, before any text is read
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
     results: list[dict[str, Any]] = []
     for text in texts:
@@ -81,7 +82,7 @@ def classify_texts(texts: Sequence[str], bundle: Path | None) -> list[dict[str, 
             warning = languages.warning(language)
             results.append({"text": text, "language": language, **({"warning": warning} if warning else {})})
     classified = [result for result in results if "error" not in result]
-    predictions = classifier.classify([result["text"] for result in classified])
+    predictions = classifier.classify([result["text"] for result in classified], tier)
     for result, prediction in zip(classified, predictions, strict=True):
         result.update(asdict(prediction))
     return results
@@ -134,27 +135,32 @@ def score_labeled_file(
     label_column: str | None,
     read_as: ReadAs,
     bundle: Path | None,
+    tier: str,
     out: Path | None,
     console: Console | None,
 ) -> dict[str, Any]:
     """Classify a file and, with labels, compute metrics.
 
     Returns:
-        One row: `candidate`, `rows`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels each metric as
-        `{value, low, high}`.
+        One row: `candidate`, `rows`, `tiers`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels each metric
+        as `{value, low, high}`.
+
+    Raises:
+        BundleError: The bundle has no such tier.
     """
     from data.language import Languages
     from serving.score import score_file
 
     classifier = open_classifier(bundle)
+    classifier.point(tier)  # a wrong name, before the file is read
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
-
-    columns = {"text_column": text_column, "label_column": label_column}
+    options: dict[str, Any] = {"text_column": text_column, "label_column": label_column, "tier": tier, "read_as": read_as}
     with one_step(console, f"Score {file.name}") as progress:
-        result = score_file(file, classifier, **columns, read_as=read_as, out=out, languages=languages, progress=progress)
+        result = score_file(file, classifier, **options, out=out, languages=languages, progress=progress)
     row: dict[str, Any] = {
         "candidate": classifier.name,
         "rows": result.rows,
+        "tiers": result.tiers,
         "skipped": dict(result.skipped),
         "other_languages": result.other_languages,
         "read": result.read,

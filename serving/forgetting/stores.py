@@ -92,7 +92,7 @@ class Service:
         jobs, cache = self._files()
         return {
             "jobs": forget_in_jobs(jobs, wanted.texts),
-            "cache": forget_in_cache(cache, self._fingerprints(), wanted.texts),
+            "cache": forget_in_cache(cache, self._cache_names(), wanted.texts),
         }
 
     def left(self, wanted: Wanted) -> dict[str, int]:
@@ -102,21 +102,21 @@ class Service:
         jobs, cache = self._files()
         counts = {
             "jobs": count_in_jobs(jobs, wanted.texts),
-            "cache": count_in_cache(cache, self._fingerprints(), wanted.texts),
+            "cache": count_in_cache(cache, self._cache_names(), wanted.texts),
         }
         return _some(counts)
 
     def _files(self) -> tuple[Path, Path]:
         return self.var / "service" / "jobs-2.db", self.var / "service" / "answers.db"
 
-    def _fingerprints(self) -> list[str]:
+    def _cache_names(self) -> list[str]:
         from data.errors import BundleError
         from serving.bundle import read_bundle
 
-        found = []
+        found: list[str] = []
         for manifest in (self.var / "bundles").glob("*/bundle.json"):
             try:
-                found.append(read_bundle(manifest.parent).fingerprint)
+                found += read_bundle(manifest.parent).cache_names()
             except BundleError:  # a damaged bundle serves nothing
                 continue
         return found

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _NEWEST = 0.2
@@ -34,16 +35,16 @@ class Overloaded(Exception):
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Result]):
+class _Waiting(Generic[Item, Result]):
     """Texts of one caller, at most one batch."""
 
-    texts: Sequence[str]
+    texts: Sequence[Item]
     weight: int
     results: "asyncio.Future[list[Result]]"
     since: float = field(default_factory=time.monotonic)
 
 
-class Batcher(Generic[Result]):
+class Batcher(Generic[Item, Result]):
     """Collect texts of concurrent callers into batches and run them in threads, off the event loop.
 
     `submit` is for one event loop. A lone caller is run at once; only after a batch of several callers does the next batch wait
@@ -52,14 +53,15 @@ class Batcher(Generic[Result]):
 
     def __init__(
         self,
-        run: Callable[[list[str]], Sequence[Result]],
+        run: Callable[[list[Item]], Sequence[Result]],
         *,
         workers: int,
         max_texts: int,
         window_s: float,
         deadline_s: float,
         on_start: Callable[[float], None] = lambda seconds: None,
-        weigh: Callable[[str], int] = lambda text: 1,
+        weigh: Callable[[Item], int] = lambda text: 1,
+        size: Callable[[Item], int] = len,  # type: ignore[assignment]
     ) -> None:
         """Make it; the first `submit` starts it.
 
@@ -71,11 +73,13 @@ class Batcher(Generic[Result]):
             deadline_s: A request that would take longer is refused.
             on_start: Called when texts of a caller begin to run, with the seconds that they waited.
             weigh: Weight of a text, at least 1.
+            size: Characters of a text.
         """
         self._run, self._workers, self._max_texts = run, workers, max_texts
-        self._window_s, self._deadline_s, self._on_start, self._weigh = window_s, deadline_s, on_start, weigh
-        self._queue: deque[_Waiting[Result]] = deque()
-        self._running: set[_Waiting[Result]] = set()
+        self._window_s, self._deadline_s, self._on_start = window_s, deadline_s, on_start
+        self._weigh, self._size = weigh, size
+        self._queue: deque[_Waiting[Item, Result]] = deque()
+        self._running: set[_Waiting[Item, Result]] = set()
         self._queued_texts = self._running_texts = self._busy = 0
         self._more = asyncio.Condition()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
@@ -100,7 +104,7 @@ class Batcher(Generic[Result]):
         """Longest wait for a batch that leaves time for the batch itself within the deadline."""
         return max(self._deadline_s - self._text_s * self._max_texts, self._deadline_s / 2)
 
-    async def submit(self, texts: Sequence[str]) -> list[Result]:
+    async def submit(self, texts: Sequence[Item]) -> list[Result]:
         """Queue texts and wait for their results, in the order of the texts.
 
         Raises:
@@ -112,10 +116,14 @@ class Batcher(Generic[Result]):
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
         weights = [self._weigh(text) for text in texts]
         # Texts of similar length share a batch: padding determines the cost of a batch.
-        order = range(len(texts)) if sum(weights) <= self._max_texts else sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        order = (
+            range(len(texts))
+            if sum(weights) <= self._max_texts
+            else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
+        )
         parts = cut(order, weights, self._max_texts)
         loop = asyncio.get_running_loop()
-        mine: list[_Waiting[Result]] = [
+        mine: list[_Waiting[Item, Result]] = [
             _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future()) for part in parts
         ]
         self._queue.extend(mine)
@@ -138,7 +146,7 @@ class Batcher(Generic[Result]):
             loop.cancel()
         self._threads.shutdown(wait=True)
 
-    def _leave(self, one: "_Waiting[Result]") -> None:
+    def _leave(self, one: "_Waiting[Item, Result]") -> None:
         one.results.cancel()
         if one in self._queue:
             self._queue.remove(one)
@@ -163,8 +171,8 @@ class Batcher(Generic[Result]):
         except TimeoutError:
             pass
 
-    def _next_batch(self) -> "list[_Waiting[Result]]":
-        batch: list[_Waiting[Result]] = []
+    def _next_batch(self) -> "list[_Waiting[Item, Result]]":
+        batch: list[_Waiting[Item, Result]] = []
         size, now = 0, time.monotonic()
         # Split among idle workers: else all callers end up in one batch and the other CPUs idle.
         most = min(self._max_texts, math.ceil(self._queued_texts / (self._workers - self._busy)))
@@ -181,7 +189,7 @@ class Batcher(Generic[Result]):
             size += one.weight
         return batch
 
-    async def _run_batch(self, batch: "list[_Waiting[Result]]") -> None:
+    async def _run_batch(self, batch: "list[_Waiting[Item, Result]]") -> None:
         texts = [text for one in batch for text in one.texts]
         weight = sum(one.weight for one in batch)
         self._running.update(batch)

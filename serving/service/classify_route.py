@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from serving.service.schemas import (
     JobRequest,
     weight,
 )
+from serving.tiers import BASE
 
 Result = TypeVar("Result")
 
@@ -75,7 +76,7 @@ async def classify(request: Request) -> Response:
         job = JobRequest(texts=wanted.texts, detail=wanted.detail)
         return await accept(service.jobs, request, job, request.headers.get("idempotency-key"))
     try:
-        entries = await cancel_on_disconnect(request, service.predictions(reading, wanted.detail))
+        entries = await cancel_on_disconnect(request, service.predictions(reading, wanted.detail, wanted.tier))
     except Overloaded as error:
         metrics.SHED.labels(cause=error.cause).inc()
         detail = "Too many texts wait; retry after the seconds in `Retry-After`."
@@ -87,8 +88,14 @@ async def classify(request: Request) -> Response:
 
 def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
     wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
+    _require_tier(wanted.tier, (BASE,), " where the texts become a job")
     some_readable(wanted.texts)
     return wanted, None
+
+
+def _require_tier(tier: str, known: Sequence[str], where: str = "") -> None:
+    if tier not in known:
+        raise Unfit(f"tier: found {tier!r}, expected {' or '.join(known)}{where}")
 
 
 def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
@@ -99,6 +106,7 @@ def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
         detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
         raise Refused(problems.TOO_LARGE, detail)
     service: InferenceService = state.inference()
+    _require_tier(wanted.tier, service.tiers)
     reading = read_texts(wanted.texts, service.needs_languages(wanted.detail))
     if all(reading.errors):
         raise Unfit(f"texts[0]: {reading.errors[0]}")

@@ -46,18 +46,18 @@ def count_in_jobs(file: Path, texts: Iterable[str]) -> int:
         return sum(len(_places(stored, known)) for (stored,) in database.execute("SELECT texts FROM parts"))
 
 
-def forget_in_cache(file: Path, fingerprints: Sequence[str], texts: Iterable[str]) -> int:
-    """Delete the cached predictions of texts by bundles with these fingerprints; return how many. Blocks."""
-    keys = _keys(fingerprints, texts)
+def forget_in_cache(file: Path, names: Sequence[str], texts: Iterable[str]) -> int:
+    """Delete the cached predictions of texts under these `Bundle.cache_names`; return how many. Blocks."""
+    keys = _keys(names, texts)
     if not keys or not file.is_file():
         return 0
     with closing(_open(file)) as database:
         return sum(database.execute("DELETE FROM answers WHERE key = ?", [key]).rowcount for key in keys)
 
 
-def count_in_cache(file: Path, fingerprints: Sequence[str], texts: Iterable[str]) -> int:
+def count_in_cache(file: Path, names: Sequence[str], texts: Iterable[str]) -> int:
     """Return how many predictions of texts are cached."""
-    keys = _keys(fingerprints, texts)
+    keys = _keys(names, texts)
     if not keys or not file.is_file():
         return 0
     with closing(_open(file)) as database:
@@ -85,6 +85,6 @@ def _without(results: bytes, places: set[int]) -> bytes:
     return "".join(line + "\n" for line in lines()).encode("utf-8", "surrogatepass")
 
 
-def _keys(fingerprints: Sequence[str], texts: Iterable[str]) -> list[bytes]:
+def _keys(names: Sequence[str], texts: Iterable[str]) -> list[bytes]:
     cleaned = {clean(text) for text in texts}
-    return [cache_key(fingerprint, text) for fingerprint in fingerprints for text in cleaned]
+    return [cache_key(name, text) for name in names for text in cleaned]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.cleaning import clean
 from data.errors import SettingsError
@@ -40,6 +40,7 @@ from serving.service.schemas import (
 )
 from serving.settings import ServingSettings
 from serving.threads import cpu_quota
+from serving.tiers import AUTO, BASE
 
 PROOF_TEXT = "a text that proves that texts are classified"
 PROOF_S = 10.0
@@ -49,8 +50,15 @@ _PROOF_WAIT_S = 1.5
 _ALIASES = ("production", "staging", "previous")
 _ABOUT = {
     *("name", "version", "labels", "languages", "max_length", "quantization", "data_fingerprint", "metrics", "training"),
-    "temperature",
+    *("temperature", "tiers", "points"),
 }
+
+
+class _Tiered(NamedTuple):
+    """A cleaned text, and the tier that the request names."""
+
+    text: str
+    tier: str
 
 
 class InferenceService:
@@ -64,23 +72,27 @@ class InferenceService:
         self._requests = itertools.count()
         self._languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
-        self._batcher = Batcher(
+        self._batcher: Batcher[_Tiered, Classification] = Batcher(
             self._run,
             workers=cpu_quota(),
             max_texts=settings.max_batch_texts,
             window_s=settings.window_ms / 1000,
             deadline_s=settings.deadline_ms / 1000,
             on_start=self._on_batch_start,
-            weigh=weight,
+            weigh=lambda one: weight(one.text),
+            size=lambda one: len(one.text),
         )
         self._store = open_store(settings, PathSettings.load().var)
         self._cache = Cache(
-            self._batcher.submit,
+            self._submit,
             bundle.fingerprint,
             texts=settings.cache_texts,
             store=self._store,
             ttl_s=settings.prediction_ttl_s,
+            tiers=bundle.tiers,
         )
+        self.tiers = (*bundle.tiers, AUTO)
+        """What a request may name."""
         self.disk = Disk(PathSettings.load().var, settings.min_free_disk)
         """The disk that stores jobs and feedback."""
         self.jobs = open_jobs(settings, PathSettings.load().var, self.disk)
@@ -96,16 +108,19 @@ class InferenceService:
         self._counting = Lock()
         self._cpu_s, self._texts = 0.0, 0
 
-    async def classify(self, texts: Sequence[str]) -> list[Classification]:
+    async def classify(self, texts: Sequence[str], tier: str = BASE) -> list[Classification]:
         """Classify N cleaned texts; N predictions in the same order.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
         if (spans := tracer()) is None:
-            return await self._cache.classify(texts)
-        with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts)}):
-            return await self._cache.classify(texts)
+            return await self._cache.classify(texts, tier)
+        with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
+            return await self._cache.classify(texts, tier)
+
+    async def _submit(self, texts: Sequence[str], tier: str) -> list[Classification]:
+        return await self._batcher.submit([_Tiered(text, tier) for text in texts])
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
         """As `predictions`, for texts that are not cleaned yet."""
@@ -116,7 +131,7 @@ class InferenceService:
         """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""
         return detail or self._languages.reject or next(self._requests) % SAMPLE == 0
 
-    async def predictions(self, reading: "Reading", detail: bool) -> list[dict[str, Any]]:
+    async def predictions(self, reading: "Reading", detail: bool, tier: str = BASE) -> list[dict[str, Any]]:
         """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
 
         Raises:
@@ -128,7 +143,7 @@ class InferenceService:
             for error, language in zip(reading.errors, reading.languages, strict=True)
         ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
-        predictions = iter(await self.classify(good) if good else [])
+        predictions = iter(await self.classify(good, tier) if good else [])
         if reading.has_languages:
             _count(reading)
         entries: list[dict[str, Any]] = []
@@ -190,7 +205,7 @@ class InferenceService:
         """
         if time.monotonic() - self._classified_at > PROOF_S:
             async with asyncio.timeout(_PROOF_WAIT_S):
-                await self._batcher.submit([PROOF_TEXT])
+                await self._submit([PROOF_TEXT], BASE)
 
     async def settle(self) -> None:
         """Wait until all predictions are written to the prediction store."""
@@ -206,9 +221,19 @@ class InferenceService:
         metrics.QUEUE.observe(waited_s)
         metrics.WAITING.set(self._batcher.waiting_texts)
 
-    def _run(self, texts: list[str]) -> list[Classification]:
+    def _run(self, batch: "list[_Tiered]") -> list[Classification]:
+        """Classify a batch; texts of different tiers run one tier after the other."""
+        if len(tiers := {one.tier for one in batch}) == 1:
+            return self._run_tier([one.text for one in batch], tiers.pop())
+        predictions: dict[int, Classification] = {}
+        for tier in sorted(tiers):
+            places = [place for place, one in enumerate(batch) if one.tier == tier]
+            predictions |= zip(places, self._run_tier([batch[place].text for place in places], tier), strict=True)
+        return [predictions[place] for place in range(len(batch))]
+
+    def _run_tier(self, texts: list[str], tier: str) -> list[Classification]:
         started, begun_ns = time.thread_time(), time.time_ns()
-        predictions, timings = self._classifier.classify_cleaned(texts)
+        predictions, timings = self._classifier.classify_cleaned(texts, tier)
         self._classified_at = time.monotonic()
         if texts == [PROOF_TEXT]:
             return predictions
@@ -227,6 +252,7 @@ class InferenceService:
             spans.start_span("batch", attributes=attributes, start_time=begun_ns).end()
         for prediction in predictions:
             metrics.TEXTS.labels(label=prediction.label).inc()
+            metrics.TIERS.labels(tier=prediction.tier).inc()
         return predictions
 
 
@@ -285,7 +311,10 @@ def _count(reading: Reading) -> None:
 
 def _entry(cleaned: str, prediction: Classification, detail: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"label": prediction.label, "confidence": prediction.confidence}
+    if prediction.tier != BASE:
+        entry["tier"] = prediction.tier
     if detail:
+        entry["tier"] = prediction.tier
         entry["probabilities"] = dict(zip(LABELS, prediction.probabilities, strict=True))
         if prediction.windows:
             entry["windows"] = [

@@ -16,6 +16,7 @@ BATCH_TOKENS = Histogram("groundswell_batch_tokens", "Tokens of one batch.", buc
 WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch began.")
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "CPU time of the threads that classify, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts classified.", ["label"])
+TIERS = Counter("groundswell_tier_texts", "Texts classified, by the tier whose prediction counts.", ["tier"])
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts of HTTP requests, by the domain that the caller named.", ["domain"])
 LANGUAGES = Counter(
     "groundswell_text_languages",

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
+from serving.tiers import BASE, OperatingPoint, Tier
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * 2**20
@@ -48,6 +49,14 @@ class ClassifyRequest(BaseModel):
     )
     domain: Domain | None = Field(default=None, description="What kind of texts these are; counted in the metrics.")
     detail: bool = Field(default=False, description=_DETAIL)
+    tier: str = Field(
+        default=BASE,
+        max_length=32,
+        description=(
+            "The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, "
+            "and `base` where that is not confident enough."
+        ),
+    )
 
 
 class JobRequest(BaseModel):
@@ -130,6 +139,7 @@ class TextPrediction(BaseModel):
 
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
+    tier: str | None = Field(default=None, description="The tier whose prediction this is; without `detail` only if not `base`.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
     windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
@@ -194,6 +204,10 @@ class ModelShown(BaseModel):
     )
     training: dict[str, Any] = Field(description="Rows used of rows available, epochs, seed, date, datasets.")
     slices: dict[str, Any]
+    tiers: dict[str, Tier] = Field(description="Smaller models that a request may name, the cheapest first.")
+    points: list[OperatingPoint] = Field(
+        description="Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one."
+    )
     alias: str | None = Field(description="production, staging or previous, from the ledger.")
     limits: ModelLimits
     cost: ModelCost

@@ -26,7 +26,7 @@ class StubClassifier:
         if not waits:
             self.go.set()
 
-    async def __call__(self, texts):
+    async def __call__(self, texts, tier):
         self.calls.append(list(texts))
         self.entered.set()
         await self.go.wait()

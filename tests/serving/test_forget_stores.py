@@ -187,7 +187,7 @@ class Reports:
 
 
 def bundle(var, monkeypatch):
-    monkeypatch.setattr(Service, "_fingerprints", lambda _: ["f"])
+    monkeypatch.setattr(Service, "_cache_names", lambda _: ["f"])
     return service(var, [SECRET, KEPT], "f")
 
 

@@ -1,7 +1,7 @@
 """A cache of predictions: in memory, in a shared store, and across requests for the same text that run at the same time.
 
-The key is a hash of the cleaned text, the bundle's fingerprint and the version of the cleaning rules, so a new model never gets
-predictions of the model before it.
+The key is a hash of the cleaned text, the bundle's fingerprint, the tier that was asked for and the version of the cleaning
+rules, so a new model never gets predictions of the model before it.
 """
 
 import asyncio
@@ -18,36 +18,50 @@ from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
 from serving.service.cache.stores import PredictionStore
+from serving.tiers import AUTO, BASE, cache_name
 
 _FORM = struct.Struct("<B3H")
-"""Label, and probabilities in ten-thousandths, to which they are rounded."""
+"""Label and tier in one number, and probabilities in ten-thousandths, to which they are rounded."""
 _WINDOW = struct.Struct("<2I3H")
 _UNWRITTEN = 64
 """Batches of predictions that may wait to be written; beyond that they are not stored."""
 
-Classify = Callable[[Sequence[str]], Awaitable[list[Classification]]]
+Classify = Callable[[Sequence[str], str], Awaitable[list[Classification]]]
+"""Takes cleaned texts and the tier that was asked for."""
 
 
-def cache_key(fingerprint: str, text: str) -> bytes:
-    """Return the key of a cleaned text classified by a bundle, 16 bytes."""
-    return text_key(text, _prefix(fingerprint))
+def cache_key(name: str, text: str) -> bytes:
+    """Return the key of a cleaned text, 16 bytes.
+
+    Args:
+        name: One of `Bundle.cache_names`.
+        text: The cleaned text.
+    """
+    return text_key(text, _prefix(name))
 
 
-def _prefix(fingerprint: str) -> bytes:
-    return f"{fingerprint}\0{CLEANING_VERSION}\0".encode()
+def _prefix(name: str) -> bytes:
+    return f"{name}\0{CLEANING_VERSION}\0".encode()
 
 
-def pack(prediction: Classification) -> bytes:
-    """Encode a prediction in 7 bytes, and 14 for each window, without loss."""
-    whole = _FORM.pack(LABELS.index(prediction.label), *_parts(prediction.probabilities))
+def pack(prediction: Classification, tiers: Sequence[str] = (BASE,)) -> bytes:
+    """Encode a prediction in 7 bytes, and 14 for each window, without loss.
+
+    Args:
+        prediction: By one of the tiers.
+        tiers: Those of the bundle, always in the same order.
+    """
+    which = LABELS.index(prediction.label) + len(LABELS) * tiers.index(prediction.tier)
+    whole = _FORM.pack(which, *_parts(prediction.probabilities))
     return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in prediction.windows)
 
 
-def unpack(value: bytes) -> Classification:
-    """Decode what `pack` encoded."""
-    label, *parts = _FORM.unpack_from(value)
+def unpack(value: bytes, tiers: Sequence[str] = (BASE,)) -> Classification:
+    """Decode what `pack` encoded with the same tiers."""
+    which, *parts = _FORM.unpack_from(value)
+    tier, label = divmod(which, len(LABELS))
     windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
-    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows)
+    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier])
 
 
 def _parts(probabilities: Sequence[float]) -> list[int]:
@@ -79,7 +93,16 @@ class _Group:
 class Cache:
     """Predictions in front of a classifier. For one event loop."""
 
-    def __init__(self, classify: Classify, fingerprint: str, *, texts: int, store: PredictionStore | None, ttl_s: int) -> None:
+    def __init__(
+        self,
+        classify: Classify,
+        fingerprint: str,
+        *,
+        texts: int,
+        store: PredictionStore | None,
+        ttl_s: int,
+        tiers: Sequence[str] = (BASE,),
+    ) -> None:
         """Make it.
 
         Args:
@@ -88,21 +111,23 @@ class Cache:
             texts: Most predictions held in memory.
             store: Shared with other processes; must not raise (`stores.Guarded`).
             ttl_s: How long the store keeps a prediction.
+            tiers: Of the bundle, `base` first.
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
-        self._prefix = _prefix(fingerprint)
+        self._tiers = tuple(tiers)
+        self._prefixes = {tier: _prefix(cache_name(fingerprint, tier)) for tier in (*tiers, AUTO)}
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)
         self._writer: asyncio.Task[None] | None = None
 
-    def key(self, text: str) -> bytes:
-        """Cache key of a cleaned text classified by this bundle, 16 bytes."""
-        return text_key(text, self._prefix)
+    def key(self, text: str, tier: str = BASE) -> bytes:
+        """Cache key of a cleaned text classified by a tier of this bundle, 16 bytes."""
+        return text_key(text, self._prefixes[tier])
 
-    async def classify(self, texts: Sequence[str]) -> list[Classification]:
+    async def classify(self, texts: Sequence[str], tier: str = BASE) -> list[Classification]:
         """Return N predictions for N cleaned texts, in order; raises what the classifier raises."""
-        keys = [self.key(text) for text in texts]
+        keys = [self.key(text, tier) for text in texts]
         predictions: dict[bytes, Classification] = {}
         waiting: dict[bytes, _Flight] = {}
         new, unknown = _Group(), {}
@@ -118,7 +143,7 @@ class Cache:
                 new.flights[key] = self._flights[key] = waiting[key] = flight
                 unknown[key] = text
         if unknown:
-            new.task = asyncio.create_task(self._find(unknown, new.flights))
+            new.task = asyncio.create_task(self._find(unknown, new.flights, tier))
         for flight in waiting.values():
             flight.waiters += 1
         try:
@@ -154,18 +179,18 @@ class Cache:
             if self._flights.get(key) is flight:
                 del self._flights[key]
 
-    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight]) -> None:
+    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight], tier: str) -> None:
         try:
             if self._store is not None:
                 for key, value in (await self._store.get(list(unknown))).items():
                     del unknown[key]
-                    self._land(key, flights[key], unpack(value))
+                    self._land(key, flights[key], unpack(value, self._tiers))
                     metrics.CACHED.labels(tier="store").inc()
             if unknown:
-                classified = dict(zip(unknown, await self._classify(list(unknown.values())), strict=True))
+                classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier), strict=True))
                 for key, prediction in classified.items():
                     self._land(key, flights[key], prediction)
-                self._write({key: pack(prediction) for key, prediction in classified.items()})
+                self._write({key: pack(prediction, self._tiers) for key, prediction in classified.items()})
         except Exception as error:  # raised in every request that waits
             for flight in flights.values():
                 if not flight.prediction.done():

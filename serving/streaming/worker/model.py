@@ -11,10 +11,11 @@ import structlog
 from data.errors import GroundswellError
 from data.labels import LABELS
 from data.language import ENGLISH
-from serving.bundle import BUNDLE_ENV, served_bundle
+from serving.bundle import BUNDLE_ENV, Bundle, served_bundle
 from serving.classifier import Classification, Classifier, Timings
 from serving.ledger import ledger_path
 from serving.streaming.worker import metrics
+from serving.tiers import BASE
 
 LEDGER_POLL_INTERVAL_S = 1.0
 """How often the registry's ledger is checked."""
@@ -28,7 +29,7 @@ class StreamModel(Protocol):
     languages: tuple[str, ...]
     """Languages that it was measured on."""
 
-    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+    def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
         """As `Classifier.classify_timed`."""
         ...
 
@@ -39,7 +40,7 @@ class StubModel:
     name = "stub"
     languages: tuple[str, ...] = ENGLISH
 
-    def classify_timed(self, texts: Sequence[str]) -> tuple[list[Classification], Timings]:
+    def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
         """Label each text by its length."""
         return [_FIXED[len(text) % 3] for text in texts], Timings(len(texts), 0.0, 0.0, 1, 0, 0)
 
@@ -50,15 +51,20 @@ _FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in r
 class ReloadingModel:
     """The production model. `current` may change between two batches; one batch is classified by one model."""
 
-    def __init__(self, var: Path) -> None:
+    def __init__(self, var: Path, tier: str = BASE) -> None:
         """Load the bundle that is served now.
 
+        Args:
+            var: The folder with the registry's ledger.
+            tier: The tier that classifies; every bundle must have it.
+
         Raises:
-            BundleError: No bundle is served, or it is damaged.
+            BundleError: No bundle is served, or it is damaged or lacks the tier.
         """
+        self._tier = tier
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
-        self.current: StreamModel = Classifier(served_bundle(), threads=1)
+        self.current: StreamModel = self._load(served_bundle())
         metrics.MODEL.labels(self.current.name).set(1)
 
     def follow(self, stop: threading.Event) -> None:
@@ -75,7 +81,7 @@ class ReloadingModel:
                 bundle = served_bundle()
                 if bundle.manifest.version == self.current.name:
                     continue
-                new = Classifier(bundle, threads=1)
+                new = self._load(bundle)
             except (GroundswellError, OSError) as error:
                 _log.error(
                     "the new production bundle cannot be loaded; the old one stays in use",
@@ -87,6 +93,11 @@ class ReloadingModel:
             metrics.MODEL.labels(new.name).set(1)
             _log.info("model changed", before=self.current.name, now=new.name)
             self.current = new
+
+    def _load(self, bundle: Bundle) -> Classifier:
+        classifier = Classifier(bundle, threads=1)
+        classifier.point(self._tier)  # raises where the bundle lacks it: a worker must not fail message by message
+        return classifier
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

@@ -104,7 +104,7 @@ def process_batch(
     for name, texts in counted.items():
         metrics.LANGUAGES.labels(name).inc(texts)
     decoded = time.thread_time()
-    classifications, tokenize_share = _classify(events, model, batch)
+    classifications, tokenize_share = _classify(events, model, batch, settings.tier)
     classified = time.thread_time()
     now = datetime.now(UTC)
     for (message, event), classification in zip(events, classifications, strict=True):
@@ -121,13 +121,13 @@ def process_batch(
 
 
 def _classify(
-    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch
+    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch, tier: str
 ) -> tuple[list[Classification | None], float]:
     """Return the classifications, None for a text that the model fails on even alone, and the tokenizer's share of the time."""
     shares = []
 
     def classify(part: Sequence[tuple[Any, Event]]) -> list[Classification]:
-        classifications, timings = model.classify_timed([event.text for _, event in part])
+        classifications, timings = model.classify_timed([event.text for _, event in part], tier)
         total = timings.tokenize_s + timings.inference_s
         shares.append(timings.tokenize_s / total if total else 0.0)
         return classifications
@@ -155,7 +155,7 @@ def _encode(
             "confidence": classification.confidence,
             "probabilities": classification.probabilities,
             "sarcasm": None,
-            "tier": "model",
+            "tier": classification.tier,
             "model_version": version,
             "topic": message.topic(),
             "partition": message.partition(),

@@ -1,0 +1,84 @@
+"""Tiers: the models of one bundle, from `base` to smaller ones, and the operating points between them.
+
+An operating point is a tier and a threshold: a text whose confidence on that tier is below the threshold is classified by `base`.
+Points are made at export, from the validation rows; docs/decisions/0010-tiers.md has the rule.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.errors import BundleError
+from data.names import unknown_name
+
+BASE, AUTO = "base", "auto"
+NAME = r"^[a-z][a-z0-9-]{0,31}$"
+"""Of a tier, as it appears in a file's name, a request and a column."""
+AUTO_SHARE = 0.99
+"""`auto` is the cheapest point whose expected macro-recall is at least this share of that of `base`."""
+
+
+class Tier(BaseModel):
+    """A smaller model of a bundle, with the same inputs and outputs as `base`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it."""
+    quantization: str = "fp32"
+    cpu_us: float = Field(gt=0)
+    """CPU microseconds per validation text in bulk, one thread."""
+    metrics: dict[str, Any] = {}
+    """`macro_recall` of the tier on the validation rows, `flips_per_10000` of its conversion."""
+
+
+class OperatingPoint(BaseModel):
+    """A tier, and the confidence below which `base` classifies a text instead, with what to expect of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tier: str
+    threshold: float = Field(ge=0, le=1)
+    """0: the tier classifies every text."""
+    escalated: float = Field(default=0.0, ge=0, le=1)
+    """Share of the validation rows that `base` classifies."""
+    macro_recall: float | None = None
+    """On the validation rows, 0 to 1."""
+    cpu_us: float | None = None
+    """CPU microseconds per text."""
+
+
+def cache_name(fingerprint: str, tier: str) -> str:
+    """Return what a cached prediction is stored under besides its text: the bundle's fingerprint, and the tier if not `base`."""
+    return fingerprint if tier == BASE else f"{fingerprint}/{tier}"
+
+
+def tier_file(name: str) -> str:
+    """Return the name of a tier's model file in a bundle."""
+    return "model.onnx" if name == BASE else f"model_{name}.onnx"
+
+
+def point_named(name: str, tiers: Mapping[str, Tier], points: Sequence[OperatingPoint]) -> OperatingPoint:
+    """Return the operating point that a caller names: a tier alone, or `auto`.
+
+    `auto` of a bundle without points is `base`.
+
+    Raises:
+        BundleError: The bundle has no such tier.
+    """
+    if name == AUTO:
+        return auto_point(points)
+    if name != BASE and name not in tiers:
+        raise unknown_name(BundleError, "tier", name, [BASE, AUTO, *tiers], where=" in this bundle")
+    return OperatingPoint(tier=name, threshold=0.0)
+
+
+def auto_point(points: Sequence[OperatingPoint]) -> OperatingPoint:
+    """Return the cheapest point with at least `AUTO_SHARE` of the macro-recall of the last one, which is `base`."""
+    base = OperatingPoint(tier=BASE, threshold=0.0)
+    if not points:
+        return base
+    least = AUTO_SHARE * (points[-1].macro_recall or 0.0)
+    return next((point for point in points if (point.macro_recall or 0.0) >= least), base)
