@@ -85,5 +85,4 @@ def _point(labels: np.ndarray, name: str, threshold: float, model: Measured, bas
     unsure = model.proba.max(axis=1) < threshold
     proba = np.where(unsure[:, None], base.proba, model.proba)
     share = float(unsure.mean())
-    cost = model.cpu_us + share * base.cpu_us
-    return Point(name, threshold, round(share, 4), round(macro_recall(labels, proba), 6), round(cost, 1))
+    return Point(name, threshold, share, macro_recall(labels, proba), model.cpu_us + share * base.cpu_us)

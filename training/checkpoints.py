@@ -41,7 +41,8 @@ def base_model(candidate: Candidate) -> tuple[Any, Path]:
         CandidateUnavailable: It cannot be loaded; the error gives what was tried and how to provide it.
     """
     if candidate.local:
-        return _load(candidate, candidate.local), _tokenizer_in(candidate, Path(candidate.local))
+        model = _load(candidate, candidate.local)
+        return _as_student(candidate, model), _tokenizer_in(candidate, Path(candidate.local))
     if candidate.package:
         folder = package_folder(candidate.package)
         return _as_student(candidate, _load(candidate, str(folder))), folder / "tokenizer.json"

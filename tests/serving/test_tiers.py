@@ -72,7 +72,7 @@ def test_timings_of_auto_count_the_runs_of_both_tiers(classifier):
 
 
 def test_unknown_tier_names_those_of_the_bundle(classifier):
-    with pytest.raises(BundleError, match="smal.*\n?.*small"):
+    with pytest.raises(BundleError, match="small"):
         classifier.classify(["a film"], "smal")
 
 
