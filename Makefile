@@ -63,6 +63,15 @@ demo-lakehouse: setup ## Raw tweets through Bronze, Silver and Gold, with views 
 train: setup ## Train, benchmark, export, gate and register on all rows (about an hour on two cores)
 	@$(BIN)/groundswell train
 
+STUDENTS := minilm-distilled minilm-4 minilm-2 minilm-1 table
+
+.PHONY: frontier
+frontier: setup ## Train MPNet-base, distill it into every student, make one bundle with all tiers (many hours on two cores; resumes)
+	@$(BIN)/groundswell models fetch mpnet
+	@set -e; export GROUNDSWELL_DISTILLATION__TEACHER=mpnet; \
+	for name in mpnet $(STUDENTS); do $(BIN)/groundswell train --candidate $$name; done; \
+	$(BIN)/groundswell train
+
 ##@ Serve
 
 .PHONY: serve

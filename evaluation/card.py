@@ -8,6 +8,7 @@ from evaluation.behavior import fail_rate_by_kind
 from evaluation.cost import Cost
 from evaluation.leaderboard import RANKED_BY, LeaderboardRow, format_bytes, format_us, points
 from evaluation.leaderboard_page import markdown_table
+from evaluation.metrics import Estimate
 from evaluation.slices import weakest
 
 _UNKNOWN = "not stated"
@@ -28,8 +29,8 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
         float32: The row of the model before export, where known.
         about: Where known: `name`, `version`, `dataset`, `base_model`, `base_license`, `training` (`rows`, `rows_available`,
             `epochs`, `seed`, `trained_at`, and `datasets` with `name`, `domain`, `license`, `rows`, `rows_available`),
-            `data_fingerprint`, `quantization`, `max_length`, `languages` (codes; without them English), `parity` (text). Another
-            missing value is written as "not stated".
+            `data_fingerprint`, `quantization`, `max_length`, `languages` (codes; without them English), `parity` (text), `tiers`
+            and `points` (as in `bundle.json`). Another missing value is written as "not stated".
 
     Returns:
         Markdown.
@@ -39,6 +40,8 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
     parts += ["## Quality", *_quality(about, row)]
     if row.cost:
         parts += ["## Cost", _cost(row.cost, float32)]
+    if about.get("points"):
+        parts += ["## Tiers", *_tiers(about["tiers"], about["points"])]
     parts += ["## Data", *_data(about)]
     parts += ["## Limits", _limits(about, row)]
     return "\n\n".join(parts) + "\n"
@@ -146,6 +149,27 @@ def _cost(cost: Cost, float32: LeaderboardRow | None) -> str:
             *([_before_export(float32)] if float32 else []),
         ]
     )
+
+
+def _tiers(tiers: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the operating points as a table: accuracy against CPU time."""
+    cells = [
+        [
+            point["tier"] if point["tier"] not in tiers else f"{point['tier']} ({tiers[point['tier']]['title']})",
+            f"{point['threshold']:.3f}" if point["threshold"] else "–",
+            f"{100 * point['escalated']:.0f} %",
+            format_us(point["cpu_us"]),
+            f"{100 * point['macro_recall']:.1f}",
+            Estimate.from_dict(point["test_macro_recall"]).text(),
+        ]
+        for point in points
+    ]
+    head = ["Tier", "`base` below confidence", "Share by `base`", "CPU per text, one thread", "Validation", "Test"]
+    return [
+        "Smaller models of the same bundle. Each row is an operating point that no other dominates on the validation rows; "
+        "macro-recall in points of 100, on test rows with 95 % bootstrap intervals.",
+        markdown_table(head, cells),
+    ]
 
 
 def _before_export(float32: LeaderboardRow) -> str:

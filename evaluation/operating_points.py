@@ -75,6 +75,11 @@ def macro_recall(labels: np.ndarray, proba: np.ndarray) -> float:
     return float(np.mean([float((decided[labels == k] == k).mean()) for k in np.unique(labels)]))
 
 
+def cascaded(small: np.ndarray, base: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the probabilities of a cascade, shape (N, 3): those of the small model, or of `base` below the threshold."""
+    return np.where(small.max(axis=1, keepdims=True) < threshold, base, small)
+
+
 def _thresholds(proba: np.ndarray) -> list[float]:
     confidence = proba.max(axis=1)
     found = np.quantile(confidence, [share for share in SHARES if share])
@@ -82,7 +87,6 @@ def _thresholds(proba: np.ndarray) -> list[float]:
 
 
 def _point(labels: np.ndarray, name: str, threshold: float, model: Measured, base: Measured) -> Point:
-    unsure = model.proba.max(axis=1) < threshold
-    proba = np.where(unsure[:, None], base.proba, model.proba)
-    share = float(unsure.mean())
-    return Point(name, threshold, share, macro_recall(labels, proba), model.cpu_us + share * base.cpu_us)
+    share = float((model.proba.max(axis=1) < threshold).mean())
+    recall = macro_recall(labels, cascaded(model.proba, base.proba, threshold))
+    return Point(name, threshold, share, recall, model.cpu_us + share * base.cpu_us)

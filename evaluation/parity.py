@@ -96,6 +96,8 @@ class ExportReport:
     """Names of the variants that no other dominates in CPU time and flips."""
     rows: tuple[ParityRow, ...]
     """Torch first, then the variants."""
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    """Students that are no tier of the bundle, with the reason."""
 
     @property
     def chosen_row(self) -> ParityRow:

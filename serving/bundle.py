@@ -106,7 +106,7 @@ def _fingerprint(manifest: Manifest) -> str:
             "cleaning_version",
         },
     )
-    rules = [manifest.model_dump(mode="json", include={"points"})] if manifest.tiers else []
+    rules = [[[point.tier, point.threshold, point.macro_recall] for point in manifest.points]] if manifest.tiers else []
     tiers = [[name, tier.temperature, manifest.files[tier_file(name)]] for name, tier in manifest.tiers.items()]
     return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *rules, *tiers])
 

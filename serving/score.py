@@ -113,12 +113,7 @@ def score_file(
                 progress(f"{seen:,} rows, {seen / (time.monotonic() - started):,.0f} a second", share)
         rows = sum(predicted.values())
         if not rows:
-            raise MalformedData(
-                f"No row of {path} can be classified.",
-                found=", ".join(f"{reason}: {count:,}" for reason, count in skipped.items()) or "no rows",
-                expected=f"texts of 1 to {MAX_DOCUMENT_CHARS:,} characters"
-                + (f" and labels {', '.join(LABELS)}" if label_column else ""),
-            )
+            raise _none_classified(path, skipped, label_column)
     return ScoreResult(
         rows,
         dict(skipped),
@@ -129,6 +124,14 @@ def score_file(
         time.monotonic() - started,
         time.process_time() - cpu_started,
         dict(tiers),
+    )
+
+
+def _none_classified(path: Path, skipped: Counter[str], label_column: str | None) -> MalformedData:
+    return MalformedData(
+        f"No row of {path} can be classified.",
+        found=", ".join(f"{reason}: {count:,}" for reason, count in skipped.items()) or "no rows",
+        expected=f"texts of 1 to {MAX_DOCUMENT_CHARS:,} characters" + (f" and labels {', '.join(LABELS)}" if label_column else ""),
     )
 
 

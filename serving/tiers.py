@@ -48,6 +48,8 @@ class OperatingPoint(BaseModel):
     """On the validation rows, 0 to 1."""
     cpu_us: float | None = None
     """CPU microseconds per text."""
+    test_macro_recall: dict[str, float] | None = None
+    """`value`, `low`, `high` on the test rows of the ranking, 0 to 1; not used to choose."""
 
 
 def cache_name(fingerprint: str, tier: str) -> str:

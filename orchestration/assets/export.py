@@ -50,6 +50,7 @@ def bundle(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.Mat
             "model_mib": (made.directory / "model.onnx").stat().st_size / 2**20,
             "variants": table(records),
             "pareto": ", ".join(report.pareto),
+            "tiers": ", ".join(made.tiers),
             "card": markdown((made.directory / "card.md").read_text(encoding="utf-8")),
             "variants_plot": picture(layout.export_plot),
             "dagster/uri": file_uri(made.directory),

@@ -82,7 +82,7 @@ def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingS
             f"No ONNX variant of {candidate.name} passes parity with torch.",
             found="; ".join(f"{row.name}: {', '.join(row.reasons)}" for row in rows),
         ) from None
-    bundle = _write_final(layout, candidate, variants[chosen.name], chosen, evaluated)
+    bundle, left_out = _write_final(layout, candidate, variants[chosen.name], chosen, evaluated)
     plot_export_variants(rows, layout.export_plot)
     exported = ExportReport(
         candidate=candidate.name,
@@ -91,6 +91,7 @@ def _export_and_select(layout: Layout, candidate: Candidate, settings: TrainingS
         bundle=bundle.manifest.version,
         pareto=tuple(pareto([row for row in rows if row.name != TORCH])),
         rows=tuple(rows),
+        left_out=left_out,
     )
     write_json(layout.export_report, exported.to_dict())
 
@@ -135,8 +136,14 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     ]
 
 
-def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: ParityRow, evaluated: EvaluatedCandidate) -> Bundle:
-    """Write the bundle that is served: the variant's model, calibrated, evaluated as it will be served, with its card."""
+def _write_final(
+    layout: Layout, candidate: Candidate, variant: Path, chosen: ParityRow, evaluated: EvaluatedCandidate
+) -> tuple[Bundle, dict[str, str]]:
+    """Write the bundle that is served: the variant's model, calibrated, evaluated as it will be served, with tiers and card.
+
+    Returns:
+        The bundle, and the students that are no tier of it with the reason.
+    """
     from evaluation.card import model_card, served_metrics
 
     float32 = next(row for row in read_leaderboard(layout) if row.candidate == candidate.name)
@@ -155,8 +162,6 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
         "training": training,
     }
     tiers = export_tiers(layout, candidate, write_bundle(layout.export / "chosen", card="", **arguments))
-    for name, why in tiers.left_out.items():
-        report(f"{name} is no tier: {why}")
     arguments |= {"tier_files": tiers.files, "tiers": tiers.tiers, "points": tiers.points}
     trial = write_bundle(layout.export / "chosen", card="", **arguments)
     row = bundle_row(layout, trial)
@@ -174,6 +179,8 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
             "data_fingerprint": splits.fingerprint,
             "quantization": chosen.name,
             "max_length": candidate.max_length,
+            "tiers": tiers.tiers,
+            "points": tiers.points,
             "parity": f"{chosen.flips_per_10000:g} labels per 10,000 differ from the float32 model",
         },
         float32=float32,
@@ -182,7 +189,7 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
     final = write_bundle(layout.export / "chosen", **arguments)
     target = layout.bundles / final.manifest.version
     # The same version is the same model, and a deployment may be reading it: it is replaced only when its manifest has changed.
-    return _unchanged(target, final) or write_bundle(target, **arguments)
+    return _unchanged(target, final) or write_bundle(target, **arguments), tiers.left_out
 
 
 def _unchanged(target: Path, final: Bundle) -> Bundle | None:

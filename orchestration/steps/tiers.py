@@ -3,24 +3,28 @@
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.artifacts import sha256_file
 from evaluation.cost import measure_cost
-from evaluation.operating_points import MIN_SHARE, Measured, macro_recall, operating_points
+from evaluation.metrics import score
+from evaluation.operating_points import MIN_SHARE, Measured, Point, cascaded, macro_recall, operating_points
 from evaluation.parity import batch_invariance, compare, reasons_against
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.evaluation import evaluate_candidate, trained
-from orchestration.steps.predictions import frozen_rows, label_ids, predict
+from orchestration.steps.predictions import frozen_rows, label_ids, predict, primary_mask
 from orchestration.steps.training import is_up_to_date
 from orchestration.steps.variants import FP32, OPTIMIZED, write_variants
 from serving.bundle import MODEL, TOKENIZER, Bundle
 from serving.tiers import BASE
 from training.candidates import Candidate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class _Converted:
     flips: float
     proba: np.ndarray
     """Calibrated probabilities of the validation rows."""
+    proba_test: np.ndarray
+    """Of the test rows of the ranking."""
 
 
 def students(layout: Layout, base: Candidate) -> list[Candidate]:
@@ -96,7 +102,8 @@ def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted |
         classifier.token_budget = 10**9  # texts of one call run in one batch
         against = reasons_against(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
         if not against:
-            return _Converted(student, variants[name], name, evaluated.row.temperature, row.flips_per_10000, proba)
+            test = predict(open_classifier(variants[name]), _test_rows(layout)["text"].tolist(), f"{student.name}: test rows")
+            return _Converted(student, variants[name], name, evaluated.row.temperature, row.flips_per_10000, proba, test)
         reasons = f"{name}: {'; '.join(against)}"
     return f"no variant passes parity; {reasons}"
 
@@ -125,10 +132,17 @@ def _select(layout: Layout, bundle: Bundle, converted: dict[str, _Converted], le
     names = sorted((name for name in kept if name != BASE), key=lambda name: kept[name].cpu_us)
     if not names:
         return ExportedTiers(left_out=left_out)
+    test = _test_rows(layout)
+    on_test = {name: one.proba_test for name, one in converted.items()}
+    on_test[BASE] = predict(open_classifier(bundle.directory), test["text"].tolist(), "base: test rows")
+    points = [
+        asdict(point) | {"test_macro_recall": _on_test(layout, point, on_test, label_ids(test))}
+        for point in operating_points(labels, BASE, kept)
+    ]
     return ExportedTiers(
         files={name: converted[name].folder / MODEL for name in names},
         tiers={name: _tier(converted[name], kept[name], labels) for name in names},
-        points=[asdict(point) for point in operating_points(labels, BASE, kept)],
+        points=points,
         left_out=left_out,
     )
 
@@ -144,3 +158,16 @@ def _tier(one: _Converted, measured: Measured, labels: np.ndarray) -> dict[str, 
             "flips_per_10000": one.flips,
         },
     }
+
+
+def _test_rows(layout: Layout) -> "pd.DataFrame":
+    test = frozen_rows(layout, "test")
+    return test[primary_mask(layout, test)]
+
+
+def _on_test(layout: Layout, point: Point, probas: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+    """Return the macro-recall of a point on the test rows, with its interval."""
+    proba = cascaded(probas[point.tier], probas[BASE], point.threshold)
+    settings = layout.settings(EvaluationSettings)
+    found = score(labels, proba, resamples=settings.bootstrap_resamples, seed=settings.seed)["macro_recall"]
+    return {name: value for name, value in found.to_dict().items() if value is not None}

@@ -62,6 +62,36 @@ def show_export_variants(console: Console) -> None:
             "[red]no[/]" if row.reasons else "[green]yes[/]",
         )
     console.print(table)
+    _show_tiers(console, report.left_out)
+
+
+def _show_tiers(console: Console, left_out: dict[str, str]) -> None:
+    """Print the operating points of the last bundle, and the students that are no tier of it."""
+    from rich.table import Table
+
+    from orchestration.steps.export import current_bundle
+    from serving.tiers import auto_point
+
+    manifest = current_bundle(Layout.load()).manifest
+    if manifest.points:
+        columns = ["tier", "base below", "share by base", "CPU µs/text", "validation", "test", ""]
+        table = Table(*columns, box=None, header_style="dim", title="macro-recall against CPU", title_justify="left")
+        auto = auto_point(manifest.points)
+        for point in manifest.points:
+            table.add_row(
+                point.tier,
+                f"{point.threshold:.3f}" if point.threshold else "–",
+                f"{100 * point.escalated:.0f} %",
+                f"{point.cpu_us or 0:,.0f}",
+                f"{100 * (point.macro_recall or 0):.1f}",
+                "{value:.1f} [{low:.1f}, {high:.1f}]".format(
+                    **{name: 100 * value for name, value in (point.test_macro_recall or {}).items()}
+                ),
+                "← auto" if point == auto else "",
+            )
+        console.print(table)
+    for name, why in left_out.items():
+        console.print(f"[dim]{escape(name)} is no tier: {escape(why)}[/]", highlight=False)
 
 
 def show_gate_decision(console: Console) -> None:

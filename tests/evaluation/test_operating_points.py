@@ -1,5 +1,7 @@
 """Operating points: properties of any models, and a case worked out by hand."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_points_rise_in_cost_and_macro_recall_and_end_with_base(seed, small, bas
     points = operating_points(labels, "base", {"small": Measured(worse, cpu), "base": Measured(better, 100.0)})
     assert points[-1].tier == "base" and points[-1].cpu_us == 100.0
     assert points[-1].macro_recall == macro_recall(labels, better)
-    for cheap, dear in zip(points, points[1:], strict=False):
+    for cheap, dear in itertools.pairwise(points):
         assert cheap.cpu_us < dear.cpu_us and cheap.macro_recall <= dear.macro_recall
     assert all(point.cpu_us >= cpu for point in points)
 

@@ -102,6 +102,6 @@ def test_an_export_report_reads_back_and_fast_mode_allows_flips():
     report = ExportReport("minilm", "exact", "int8", "minilm-1", ("int8",), (torch, flips))
     stored = json.loads(json.dumps(report.to_dict()))
     assert json.loads(json.dumps(ExportReport.from_dict(stored).to_dict())) == stored
-    assert set(stored) == {"candidate", "mode", "chosen", "bundle", "pareto", "rows"}
+    assert set(stored) == {"candidate", "mode", "chosen", "bundle", "pareto", "rows", "left_out"}
     assert report.chosen_row is flips and report.parity() == ParityResult(False, "400 labels per 10,000 flip")
     assert replace(report, mode="fast").parity() == ParityResult(True, "int8 predicts as torch does: 40 flips per 10,000")

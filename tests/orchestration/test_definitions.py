@@ -60,13 +60,19 @@ def test_candidates_on_request_are_trained_only_by_name():
         return {key.path[1] for key in REPOSITORY.get_job(job).asset_layer.executable_asset_keys if key.path[-1] == "checkpoint"}
 
     usual = trained("train_candidates")
-    assert "minilm" in usual and "mpnet" not in usual
+    assert {"minilm", "minilm_1"} <= usual and "mpnet" not in usual
     for target in TARGETS.values():
         assert trained(target.job) <= usual
     job = REPOSITORY.get_job(TRAIN_BY_NAME)
-    assert trained(TRAIN_BY_NAME) == usual | {"mpnet"}
+    assert trained(TRAIN_BY_NAME) == usual | {"mpnet", "minilm_distilled", "minilm_4", "minilm_2", "table"}
     chosen = selection("train", ["mpnet"]).resolve(job.asset_layer.asset_graph)
     assert {key.path[1] for key in chosen if key.path[-1] == "checkpoint"} == {"mpnet"} and keys.SPLITS in chosen
+
+
+def test_student_is_trained_after_its_teacher():
+    job = REPOSITORY.get_job(TRAIN_BY_NAME)
+    chosen = selection("train", ["minilm-2"]).resolve(job.asset_layer.asset_graph)
+    assert {key.path[1] for key in chosen if key.path[-1] == "checkpoint"} == {"minilm", "minilm_2"}
 
 
 def test_every_dataset_has_a_suite_and_checks_before_training_and_serving_block():

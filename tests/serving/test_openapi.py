@@ -60,7 +60,7 @@ FIELDS = {
         "in_production slices confusion reliability"
     ),
     "ChangedPrediction": "text source label left right right_confidence change",
-    "ClassifyRequest": "texts domain detail",
+    "ClassifyRequest": "texts domain detail tier",
     "ClassifyResponse": "model_version predictions",
     "Comparison": "left right rows changed corrected broken measures slices examples",
     "Counts": "negative neutral positive messages points",
@@ -86,14 +86,15 @@ FIELDS = {
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
-        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices alias limits "
-        "cost"
+        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices tiers "
+        "points alias limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
     "NegativeRow": "event_at source confidence text id",
     "Normal": "at mean variance drift threshold",
     "Partition": "partition committed end lag worker stalled",
+    "OperatingPoint": "tier threshold escalated macro_recall cpu_us test_macro_recall",
     "Probabilities": "negative neutral positive",
     "Problem": "type title status detail",
     "Process": "name state restarts last_exit cpu rss_bytes",
@@ -110,7 +111,8 @@ FIELDS = {
         "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
     "TextError": "error",
-    "TextPrediction": "label confidence probabilities windows language warning",
+    "TextPrediction": "label confidence tier probabilities windows language warning",
+    "Tier": "title temperature quantization cpu_us metrics",
     "TopNegative": "since until every rows",
     "Trend": "since until every rows",
     "TrendRow": "negative neutral positive messages points bucket source normal_low normal_high",
