@@ -87,7 +87,7 @@ def bulk_classify(layout: Layout, progress: Callable[[str, float | None], None])
 
     classifier = Classifier(current_bundle(layout))
     texts = primary_texts(layout, "test")["text"].tolist()
-    session, tokenizer = classifier._session, classifier._tokenizer  # the peers run the same model
+    session, tokenizer = classifier._models["base"]._session, classifier._tokenizer  # the peers run the same model
 
     def loop(*, by_length: bool) -> None:
         rows = encode(tokenizer, [clean(text) for text in texts])

@@ -55,8 +55,9 @@ def load_trained(checkpoint: Path, **kwargs: Any) -> Any:
     """Load a checkpoint that training wrote, of a transformer or a table student; keyword arguments as of `from_pretrained`."""
     from transformers import AutoModelForSequenceClassification
 
-    import training.table_student  # noqa: F401  # registers its architecture
+    from training.table_student import register
 
+    register()
     return AutoModelForSequenceClassification.from_pretrained(str(checkpoint), **kwargs)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.artifacts import atomic_file
+from data.artifacts import atomic_file, read_json
 from data.errors import ModelError
 from data.labels import columns_in_label_order
 
@@ -67,8 +67,6 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
 
 def _load(checkpoint: Path) -> Any:
     """Load the model in evaluation mode, float32, with eager attention, which the fusions of ONNX Runtime expect."""
-    from transformers import AutoConfig
-
     from training.checkpoints import load_trained
 
     if not (checkpoint / "config.json").is_file():
@@ -79,7 +77,7 @@ def _load(checkpoint: Path) -> Any:
             remedy="Train the candidate first: groundswell train.",
         )
     try:
-        architecture = AutoConfig.from_pretrained(checkpoint).model_type
+        architecture = read_json(checkpoint / "config.json")["model_type"]
         if architecture in ARCHITECTURES:
             return load_trained(checkpoint, attn_implementation="eager", dtype="float32", local_files_only=True).eval()
         if architecture == TABLE:

@@ -3,7 +3,7 @@
 """A student without an encoder: tables of vectors for tokens, pairs and triples of neighboring tokens, and a small network.
 
 A text costs one lookup in three tables a token, instead of six layers of attention. It is saved, loaded, trained and exported
-as other checkpoints are: importing this module registers it with transformers.
+as other checkpoints are, once `register` was called.
 """
 
 from typing import Any
@@ -95,5 +95,7 @@ def table_model(shape: Any, encoder: Any) -> TableModel:
     return model
 
 
-AutoConfig.register(ARCHITECTURE, TableConfig)
-AutoModelForSequenceClassification.register(TableConfig, TableModel)
+def register() -> None:
+    """Make transformers load checkpoints of table students as those of its own architectures. Any number of calls."""
+    AutoConfig.register(ARCHITECTURE, TableConfig, exist_ok=True)
+    AutoModelForSequenceClassification.register(TableConfig, TableModel, exist_ok=True)

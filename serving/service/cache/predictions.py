@@ -59,7 +59,7 @@ def pack(prediction: Classification, tiers: Sequence[str] = (BASE,)) -> bytes:
 def unpack(value: bytes, tiers: Sequence[str] = (BASE,)) -> Classification:
     """Decode what `pack` encoded with the same tiers."""
     which, *parts = _FORM.unpack_from(value)
-    tier, label = divmod(which, len(LABELS))
+    tier, label = divmod(int(which), len(LABELS))
     windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
     return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier])
 
