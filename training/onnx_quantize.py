@@ -46,10 +46,10 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("int8_rowwise", "8-bit weights per column, activations with one scale per token, computed at run time"),
-        Scheme("int8_static", "8-bit weights per column, activations with one calibrated scale per tensor", calibrated=True),
+        Scheme("int8_rowwise", "7-bit weights per column, 8-bit activations with one scale per token, computed at run time"),
+        Scheme("int8_static", "7-bit weights per column, 8-bit activations with a calibrated scale per tensor", calibrated=True),
         Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)"),
-        Scheme("int8_dynamic", "8-bit weights per column, activations with one scale per batch, computed at run time"),
+        Scheme("int8_dynamic", "7-bit weights per column, 8-bit activations with one scale per batch, computed at run time"),
     )
 }
 
@@ -137,6 +137,7 @@ def _dynamic(fp32_file: Path, out_file: Path) -> Path:
             str(fp32_file),
             str(temporary),
             per_channel=True,
+            reduce_range=True,  # see onnx_rowwise: CPUs without VNNI saturate on 8 bits
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul"],
             extra_options={"DefaultTensorType": 1},

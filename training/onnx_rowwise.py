@@ -10,7 +10,8 @@ scale per row (token), computed at run time, or one fixed scale:
     y     = MatMulIntegerToFloat(q, w8) [* scale]
 
 Neither uses other rows, so the prediction for a text does not depend on its batch mates. uint8 times int8 is the kernel that
-CPUs with VNNI run natively; x86 CPUs without it add pairs of products in 16 bits, which can saturate.
+CPUs with VNNI run natively. x86 CPUs without it add pairs of products in 16 bits, which saturates above 32,767: weights of at
+most 64 keep a pair within 2 * 255 * 64 = 32,640, so that every CPU computes the same integers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import onnx
 
 MICROSOFT = "com.microsoft"
+LARGEST = 64
+"""Of a weight, in steps: 7 bits, so that no CPU saturates."""
 _TINY = 1e-9  # a row of zeros must not divide by zero
 
 Weights = tuple[np.ndarray, np.ndarray]
@@ -65,9 +68,9 @@ def matmuls(model: "onnx.ModelProto") -> Iterator[tuple["onnx.NodeProto", np.nda
 
 
 def quantize_weights(weights: np.ndarray) -> Weights:
-    """Round a matrix (K, M) to int8 in -127..127, one scale per column, the largest value of a column at 127."""
-    scale = np.maximum(np.abs(weights).max(axis=0) / 127, _TINY).astype(np.float32)
-    return np.clip(np.rint(weights / scale), -127, 127).astype(np.int8), scale
+    """Round a matrix (K, M) to int8 in -64..64, one scale per column, the largest value of a column at 64."""
+    scale = np.maximum(np.abs(weights).max(axis=0) / LARGEST, _TINY).astype(np.float32)
+    return np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8), scale
 
 
 def to_integer(

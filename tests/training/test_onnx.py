@@ -11,7 +11,7 @@ from tests.models import some_texts, write_checkpoint
 from training.onnx_export import export_fp32
 from training.onnx_optimize import optimize
 from training.onnx_quantize import SCHEMES, quantize
-from training.onnx_rowwise import quantize_weights
+from training.onnx_rowwise import Fixed, quantize_weights, to_integer
 
 pytestmark = pytest.mark.integration
 LABELS_BY_INDEX = {0: "positive", 1: "negative", 2: "neutral"}  # not our order: the export reorders it
@@ -110,5 +110,26 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 def test_weights_are_rounded_to_within_half_a_step():
     weights = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32) * np.logspace(-3, 3, 16, dtype=np.float32)
     values, scale = quantize_weights(weights)
-    assert values.dtype == np.int8 and values.min() >= -127
+    assert values.dtype == np.int8 and np.abs(values).max() == 64
     assert (np.abs(values * scale - weights) <= scale / 2 * 1.0001).all()
+
+
+def test_integer_products_are_exact_on_this_cpu_even_for_the_largest_values():
+    """CPUs without VNNI add pairs of products in 16 bits; weights of 7 bits never exceed them."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rows, inner, columns = 5, 96, 7
+    weights = np.where(np.arange(inner * columns).reshape(inner, columns) % 5, 1.0, -1.0).astype(np.float32)
+    x = (255 - np.arange(rows * inner) % 9).astype(np.float32).reshape(1, rows, inner)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, rows, inner])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, rows, columns])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    assert to_integer(model, {"x": Fixed(1.0, 0)}) == 1
+    (found,) = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    values, scale = quantize_weights(weights)
+    np.testing.assert_allclose(found, (x.astype(np.int64) @ values.astype(np.int64)) * scale, rtol=1e-6)
