@@ -26,12 +26,12 @@ class Trained:
     stdout: str
     stderr: str
 
-    def run(self, command: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, timeout_s: float = 1500) -> subprocess.CompletedProcess[str]:
         """Run a shell command at the root of the checkout."""
         return _run(command, self.environment, timeout_s)
 
 
-def _run(command: str, environment: dict[str, str], timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+def _run(command: str, environment: dict[str, str], timeout_s: float = 1500) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False, shell=True
     )
