@@ -20,7 +20,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 # Compile bytecode once at installation: with PYTHONDONTWRITEBYTECODE set, each import of torch would otherwise take twice as long.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@echo "Setting up .venv (one to two minutes the first time) ..."
-	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,lakehouse,aws]" --group test --group lint --constraint requirements.lock
+	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,lakehouse,aws,openvino]" --group test --group lint --constraint requirements.lock
 	@touch $@
 
 $(UV):

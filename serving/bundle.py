@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
 _INSIDE = Path(__file__).resolve().parents[1] / "bundle"
 MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
+PARITY = "parity.npz"
+"""Optional: token ids and float32 logits, to check an engine on the CPU that serves (`serving/engines/parity.py`)."""
 
 _TRAIN_AGAIN = (
     "Its model was trained on texts that were cleaned and tokenized by other rules: train it again (groundswell train), or "
@@ -101,6 +103,7 @@ def write_bundle(
     name: str,
     max_length: int,
     version: str | None = None,
+    parity_file: Path | None = None,
     **manifest: Any,
 ) -> Bundle:
     """Write a bundle atomically; an existing folder is replaced.
@@ -113,13 +116,16 @@ def write_bundle(
         name: Name of the model.
         max_length: Most tokens of one run of the model.
         version: None: made from the name and the fingerprint, so that the same model has the same version.
+        parity_file: Of `serving/engines/parity.py`; None: the bundle is served on the default engine only.
         manifest: Other fields of `Manifest`.
     """
     with atomic_folder(directory) as folder:
         shutil.copyfile(model_file, folder / MODEL)
         shutil.copyfile(tokenizer_file, folder / TOKENIZER)
         write_text(folder / CARD, card)
-        files = {file: sha256_file(folder / file) for file in (MODEL, TOKENIZER, CARD)}
+        if parity_file is not None:
+            shutil.copyfile(parity_file, folder / PARITY)
+        files = {file: sha256_file(folder / file) for file in (MODEL, TOKENIZER, CARD, PARITY) if (folder / file).is_file()}
         made = Manifest(name=name, version=version or "", max_length=max_length, files=files, **manifest)
         if version is None:
             made = made.model_copy(update={"version": f"{name}-{_fingerprint(made)[:12]}"})
@@ -166,7 +172,7 @@ def read_bundle(directory: Path) -> Bundle:
                 if field in ("cleaning_version", "tokenizer_version")
                 else "Export it again with this version.",
             )
-    for file in (MODEL, TOKENIZER, CARD):
+    for file in (MODEL, TOKENIZER, CARD, *([PARITY] if PARITY in manifest.files else [])):
         try:
             found = sha256_file(directory / file)
         except OSError as error:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from data.cleaning import clean
 from data.errors import BundleError
@@ -23,6 +22,7 @@ from data.labels import LABELS
 from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
 from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
+from serving.engines.engine import DEFAULT_ENGINE, Engine, open_engine
 from serving.threads import cpu_quota
 
 TOKEN_BUDGET = 1024
@@ -74,15 +74,18 @@ class Timings:
 
 
 class Classifier:
-    """Classify texts with a bundle. Thread-safe: ONNX Runtime and the tokenizer may be called from several threads."""
+    """Classify texts with a bundle. Thread-safe: the engine and the tokenizer may be called from several threads."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET, engine: Engine | None = None
+    ) -> None:
         """Load the model.
 
         Args:
             bundle: A verified bundle.
-            threads: Threads of ONNX Runtime for one call; None: the process's CPU quota.
+            threads: Threads of one call; None: the process's CPU quota.
             token_budget: Padded tokens of one run, at least one text.
+            engine: The bundle's model, loaded; None: on ONNX Runtime.
 
         Raises:
             BundleError: The model cannot be loaded, or its inputs or outputs are not as expected.
@@ -95,15 +98,10 @@ class Classifier:
         limit_tokenizer_threads(self.threads)
         self._tokenizer = load_tokenizer(bundle.directory / TOKENIZER, max_length=bundle.manifest.max_length)
         self._fill = pad_id(self._tokenizer)
-        self._session = _session(bundle, self.threads)
+        self.engine = engine or open_engine(DEFAULT_ENGINE, bundle.directory / MODEL, self.threads)
         self._scale = np.float32(1.0 / bundle.manifest.temperature)
         thresholds = bundle.manifest.thresholds
         self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])
-
-    @property
-    def providers(self) -> list[str]:
-        """The execution providers in use, which may differ from those requested."""
-        return list(self._session.get_providers())
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
@@ -165,7 +163,7 @@ class Classifier:
         return proba, timings, long
 
     def _run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        logits = np.asarray(self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0])
+        logits = self.engine.run(input_ids, mask)
         if logits.shape != (len(input_ids), len(LABELS)):
             raise BundleError(
                 f"The model of {self.name} gives the wrong shape.",
@@ -240,29 +238,3 @@ def _by_text(proba: np.ndarray, windows: list[list[list[int]]]) -> tuple[np.ndar
 
 def _rounded(proba: np.ndarray) -> list[tuple[float, float, float]]:
     return [(row[0], row[1], row[2]) for row in np.round(proba.astype(np.float64), 4).tolist()]
-
-
-def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads use CPU time that the rest of the service needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(str(bundle.directory / MODEL), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has no common base class
-        raise BundleError(
-            f"Model of bundle {bundle.manifest.version} cannot be loaded.",
-            found=str(error).splitlines()[0],
-            remedy="Export it again.",
-        ) from error
-    inputs = sorted(value.name for value in session.get_inputs())
-    outputs = [value.name for value in session.get_outputs()]
-    if inputs != ["attention_mask", "input_ids"] or "logits" not in outputs:
-        raise BundleError(
-            f"Model of bundle {bundle.manifest.version} has unexpected inputs or outputs.",
-            found=f"inputs {inputs}, outputs {outputs}",
-            expected="inputs attention_mask, input_ids; output logits",
-        )
-    return session

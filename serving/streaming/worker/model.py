@@ -11,9 +11,12 @@ import structlog
 from data.errors import GroundswellError
 from data.labels import LABELS
 from data.language import ENGLISH
-from serving.bundle import BUNDLE_ENV, served_bundle
+from serving.bundle import BUNDLE_ENV, Bundle, served_bundle
 from serving.classifier import Classification, Classifier, Timings
+from serving.engines.choice import choose_engine, engine_cache
+from serving.engines.engine import DEFAULT_ENGINE
 from serving.ledger import ledger_path
+from serving.settings import EngineSetting
 from serving.streaming.worker import metrics
 
 LEDGER_POLL_INTERVAL_S = 1.0
@@ -50,15 +53,21 @@ _FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in r
 class ReloadingModel:
     """The production model. `current` may change between two batches; one batch is classified by one model."""
 
-    def __init__(self, var: Path) -> None:
+    def __init__(self, var: Path, engine: EngineSetting = DEFAULT_ENGINE) -> None:
         """Load the bundle that is served now.
+
+        Args:
+            var: The folder of ledger, bundles and measurements of engines.
+            engine: `serving.engine`.
 
         Raises:
             BundleError: No bundle is served, or it is damaged.
+            SettingsError: The engine is not installed.
         """
+        self._setting, self._engines = engine, engine_cache(var)
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
-        self.current: StreamModel = Classifier(served_bundle(), threads=1)
+        self.current: StreamModel = self._load(served_bundle())
         metrics.MODEL.labels(self.current.name).set(1)
 
     def follow(self, stop: threading.Event) -> None:
@@ -75,7 +84,7 @@ class ReloadingModel:
                 bundle = served_bundle()
                 if bundle.manifest.version == self.current.name:
                     continue
-                new = Classifier(bundle, threads=1)
+                new = self._load(bundle)
             except (GroundswellError, OSError) as error:
                 _log.error(
                     "the new production bundle cannot be loaded; the old one stays in use",
@@ -87,6 +96,14 @@ class ReloadingModel:
             metrics.MODEL.labels(new.name).set(1)
             _log.info("model changed", before=self.current.name, now=new.name)
             self.current = new
+
+    def _load(self, bundle: Bundle) -> Classifier:
+        choice = choose_engine(bundle, self._setting, threads=1, cache=self._engines)
+        classifier = Classifier(bundle, threads=1, engine=choice.engine)
+        metrics.ENGINE.clear()
+        metrics.ENGINE.labels(choice.engine.name, choice.engine.version, choice.chosen).set(1)
+        _log.info("engine", version=bundle.manifest.version, engine=choice.engine.name, reason=choice.reason)
+        return classifier
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
