@@ -162,6 +162,10 @@ soak: setup ## Run tests with bounds on time and memory: the API overloaded and 
 bench: setup ## Compare speed with named peers: ratios with their spread, CPU and wall time
 	@$(BIN)/python -m benchmarks.models
 
+.PHONY: bench-engines
+bench-engines: setup ## Compare every export variant on ONNX Runtime and OpenVINO: CPU time, changed labels, dependence on the batch
+	@$(BIN)/python -m benchmarks.engines $(ARGS)
+
 .PHONY: bench-api
 bench-api: setup ## Compare the API under load with FastAPI, BentoML's batcher and LitServe on the same texts and CPUs (wrk, if installed)
 	@$(BIN)/python -m benchmarks.api $(ARGS)

@@ -33,8 +33,8 @@ class ServingSettings(Settings):
     """A request that would take longer is refused with 503, at once if that is predictable; not a latency target."""
     engine: EngineSetting = "onnxruntime"
     """What runs the model in the service, the stream's workers, `score` and `classify`: ONNX Runtime, OpenVINO (extra
-    `openvino`), or the one that is measured to be cheapest on this CPU with the same predictions. Spark and Lambda use
-    ONNX Runtime."""
+    `openvino`), or the one of both that is measured to be cheapest on this CPU. Spark uses ONNX Runtime, and Lambda's image
+    has no other."""
     cache_texts: int = Field(default=50_000, ge=1)
     """Predictions held in memory, about 300 bytes each."""
     prediction_store: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"

@@ -21,13 +21,14 @@ from orchestration.steps.evaluation import evaluate_candidate, read_leaderboard,
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
 from orchestration.steps.training import candidate_folder, predictor_key, trained_report
-from serving.bundle import Bundle, read_bundle, write_bundle
+from serving.bundle import MODEL, PARITY, TOKENIZER, Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
 from training.settings import TrainingSettings
 
-EXPORT_VERSION = "2"
+EXPORT_VERSION = "3"
 """Raise it when exporting or quantizing changes."""
 CALIBRATION_TEXTS = 320
+PARITY_TEXTS = 200
 TORCH, FP32, OPTIMIZED = "torch", "onnx_fp32", "onnx_optimized"
 
 
@@ -190,6 +191,7 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
         "quantization": chosen.name,
         "data_fingerprint": splits.fingerprint,
         "training": training,
+        "parity_file": _write_parity(layout, candidate, variant),
     }
     trial = write_bundle(layout.export / "chosen", card="", **arguments)
     row = bundle_row(layout, trial)
@@ -216,6 +218,21 @@ def _write_final(layout: Layout, candidate: Candidate, variant: Path, chosen: Pa
     target = layout.bundles / final.manifest.version
     # The same version is the same model, and a deployment may be reading it: it is replaced only when its manifest has changed.
     return _unchanged(target, final) or write_bundle(target, **arguments)
+
+
+def _write_parity(layout: Layout, candidate: Candidate, variant: Path) -> Path:
+    """Write the parity set of the bundle that is served: validation texts as token ids, with the logits of float32 ONNX."""
+    from data.tokenization import encode, load_tokenizer, pad_id
+    from serving.engines.engine import DEFAULT_ENGINE, open_engine
+    from serving.engines.parity import write_parity
+
+    tokenizer = load_tokenizer(variant / TOKENIZER, max_length=candidate.max_length)
+    texts = frozen_rows(layout, "val")["text"]
+    sample = texts.sample(min(len(texts), PARITY_TEXTS), random_state=0)
+    float32, served = (open_engine(DEFAULT_ENGINE, folder / MODEL, 1) for folder in (layout.export / FP32, variant))
+    file = layout.export / PARITY
+    write_parity(file, encode(tokenizer, [clean(text) for text in sample]), pad_id(tokenizer), float32=float32, served=served)
+    return file
 
 
 def _unchanged(target: Path, final: Bundle) -> Bundle | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from data.errors import BundleError, SettingsError
 from data.tokenization import encode, load_tokenizer, pad
@@ -16,6 +17,11 @@ from serving.classifier import Classifier
 from serving.engines import choice, openvino_engine
 from serving.engines.engine import ENGINES, describe_cpu, fingerprint_on, open_engine
 from serving.engines.parity import compare, read_parity, run_all, write_parity
+from serving.forgetting.stores import Service
+from serving.service.cache.predictions import cache_key
+from serving.service.inference import InferenceService
+from serving.service.schemas import EngineShown
+from serving.settings import ServingSettings
 from tests.models import some_texts, tiny_bundle, write_checkpoint, write_sum_model
 
 
@@ -310,3 +316,46 @@ def test_spark_and_jobs_use_the_default_engine(tmp_path):
     from serving.lakehouse.classify import CachingClassifier
 
     assert CachingClassifier(tiny_bundle(tmp_path / "bundle").directory, 1)._classifier.engine.name == "onnxruntime"
+
+
+@pytest.mark.parametrize("setting", ["onnxruntime", "openvino", "auto"])
+def test_service_shows_its_engine_and_caches_by_it(tmp_path, monkeypatch, setting):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
+    result = json.dumps(measured(onnxruntime=900.0, openvino=500.0))
+    monkeypatch.setattr(choice.subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 0, result, ""))
+    bundle = with_parity(tmp_path)
+    service = InferenceService(bundle, ServingSettings.load(engine=setting, prediction_store="memory"))
+    service._batcher._threads.shutdown()
+    shown = EngineShown.model_validate(service.describe()["engine"])
+    name = "onnxruntime" if setting == "onnxruntime" else "openvino"
+    assert (shown.name, shown.chosen) == (name, "measured" if setting == "auto" else "setting")
+    assert service._cache.key("a great film") == cache_key(fingerprint_on(bundle.fingerprint, name), "a great film")
+    labels = {"engine": name, "version": shown.version, "chosen": shown.chosen}
+    assert REGISTRY.get_sample_value("groundswell_engine_info", labels) == 1
+    if setting == "auto":
+        assert shown.measured["openvino"].cpu_us == 500
+        assert REGISTRY.get_sample_value("groundswell_engine_measured_cpu_seconds", {"engine": "openvino"}) == 500e-6
+
+
+def test_predictions_of_every_engine_are_forgotten(tmp_path):
+    bundle = tiny_bundle(tmp_path / "bundles" / "one")
+    keys = {cache_key(fingerprint, "t") for fingerprint in Service(tmp_path)._fingerprints()}
+    assert keys == {cache_key(fingerprint_on(bundle.fingerprint, name), "t") for name in ENGINES} and len(keys) == len(ENGINES)
+
+
+def test_stream_worker_uses_the_engine_of_the_settings(tmp_path, monkeypatch):
+    from serving.streaming.worker.model import ReloadingModel
+
+    bundle = with_parity(tmp_path)
+    monkeypatch.setenv("GROUNDSWELL_BUNDLE_DIR", str(bundle.directory))
+    for name in ENGINES:
+        reloading = ReloadingModel(tmp_path, name)
+        assert isinstance(reloading.current, Classifier) and reloading.current.engine.name == name
+
+
+def test_command_uses_the_engine_of_the_settings(tmp_path, monkeypatch):
+    from orchestration.terminal.scoring import open_classifier
+
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("GROUNDSWELL_SERVING__ENGINE", "openvino")
+    assert open_classifier(with_parity(tmp_path).directory, threads=1).engine.name == "openvino"

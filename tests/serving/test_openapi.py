@@ -64,7 +64,10 @@ FIELDS = {
     "ClassifyResponse": "model_version predictions",
     "Comparison": "left right rows changed corrected broken measures slices examples",
     "Counts": "negative neutral positive messages points",
+    "CpuShown": "model flags",
     "Distribution": "since until every rows",
+    "EngineMeasured": "version flips mean_gap cpu_us reason",
+    "EngineShown": "name version threads chosen reason measured cpu",
     "Errors": "name label predicted rows examples",
     "Evaluated": "name title in_production",
     "EvaluatedList": "missing rows",
@@ -86,8 +89,8 @@ FIELDS = {
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
-        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices alias limits "
-        "cost"
+        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices alias engine "
+        "limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
