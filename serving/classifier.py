@@ -22,7 +22,7 @@ from data.labels import LABELS
 from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
 from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
-from serving.engines.engine import DEFAULT_ENGINE, Engine, open_engine
+from serving.engines.engine import DEFAULT_ENGINE, Engine, on_engine, open_engine
 from serving.threads import cpu_quota
 
 TOKEN_BUDGET = 1024
@@ -91,7 +91,6 @@ class Classifier:
             BundleError: The model cannot be loaded, or its inputs or outputs are not as expected.
         """
         self.bundle = bundle
-        self.name = bundle.manifest.version
         self.languages = bundle.manifest.languages
         self.token_budget = token_budget
         self.threads = threads or cpu_quota()
@@ -99,6 +98,8 @@ class Classifier:
         self._tokenizer = load_tokenizer(bundle.directory / TOKENIZER, max_length=bundle.manifest.max_length)
         self._fill = pad_id(self._tokenizer)
         self.engine = engine or open_engine(DEFAULT_ENGINE, bundle.directory / MODEL, self.threads)
+        self.name = on_engine(bundle.manifest.version, self.engine.name)
+        """Version of the bundle; with the engine if that is not the default one."""
         self._scale = np.float32(1.0 / bundle.manifest.temperature)
         thresholds = bundle.manifest.thresholds
         self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])

@@ -36,12 +36,13 @@ class EngineChoice:
     reason: str
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By engine, as `serving.engines.measure` prints it; empty if nothing was measured."""
+    cpu: dict[str, str] = field(default_factory=describe_cpu)
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON form: engine, version, threads, why, the measurement, and this CPU."""
         engine = self.engine
         about = {"name": engine.name, "version": engine.version, "threads": engine.threads}
-        return about | {"chosen": self.chosen, "reason": self.reason, "measured": self.measured, "cpu": describe_cpu()}
+        return about | {"chosen": self.chosen, "reason": self.reason, "measured": self.measured, "cpu": self.cpu}
 
 
 def engine_cache(var: Path) -> Path:

@@ -61,9 +61,13 @@ def open_engine(name: EngineName, model_file: Path, threads: int) -> Engine:
     return OnnxRuntimeEngine(model_file, threads)
 
 
-def fingerprint_on(fingerprint: str, engine: EngineName) -> str:
-    """Return the fingerprint of a bundle on an engine: engines round differently, so caches keep their predictions apart."""
-    return fingerprint if engine == DEFAULT_ENGINE else f"{fingerprint}+{engine}"
+def on_engine(name: str, engine: EngineName) -> str:
+    """Return the version or the fingerprint of a bundle on an engine, such as `minilm-0a1b2c3d4e5f+openvino`.
+
+    Engines round differently: caches keep their predictions apart, and the reconciliation shows which one answered. On the
+    default engine it is the bundle's own.
+    """
+    return name if engine == DEFAULT_ENGINE else f"{name}+{engine}"
 
 
 def load_error(model_file: Path, error: Exception) -> BundleError:

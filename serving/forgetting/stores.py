@@ -112,13 +112,13 @@ class Service:
     def _fingerprints(self) -> list[str]:
         from data.errors import BundleError
         from serving.bundle import read_bundle
-        from serving.engines.engine import ENGINES, fingerprint_on
+        from serving.engines.engine import ENGINES, on_engine
 
         found = []
         for manifest in (self.var / "bundles").glob("*/bundle.json"):
             try:
                 fingerprint = read_bundle(manifest.parent).fingerprint
-                found += [fingerprint_on(fingerprint, engine) for engine in ENGINES]
+                found += [on_engine(fingerprint, engine) for engine in ENGINES]
             except BundleError:  # a damaged bundle serves nothing
                 continue
         return found

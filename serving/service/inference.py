@@ -20,7 +20,7 @@ from data.settings import CostSettings, LanguageSettings, PathSettings
 from serving.bundle import Bundle, read_card
 from serving.classifier import Classification, Classifier
 from serving.engines.choice import EngineChoice, choose_engine, engine_cache
-from serving.engines.engine import fingerprint_on
+from serving.engines.engine import on_engine
 from serving.ledger import current_moves
 from serving.service import metrics
 from serving.service.batching import Batcher
@@ -80,7 +80,7 @@ class InferenceService:
         self._store = open_store(settings, var)
         self._cache = Cache(
             self._batcher.submit,
-            fingerprint_on(bundle.fingerprint, self._engine.engine.name),
+            on_engine(bundle.fingerprint, self._engine.engine.name),
             texts=settings.cache_texts,
             store=self._store,
             ttl_s=settings.prediction_ttl_s,

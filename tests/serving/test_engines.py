@@ -15,7 +15,7 @@ from data.tokenization import encode, load_tokenizer, pad
 from serving.bundle import MODEL, PARITY, Bundle, read_bundle, write_bundle
 from serving.classifier import Classifier
 from serving.engines import choice, openvino_engine
-from serving.engines.engine import ENGINES, describe_cpu, fingerprint_on, open_engine
+from serving.engines.engine import ENGINES, describe_cpu, on_engine, open_engine
 from serving.engines.parity import compare, read_parity, run_all, write_parity
 from serving.forgetting.stores import Service
 from serving.service.cache.predictions import cache_key
@@ -104,9 +104,9 @@ def test_openvino_runs_calls_of_several_threads_at_once(exported):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_classifier_predicts_the_same_on_each_engine(tmp_path, engine):
     bundle = tiny_bundle(tmp_path / "bundle")
-    on_engine = Classifier(bundle, threads=1, engine=open_engine(engine, bundle.directory / MODEL, 1))
-    assert on_engine.engine.name == engine
-    assert on_engine.classify(some_texts(60)) == Classifier(bundle, threads=1).classify(some_texts(60))
+    classifier = Classifier(bundle, threads=1, engine=open_engine(engine, bundle.directory / MODEL, 1))
+    assert classifier.engine.name == engine and classifier.name == on_engine(bundle.manifest.version, engine)
+    assert classifier.classify(some_texts(60)) == Classifier(bundle, threads=1).classify(some_texts(60))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -302,8 +302,8 @@ def test_parity_rows_keep_their_order_over_the_runs(tmp_path):
 
 
 def test_cached_predictions_of_each_engine_are_apart():
-    assert fingerprint_on("f", "onnxruntime") == "f", "caches from before there were engines stay valid"
-    assert fingerprint_on("f", "openvino") != "f"
+    assert on_engine("f", "onnxruntime") == "f", "caches from before there were engines stay valid"
+    assert on_engine("f", "openvino") != "f"
 
 
 def test_cpu_has_model_and_the_flags_that_matter(tmp_path):
@@ -329,7 +329,7 @@ def test_service_shows_its_engine_and_caches_by_it(tmp_path, monkeypatch, settin
     shown = EngineShown.model_validate(service.describe()["engine"])
     name = "onnxruntime" if setting == "onnxruntime" else "openvino"
     assert (shown.name, shown.chosen) == (name, "measured" if setting == "auto" else "setting")
-    assert service._cache.key("a great film") == cache_key(fingerprint_on(bundle.fingerprint, name), "a great film")
+    assert service._cache.key("a great film") == cache_key(on_engine(bundle.fingerprint, name), "a great film")
     labels = {"engine": name, "version": shown.version, "chosen": shown.chosen}
     assert REGISTRY.get_sample_value("groundswell_engine_info", labels) == 1
     if setting == "auto":
@@ -340,7 +340,7 @@ def test_service_shows_its_engine_and_caches_by_it(tmp_path, monkeypatch, settin
 def test_predictions_of_every_engine_are_forgotten(tmp_path):
     bundle = tiny_bundle(tmp_path / "bundles" / "one")
     keys = {cache_key(fingerprint, "t") for fingerprint in Service(tmp_path)._fingerprints()}
-    assert keys == {cache_key(fingerprint_on(bundle.fingerprint, name), "t") for name in ENGINES} and len(keys) == len(ENGINES)
+    assert keys == {cache_key(on_engine(bundle.fingerprint, name), "t") for name in ENGINES} and len(keys) == len(ENGINES)
 
 
 def test_stream_worker_uses_the_engine_of_the_settings(tmp_path, monkeypatch):

@@ -67,7 +67,9 @@ class ReloadingModel:
         self._setting, self._engines = engine, engine_cache(var)
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
-        self.current: StreamModel = self._load(served_bundle())
+        bundle = served_bundle()
+        self._version = bundle.manifest.version
+        self.current: StreamModel = self._load(bundle)
         metrics.MODEL.labels(self.current.name).set(1)
 
     def follow(self, stop: threading.Event) -> None:
@@ -82,7 +84,7 @@ class ReloadingModel:
             self._seen = stamp
             try:
                 bundle = served_bundle()
-                if bundle.manifest.version == self.current.name:
+                if bundle.manifest.version == self._version:
                     continue
                 new = self._load(bundle)
             except (GroundswellError, OSError) as error:
@@ -95,7 +97,7 @@ class ReloadingModel:
             metrics.MODEL.clear()
             metrics.MODEL.labels(new.name).set(1)
             _log.info("model changed", before=self.current.name, now=new.name)
-            self.current = new
+            self.current, self._version = new, bundle.manifest.version
 
     def _load(self, bundle: Bundle) -> Classifier:
         choice = choose_engine(bundle, self._setting, threads=1, cache=self._engines)
