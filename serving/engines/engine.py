@@ -64,8 +64,8 @@ def open_engine(name: EngineName, model_file: Path, threads: int) -> Engine:
 def on_engine(name: str, engine: EngineName) -> str:
     """Return the version or the fingerprint of a bundle on an engine, such as `minilm-0a1b2c3d4e5f+openvino`.
 
-    Engines round differently: caches keep their predictions apart, and the reconciliation shows which one answered. On the
-    default engine it is the bundle's own.
+    Engines round differently: caches keep their predictions apart, and the reconciliation shows whose prediction it is. On
+    the default engine it is the bundle's own.
     """
     return name if engine == DEFAULT_ENGINE else f"{name}+{engine}"
 
@@ -102,5 +102,5 @@ def describe_cpu(cpu_info: Path = _CPU_INFO) -> dict[str, str]:
     except OSError:  # no Linux
         pass
     known = set(fields.get("flags", fields.get("Features", "")).split())
-    model = fields.get("model name") or fields.get("CPU part") or platform.processor() or platform.machine()
+    model = fields.get("model name") or fields.get("CPU part") or platform.machine()
     return {"model": model, "flags": " ".join(flag for flag in (*_FLAGS, *_ARM_FLAGS) if flag in known)}

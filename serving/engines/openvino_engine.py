@@ -18,9 +18,9 @@ _importing = Lock()
 class OpenVinoEngine:
     """See `Engine`.
 
-    A compiled model runs one call at a time, and with several streams it computes in threads of its own, whose CPU time nobody
-    would count. So each call takes an idle compiled model, and another one is compiled when none is idle: as many as calls ran
-    at once.
+    A compiled model runs one call at a time, and with several streams it computes in threads of its own, whose CPU time the
+    service would not count. So each call takes an idle compiled model, and another one is compiled when none is idle: as many
+    as calls ran at once.
     """
 
     name: EngineName = "openvino"

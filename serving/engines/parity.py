@@ -15,8 +15,8 @@ from serving.engines.engine import Engine
 MAX_MORE_FLIPS = 0.01
 """Most further labels that may differ from float32, next to those that differed at export; a share of the texts."""
 MAX_MORE_GAP = 0.002
-"""Most that the mean difference of a probability from float32 may exceed that at export. On 200 texts a count of labels is coarse:
-the two engines differ by 0.0001 in it, a scheme with twice the flips by 0.005."""
+"""Most that the mean difference of a probability from float32 may exceed that at export. On 200 texts a count of labels is
+coarse. The two engines differ by 0.0001 in it, a scheme with twice the flips by 0.005."""
 
 Run = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions of the texts, `input_ids` and `attention_mask`."""

@@ -81,6 +81,7 @@ def exported(tmp_path_factory):
     return files, batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["fp32", "optimized", "int8_rowwise", "int8_static"])
 def test_both_engines_compute_the_same_logits(exported, variant):
     files, (input_ids, mask) = exported
@@ -90,6 +91,7 @@ def test_both_engines_compute_the_same_logits(exported, variant):
     np.testing.assert_allclose(theirs, ours, atol=scale * (1e-4 if "int8" not in variant else 0.05))
 
 
+@pytest.mark.slow
 def test_openvino_runs_calls_of_several_threads_at_once(exported):
     files, (input_ids, mask) = exported
     engine = open_engine("openvino", files["optimized"], 1)
