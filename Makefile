@@ -20,7 +20,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 # Compile bytecode once at installation: with PYTHONDONTWRITEBYTECODE set, each import of torch would otherwise take twice as long.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@echo "Setting up .venv (one to two minutes the first time) ..."
-	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,lakehouse,aws]" --group test --group lint --constraint requirements.lock
+	$(UV) pip install --python $(BIN)/python --quiet --compile-bytecode --editable ".[train,serve,stream,lakehouse,aws,openvino]" --group test --group lint --constraint requirements.lock
 	@touch $@
 
 $(UV):
@@ -170,6 +170,10 @@ soak: setup ## Run tests with bounds on time and memory: the API overloaded and 
 .PHONY: bench
 bench: setup ## Compare speed with named peers: ratios with their spread, CPU and wall time
 	@$(BIN)/python -m benchmarks.models
+
+.PHONY: bench-engines
+bench-engines: setup ## Compare every export variant on ONNX Runtime and OpenVINO: CPU time, changed labels, dependence on the batch
+	@$(BIN)/python -m benchmarks.engines $(ARGS)
 
 .PHONY: bench-api
 bench-api: setup ## Compare the API under load with FastAPI, BentoML's batcher and LitServe on the same texts and CPUs (wrk, if installed)

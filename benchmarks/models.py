@@ -83,11 +83,16 @@ def bulk_classify(layout: Layout, progress: Callable[[str, float | None], None])
     from data.cleaning import clean
     from data.tokenization import encode, pad, pad_id
     from orchestration.steps.export import current_bundle
+    from serving.bundle import MODEL
     from serving.classifier import Classifier
+    from serving.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from serving.threads import cpu_quota
 
-    classifier = Classifier(current_bundle(layout))
+    bundle = current_bundle(layout)
+    engine = OnnxRuntimeEngine(bundle.directory / MODEL, cpu_quota())
+    classifier = Classifier(bundle, engine=engine)
     texts = primary_texts(layout, "test")["text"].tolist()
-    session, tokenizer = classifier._models["base"]._session, classifier._tokenizer  # the peers run the same model
+    session, tokenizer = engine.session, classifier._tokenizer  # the peers run the same model
 
     def loop(*, by_length: bool) -> None:
         rows = encode(tokenizer, [clean(text) for text in texts])

@@ -22,13 +22,15 @@ from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
-from serving.tiers import AUTO, BASE, NAME, OperatingPoint, Tier, cache_name, tier_file
+from serving.tiers import BASE, NAME, OperatingPoint, Tier, tier_file
 
 FORMAT_VERSION = 2
 """2: tiers."""
 BUNDLE_ENV = "GROUNDSWELL_BUNDLE_DIR"
 _INSIDE = Path(__file__).resolve().parents[1] / "bundle"
 MODEL, TOKENIZER, CARD, MANIFEST = "model.onnx", "tokenizer.json", "card.md", "bundle.json"
+PARITY = "parity.npz"
+"""Optional: token ids and float32 logits, to check an engine on the CPU that serves (`serving/engines/parity.py`)."""
 
 _TRAIN_AGAIN = (
     "Its model was trained on texts that were cleaned and tokenized by other rules: train it again (groundswell train), or "
@@ -88,10 +90,6 @@ class Bundle:
         """`base`, then the smaller tiers, the cheapest first."""
         return (BASE, *self.manifest.tiers)
 
-    def cache_names(self) -> list[str]:
-        """Return what its cached predictions are stored under, one for each tier that a caller can name."""
-        return [cache_name(self.fingerprint, tier) for tier in (*self.tiers, AUTO)]
-
 
 def _fingerprint(manifest: Manifest) -> str:
     decisive = manifest.model_dump(
@@ -121,6 +119,7 @@ def write_bundle(
     max_length: int,
     version: str | None = None,
     tier_files: Mapping[str, Path] | None = None,
+    parity_file: Path | None = None,
     **manifest: Any,
 ) -> Bundle:
     """Write a bundle atomically; an existing folder is replaced.
@@ -134,6 +133,7 @@ def write_bundle(
         max_length: Most tokens of one run of the model.
         version: None: made from the name and the fingerprint, so that the same model has the same version.
         tier_files: The model of each tier in `tiers`, as `model_file`.
+        parity_file: Of `serving/engines/parity.py`; None: the bundle is served on the default engine only.
         manifest: Other fields of `Manifest`.
     """
     with atomic_folder(directory) as folder:
@@ -142,7 +142,9 @@ def write_bundle(
             shutil.copyfile(file, folder / tier_file(tier))
         shutil.copyfile(tokenizer_file, folder / TOKENIZER)
         write_text(folder / CARD, card)
-        names = [MODEL, TOKENIZER, CARD, *map(tier_file, tier_files or {})]
+        if parity_file is not None:
+            shutil.copyfile(parity_file, folder / PARITY)
+        names = [MODEL, TOKENIZER, CARD, *([PARITY] if parity_file else []), *map(tier_file, tier_files or {})]
         files = {file: sha256_file(folder / file) for file in names}
         made = Manifest(name=name, version=version or "", max_length=max_length, files=files, **manifest)
         if version is None:
@@ -190,7 +192,7 @@ def read_bundle(directory: Path) -> Bundle:
                 if field in ("cleaning_version", "tokenizer_version")
                 else "Export it again with this version.",
             )
-    for file in (MODEL, TOKENIZER, CARD, *map(tier_file, manifest.tiers)):
+    for file in (MODEL, TOKENIZER, CARD, *([PARITY] if PARITY in manifest.files else []), *map(tier_file, manifest.tiers)):
         try:
             found = sha256_file(directory / file)
         except OSError as error:

@@ -18,14 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from data.cleaning import clean
 from data.errors import BundleError
 from data.labels import LABELS
 from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
-from serving.bundle import TOKENIZER, Bundle, read_bundle
+from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
+from serving.engines.engine import DEFAULT_ENGINE, Engine, on_engine, open_engine
 from serving.threads import cpu_quota
 from serving.tiers import BASE, OperatingPoint, point_named, tier_file
 
@@ -80,37 +80,39 @@ class Timings:
 
 
 class Classifier:
-    """Classify texts with a bundle. Thread-safe: ONNX Runtime and the tokenizer may be called from several threads."""
+    """Classify texts with a bundle. Thread-safe: the engine and the tokenizer may be called from several threads."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, token_budget: int = TOKEN_BUDGET, engine: Engine | None = None
+    ) -> None:
         """Load the model.
 
         Args:
             bundle: A verified bundle.
-            threads: Threads of ONNX Runtime for one call; None: the process's CPU quota.
+            threads: Threads of one call; None: the process's CPU quota.
             token_budget: Padded tokens of one run, at least one text.
+            engine: The bundle's model, loaded; None: on ONNX Runtime.
 
         Raises:
             BundleError: The model cannot be loaded, or its inputs or outputs are not as expected.
         """
         self.bundle = bundle
-        self.name = bundle.manifest.version
         self.languages = bundle.manifest.languages
         self.token_budget = token_budget
         self.threads = threads or cpu_quota()
         limit_tokenizer_threads(self.threads)
         self._tokenizer = load_tokenizer(bundle.directory / TOKENIZER, max_length=bundle.manifest.max_length)
         self._fill = pad_id(self._tokenizer)
+        self.engine = engine or open_engine(DEFAULT_ENGINE, bundle.directory / MODEL, self.threads)
+        self.name = on_engine(bundle.manifest.version, self.engine.name)
+        """Version of the bundle; with the engine if that is not the default one."""
         manifest = bundle.manifest
-        temperatures = {BASE: manifest.temperature} | {name: tier.temperature for name, tier in manifest.tiers.items()}
-        self._models = {name: _TierModel(bundle, name, value, self.threads) for name, value in temperatures.items()}
+        self._models = {BASE: _TierModel(self.name, self.engine, manifest.temperature)}
+        for name, tier in manifest.tiers.items():
+            small = open_engine(DEFAULT_ENGINE, bundle.directory / tier_file(name), self.threads)
+            self._models[name] = _TierModel(f"{manifest.version}, tier {name}", small, tier.temperature)
         thresholds = manifest.thresholds
         self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])
-
-    @property
-    def providers(self) -> list[str]:
-        """The execution providers in use, which may differ from those requested."""
-        return self._models[BASE].providers
 
     def point(self, tier: str) -> OperatingPoint:
         """Return the operating point of a tier of this bundle, or of `auto`.
@@ -216,17 +218,12 @@ class _Predicted:
 class _TierModel:
     """The model of one tier."""
 
-    def __init__(self, bundle: Bundle, tier: str, temperature: float, threads: int) -> None:
-        self._name = f"{bundle.manifest.version}, tier {tier}" if bundle.manifest.tiers else bundle.manifest.version
-        self._session = _session(bundle.directory / tier_file(tier), self._name, threads)
+    def __init__(self, name: str, engine: Engine, temperature: float) -> None:
+        self._name, self._engine = name, engine
         self._scale = np.float32(1.0 / temperature)
 
-    @property
-    def providers(self) -> list[str]:
-        return list(self._session.get_providers())
-
     def run(self, input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        logits = np.asarray(self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0])
+        logits = self._engine.run(input_ids, mask)
         if logits.shape != (len(input_ids), len(LABELS)):
             raise BundleError(
                 f"The model of {self._name} gives the wrong shape.",
@@ -301,29 +298,3 @@ def _by_text(proba: np.ndarray, windows: list[list[list[int]]]) -> tuple[np.ndar
 
 def _rounded(proba: np.ndarray) -> list[tuple[float, float, float]]:
     return [(row[0], row[1], row[2]) for row in np.round(proba.astype(np.float64), 4).tolist()]
-
-
-def _session(file: Path, name: str, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads use CPU time that the rest of the service needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has no common base class
-        raise BundleError(
-            f"Model of bundle {name} cannot be loaded.",
-            found=str(error).splitlines()[0],
-            remedy="Export it again.",
-        ) from error
-    inputs = sorted(value.name for value in session.get_inputs())
-    outputs = [value.name for value in session.get_outputs()]
-    if inputs != ["attention_mask", "input_ids"] or "logits" not in outputs:
-        raise BundleError(
-            f"Model of bundle {name} has unexpected inputs or outputs.",
-            found=f"inputs {inputs}, outputs {outputs}",
-            expected="inputs attention_mask, input_ids; output logits",
-        )
-    return session

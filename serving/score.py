@@ -131,7 +131,8 @@ def _none_classified(path: Path, skipped: Counter[str], label_column: str | None
     return MalformedData(
         f"No row of {path} can be classified.",
         found=", ".join(f"{reason}: {count:,}" for reason, count in skipped.items()) or "no rows",
-        expected=f"texts of 1 to {MAX_DOCUMENT_CHARS:,} characters" + (f" and labels {', '.join(LABELS)}" if label_column else ""),
+        expected=f"texts of 1 to {MAX_DOCUMENT_CHARS:,} characters"
+        + (f" and labels {', '.join(LABELS)}" if label_column else ""),
     )
 
 

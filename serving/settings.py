@@ -6,6 +6,8 @@ from pydantic import Field, SecretStr
 
 from data.settings import Settings, section_config
 
+EngineSetting = Literal["onnxruntime", "openvino", "auto"]
+
 
 class ServingSettings(Settings):
     """The HTTP service."""
@@ -29,6 +31,10 @@ class ServingSettings(Settings):
     """How long a batch waits for more requests if the batch before had several. A lone request never waits."""
     deadline_ms: int = Field(default=10_000, ge=100)
     """A request that would take longer is refused with 503, at once if that is predictable; not a latency target."""
+    engine: EngineSetting = "onnxruntime"
+    """What runs the model in the service, the stream's workers, `score` and `classify`: ONNX Runtime, OpenVINO (extra
+    `openvino`), or the one of both that is measured to be cheapest on this CPU. Spark uses ONNX Runtime, and Lambda's image
+    has no other."""
     cache_texts: int = Field(default=50_000, ge=1)
     """Predictions held in memory, about 300 bytes each."""
     prediction_store: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from orchestration.layout import Layout
-from serving.settings import StreamSettings
+from serving.settings import ServingSettings, StreamSettings
 
 
 def main(count: int, *, stub: bool) -> None:
@@ -19,7 +19,7 @@ def main(count: int, *, stub: bool) -> None:
 
     layout, settings, stop = Layout.load(), StreamSettings.load(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    reloading = None if stub else ReloadingModel(layout.var, settings.tier)
+    reloading = None if stub else ReloadingModel(layout.var, ServingSettings.load().engine, settings.tier)
     stub_model = StubModel()
 
     def current_model() -> Any:

@@ -103,7 +103,7 @@ def worker(
     from data.settings import LanguageSettings
     from orchestration.layout import Layout
     from serving.processes import stop_on_signals
-    from serving.settings import StreamSettings
+    from serving.settings import ServingSettings, StreamSettings
     from serving.streaming.supervisor.child import CONFIG_ERROR
     from serving.streaming.worker.dead_letter_limit import TooManyDeadLetters
     from serving.streaming.worker.model import ReloadingModel, StubModel
@@ -120,7 +120,7 @@ def worker(
             stub = StubModel()
             Worker(settings, var, lambda: stub, name=name, port=port, reject_languages=reject).run(stop)
             return
-        model = ReloadingModel(var, settings.tier)
+        model = ReloadingModel(var, ServingSettings.load().engine, settings.tier)
         threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
         Worker(settings, var, lambda: model.current, name=name, port=port, reject_languages=reject).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.artifacts import is_current, mark_current, read_json, write_json
 from data.catalog import load_catalog
-from data.cleaning import CLEANING_VERSION
+from data.cleaning import CLEANING_VERSION, clean
 from data.errors import BundleError, ModelError
 from data.language import ENGLISH
 from evaluation.cost import measure_cost
@@ -23,12 +23,13 @@ from orchestration.steps.served import bundle_row
 from orchestration.steps.tiers import export_tiers, students
 from orchestration.steps.training import candidate_folder, predictor_key, trained_report
 from orchestration.steps.variants import FP32, OPTIMIZED, TORCH, write_variants
-from serving.bundle import Bundle, read_bundle, write_bundle
+from serving.bundle import MODEL, PARITY, TOKENIZER, Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
 from training.settings import TrainingSettings
 
 EXPORT_VERSION = "3"
 """Raise it when exporting or quantizing changes."""
+PARITY_TEXTS = 200
 
 
 def export_winner(layout: Layout) -> Bundle:
@@ -160,6 +161,7 @@ def _write_final(
         "quantization": chosen.name,
         "data_fingerprint": splits.fingerprint,
         "training": training,
+        "parity_file": _write_parity(layout, candidate, variant),
     }
     tiers = export_tiers(layout, candidate, write_bundle(layout.export / "chosen", card="", **arguments))
     arguments |= {"tier_files": tiers.files, "tiers": tiers.tiers, "points": tiers.points}
@@ -190,6 +192,21 @@ def _write_final(
     target = layout.bundles / final.manifest.version
     # The same version is the same model, and a deployment may be reading it: it is replaced only when its manifest has changed.
     return _unchanged(target, final) or write_bundle(target, **arguments), tiers.left_out
+
+
+def _write_parity(layout: Layout, candidate: Candidate, variant: Path) -> Path:
+    """Write the parity set of the bundle that is served: validation texts as token ids, with the logits of float32 ONNX."""
+    from data.tokenization import encode, load_tokenizer, pad_id
+    from serving.engines.engine import DEFAULT_ENGINE, open_engine
+    from serving.engines.parity import write_parity
+
+    tokenizer = load_tokenizer(variant / TOKENIZER, max_length=candidate.max_length)
+    texts = frozen_rows(layout, "val")["text"]
+    sample = texts.sample(min(len(texts), PARITY_TEXTS), random_state=0)
+    float32, served = (open_engine(DEFAULT_ENGINE, folder / MODEL, 1) for folder in (layout.export / FP32, variant))
+    file = layout.export / PARITY
+    write_parity(file, encode(tokenizer, [clean(text) for text in sample]), pad_id(tokenizer), float32=float32, served=served)
+    return file
 
 
 def _unchanged(target: Path, final: Bundle) -> Bundle | None:

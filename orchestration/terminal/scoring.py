@@ -25,15 +25,22 @@ MAX_LINES = 10_000
 
 
 def open_classifier(bundle: Path | None, *, threads: int | None = None) -> "Classifier":
-    """Open the classifier of a bundle folder, or of the production bundle.
+    """Open the classifier of a bundle folder, or of the production bundle, on the engine of the settings.
 
     Raises:
         BundleError: There is no bundle, or it is damaged.
+        SettingsError: The engine is not installed.
     """
     from serving.bundle import production_bundle, read_bundle
     from serving.classifier import Classifier
+    from serving.engines.choice import choose_engine, engine_cache
+    from serving.settings import ServingSettings
+    from serving.threads import cpu_quota
 
-    return Classifier(read_bundle(bundle) if bundle else production_bundle(Layout.load().var), threads=threads)
+    var, threads = Layout.load().var, threads or cpu_quota()
+    opened = read_bundle(bundle) if bundle else production_bundle(var)
+    choice = choose_engine(opened, ServingSettings.load().engine, threads, engine_cache(var))
+    return Classifier(opened, threads=threads, engine=choice.engine)
 
 
 def texts_from(stdin: BinaryIO) -> list[str]:

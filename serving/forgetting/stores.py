@@ -112,13 +112,17 @@ class Service:
     def _cache_names(self) -> list[str]:
         from data.errors import BundleError
         from serving.bundle import read_bundle
+        from serving.engines.engine import ENGINES, on_engine
+        from serving.tiers import AUTO, cache_name
 
         found: list[str] = []
         for manifest in (self.var / "bundles").glob("*/bundle.json"):
             try:
-                found += read_bundle(manifest.parent).cache_names()
+                bundle = read_bundle(manifest.parent)
             except BundleError:  # a damaged bundle serves nothing
                 continue
+            names = [on_engine(bundle.fingerprint, engine) for engine in ENGINES]
+            found += [cache_name(name, tier) for name in names for tier in (*bundle.tiers, AUTO)]
         return found
 
 

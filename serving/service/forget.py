@@ -47,7 +47,7 @@ def count_in_jobs(file: Path, texts: Iterable[str]) -> int:
 
 
 def forget_in_cache(file: Path, names: Sequence[str], texts: Iterable[str]) -> int:
-    """Delete the cached predictions of texts under these `Bundle.cache_names`; return how many. Blocks."""
+    """Delete the cached predictions of texts under these names of bundle, engine and tier; return how many. Blocks."""
     keys = _keys(names, texts)
     if not keys or not file.is_file():
         return 0

@@ -19,6 +19,8 @@ from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, LanguageSettings, PathSettings
 from serving.bundle import Bundle, read_card
 from serving.classifier import Classification, Classifier
+from serving.engines.choice import EngineChoice, choose_engine, engine_cache
+from serving.engines.engine import on_engine
 from serving.ledger import current_moves
 from serving.service import metrics
 from serving.service.batching import Batcher
@@ -66,7 +68,9 @@ class InferenceService:
 
     def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
-        self._classifier = Classifier(bundle, threads=1)
+        var = PathSettings.load().var
+        self._engine = choose_engine(bundle, settings.engine, threads=1, cache=engine_cache(var))
+        self._classifier = Classifier(bundle, threads=1, engine=self._engine.engine)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
         language_of(PROOF_TEXT)
         self._requests = itertools.count()
@@ -82,10 +86,10 @@ class InferenceService:
             weigh=lambda one: weight(one.text),
             size=lambda one: len(one.text),
         )
-        self._store = open_store(settings, PathSettings.load().var)
+        self._store = open_store(settings, var)
         self._cache = Cache(
             self._submit,
-            bundle.fingerprint,
+            on_engine(bundle.fingerprint, self._engine.engine.name),
             texts=settings.cache_texts,
             store=self._store,
             ttl_s=settings.prediction_ttl_s,
@@ -93,13 +97,14 @@ class InferenceService:
         )
         self.tiers = (*bundle.tiers, AUTO)
         """What a request may name."""
-        self.disk = Disk(PathSettings.load().var, settings.min_free_disk)
+        self.disk = Disk(var, settings.min_free_disk)
         """The disk that stores jobs and feedback."""
-        self.jobs = open_jobs(settings, PathSettings.load().var, self.disk)
-        self.feedback = open_feedback(PathSettings.load().var)
+        self.jobs = open_jobs(settings, var, self.disk)
+        self.feedback = open_feedback(var)
         for gauge in (metrics.STORE_UP, metrics.JOBS_UP):
             gauge.set(1)
         metrics.MODEL.labels(version=bundle.manifest.version).set(1)
+        _show_engine(self._engine)
         self.version = bundle.manifest.version
         self.card = read_card(bundle)
         """Markdown."""
@@ -163,6 +168,7 @@ class InferenceService:
         cpu_us = self._cpu_s / self._texts * 1e6 if self._texts else None
         return self._about | {
             "alias": _alias_of(self.version),
+            "engine": self._engine.describe(),
             "metrics": metrics_of,
             "slices": slices,
             "limits": {
@@ -254,6 +260,13 @@ class InferenceService:
             metrics.TEXTS.labels(label=prediction.label).inc()
             metrics.TIERS.labels(tier=prediction.tier).inc()
         return predictions
+
+
+def _show_engine(choice: EngineChoice) -> None:
+    metrics.ENGINE.labels(choice.engine.name, choice.engine.version, choice.chosen).set(1)
+    for name, figures in choice.measured.items():
+        if figures["cpu_us"] is not None:
+            metrics.ENGINE_CPU.labels(name).set(figures["cpu_us"] / 1e6)
 
 
 def _alias_of(version: str) -> str | None:

@@ -40,3 +40,11 @@ CONNECTIONS_CLOSED = Counter(
 )
 SHED = Counter("groundswell_shed", "Requests refused.", ["cause"])
 MODEL = Gauge("groundswell_model_info", "1, labeled with the version that is served.", ["version"])
+ENGINE = Gauge(
+    "groundswell_engine_info",
+    "1, labeled with the engine that runs the model, its version, and how it was chosen: setting, measured, fallback.",
+    ["engine", "version", "chosen"],
+)
+ENGINE_CPU = Gauge(
+    "groundswell_engine_measured_cpu_seconds", "CPU time of a text when the engine was chosen, in seconds, by engine.", ["engine"]
+)

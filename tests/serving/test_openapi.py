@@ -64,7 +64,10 @@ FIELDS = {
     "ClassifyResponse": "model_version predictions",
     "Comparison": "left right rows changed corrected broken measures slices examples",
     "Counts": "negative neutral positive messages points",
+    "CpuShown": "model flags",
     "Distribution": "since until every rows",
+    "EngineMeasured": "version flips mean_gap cpu_us reason",
+    "EngineShown": "name version threads chosen reason measured cpu",
     "Errors": "name label predicted rows examples",
     "Evaluated": "name title in_production",
     "EvaluatedList": "missing rows",
@@ -87,7 +90,7 @@ FIELDS = {
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
         "name version labels languages max_length quantization data_fingerprint temperature metrics training slices tiers "
-        "points alias limits cost"
+        "points alias engine limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from data.labels import LABELS
+from serving.engines.engine import on_engine
 from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -101,3 +102,12 @@ def test_counts_equal_those_of_a_reader_in_python():
     shown = Counter(row["kind"] for row in found.examples)
     assert sum(shown.values()) == EXAMPLES and set(shown) == set(DIFFERENCES) and min(shown.values()) >= EXAMPLES // 6 - 1
     assert compare([], []).counts == dict.fromkeys(KINDS, 0)
+
+
+def test_engine_of_the_stream_is_shown_where_its_label_differs():
+    on_openvino = on_engine("v1", "openvino")
+    stream = [listed(0, score=0.5, version=on_openvino), listed(1, "negative", version=on_openvino)]
+    found = compare(stream, [listed(0, score=0.51), listed(1)])
+    assert found.counts["other version"] == found.counts["label, other version"] == found.differences == 1
+    (example,) = found.examples
+    assert (example["version_stream"], example["version_gold"]) == ("v1+openvino", "v1")

@@ -15,6 +15,8 @@ from data.errors import BundleError
 from orchestration.cli.main import app as cli
 from serving.bundle import BUNDLE_ENV, read_bundle
 from serving.classifier import Classifier
+from serving.engines.engine import ENGINES, on_engine
+from serving.forgetting.stores import Service
 from serving.ledger import append_move
 from serving.score import score_file
 from serving.service.cache.predictions import Cache, cache_key, pack, unpack
@@ -131,10 +133,14 @@ def test_cache_keeps_predictions_of_tiers_apart(tmp_path, bundle, classifier):
     assert [tier for _, tier in calls] == ["base", "small", "auto"]
 
 
-def test_every_cached_prediction_of_a_text_can_be_forgotten(bundle):
-    front = Cache(lambda *_: None, bundle.fingerprint, texts=1, store=None, ttl_s=1, tiers=bundle.tiers)  # type: ignore[arg-type]
-    keys = {front.key("a text", tier) for tier in ("base", "small", "auto")}
-    assert keys == {cache_key(name, "a text") for name in bundle.cache_names()} and len(keys) == 3
+def test_every_cached_prediction_of_a_text_can_be_forgotten(tmp_path):
+    bundle = tiered_bundle(tmp_path / "bundles" / "tiered")
+    keys = set()
+    for engine in ENGINES:
+        name = on_engine(bundle.fingerprint, engine)
+        front = Cache(lambda *_: None, name, texts=1, store=None, ttl_s=1, tiers=bundle.tiers)  # type: ignore[arg-type]
+        keys |= {front.key("a text", tier) for tier in ("base", "small", "auto")}
+    assert keys == {cache_key(name, "a text") for name in Service(tmp_path)._cache_names()} and len(keys) == 3 * len(ENGINES)
 
 
 def test_packed_prediction_names_its_tier_in_the_same_space(classifier, bundle):
@@ -186,9 +192,9 @@ def test_worker_refuses_a_bundle_without_its_tier_and_keeps_the_old_one(tmp_path
 
     put_in_production(plain)
     with pytest.raises(BundleError, match="small"):
-        model.ReloadingModel(tmp_path, "small")
+        model.ReloadingModel(tmp_path, tier="small")
     put_in_production(tiered)
-    reloading = model.ReloadingModel(tmp_path, "small")
+    reloading = model.ReloadingModel(tmp_path, tier="small")
     refused, stop = threading.Event(), threading.Event()
     monkeypatch.setattr(model._log, "error", lambda *_, **__: refused.set(), raising=False)
     thread = threading.Thread(target=reloading.follow, args=(stop,))

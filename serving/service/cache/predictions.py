@@ -34,7 +34,7 @@ def cache_key(name: str, text: str) -> bytes:
     """Return the key of a cleaned text, 16 bytes.
 
     Args:
-        name: One of `Bundle.cache_names`.
+        name: Of the bundle, its engine and the tier, see `cache_name`.
         text: The cleaned text.
     """
     return text_key(text, _prefix(name))

@@ -31,6 +31,11 @@ PAUSED = Gauge("groundswell_stream_paused", "1 while reading waits for the sink,
 REBALANCES = Counter("groundswell_stream_rebalances", "Times that partitions were assigned, revoked or lost.")
 RETRIES = Counter("groundswell_stream_retries", "Failed tries of the sink, by what was unavailable.", ["what"])
 MODEL = Gauge("groundswell_stream_model_info", "1, labeled with the version of the model.", ["version"])
+ENGINE = Gauge(
+    "groundswell_stream_engine_info",
+    "1, labeled with the engine that runs the model, its version, and how it was chosen: setting, measured, fallback.",
+    ["engine", "version", "chosen"],
+)
 
 MAX_FIELDS = 50
 """Names that `IGNORED` counts one by one; each further name counts as `other`."""

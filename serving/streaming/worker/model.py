@@ -13,7 +13,10 @@ from data.labels import LABELS
 from data.language import ENGLISH
 from serving.bundle import BUNDLE_ENV, Bundle, served_bundle
 from serving.classifier import Classification, Classifier, Timings
+from serving.engines.choice import choose_engine, engine_cache
+from serving.engines.engine import DEFAULT_ENGINE
 from serving.ledger import ledger_path
+from serving.settings import EngineSetting
 from serving.streaming.worker import metrics
 from serving.tiers import BASE
 
@@ -51,20 +54,24 @@ _FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in r
 class ReloadingModel:
     """The production model. `current` may change between two batches; one batch is classified by one model."""
 
-    def __init__(self, var: Path, tier: str = BASE) -> None:
+    def __init__(self, var: Path, engine: EngineSetting = DEFAULT_ENGINE, tier: str = BASE) -> None:
         """Load the bundle that is served now.
 
         Args:
-            var: The folder with the registry's ledger.
+            var: The folder of ledger, bundles and measurements of engines.
+            engine: `serving.engine`.
             tier: The tier that classifies; every bundle must have it.
 
         Raises:
             BundleError: No bundle is served, or it is damaged or lacks the tier.
+            SettingsError: The engine is not installed.
         """
-        self._tier = tier
+        self._setting, self._engines, self._tier = engine, engine_cache(var), tier
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
-        self.current: StreamModel = self._load(served_bundle())
+        bundle = served_bundle()
+        self._version = bundle.manifest.version
+        self.current: StreamModel = self._load(bundle)
         metrics.MODEL.labels(self.current.name).set(1)
 
     def follow(self, stop: threading.Event) -> None:
@@ -79,7 +86,7 @@ class ReloadingModel:
             self._seen = stamp
             try:
                 bundle = served_bundle()
-                if bundle.manifest.version == self.current.name:
+                if bundle.manifest.version == self._version:
                     continue
                 new = self._load(bundle)
             except (GroundswellError, OSError) as error:
@@ -92,11 +99,15 @@ class ReloadingModel:
             metrics.MODEL.clear()
             metrics.MODEL.labels(new.name).set(1)
             _log.info("model changed", before=self.current.name, now=new.name)
-            self.current = new
+            self.current, self._version = new, bundle.manifest.version
 
     def _load(self, bundle: Bundle) -> Classifier:
-        classifier = Classifier(bundle, threads=1)
+        choice = choose_engine(bundle, self._setting, threads=1, cache=self._engines)
+        classifier = Classifier(bundle, threads=1, engine=choice.engine)
         classifier.point(self._tier)  # raises where the bundle lacks it: a worker must not fail message by message
+        metrics.ENGINE.clear()
+        metrics.ENGINE.labels(choice.engine.name, choice.engine.version, choice.chosen).set(1)
+        _log.info("engine", version=bundle.manifest.version, engine=choice.engine.name, reason=choice.reason)
         return classifier
 
     def _stamp(self) -> tuple[int, int] | None:

@@ -1006,6 +1006,19 @@ export interface components {
             points: number;
         };
         /**
+         * CpuShown
+         * @description The CPU of this machine.
+         */
+        CpuShown: {
+            /** Model */
+            model: string;
+            /**
+             * Flags
+             * @description Flags that decide how fast 8-bit and 16-bit arithmetic is.
+             */
+            flags: string;
+        };
+        /**
          * Distribution
          * @description All messages of the time span together: one row.
          */
@@ -1028,6 +1041,70 @@ export interface components {
             every: "second" | "minute" | "hour";
             /** Rows */
             rows: components["schemas"]["Counts"][];
+        };
+        /**
+         * EngineMeasured
+         * @description An engine on the texts of the bundle's parity set.
+         */
+        EngineMeasured: {
+            /**
+             * Version
+             * @description null: it could not be loaded.
+             */
+            version: string | null;
+            /**
+             * Flips
+             * @description Labels that differ from the float32 model.
+             */
+            flips: number | null;
+            /**
+             * Mean Gap
+             * @description Mean difference of a probability from the float32 model.
+             */
+            mean_gap: number | null;
+            /**
+             * Cpu Us
+             * @description CPU microseconds of a text; null if it cannot be used.
+             */
+            cpu_us: number | null;
+            /**
+             * Reason
+             * @description Why it cannot be used; empty if it can.
+             */
+            reason: string;
+        };
+        /**
+         * EngineShown
+         * @description The engine that runs the model, and why it is the one.
+         */
+        EngineShown: {
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "onnxruntime" | "openvino";
+            /** Version */
+            version: string;
+            /**
+             * Threads
+             * @description Threads of one batch.
+             */
+            threads: number;
+            /**
+             * Chosen
+             * @enum {string}
+             */
+            chosen: "setting" | "measured" | "fallback";
+            /** Reason */
+            reason: string;
+            /**
+             * Measured
+             * @description By engine; empty if nothing was measured.
+             */
+            measured: {
+                [key: string]: components["schemas"]["EngineMeasured"];
+            };
+            cpu: components["schemas"]["CpuShown"];
         };
         /**
          * Errors
@@ -1543,6 +1620,7 @@ export interface components {
              * @description production, staging or previous, from the ledger.
              */
             alias: string | null;
+            engine: components["schemas"]["EngineShown"];
             limits: components["schemas"]["ModelLimits"];
             cost: components["schemas"]["ModelCost"];
         };
