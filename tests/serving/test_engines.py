@@ -17,7 +17,6 @@ from serving.classifier import Classifier
 from serving.engines import choice, openvino_engine
 from serving.engines.engine import ENGINES, describe_cpu, on_engine, open_engine
 from serving.engines.parity import compare, read_parity, run_all, write_parity
-from serving.forgetting.stores import Service
 from serving.service.cache.predictions import cache_key
 from serving.service.inference import InferenceService
 from serving.service.schemas import EngineShown
@@ -337,12 +336,6 @@ def test_service_shows_its_engine_and_caches_by_it(tmp_path, monkeypatch, settin
     if setting == "auto":
         assert shown.measured["openvino"].cpu_us == 500
         assert REGISTRY.get_sample_value("groundswell_engine_measured_cpu_seconds", {"engine": "openvino"}) == 500e-6
-
-
-def test_predictions_of_every_engine_are_forgotten(tmp_path):
-    bundle = tiny_bundle(tmp_path / "bundles" / "one")
-    keys = {cache_key(fingerprint, "t") for fingerprint in Service(tmp_path)._fingerprints()}
-    assert keys == {cache_key(on_engine(bundle.fingerprint, name), "t") for name in ENGINES} and len(keys) == len(ENGINES)
 
 
 def test_stream_worker_uses_the_engine_of_the_settings(tmp_path, monkeypatch):
