@@ -132,11 +132,12 @@ def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
             # Report an unknown key first: a misspelled key is why another one is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             key = ".".join(map(str, first["loc"]))
+            is_unknown = first["type"] == "extra_forbidden"
             raise SettingsError(
                 f"The dataset {name!r} in configs/datasets.yaml is invalid at {key}.",
-                found=repr(first["input"]),
-                expected=first["msg"],
-                remedy=did_you_mean(key, DatasetSpec.model_fields) if first["type"] == "extra_forbidden" else None,
+                found=f"an unknown key, with the value {first['input']!r}" if is_unknown else repr(first["input"]),
+                expected="the keys at the top of the file" if is_unknown else first["msg"],
+                remedy=did_you_mean(key, DatasetSpec.model_fields) if is_unknown else None,
             ) from None
     return catalog
 

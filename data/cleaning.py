@@ -6,7 +6,8 @@ to each kind of text.
 
 Source:
     Mentions, links and hashtags follow twitter-text 3.1 (Apache-2.0), which X uses itself: `validMentionPrecedingChars`,
-    `endMentionMatch`, `validHashtag`, `hashtagBoundary`, `endHashtagMatch`; names have at most 15 characters.
+    `endMentionMatch`, `validHashtag`, `hashtagBoundary`, `endHashtagMatch`; names have at most 15 characters. One deviation is
+    at `_hashtag_pattern`.
 """
 
 import html
@@ -196,4 +197,7 @@ def _hashtag_pattern() -> Any:
     import regex
 
     part = "\\p{L}\\p{M}\\p{Nd}_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
-    return regex.compile(rf"(?<![{part}&])[#＃](?!\ufe0f|\u20e3)([{part}]*[\p{{L}}\p{{M}}][{part}]*)(?![#＃]|://)")
+    # Beyond twitter-text: a tag may follow, or be followed by, a letter of a script that is written without spaces.
+    unspaced = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+    begin = rf"(?:(?<![{part}&])|(?<=[{unspaced}]))[#＃](?!\ufe0f|\u20e3)"
+    return regex.compile(rf"{begin}(?=[{part}]*[\p{{L}}\p{{M}}])([{part}]++)(?!(?<![{unspaced}])[#＃]|://)")

@@ -47,6 +47,12 @@ class GroundswellError(Exception):
         ]
         super().__init__("\n".join(lines))
 
+    @property
+    def in_one_line(self) -> str:
+        """The error with what was found, what was expected and the remedy, for logs and notices."""
+        first, *rest = (line.strip() for line in str(self).splitlines())
+        return f"{first} {'; '.join(rest)}" if rest else first
+
 
 class SettingsError(GroundswellError):
     """A setting or configuration file cannot be used."""

@@ -24,7 +24,7 @@ from serving.tiers import BASE
 Progress = Callable[[str, float | None], None]
 LANGUAGE_COLUMN = "lang"
 """A column of this name states the language, as in an event of the stream."""
-_FIX = "Set it with --text-column or --label-column."
+_FIX = "Name the columns with --text-column and --label-column."
 
 
 @dataclass(frozen=True)

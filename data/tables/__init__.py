@@ -129,7 +129,7 @@ def require_columns(present: Iterable[object], required: Sequence[str], where: s
     known = [str(name) for name in present]
     missing = [name for name in required if name not in known]
     if missing:
-        close = did_you_mean(missing[0], known)
+        close = did_you_mean(missing[0], [name for name in known if name not in required])
         raise MalformedData(
             f"{where} has no column {', '.join(map(repr, missing))}.",
             found=", ".join(known),

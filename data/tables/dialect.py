@@ -158,12 +158,13 @@ def _delimiter(start: _Start, fix: str) -> str:
     best = by_fit[0]
     found = start.header(best, "quoted") or start.header(best, "none")
     missing = [name for name in required if name not in found]
-    close = did_you_mean(missing[0], found) if len(found) > 1 else None
+    others = [name for name in found if name not in start.required]
+    close = did_you_mean(missing[0], others) if len(found) > 1 else None
     raise MalformedData(
         f"{start.file.path} has no column {', '.join(map(repr, missing))}.",
         found=f"{', '.join(found)} (delimiter: {delimiter_name(best)})"[:500],
         expected=", ".join(required),
-        remedy=f"{close or 'If the first row is no header, set the names of the columns.'} {fix}",
+        remedy=f"{close or 'If the first row is no header, set names.'} {fix}",
     )
 
 

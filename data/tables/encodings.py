@@ -84,7 +84,7 @@ def _utf_16(start: bytes) -> str | None:
         return None
     name = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     try:
-        codecs.getincrementaldecoder(name)().decode(start)
+        codecs.getincrementaldecoder(name)("surrogatepass").decode(start)
     except UnicodeDecodeError:
         return None
     return name
@@ -97,7 +97,7 @@ def _count(binary: BinaryIO) -> _Lines:
         if line.isascii():
             continue
         try:
-            line.decode()
+            line.decode("utf-8", "surrogatepass")
             counts.utf_8 += 1
         except UnicodeDecodeError as error:
             counts.first = counts.first or f"byte 0x{line[error.start]:02x} in line {number:,}"

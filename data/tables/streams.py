@@ -152,12 +152,12 @@ def require_text(file: StoredFile, start: bytes) -> None:
 
 @contextmanager
 def decoded(path: Path, binary: BinaryIO, encoding: str, newline: str | None = None) -> Generator[io.TextIOWrapper]:
-    """Decode a file's bytes; the binary file stays open.
+    """Decode a file's bytes; the binary file stays open. Half an emoji in bytes becomes a lone surrogate, and costs nothing else.
 
     Raises:
         MalformedData: The bytes are not of the encoding.
     """
-    text = io.TextIOWrapper(binary, encoding=encoding, newline=newline)
+    text = io.TextIOWrapper(binary, encoding=encoding, errors="surrogatepass", newline=newline)
     try:
         yield text
     except UnicodeError as error:

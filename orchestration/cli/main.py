@@ -206,7 +206,8 @@ def classify(
     from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from, warning_line
 
     for text in texts:
-        if text.startswith("--") and (remedy := did_you_mean(text, ("--bundle", "--tier", "--json", "--help"))):
+        is_one_word = len(text.split()) == 1
+        if text.startswith("--") and is_one_word and (remedy := did_you_mean(text, ("--bundle", "--tier", "--json", "--help"))):
             raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")

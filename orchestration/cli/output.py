@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.progress import terminal_console
+from orchestration.terminal.typed import as_typed
 
 console = terminal_console()
 errors = Console(stderr=True, emoji=False)
@@ -29,7 +30,12 @@ WithParent = Annotated[
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; what JSON does not know, such as a time, as its text."""
-    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+    line = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half an emoji: only JSON's escapes can write it
+        line = json.dumps(value, default=str)
+    sys.stdout.write(line + "\n")
 
 
 def print_rows(rows: list[dict[str, Any]], *, title: str, as_json: bool = False) -> None:
@@ -49,4 +55,4 @@ def print_rows(rows: list[dict[str, Any]], *, title: str, as_json: bool = False)
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return escape(f"{value:,}" if isinstance(value, int) else str(value))
+    return escape(f"{value:,}" if isinstance(value, int) else as_typed(str(value)))

@@ -154,8 +154,9 @@ def fetch_one(layout: Layout, spec: DatasetSpec) -> RawDataset | LeftOut:
         absent = not there and isinstance(error, SourceUnavailable)
         if spec.name in (settings.datasets or []) or (is_required(spec) and not absent):
             raise
-        write_text(_reason(layout, spec), error.message)
-        return LeftOut(spec.name, error.message, absent)
+        why = error.message if absent else error.in_one_line
+        write_text(_reason(layout, spec), why)
+        return LeftOut(spec.name, why, absent)
     _reason(layout, spec).unlink(missing_ok=True)
     return raw
 

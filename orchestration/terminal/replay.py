@@ -14,6 +14,7 @@ from orchestration.layout import Layout
 from orchestration.progress import one_step
 from orchestration.steps.events import split_events
 from orchestration.terminal.scoring import open_classifier
+from orchestration.terminal.typed import as_typed
 from serving.streaming.producer import file_events
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def show_summary(console: Console, summary: "StreamSummary") -> None:
     table.add_row("messages in the warehouse", f"{summary.messages:,}")
     table.add_row("dead letters", f"{summary.dead_letters:,}")
     for reason, count in list(summary.reasons.items())[:MAX_REASONS]:
-        table.add_row("", f"{count:,}: {escape(reason[:200])}")
+        table.add_row("", f"{count:,}: {escape(as_typed(reason[:200]))}")
     table.add_row("rate", rate_text(summary.messages, summary.seconds))
     table.add_row("labels", ", ".join(f"{label} {count:,}" for label, count in sorted(summary.labels.items())))
     console.print(table)

@@ -1,5 +1,6 @@
 """Classify texts with a bundle on the command line: a few texts, or a file of any size."""
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -16,6 +17,7 @@ from data.settings import LanguageSettings
 from data.tables import ReadAs
 from orchestration.layout import Layout
 from orchestration.progress import one_step
+from orchestration.terminal.typed import as_typed
 
 if TYPE_CHECKING:
     from serving.classifier import Classifier
@@ -55,10 +57,16 @@ def texts_from(stdin: BinaryIO) -> list[str]:
     if len(lines) > MAX_LINES:
         found = f"more than {MAX_LINES:,} lines"
         raise MalformedData("Too many texts at once.", found=found, remedy="Write them to a file: groundswell score FILE --out …")
+    return [_text_of(line, number) for number, line in enumerate(lines, start=1)]
+
+
+def _text_of(line: bytes, number: int) -> str:
     try:
-        return [line.decode("utf-8-sig").rstrip("\r\n") for line in lines]
+        return line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise MalformedData("A line of stdin is not UTF-8.", found=str(error), remedy="Convert it, such as with iconv.") from None
+        raise MalformedData(
+            f"Line {number:,} of stdin is not UTF-8.", found=str(error), remedy="Convert the text, such as with iconv."
+        ) from None
 
 
 def classify_texts(texts: Sequence[str], bundle: Path | None, tier: str = "base") -> list[dict[str, Any]]:
@@ -115,7 +123,7 @@ def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
             table.add_row("[dim]none[/]", "", Text(f"{result['text'][:80]!r} {result['error']}"))
         else:
             label = result["label"]
-            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(result["text"]))
+            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(as_typed(result["text"])))
     return table
 
 
@@ -213,4 +221,5 @@ def _shown_reading(read: dict[str, Any]) -> Text:
         counted,
         f"first row: {first}",
     ]
-    return Text("\n".join([*lines, *(f"rejected {row}" for row in read.get("rejected_rows", []))]))
+    lines += [f"rejected {row}" for row in read.get("rejected_rows", [])]
+    return Text(as_typed("\n".join(lines)))

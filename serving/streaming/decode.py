@@ -97,7 +97,8 @@ def _lenient(record: dict[str, Any], found: Tweet | Rejected) -> dict[str, Any]:
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")  # pydantic's own words before ours
+    return f"{where}: {message}" if where else message
 
 
 def _misdated(created_at: datetime, arrived_s: float | None, max_ahead_s: float) -> str | None:

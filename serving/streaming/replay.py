@@ -103,8 +103,16 @@ def run_stream(
 
 
 def _reasons(settings: StreamSettings) -> dict[str, int]:
-    letters = read_dead_letters(settings, everything=True)
-    return dict(Counter(re.sub(r"\d[\d,.]*", "N", letter.reason) for letter in letters).most_common())
+    return count_reasons(letter.reason for letter in read_dead_letters(settings, everything=True))
+
+
+def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons, the most frequent first; those that differ in numbers only are counted under the first of them."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for reason in reasons:
+        counts[first.setdefault(re.sub(r"\d[\d,.]*", "N", reason), reason)] += 1
+    return dict(counts.most_common())
 
 
 def _drain(worker: Worker, produced: int, progress: Callable[[str, float | None], None] | None) -> float:

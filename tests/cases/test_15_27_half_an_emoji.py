@@ -29,7 +29,7 @@ from serving.service.schemas import (
     weight,
 )
 from serving.streaming.decode import decode
-from tests.cases.tables import dataset, lines_of
+from tests.cases.tables import dataset, lines_of, scored
 
 LINES = [
     rb'{"id": "151", "text": "Lovely view \ud83d", "source": "web"}',
@@ -52,6 +52,21 @@ def test_lakehouse_and_stream_keep_the_message(line):
 def test_datasets_keep_the_message_without_another_sign(tmp_path):
     content = lines_of(60, '{{"text": "{text} \\ud83d", "label": "{label}"}}\n')
     assert dataset(tmp_path, "a.jsonl", content)[1]["text"][0] == "Great crew on flight 0, thank you "
+
+
+ENCODINGS = ["utf-8", "utf-16", "utf-16-le"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("half", ["\ud83d", "\ude21"])
+def test_files_with_half_an_emoji_in_bytes_keep_every_row_and_their_encoding(encoding, half, tmp_path):
+    content = lines_of(60, '{n},"{text} é😡",{label}\n', first="id,text,label\n").replace("flight 7", f"flight 7 {half}", 1)
+    content = content.encode(encoding, "surrogatepass")
+    found, frame = dataset(tmp_path, "a.csv", content)
+    assert len(frame) == 60 and frame["text"][7] == "My bag of flight 7  is lost again é😡"
+    assert f"encoding {encoding}" in found.notes[0] and frame["text"][8].endswith(" é😡")
+    texts, result = scored(tmp_path / "b.csv", content)
+    assert len(texts) == 60 and result.skipped == {}
 
 
 @pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])

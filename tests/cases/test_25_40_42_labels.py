@@ -78,6 +78,12 @@ def test_two_keys_for_one_label_are_refused():
     assert "the same label" in str(caught.value.expected)
 
 
+def test_unknown_key_of_a_dataset_is_named_with_the_nearest_one():
+    with pytest.raises(SettingsError, match="invalid at licence") as caught:
+        load_catalog({"own": {"domain": "tweets", "licence": "x", "label_mapping": {0: "negative"}}})
+    assert caught.value.found == "an unknown key, with the value 'x'" and caught.value.remedy == "Did you mean 'license'?"
+
+
 @pytest.mark.parametrize("names", [{"positive": "Positive ", "negative": "NEGATIVE", "neutral": " Neutral"}])
 def test_case_and_spaces_of_labels_do_not_count(names, tmp_path):
     content = written("a.jsonl", labeled(names))

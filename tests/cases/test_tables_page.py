@@ -138,6 +138,16 @@ def labels_as_texts(folder):
         require_texts(["positive", "negative"], {"positive", "negative"}, "The column", "Set it.")
 
 
+def halved(folder):
+    written = {
+        "a.csv": lines_of(60, '"{text} \ud83d",{label}\n', first="text,label\n"),
+        "a.jsonl": lines_of(60, '{{"text": "{text} \\ud83d", "label": "{label}"}}\n'),
+    }
+    for name, content in written.items():
+        _, frame = dataset(folder, name, content.encode("utf-8", "surrogatepass"))
+        assert len(frame) == 60 and frame["text"][0] == "Great crew on flight 0, thank you "
+
+
 def bomb(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "ALWAYS_ALLOWED", 2**20)
@@ -200,6 +210,7 @@ CONTENT: dict[str, Callable[[Path], None]] = {
     "bytes of another encoding in a few lines": refused(
         CSV.encode() + "é,ok\n".encode() * 3 + b"\xe9,ok\n", "byte 0xe9 in line 7"
     ),
+    "half an emoji, as an escape or in bytes": halved,
     "a compressed size that expands more than 200 times and over 1 GiB": bomb,
     "labels that are numbers, with a null among them": labeled(
         {0: "negative", 2: "neutral", 4: "positive"}, {"negative": 0.0, "neutral": 2, "positive": "4.0"}, null=True

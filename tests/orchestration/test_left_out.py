@@ -136,7 +136,10 @@ def test_a_file_of_your_own_that_is_damaged_is_left_out_and_comes_back_when_it_i
     file.write_bytes(whole.replace(b"body", b"text", 1))
     found, notices = used(place)
     assert "own/train" not in found, "earlier rows are not used silently"
-    assert notices == [f"own is left out: {file} has no column 'body'."]
+    assert notices == [
+        f"own is left out: {file} has no column 'body'. found: text, mood (delimiter: comma); expected: mood, body; "
+        "remedy: If the first row is no header, set names. Correct the file or its column mapping."
+    ]
     file.write_bytes(whole)
     found, notices = used(place)
     assert found["own/train"] > 0 and notices == []

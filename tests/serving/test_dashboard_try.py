@@ -32,6 +32,19 @@ def test_sample_is_classified_on_click_and_names_its_limit(dashboard, page):
     expect(page.get_by_test_id("table-earlier").locator("tbody tr")).to_have_count(2)
 
 
+def test_text_in_another_language_has_a_warning_next_to_its_prediction(dashboard, page):
+    page.goto(f"{dashboard.url}/try/")
+    typed(page).fill("Das war ein schrecklicher Flug, nie wieder mit dieser Firma")
+    page.get_by_role("button", name="Classify", exact=True).click()
+    warning = prediction(page).get_by_test_id("language-warning")
+    expect(warning).to_have_text("The text is in German; the model was measured on English only.")
+    typed(page).fill("bad awful terrible")
+    page.get_by_role("button", name="Classify", exact=True).click()
+    expect(prediction(page)).to_contain_text("Prediction: ▼ negative")
+    expect(warning).to_have_count(0)
+    has_no_violation(page)
+
+
 def test_parts_of_a_long_text_have_their_own_probabilities(dashboard, page):
     page.goto(f"{dashboard.url}/try/")
     page.get_by_role("button", name="long review").click()

@@ -51,7 +51,11 @@ export function Prediction({ of, text, isOutdated, version, ms, cost }: Props) {
           ? `Of “${text.length > SHORT ? `${text.slice(0, SHORT)}…` : text}”. Classify the new text to update it.`
           : `Model ${version}`}
       </p>
-      {of.warning && <p className="note">{of.warning}</p>}
+      {of.warning && (
+        <p className="caution" data-testid="language-warning">
+          {of.warning}
+        </p>
+      )}
       <Bars probabilities={of.probabilities} />
       {of.windows && of.windows.length > 1 && <Windows windows={of.windows} />}
       <dl className="facts">

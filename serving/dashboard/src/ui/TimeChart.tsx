@@ -16,6 +16,13 @@ import type { Theme } from "./theme";
 
 const HEIGHT = 170;
 /** Steps of an axis of bytes. */
+/** Without 0.25 and the like, which one decimal would show as 0.3. */
+const DECIMAL = [
+  0.1,
+  0.2,
+  0.5,
+  ...Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((first) => first * 10 ** power)).flat(),
+];
 const BINARY = Array.from({ length: 40 }, (_, power) => 2 ** power);
 const COLORS = ["s1", "s2", "s3", "s4", "s5"] as const;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
@@ -125,7 +132,7 @@ function make(
     ],
     axes: [
       timeAxis(theme),
-      { ...numberAxis(theme, format), size: 66, ...(format === bytes && { incrs: BINARY }) },
+      { ...numberAxis(theme, format), size: 66, incrs: format === bytes ? BINARY : DECIMAL },
     ],
     scales: { x: { time: true }, y: { range: (_, __, high) => [0, Math.max(least, (high ?? 0) * 1.1)] } },
     cursor: timeCursor,
