@@ -149,9 +149,9 @@ class Classifier:
         rounded = _rounded(found.proba)
         predictions = [
             Classification(
-                LABELS[k], row[k], row, self._windows(texts[index], found.long[index]) if index in found.long else (), answered
+                LABELS[k], row[k], row, self._windows(texts[index], found.long[index]) if index in found.long else (), by
             )
-            for index, (k, row, answered) in enumerate(zip(decided, rounded, found.tiers, strict=True))
+            for index, (k, row, by) in enumerate(zip(decided, rounded, found.tiers, strict=True))
         ]
         return predictions, found.timings
 

@@ -53,7 +53,7 @@ class OperatingPoint(BaseModel):
 
 
 def cache_name(fingerprint: str, tier: str) -> str:
-    """Return what a cached prediction is stored under besides its text: the bundle's fingerprint, and the tier if not `base`."""
+    """Return what a cached prediction is stored under, next to its text: the bundle's fingerprint, and the tier if not `base`."""
     return fingerprint if tier == BASE else f"{fingerprint}/{tier}"
 
 

@@ -1,4 +1,4 @@
-"""Tiers of one bundle: every path that takes a tier gives the same prediction, and says which tier it is from."""
+"""Tiers of one bundle: every path that takes a tier gives the same prediction, and names the tier that it is from."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ def test_fingerprint_depends_on_tiers_and_points(tmp_path, bundle):
     assert len({bundle.fingerprint, other.fingerprint, tiny_bundle(tmp_path / "plain").fingerprint}) == 3
 
 
-def test_bundle_of_the_first_format_says_to_export_again(tmp_path):
+def test_bundle_of_the_first_format_names_the_remedy(tmp_path):
     old = tiny_bundle(tmp_path / "old").directory / "bundle.json"
     old.write_text(json.dumps({**json.loads(old.read_text()), "format_version": 1}))
     with pytest.raises(BundleError, match="Export it again"):
@@ -120,7 +120,7 @@ def test_cache_keeps_predictions_of_tiers_apart(tmp_path, bundle, classifier):
         return classifier.classify_cleaned(texts, tier)[0]
 
     async def go():
-        store = SQLiteStore(tmp_path / "answers.db")
+        store = SQLiteStore(tmp_path / "predictions.db")
         found = []
         for _ in range(2):  # the second cache finds all of them in the store
             front = Cache(classify, bundle.fingerprint, texts=10, store=store, ttl_s=60, tiers=bundle.tiers)

@@ -66,7 +66,8 @@ class ReloadingModel:
             BundleError: No bundle is served, or it is damaged or lacks the tier.
             SettingsError: The engine is not installed.
         """
-        self._setting, self._engines, self._tier = engine, engine_cache(var), tier
+        self._setting: EngineSetting = engine
+        self._engines, self._tier = engine_cache(var), tier
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
         bundle = served_bundle()

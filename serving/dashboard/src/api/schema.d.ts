@@ -942,6 +942,12 @@ export interface components {
              * @default false
              */
             detail?: boolean;
+            /**
+             * Tier
+             * @description The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, and `base` where that is not confident enough.
+             * @default base
+             */
+            tier?: string;
         };
         /**
          * ClassifyResponse
@@ -1616,6 +1622,18 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
+             * Tiers
+             * @description Smaller models that a request may name, the cheapest first.
+             */
+            tiers: {
+                [key: string]: components["schemas"]["Tier"];
+            };
+            /**
+             * Points
+             * @description Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one.
+             */
+            points: components["schemas"]["OperatingPoint"][];
+            /**
              * Alias
              * @description production, staging or previous, from the ledger.
              */
@@ -1713,6 +1731,29 @@ export interface components {
             drift: number;
             /** Threshold */
             threshold: number;
+        };
+        /**
+         * OperatingPoint
+         * @description A tier, and the confidence below which `base` classifies a text instead, with what to expect of it.
+         */
+        OperatingPoint: {
+            /** Tier */
+            tier: string;
+            /** Threshold */
+            threshold: number;
+            /**
+             * Escalated
+             * @default 0
+             */
+            escalated?: number;
+            /** Macro Recall */
+            macro_recall?: number | null;
+            /** Cpu Us */
+            cpu_us?: number | null;
+            /** Test Macro Recall */
+            test_macro_recall?: {
+                [key: string]: number;
+            } | null;
         };
         /**
          * Partition
@@ -2045,6 +2086,11 @@ export interface components {
              * @description Probability of the label, 0 to 1.
              */
             confidence: number;
+            /**
+             * Tier
+             * @description The tier whose prediction this is; without `detail` only if not `base`.
+             */
+            tier?: string | null;
             /** @description With `detail` only. */
             probabilities?: components["schemas"]["Probabilities"] | null;
             /**
@@ -2062,6 +2108,33 @@ export interface components {
              * @description With `detail` only, where the model was not measured on the text's language.
              */
             warning?: string | null;
+        };
+        /**
+         * Tier
+         * @description A smaller model of a bundle, with the same inputs and outputs as `base`.
+         */
+        Tier: {
+            /** Title */
+            title: string;
+            /**
+             * Temperature
+             * @default 1
+             */
+            temperature?: number;
+            /**
+             * Quantization
+             * @default fp32
+             */
+            quantization?: string;
+            /** Cpu Us */
+            cpu_us: number;
+            /**
+             * Metrics
+             * @default {}
+             */
+            metrics?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * TopNegative
