@@ -52,7 +52,7 @@ class _Converted:
 
 
 def students(layout: Layout, base: Candidate) -> list[Candidate]:
-    """Return the trained students that may be tiers beside this base model."""
+    """Return the trained students that may be tiers next to this base model."""
     return [one for one in trained(layout) if one.kind == "student" and one.name != base.name]
 
 
