@@ -134,9 +134,15 @@ help: ## List every target
 
 ##@ Test
 
+FAST := -m "not integration and not slow and not lakehouse and not soak and not benchmark" -n 2
+
 .PHONY: test-fast
 test-fast: setup ## Run the tests without servers or training, under three minutes
-	@$(BIN)/python -m pytest -m "not integration and not slow and not lakehouse and not soak and not benchmark" -n 2
+	@$(BIN)/python -m pytest $(FAST)
+
+.PHONY: coverage
+coverage: setup ## Run the fast tests and require the share of lines that they reach
+	@$(BIN)/python -m pytest $(FAST) --cov --cov-report=
 
 lacking = $$(command -v $(1) >/dev/null || echo $(2))
 

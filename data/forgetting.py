@@ -8,8 +8,9 @@ from typing import Literal
 
 from data.tweets import Notice
 
-Kind = Literal["message", "author", "edit"]
-"""`edit`: a message that a later edit replaces; unlike with `message`, that edit stays."""
+Kind = Literal["message", "author", "edit", "places"]
+"""`edit`: a message that a later edit replaces; unlike with `message`, that edit stays. `places`: where an author's messages were
+written; the messages stay."""
 BY_HAND = "by hand"
 _MESSAGES = ("delete", "withheld")
 _AUTHORS = ("user_delete", "user_protect", "user_suspend", "user_withheld")

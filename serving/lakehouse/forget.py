@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from data.forgetting import Request
-from serving.lakehouse.forgotten import remember
+from data.forgetting import Request, forget_key
+from serving.lakehouse.forgotten import read_keys, remember
 from serving.lakehouse.locks import table_commit_lock
 from serving.lakehouse.paths import Layer, table
-from serving.lakehouse.search import among, bronze_records, compute, message_rows, rejected_ids, scan
+from serving.lakehouse.search import among, bronze_records, compute, message_rows, rejected_ids, scan, values_of
 from serving.lakehouse.status import FORGOTTEN, forgotten_records, open_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ REASON = "forgotten: "
 """Begins the reason of a rejected record that is forgotten; the kind of the notice follows, or `by hand`."""
 NOTICE = "notice: "
 """Begins the reason of a record that is itself a notice."""
+_SCRUB = "scrub_geo "
+"""Begins the reason of the key of places; the id of the newest message that is meant follows, if the notice has one."""
 _AT_ONCE = 1_000
 """Most ids of one condition."""
 _CONTENT = ("id", "raw", "rescued")
@@ -96,23 +98,40 @@ def _with_edits(root: str, requests: Sequence[Request]) -> list[Request]:
     return list(wanted.values())
 
 
-def scrub(root: str, author: str, up_to_id: str | None) -> int:
-    """Delete the raw records of an author's messages, which may hold places, up to an id; the messages stay. Blocks.
+def places_of(author: str, up_to_id: str | None) -> Request:
+    """Return the request to forget where an author's messages were written, up to an id (None: of all)."""
+    return Request("places", author, f"{_SCRUB}{up_to_id if _number(up_to_id) is not None else ''}")
+
+
+def scrub(root: str) -> int:
+    """Delete the raw records of messages whose places are to be forgotten; the messages stay. Blocks.
+
+    Every notice so far counts: a message may have been written after the notice. A repeated call changes nothing.
 
     Returns:
         How many records of Bronze were deleted.
     """
-    newest = _number(up_to_id)
-    asked = [Request("author", author, requested_at=datetime.max.replace(tzinfo=UTC))]
+    upto: dict[str, int | None] = {}
+    for row in read_keys(root):
+        if row["kind"] == "places":
+            newest = _number(row["reason"].removeprefix(_SCRUB))
+            known = upto.get(row["key"], -1)
+            upto[row["key"]] = None if newest is None or known is None else max(newest, known)
+    if not upto:
+        return 0
+    silver = open_table(root, "silver")
+    authors = {author: upto[key] for author in values_of(silver, "user_id") if (key := forget_key("places", author)) in upto}
+    asked = [Request("author", author, requested_at=datetime.max.replace(tzinfo=UTC)) for author in authors]
     rows = [
         row
-        for row in message_rows(open_table(root, "silver"), asked, ("copy",))
-        if newest is None or _number(row["id"], 0) <= newest
+        for row in message_rows(silver, asked, ("copy",))
+        if (newest := authors[row["user_id"]]) is None or _number(row["id"], 0) <= newest
     ]
     ids = [row["id"] for row in rows]
     with _writing(root, "silver_rejected") as rejected:
         for part in _parts(ids):
-            rejected.update({"raw": "NULL", "rescued": "NULL"}, predicate=_condition(part))
+            has_content = "(raw IS NOT NULL OR rescued IS NOT NULL)"
+            rejected.update({"raw": "NULL", "rescued": "NULL"}, predicate=f"{_condition(part)} AND {has_content}")
         places = {_place(row["copy"])[:3] for row in rows}
         places |= {_place(row["copy"])[:3] for row in scan(rejected, ["id", "copy"], among("id", ids))}
     return purge_bronze(root, places) if rows else 0

@@ -22,9 +22,10 @@ def remember(root: str, requests: Iterable[Request]) -> None:
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    known = {(row["kind"], row["key"], row["until"]) for row in read_keys(root)}
-    wanted = {(request.kind, request.key, _until(request)): request.reason for request in requests}
-    rows = [(*key, reason, datetime.now(UTC)) for key, reason in wanted.items() if key not in known]
+    known = {_identity(row["kind"], row["key"], row["until"], row["reason"]) for row in read_keys(root)}
+    wanted = {_identity(one.kind, one.key, _until(one), one.reason): one for one in requests}
+    new = [one for identity, one in wanted.items() if identity not in known]
+    rows = [(one.kind, one.key, _until(one), one.reason, datetime.now(UTC)) for one in new]
     if not rows:
         return
     text, time = pa.string(), pa.timestamp("us", "UTC")
@@ -35,6 +36,11 @@ def remember(root: str, requests: Iterable[Request]) -> None:
         write_deltalake(
             for_deltalake(path), pa.table(columns, schema=schema), mode="append", storage_options=storage_options(path)
         )
+
+
+def _identity(kind: str, key: str, until: datetime | None, reason: str) -> tuple[object, ...]:
+    """Return what makes two keys the same; of `places` the reason has the id up to which an author's messages are meant."""
+    return kind, key, until, reason if kind == "places" else None
 
 
 def read_keys(root: str) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def maintain(spark: "SparkSession", root: str, settings: LakehouseSettings) -> l
     with translate_spark_errors(root), ExitStack() as held:
         newest = forgotten.unpurged(root)
         hours = 0 if newest and _may_purge(spark, root, settings, held) else settings.keep_versions_hours
-        purged = forget.purge_bronze(root)
+        purged = forget.scrub(root) + forget.purge_bronze(root)
         done = [_one(spark, root, layer, settings, hours) for layer in LAYERS]
         if newest and hours == 0:
             forgotten.mark_purged(root, newest)

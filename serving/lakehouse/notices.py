@@ -21,6 +21,8 @@ WHO = ("id", "first_id", "replaces", "user_id", "event_at")
 def follow(root: str, conformed: "DataFrame", on_requests: Callable[[Sequence[Request]], None]) -> None:
     """Forget what the notices of a micro-batch are about. Blocks; a repeated call changes nothing.
 
+    Places are only noted: `forget.scrub` deletes them when the messages of the same micro-batch are in Silver.
+
     Args:
         root: Of the tables.
         conformed: From `silver.conform`.
@@ -33,9 +35,8 @@ def follow(root: str, conformed: "DataFrame", on_requests: Callable[[Sequence[Re
     if requests:
         on_requests(requests)
         forget.forget_messages(root, requests, bronze=False)
-    for notice, _ in notices:
-        if notice.kind == "scrub_geo" and notice.author:
-            forget.scrub(root, notice.author, notice.up_to_id)
+    places = [one for one, _ in notices if one.kind == "scrub_geo" and one.author]
+    forgotten.remember(root, [forget.places_of(notice.author or "", notice.up_to_id) for notice in places])
 
 
 def hide(conformed: "DataFrame", keys: Sequence[dict[str, Any]]) -> "DataFrame":

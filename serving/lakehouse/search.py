@@ -56,6 +56,12 @@ def scan(opened: "DeltaTable", columns: Sequence[str], wanted: Any) -> Iterator[
         yield from pa.Table.from_batches([batch]).filter(wanted).to_pylist()
 
 
+def values_of(opened: "DeltaTable", column: str) -> set[str]:
+    """Return the distinct values of a column, without null. Reads that column of all files."""
+    batches = opened.to_pyarrow_dataset().scanner(columns=[column]).to_batches()
+    return {value for batch in batches for value in batch.column(0).unique().to_pylist() if value is not None}
+
+
 def message_rows(opened: "DeltaTable", requests: Sequence[Request], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of Silver or Gold that requests are about: by id, by the id of any earlier edit, by author and time."""
     pc = compute()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from serving.lakehouse import forgotten, gold, notices, silver
+from serving.lakehouse import forget, forgotten, gold, notices, silver
 from serving.lakehouse.bronze import as_bronze
 from serving.lakehouse.locks import table_commit_lock
 from serving.lakehouse.messages import ANY
@@ -67,19 +67,24 @@ def write_silver(
         ranked = silver.ranked(conformed, before).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             _append(silver.rejected(conformed, ranked), table(root, "silver_rejected"), app, batch)
-            if low is None:
-                return  # no valid message: do not create an empty version of Silver
-            winners = silver.winners(ranked)
-            if ranked.where("known").isEmpty():
-                # Silver has none of these ids, so an append is enough. If the batch runs again, it finds them and merges.
-                commit(table(root, "silver"), lambda: winners.write.format("delta").mode("append").save(table(root, "silver")))
-            else:
-                _merge(spark, table(root, "silver"), winners, low, high)
+            if low is not None:  # else there is no valid message: do not create an empty version of Silver
+                _write_winners(spark, table(root, "silver"), ranked, low, high)
         finally:
             ranked.unpersist()
         notices.forget_late(root, read, keys)
+        if count:
+            forget.scrub(root)
     finally:
         read.unpersist()
+
+
+def _write_winners(spark: "SparkSession", path: str, ranked: "DataFrame", low: str, high: str | None) -> None:
+    winners = silver.winners(ranked)
+    if ranked.where("known").isEmpty():
+        # Silver has none of these ids, so an append is enough. If the batch runs again, it finds them and merges.
+        commit(path, lambda: winners.write.format("delta").mode("append").save(path))
+    else:
+        _merge(spark, path, winners, low, high)
 
 
 def write_gold(root: str, changes: "DataFrame", current: "Callable[[], Callable[..., Any]]") -> None:

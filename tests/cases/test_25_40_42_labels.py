@@ -79,8 +79,8 @@ def test_two_keys_for_one_label_are_refused():
 
 
 def test_unknown_key_of_a_dataset_is_named_with_the_nearest_one():
-    with pytest.raises(SettingsError, match="invalid at license_") as caught:
-        load_catalog({"own": {"domain": "tweets", "license_": "x", "label_mapping": {0: "negative"}}})
+    with pytest.raises(SettingsError, match="invalid at licens") as caught:
+        load_catalog({"own": {"domain": "tweets", "licens": "x", "label_mapping": {0: "negative"}}})
     assert caught.value.found == "an unknown key, with the value 'x'" and caught.value.remedy == "Did you mean 'license'?"
 
 

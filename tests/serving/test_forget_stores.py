@@ -137,11 +137,15 @@ def test_keys_hold_no_id_and_each_is_there_once(root):
 
 def test_scrubbed_author_loses_raw_records_up_to_the_id_and_keeps_the_messages(root):
     before = ids(root)
-    assert forget.scrub(root, "77", "1005") == 3  # both copies of 1001 and a notice; 1011 is later
+    forgotten.remember(root, [forget.places_of("77", "1005"), forget.places_of("77", "9"), forget.places_of("unknown", None)])
+    assert forget.scrub(root) == 3  # both copies of 1001 and a notice; 1011 is later
     raw = [row["raw"] or "" for layer in ("bronze", "silver_rejected") for row in rows(root, layer, "raw")]
     assert not any(SECRET[:20] in text or "older copy" in text for text in raw) and any("later" in text for text in raw)
     assert ids(root) == ids(root, "gold") == before and total(root) == (9, 9)
-    assert forget.scrub(root, "unknown", None) == 0
+    assert forget.scrub(root) == 0, "a repeated call changes nothing"
+    assert [row["kind"] for row in forgotten.read_keys(root)] == ["places"] * 3 and forgotten.unpurged(root) is not None
+    forgotten.remember(root, [forget.places_of("77", None)])
+    assert forget.scrub(root) == 1 and forget.scrub(root) == 0, "a notice without an id means all messages"
 
 
 @pytest.mark.parametrize("step", ["_clear_rejected", "_reject", "_delete_ids", "_append_rejected", "_delete"])

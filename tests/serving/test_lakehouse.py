@@ -583,6 +583,28 @@ def words(root: str) -> str:
     return " ".join(str(pq.ParquetFile(path).read().to_pylist()) for path in files)
 
 
+def test_places_leave_bronze_whether_their_notice_comes_with_the_message_or_before_it(tables, tmp_path):
+    from serving.lakehouse.maintain import maintain
+
+    raw, place = tmp_path / "raw", {"place": {"name": "Secretville"}, "coordinates": {"coordinates": [1, 2]}}
+    put(
+        raw,
+        "a",
+        by("80", "8", "the seat was bad", **place),
+        NOTICES[3],
+        by("80", "10", "the newest one", place={"name": "Leeds"}),
+    )
+    tables.once(raw)
+    assert [row["id"] for row in tables.read("bronze").selectExpr("get_json_object(raw, '$.id') AS id").collect()] == ["10"]
+    put(raw, "b", by("80", "7", "a late message", **place))
+    tables.once(raw)
+    maintain(tables.spark, tables.root, tables.lake.settings)
+    assert "Secretville" not in words(tables.root) and "Leeds" in words(tables.root)
+    assert {row[0] for row in tables.read("gold").select("id").collect()} == {"7", "8", "10"}
+    status = read_status(tables.root)
+    assert status.behind_silver == 0 and status.behind_gold == 0
+
+
 def test_deleted_messages_leave_all_layers_and_do_not_come_back(tables, tmp_path):
     from serving.lakehouse.maintain import maintain
 
