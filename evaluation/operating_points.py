@@ -1,8 +1,8 @@
 """Operating points: which tier of a bundle classifies a text, with what to expect of it. Works on arrays; runs no model.
 
-A cascade classifies with a small tier where that is confident enough, and asks `base` for the rest. With calibrated confidence, the
-texts that escalate are those that the small tier gets wrong most often. Each threshold is a point: its macro-recall and its CPU
-time are measured on the validation rows, and only points that no other point dominates are kept.
+A cascade classifies with a small tier where that is confident enough, and asks `base` for the rest. With calibrated
+confidence, the texts that escalate are those that the small tier gets wrong most often. Each threshold is a point: its
+macro-recall and its CPU time are measured on the validation rows, and only points that no other point dominates are kept.
 """
 
 from collections.abc import Mapping
