@@ -5,6 +5,7 @@ cut into runs as the classifier cuts them, and the engines take turns. Tokenizat
 """
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,7 @@ def measure(
     parts = [_unchecked(rows[number::rounds], pad_id(tokenizer)) for number in range(rounds)]
     engines: dict[tuple[str, str], Engine] = {}
     load_s: dict[tuple[str, str], float] = {}
-    for name, variant in ((name, variant) for variant in variants for name in ENGINES):
+    for variant, name in itertools.product(variants, ENGINES):
         started = time.perf_counter()
         try:
             engines[variant, name] = open_engine(name, variants[variant] / MODEL, 1)
