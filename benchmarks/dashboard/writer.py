@@ -56,7 +56,7 @@ def _row(topic: str, offset: int, now: datetime) -> bytes:
             "confidence": 0.8,
             "probabilities": probabilities,
             "sarcasm": None,
-            "tier": "model",
+            "tier": "base",
             "model_version": "bench",
         }
     ).encode()

@@ -386,7 +386,7 @@ def predicted(number, label="neutral", offset=None, **changes):
         "confidence": values["confidence"],
         "probabilities": [values[name] for name in LABELS],
         "sarcasm": None,
-        "tier": "model",
+        "tier": "base",
         "model_version": "v1",
         **changes,
     }

@@ -69,7 +69,7 @@ def row(offset: int, at: datetime, source: str, text: str, **changes: Any) -> di
         "confidence": max(PROBABILITIES[label]),
         "probabilities": PROBABILITIES[label],
         "sarcasm": None,
-        "tier": "model",
+        "tier": "base",
         "model_version": "minilm-1",
         **changes,
     }

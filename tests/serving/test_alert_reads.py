@@ -51,7 +51,7 @@ def write(client, messages, *, written=None, predicted=None):
             "confidence": 0.5,
             "probabilities": [max(0.0, -score), 0.0, max(0.0, score)],
             "sarcasm": None,
-            "tier": "model",
+            "tier": "base",
             "model_version": "v",
         }
         rows.append(json.dumps(row | ({"written_at": written} if written else {}), default=datetime.isoformat).encode())

@@ -92,7 +92,7 @@ def messages(count, begin=BEGIN, until=NOW, seed=5):
                 "confidence": max(shares),
                 "probabilities": shares,
                 "sarcasm": None,
-                "tier": "model",
+                "tier": "base",
                 "is_share": n % 100 == 99,
                 "model_version": "old" if n < count / 3 else "new",
             }

@@ -262,7 +262,7 @@ def test_messages_and_alerts_in_the_warehouse_reach_a_viewer_of_the_service(serv
             "confidence": 0.9,
             "probabilities": [0.9, 0.05, 0.05],
             "sarcasm": None,
-            "tier": "model",
+            "tier": "base",
             "model_version": "v",
             "produced_at": now,
         }

@@ -54,7 +54,7 @@ def _rows() -> list[dict]:
                 "confidence": max(shares),
                 "probabilities": shares,
                 "sarcasm": None,
-                "tier": "model",
+                "tier": "base",
                 "model_version": "old" if n < 2000 else "new",
             }
         )
@@ -213,7 +213,7 @@ def test_most_negative_are_recent_and_each_text_once(warehouse):
             "confidence": sure,
             "probabilities": [sure, 1 - sure, 0],
             "sarcasm": None,
-            "tier": "model",
+            "tier": "base",
             "model_version": "new",
         }
         rows.append(row)

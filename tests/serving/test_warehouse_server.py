@@ -88,7 +88,7 @@ def rows(topic, offsets, text="x", partition=0):
         "label": "negative",
         "confidence": 0.7,
         "probabilities": [0.7, 0.2, 0.1],
-        "tier": "model",
+        "tier": "base",
         "model_version": "v",
     }
     return [json.dumps({**row, "offset": offset, "id": str(offset)}).encode() for offset in offsets]

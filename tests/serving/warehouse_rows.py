@@ -42,7 +42,7 @@ def row(topic, partition, offset, **changes):
         "confidence": 0.7,
         "probabilities": [0.7, 0.2, 0.1],
         "sarcasm": None,
-        "tier": "model",
+        "tier": "base",
         "model_version": "v",
         "is_share": False,
         **changes,

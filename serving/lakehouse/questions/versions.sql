@@ -1,5 +1,5 @@
 -- Model versions of the current predictions, and when they predicted.
-SELECT model_version, 'model' AS tier, count(*) AS messages,
+SELECT model_version, 'base' AS tier, count(*) AS messages,
        make_timestamp(min(epoch_us(predicted_at)) // 1000 * 1000) AS first_at,
        make_timestamp(max(epoch_us(predicted_at)) // 1000 * 1000) AS last_at
 FROM gold
