@@ -29,6 +29,9 @@ FIRST_TOKEN = "first_token"
 GELU_LOWEST = -0.17
 """The minimum of GELU is -0.16997."""
 
+LEAST_REACH = 0.15
+"""Least reach of a channel, as a share of that of the largest: a channel that was quiet in the calibration texts may not be."""
+
 Batch = tuple[np.ndarray, np.ndarray]
 """`input_ids` and `attention_mask`, int64, shape (N, L)."""
 
@@ -48,6 +51,7 @@ SCHEMES = {
     for scheme in (
         Scheme("int8_rowwise", "7-bit weights per column, 8-bit activations with one scale per token, computed at run time"),
         Scheme("int8_static", "7-bit weights per column, 8-bit activations with a calibrated scale per tensor", calibrated=True),
+        Scheme("int8_channels", "as int8_static, with each channel divided by its own calibrated reach first", calibrated=True),
         Scheme("int8_weight_only", "8-bit weights in blocks of 32 (MatMulNBits, accuracy level 4)"),
         Scheme("int8_dynamic", "7-bit weights per column, 8-bit activations with one scale per batch, computed at run time"),
     )
@@ -93,7 +97,7 @@ def quantize(
         how: Mapping[str, PerRow | Fixed] = (
             {name: PerRow(GELU_LOWEST if gelu else None) for name, gelu in inputs.items()}
             if scheme == "int8_rowwise"
-            else _calibrated(model, list(inputs), calibration or [])
+            else _calibrated(model, list(inputs), calibration or [], per_channel=scheme == "int8_channels")
         )
         if not to_integer(model, how):
             raise ModelError(f"{optimized_file} has no MatMul to quantize.", remedy="Optimize the export first.")
@@ -157,8 +161,17 @@ def _weight_only(model: "onnx.ModelProto") -> "onnx.ModelProto":
     return quantizer.model.model  # type: ignore[union-attr]
 
 
-def _calibrated(model: "onnx.ModelProto", inputs: Sequence[str], calibration: Sequence[Batch]) -> dict[str, Fixed]:
-    """Return one scale per tensor from its lowest and highest value over the calibration texts, without padding."""
+def _calibrated(
+    model: "onnx.ModelProto", inputs: Sequence[str], calibration: Sequence[Batch], *, per_channel: bool
+) -> dict[str, Fixed]:
+    """Return one scale per tensor from its lowest and highest value over the calibration texts, without padding.
+
+    Args:
+        model: An optimized graph.
+        inputs: Tensors (N, L, K).
+        calibration: Batches of training texts.
+        per_channel: Whether the K channels of a tensor get the same reach first.
+    """
     import onnx
     import onnxruntime as ort
     from onnx import helper
@@ -170,15 +183,24 @@ def _calibrated(model: "onnx.ModelProto", inputs: Sequence[str], calibration: Se
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    low = dict.fromkeys(inputs, 0.0)
-    high = dict.fromkeys(inputs, 0.0)
+    low: dict[str, np.ndarray] = {}
+    high: dict[str, np.ndarray] = {}
     for input_ids, mask in calibration:
         values: list[Any] = list(session.run(list(inputs), {"input_ids": input_ids, "attention_mask": mask}))
         for name, value in zip(inputs, values, strict=True):
-            real = value[mask.astype(bool)] if value.shape[:2] == mask.shape else value
-            low[name], high[name] = min(low[name], float(real.min())), max(high[name], float(real.max()))
-    result = {}
-    for name in inputs:
-        scale = max((high[name] - low[name]) / 255, 1e-9)
-        result[name] = Fixed(scale, round(-low[name] / scale))
-    return result
+            real = value[mask.astype(bool)] if value.shape[:2] == mask.shape else value.reshape(-1, value.shape[-1])
+            low[name] = np.minimum(low.get(name, 0.0), real.min(axis=0))
+            high[name] = np.maximum(high.get(name, 0.0), real.max(axis=0))
+    return {name: _fixed(low[name], high[name], per_channel=per_channel) for name in inputs}
+
+
+def _fixed(low: np.ndarray, high: np.ndarray, *, per_channel: bool) -> Fixed:
+    """Return the scale of a tensor from the lowest and highest value of its channels, each of shape (K,)."""
+    channels = None
+    if per_channel:
+        reach = np.maximum(-low, high)
+        channels = np.maximum(reach, max(LEAST_REACH * float(reach.max()), 1e-9)).astype(np.float32)
+        low, high = low / channels, high / channels
+    lowest, highest = float(low.min()), float(high.max())
+    scale = max((highest - lowest) / 255, 1e-9)
+    return Fixed(scale, round(-lowest / scale), channels)

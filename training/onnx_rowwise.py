@@ -51,10 +51,13 @@ class Fixed:
     Args:
         scale: Width of one step, greater than 0.
         zero_point: The uint8 that represents 0.
+        channels: Divisors of the columns of `x`, float32, shape (K,), by which the rows of the weights are multiplied. They
+            give every column the same reach, so that one scale fits all of them. None: 1.
     """
 
     scale: float
     zero_point: int
+    channels: np.ndarray | None = None
 
 
 def matmuls(model: "onnx.ModelProto") -> Iterator[tuple["onnx.NodeProto", np.ndarray]]:
@@ -102,8 +105,11 @@ def to_integer(
         if x not in done:  # queries, keys and values share one quantized input
             nodes += _quantize_input(graph, x, activations[x])
             done.add(x)
-        values, scale = weights(x, chosen[y])
-        per_row = isinstance(activations[x], PerRow)
+        how, matrix = activations[x], chosen[y]
+        per_row = isinstance(how, PerRow)
+        if not per_row and how.channels is not None:
+            matrix = matrix * how.channels[:, np.newaxis]
+        values, scale = weights(x, matrix)
         weight = node.input[1]
         _constant(graph, f"{weight}_int8", values)
         _constant(graph, f"{weight}_scale", scale.astype(np.float32))
@@ -138,7 +144,13 @@ def _quantize_input(graph: "onnx.GraphProto", x: str, how: PerRow | Fixed) -> "l
     if isinstance(how, Fixed):
         _constant(graph, f"{x}_step", np.float32(how.scale))
         _constant(graph, f"{x}_zero", np.uint8(how.zero_point))
-        return [node("QuantizeLinear", [x, f"{x}_step", f"{x}_zero"], f"{x}_uint8")]
+        if how.channels is None:
+            return [node("QuantizeLinear", [x, f"{x}_step", f"{x}_zero"], f"{x}_uint8")]
+        _constant(graph, f"{x}_per_channel", (1 / how.channels).astype(np.float32))
+        return [
+            node("Mul", [x, f"{x}_per_channel"], f"{x}_even"),
+            node("QuantizeLinear", [f"{x}_even", f"{x}_step", f"{x}_zero"], f"{x}_uint8"),
+        ]
     # With `lowest`, 0 is at 12 of 255, and the scale has a floor so that `lowest` does not fall below 0.
     zero = 128 if how.lowest is None else 12
     floor = _TINY if how.lowest is None else max(-how.lowest / zero, _TINY)

@@ -71,7 +71,7 @@ def test_every_scheme_is_near_float32_and_smaller(scheme, forms, tmp_path):
     assert ops & {"MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"}, ops
 
 
-@pytest.mark.parametrize("scheme", ["int8_rowwise", "int8_static", "int8_weight_only"])
+@pytest.mark.parametrize("scheme", ["int8_rowwise", "int8_static", "int8_channels", "int8_weight_only"])
 def test_predictions_do_not_depend_on_batch_mates(scheme, forms, tmp_path):
     """Alone, in a batch, and padded to the longest: the same numbers except for the order of additions."""
     checkpoint, fp32, optimized = forms
