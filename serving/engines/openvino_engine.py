@@ -2,8 +2,9 @@
 
 import sys
 from collections import deque
+from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from data.errors import SettingsError
 from serving.engines.engine import OUTPUT, EngineName, check_signature, load_error
 
 _CONVERTERS = "openvino.tools.ovc"
-_importing = Lock()
+_importing = RLock()
 
 
 class OpenVinoEngine:
@@ -27,10 +28,9 @@ class OpenVinoEngine:
 
     def __init__(self, model_file: Path, threads: int) -> None:
         """See `open_engine`."""
-        openvino = _import()
-        self.version: str = openvino.__version__.partition("-")[0]
+        self.version: str = _import().__version__.partition("-")[0]
         self.threads = threads
-        self._core = openvino.Core()
+        self._core = _core()
         if "CPU" not in self._core.available_devices:
             raise SettingsError(
                 "OpenVINO does not support this CPU.",
@@ -67,6 +67,21 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,  # a pinned thread competes with the rest of the service for one core
         }
         return self._core.compile_model(self._model, "CPU", options).create_infer_request()
+
+
+def _core() -> Any:
+    """Return the one core of this process, which is never freed.
+
+    A core gives its thread another stack for signal handlers. When a second core is freed after the first, it puts the stack of
+    the first back, which is gone: the next signal, such as that of Ctrl-C, would end the process with a segmentation fault.
+    """
+    with _importing:  # `cache` alone would let two threads make one each
+        return _made_core()
+
+
+@cache
+def _made_core() -> Any:
+    return _import().Core()
 
 
 def _names(ports: Any) -> list[str]:

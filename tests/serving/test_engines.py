@@ -22,6 +22,7 @@ from serving.service.inference import InferenceService
 from serving.service.schemas import EngineShown
 from serving.settings import ServingSettings
 from tests.models import some_texts, tiny_bundle, write_checkpoint, write_sum_model
+from tests.serving.running import ROOT
 
 
 def with_parity(folder: Path, *, served: Path | None = None) -> Bundle:
@@ -354,3 +355,25 @@ def test_command_uses_the_engine_of_the_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("GROUNDSWELL_SERVING__ENGINE", "openvino")
     assert open_classifier(with_parity(tmp_path).directory, threads=1).engine.name == "openvino"
+
+
+_INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from serving.engines.engine import open_engine
+engines = [open_engine("openvino", Path(sys.argv[1]), 1) for _ in range(2)]
+while engines:
+    engines.pop(0)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_signal_after_models_were_replaced_is_handled(tmp_path):
+    model = write_sum_model(tmp_path / "model.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, str(model)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr[-2000:]
