@@ -263,8 +263,8 @@ class Registry:
 
 def _copy_code(folder: Path) -> list[str]:
     """Copy the modules that a classifier needs, and return their folders. All of `serving/` includes the dashboard's packages."""
-    for package, parts in (("data", True), ("serving", False)):
-        for file in (_ROOT / package).glob("**/*.py" if parts else "*.py"):
+    for pattern in ("data/**/*.py", "serving/*.py", "serving/engines/*.py"):
+        for file in _ROOT.glob(pattern):
             target = folder / file.relative_to(_ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)

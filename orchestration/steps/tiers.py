@@ -126,7 +126,7 @@ def _select(layout: Layout, bundle: Bundle, converted: dict[str, _Converted], le
         if cpu[name] >= base.cpu_us:
             left_out[name] = f"it takes {cpu[name]:.0f} µs of CPU per text, and base {base.cpu_us:.0f}"
         elif found < least:
-            left_out[name] = f"macro-recall {100 * found:.1f} on validation rows, at least {100 * least:.1f} required"
+            left_out[name] = f"macro-recall {100 * found:.1f} on the validation split, at least {100 * least:.1f} required"
         else:
             kept[name] = Measured(one.proba, cpu[name])
     names = sorted((name for name in kept if name != BASE), key=lambda name: kept[name].cpu_us)

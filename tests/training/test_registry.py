@@ -38,7 +38,7 @@ def staged(registry, strength):
 
 
 _IMPORTED = """
-import sys, serving.pyfunc_model, serving.classifier
+import sys, serving.pyfunc_model, serving.classifier, serving.engines.onnxruntime_engine
 print(*(module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in ("data", "serving")))
 """
 
