@@ -148,6 +148,12 @@ def _interval(value: float, resampled: np.ndarray) -> Estimate:
     return Estimate(float(value), float(low), float(high))
 
 
+def macro_recall(labels: np.ndarray, proba: np.ndarray) -> float:
+    """Return the mean recall of the classes that occur, 0 to 1, without an interval."""
+    decided = proba.argmax(axis=1)
+    return float(np.mean([float((decided[labels == k] == k).mean()) for k in np.unique(labels)]))
+
+
 def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
     """Compute every metric except `ece` from counts, for files too large to keep their probabilities in memory.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.pareto import pareto_front
+from evaluation.metrics import macro_recall
 
 SHARES = tuple(round(0.05 * step, 2) for step in range(15))
 """Shares of the rows that escalate, 0 to 0.7, for which a threshold is tried. Beyond that a cascade costs more than it saves."""
@@ -67,12 +68,6 @@ def operating_points(labels: np.ndarray, base: str, models: Mapping[str, Measure
         cheaper.append(Point(best.tier, best.threshold, best.escalated, whole.macro_recall, best.cpu_us))
     front = pareto_front([(point.cpu_us, point.macro_recall) for point in cheaper])
     return [*(cheaper[index] for index in front), whole]
-
-
-def macro_recall(labels: np.ndarray, proba: np.ndarray) -> float:
-    """Return the mean recall of the classes that occur, 0 to 1."""
-    decided = proba.argmax(axis=1)
-    return float(np.mean([float((decided[labels == k] == k).mean()) for k in np.unique(labels)]))
 
 
 def cascaded(small: np.ndarray, base: np.ndarray, threshold: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data.pareto import pareto_front
-from evaluation.metrics import Estimate, check_proba, paired_difference
+from evaluation.metrics import Estimate, check_proba, macro_recall, paired_difference
 
 Mode = Literal["exact", "fast"]
 """How a variant is chosen; see `choose`."""
@@ -146,7 +146,6 @@ def compare(
     """
     reference, converted = (check_proba(proba, len(labels)) for proba in (reference, converted))
     predicted = converted.argmax(axis=1)
-    recalls = [float((predicted[labels == k] == k).mean()) for k in np.unique(labels)]
     return ParityRow(
         name=name,
         n=len(labels),
@@ -154,7 +153,7 @@ def compare(
         flips_per_10000=round(1e4 * float((predicted != reference.argmax(axis=1)).mean()), 2),
         max_gap=round(float(np.abs(_logits(converted) - _logits(reference)).max()), 6),
         max_probability_gap=round(float(np.abs(converted - reference).max()), 6),
-        macro_recall=round(float(np.mean(recalls)), 6),
+        macro_recall=round(macro_recall(labels, converted), 6),
         recall_difference=paired_difference(labels, converted, reference, "macro_recall", resamples=resamples, seed=seed),
     )
 

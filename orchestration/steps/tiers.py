@@ -9,8 +9,8 @@ import numpy as np
 
 from data.artifacts import sha256_file
 from evaluation.cost import measure_cost
-from evaluation.metrics import score
-from evaluation.operating_points import MIN_SHARE, Measured, Point, cascaded, macro_recall, operating_points
+from evaluation.metrics import macro_recall, score
+from evaluation.operating_points import MIN_SHARE, Measured, Point, cascaded, operating_points
 from evaluation.parity import batch_invariance, compare, reasons_against
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout

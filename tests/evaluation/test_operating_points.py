@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.operating_points import Measured, macro_recall, operating_points
+from evaluation.metrics import macro_recall
+from evaluation.operating_points import Measured, operating_points
 
 
 def probabilities(seed, n, skill):
