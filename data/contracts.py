@@ -93,7 +93,8 @@ class Prediction(BaseModel):
     confidence: float  # probability of the label, 0 to 1
     probabilities: tuple[float, float, float]  # in LABELS order, rounded to 4 decimals
     sarcasm: float | None  # probability, null where the bundle has no sarcasm head
-    tier: str
+    tier: str  # whose prediction it is
+    point: str  # operating point that was chosen, such as base, or minilm-1@0.72: that tier, and base where it is less confident
     model_version: str
     topic: str
     partition: int

@@ -98,6 +98,7 @@ class Classifier:
         """
         self.bundle = bundle
         self.languages = bundle.manifest.languages
+        self.points = bundle.manifest.points
         self.token_budget = token_budget
         self.threads = threads or cpu_quota()
         limit_tokenizer_threads(self.threads)

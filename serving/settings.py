@@ -35,6 +35,9 @@ class ServingSettings(Settings):
     """What runs the model in the service, the stream's workers, `score` and `classify`: ONNX Runtime, OpenVINO (extra
     `openvino`), or the one of both that is measured to be cheapest on this CPU. Spark uses ONNX Runtime, and Lambda's image
     has no other."""
+    floor: float | None = Field(default=None, ge=0.5, le=1)
+    """Load control: while more texts arrive than `base` can classify, requests that name no tier get cheaper operating points
+    of the bundle, of which at least this share of base's macro-recall is expected; none: they get `base`, and wait."""
     cache_texts: int = Field(default=50_000, ge=1)
     """Predictions held in memory, about 300 bytes each."""
     prediction_store: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"
@@ -75,13 +78,18 @@ class StreamSettings(Settings):
     batch_tokens: int = Field(default=16_384, ge=1)
     """A micro-batch is closed at about this many tokens (four characters each), or at `batch_age_ms`."""
     batch_age_ms: int = Field(default=50, ge=1)
-    """Longest wait of a message for its micro-batch."""
+    """Longest wait of a message for its micro-batch; while a thread is free it is not longer than 10 ms."""
     tier: str = "base"
     """The model of the bundle that classifies: `base`, a smaller and faster one, or `auto` (serving/tiers.py)."""
+    floor: float | None = Field(default=None, ge=0.5, le=1)
+    """Load control: while more messages arrive than `tier` can classify, cheaper operating points of the bundle classify, of
+    which at least this share of base's macro-recall is expected; none: `tier` classifies always, and messages wait."""
+    deadline_ms: int = Field(default=1_000, ge=100, le=60_000)
+    """With a floor: messages that wait are to be classified within this time."""
     block_rows: int = Field(default=8_192, ge=1, le=100_000)
     """Most rows of one block written to the warehouse."""
     block_age_ms: int = Field(default=250, ge=1, le=1_000)
-    """Longest wait of a classified message for its block."""
+    """Longest wait of a classified message for its block; without load a block is written at once."""
     threads: int | None = Field(default=None, ge=1)
     """Micro-batches classified at once in one worker, each on one CPU; none: the CPU quota."""
     max_in_flight: int = Field(default=20_000, ge=1)

@@ -51,6 +51,11 @@ class OperatingPoint(BaseModel):
     test_macro_recall: dict[str, float] | None = None
     """`value`, `low`, `high` on the test rows of the ranking, 0 to 1; not used to choose."""
 
+    @property
+    def name(self) -> str:
+        """Such as `base`, `minilm-1`, or `minilm-1@0.72`: that tier, and `base` below the threshold."""
+        return f"{self.tier}@{self.threshold:g}" if self.threshold else self.tier
+
 
 def cache_name(fingerprint: str, tier: str) -> str:
     """Return what a cached prediction is stored under, next to its text: the bundle's fingerprint, and the tier if not `base`."""
@@ -63,7 +68,7 @@ def tier_file(name: str) -> str:
 
 
 def point_named(name: str, tiers: Mapping[str, Tier], points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """Return the operating point that a caller names: a tier alone, or `auto`.
+    """Return the operating point that a caller names: a tier alone, `auto`, or the name of a point of the bundle.
 
     `auto` of a bundle without points is `base`.
 
@@ -72,9 +77,29 @@ def point_named(name: str, tiers: Mapping[str, Tier], points: Sequence[Operating
     """
     if name == AUTO:
         return auto_point(points)
-    if name != BASE and name not in tiers:
+    if named := next((point for point in points if point.name == name), None):
+        return named
+    if name == BASE:
+        return OperatingPoint(tier=BASE, threshold=0.0)
+    if name not in tiers:
         raise unknown_name(BundleError, "tier", name, [BASE, AUTO, *tiers], where=" in this bundle")
-    return OperatingPoint(tier=name, threshold=0.0)
+    tier = tiers[name]  # no point: another tier is as good and cheaper
+    return OperatingPoint(tier=name, threshold=0.0, macro_recall=tier.metrics.get("macro_recall"), cpu_us=tier.cpu_us)
+
+
+def points_down_to(floor: float, usual: OperatingPoint, points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """Return the points that load control may choose, the cheapest first and the usual one last.
+
+    Args:
+        floor: Least share of the macro-recall of `base`, 0 to 1.
+        usual: The point without load; more expensive ones are not used.
+        points: Of the bundle, the cheapest first, `base` last.
+    """
+    if usual.cpu_us is None or not points:
+        return [usual]
+    least, cost = floor * (points[-1].macro_recall or 0.0), usual.cpu_us
+    cheaper = [point for point in points if (point.macro_recall or 0.0) >= least and (point.cpu_us or cost) < cost]
+    return [*cheaper, usual]
 
 
 def auto_point(points: Sequence[OperatingPoint]) -> OperatingPoint:

@@ -90,6 +90,8 @@ class Bench:
         seconds: float,
         rounds: int,
         burst: int,
+        rates: Sequence[float] = (),
+        rate_seconds: float = 0.0,
         quick: bool = False,
     ) -> None:
         """Create the run; nothing is started yet.
@@ -103,10 +105,13 @@ class Bench:
             seconds: Length of a measurement.
             rounds: Each measurement runs once per round.
             burst: Messages of the burst.
+            rates: Messages per second of the section `rates`.
+            rate_seconds: Length of each of its measurements.
             quick: Small sizes, to check that it works; the numbers mean nothing.
         """
         self.bundle, self.checkpoint, self.texts, self.folder, self.progress = bundle, checkpoint, texts, folder, progress
         self.seconds, self.rounds, self.burst, self.quick = seconds, rounds, burst, quick
+        self.rates, self.rate_seconds = rates, rate_seconds
         self.warm_s = 1.0 if quick else WARM_S
         self.home = folder / "stream-run"
         self.var = self.home / "var"
@@ -275,9 +280,9 @@ class Bench:
         try:
             group.wait_for(side.members, within_s=START_S, check=lambda: [program.check() for program in programs])
             time.sleep(self.warm_s)
-            before, counted = self._cpu_s(programs), self._read(side)
+            before, counted = self.cpu_s(programs), self._read(side)
             samples = self._watch(group, topic.count, seconds or self.seconds)
-            after, counts = self._cpu_s(programs), self._read(side)
+            after, counts = self.cpu_s(programs), self._read(side)
             for program in programs:
                 program.check()
         finally:
@@ -348,7 +353,8 @@ class Bench:
             samples.append((time.monotonic(), committed))
         return samples
 
-    def _cpu_s(self, programs: Sequence[Program]) -> dict[str, float]:
+    def cpu_s(self, programs: Sequence[Program]) -> dict[str, float]:
+        """Return the CPU seconds used so far by these workers, the warehouse and the broker."""
         broker = [psutil.Process(self.kafka.pid)] if self.kafka.pid else []
         return {
             "workers": sum(program.cpu_s() for program in programs),

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import numpy as np
+
 DOWN_AFTER_S = 30.0
 """The lag threshold removes workers only if fewer were needed for this time (Kubernetes: 300 s by default)."""
 
@@ -21,6 +23,14 @@ def steady_rate(samples: Sequence[tuple[float, int]]) -> float:
         return math.nan
     (start, low), (end, high) = changes[0], changes[-1]
     return (high - low) / (end - start)
+
+
+def slope(samples: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the straight line through samples of time and value, by least squares; NaN for fewer than two times."""
+    times, values = (np.array([sample[k] for sample in samples], dtype=float) for k in (0, 1))
+    if len(set(times.tolist())) < 2:
+        return math.nan
+    return float(np.polyfit(times - times.mean(), values, 1)[0])
 
 
 def wanted_by_lag(lag: int, *, per_worker: int, most: int) -> int:

@@ -90,7 +90,7 @@ def _partitions(status: StreamStatus) -> Table:
 
 def _processes(status: StreamStatus) -> Group:
     table = Table("process", title="Processes", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("state", "version", "partitions"):
+    for name in ("state", "version", "point", "partitions"):
         table.add_column(name, no_wrap=True)
     for name in ("messages", "/s", "in flight", "dead", "p50 ms", "p99 ms", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -104,6 +104,7 @@ def _processes(status: StreamStatus) -> Group:
             escape(row.name),
             _state(row.state),
             escape(row.version) or "–",
+            escape(row.point) or "–",
             ", ".join(map(str, row.partitions)) or "–",
             _count(row.messages),
             f"{row.messages_per_s:,.0f}",
@@ -116,7 +117,7 @@ def _processes(status: StreamStatus) -> Group:
     for row in status.others:
         if row.last_exit and row.state not in _GOOD:
             notes.append(f"{row.name}: {row.last_exit}")
-        table.add_row(escape(row.name), _state(row.state), *[""] * 8, _restarts(row))
+        table.add_row(escape(row.name), _state(row.state), *[""] * 9, _restarts(row))
     return Group(table, *(f"[yellow]{escape(note)}[/]" for note in notes))
 
 

@@ -122,7 +122,8 @@ class Service:
             except BundleError:  # a damaged bundle serves nothing
                 continue
             names = [on_engine(bundle.fingerprint, engine) for engine in ENGINES]
-            found += [cache_name(name, tier) for name in names for tier in (*bundle.tiers, AUTO)]
+            points = [point.name for point in bundle.manifest.points]
+            found += {cache_name(name, tier) for name in names for tier in (*bundle.tiers, AUTO, *points)}
         return found
 
 

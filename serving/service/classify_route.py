@@ -93,8 +93,8 @@ def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
     return wanted, None
 
 
-def _require_tier(tier: str, known: Sequence[str], where: str = "") -> None:
-    if tier not in known:
+def _require_tier(tier: str | None, known: Sequence[str], where: str = "") -> None:
+    if tier is not None and tier not in known:
         raise Unfit(f"tier: found {tier!r}, expected {' or '.join(known)}{where}")
 
 

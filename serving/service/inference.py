@@ -22,6 +22,7 @@ from serving.classifier import Classification, Classifier
 from serving.engines.choice import EngineChoice, choose_engine, engine_cache
 from serving.engines.engine import on_engine
 from serving.ledger import current_moves
+from serving.load_control import LoadControl
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache.predictions import Cache
@@ -94,7 +95,10 @@ class InferenceService:
             store=self._store,
             ttl_s=settings.prediction_ttl_s,
             tiers=bundle.tiers,
+            points=[point.name for point in self._classifier.points],
         )
+        self._control = None if settings.floor is None else load_control(settings, settings.floor)
+        self._arrived = 0
         self.tiers = (*bundle.tiers, AUTO)
         """What a request may name."""
         self.disk = Disk(var, settings.min_free_disk)
@@ -113,30 +117,50 @@ class InferenceService:
         self._counting = Lock()
         self._cpu_s, self._texts = 0.0, 0
 
-    async def classify(self, texts: Sequence[str], tier: str = BASE) -> list[Classification]:
-        """Classify N cleaned texts; N predictions in the same order.
+    async def classify(self, texts: Sequence[str], tier: str | None = None) -> list[Classification]:
+        """Classify N cleaned texts; N predictions in the same order. Without a tier: `base`, or what load control chooses.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
+        tier = tier or self.point
         if (spans := tracer()) is None:
             return await self._cache.classify(texts, tier)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
             return await self._cache.classify(texts, tier)
 
+    @property
+    def point(self) -> str:
+        """The operating point of a request that names no tier, now."""
+        if self._control is None:
+            return BASE
+        if self._control.due():
+            self._control.update(self._batcher.waiting_texts, self._arrived)
+            metrics.OVERLOADED.set(self._control.overloaded)
+        point = self._control.point_for(self._classifier)
+        if point.name != self._shown:
+            self._shown = point.name
+            metrics.POINT.clear()
+            metrics.POINT.labels(point.name).set(1)
+            metrics.EXPECTED.set(point.macro_recall or 0.0)
+        return point.name
+
+    _shown = ""
+
     async def _submit(self, texts: Sequence[str], tier: str) -> list[Classification]:
+        self._arrived += len(texts)
         return await self._batcher.submit([_Tiered(text, tier) for text in texts])
 
     async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
         """As `predictions`, for texts that are not cleaned yet."""
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail)
+        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, BASE)
 
     def needs_languages(self, detail: bool) -> bool:
         """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""
         return detail or self._languages.reject or next(self._requests) % SAMPLE == 0
 
-    async def predictions(self, reading: "Reading", detail: bool, tier: str = BASE) -> list[dict[str, Any]]:
+    async def predictions(self, reading: "Reading", detail: bool, tier: str | None = None) -> list[dict[str, Any]]:
         """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
 
         Raises:
@@ -169,6 +193,7 @@ class InferenceService:
         return self._about | {
             "alias": _alias_of(self.version),
             "engine": self._engine.describe(),
+            "point": self.point,
             "metrics": metrics_of,
             "slices": slices,
             "limits": {
@@ -244,6 +269,8 @@ class InferenceService:
         if texts == [PROOF_TEXT]:
             return predictions
         cpu_s = time.thread_time() - started
+        if self._control:
+            self._control.record(self._classifier.point(tier), len(texts), (time.time_ns() - begun_ns) / 1e9)
         with self._counting:
             self._cpu_s, self._texts = self._cpu_s + cpu_s, self._texts + len(texts)
         metrics.CPU_SECONDS.inc(cpu_s)
@@ -260,6 +287,11 @@ class InferenceService:
             metrics.TEXTS.labels(label=prediction.label).inc()
             metrics.TIERS.labels(tier=prediction.tier).inc()
         return predictions
+
+
+def load_control(settings: ServingSettings, floor: float) -> LoadControl:
+    """Return the load control of a service: texts are to wait a tenth of the time after which requests are refused."""
+    return LoadControl(BASE, floor, cpu_quota(), settings.deadline_ms / 10_000)
 
 
 def _show_engine(choice: EngineChoice) -> None:

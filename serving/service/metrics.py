@@ -17,6 +17,11 @@ WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch be
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "CPU time of the threads that classify, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts classified.", ["label"])
 TIERS = Counter("groundswell_tier_texts", "Texts classified, by the tier whose prediction counts.", ["tier"])
+POINT = Gauge("groundswell_point_info", "1, labeled with the operating point of requests that name no tier.", ["point"])
+EXPECTED = Gauge("groundswell_expected_macro_recall", "Macro-recall expected of that point, on validation rows, 0 to 1.")
+OVERLOADED = Gauge(
+    "groundswell_overloaded", "1 while more texts arrive than the cheapest operating point allowed can classify, else 0."
+)
 REQUEST_TEXTS = Counter("groundswell_request_texts", "Texts of HTTP requests, by the domain that the caller named.", ["domain"])
 LANGUAGES = Counter(
     "groundswell_text_languages",

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
-from serving.tiers import BASE, OperatingPoint, Tier
+from serving.tiers import OperatingPoint, Tier
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * 2**20
@@ -49,12 +49,13 @@ class ClassifyRequest(BaseModel):
     )
     domain: Domain | None = Field(default=None, description="What kind of texts these are; counted in the metrics.")
     detail: bool = Field(default=False, description=_DETAIL)
-    tier: str = Field(
-        default=BASE,
+    tier: str | None = Field(
+        default=None,
         max_length=32,
         description=(
             "The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, "
-            "and `base` where that is not confident enough."
+            "and `base` where that is not confident enough. If missing: `base`, or what load control chooses where the operator "
+            "has switched it on; the point that it uses now is in `/v1/model`."
         ),
     )
 
@@ -239,6 +240,7 @@ class ModelShown(BaseModel):
     )
     alias: str | None = Field(description="production, staging or previous, from the ledger.")
     engine: EngineShown
+    point: str = Field(description="Operating point of requests that name no tier, now: `base` unless load control is on.")
     limits: ModelLimits
     cost: ModelCost
 

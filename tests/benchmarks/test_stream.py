@@ -10,18 +10,20 @@ import pytest
 from benchmarks.harness.figures import Goal, figure
 from benchmarks.harness.report import Outcome, markdown
 from benchmarks.stream import metrics
-from benchmarks.stream.__main__ import BURST, ROUNDS, SECONDS, SECTIONS, minutes
+from benchmarks.stream.__main__ import BURST, ROUNDS, SECONDS, USUAL, minutes
 from benchmarks.stream.burst_plot import Line, plot_burst
 from benchmarks.stream.schedule import (
     DOWN_AFTER_S,
     Threshold,
     changes,
     drained_at,
+    slope,
     steady_rate,
     wanted_by_lag,
     worker_seconds,
 )
 from benchmarks.stream.sections.latency import first_seen
+from benchmarks.stream.sections.rates import _macro_recall
 from tests.models import tiny_bundle
 from tests.serving.running import ROOT
 
@@ -34,6 +36,17 @@ def test_rate_is_measured_from_commit_to_commit():
     assert naive != pytest.approx(1000, rel=0.01)
     assert math.isnan(steady_rate([(0, 5), (1, 5), (2, 9)]))
     assert math.isnan(steady_rate([]))
+
+
+def test_slope_is_that_of_the_line_through_the_samples():
+    assert slope([(1e9 + at, 5 + 3 * at + (-1) ** at) for at in range(0, 40)]) == pytest.approx(3, abs=0.01)
+    assert math.isnan(slope([(1, 2)])) and math.isnan(slope([]))
+
+
+def test_macro_recall_of_rows_that_the_warehouse_counted():
+    counts = [("negative", "negative", 3), ("negative", "positive", 1), ("neutral", "neutral", 2), ("positive", "neutral", 5)]
+    assert _macro_recall(counts) == pytest.approx((0.75 + 1 + 0) / 3)
+    assert math.isnan(_macro_recall([]))
 
 
 @pytest.mark.parametrize(("lag", "wanted"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (7_001, 8), (50_000, 8)])
@@ -112,7 +125,7 @@ def test_burst_plot_is_written(tmp_path):
 
 
 def test_default_run_takes_less_than_half_an_hour():
-    assert minutes(list(SECTIONS), SECONDS, ROUNDS, BURST) < 30
+    assert minutes(USUAL, SECONDS, ROUNDS, BURST) < 30
     assert minutes(["burst"], 12, 3, 50_000) > minutes(["burst"], 12, 3, 10_000)
 
 

@@ -10,8 +10,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from serving.streaming.worker.processing import ProcessedBatch
 from serving.streaming.worker.signals import Signals
+from serving.tiers import OperatingPoint
 
 TOPIC = "t"
+BASE_POINT = OperatingPoint(tier="base", threshold=0)
 
 
 class Clock:
@@ -109,6 +111,13 @@ class Consumer:
 
     def assignment(self) -> list[Any]:
         return parts(sorted(self.positions))
+
+    def position(self, partitions: list[Any]) -> list[Any]:
+        return [SimpleNamespace(partition=each.partition, offset=self.positions[each.partition]) for each in partitions]
+
+    def get_watermark_offsets(self, partition: Any, *, cached: bool) -> tuple[int, int]:
+        assert cached, "the polling thread does not ask the broker"
+        return 0, self.broker.ends[partition.partition]
 
     def pause(self, partitions: list[Any]) -> None:
         self.pauses += bool(partitions)

@@ -17,6 +17,7 @@ ALL = [
     "0006_alert_life",
     "0007_forgotten",
     "0008_shares",
+    "0009_points",
 ]
 
 pytestmark = pytest.mark.integration

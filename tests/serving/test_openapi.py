@@ -90,7 +90,7 @@ FIELDS = {
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
         "name version labels languages max_length quantization data_fingerprint temperature metrics training slices tiers "
-        "points alias engine limits cost"
+        "points alias engine point limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
@@ -125,7 +125,7 @@ FIELDS = {
     "VolumeRow": "bucket messages",
     "WindowPrediction": "text probabilities",
     "Worker": (
-        "name state detail version partitions messages dead_letters messages_per_s in_flight p50_ms p99_ms "
+        "name state detail version point partitions messages dead_letters messages_per_s in_flight p50_ms p99_ms "
         "restarts last_exit silent_s cpu rss_bytes"
     ),
     "WrongPrediction": "text source confidence",

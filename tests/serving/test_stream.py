@@ -17,6 +17,7 @@ from serving.streaming import replay
 from serving.streaming.decode import dead_letter, decode
 from serving.streaming.replay import run_stream
 from serving.streaming.worker.batching import micro_batches
+from serving.streaming.worker.model import StubModel
 from serving.streaming.worker.processing import process_batch
 from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import hold
@@ -104,9 +105,8 @@ def test_processed_message_is_a_prediction_of_the_contract_and_a_row_with_its_te
 
 
 def test_only_failing_messages_of_a_batch_become_dead_letters(classifier):
-    class Fragile:
+    class Fragile(StubModel):
         name = "fragile"
-        languages = ("en",)
 
         def classify_timed(self, texts, tier):
             if any("guilty" in text for text in texts):

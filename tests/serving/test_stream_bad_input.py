@@ -12,8 +12,10 @@ from serving.streaming import broker
 from serving.streaming.broker import BrokerUnavailable, create_topics, require_topic
 from serving.streaming.worker import worker
 from serving.streaming.worker.heartbeat import read_heartbeats
+from serving.streaming.worker.model import StubModel
 from tests.models import tiny_bundle
 from tests.serving.running import spare_port
+from tests.serving.stream_fakes import BASE_POINT
 from tests.serving.stream_harness import StreamHarness, numbered, topics
 from tests.waiting import until
 
@@ -116,7 +118,7 @@ def test_unavailable_broker_ends_the_worker_with_what_it_waited_for(tmp_path, mo
     monkeypatch.setattr(worker, "START_TIMEOUT_S", 2.0)
     settings = StreamSettings.load(bootstrap=f"127.0.0.1:{spare_port()}")
     with pytest.raises(StreamError, match="does not respond"):
-        worker.Worker(settings, tmp_path, lambda: None, name="w").run(threading.Event())  # type: ignore[arg-type,return-value]
+        worker.Worker(settings, tmp_path, StubModel, name="w").run(threading.Event())
     (heartbeat,) = read_heartbeats(tmp_path)
     assert heartbeat.state == "failed"
 
@@ -166,7 +168,7 @@ def test_failing_heartbeat_does_not_end_the_worker(tmp_path, monkeypatch):
 
     monkeypatch.setattr(health, "HEARTBEAT_S", 0.01)
     (tmp_path / "stream").write_text("in the way")
-    worker = health.WorkerHealth(tmp_path, "w1", None, lambda: ("v", [0], 0))
+    worker = health.WorkerHealth(tmp_path, "w1", None, lambda: ("v", BASE_POINT, [0], 0))
     worker.start()
     worker.record_commit(5, 0)
     time.sleep(0.1)  # some heartbeats that fail

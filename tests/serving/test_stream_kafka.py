@@ -137,11 +137,11 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
     from serving.streaming.worker import metrics
+    from serving.streaming.worker.model import StubModel
     from serving.streaming.worker.worker import Worker
 
-    class Held:
+    class Held(StubModel):
         name = "held"
-        languages = ("en",)
 
         def __init__(self):
             self.model, self.go = Classifier(read_bundle(bundle), threads=1), threading.Event()
@@ -279,11 +279,11 @@ def test_too_many_dead_letters_end_the_worker(harness):
 def test_a_model_that_takes_five_seconds_a_batch_costs_no_rebalance(harness, bundle):
     from serving.bundle import read_bundle
     from serving.classifier import Classifier
+    from serving.streaming.worker.model import StubModel
     from serving.streaming.worker.worker import Worker
 
-    class Slow:
+    class Slow(StubModel):
         name = "slow"
-        languages = ("en",)
 
         def __init__(self):
             self.model, self.calls = Classifier(read_bundle(bundle), threads=1), 0

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,15 +19,18 @@ from serving.classifier import Classifier
 from serving.engines.engine import ENGINES, on_engine
 from serving.forgetting.stores import Service
 from serving.ledger import append_move
+from serving.load_control import LoadControl
 from serving.score import score_file
 from serving.service.cache.predictions import Cache, cache_key, pack, unpack
 from serving.service.cache.stores import SQLiteStore
-from serving.settings import StreamSettings
+from serving.service.inference import InferenceService
+from serving.settings import ServingSettings, StreamSettings
 from serving.streaming.worker import model
 from serving.streaming.worker.processing import process_batch
 from serving.tiers import OperatingPoint, auto_point
 from tests.make import text_of
 from tests.models import some_texts, tiered_bundle, tiny_bundle
+from tests.serving.stream_fakes import Clock
 from tests.serving.test_languages import ask
 from tests.serving.test_stream import messages
 
@@ -138,9 +142,10 @@ def test_every_cached_prediction_of_a_text_can_be_forgotten(tmp_path):
     keys = set()
     for engine in ENGINES:
         name = on_engine(bundle.fingerprint, engine)
-        front = Cache(lambda *_: None, name, texts=1, store=None, ttl_s=1, tiers=bundle.tiers)  # type: ignore[arg-type]
-        keys |= {front.key("a text", tier) for tier in ("base", "small", "auto")}
-    assert keys == {cache_key(name, "a text") for name in Service(tmp_path)._cache_names()} and len(keys) == 3 * len(ENGINES)
+        points = [point.name for point in bundle.manifest.points]
+        front = Cache(lambda *_: None, name, texts=1, store=None, ttl_s=1, tiers=bundle.tiers, points=points)  # type: ignore[arg-type]
+        keys |= {front.key("a text", tier) for tier in ("base", "small", "auto", "small@0.6")}
+    assert keys == {cache_key(name, "a text") for name in Service(tmp_path)._cache_names()} and len(keys) == 4 * len(ENGINES)
 
 
 def test_packed_prediction_names_its_tier_in_the_same_space(classifier, bundle):
@@ -172,6 +177,48 @@ def test_api_classifies_by_the_tier_that_a_request_names(bundle, classifier, mon
     assert list(about["tiers"]) == ["small"] and [one["tier"] for one in about["points"]] == ["small", "small", "base"]
 
 
+def test_point_of_the_bundle_may_be_named(classifier):
+    assert [point.name for point in classifier.points] == ["small", "small@0.6", "base"]
+    assert classifier.classify([SURE, UNSURE], "small@0.6") == classifier.classify([SURE, UNSURE], "auto")
+
+
+def test_api_under_load_uses_cheaper_points_only_for_requests_that_name_no_tier(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+    clock = Clock()
+
+    async def go():
+        service = InferenceService(bundle, ServingSettings.load(floor=0.5, prediction_store="memory"))
+        service._control = control = LoadControl("base", 0.5, threads=1, deadline_s=1.0, clock=clock)
+        found = [await service.classify([UNSURE])]
+        control.record(OperatingPoint(tier="base", threshold=0), 100, 1.0)
+        service._batcher = SimpleNamespace(waiting_texts=5_000, submit=service._batcher.submit, close=service._batcher.close)
+        clock.now += 1
+        found += [await service.classify([UNSURE]), await service.classify([UNSURE], "base"), [service.describe()["point"]]]
+        service._batcher.waiting_texts = 0
+        for _ in range(2):
+            clock.now += 10
+            found.append(await service.classify([UNSURE]))
+        found.append([service.describe()["point"]])
+        await service.close()
+        return found
+
+    calm, loaded, named, during, _, after, then = asyncio.run(go())
+    assert [one[0].tier for one in (calm, loaded, named, after)] == ["base", "small", "base", "base"]
+    assert calm == named == after and (during, then) == (["small"], ["base"]), "what was cached under load is not base's"
+
+
+def test_without_a_floor_the_api_classifies_with_base_under_any_load(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+
+    async def go():
+        service = InferenceService(bundle, ServingSettings.load(prediction_store="memory"))
+        found = await asyncio.gather(*(service.classify([f"{UNSURE} {n}"]) for n in range(200)))
+        await service.close()
+        return {one.tier for (one,) in found}
+
+    assert asyncio.run(go()) == {"base"}
+
+
 def test_stream_classifies_by_the_tier_of_the_settings_and_rows_name_it(classifier):
     events = [{"id": "1", "text": SURE, "source": "t"}, {"id": "2", "text": UNSURE, "source": "t"}]
     rows = [
@@ -179,6 +226,8 @@ def test_stream_classifies_by_the_tier_of_the_settings_and_rows_name_it(classifi
         for tier in ("base", "small", "auto")
     ]
     assert rows == [["base", "base"], ["small", "small"], ["small", "base"]]
+    batch = process_batch(messages(*events), classifier, StreamSettings.load(), point=classifier.points[1])
+    assert [(row["tier"], row["point"]) for row in map(json.loads, batch.rows)] == [("small", "small@0.6"), ("base", "small@0.6")]
 
 
 def test_worker_refuses_a_bundle_without_its_tier_and_keeps_the_old_one(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """How many messages a stream worker writes together, and how long it waits for them: a fake clock."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,15 +17,15 @@ def origins(made):
 def test_block_is_complete_with_its_rows_or_at_its_age_or_when_flushed():
     clock = Clock()
     assembly = BlockAssembly(ROWS, AGE_S, clock)
-    assert not assembly.complete(flush=True), "an empty block is not written"
+    assert not assembly.complete(flush=True, idle=False), "an empty block is not written"
     assembly.add(block((0, 0)))
-    assert not assembly.complete(flush=False) and assembly.complete(flush=True)
+    assert not assembly.complete(flush=False, idle=False) and assembly.complete(flush=True, idle=False)
     assembly.add(block(*((0, n) for n in range(1, 5))))
-    assert assembly.complete(flush=False)
+    assert assembly.complete(flush=False, idle=False)
     assert origins(assembly.take()) == [(0, n) for n in range(5)]
     assembly.add(block((0, 5)))
     clock.now += AGE_S
-    assert assembly.complete(flush=False)
+    assert assembly.complete(flush=False, idle=False)
 
 
 def test_age_counts_from_the_first_batch_and_bounds_the_wait():
@@ -41,6 +42,19 @@ def test_age_counts_from_the_first_batch_and_bounds_the_wait():
     assert assembly.wait_s(0.5) == 0.5
 
 
+def test_without_load_a_block_is_complete_at_once_but_the_sink_rests_after_a_write():
+    clock = Clock()
+    assembly = BlockAssembly(ROWS, AGE_S, clock)
+    assembly.add(block((0, 0)))
+    assert assembly.complete(flush=False, idle=True) and not assembly.complete(flush=False, idle=False)
+    assembly.take()
+    assembly.wrote(0.1)
+    assembly.add(block((0, 1)))
+    assert not assembly.complete(flush=False, idle=True) and assembly.wait_s(0.5) == pytest.approx(0.2)
+    clock.now += 0.2
+    assert assembly.complete(flush=False, idle=True) and assembly.wait_s(0.5) == 0.5
+
+
 def test_batch_of_another_epoch_begins_a_block_of_its_own():
     assembly = BlockAssembly(ROWS, AGE_S, Clock())
     assert assembly.accepts(block((0, 0), epoch=3))
@@ -50,11 +64,11 @@ def test_batch_of_another_epoch_begins_a_block_of_its_own():
     assert assembly.accepts(block((0, 1), epoch=4))
 
 
-@given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 1), st.sampled_from([0.0, 0.5, 3.0]), st.booleans())))
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 1), st.sampled_from([0.0, 0.5, 3.0]), st.booleans(), st.booleans())))
 def test_no_message_is_lost_or_moved_and_no_block_is_too_large_or_mixed(steps):
     clock, taken, added, epoch = Clock(), [], [], 0
     assembly = BlockAssembly(ROWS, AGE_S, clock)
-    for size, new_epoch, pause_s, flush in steps:
+    for size, new_epoch, pause_s, flush, idle in steps:
         epoch += new_epoch
         batch = block(*((epoch, len(added) + n) for n in range(size)), epoch=epoch)  # the partition names the epoch
         added += origins(batch)
@@ -62,11 +76,12 @@ def test_no_message_is_lost_or_moved_and_no_block_is_too_large_or_mixed(steps):
             taken.append(assembly.take())
         assembly.add(batch)
         clock.now += pause_s
-        if assembly.complete(flush=flush):
+        if assembly.complete(flush=flush, idle=idle):
             taken.append(assembly.take())
+            assembly.wrote(0.2)
         else:
             assert not flush and 0 < assembly.wait_s(10) <= AGE_S
-    if assembly.complete(flush=True):
+    if assembly.complete(flush=True, idle=False):
         taken.append(assembly.take())
     assert [each for made in taken for each in origins(made)] == added
     for made in taken:

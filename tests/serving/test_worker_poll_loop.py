@@ -10,8 +10,8 @@ from serving.settings import StreamSettings
 from serving.streaming.worker.commits import Commits
 from serving.streaming.worker.health import WorkerHealth
 from serving.streaming.worker.membership import REJOIN_AFTER_S, Membership
-from serving.streaming.worker.poll_loop import BATCHES_AHEAD, POLL_PAUSE_AFTER_S, RETRY_INTERVAL_S, PollLoop
-from tests.serving.stream_fakes import TOPIC, Broker, Clock, Consumer, FakeSignals, Message, block
+from serving.streaming.worker.poll_loop import BATCHES_AHEAD, IDLE_WAIT_S, POLL_PAUSE_AFTER_S, RETRY_INTERVAL_S, PollLoop
+from tests.serving.stream_fakes import BASE_POINT, TOPIC, Broker, Clock, Consumer, FakeSignals, Message, block
 
 
 class Pool:
@@ -20,17 +20,18 @@ class Pool:
     threads = 1
 
     def __init__(self):
-        self.batches, self.unprocessed = [], 0
+        self.batches, self.unprocessed, self.unclassified = [], 0, 0
 
     def submit(self, batch, epoch):
         self.batches.append(([(each.partition(), each.offset()) for each in batch], epoch))
         self.unprocessed += 1
+        self.unclassified += len(batch)
 
 
 class Polling:
     """A poll loop with partitions 0 and 1. `rounds` runs it."""
 
-    def __init__(self, tmp_path, **settings):
+    def __init__(self, tmp_path, control=None, **settings):
         self.clock, self.broker, self.pool = Clock(), Broker(), Pool()
         self.signals = FakeSignals(self.clock)
         self.settings = StreamSettings.load(
@@ -40,9 +41,11 @@ class Polling:
         self.membership = Membership(TOPIC, self.new_consumer, self.clock)
         self.membership.open()
         self.commits = Commits(TOPIC, self.membership, self.signals.changed, transactions=False)
-        self.health = WorkerHealth(tmp_path, "w", None, lambda: ("", [], 0))
+        self.health = WorkerHealth(tmp_path, "w", None, lambda: ("", BASE_POINT, [], 0))
         self.health.begin("running")
-        self.loop = PollLoop(self.settings, self.membership, self.pool, self.commits, self.health, self.signals, self.clock)
+        self.loop = PollLoop(
+            self.settings, self.membership, self.pool, self.commits, self.health, self.signals, self.clock, control
+        )
         self.membership.subscribe(self.loop.drain)
         self.consumer.assign(0, 1)
 
@@ -63,6 +66,7 @@ class Polling:
         """What pool and sink do with the oldest batch."""
         origins, epoch = self.pool.batches.pop(0)
         self.pool.unprocessed -= 1
+        self.pool.unclassified -= len(origins)
         self.commits.add(block(*origins, epoch=epoch))
 
 
@@ -126,6 +130,59 @@ def test_what_is_written_while_there_is_no_room_is_committed_at_once(tmp_path):
     before = polling.clock.now
     polling.rounds(1)
     assert polling.clock.now == before and polling.broker.committed[0] == 100 and not polling.consumer.paused
+
+
+class Control:
+    """Records the load that it hears of."""
+
+    overloaded = False
+
+    def __init__(self, most=10):
+        self.heard, self.most, self.ready = [], most, True
+
+    def most_texts(self, most):
+        return min(most, self.most)
+
+    def due(self):
+        return self.ready
+
+    def update(self, waiting, arrived):
+        self.heard.append((waiting, arrived))
+
+
+def test_load_control_hears_what_waits_and_what_arrived(tmp_path):
+    polling = Polling(tmp_path, control := Control())
+    polling.broker.ends[0] = 25
+    polling.rounds(1)
+    assert control.heard == [(25, 0)], "10 in the pool, 15 at the broker; nothing arrived since the partition was assigned"
+    polling.broker.ends.update({0: 40, 1: 5, 2: 1_000})
+    polling.write()
+    polling.rounds(1)
+    assert control.heard[-1] == (35, 20), "partition 2 belongs to another worker"
+    control.ready, control.overloaded = False, True
+    polling.rounds(1)
+    assert len(control.heard) == 2
+    control.ready = True
+    polling.rounds(1)
+    assert polling.health._overloaded
+
+
+def test_load_control_bounds_a_micro_batch(tmp_path):
+    polling = Polling(tmp_path, Control(most=4))
+    polling.broker.ends[0] = 9
+    polling.rounds(2)
+    assert [len(origins) for origins, _ in polling.pool.batches] == [4, 4]
+
+
+def test_message_waits_for_others_only_while_all_threads_are_busy(polling):
+    before = polling.clock.now
+    polling.rounds(1)
+    assert polling.clock.now == before + IDLE_WAIT_S
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    before = polling.clock.now
+    polling.rounds(1)
+    assert polling.clock.now == before + 0.1
 
 
 def test_refused_commit_is_reported_and_tried_again(polling):

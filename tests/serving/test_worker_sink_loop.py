@@ -16,7 +16,7 @@ class Batches:
     """Batches by the time at which each is classified; then the end."""
 
     def __init__(self, clock, *classified):
-        self.clock, self.classified, self.ended = clock, deque(classified), False
+        self.clock, self.classified, self.ended, self.unprocessed = clock, deque(classified), False, 1
 
     def next_batch(self, timeout_s):
         if not self.classified:
@@ -38,10 +38,10 @@ class Sinking:
         self.clock = Clock()
         self.signals = FakeSignals(self.clock)
         self.settings = StreamSettings.load(block_rows=4, block_age_ms=1_000, **settings)
-        batches = Batches(self.clock, *((self.clock.now + at, batch) for at, batch in classified))
+        self.batches = Batches(self.clock, *((self.clock.now + at, batch) for at, batch in classified))
         self.commits = Commits(TOPIC, Membership(TOPIC, object), self.signals.changed, transactions=True)
         self.written, self.start = [], self.clock.now
-        self.loop = SinkLoop(self.settings, batches, self.write, self.commits, self.signals, self.clock)
+        self.loop = SinkLoop(self.settings, self.batches, self.write, self.commits, self.signals, self.clock)
 
     def write(self, made):
         self.written.append((round(self.clock.now - self.start, 3), [each.offset() for each in made.messages]))
@@ -58,6 +58,19 @@ def test_blocks_are_written_when_full_or_old_in_the_order_of_reading():
     sinking.loop.run()
     assert sinking.written == [(0.5, [0, 1, 2, 3]), (3.0, [4, 5])]
     assert sinking.commits.pending and sinking.signals.failure is None
+
+
+def test_without_load_each_batch_is_written_at_once_but_for_a_rest_after_a_write():
+    sinking = Sinking((0.0, block((0, 0))), (0.05, block((0, 1))), (0.1, block((0, 2))), (9.0, block((0, 3))))
+    sinking.batches.unprocessed, write = 0, sinking.write
+
+    def slow(made):
+        write(made)
+        sinking.clock.now += 0.1
+
+    sinking.loop._write = slow
+    sinking.loop.run()
+    assert sinking.written == [(0.0, [0]), (0.3, [1, 2]), (9.0, [3])]
 
 
 def test_flush_writes_what_there_is():

@@ -102,6 +102,7 @@ class Cache:
         store: PredictionStore | None,
         ttl_s: int,
         tiers: Sequence[str] = (BASE,),
+        points: Sequence[str] = (),
     ) -> None:
         """Make it.
 
@@ -112,10 +113,11 @@ class Cache:
             store: Shared with other processes; must not raise (`stores.Guarded`).
             ttl_s: How long the store keeps a prediction.
             tiers: Of the bundle, `base` first.
+            points: Names of its operating points.
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
         self._tiers = tuple(tiers)
-        self._prefixes = {tier: _prefix(cache_name(fingerprint, tier)) for tier in (*tiers, AUTO)}
+        self._prefixes = {tier: _prefix(cache_name(fingerprint, tier)) for tier in (*tiers, AUTO, *points)}
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)

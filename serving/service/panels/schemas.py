@@ -179,6 +179,9 @@ class Worker(BaseModel):
     state: str
     detail: str
     version: str
+    point: str = Field(
+        description="Operating point that classifies now: a tier, and with @ the confidence below which base does."
+    )
     partitions: list[int]
     messages: int
     dead_letters: int

@@ -1,5 +1,6 @@
 """How many messages are classified together, and how many are written together."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,6 +23,10 @@ def micro_batches(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
         yield batch
 
 
+RESTS = 2.0
+"""Without load the sink writes at most a third of the time: many small blocks would cost the warehouse more than they gain."""
+
+
 class BlockAssembly:
     """Collects classified batches until they are enough for a block, or the first of them is old enough."""
 
@@ -36,6 +41,11 @@ class BlockAssembly:
         self._rows, self._age_s, self._clock = rows, age_s, clock
         self._block = ProcessedBatch()
         self._due: float | None = None
+        self._rested = -math.inf
+
+    def wrote(self, seconds: float) -> None:
+        """Record that a block was written in this time: without load, the next one is not written within twice of it."""
+        self._rested = self._clock() + RESTS * seconds
 
     def accepts(self, batch: ProcessedBatch) -> bool:
         """Whether the batch may be added: all of a block is of one epoch."""
@@ -47,19 +57,25 @@ class BlockAssembly:
         if self._due is None:
             self._due = self._clock() + self._age_s
 
-    def complete(self, *, flush: bool) -> bool:
+    def complete(self, *, flush: bool, idle: bool) -> bool:
         """Whether to take the block now.
 
         Args:
             flush: Take whatever there is.
+            idle: Nothing more is being classified: waiting would only delay what there is.
         """
         if self._due is None:
             return False
-        return flush or len(self._block.messages) >= self._rows or self._clock() >= self._due
+        now = self._clock()
+        return flush or len(self._block.messages) >= self._rows or now >= self._due or (idle and now >= self._rested)
 
     def wait_s(self, most_s: float) -> float:
         """Return the time to wait for the next batch, at most `most_s`."""
-        return most_s if self._due is None else max(0.0, min(most_s, self._due - self._clock()))
+        if self._due is None:
+            return most_s
+        now = self._clock()
+        rest = self._rested - now
+        return max(0.0, min(most_s, self._due - now, rest if rest > 0 else most_s))
 
     def take(self) -> ProcessedBatch:
         """Return the block, and begin the next one."""

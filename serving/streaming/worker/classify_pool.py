@@ -26,6 +26,8 @@ class ClassifyPool:
         self._head: Future[ProcessedBatch] | None = None
         self.unprocessed = 0
         """Batches submitted and not yet classified."""
+        self.unclassified = 0
+        """Messages in them."""
         self.ended = False
         """Whether `next_batch` has reached the end that `close` set."""
 
@@ -33,6 +35,7 @@ class ClassifyPool:
         """Classify a batch that was read in this partition epoch; does not block."""
         with self._signals.changed:
             self.unprocessed += 1
+            self.unclassified += len(batch)
         self._batches.put(self._pool.submit(self._run, batch, epoch))
 
     def _run(self, batch: list[Any], epoch: int) -> ProcessedBatch:
@@ -43,6 +46,7 @@ class ClassifyPool:
         finally:
             with self._signals.changed:
                 self.unprocessed -= 1
+                self.unclassified -= len(batch)
                 self._signals.changed.notify_all()
 
     def next_batch(self, timeout_s: float) -> ProcessedBatch | None:

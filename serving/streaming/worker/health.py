@@ -12,8 +12,10 @@ from data.errors import GroundswellError
 from serving.streaming.recent import RecentTimes
 from serving.streaming.worker import metrics
 from serving.streaming.worker.heartbeat import Heartbeat, beat, this_process
+from serving.tiers import OperatingPoint
 
 HEARTBEAT_S = 1.0
+OVERLOADED = "more messages arrive than the floor of load control allows to classify"
 RATE_S = 10.0
 _log = structlog.get_logger()
 
@@ -21,17 +23,21 @@ _log = structlog.get_logger()
 class WorkerHealth:
     """State and counts of one worker. Any of its threads may call the methods."""
 
-    def __init__(self, var: Path, name: str, port: int | None, now: Callable[[], tuple[str, Iterable[int], int]]) -> None:
+    def __init__(
+        self, var: Path, name: str, port: int | None, now: Callable[[], tuple[str, OperatingPoint, Iterable[int], int]]
+    ) -> None:
         """Make it; `start` begins to write.
 
         Args:
             var: Folder to write the heartbeat to.
             name: Of the worker.
             port: Of `/metrics`.
-            now: Returns the model's version, the partitions, and the number of messages in flight.
+            now: Returns the model's version, the operating point, the partitions, and the number of messages in flight.
         """
         self._var, self._name, self._port, self._now = var, name, port, now
         self.state, self._detail, self._activity = "starting", "", "running"
+        self._overloaded = False
+        self._point = ""
         self.messages = self.dead = 0
         self._last_commit: float | None = None
         self._rates: deque[tuple[float, int]] = deque()
@@ -70,6 +76,13 @@ class WorkerHealth:
         if self.state.startswith(f"waiting for {what}"):
             self.set_state(self._activity)
 
+    def set_overloaded(self, overloaded: bool) -> None:
+        """Report, in the detail of its state, that more messages arrive than load control can have classified."""
+        if overloaded != self._overloaded:
+            _log.warning("load", overloaded=overloaded)
+        self._overloaded = overloaded
+        metrics.OVERLOADED.set(overloaded)
+
     def record_latencies(self, produced_s: Iterable[float]) -> None:
         """Record the latencies of messages, given their broker timestamps, that are now in the warehouse."""
         now = time.time()
@@ -93,7 +106,8 @@ class WorkerHealth:
             self._beat()
 
     def _beat(self) -> None:
-        version, partitions, in_flight = self._now()
+        version, point, partitions, in_flight = self._now()
+        self._report_point(point)
         p50, p99 = self._latencies.quantiles(time.monotonic(), (0.5, 0.99))
         (first, before), (last, now) = (self._rates[0], self._rates[-1]) if self._rates else ((0.0, 0), (0.0, 0))
         heartbeat = Heartbeat(
@@ -102,8 +116,9 @@ class WorkerHealth:
             started_at=self._began,
             written_at=time.time(),
             state=self.state,
-            detail=self._detail,
+            detail=self._detail or (OVERLOADED if self._overloaded else ""),
             version=version,
+            point=point.name,
             partitions=tuple(sorted(partitions)),
             messages=self.messages,
             dead_letters=self.dead,
@@ -118,6 +133,16 @@ class WorkerHealth:
             beat(self._var, heartbeat)
         except GroundswellError as error:  # try again: a full disk may pass, and without heartbeats the worker seems to hang
             _log.warning("the heartbeat cannot be written", error=str(error))
+
+    def _report_point(self, point: OperatingPoint) -> None:
+        if point.name == self._point:
+            return
+        if self._point:
+            _log.info("operating point", before=self._point, now=point.name, expected_macro_recall=point.macro_recall)
+        self._point = point.name
+        metrics.POINT.clear()
+        metrics.POINT.labels(point.name).set(1)
+        metrics.EXPECTED.set(point.macro_recall or 0.0)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -21,6 +21,8 @@ class WorkerReport:
     detail: str = ""
     """What it waits for, or why it failed."""
     version: str = ""
+    point: str = ""
+    """The operating point that classifies now."""
     partitions: tuple[int, ...] = ()
     messages: int = 0
     """Committed since its start, dead letters included."""

@@ -16,16 +16,17 @@ from serving.classifier import Classification, Classifier, Timings
 from serving.engines.choice import choose_engine, engine_cache
 from serving.engines.engine import DEFAULT_ENGINE
 from serving.ledger import ledger_path
+from serving.load_control import HasPoints
 from serving.settings import EngineSetting
 from serving.streaming.worker import metrics
-from serving.tiers import BASE
+from serving.tiers import BASE, OperatingPoint
 
 LEDGER_POLL_INTERVAL_S = 1.0
 """How often the registry's ledger is checked."""
 _log = structlog.get_logger()
 
 
-class StreamModel(Protocol):
+class StreamModel(HasPoints, Protocol):
     """A model that classifies texts."""
 
     name: str
@@ -42,6 +43,11 @@ class StubModel:
 
     name = "stub"
     languages: tuple[str, ...] = ENGLISH
+    points: Sequence[OperatingPoint] = ()
+
+    def point(self, tier: str) -> OperatingPoint:
+        """It has no tiers."""
+        return OperatingPoint(tier=tier, threshold=0.0)
 
     def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
         """Label each text by its length."""

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from serving.load_control import TICK_S, LoadControl
 from serving.settings import StreamSettings
 from serving.streaming.worker import metrics
+from serving.streaming.worker.backlog import Backlog
 from serving.streaming.worker.batching import micro_batches
 from serving.streaming.worker.classify_pool import ClassifyPool
 from serving.streaming.worker.commits import Commits
@@ -26,6 +28,10 @@ POLL_PAUSE_AFTER_S = 1.0
 """While there is no room for more messages, polling waits this long before it pauses the partitions."""
 
 
+IDLE_WAIT_S = 0.01
+"""Longest wait for more messages while a thread is free: a small micro-batch costs more, but delays none."""
+
+
 class PollLoop:
     """Polls until it is stopped."""
 
@@ -38,9 +44,11 @@ class PollLoop:
         health: WorkerHealth,
         signals: Signals,
         clock: Callable[[], float] = time.monotonic,
+        control: LoadControl | None = None,
     ) -> None:
         self._settings, self._membership, self._pool, self._commits = settings, membership, pool, commits
-        self._health, self._signals, self._clock = health, signals, clock
+        self._health, self._signals, self._clock, self._control = health, signals, clock, control
+        self._backlog = Backlog()
         self.first_read_at: float | None = None
         """When the first message was read, on the clock."""
 
@@ -55,6 +63,7 @@ class PollLoop:
             self._pace()
             self._commit()
             self._read()
+            self._measure_load()
 
     def drain(self, partitions: set[int] | None) -> bool:
         """Wait until all that was read of these partitions (None: of all) is committed; for at most `drain_s`."""
@@ -75,7 +84,12 @@ class PollLoop:
         return finished()
 
     def _read(self) -> None:
-        read = self._membership.consumer.consume(self._settings.batch_messages, self._settings.batch_age_ms / 1000)
+        most, wait_s = self._settings.batch_messages, self._settings.batch_age_ms / 1000
+        if self._control:
+            most = self._control.most_texts(most)
+        if self._pool.unprocessed < self._pool.threads:
+            wait_s = min(wait_s, IDLE_WAIT_S)
+        read = self._membership.consumer.consume(most, wait_s)
         if read:
             if self.first_read_at is None:
                 self.first_read_at = self._clock()
@@ -85,6 +99,14 @@ class PollLoop:
         for batch in micro_batches(messages, self._settings.batch_tokens):
             self._commits.count_read(batch)
             self._pool.submit(batch, self._membership.epoch)
+
+    def _measure_load(self) -> None:
+        """Let load control choose the operating point, when it is time."""
+        if self._control is None or not self._control.due():
+            return
+        self._backlog.measure(self._membership.consumer)
+        self._control.update(self._backlog.unread + self._pool.unclassified, self._backlog.arrived)
+        self._health.set_overloaded(self._control.overloaded)
 
     def _full(self) -> bool:
         ahead = self._pool.unprocessed >= BATCHES_AHEAD * self._pool.threads
@@ -96,9 +118,11 @@ class PollLoop:
         while self._full() and self._signals.failure is None and (left := end - self._clock()) > 0:
             with self._signals.changed:
                 self._signals.changed.wait_for(
-                    lambda: self._commits.pending or not self._full() or self._signals.failure is not None, left
+                    lambda: self._commits.pending or not self._full() or self._signals.failure is not None,
+                    min(left, TICK_S) if self._control else left,
                 )
             self._commit()
+            self._measure_load()
         if self._full():
             self._membership.pause()
         else:

@@ -20,6 +20,7 @@ from serving.settings import StreamSettings
 from serving.streaming.decode import dead_letter, decode
 from serving.streaming.worker import metrics
 from serving.streaming.worker.model import StreamModel
+from serving.tiers import OperatingPoint
 from serving.warehouse.keys import ForgottenKeys
 
 _log = structlog.get_logger()
@@ -68,14 +69,16 @@ def process_batch(
     settings: StreamSettings,
     forgotten: ForgottenKeys | None = None,
     *,
+    point: OperatingPoint | None = None,
     reject_languages: bool = False,
 ) -> ProcessedBatch:
     """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message.
 
     Messages that are forgotten are left out: they become neither rows nor dead letters. With `reject_languages` a message in a
-    language that the model was not measured on is a dead letter.
+    language that the model was not measured on is a dead letter. Without a `point` that of `settings.tier` classifies.
     """
     began = time.thread_time()
+    chosen = (point or model.point(settings.tier)).name
     # Read before the keys are used: keys that are added meanwhile have a later version, and the sink compares again.
     batch = ProcessedBatch(messages=list(messages), forgotten_version=forgotten.version if forgotten is not None else 0)
     events: list[tuple[Any, Event]] = []
@@ -104,13 +107,14 @@ def process_batch(
     for name, texts in counted.items():
         metrics.LANGUAGES.labels(name).inc(texts)
     decoded = time.thread_time()
-    classifications, tokenize_share = _classify(events, model, batch, settings.tier)
+    classifications, tokenize_share = _classify(events, model, batch, chosen)
     classified = time.thread_time()
     now = datetime.now(UTC)
     for (message, event), classification in zip(events, classifications, strict=True):
         if classification is not None:
-            _encode(batch, message, event, classification, model.name, now)
+            _encode(batch, message, event, classification, model.name, chosen, now)
             metrics.LABELS.labels(classification.label).inc()
+            metrics.TIERS.labels(classification.tier).inc()
     encoded = time.thread_time()
     cpu = metrics.STAGE_CPU.labels
     cpu("decode").inc(decoded - began)
@@ -121,13 +125,13 @@ def process_batch(
 
 
 def _classify(
-    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch, tier: str
+    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch, point: str
 ) -> tuple[list[Classification | None], float]:
     """Return the classifications, None for a text that the model fails on even alone, and the tokenizer's share of the time."""
     shares = []
 
     def classify(part: Sequence[tuple[Any, Event]]) -> list[Classification]:
-        classifications, timings = model.classify_timed([event.text for _, event in part], tier)
+        classifications, timings = model.classify_timed([event.text for _, event in part], point)
         total = timings.tokenize_s + timings.inference_s
         shares.append(timings.tokenize_s / total if total else 0.0)
         return classifications
@@ -142,7 +146,13 @@ def _classify(
 
 
 def _encode(
-    batch: ProcessedBatch, message: Any, event: Event, classification: Classification, version: str, now: datetime
+    batch: ProcessedBatch,
+    message: Any,
+    event: Event,
+    classification: Classification,
+    version: str,
+    point: str,
+    now: datetime,
 ) -> None:
     # The fields of `data.contracts.Prediction`, which a test compares: building the pydantic model takes three times as long.
     encoded = to_json(
@@ -156,6 +166,7 @@ def _encode(
             "probabilities": classification.probabilities,
             "sarcasm": None,
             "tier": classification.tier,
+            "point": point,
             "model_version": version,
             "topic": message.topic(),
             "partition": message.partition(),

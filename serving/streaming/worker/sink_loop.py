@@ -19,6 +19,7 @@ class ClassifiedBatches(Protocol):
     """Where the batches come from: `ClassifyPool`."""
 
     ended: bool
+    unprocessed: int
 
     def next_batch(self, timeout_s: float) -> ProcessedBatch | None:
         """See `ClassifyPool.next_batch`."""
@@ -47,7 +48,7 @@ class SinkLoop:
             signals: `flush_now` is obeyed, and a failure reported.
             clock: Monotonic, in seconds.
         """
-        self._batches, self._write, self._commits, self._signals = batches, write, commits, signals
+        self._batches, self._write, self._commits, self._signals, self._clock = batches, write, commits, signals, clock
         self._assembly = BlockAssembly(settings.block_rows, settings.block_age_ms / 1000, clock)
         self._limit = DeadLetterLimit(settings.dead_letter_limit)
 
@@ -56,7 +57,9 @@ class SinkLoop:
         try:
             for block in self._blocks():
                 self._limit.check(block)
+                began = self._clock()
                 self._write(block)
+                self._assembly.wrote(self._clock() - began)
                 self._commits.add(block)
         except BaseException as error:
             self._signals.fail(error)
@@ -69,5 +72,5 @@ class SinkLoop:
                 if not assembly.accepts(batch):
                     yield assembly.take()
                 assembly.add(batch)
-            if assembly.complete(flush=self._signals.flush_now.is_set()):
+            if assembly.complete(flush=self._signals.flush_now.is_set(), idle=self._batches.unprocessed == 0):
                 yield assembly.take()

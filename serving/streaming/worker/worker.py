@@ -13,6 +13,7 @@ are ours, `Commits` what is not committed yet, and `Signals` what the threads re
 """
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 
 from data.errors import GroundswellError
+from serving.load_control import LoadControl
 from serving.settings import StreamSettings
 from serving.streaming.broker import BrokerUnavailable, require_topic
 from serving.streaming.worker.classify_pool import ClassifyPool
@@ -43,6 +45,7 @@ from serving.streaming.worker.signals import Signals
 from serving.streaming.worker.sink import Sink
 from serving.streaming.worker.sink_loop import SinkLoop
 from serving.threads import cpu_quota
+from serving.tiers import OperatingPoint
 from serving.warehouse.connect import WarehouseUnavailable
 from serving.warehouse.keys import ForgottenKeys
 
@@ -80,15 +83,16 @@ class Worker:
         self._forgotten = ForgottenKeys()
         self._membership = Membership(settings.topic, self._new_consumer)
         self._commits = Commits(settings.topic, self._membership, self._signals.changed, transactions=settings.transactions)
-        self._pool = ClassifyPool(
-            settings.threads or cpu_quota(),
-            lambda batch: process_batch(batch, model(), settings, self._forgotten, reject_languages=reject_languages),
-            self._signals,
-        )
+        self._model, self._reject_languages = model, reject_languages
+        threads, deadline_s = settings.threads or cpu_quota(), settings.deadline_ms / 1000
+        self._control = None if settings.floor is None else LoadControl(settings.tier, settings.floor, threads, deadline_s)
+        self._pool = ClassifyPool(threads, self._process, self._signals)
         self._health = WorkerHealth(
-            var, name, port, lambda: (getattr(model(), "name", ""), list(self._membership.owned), self.waiting)
+            var, name, port, lambda: (getattr(model(), "name", ""), self._point(), list(self._membership.owned), self.waiting)
         )
-        self._loop = PollLoop(settings, self._membership, self._pool, self._commits, self._health, self._signals)
+        self._loop = PollLoop(
+            settings, self._membership, self._pool, self._commits, self._health, self._signals, control=self._control
+        )
 
     @property
     def committed(self) -> int:
@@ -109,6 +113,20 @@ class Worker:
     def first_read_at(self) -> float | None:
         """When the first message was read, on the monotonic clock."""
         return self._loop.first_read_at
+
+    def _point(self) -> OperatingPoint:
+        model = self._model()
+        return self._control.point_for(model) if self._control else model.point(self._settings.tier)
+
+    def _process(self, batch: list[Any]) -> ProcessedBatch:
+        model, began = self._model(), time.perf_counter()
+        point = self._control.point_for(model) if self._control else None
+        processed = process_batch(
+            batch, model, self._settings, self._forgotten, point=point, reject_languages=self._reject_languages
+        )
+        if self._control and point:
+            self._control.record(point, len(batch), time.perf_counter() - began)
+        return processed
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then finish what was read, for at most `drain_s`, commit, and leave the group. Blocks.

@@ -944,10 +944,10 @@ export interface components {
             detail?: boolean;
             /**
              * Tier
-             * @description The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, and `base` where that is not confident enough.
-             * @default base
+             * @description The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, and `base` where that is not confident enough. If missing: `base`, or what load control chooses where the operator has switched it on; the point that it uses now is in `/v1/model`.
+             * @default null
              */
-            tier?: string;
+            tier?: string | null;
         };
         /**
          * ClassifyResponse
@@ -1639,6 +1639,11 @@ export interface components {
              */
             alias: string | null;
             engine: components["schemas"]["EngineShown"];
+            /**
+             * Point
+             * @description Operating point of requests that name no tier, now: `base` unless load control is on.
+             */
+            point: string;
             limits: components["schemas"]["ModelLimits"];
             cost: components["schemas"]["ModelCost"];
         };
@@ -2319,6 +2324,11 @@ export interface components {
             detail: string;
             /** Version */
             version: string;
+            /**
+             * Point
+             * @description Operating point that classifies now: a tier, and with @ the confidence below which base does.
+             */
+            point: string;
             /** Partitions */
             partitions: number[];
             /** Messages */

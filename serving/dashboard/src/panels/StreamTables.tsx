@@ -21,6 +21,12 @@ const WORKERS: readonly Column<Schemas["Worker"]>[] = [
     value: (row) => row.version,
     show: (row) => <code>{row.version ? <Name of={row.version} /> : "–"}</code>,
   },
+  {
+    head: "operating point",
+    value: (row) => (row.point === "base" ? "" : row.point),
+    show: (row) => <code>{row.point || "–"}</code>,
+    hidden: "empty",
+  },
   { head: "partitions", value: (row) => row.partitions.join(" ") },
   {
     head: "per second",
