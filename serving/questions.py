@@ -27,7 +27,7 @@ class Filters(TypedDict, total=False):
     limit: int
     """Largest number of rows, for sources, messages, top_negative, versions, latency, lag and alerts; 100 if it is not given."""
     every: Every | None
-    """Buckets of distribution, trend, volume and sources; None: those that `rollup_of` chooses."""
+    """Buckets of distribution, trend, volume, tiers and sources; None: those that `rollup_of` chooses."""
     id: str
     """Only this alert, for alerts; empty: all. Gold has no alerts."""
 

@@ -37,6 +37,7 @@ def ask(client: Any, question: str, **filters: Unpack[Filters]) -> list[dict[str
         "since": since,
         "first": datetime.fromtimestamp(since.timestamp() // step * step, UTC),
         "until": until,
+        "step_s": step,
         "normal_s": max(60, step),
         "rollup": f"rollup_{every}",
         "half_life_s": half_life_s(since, min(until, now)),

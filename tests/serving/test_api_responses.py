@@ -36,6 +36,7 @@ ROWS = {
     "top_negative": [MESSAGE],
     "alerts": [alert_row("a", NOW, acknowledged_at=NOW, acknowledged_by="desk 4")],
     "versions": [{"model_version": "1", "tier": "base", "messages": 4, "first_at": NOW, "last_at": NOW}],
+    "tiers": [{"bucket": NOW, "tier": "base", "messages": 4}],
     "latency": [{"topic": "t", "messages": 4, "p50_s": 0.1, "p95_s": 0.2, "p99_s": 0.3, "newest_s": 1.0}],
 }
 STREAM = {

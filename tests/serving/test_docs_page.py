@@ -98,7 +98,18 @@ def run(sample, url, job):
     return SimpleNamespace(returncode=0, stdout=printed.getvalue(), stderr="")
 
 
-WITHOUT_A_STREAM = ("distribution", "trend", "volume", "sources", "messages", "top_negative", "alerts", "versions", "latency")
+WITHOUT_A_STREAM = (
+    "distribution",
+    "trend",
+    "volume",
+    "sources",
+    "messages",
+    "top_negative",
+    "alerts",
+    "versions",
+    "tiers",
+    "latency",
+)
 
 
 @pytest.mark.integration

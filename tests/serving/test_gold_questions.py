@@ -206,6 +206,7 @@ def test_counts_in_buckets_equal_the_warehouse(gold, warehouse, span, source, ev
     for question, more in (
         ("distribution", {}),
         ("volume", {}),
+        ("tiers", {}),
         ("sources", {}),
         ("sources", {"limit": 2}),
         ("trend", {}),

@@ -189,6 +189,13 @@ def test_message_results_equal_a_count(warehouse, window):
         times = [each["predicted_at"] for each in inside if each["model_version"] == row["model_version"]]
         assert (row["first_at"], row["last_at"]) == (min(times), max(times))
 
+    found = ask(client, "tiers", since=since, until=until, every="minute")
+    assert {row["tier"] for row in found} == {"base"} and len({row["bucket"] for row in found}) == len(found)
+    minutes = Counter(row["event_at"].replace(second=0, microsecond=0) for row in inside)
+    counted = {row["bucket"]: row["messages"] for row in found}
+    whole = [minute for minute in minutes if since <= minute and minute + timedelta(minutes=1) <= until]
+    assert {minute: counted[minute] for minute in whole} == {minute: minutes[minute] for minute in whole}
+
 
 def test_most_negative_are_recent_and_each_text_once(warehouse):
     """One hour: old messages with higher confidence, and a crisis in the last minute that repeats five texts."""

@@ -29,6 +29,7 @@ QUESTIONS: dict[str, tuple[type[schemas.Panel], str]] = {
     "top_negative": (schemas.TopNegative, "List the most negative messages"),
     "alerts": (schemas.Alerts, "List alerts"),
     "versions": (schemas.Versions, "List model versions in the stream"),
+    "tiers": (schemas.TierShares, "Count messages over time by tier"),
     "latency": (schemas.Latency, "Get the latency of the stream"),
 }
 """Warehouse panels, with the model of their response and their summary."""
@@ -113,7 +114,7 @@ def _question(name: str, model: type[schemas.Panel]) -> Callable[..., Awaitable[
         since = asked.since or now - timedelta(hours=1)
         every = asked.every or _every(since, asked.until or now, now)
         span_s = max(0.0, ((asked.until or now) - since).total_seconds())
-        if name in {"trend", "volume"} and span_s / STEP_S[every] > MOST_BUCKETS:
+        if name in {"trend", "volume", "tiers"} and span_s / STEP_S[every] > MOST_BUCKETS:
             found = f"found buckets of a {every} for {span_s:,.0f} s, expected at most {MOST_BUCKETS:,} buckets"
             raise Refused(problems.INVALID, f"every: {found}. Use longer ones, or a shorter time span.")
         given = asked.model_dump(include={"until", "source", "label", "by", "limit"})

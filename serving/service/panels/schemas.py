@@ -78,6 +78,14 @@ class NegativeRow(BaseModel):
     id: str
 
 
+class TierRow(BaseModel):
+    """The messages of a tier in one bucket."""
+
+    bucket: datetime
+    tier: str
+    messages: int
+
+
 class VersionRow(BaseModel):
     """A model version that classified messages."""
 
@@ -164,6 +172,12 @@ class Versions(Panel):
     """Model versions that classified messages, the latest first."""
 
     rows: list[VersionRow]
+
+
+class TierShares(Panel):
+    """Messages over time by the tier whose prediction counts."""
+
+    rows: list[TierRow]
 
 
 class Latency(Panel):

@@ -21,10 +21,11 @@ const FROM_WAREHOUSE: readonly string[] = [
   "top_negative",
   "alerts",
   "versions",
+  "tiers",
   "latency",
 ];
 
-const IN_BUCKETS: readonly string[] = ["distribution", "trend", "volume", "sources"];
+const IN_BUCKETS: readonly string[] = ["distribution", "trend", "volume", "tiers", "sources"];
 
 interface RequestOptions {
   /** The time range; left out for a panel without one. */

@@ -288,6 +288,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/panels/tiers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count messages over time by tier
+         * @description Messages over time by the tier whose prediction counts.
+         */
+        get: operations["panel_tiers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/panels/latency": {
         parameters: {
             query?: never;
@@ -2142,6 +2162,45 @@ export interface components {
             };
         };
         /**
+         * TierRow
+         * @description The messages of a tier in one bucket.
+         */
+        TierRow: {
+            /**
+             * Bucket
+             * Format: date-time
+             */
+            bucket: string;
+            /** Tier */
+            tier: string;
+            /** Messages */
+            messages: number;
+        };
+        /**
+         * TierShares
+         * @description Messages over time by the tier whose prediction counts.
+         */
+        TierShares: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * @description Null: now.
+             */
+            until: string | null;
+            /**
+             * Every
+             * @description Bucket size, of panels with buckets.
+             * @enum {string}
+             */
+            every: "second" | "minute" | "hour";
+            /** Rows */
+            rows: components["schemas"]["TierRow"][];
+        };
+        /**
          * TopNegative
          * @description The most negative messages, newer ones first.
          */
@@ -3735,6 +3794,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Versions"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description Overloaded. The request would wait longer than the deadline. Retry after the seconds in `Retry-After`.
+             *
+             *     Model not loaded. The service is starting or stopping.
+             *
+             *     Message database not running. Panels need the database that the stream writes to. Start it with `groundswell stream up`.
+             *
+             *     Message database error. The database did not return a result for this query. Retry later.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_tiers: {
+        parameters: {
+            query?: {
+                /** @description From this event time on; without it the last hour. */
+                since?: string | null;
+                /** @description Before this time; without it now. */
+                until?: string | null;
+                /** @description Only of this source. */
+                source?: string;
+                /** @description Only of this label (messages). */
+                label?: "" | "negative" | "neutral" | "positive";
+                /** @description One line for each of the five busiest sources (trend). */
+                by?: "" | "source";
+                /** @description Bucket size; without it chosen by the time span. */
+                every?: ("second" | "minute" | "hour") | null;
+                /** @description Most rows, of panels that list rows. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TierShares"];
                 };
             };
             /**

@@ -11,10 +11,12 @@ import { Confusion } from "./Confusion";
 import { MaskSwitch } from "./FilterBar";
 import { GateRules } from "./GateRules";
 import { Leaderboard } from "./Leaderboard";
+import { OperatingPoints } from "./OperatingPoints";
 import { Pareto } from "./Pareto";
 import { Production } from "./Production";
 import { Reliability } from "./Reliability";
 import { Slices } from "./Slices";
+import { TierShares } from "./TierShares";
 import { Versions } from "./Versions";
 
 const SELDOM_MS = 30_000;
@@ -55,6 +57,8 @@ export function ModelsView() {
           <GateRules query={gate} />
           <Leaderboard query={leaderboard} />
           <Pareto rows={rows} />
+          {model.data && <OperatingPoints model={model.data} />}
+          <TierShares />
           <AliasHistory query={production} />
           {candidate && (
             <section className="detail" aria-label={`${candidate.name} in detail`}>
