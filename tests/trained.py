@@ -42,7 +42,9 @@ def _environment(folder: Path) -> dict[str, str]:
     dagster, mlflow = spare_port(), spare_port()
     demo = read_yaml(ROOT / "configs" / "demo.yaml")
     settings = {
-        f"GROUNDSWELL_{section}__{name}".upper(): str(value) for section, of in demo.items() for name, value in of.items()
+        f"GROUNDSWELL_{section}__{name}".upper(): str(demo[section][name])
+        for section in ("training", "evaluation")
+        for name in demo[section]
     }
     ours = {
         "GROUNDSWELL_TRAINING__EPOCHS": str(SAMPLE_EPOCHS),  # so that other commands find what the demo trained unchanged

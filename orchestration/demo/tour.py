@@ -59,13 +59,13 @@ def run_demo(console: Console, *, once: bool, rows: int | None = None) -> bool:
     started, settings = time.monotonic(), _demo_settings(rows)
     layout = Layout.load()
     pages: list[Page] = []
-    stream: dict[str, dict[str, Any]] = {}
+    stream_settings, stream = settings.pop("stream"), dict[str, dict[str, Any]]()
     done = False
     with _interruptible(), ExitStack() as held:
         try:
             if not once:
                 _require_no_stream(layout)
-                stream = {"stream": held.enter_context(_broker())}
+                stream = {"stream": stream_settings | held.enter_context(_broker())}
             with TerminalProgress(console) as terminal:
                 console.rule("[bold]Groundswell: from labeled text to a served model", align="left")
                 run_assets("data", settings=settings, terminal=terminal)
