@@ -78,16 +78,26 @@ def detect_encoding(file: StoredFile) -> str:
 
 
 def _utf_16(start: bytes) -> str | None:
-    """Return the byte order of UTF-16 without a mark: nearly all zero bytes are in every second place."""
-    zeros = (start[0::2].count(0), start[1::2].count(0))
-    if not sum(zeros) or sum(zeros) < 0.05 * len(start) or min(zeros) > 0.1 * max(zeros):
+    """Return the byte order of UTF-16 without a mark: the one that gives mostly other characters than NUL, and more of ASCII.
+
+    Zero bytes alone do not tell: an emoji has one too, in the other place.
+    """
+    if start.count(0) < 0.05 * len(start):
         return None
-    name = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+    ascii_chars = {name: _ascii_chars(start, name) for name in ("utf-16-le", "utf-16-be")}
+    name, least = max(ascii_chars, key=ascii_chars.__getitem__), min(ascii_chars.values())
+    return name if ascii_chars[name] > 2 * least else None
+
+
+def _ascii_chars(start: bytes, name: str) -> int:
+    """Return the number of ASCII characters in the text that these bytes are in that encoding; 0 where they are none."""
     try:
-        codecs.getincrementaldecoder(name)("surrogatepass").decode(start)
+        text = codecs.getincrementaldecoder(name)("surrogatepass").decode(start)
     except UnicodeDecodeError:
-        return None
-    return name
+        return 0
+    counted = sum(char < "\x7f" for char in text)
+    nul = text.count("\0")
+    return 0 if nul > 0.1 * len(text) else counted - nul
 
 
 def _count(binary: BinaryIO) -> _Lines:

@@ -81,6 +81,8 @@ WIDTH_ROWS = st.integers(2, 4).flatmap(
     has_header=st.booleans(),
 )
 @example([['"a', "b"], ['c"', "d"]], ",", csv.QUOTE_NONE, "\n", "utf-8", True)
+@example([["", "😀"]], "\t", csv.QUOTE_MINIMAL, "\n", "utf-16-le", False)
+@example([["", "😀"]], ";", csv.QUOTE_ALL, "\n", "utf-16-be", False)
 @example([['a,\nb"', "c"], ["d", "e"]], ",", csv.QUOTE_MINIMAL, "\n", "utf-8", True)
 def test_rows_of_csv_writer_read_back_or_are_refused(tmp_path_factory, rows, delimiter, quoting, end, encoding, has_header):
     names = ["text", "label", "more", "last"][: len(rows[0])]

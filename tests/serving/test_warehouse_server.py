@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,10 @@ from serving.warehouse.server import ensure_server, serve_warehouse
 
 pytestmark = pytest.mark.integration
 
-NOW = datetime.now(UTC).isoformat()
+STARTED = datetime.now(UTC)
+NOW = STARTED.isoformat()
+AROUND = {"since": STARTED - timedelta(hours=1), "until": STARTED + timedelta(hours=1)}
+"""The default, the last hour, may end within a run of the tests."""
 _SERVE = "import sys, pathlib; from serving.warehouse.server import serve_warehouse; " + (
     "serve_warehouse(pathlib.Path(sys.argv[1]), 0, ready=lambda port: print(port, flush=True))"
 )
@@ -153,7 +156,7 @@ def test_server_gives_the_same_results_as_chdb(tmp_path):
         write(client, "t", 0, 10)
         write(client, "t", 5, 20)
         yield counts(client, "t")
-        yield [ask(client, question) for question in QUESTIONS if question not in ("latency", "lag")]
+        yield [ask(client, question, **AROUND) for question in QUESTIONS if question not in ("latency", "lag")]
         yield [roll_back(client), len(pending(client)), migrate(client)]
         yield forget_topic(client, "t"), counts(client, "t")
         yield client.command("DROP TABLE t") and None
