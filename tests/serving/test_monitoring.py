@@ -12,6 +12,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from serving.service import metrics
+from serving.streaming.worker import metrics as stream_metrics
 
 FOLDER = Path(__file__).parents[2] / "serving" / "service" / "monitoring"
 RULES = yaml.safe_load((FOLDER / "rules.yaml").read_text(encoding="utf-8"))
@@ -23,7 +24,7 @@ WORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
 OF_PROMETHEUS = {"job", "instance", "le"}
 SCRAPED = {
     family.name + suffix: set(metric._labelnames)
-    for metric in vars(metrics).values()
+    for metric in (*vars(metrics).values(), *vars(stream_metrics).values())
     if isinstance(metric, MetricWrapperBase)
     for family in metric.describe()
     for suffix in SUFFIXES[family.type]
