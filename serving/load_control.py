@@ -73,8 +73,9 @@ class LoadControl:
         self._updated_at: float | None = None
         self._arrived, self._rate = 0, 0.0
         self._room_since: float | None = None
+        self._short_at = -math.inf
         self.overloaded = False
-        """Whether even the cheapest point is not enough: texts wait longer and longer."""
+        """Whether, within the last `HOLD_S`, even the cheapest point was not enough: texts wait longer and longer."""
 
     def point_for(self, model: "HasPoints") -> OperatingPoint:
         """Return the point that is chosen now; at first, and for another model, the usual one."""
@@ -122,7 +123,9 @@ class LoadControl:
 
     def _choose(self, needed: float, before: float, now: float) -> None:
         enough, with_room = (self._most_accurate(needed, share) for share in (ENOUGH, ROOM))
-        self.overloaded = enough is None
+        if enough is None:
+            self._short_at = now
+        self.overloaded = now - self._short_at < HOLD_S
         if enough is None or enough < self._chosen:
             self._chosen, self._room_since = enough or 0, None
         elif with_room is None or with_room <= self._chosen:

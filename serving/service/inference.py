@@ -99,6 +99,7 @@ class InferenceService:
         )
         self._control = None if settings.floor is None else load_control(settings, settings.floor)
         self._arrived = 0
+        metrics.OVERLOADED.set_function(self._is_overloaded)  # read by scrapes: without requests nothing else would reset it
         self.tiers = (*bundle.tiers, AUTO)
         """What a request may name."""
         self.disk = Disk(var, settings.min_free_disk)
@@ -136,7 +137,6 @@ class InferenceService:
             return BASE
         if self._control.due():
             self._control.update(self._batcher.waiting_texts, self._arrived)
-            metrics.OVERLOADED.set(self._control.overloaded)
         point = self._control.point_for(self._classifier)
         if point.name != self._shown:
             self._shown = point.name
@@ -146,6 +146,9 @@ class InferenceService:
         return point.name
 
     _shown = ""
+
+    def _is_overloaded(self) -> float:
+        return float(bool(self.point and self._control and self._control.overloaded))
 
     async def _submit(self, texts: Sequence[str], tier: str) -> list[Classification]:
         self._arrived += len(texts)

@@ -81,6 +81,17 @@ def test_point_below_the_floor_never_classifies_and_the_overload_is_reported():
     assert not stream.control.overloaded and stream.waiting == 0 and stream.control.point_for(stream.model).name == "base"
 
 
+def test_overload_lasts_until_there_was_none_for_a_while():
+    """At the edge of what the floor allows it would be reported ten times a second."""
+    stream = Stream(floor=0.94)
+    stream.run(20, 8_000)
+    stream.waiting = 0
+    stream.run(TICK_S, 100)
+    assert stream.control.overloaded
+    stream.run(HOLD_S + 4, 100)
+    assert not stream.control.overloaded
+
+
 def test_floor_of_one_keeps_base():
     assert set(Stream(floor=1.0).run(10, 8_000)) == {"base"}
 

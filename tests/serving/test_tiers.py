@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 from data.cleaning import clean
@@ -182,6 +183,10 @@ def test_point_of_the_bundle_may_be_named(classifier):
     assert classifier.classify([SURE, UNSURE], "small@0.6") == classifier.classify([SURE, UNSURE], "auto")
 
 
+def _overloaded():
+    return REGISTRY.get_sample_value("groundswell_overloaded")
+
+
 def test_api_under_load_uses_cheaper_points_only_for_requests_that_name_no_tier(bundle, monkeypatch, tmp_path):
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
     clock = Clock()
@@ -194,11 +199,13 @@ def test_api_under_load_uses_cheaper_points_only_for_requests_that_name_no_tier(
         service._batcher = SimpleNamespace(waiting_texts=5_000, submit=service._batcher.submit, close=service._batcher.close)
         clock.now += 1
         found += [await service.classify([UNSURE]), await service.classify([UNSURE], "base"), [service.describe()["point"]]]
+        overloaded = [_overloaded()]
         service._batcher.waiting_texts = 0
         for _ in range(2):
             clock.now += 10
             found.append(await service.classify([UNSURE]))
         found.append([service.describe()["point"]])
+        assert [*overloaded, _overloaded()] == [1.0, 0.0], "5,000 texts within a second are too many for every point"
         await service.close()
         return found
 
