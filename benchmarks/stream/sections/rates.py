@@ -177,8 +177,8 @@ def _rated(
     return Rated(
         per_s=(last - first) / (last_at - first_at),
         lag_slope=lag_slope,
-        p50_ms=float(p50),
-        p99_ms=float(p99),
+        p50_ms=float(p50) if labels else math.nan,
+        p99_ms=float(p99) if labels else math.nan,
         macro_recall=100 * _macro_recall(labels),
         expected=100 * _expected(bench, points),
         tiers={tier: count / max(1, sum(n for _, n in tiers)) for tier, count in sorted(tiers)},
