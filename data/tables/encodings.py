@@ -80,7 +80,7 @@ def detect_encoding(file: StoredFile) -> str:
 def _utf_16(start: bytes) -> str | None:
     """Return the byte order of UTF-16 without a mark: the one that gives mostly other characters than NUL, and more of ASCII.
 
-    Zero bytes alone do not tell: an emoji has one too, in the other place.
+    Zero bytes alone do not suffice: an emoji has one too, in the other place.
     """
     if start.count(0) < 0.05 * len(start):
         return None
