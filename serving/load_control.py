@@ -35,8 +35,10 @@ _WEIGHT = 0.2
 class HasPoints(Protocol):
     """A model with operating points."""
 
-    points: Sequence[OperatingPoint]
-    """The cheapest first, `base` last; none where the bundle has one tier."""
+    @property
+    def points(self) -> Sequence[OperatingPoint]:
+        """The cheapest first, `base` last; none where the bundle has one tier."""
+        ...
 
     def point(self, tier: str) -> OperatingPoint:
         """As `Classifier.point`."""
