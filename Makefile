@@ -69,7 +69,7 @@ STUDENTS := minilm-distilled minilm-4 minilm-2 minilm-1 table
 frontier: setup ## Train MPNet-base, distill it into every student, make one bundle with all tiers (many hours on two cores; resumes)
 	@$(BIN)/groundswell models fetch mpnet
 	@set -e; export GROUNDSWELL_DISTILLATION__TEACHER=mpnet; \
-	for name in mpnet $(STUDENTS); do $(BIN)/groundswell train --candidate $$name; done; \
+	for name in tfidf mpnet $(STUDENTS); do $(BIN)/groundswell train --candidate $$name; done; \
 	$(BIN)/groundswell train
 
 ##@ Serve

@@ -28,7 +28,7 @@ def build_defs() -> dg.Definitions:
 
 def _build() -> dg.Definitions:
     # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
-    candidates = [candidate for candidate in load_candidates().values() if candidate.exportable]
+    candidates = [candidate for candidate in load_candidates().values() if candidate.is_trained_here]
     usual = [candidate for candidate in candidates if not candidate.on_request]
     data, data_checks = data_assets()
     evaluation, evaluation_checks = evaluation_assets(usual)

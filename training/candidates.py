@@ -50,7 +50,7 @@ class Candidate(BaseModel):
 
     name: str
     title: str
-    kind: Literal["vader", "transformer", "student", "as_is"]
+    kind: Literal["vader", "tfidf", "transformer", "student", "as_is"]
     license: str
     package: str | None = None
     hub: str | None = None
@@ -85,6 +85,11 @@ class Candidate(BaseModel):
     @property
     def exportable(self) -> bool:
         """Whether it is a neural network that can be exported to ONNX."""
+        return self.kind not in ("vader", "tfidf")
+
+    @property
+    def is_trained_here(self) -> bool:
+        """Whether there is something to train, or to fetch: a lexicon has no checkpoint."""
         return self.kind != "vader"
 
 
@@ -126,7 +131,7 @@ def trainable(name: str) -> Candidate:
     Raises:
         SettingsError: There is none of this name; the error gives the nearest.
     """
-    found = {one.name: one for one in load_candidates().values() if one.exportable}
+    found = {one.name: one for one in load_candidates().values() if one.is_trained_here}
     if name not in found:
         raise unknown_name(SettingsError, "candidate", name, found, where=" in configs/candidates.yaml")
     return found[name]

@@ -113,10 +113,10 @@ def finetune(
         bf16=bf16,
         seed=settings.seed,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        datasets=_rows_by_dataset(train, available),
+        datasets=rows_by_dataset(train, available),
         history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
     )
-    _write(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
+    write_trained(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
     shutil.rmtree(work, ignore_errors=True)
     return result
 
@@ -227,7 +227,7 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
     return chosen.sort_index()
 
 
-def _rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str, dict[str, int]]:
+def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str, dict[str, int]]:
     if "source" not in available:
         return {}
     counts = used["source"].value_counts()
@@ -288,11 +288,12 @@ def _last_complete_checkpoint(work: Path) -> Path | None:
 def _keep_as_is(candidate: Candidate, out_dir: Path, started: float) -> TrainedCandidate:
     model, tokenizer_file = base_model(candidate)
     result = TrainedCandidate(candidate.name, out_dir, False, 0, 0.0, round(time.monotonic() - started, 1), 0.0, False)
-    _write(out_dir, result, lambda folder: save_checkpoint(model, tokenizer_file, folder))
+    write_trained(out_dir, result, lambda folder: save_checkpoint(model, tokenizer_file, folder))
     return result
 
 
-def _write(out_dir: Path, result: TrainedCandidate, save: Callable[[Path], None]) -> None:
+def write_trained(out_dir: Path, result: TrainedCandidate, save: Callable[[Path], object]) -> None:
+    """Write a trained candidate, all or nothing: `save` writes to the folder it gets, which becomes `checkpoint/`."""
     with atomic_folder(out_dir) as folder:
         (folder / "checkpoint").mkdir()
         save(folder / "checkpoint")

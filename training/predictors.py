@@ -89,6 +89,10 @@ def load_predictor(candidate: Candidate, directory: Path | None) -> Predictor:
     """
     if candidate.kind == "vader":
         return VaderPredictor(candidate.name)
+    if candidate.kind == "tfidf":
+        from training.bag_of_words import BagOfWordsPredictor
+
+        return BagOfWordsPredictor(candidate.name, (directory or Path()) / "checkpoint")
     if directory is None or not (directory / "checkpoint" / "config.json").is_file():
         raise CandidateUnavailable(
             f"{candidate.name} has not been trained.", expected=f"{directory}/checkpoint", remedy="Run `groundswell train`."

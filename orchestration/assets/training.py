@@ -18,14 +18,16 @@ from training.settings import DistillationSettings
 def _checkpoint(candidate: Candidate, teacher: str) -> dg.AssetsDefinition:
     key = keys.checkpoint(candidate.name)
     base = candidate.package or candidate.hub or "random weights"
-    what = {"as_is": "fetched as published, not trained", "student": f"distilled into {base}"}.get(
-        candidate.kind, f"fine-tuned from {base}"
-    )
+    what = {
+        "as_is": "fetched as published, not trained",
+        "student": f"distilled into {base}",
+        "tfidf": "fitted with scikit-learn, to compare with",
+    }.get(candidate.kind, f"fine-tuned from {base}")
 
     @dg.asset(
         key=key,
         group_name="training",
-        kinds={"pytorch", "huggingface"},
+        kinds={"scikitlearn"} if candidate.kind == "tfidf" else {"pytorch", "huggingface"},
         owners=OWNERS,
         tags={"candidate": candidate.name},
         deps=[keys.SPLITS, *([keys.checkpoint(teacher)] if candidate.kind == "student" else [])],

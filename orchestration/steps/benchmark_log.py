@@ -41,7 +41,7 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
     for candidate in trained(layout):
         with tracking.nested_run(parent, candidate.name) as run:
             if "groundswell.state" not in tracking.client.get_run(run).data.tags:
-                state = "reused" if candidate.exportable else "not trained"
+                state = "reused" if candidate.is_trained_here else "not trained"
                 trained_rows = trained_report(layout, candidate).get("rows")
                 log_candidate(layout, tracking, run, candidate, rows=trained_rows, state=state)
             log_row(tracking, run, rows[candidate.name])

@@ -1,6 +1,6 @@
 """Train candidates, each into its own folder."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     Returns:
         True when an unchanged one was reused.
     """
+    from training.bag_of_words import fit_bag_of_words
     from training.finetune import finetune
 
     if candidate.kind == "vader":
@@ -57,7 +58,12 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     # `finetune` replaces the whole folder itself, since it keeps checkpoints next to it to resume from.
     train = _student_rows(layout) if candidate.kind == "student" else _texts(layout, "train")
     val = _texts(layout, "val")
-    trained = finetune(candidate, train, val, target, settings, progress=report, recorded=log.recorded if log else None)
+    recorded = log.recorded if log else None
+    if candidate.kind == "tfidf":
+        with recorded(train, val) if recorded else nullcontext():
+            trained = fit_bag_of_words(candidate, train, val, target, settings, progress=report)
+    else:
+        trained = finetune(candidate, train, val, target, settings, progress=report, recorded=recorded)
     mark_current(target, key)
     if log:
         log.finish(trained)
