@@ -124,11 +124,11 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        tier = tier or self.point
+        or_base, tier = tier is None, tier or self.point
         if (spans := tracer()) is None:
-            return await self._cache.classify(texts, tier)
+            return await self._cache.classify(texts, tier, or_base=or_base)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
-            return await self._cache.classify(texts, tier)
+            return await self._cache.classify(texts, tier, or_base=or_base)
 
     @property
     def point(self) -> str:

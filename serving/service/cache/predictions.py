@@ -127,14 +127,23 @@ class Cache:
         """Cache key of a cleaned text classified by a tier of this bundle, 16 bytes."""
         return text_key(text, self._prefixes[tier])
 
-    async def classify(self, texts: Sequence[str], tier: str = BASE) -> list[Classification]:
-        """Return N predictions for N cleaned texts, in order; raises what the classifier raises."""
+    async def classify(self, texts: Sequence[str], tier: str = BASE, *, or_base: bool = False) -> list[Classification]:
+        """Return N predictions for N cleaned texts, in order; raises what the classifier raises.
+
+        Args:
+            texts: Cleaned.
+            tier: That classifies what is not cached.
+            or_base: Whether a prediction of `base` in memory is taken too: it is better, and costs nothing.
+        """
         keys = [self.key(text, tier) for text in texts]
         predictions: dict[bytes, Classification] = {}
         waiting: dict[bytes, _Flight] = {}
         new, unknown = _Group(), {}
         for key, text in zip(keys, texts, strict=True):
-            if (known := self._memory.get(key)) is not None:
+            known = self._memory.get(key)
+            if known is None and or_base and tier != BASE:
+                known = self._memory.get(self.key(text))
+            if known is not None:
                 predictions[key] = known
                 metrics.CACHED.labels(tier="memory").inc()
             elif (flight := waiting.get(key) or self._flights.get(key)) is not None:
