@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from orchestration.demo.stream import CRISIS, demo_messages
+from serving.bundle import Bundle
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import connect
 from tests.models import tiny_bundle
@@ -136,9 +137,9 @@ def count_labels(client: Any, since: datetime, until: datetime | None = None) ->
 class DashboardHarness:
     """A service with a warehouse. Both can be stopped and started again at the same addresses."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, bundle: Callable[[Path], Bundle] = tiny_bundle, **settings: str) -> None:
         self.folder, self.var, self.port, self.settings = folder, folder / "var", spare_port(), settings
-        self.bundle = tiny_bundle(folder / "tiny")
+        self.bundle = bundle(folder / "tiny")
         self.url = f"http://127.0.0.1:{self.port}"
 
     @contextmanager

@@ -1,12 +1,16 @@
 """The Models page: gate rules with limits, two models compared, the errors of a cell, and the place of the source filter."""
 
 import json
+import os
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving.dashboard_harness import LABELS, DashboardHarness, has_no_violation
+from tests.models import tiered_bundle
+from tests.serving.dashboard_harness import LABELS, DashboardHarness, has_no_violation, write
+from tests.serving.dashboard_harness import row as message
 
 pytestmark = pytest.mark.integration
 TEXTS = {"t1": "It&#039;s fine", "t2": "a piece of shit", "t3": "nothing to add", "t4": "so good", "t5": "bad bad"}
@@ -135,6 +139,30 @@ def test_source_filter_is_in_the_versions_panel_only(models_dashboard, page):
     page.goto(f"{models_dashboard.url}/models/")
     expect(page.locator(".panel-versions").get_by_role("combobox", name="Source")).to_be_visible()
     assert page.get_by_role("combobox", name="Source").count() == 1
+
+
+def test_operating_points_and_the_tiers_of_the_stream_are_shown_where_there_are_several(tmp_path, page):
+    harness = DashboardHarness(tmp_path, tiered_bundle)
+    began = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
+    rows = [
+        message(n, began + timedelta(seconds=10 * n), "support", "Thanks", tier="small" if n >= 30 and n % 4 else "base")
+        for n in range(60)
+    ]
+    with harness.warehouse_server(), harness.service():
+        with harness.client() as client:
+            write(client, rows[:30])
+        page.goto(f"{harness.url}/models/")
+        words = re.compile(r"small: 0\.500 at 10\.0 µs; base, used now: 0\.801 at 100 µs")
+        expect(page.get_by_test_id("chart-points")).to_have_attribute("aria-label", words)
+        expect(page.locator(".panel-versions")).to_contain_text("minilm-1")
+        expect(page.get_by_test_id("chart-tiers")).to_have_count(0)
+        with harness.client() as client:
+            write(client, rows[30:])
+        expect(page.get_by_test_id("chart-tiers")).to_be_visible()
+        expect(page.get_by_test_id("chart-tiers")).to_have_attribute("aria-label", re.compile("small: last 83 %"))
+        has_no_violation(page)
+        if folder := os.environ.get("SCREENS"):
+            page.screenshot(path=f"{folder}/tiers.png", full_page=True)
 
 
 def test_missing_pipeline_files_are_named_with_their_remedy(dashboard, page):

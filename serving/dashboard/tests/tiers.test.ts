@@ -17,6 +17,13 @@ test("each tier has a share of every bucket with messages, and no value in a gap
   });
 });
 
+test("seconds are counted by minute", () => {
+  const rows = [59, 60, 61, 119].map((at) => ({ at, tier: at === 61 ? "base" : "small", messages: 1 }));
+  const { times, lines } = shareLines(rows, "second");
+  assert.deepEqual(times, [0, 60]);
+  assert.deepEqual(lines[1], { name: "small", values: [1, 2 / 3] });
+});
+
 test("no messages have no lines", () => {
   assert.deepEqual(shareLines([], "hour"), { times: [], lines: [] });
 });

@@ -7,20 +7,26 @@ interface Counted {
   messages: number;
 }
 
-/** A line for each tier: its share of the messages of a bucket, 0 to 1; null where there were none. */
+/** Shares of single seconds would only be noise. */
+export const LEAST_STEP_S = 60;
+
+/** A line for each tier: its share of the messages of a minute or hour, 0 to 1; null where there were none. */
 export function shareLines(
   rows: readonly Counted[],
   every: keyof typeof STEP_S,
 ): { times: number[]; lines: { name: string; values: Values }[] } {
+  const step = Math.max(LEAST_STEP_S, STEP_S[every]);
+  const bucketOf = (at: number) => Math.floor(at / step) * step;
   const times = filled(
-    rows.map(({ at }) => at),
-    STEP_S[every],
+    rows.map(({ at }) => bucketOf(at)),
+    step,
   );
   const totals = new Map<number, number>();
   const counts = new Map<string, number>();
   for (const { at, tier, messages } of rows) {
-    totals.set(at, (totals.get(at) ?? 0) + messages);
-    counts.set(`${tier} ${at}`, messages);
+    const bucket = bucketOf(at);
+    totals.set(bucket, (totals.get(bucket) ?? 0) + messages);
+    counts.set(`${tier} ${bucket}`, (counts.get(`${tier} ${bucket}`) ?? 0) + messages);
   }
   const tiers = [...new Set(rows.map(({ tier }) => tier))].sort();
   return {

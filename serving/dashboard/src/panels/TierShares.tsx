@@ -30,7 +30,7 @@ export function TierShares() {
         <TimeChart
           name="tiers"
           title="Tiers in the stream"
-          note={`Share of the messages by the tier whose prediction counts, per ${every}, ${words}.`}
+          note={`Share of the messages by the tier whose prediction counts, per ${every === "hour" ? "hour" : "minute"}, ${words}.`}
           times={times}
           lines={lines}
           range={[first, last]}
