@@ -18,7 +18,6 @@ import numpy as np
 from data.cleaning import clean
 from data.errors import CandidateUnavailable
 from data.labels import LABEL_IDS, LABELS
-from evaluation.metrics import macro_recall
 from training.candidates import Candidate
 from training.finetune import TrainedCandidate, choose_rows, rows_by_dataset, write_trained
 from training.settings import TrainingSettings
@@ -70,6 +69,7 @@ def fit_bag_of_words(
     """
     import joblib
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import recall_score
 
     def show(message: str, done: float) -> None:
         if progress:
@@ -90,7 +90,7 @@ def fit_bag_of_words(
     for number, strength in enumerate(STRENGTHS):
         show(f"strength {strength:g}, {number + 1} of {len(STRENGTHS)}", (1 + number) / (1 + len(STRENGTHS)))
         model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300, random_state=settings.seed)
-        recall = macro_recall(expected, model.fit(features, labels).predict_proba(unseen))
+        recall = float(recall_score(expected, model.fit(features, labels).predict(unseen), average="macro"))
         if recall > best_recall:
             best, best_recall = model, recall
     result = TrainedCandidate(
