@@ -19,7 +19,7 @@ from data.cleaning import clean
 from data.errors import CandidateUnavailable
 from data.labels import LABEL_IDS, LABELS
 from training.candidates import Candidate
-from training.finetune import TrainedCandidate, choose_rows, rows_by_dataset, write_trained
+from training.finetune import TrainedCandidate, choose_rows, labeled, rows_by_dataset, write_trained
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def fit_bag_of_words(
         out_dir: Replaced as a whole.
         settings: Rows and seed.
         progress: Called with a message and the fraction done.
+
+    Raises:
+        TrainingFailed: There are no labeled rows, or a class is missing.
     """
     import joblib
     from sklearn.linear_model import LogisticRegression
@@ -79,8 +82,9 @@ def fit_bag_of_words(
         joblib.dump((vectors, best), folder / MODEL)
 
     started = time.monotonic()
+    train = labeled(train, "train")
     rows = choose_rows(train, settings.max_train_rows, settings.seed)
-    held_out = choose_rows(val, settings.max_val_rows, settings.seed)
+    held_out = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
     show("reading words and letters", 0.0)
     vectors = _vectors()
     features = vectors.fit_transform([clean(text) for text in rows["text"]])
@@ -114,8 +118,7 @@ def _vectors() -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
-    # float32 halves the memory; the stubs of scikit-learn know only its default
-
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"\S+", dtype=np.float32)  # pyright: ignore[reportArgumentType]
-    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, sublinear_tf=True, dtype=np.float32)  # pyright: ignore[reportArgumentType]
+    both: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}  # half the memory of the default
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern=r"\S+", **both)
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, **both)
     return make_union(words, letters)

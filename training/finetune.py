@@ -88,9 +88,9 @@ def finetune(
     started = time.monotonic()
     if candidate.kind == "as_is":
         return _keep_as_is(candidate, out_dir, started)
-    available = train if TARGET in train else _labeled(train, "train")
+    available = train if TARGET in train else labeled(train, "train")
     train = choose_rows(available, settings.max_train_rows, settings.seed)
-    val = choose_rows(_labeled(val, "val"), settings.max_val_rows, settings.seed)
+    val = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
     model, tokenizer_file = base_model(candidate)
     work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings)}"
@@ -228,6 +228,7 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
 
 
 def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str, dict[str, int]]:
+    """Return `rows` used of `rows_available` by dataset; empty where rows do not name theirs."""
     if "source" not in available:
         return {}
     counts = used["source"].value_counts()
@@ -237,7 +238,12 @@ def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str
     }
 
 
-def _labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
+def labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
+    """Return the rows with a label.
+
+    Raises:
+        TrainingFailed: There are none, or a class is missing.
+    """
     frame = frame[frame["label"].notna()]
     if frame.empty:
         raise TrainingFailed(

@@ -17,7 +17,7 @@ from training.settings import DistillationSettings
 
 def _checkpoint(candidate: Candidate, teacher: str) -> dg.AssetsDefinition:
     key = keys.checkpoint(candidate.name)
-    base = candidate.package or candidate.hub or "random weights"
+    base = candidate.package or candidate.hub or ("none" if candidate.kind == "tfidf" else "random weights")
     what = {
         "as_is": "fetched as published, not trained",
         "student": f"distilled into {base}",

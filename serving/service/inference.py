@@ -97,8 +97,11 @@ class InferenceService:
             tiers=bundle.tiers,
             points=[point.name for point in self._classifier.points],
         )
-        self._control = None if settings.floor is None else load_control(settings, settings.floor)
-        self._arrived = 0
+        # Texts are to wait at most a tenth of the time after which requests are refused.
+        self._control: LoadControl | None = None
+        if settings.floor is not None:
+            self._control = LoadControl(BASE, settings.floor, cpu_quota(), settings.deadline_ms / 10_000)
+        self._arrived, self._point_shown = 0, ""
         metrics.OVERLOADED.set_function(self._is_overloaded)  # read by scrapes: without requests nothing else would reset it
         self.tiers = (*bundle.tiers, AUTO)
         """What a request may name."""
@@ -124,31 +127,29 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        or_base, tier = tier is None, tier or self.point
+        or_base, tier = tier is None, tier or self.choose_point()
         if (spans := tracer()) is None:
             return await self._cache.classify(texts, tier, or_base=or_base)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
             return await self._cache.classify(texts, tier, or_base=or_base)
 
-    @property
-    def point(self) -> str:
-        """The operating point of a request that names no tier, now."""
+    def choose_point(self) -> str:
+        """Return the operating point of a request that names no tier, now, and show it in the metrics."""
         if self._control is None:
             return BASE
         if self._control.due():
             self._control.update(self._batcher.waiting_texts, self._arrived)
         point = self._control.point_for(self._classifier)
-        if point.name != self._shown:
-            self._shown = point.name
+        if point.name != self._point_shown:
+            self._point_shown = point.name
             metrics.POINT.clear()
             metrics.POINT.labels(point.name).set(1)
             metrics.EXPECTED.set(point.macro_recall or 0.0)
         return point.name
 
-    _shown = ""
-
     def _is_overloaded(self) -> float:
-        return float(bool(self.point and self._control and self._control.overloaded))
+        self.choose_point()
+        return float(bool(self._control and self._control.overloaded))
 
     async def _submit(self, texts: Sequence[str], tier: str) -> list[Classification]:
         self._arrived += len(texts)
@@ -196,7 +197,7 @@ class InferenceService:
         return self._about | {
             "alias": _alias_of(self.version),
             "engine": self._engine.describe(),
-            "point": self.point,
+            "point": self.choose_point(),
             "metrics": metrics_of,
             "slices": slices,
             "limits": {
@@ -290,11 +291,6 @@ class InferenceService:
             metrics.TEXTS.labels(label=prediction.label).inc()
             metrics.TIERS.labels(tier=prediction.tier).inc()
         return predictions
-
-
-def load_control(settings: ServingSettings, floor: float) -> LoadControl:
-    """Return the load control of a service: texts are to wait a tenth of the time after which requests are refused."""
-    return LoadControl(BASE, floor, cpu_quota(), settings.deadline_ms / 10_000)
 
 
 def _show_engine(choice: EngineChoice) -> None:

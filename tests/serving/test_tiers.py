@@ -28,6 +28,7 @@ from serving.service.inference import InferenceService
 from serving.settings import ServingSettings, StreamSettings
 from serving.streaming.worker import model
 from serving.streaming.worker.processing import process_batch
+from serving.streaming.worker.worker import Worker
 from serving.tiers import OperatingPoint, auto_point
 from tests.make import text_of
 from tests.models import some_texts, tiered_bundle, tiny_bundle
@@ -236,6 +237,16 @@ def test_stream_classifies_by_the_tier_of_the_settings_and_rows_name_it(classifi
     assert rows == [["base", "base"], ["small", "small"], ["small", "base"]]
     batch = process_batch(messages(*events), classifier, StreamSettings.load(), point=classifier.points[1])
     assert [(row["tier"], row["point"]) for row in map(json.loads, batch.rows)] == [("small", "small@0.6"), ("base", "small@0.6")]
+
+
+def test_worker_with_a_floor_classifies_by_load_and_one_without_never_does(classifier, tmp_path):
+    events = messages({"id": "1", "text": UNSURE, "source": "t"})
+    for floor, expected in ((0.5, "small"), (None, "base")):
+        worker = Worker(StreamSettings.load(floor=floor), tmp_path, lambda: classifier)
+        assert json.loads(worker._process(events).rows[0])["point"] == "base"
+        if worker._control:
+            worker._control.update(10**9, 0)
+        assert json.loads(worker._process(events).rows[0])["point"] == expected
 
 
 def test_worker_refuses_a_bundle_without_its_tier_and_keeps_the_old_one(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.errors import CandidateUnavailable
+from data.errors import CandidateUnavailable, TrainingFailed
 from data.labels import LABELS
 from tests.make import rows
 from training.bag_of_words import MODEL, fit_bag_of_words
@@ -31,6 +31,14 @@ def test_it_learns_and_is_read_back(tmp_path):
     assert proba.dtype == np.float32 and proba.shape == (60, 3) and np.allclose(proba.sum(axis=1), 1, atol=1e-5)
     assert (np.array(LABELS)[proba.argmax(axis=1)] == test["label"]).mean() > 0.9
     assert predictor.predict_proba([]).shape == (0, 3)
+
+
+def test_rows_without_all_classes_are_refused(tmp_path):
+    frame = pd.DataFrame(rows(30))
+    two = frame[frame["label"] != "neutral"]
+    with pytest.raises(TrainingFailed, match="all three classes"):
+        fit_bag_of_words(trainable("tfidf"), two, frame, tmp_path / "tfidf", TrainingSettings.load())
+    assert not (tmp_path / "tfidf").exists()
 
 
 def test_it_is_a_peer_that_is_never_exported_and_trained_only_by_name(tmp_path):

@@ -88,7 +88,7 @@ class Worker:
         self._control = None if settings.floor is None else LoadControl(settings.tier, settings.floor, threads, deadline_s)
         self._pool = ClassifyPool(threads, self._process, self._signals)
         self._health = WorkerHealth(
-            var, name, port, lambda: (getattr(model(), "name", ""), self._point(), list(self._membership.owned), self.waiting)
+            var, name, port, lambda: (model().name, self._point(model()), list(self._membership.owned), self.waiting)
         )
         self._loop = PollLoop(
             settings, self._membership, self._pool, self._commits, self._health, self._signals, control=self._control
@@ -114,17 +114,16 @@ class Worker:
         """When the first message was read, on the monotonic clock."""
         return self._loop.first_read_at
 
-    def _point(self) -> OperatingPoint:
-        model = self._model()
+    def _point(self, model: StreamModel) -> OperatingPoint:
         return self._control.point_for(model) if self._control else model.point(self._settings.tier)
 
     def _process(self, batch: list[Any]) -> ProcessedBatch:
         model, began = self._model(), time.perf_counter()
-        point = self._control.point_for(model) if self._control else None
+        point = self._point(model)
         processed = process_batch(
             batch, model, self._settings, self._forgotten, point=point, reject_languages=self._reject_languages
         )
-        if self._control and point:
+        if self._control:
             self._control.record(point, len(batch), time.perf_counter() - began)
         return processed
 

@@ -8,7 +8,7 @@ interface Counted {
 }
 
 /** Shares of single seconds would only be noise. */
-export const LEAST_STEP_S = 60;
+const LEAST_STEP_S = 60;
 
 /** A line for each tier: its share of the messages of a minute or hour, 0 to 1; null where there were none. */
 export function shareLines(
