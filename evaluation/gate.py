@@ -173,17 +173,17 @@ def _pooled(row: LeaderboardRow, shared: set[tuple[str, str]]) -> dict[str, tupl
     return {key: counts for key, counts in pooled.items() if counts[1]}
 
 
-def _behavior_floors(row: LeaderboardRow, rule: BehaviorRule) -> list[Reason]:
+def _behavior_floors(row: LeaderboardRow, max_fail_rate: Mapping[Kind, float], min_cases: int) -> list[Reason]:
     groups: dict[tuple[Kind, str], tuple[int, int]] = {}
     for part in row.behavior:
-        if part.kind in rule.max_fail_rate:
+        if part.kind in max_fail_rate:
             fails, n = groups.get(key := (part.kind, f"{part.suite} {part.kind} {part.capability}"), (0, 0))
             groups[key] = (fails + part.fails, n + part.n)
     reasons: list[Reason] = []
     for (kind, name), (fails, n) in groups.items():
-        if n < rule.min_cases:
+        if n < min_cases:
             continue
-        share, limit = fails / n, rule.max_fail_rate[kind]
+        share, limit = fails / n, max_fail_rate[kind]
         text = f"{name} fails in {100 * share:.1f} % of {n} cases, at most {100 * limit:g} % is allowed"
         reasons.append(Reason(f"behavior floor: {name}", share <= limit, share, limit, text))
     return reasons
@@ -224,6 +224,28 @@ def _cost(row: LeaderboardRow, rule: CostRule) -> Reason:
     found = row.cost.cpu_us_per_text.value
     text = f"{found:,.0f} CPU µs per text, at most {limit:,.0f} is required"
     return Reason("CPU budget", found <= limit, found, limit, text)
+
+
+def decide_tier(tier: LeaderboardRow, base: LeaderboardRow, gates: Gates) -> tuple[Reason, ...]:
+    """Evaluate a smaller tier by the rules `tiers` for slices and behavior.
+
+    Args:
+        tier: The leaderboard row of its student.
+        base: The row of the candidate that `base` is made of.
+        gates: The rules.
+
+    Returns:
+        One reason per rule, passed or not.
+    """
+    metric, slices = gates.slices.metric, {row.slice: row for row in tier.slices}
+    reasons: list[Reason] = []
+    for row in base.slices:
+        if row.n < gates.slices.min_rows or metric not in row.metrics or row.slice not in slices:
+            continue
+        found, least = slices[row.slice].metrics[metric].value, gates.tiers.slice_share * row.metrics[metric].value
+        text = f"{metric} is {100 * found:.1f} on {row.slice} ({row.n:,} rows), at least {100 * least:.1f} is required"
+        reasons.append(Reason(f"slice: {row.slice}", found >= least, found, least, text))
+    return (*reasons, *_behavior_floors(tier, gates.tiers.max_fail_rate, gates.behavior.min_cases))
 
 
 def decide(
@@ -277,7 +299,7 @@ def decide(
         _baseline(evidence, gates.baseline),
         _production(evidence, gates.production),
         *_slices(evidence, gates.slices),
-        *_behavior_floors(candidate, gates.behavior),
+        *_behavior_floors(candidate, gates.behavior.max_fail_rate, gates.behavior.min_cases),
         *_behavior(candidate, production, gates.behavior),
         _parity(parity, gates.parity),
         _cost(candidate, gates.cost),

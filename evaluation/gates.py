@@ -61,6 +61,17 @@ class CostRule(_Strict):
     cpu_us_per_text: float = Field(default=25_000, gt=0)
 
 
+class TiersRule(_Strict):
+    """What a smaller tier of a bundle has to reach; one that does not is left out of the bundle."""
+
+    share: float = Field(default=0.85, ge=0, le=1)
+    """Least share of the macro-recall of `base`, on the validation rows."""
+    slice_share: float = Field(default=0.8, ge=0, le=1)
+    """Least share of the metric of `slices` on `base`, on each slice with at least its `min_rows`."""
+    max_fail_rate: dict[Kind, Annotated[float, Field(ge=0, le=1)]] = {}
+    """As `behavior.max_fail_rate`; a small model may fail more, since `base` classifies where it is not confident."""
+
+
 class Gates(_Strict):
     """The rules. A section left out has its defaults; floors and ceilings left out require nothing."""
 
@@ -73,6 +84,7 @@ class Gates(_Strict):
     behavior: BehaviorRule = BehaviorRule()
     parity: ParityRule = ParityRule()
     cost: CostRule = CostRule()
+    tiers: TiersRule = TiersRule()
 
 
 def load_gates(path: Path | None = None) -> Gates:

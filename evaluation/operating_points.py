@@ -15,8 +15,6 @@ from evaluation.metrics import macro_recall
 
 SHARES = tuple(round(0.05 * step, 2) for step in range(15))
 """Shares of the rows that escalate, 0 to 0.7, for which a threshold is tried. Beyond that a cascade costs more than it saves."""
-MIN_SHARE = 0.85
-"""A tier whose macro-recall is below this share of that of `base` is left out of the bundle."""
 
 
 @dataclass(frozen=True)

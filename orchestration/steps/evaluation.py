@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json, reuse_or_build, write_json
 from data.errors import BundleError, CandidateUnavailable
+from data.settings import project_root
 from evaluation import leaderboard
 from evaluation.cost import Cost, measure_cost
+from evaluation.gates import Gates, load_gates
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits
+from orchestration.steps.data import only_sample, read_splits
 from orchestration.steps.predictions import EvaluatedCandidate, evaluate, frozen_rows, label_ids, primary_mask
 from orchestration.steps.served import evaluate_bundle, known_row
 from orchestration.steps.training import candidate_folder, is_trained, predictor_key
@@ -48,6 +50,11 @@ def evaluate_candidate(layout: Layout, candidate: Candidate) -> EvaluatedCandida
     """Evaluate one candidate on the frozen rows; kept while neither it nor the rows change."""
     load = partial(load_predictor, candidate, candidate_folder(layout, candidate))
     return evaluate(layout, candidate.name, {"candidate": predictor_key(layout, candidate)}, load)
+
+
+def load_rules(layout: Layout) -> Gates:
+    """Return the rules of the gate: `configs/gates.yaml`, or on the sample of this project `gates-sample.yaml`."""
+    return load_gates(project_root() / "configs" / "gates-sample.yaml" if only_sample(layout) else None)
 
 
 def read_leaderboard(layout: Layout) -> list[LeaderboardRow]:

@@ -17,7 +17,7 @@ from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
-from orchestration.steps.evaluation import evaluate_candidate, read_leaderboard, winner, write_leaderboard
+from orchestration.steps.evaluation import evaluate_candidate, load_rules, read_leaderboard, winner, write_leaderboard
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
 from orchestration.steps.tiers import export_tiers, students
@@ -53,6 +53,7 @@ def export_winner(layout: Layout) -> Bundle:
         "data": read_splits(layout).fingerprint,
         "evaluation": layout.settings(EvaluationSettings).model_dump(mode="json"),
         "schemes": list(SCHEMES),
+        "tiers": load_rules(layout).tiers.model_dump(),
         "mode": settings.quantization,
         "export": EXPORT_VERSION,
         "cleaning": CLEANING_VERSION,

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from data.artifacts import read_json, write_json, write_text
 from data.errors import BundleError, GateRefused, ModelError
-from data.settings import project_root
 from evaluation.gate import GateDecision, decide
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import only_sample, read_splits, require_real_texts
-from orchestration.steps.evaluation import evaluate_candidate, refresh_leaderboard, trained
+from orchestration.steps.data import read_splits, require_real_texts
+from orchestration.steps.evaluation import evaluate_candidate, load_rules, refresh_leaderboard, trained
 from orchestration.steps.export import current_bundle, read_export_report
 from orchestration.steps.predictions import frozen_rows, label_ids, primary_mask
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled
@@ -21,8 +20,6 @@ from serving.bundle import Bundle, production_bundle, read_bundle
 from serving.deployment import Deployment
 from serving.settings import ServingSettings
 from training.registry import Registry
-
-SAMPLE_GATES = project_root() / "configs" / "gates-sample.yaml"
 
 
 def run_gate(layout: Layout) -> GateDecision:
@@ -48,7 +45,6 @@ def run_gate(layout: Layout) -> GateDecision:
 
 def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> GateDecision:
     """Return the gate decision about a bundle, compared with the production bundle, if any."""
-    from evaluation.gates import load_gates
     from evaluation.slices import slice_masks
 
     test = frozen_rows(layout, "test")
@@ -58,7 +54,7 @@ def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> 
     return decide(
         bundle_row(layout, bundle),
         production.row if production else None,
-        load_gates(SAMPLE_GATES if only_sample(layout) else None),
+        load_rules(layout),
         labels=label_ids(test),
         candidate_proba=evaluate_bundle(layout, bundle).proba_test,
         production_proba=production.proba_test if production else None,

@@ -9,13 +9,14 @@ import numpy as np
 
 from data.artifacts import sha256_file
 from evaluation.cost import measure_cost
+from evaluation.gate import decide_tier
 from evaluation.metrics import macro_recall, score
-from evaluation.operating_points import MIN_SHARE, Measured, Point, cascaded, operating_points
+from evaluation.operating_points import Measured, Point, cascaded, operating_points
 from evaluation.parity import batch_invariance, compare, reasons_against
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.evaluation import evaluate_candidate, trained
+from orchestration.steps.evaluation import evaluate_candidate, load_rules, trained
 from orchestration.steps.predictions import frozen_rows, label_ids, predict, primary_mask
 from orchestration.steps.training import is_up_to_date
 from orchestration.steps.variants import FP32, OPTIMIZED, write_variants
@@ -70,7 +71,7 @@ def export_tiers(layout: Layout, base: Candidate, bundle: Bundle) -> ExportedTie
         if not is_up_to_date(layout, student):
             left_out[student.name] = "it was trained on other data, with other settings or by another teacher"
             continue
-        found = _convert(layout, student, bundle)
+        found = _refused(layout, student, base) or _convert(layout, student, bundle)
         if isinstance(found, str):
             left_out[student.name] = found
         else:
@@ -78,6 +79,13 @@ def export_tiers(layout: Layout, base: Candidate, bundle: Bundle) -> ExportedTie
     if not converted:
         return ExportedTiers(left_out=left_out)
     return _select(layout, bundle, converted, left_out)
+
+
+def _refused(layout: Layout, student: Candidate, base: Candidate) -> str | None:
+    """Return which rules of the gate a student misses."""
+    tier, of_base = (evaluate_candidate(layout, one).row for one in (student, base))
+    missed = [reason.text for reason in decide_tier(tier, of_base, load_rules(layout)) if not reason.passed]
+    return "; ".join(missed) or None
 
 
 def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted | str:
@@ -119,7 +127,7 @@ def _select(layout: Layout, bundle: Bundle, converted: dict[str, _Converted], le
     costs = measure_cost(factories, texts, layout.settings(EvaluationSettings), progress=report)
     cpu = {name: costs[name].cpu_us_per_text.value for name in folders}
     base = Measured(predict(open_classifier(bundle.directory), texts, "base: validation rows"), cpu[BASE])
-    least = MIN_SHARE * macro_recall(labels, base.proba)
+    least = load_rules(layout).tiers.share * macro_recall(labels, base.proba)
     kept = {BASE: base}
     for name, one in converted.items():
         found = macro_recall(labels, one.proba)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from data.errors import ModelError, SettingsError
 from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost, Spread
-from evaluation.gate import GateDecision, decide
+from evaluation.gate import GateDecision, decide, decide_tier
 from evaluation.gates import Gates, load_gates
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import Estimate, score
 from evaluation.parity import ParityResult
+from evaluation.slices import SliceRow
 
 ROWS = 3000
 LABELS = np.random.default_rng(0).integers(0, 3, ROWS)
@@ -161,6 +162,28 @@ def test_behavior_is_compared_on_tests_that_both_have_run():
     other = replace(_row("old", OLD), behavior=_behavior(0, kind="INV"))
     reason = next(r for r in _decide(old_row=other).reasons if r.rule == "behavior")
     assert reason.passed and "no behavioral test was run on both" in reason.text
+
+
+def _slice(name, value, n=500):
+    return SliceRow(name, n, ("negative", "positive"), {"macro_recall": Estimate(value, 0.0, 1.0)} if value is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("slices", "fails", "missed"),
+    [
+        ((_slice("a", 0.65), _slice("b", 0.645)), 900, []),
+        ((_slice("a", 0.65), _slice("b", 0.63)), 900, ["slice: b"]),
+        ((_slice("a", 0.65), _slice("b", 0.1, n=100)), 900, []),
+        ((_slice("a", 0.65), _slice("only in the tier", 0.1)), 900, []),
+        ((_slice("a", 0.65),), 960, ["behavior floor: checklist MFT c"]),
+    ],
+)
+def test_a_tier_is_compared_with_base_on_slices_and_with_limits_on_behavior(slices, fails, missed):
+    base = replace(_row("base", GOOD), slices=(_slice("a", 0.7), replace(_slice("b", 0.8), n=slices[-1].n), _slice("few", None)))
+    tier = replace(_row("tier", GOOD, fails=fails), slices=slices)
+    reasons = decide_tier(tier, base, GATES)
+    assert [reason.rule for reason in reasons if not reason.passed] == missed
+    assert any(reason.rule == "slice: a" and reason.passed for reason in reasons)
 
 
 @pytest.mark.parametrize(
