@@ -28,6 +28,7 @@ from serving.service.schemas import (
     refusal,
     weight,
 )
+from serving.tiers import BASE
 
 ATTEMPTS = 5
 _LONGEST_WAIT_S = 60.0
@@ -91,9 +92,9 @@ class _Requests:
             self.batches[-1].append(whole(text))
             together += weight(text)
 
-    def bodies(self, domain: str | None, detail: bool) -> Iterator[dict[str, Any]]:
+    def bodies(self, domain: str | None, detail: bool, tier: str | None) -> Iterator[dict[str, Any]]:
         for batch in self.batches:
-            yield {"texts": batch, "domain": domain, "detail": detail}
+            yield {"texts": batch, "domain": domain, "detail": detail, "tier": tier}
 
     def entries(self, responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
         """Return one entry per text, in the order of the texts."""
@@ -104,6 +105,10 @@ class _Requests:
 def _sendable(texts: Sequence[Any]) -> list[str | None]:
     """Return texts as JSON can hold them: without lone surrogates, and null for anything but a string."""
     return [whole(text) if isinstance(text, str) else None for text in texts]
+
+
+def _body(texts: Sequence[Any], detail: bool, tier: str | None) -> dict[str, Any]:
+    return {"texts": _sendable(texts), "detail": detail, "tier": tier}
 
 
 class SentimentClient:
@@ -124,7 +129,7 @@ class SentimentClient:
         self._retrying = Retrying(stop=stop_after_attempt(attempts), **_POLICY)
 
     def classify(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
+        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
     ) -> list[TextPrediction | TextError]:
         """Classify any number of texts; one entry each, in their order, with an error for each that cannot be classified.
 
@@ -135,17 +140,21 @@ class SentimentClient:
             httpx.TransportError: The service is unreachable.
         """
         requests = _Requests(texts)
-        return requests.entries([self._request("POST", "/v1/classify", json=body) for body in requests.bodies(domain, detail)])
+        return requests.entries(
+            [self._request("POST", "/v1/classify", json=body) for body in requests.bodies(domain, detail, tier)]
+        )
 
-    def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
+    def respond(self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None) -> ClassifyResponse:
         """Classify up to 256 texts in one request; returns the whole response, with the model version."""
-        response = self._request("POST", "/v1/classify", json={"texts": _sendable(texts), "detail": detail})
+        response = self._request("POST", "/v1/classify", json=_body(texts, detail, tier))
         return ClassifyResponse.model_validate_json(response.content)
 
-    def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
+    def submit(
+        self, texts: Sequence[str], *, detail: bool = False, tier: str = BASE, idempotency_key: str | None = None
+    ) -> JobShown:
         """Submit up to 10,000 texts as a job. Repeating an idempotency key returns the same job."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = self._request("POST", "/v1/jobs", json={"texts": _sendable(texts), "detail": detail}, headers=headers)
+        response = self._request("POST", "/v1/jobs", json=_body(texts, detail, tier), headers=headers)
         return JobShown.model_validate_json(response.content)
 
     def job(self, identity: str) -> JobShown:
@@ -187,22 +196,24 @@ class AsyncSentimentClient:
         self._retrying = AsyncRetrying(stop=stop_after_attempt(attempts), **_POLICY)
 
     async def classify(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False
+        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
     ) -> list[TextPrediction | TextError]:
         """See `SentimentClient`."""
         requests = _Requests(texts)
-        bodies = requests.bodies(domain, detail)
+        bodies = requests.bodies(domain, detail, tier)
         return requests.entries([await self._request("POST", "/v1/classify", json=body) for body in bodies])
 
-    async def respond(self, texts: Sequence[str], *, detail: bool = False) -> ClassifyResponse:
+    async def respond(self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None) -> ClassifyResponse:
         """See `SentimentClient`."""
-        response = await self._request("POST", "/v1/classify", json={"texts": _sendable(texts), "detail": detail})
+        response = await self._request("POST", "/v1/classify", json=_body(texts, detail, tier))
         return ClassifyResponse.model_validate_json(response.content)
 
-    async def submit(self, texts: Sequence[str], *, detail: bool = False, idempotency_key: str | None = None) -> JobShown:
+    async def submit(
+        self, texts: Sequence[str], *, detail: bool = False, tier: str = BASE, idempotency_key: str | None = None
+    ) -> JobShown:
         """See `SentimentClient`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = await self._request("POST", "/v1/jobs", json={"texts": _sendable(texts), "detail": detail}, headers=headers)
+        response = await self._request("POST", "/v1/jobs", json=_body(texts, detail, tier), headers=headers)
         return JobShown.model_validate_json(response.content)
 
     async def job(self, identity: str) -> JobShown:

@@ -178,6 +178,8 @@ class LakehouseSettings(Settings):
     """Most messages of one micro-batch from Kafka."""
     classify_with: Literal["bundle", "api"] = "bundle"
     """What classifies: the bundle, in Spark's own workers, or the HTTP API at `api_url`."""
+    tier: str = "base"
+    """The model of the bundle that classifies: `base`, a smaller and faster one, or `auto` (serving/tiers.py)."""
     api_url: str = "http://127.0.0.1:3000"
     """The HTTP API of `classify_with: api`."""
     api_key: SecretStr | None = None

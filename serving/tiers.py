@@ -57,6 +57,11 @@ class OperatingPoint(BaseModel):
         return f"{self.tier}@{self.threshold:g}" if self.threshold else self.tier
 
 
+def model_key(version: str, tier: str) -> str:
+    """Return the name of what classified: the version for `base`, else `version/tier`. Versions have no slash."""
+    return version if tier == BASE else f"{version}/{tier}"
+
+
 def cache_name(fingerprint: str, tier: str) -> str:
     """Return what a cached prediction is stored under, next to its text: the bundle's fingerprint, and the tier if not `base`."""
     return fingerprint if tier == BASE else f"{fingerprint}/{tier}"

@@ -15,17 +15,19 @@ from data.fingerprint import text_key
 from serving.bundle import Bundle
 from serving.isolation import isolate_failures
 from serving.settings import LakehouseSettings
+from serving.tiers import BASE, model_key, point_named
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PREDICTION_TYPE = "label string, confidence double, negative double, neutral double, positive double, model_version string"
-"""The result of a column function per text; all null if the model fails on that text."""
+"""The result of a column function per text; all null if the model fails on that text. `model_version` is a `model_key`: the
+version, or `version/tier` if a smaller tier classified."""
 CACHED_TEXTS = 50_000
 """Predictions that a worker caches, about 300 bytes each."""
 REQUESTS = 8
 """Concurrent requests to the API per worker."""
-_Prediction = tuple[str, float, float, float, float]
+_Prediction = tuple[str, float, float, float, float, str]
 
 
 class CachingClassifier:
@@ -34,7 +36,7 @@ class CachingClassifier:
     loads = 0
     """Models loaded by this process."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, tier: str = BASE) -> None:
         from cachetools import LRUCache
 
         from serving.bundle import read_bundle
@@ -42,11 +44,11 @@ class CachingClassifier:
 
         self._classifier = Classifier(read_bundle(folder), threads=threads)
         self._known: LRUCache[bytes, _Prediction] = LRUCache(CACHED_TEXTS)
-        self.version = self._classifier.name
+        self._tier = tier
         CachingClassifier.loads += 1
 
     def predict(self, texts: Sequence[str]) -> list[_Prediction | None]:
-        """Return one prediction per text, None if the model fails on that text."""
+        """Return one prediction per text, a row of `PREDICTION_TYPE`; None if the model fails on that text."""
         keys = [text_key(text) for text in texts]
         predictions: dict[bytes, _Prediction | None] = {key: self._known.get(key) for key in keys}
         new = {key: text for key, text in zip(keys, texts, strict=True) if predictions[key] is None}
@@ -58,14 +60,18 @@ class CachingClassifier:
 
     def _classify(self, texts: list[str]) -> list[_Prediction | None]:
         # A BundleError means that the model is broken, not a text.
-        found = isolate_failures(self._classifier.classify, texts, fatal=(BundleError,))
-        return [None if isinstance(p, Exception) else (p.label, p.confidence, *p.probabilities) for p in found]
+        found = isolate_failures(lambda some: self._classifier.classify(some, self._tier), texts, fatal=(BundleError,))
+        version = self._classifier.name
+        return [
+            None if isinstance(p, Exception) else (p.label, p.confidence, *p.probabilities, model_key(version, p.tier))
+            for p in found
+        ]
 
 
 @cache
-def caching_classifier(folder: str, threads: int) -> CachingClassifier:
+def caching_classifier(folder: str, threads: int, tier: str) -> CachingClassifier:
     """Return the classifier of this process. Spark reuses its workers, so each worker loads the model once."""
-    return CachingClassifier(Path(folder), threads)
+    return CachingClassifier(Path(folder), threads, tier)
 
 
 def ship(spark: "SparkSession", bundle: Bundle) -> str:
@@ -87,11 +93,15 @@ def _shipped() -> Path:
     return Path(folder.name)
 
 
-def bundle_udf(spark: "SparkSession", bundle: Bundle) -> Callable[..., Any]:
+def bundle_udf(spark: "SparkSession", bundle: Bundle, tier: str = BASE) -> Callable[..., Any]:
     """Return a column function from texts to `PREDICTION_TYPE` that loads the bundle once in each Python worker.
 
     A worker runs one thread per core that Spark reserves for a task, so the workers of an executor do not compete for its cores.
+
+    Raises:
+        BundleError: The bundle has no such tier.
     """
+    point_named(tier, bundle.manifest.tiers, bundle.manifest.points)  # here, and not in each task
     from pyspark.sql.functions import arrow_udf
 
     name = ship(spark, bundle)
@@ -101,10 +111,10 @@ def bundle_udf(spark: "SparkSession", bundle: Bundle) -> Callable[..., Any]:
     def classify(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         from pyspark import SparkFiles
 
-        model = caching_classifier(SparkFiles.get(name), threads)
+        model = caching_classifier(SparkFiles.get(name), threads, tier)
         for batch in batches:
             texts: list[Any] = batch.to_pylist()  # strings: every row of Silver has a text
-            yield _as_arrow([None if p is None else (*p, model.version) for p in model.predict(texts)])
+            yield _as_arrow(model.predict(texts))
 
     return classify
 
@@ -113,7 +123,7 @@ def api_udf(settings: LakehouseSettings) -> Callable[..., Any]:
     """Like `bundle_udf`, but through the HTTP API, with `REQUESTS` concurrent requests per worker."""
     from pyspark.sql.functions import arrow_udf
 
-    url = settings.api_url
+    url, tier = settings.api_url, settings.tier
     key = settings.api_key.get_secret_value() if settings.api_key else None
 
     @arrow_udf(PREDICTION_TYPE)  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -122,12 +132,12 @@ def api_udf(settings: LakehouseSettings) -> Callable[..., Any]:
 
         for batch in batches:
             texts: list[Any] = batch.to_pylist()  # strings: every row of Silver has a text
-            yield _as_arrow(asyncio.run(_request_predictions(url, key, texts)))
+            yield _as_arrow(asyncio.run(_request_predictions(url, key, texts, tier)))
 
     return classify
 
 
-async def _request_predictions(url: str, key: str | None, texts: list[str]) -> list[tuple[Any, ...] | None]:
+async def _request_predictions(url: str, key: str | None, texts: list[str], tier: str) -> list[tuple[Any, ...] | None]:
     import asyncio
 
     from serving.client import AsyncSentimentClient
@@ -138,9 +148,9 @@ async def _request_predictions(url: str, key: str | None, texts: list[str]) -> l
 
         async def part(start: int) -> list[tuple[Any, ...] | None]:
             async with slots:
-                response = await client.respond(texts[start : start + MAX_TEXTS], detail=True)
+                response = await client.respond(texts[start : start + MAX_TEXTS], detail=True, tier=tier)
             return [
-                (p.label, p.confidence, *p.probabilities.model_dump().values(), response.model_version)
+                (p.label, p.confidence, *p.probabilities.model_dump().values(), model_key(response.model_version, p.tier or BASE))
                 if isinstance(p, TextPrediction) and p.probabilities
                 else None
                 for p in response.predictions

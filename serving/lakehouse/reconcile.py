@@ -14,11 +14,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of an id. Each id has exactly one:
 
 - agree: same version, same label, scores within the tolerance;
-- other version: classified by different versions, with the same label; scores are not compared;
+- other version: classified by different versions or tiers (`model_key`), with the same label; scores are not compared;
 - only in the stream, only in Gold;
 - text: different texts under the same id, such as a correction that only one side has seen; predictions are not compared;
 - label, score: same version, but a different label or score;
-- label, other version: classified by different versions, with different labels.
+- label, other version: classified by different versions or tiers, with different labels.
 """
 DIFFERENCES: tuple[Kind, ...] = KINDS[2:]
 TOLERANCE = 0.001
@@ -65,7 +65,7 @@ LIMIT $limit
 
 _STREAM = """
 SELECT id, event_at, lower(hex(MD5(text))) AS text_md5, toString(label) AS label, toFloat64(score) AS score,
-       toString(model_version) AS model_version
+       concat(toString(model_version), if(tier IN ('', 'base'), '', concat('/', tier))) AS model_version
 FROM predictions FINAL
 WHERE event_at >= {since:DateTime64(3, 'UTC')} AND event_at < {until:DateTime64(3, 'UTC')}
   AND produced_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY
@@ -98,7 +98,8 @@ def reconcile(stream: "pa.Table", gold: "pa.Table", *, tolerance: float = TOLERA
     """Compare two lists by id.
 
     Args:
-        stream: One row per id: id, event_at, text_md5, label, score (positive minus negative), model_version.
+        stream: One row per id: id, event_at, text_md5, label, score (positive minus negative), model_version
+            (a `model_key`).
         gold: The same columns and Gold's `answers`. If they contain a prediction of the stream's version, that one is compared.
         tolerance: Scores of one version that differ by more are reported as differences.
     """

@@ -155,7 +155,7 @@ def udf_factory(lake: Lakehouse) -> Callable[[], Callable[..., Any]]:
 
     if lake.settings.classify_with == "api":
         return lambda: api_udf(lake.settings)
-    return lambda: bundle_udf(lake.spark, lake.bundle())
+    return lambda: bundle_udf(lake.spark, lake.bundle(), lake.settings.tier)
 
 
 def _until(lake: Lakehouse, queries: "dict[Stage, StreamingQuery]", stop: threading.Event | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from serving.service import metrics, problems
 from serving.service.batching import Overloaded
 from serving.service.inference import InferenceService, Reading, read_texts
-from serving.service.jobs.routes import ACCEPTED, KEPT, accept, some_readable
+from serving.service.jobs.routes import ACCEPTED, KEPT, accept, some_readable, unknown_tier
 from serving.service.json_reader import Unfit, read_fields
 from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused, refuses
@@ -73,8 +73,8 @@ async def classify(request: Request) -> Response:
     headers = {} if key is None else await state.authenticator().spend(key, sum(map(weight, wanted.texts)))
     service: InferenceService = state.inference()
     if reading is None:
-        job = JobRequest(texts=wanted.texts, detail=wanted.detail)
-        return await accept(service.jobs, request, job, request.headers.get("idempotency-key"))
+        job = JobRequest(texts=wanted.texts, detail=wanted.detail, tier=wanted.tier or BASE)
+        return await accept(service, request, job, request.headers.get("idempotency-key"))
     try:
         entries = await cancel_on_disconnect(request, service.predictions(reading, wanted.detail, wanted.tier))
     except Overloaded as error:
@@ -88,14 +88,8 @@ async def classify(request: Request) -> Response:
 
 def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
     wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
-    _require_tier(wanted.tier, (BASE,), " where the texts become a job")
     some_readable(wanted.texts)
     return wanted, None
-
-
-def _require_tier(tier: str | None, known: Sequence[str], where: str = "") -> None:
-    if tier is not None and tier not in known:
-        raise Unfit(f"tier: found {tier!r}, expected {' or '.join(known)}{where}")
 
 
 def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
@@ -106,7 +100,8 @@ def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
         detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
         raise Refused(problems.TOO_LARGE, detail)
     service: InferenceService = state.inference()
-    _require_tier(wanted.tier, service.tiers)
+    if wanted.tier is not None and (bad := unknown_tier(wanted.tier, service.tiers)):
+        raise Unfit(bad)
     reading = read_texts(wanted.texts, service.needs_languages(wanted.detail))
     if all(reading.errors):
         raise Unfit(f"texts[0]: {reading.errors[0]}")

@@ -155,10 +155,11 @@ class InferenceService:
         self._arrived += len(texts)
         return await self._batcher.submit([_Tiered(text, tier) for text in texts])
 
-    async def entries(self, texts: Sequence[Any], detail: bool) -> list[dict[str, Any]]:
-        """As `predictions`, for texts that are not cleaned yet."""
+    async def entries(self, texts: Sequence[Any], detail: bool, tier: str = BASE) -> list[dict[str, Any]]:
+        """As `predictions`, for texts that are not cleaned yet; by `base` where the bundle has no such tier (any more)."""
+        tier = tier if tier in self.tiers else BASE
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, BASE)
+        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, tier)
 
     def needs_languages(self, detail: bool) -> bool:
         """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
-from serving.tiers import OperatingPoint, Tier
+from serving.tiers import BASE, OperatingPoint, Tier
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * 2**20
@@ -23,6 +23,11 @@ Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 _TEXTS: JsonValue = ["Great service, thank you!", "Three hours on hold. Never again."]
 _DETAIL = "Return the probabilities of all labels too, the language, and the probabilities of each window of a long text."
+
+_TIER = (
+    "The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, "
+    "and `base` where that is not confident enough. "
+)
 
 
 def refusal(text: object) -> str | None:
@@ -52,11 +57,9 @@ class ClassifyRequest(BaseModel):
     tier: str | None = Field(
         default=None,
         max_length=32,
-        description=(
-            "The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, "
-            "and `base` where that is not confident enough. If missing: `base`, or what load control chooses where the operator "
-            "has switched it on; the point that it uses now is in `/v1/model`."
-        ),
+        description=_TIER
+        + "If missing: `base`, or what load control chooses where the operator has switched it on; the point that it uses now "
+        "is in `/v1/model`.",
     )
 
 
@@ -72,6 +75,7 @@ class JobRequest(BaseModel):
         description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. A text that cannot be classified gets an error in its place.",
     )
     detail: bool = Field(default=False, description=_DETAIL)
+    tier: str = Field(default=BASE, max_length=32, description=_TIER + "A bundle that no longer has it classifies with `base`.")
 
 
 class FeedbackRequest(BaseModel):

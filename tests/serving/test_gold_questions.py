@@ -19,6 +19,7 @@ from serving.lakehouse.questions import FOLDER, QUESTIONS, Gold, ask
 from serving.service import build
 from serving.service.panels.routes import QUESTIONS as PANELS
 from serving.service.panels.schemas import LiveFrame
+from serving.tiers import model_key
 from serving.warehouse.blocks import write_block
 from serving.warehouse.connect import hold
 from serving.warehouse.questions import ask as ask_warehouse
@@ -92,7 +93,7 @@ def messages(count, begin=BEGIN, until=NOW, seed=5):
                 "confidence": max(shares),
                 "probabilities": shares,
                 "sarcasm": None,
-                "tier": "base",
+                "tier": "small" if n % 5 == 0 else "base",
                 "is_share": n % 100 == 99,
                 "model_version": "old" if n < count / 3 else "new",
             }
@@ -112,7 +113,8 @@ def in_gold(rows):
         event_at = row["created_at"] or row["produced_at"]
         table.append(
             {
-                **{name: row[name] for name in ("id", "text", "source", "created_at", "model_version", "predicted_at")},
+                **{name: row[name] for name in ("id", "text", "source", "created_at", "predicted_at")},
+                "model_version": model_key(row["model_version"], row["tier"]),
                 "is_share": row["is_share"] or None,  # null in rows of before: no share
                 **prediction,
                 "event_at": event_at,
@@ -129,7 +131,10 @@ def in_gold(rows):
                     "block": row["partition"],
                     "line": row["offset"],
                 },
-                "answers": [("older", {**prediction, "label": "neutral"}), (row["model_version"], prediction)],
+                "answers": [
+                    ("older", {**prediction, "label": "neutral"}),
+                    (model_key(row["model_version"], row["tier"]), prediction),
+                ],
             }
         )
     return pa.Table.from_pylist(table, schema=_SCHEMA)
@@ -289,7 +294,7 @@ def test_each_query_sees_the_newest_version(tmp_path):
     write_gold(tmp_path, rows[20:])
     assert count() == 40
     write_gold(tmp_path, [row | {"label": "positive", "model_version": "newest"} for row in rows], mode="overwrite")
-    assert [row["model_version"] for row in ask(gold, "versions", since=BEGIN)] == ["newest"]
+    assert [row["model_version"] for row in ask(gold, "versions", since=BEGIN)] == ["newest"] * 2
     assert len(ask(gold, "messages", since=BEGIN, label="positive")) == 40
     write_gold(tmp_path, rows[:3], mode="overwrite")
     DeltaTable(tmp_path / "gold").vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)

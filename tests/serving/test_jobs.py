@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 import time
 from contextlib import suppress
@@ -47,8 +48,8 @@ def open_jobs(request, tmp_path, monkeypatch):
     return partial(SQSJobs, "groundswell", queue)
 
 
-async def echo(texts, detail):
-    return [{"text": text, "detail": detail} for text in texts]
+async def echo(texts, detail, tier="base"):
+    return [{"text": text, "detail": detail, "tier": tier} for text in texts]
 
 
 async def lines(jobs, job):
@@ -75,7 +76,7 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
 
     async def go():
         jobs = open_jobs()
-        job = await jobs.add("me", texts, detail=True)
+        job = await jobs.add("me", texts, detail=True, tier="small")
         assert (job.state, job.total, job.done) == ("queued", 200, 0)
         await until_done(jobs, job.id)
         found = (
@@ -88,8 +89,27 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
         return found
 
     results, mine, yours, none = asyncio.run(go())
-    assert results == [{"text": text, "detail": True} for text in texts]
+    assert results == [{"text": text, "detail": True, "tier": "small"} for text in texts]
     assert mine.done == 200 and yours is None and none is None
+
+
+def test_job_of_a_version_without_tiers_is_classified_by_base(tmp_path):
+    async def go():
+        jobs = SQLiteJobs(tmp_path / "jobs.db")
+        job = await jobs.add("me", ["old"], detail=False, tier="small")
+        await jobs.close()
+        with sqlite3.connect(tmp_path / "jobs.db") as before:
+            before.execute("ALTER TABLE jobs DROP COLUMN tier")
+        before.close()
+        jobs = SQLiteJobs(tmp_path / "jobs.db")
+        await until_done(jobs, job.id)
+        new = await jobs.add("me", ["new"], detail=False, tier="small")
+        await until_done(jobs, new.id)
+        found = [one["tier"] for name in (job.id, new.id) for one in await lines(jobs, name)]
+        await jobs.close()
+        return found
+
+    assert asyncio.run(go()) == ["base", "small"]
 
 
 def test_idempotency_key_returns_the_same_job_to_its_owner_only(open_jobs):
@@ -127,9 +147,9 @@ def test_part_of_a_dead_worker_is_claimed_again_and_counts_once(open_jobs):
 def test_several_workers_share_a_store_and_no_part_is_classified_twice(open_jobs):
     classified, texts = [], [f"text {n}" for n in range(64 * 30)]
 
-    async def count(texts, detail):
+    async def count(texts, detail, tier):
         classified.extend(texts)
-        return await echo(texts, detail)
+        return await echo(texts, detail, tier)
 
     async def make():
         jobs = open_jobs()
@@ -184,10 +204,10 @@ def test_queue_is_bounded(open_jobs):
 def test_part_that_always_fails_gets_errors_and_delays_no_other_job(open_jobs, monkeypatch):
     monkeypatch.setattr(jobs_module, "_POLL_S", 0.02)
 
-    async def classify(texts, detail):
+    async def classify(texts, detail, tier):
         if "poison" in texts:
             raise RuntimeError("broken")
-        return await echo(texts, detail)
+        return await echo(texts, detail, tier)
 
     async def go():
         jobs = open_jobs(claim_s=0)
@@ -205,11 +225,11 @@ def test_part_that_always_fails_gets_errors_and_delays_no_other_job(open_jobs, m
 def test_overloaded_service_delays_jobs(open_jobs):
     refused = []
 
-    async def classify(texts, detail):
+    async def classify(texts, detail, tier):
         if not refused:
             refused.append(texts)
             raise Overloaded(0, "queue")
-        return await echo(texts, detail)
+        return await echo(texts, detail, tier)
 
     async def go():
         jobs = open_jobs()
@@ -240,7 +260,7 @@ def test_temporary_write_failure_is_retried(tmp_path, monkeypatch):
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == [{"text": "a", "detail": False}] and len(broken) == 2
+    assert asyncio.run(go()) == [{"text": "a", "detail": False, "tier": "base"}] and len(broken) == 2
 
 
 def test_final_errors_of_a_part_are_retried_after_a_write_failure(tmp_path, monkeypatch):
@@ -284,7 +304,7 @@ def test_clock_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False}])
+    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False, "tier": "base"}])
 
 
 def test_text_is_found_by_the_id_of_its_result(open_jobs):
@@ -386,10 +406,10 @@ class TestQueue:
             queue, _ = elasticmq.queue("jobs")
             half = threading.Event()
 
-            async def classify(texts, detail):
+            async def classify(texts, detail, tier):
                 half.set()
                 await asyncio.sleep(0.05)
-                return await echo(texts, detail)
+                return await echo(texts, detail, tier)
 
             def restart():
                 half.wait(150)
@@ -414,7 +434,7 @@ class TestQueue:
                 await jobs.close()
                 return found
 
-            assert asyncio.run(go()) == [{"text": f"text {n}", "detail": False} for n in range(64 * 20)]
+            assert asyncio.run(go()) == [{"text": f"text {n}", "detail": False, "tier": "base"} for n in range(64 * 20)]
         finally:
             dynamodb.stop()
             elasticmq.stop()

@@ -93,7 +93,7 @@ class Paths:
         lines = [json.dumps({"id": str(n), "text": text}) for n, text in enumerate(texts)]
         rows = [row for (row,) in read_messages(pa.array(lines)).to_pylist()]
         classified = iter(self.gold.predict([row["cleaned"] for row in rows if row["reason"] is None]))
-        return [(one[0], tuple(one[2:])) if row["reason"] is None and (one := next(classified)) else None for row in rows]
+        return [(one[0], tuple(one[2:5])) if row["reason"] is None and (one := next(classified)) else None for row in rows]
 
     def score(self, texts: list[str]) -> list[Prediction]:
         file, out = self.folder / "in.jsonl", self.folder / "out.jsonl"

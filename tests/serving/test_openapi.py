@@ -78,7 +78,7 @@ FIELDS = {
     "Gate": "missing passed bundle unchanged decided_at rules",
     "HistoryRow": "at lag rate arriving workers target cpu rss_bytes dead_letters restarts",
     "Interval": "value low high",
-    "JobRequest": "texts detail",
+    "JobRequest": "texts detail tier",
     "JobShown": "id state total done created_at results",
     "Latency": "since until every rows",
     "LatencyRow": "topic messages p50_s p95_s p99_s newest_s",

@@ -9,6 +9,7 @@ import pyarrow as pa
 from data.labels import LABELS
 from serving.engines.engine import on_engine
 from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
+from serving.tiers import model_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TIME = pa.timestamp("us", "UTC")
@@ -102,6 +103,18 @@ def test_counts_equal_those_of_a_reader_in_python():
     shown = Counter(row["kind"] for row in found.examples)
     assert sum(shown.values()) == EXAMPLES and set(shown) == set(DIFFERENCES) and min(shown.values()) >= EXAMPLES // 6 - 1
     assert compare([], []).counts == dict.fromkeys(KINDS, 0)
+
+
+def test_predictions_of_another_tier_are_not_compared_as_those_of_one_model():
+    small = model_key("v1", "small")
+    stream = [listed(n, "positive", score=0.5, version=small) for n in range(3)]
+    gold = [
+        listed(0, "positive", score=0.9),
+        listed(1),
+        listed(2, others=[(small, {"label": "positive", "negative": 0, "positive": 0.5})]),
+    ]
+    found = compare(stream, gold)
+    assert (found.counts["other version"], found.counts["label, other version"], found.counts["agree"]) == (1, 1, 1)
 
 
 def test_engine_of_the_stream_is_shown_where_its_label_differs():

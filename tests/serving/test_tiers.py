@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from serving.bundle import BUNDLE_ENV, read_bundle
 from serving.classifier import Classifier
 from serving.engines.engine import ENGINES, on_engine
 from serving.forgetting.stores import Service
+from serving.lakehouse.classify import CachingClassifier, bundle_udf
 from serving.ledger import append_move
 from serving.load_control import LoadControl
 from serving.score import score_file
@@ -29,12 +31,13 @@ from serving.settings import ServingSettings, StreamSettings
 from serving.streaming.worker import model
 from serving.streaming.worker.processing import process_batch
 from serving.streaming.worker.worker import Worker
-from serving.tiers import OperatingPoint, auto_point
+from serving.tiers import OperatingPoint, auto_point, model_key
 from tests.make import text_of
 from tests.models import some_texts, tiered_bundle, tiny_bundle
 from tests.serving.stream_fakes import Clock
 from tests.serving.test_languages import ask
 from tests.serving.test_stream import messages
+from tests.waiting import until_async
 
 SURE, UNSURE = "great great great great film", "a great film"
 """Texts that `small` is confident of, and is not."""
@@ -166,7 +169,10 @@ def test_api_classifies_by_the_tier_that_a_request_names(bundle, classifier, mon
 
         together = await asyncio.gather(*(post(tier, detail=True) for tier in (None, "small", "auto") * 4))
         plain = [(await post(tier)).json()["predictions"] for tier in (None, "auto")]
-        later = await client.post("/v1/classify", json={"texts": ["x"], "tier": "small"}, headers={"prefer": "respond-async"})
+        later = [
+            await client.post("/v1/classify", json={"texts": ["x"], "tier": "smal"}, headers={"prefer": "respond-async"}),
+            await client.post("/v1/jobs", json={"texts": ["x"], "tier": "smal"}),
+        ]
         return together, plain, await post("smal"), later, (await client.get("/v1/model")).json()
 
     together, plain, wrong, later, about = ask(bundle, work)
@@ -175,8 +181,54 @@ def test_api_classifies_by_the_tier_that_a_request_names(bundle, classifier, mon
         assert [(one["label"], one["tier"]) for one in response.json()["predictions"]] == expected
     assert [["tier" in one for one in found] for found in plain] == [[False, False], [True, False]]
     assert wrong.status_code == 422 and "expected base or small or auto" in wrong.json()["detail"]
-    assert later.status_code == 422 and "become a job" in later.json()["detail"]
+    assert [(one.status_code, one.json()["detail"]) for one in later] == [(422, wrong.json()["detail"])] * 2
     assert list(about["tiers"]) == ["small"] and [one["tier"] for one in about["points"]] == ["small", "small", "base"]
+
+
+def test_job_is_classified_by_the_tier_that_it_names(bundle, classifier, monkeypatch, tmp_path):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+
+    async def work(client):
+        found = []
+        for tier in ("small", "auto", "base"):
+            job = (await client.post("/v1/jobs", json={"texts": [SURE, UNSURE], "detail": True, "tier": tier})).json()["id"]
+            await until_async(partial(_done, client, job))
+            lines = (await client.get(f"/v1/results/{job}")).text.splitlines()
+            found.append([(one["label"], one["tier"]) for one in map(json.loads, lines)])
+        return found
+
+    expected = [[(one.label, one.tier) for one in classifier.classify([SURE, UNSURE], t)] for t in ("small", "auto", "base")]
+    assert ask(bundle, work) == expected
+
+
+@pytest.mark.parametrize("tier", ["base", "small", "auto"])
+def test_lakehouse_classifies_by_its_tier_and_names_it_with_the_version(tier, bundle, classifier):
+    found = CachingClassifier(bundle.directory, threads=1, tier=tier).predict([SURE, UNSURE])
+    expected = classifier.classify([SURE, UNSURE], tier)
+    assert found == [(p.label, p.confidence, *p.probabilities, model_key(classifier.name, p.tier)) for p in expected]
+    assert ["/" in one[-1] for one in found] == [p.tier != "base" for p in expected]
+
+
+def test_lakehouse_refuses_a_tier_that_the_bundle_lacks_before_any_task(bundle):
+    with pytest.raises(BundleError, match="smal"):
+        bundle_udf(None, bundle, "smal")  # type: ignore[arg-type]
+
+
+async def _done(client, job):
+    return (await client.get(f"/v1/jobs/{job}")).json()["state"] == "done"
+
+
+def test_job_of_a_tier_that_the_bundle_lacks_is_classified_by_base(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path))
+
+    async def go():
+        service = InferenceService(bundle, ServingSettings.load(prediction_store="memory", min_free_disk=0))
+        found = [await service.entries([SURE, UNSURE], True, tier) for tier in ("gone", "base")]
+        await service.close()
+        return found
+
+    gone, base = asyncio.run(go())
+    assert gone == base and {one["tier"] for one in gone} == {"base"}
 
 
 def test_point_of_the_bundle_may_be_named(classifier):

@@ -18,10 +18,11 @@ from typing import Any, Literal, Protocol
 from serving.service import metrics
 from serving.service.batching import Overloaded, cut
 from serving.service.schemas import weight
+from serving.tiers import BASE
 
 State = Literal["queued", "running", "done", "cancelled"]
-Classify = Callable[[Sequence[Any], bool], Awaitable[list[dict[str, Any]]]]
-"""Takes texts and whether detail is wanted; returns one entry per text."""
+Classify = Callable[[Sequence[Any], bool, str], Awaitable[list[dict[str, Any]]]]
+"""Takes texts, whether detail is wanted, and a tier; returns one entry per text."""
 
 PART_TEXTS = 64
 """Small enough that requests that wait are not delayed, large enough to fill two batches."""
@@ -78,6 +79,7 @@ class Part:
     """Position of its first text in the job."""
     texts: list[Any]
     detail: bool
+    tier: str
     attempt: int
     """1 for the first time it is claimed."""
     receipt: str | None = None
@@ -92,13 +94,16 @@ class Jobs(Protocol):
     up: bool
     """Whether the last operation worked."""
 
-    async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
+    async def add(
+        self, owner: str, texts: Sequence[Any], *, detail: bool, tier: str = BASE, idempotency_key: str | None = None
+    ) -> Job:
         """Store a job; once this returns, the job survives the death of this process.
 
         Args:
             owner: The id of the caller's key; other keys cannot see the job.
             texts: JSON values, invalid ones too: they get an error in their place.
             detail: Whether results have the probabilities.
+            tier: The tier that classifies, or `auto`.
             idempotency_key: The same key of the same owner returns the same job, even with other texts.
 
         Raises:
@@ -188,7 +193,7 @@ async def classify_part(jobs: Jobs, part: Part, classify: Classify) -> None:
     if part.attempt > MAX_ATTEMPTS:
         results = [{"error": f"could not be classified: the service failed {MAX_ATTEMPTS} times"}] * len(part.texts)
     else:
-        results = await classify(part.texts, part.detail)
+        results = await classify(part.texts, part.detail, part.tier)
     await jobs.finish(part, results)
     metrics.JOB_TEXTS.inc(len(results))
 

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from serving.service import problems
 from serving.service.dependencies import Inference
+from serving.service.inference import InferenceService
 from serving.service.jobs.queue import Job, Jobs, TooMany
 from serving.service.json_reader import Unfit, read_fields, read_lines
 from serving.service.middleware.keys import KEY, Key
@@ -74,7 +75,7 @@ async def submit(
         Header(alias="Idempotency-Key", description="The same key gives the same job, so that a request may be repeated."),
     ] = None,
 ) -> Response:
-    return await accept(service.jobs, request, wanted, idempotency_key)
+    return await accept(service, request, wanted, idempotency_key)
 
 
 @router.get(
@@ -120,16 +121,19 @@ async def results(identity: JobId, service: Inference, request: Request) -> Resp
     return JSONLines(service.jobs.results(job.id))
 
 
-async def accept(jobs: Jobs, request: Request, wanted: JobRequest, idempotency_key: str | None) -> Response:
+async def accept(service: InferenceService, request: Request, wanted: JobRequest, idempotency_key: str | None) -> Response:
     """Accept a job: 202 with its location.
 
     Raises:
-        Refused: 503 when the queue of jobs is full.
+        Refused: 422 for an unknown tier, 503 when the queue of jobs is full.
         NoSpace: The disk is nearly full.
         JobsUnavailable: The store cannot be written.
     """
+    if bad := unknown_tier(wanted.tier, service.tiers):
+        raise Refused(problems.INVALID, bad)
+    owner, detail, tier = owner_of(request) or "", wanted.detail, wanted.tier
     try:
-        job = await jobs.add(owner_of(request) or "", wanted.texts, detail=wanted.detail, idempotency_key=idempotency_key)
+        job = await service.jobs.add(owner, wanted.texts, detail=detail, tier=tier, idempotency_key=idempotency_key)
     except TooMany:
         detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
         raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None
@@ -152,6 +156,11 @@ def owner_of(request: Request) -> str | None:
     if key is None:
         return request.scope.get(OWNER, "")
     return None if "admin" in key.scopes and request.method == "GET" else key.id
+
+
+def unknown_tier(tier: str, known: Sequence[str]) -> str | None:
+    """Return the reason, for the caller, why a request cannot name this tier; None: it can."""
+    return None if tier in known else f"tier: found {tier!r}, expected {' or '.join(known)}"
 
 
 def some_readable(texts: Sequence[str | None]) -> None:

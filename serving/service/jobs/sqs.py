@@ -35,6 +35,7 @@ from serving.service.jobs.queue import (
     texts_from,
     texts_to,
 )
+from serving.tiers import BASE
 
 Result = TypeVar("Result")
 
@@ -59,9 +60,11 @@ class SQSJobs:
         self.more = asyncio.Event()
         self.up = True
 
-    async def add(self, owner: str, texts: Sequence[Any], *, detail: bool, idempotency_key: str | None = None) -> Job:
+    async def add(
+        self, owner: str, texts: Sequence[Any], *, detail: bool, tier: str = BASE, idempotency_key: str | None = None
+    ) -> Job:
         """See `Jobs`."""
-        return await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail)
+        return await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail, tier)
 
     async def get(self, job: str, owner: str | None) -> Job | None:
         """See `Jobs`."""
@@ -126,7 +129,8 @@ class SQSJobs:
         known, item = self._item(job, "job"), self._item(job, _sort_key(first))
         if known is None or item is None or known.get("cancelled", {}).get("BOOL") or "results" in item:
             return None
-        return Part(job, first, _texts(item), known["detail"]["BOOL"], attempt, receipt)
+        tier = known.get("tier", {}).get("S", BASE)  # jobs of a version before have none
+        return Part(job, first, _texts(item), known["detail"]["BOOL"], tier, attempt, receipt)
 
     async def _do(self, work: Callable[..., Result], *arguments: Any) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -141,7 +145,7 @@ class SQSJobs:
         metrics.JOBS_UP.set(1)
         return result
 
-    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool) -> Job:
+    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool, tier: str) -> Job:
         now = time.time()
         known = self._item(job, "job")
         if known is not None and known["sent"]["BOOL"]:
@@ -161,6 +165,7 @@ class SQSJobs:
                 "total": {"N": str(len(texts))},
                 "done": {"N": "0"},
                 "detail": {"BOOL": detail},
+                "tier": {"S": tier},
                 "created": {"N": str(now)},
                 "sent": {"BOOL": False},
                 "expires": expires,

@@ -1349,6 +1349,12 @@ export interface components {
              * @default false
              */
             detail?: boolean;
+            /**
+             * Tier
+             * @description The model of the bundle that classifies: `base`, a smaller and faster one of `/v1/model`, or `auto`: a smaller one, and `base` where that is not confident enough. A bundle that no longer has it classifies with `base`.
+             * @default base
+             */
+            tier?: string;
         };
         /**
          * JobShown
