@@ -69,7 +69,7 @@ STUDENTS := minilm-distilled minilm-4 minilm-2 minilm-1 table
 frontier: setup ## Train MPNet-base, distill it into every student, make one bundle with all tiers (many hours on two cores; resumes)
 	@$(BIN)/groundswell models fetch mpnet
 	@set -e; export GROUNDSWELL_DISTILLATION__TEACHER=mpnet; \
-	for name in tfidf mpnet $(STUDENTS); do $(BIN)/groundswell train --candidate $$name; done; \
+	for name in tfidf static mpnet $(STUDENTS); do $(BIN)/groundswell train --candidate $$name; done; \
 	$(BIN)/groundswell train
 
 ##@ Serve
@@ -153,7 +153,8 @@ system:
 	test -z "$${missing// }" || (apt-get update -q && apt-get install -y -q --no-install-recommends $$missing) >/dev/null
 
 .PHONY: test
-test: system check dashboard ## Check style and types; run fast tests and tests on real components
+test: ## Check style and types; run fast tests and tests on real components
+	@$(MAKE) --no-print-directory --jobs=3 system check dashboard # each of them leaves a core idle
 	@$(BIN)/python -m pytest -m "not lakehouse and not soak and not benchmark" -n 3 --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test-lakehouse

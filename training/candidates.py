@@ -10,6 +10,9 @@ from data.names import did_you_mean, unknown_name
 from data.settings import PathSettings, profile_name, project_root, read_yaml
 from training.settings import TrainingSettings
 
+LINEAR = ("tfidf", "static")
+"""Kinds of peers with logistic regression, see training/linear_peers.py."""
+
 
 class Scratch(BaseModel):
     """A small transformer with random weights."""
@@ -50,7 +53,7 @@ class Candidate(BaseModel):
 
     name: str
     title: str
-    kind: Literal["vader", "tfidf", "transformer", "student", "as_is"]
+    kind: Literal["vader", "tfidf", "static", "transformer", "student", "as_is"]
     license: str
     package: str | None = None
     hub: str | None = None
@@ -85,7 +88,7 @@ class Candidate(BaseModel):
     @property
     def exportable(self) -> bool:
         """Whether it is a neural network that can be exported to ONNX."""
-        return self.kind not in ("vader", "tfidf")
+        return self.kind not in ("vader", *LINEAR)
 
     @property
     def is_trained_here(self) -> bool:

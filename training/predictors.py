@@ -12,7 +12,7 @@ from data.contracts import Predictor
 from data.errors import CandidateUnavailable
 from data.labels import columns_in_label_order
 from data.tokenization import encode, load_tokenizer, pad, pad_id
-from training.candidates import Candidate
+from training.candidates import LINEAR, Candidate
 
 TOKENS_A_BATCH = 2048
 """Maximum padded tokens per batch; larger batches do not fit into the CPU cache."""
@@ -89,10 +89,10 @@ def load_predictor(candidate: Candidate, directory: Path | None) -> Predictor:
     """
     if candidate.kind == "vader":
         return VaderPredictor(candidate.name)
-    if candidate.kind == "tfidf":
-        from training.bag_of_words import BagOfWordsPredictor
+    if candidate.kind in LINEAR:
+        from training.linear_peers import LinearPredictor
 
-        return BagOfWordsPredictor(candidate.name, (directory or Path()) / "checkpoint")
+        return LinearPredictor(candidate.name, (directory or Path()) / "checkpoint")
     if directory is None or not (directory / "checkpoint" / "config.json").is_file():
         raise CandidateUnavailable(
             f"{candidate.name} has not been trained.", expected=f"{directory}/checkpoint", remedy="Run `groundswell train`."

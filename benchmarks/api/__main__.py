@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.api.bench import Bench
 from benchmarks.api.curves import plot_curves
 from benchmarks.api.load import Loader
-from benchmarks.api.sections import closed64, duplicates, lambda_handler, open_loop, sizes
+from benchmarks.api.sections import callers, closed64, duplicates, lambda_handler, open_loop, sizes
 from benchmarks.api.systems import SETTINGS
 from benchmarks.harness.arguments import find_bundle, find_checkpoint, parser, run
 from benchmarks.harness.machine import divide_cpus
@@ -25,13 +25,14 @@ from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, terminal_console
 
 sections: dict[str, Callable[[Bench], Outcome]] = {
+    "callers": callers.measure,
     "closed64": closed64.measure,
     "open": open_loop.measure,
     "sizes": sizes.measure,
     "duplicates": duplicates.measure,
     "lambda": lambda_handler.measure,
 }
-TURNS = {"closed64": 4, "open": 16, "sizes": 5, "duplicates": 4, "lambda": 2}
+TURNS = {"callers": 15, "closed64": 6, "open": 24, "sizes": 5, "duplicates": 4, "lambda": 2}
 """Measurements per round, for the estimated duration."""
 WITH_PEERS = {"closed64", "open"}
 _AROUND_S, _TRIAL_S = 3, 20

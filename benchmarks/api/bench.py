@@ -1,7 +1,7 @@
 """What every section uses: the bundle, texts, servers (each started at its first use) and rounds."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -76,10 +76,10 @@ class Bench:
             self._servers[OURS] = self.start(groundswell(self.bundle, self._home / OURS))
         return self._servers[OURS]
 
-    def all_servers(self) -> dict[str, Server]:
-        """Return all servers that run on this machine, each peer with its fastest setting."""
+    def all_servers(self, peers: Iterable[str] = SETTINGS) -> dict[str, Server]:
+        """Return our service and the peers that run on this machine, each with its fastest setting."""
         found = {OURS: self.ours()}
-        for name in SETTINGS:
+        for name in peers:
             if name not in self._servers and name not in self.missing:
                 try:
                     self._servers[name] = self._fastest(name)

@@ -1,4 +1,4 @@
-"""The four systems under test: the command that starts each, and the settings tried for a peer."""
+"""The systems under test: the command that starts each, and the settings tried for a peer."""
 
 import json
 import sys
@@ -12,8 +12,11 @@ from data.settings import project_root
 from serving.bundle import Bundle
 
 OURS = "groundswell"
+DIRECT = {"fastapi-classifier": "classifier", "fastapi-onnx": "onnx"}
+"""The peers that call the same model directly, and what classifies in them."""
 SETTINGS: dict[str, list[tuple[int, int]]] = {
     "fastapi": [(1, 1), (1, CPUS), (CPUS, 1)],
+    **{name: [(CPUS, 1)] for name in DIRECT},
     "bentoml-batchable": [(1, CPUS), (CPUS, 1)],
     "litserve": [(1, CPUS), (CPUS, 1)],
 }
@@ -21,6 +24,8 @@ SETTINGS: dict[str, list[tuple[int, int]]] = {
 TITLES = {
     OURS: "Groundswell",
     "fastapi": "FastAPI + pipeline",
+    "fastapi-classifier": "FastAPI + our classifier",
+    "fastapi-onnx": "FastAPI + ONNX Runtime",
     "bentoml-batchable": "BentoML batchable",
     "litserve": "LitServe",
 }
@@ -69,6 +74,12 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
         python = str(peer_python("fastapi", envs))
         uvicorn = [python, "-m", "uvicorn", "fastapi_peer:app", "--no-access-log", "--workers", workers, "--port"]
         environment |= {"PEER_MODEL": str(checkpoint), "OMP_NUM_THREADS": threads}
+        return Spec(
+            name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, single_label, shown
+        )
+    if name in DIRECT:
+        uvicorn = [sys.executable, "-m", "uvicorn", "direct_peer:app", "--no-access-log", "--workers", workers, "--port"]
+        environment |= {"PEER_WITH": DIRECT[name], "PYTHONPATH": str(project_root()), "OMP_NUM_THREADS": threads}
         return Spec(
             name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, single_label, shown
         )

@@ -11,23 +11,23 @@ from orchestration.assets.stepping import OWNERS, every_core, step
 from orchestration.progress import ended
 from orchestration.resources import VarDirResource
 from orchestration.steps.training import candidate_folder, train_candidate, trained_report
-from training.candidates import Candidate
+from training.candidates import LINEAR, Candidate
 from training.settings import DistillationSettings
 
 
 def _checkpoint(candidate: Candidate, teacher: str) -> dg.AssetsDefinition:
     key = keys.checkpoint(candidate.name)
-    base = candidate.package or candidate.hub or ("none" if candidate.kind == "tfidf" else "random weights")
+    base = candidate.package or candidate.hub or ("none" if candidate.kind in LINEAR else "random weights")
     what = {
         "as_is": "fetched as published, not trained",
         "student": f"distilled into {base}",
-        "tfidf": "fitted with scikit-learn, to compare with",
+        **dict.fromkeys(LINEAR, "fitted with scikit-learn, to compare with"),
     }.get(candidate.kind, f"fine-tuned from {base}")
 
     @dg.asset(
         key=key,
         group_name="training",
-        kinds={"scikitlearn"} if candidate.kind == "tfidf" else {"pytorch", "huggingface"},
+        kinds={"scikitlearn"} if candidate.kind in LINEAR else {"pytorch", "huggingface"},
         owners=OWNERS,
         tags={"candidate": candidate.name},
         deps=[keys.SPLITS, *([keys.checkpoint(teacher)] if candidate.kind == "student" else [])],

@@ -11,7 +11,7 @@ from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_datasets, unlabeled_texts
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
-from training.candidates import Candidate, load_candidates, trainable
+from training.candidates import LINEAR, Candidate, load_candidates, trainable
 from training.settings import DistillationSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     Returns:
         True when an unchanged one was reused.
     """
-    from training.bag_of_words import fit_bag_of_words
     from training.finetune import finetune
+    from training.linear_peers import fit_linear_peer
 
     if candidate.kind == "vader":
         return True
@@ -59,9 +59,9 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     train = _student_rows(layout) if candidate.kind == "student" else _texts(layout, "train")
     val = _texts(layout, "val")
     recorded = log.recorded if log else None
-    if candidate.kind == "tfidf":
+    if candidate.kind in LINEAR:
         with recorded(train, val) if recorded else nullcontext():
-            trained = fit_bag_of_words(candidate, train, val, target, settings, progress=report)
+            trained = fit_linear_peer(candidate, train, val, target, settings, progress=report)
     else:
         trained = finetune(candidate, train, val, target, settings, progress=report, recorded=recorded)
     mark_current(target, key)

@@ -1,10 +1,10 @@
 # scikit-learn has no annotations.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
-"""TF-IDF of words and letters with logistic regression: the peer that costs an afternoon, on the leaderboard and never served.
+"""Peers with logistic regression: what costs an afternoon, on the leaderboard and never served.
 
-Words and pairs of words, and 2 to 5 letters within words, each weighted by its inverse document frequency; the classes are
-weighted by their inverse frequency, as for the transformers. The regularization is the one with the best macro-recall on the
-validation rows.
+`tfidf` reads words and pairs of words, and 2 to 5 letters within words, each weighted by its inverse document frequency.
+`static` reads the mean of MiniLM's input embeddings (training/static_vectors.py). The classes are weighted by their inverse
+frequency, as for the transformers. The regularization is the one with the best macro-recall on the validation rows.
 """
 
 import time
@@ -25,12 +25,12 @@ from training.settings import TrainingSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Inverse regularization strengths that are tried (`C` of scikit-learn)."""
+STRENGTHS = {"tfidf": (0.25, 0.5, 1.0, 2.0, 4.0), "static": (0.001, 0.01, 0.1, 1.0)}
+"""Inverse regularization strengths that are tried (`C` of scikit-learn), by kind."""
 MODEL = "model.joblib"
 
 
-class BagOfWordsPredictor:
+class LinearPredictor:
     """The fitted model."""
 
     def __init__(self, name: str, checkpoint: Path) -> None:
@@ -48,7 +48,7 @@ class BagOfWordsPredictor:
         return self._model.predict_proba(self._vectors.transform([clean(text) for text in texts])).astype(np.float32)
 
 
-def fit_bag_of_words(
+def fit_linear_peer(
     candidate: Candidate,
     train: "pd.DataFrame",
     val: "pd.DataFrame",
@@ -60,7 +60,7 @@ def fit_bag_of_words(
     """Fit it on the rows that the transformers are trained on; `out_dir` gets `checkpoint/` and `report.json`.
 
     Args:
-        candidate: Of the kind `tfidf`.
+        candidate: Of a kind in `LINEAR`.
         train: Rows with `text` and `label`; at most `settings.max_train_rows` of them are used.
         val: Rows whose macro-recall selects the strength; at most `settings.max_val_rows`.
         out_dir: Replaced as a whole.
@@ -85,14 +85,14 @@ def fit_bag_of_words(
     train = labeled(train, "train")
     rows = choose_rows(train, settings.max_train_rows, settings.seed)
     held_out = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
-    show("reading words and letters", 0.0)
-    vectors = _vectors()
+    show("reading texts", 0.0)
+    vectors, strengths = _vectors(candidate), STRENGTHS[candidate.kind]
     features = vectors.fit_transform([clean(text) for text in rows["text"]])
     unseen = vectors.transform([clean(text) for text in held_out["text"]])
     labels, expected = (np.array([LABEL_IDS[label] for label in frame["label"]]) for frame in (rows, held_out))
     best, best_recall = None, -1.0
-    for number, strength in enumerate(STRENGTHS):
-        show(f"strength {strength:g}, {number + 1} of {len(STRENGTHS)}", (1 + number) / (1 + len(STRENGTHS)))
+    for number, strength in enumerate(strengths):
+        show(f"strength {strength:g}, {number + 1} of {len(strengths)}", (1 + number) / (1 + len(strengths)))
         model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300, random_state=settings.seed)
         recall = float(recall_score(expected, model.fit(features, labels).predict(unseen), average="macro"))
         if recall > best_recall:
@@ -114,7 +114,11 @@ def fit_bag_of_words(
     return result
 
 
-def _vectors() -> Any:
+def _vectors(candidate: Candidate) -> Any:
+    if candidate.kind == "static":
+        from training.static_vectors import StaticVectors
+
+        return StaticVectors(candidate)
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
