@@ -49,7 +49,7 @@ def fetch_model(candidate: Candidate, models_dir: Path, progress: Progress) -> P
         raise CandidateUnavailable(
             f"{candidate.name} is not fetched by this command.",
             expected="a candidate with a sha256 in configs/candidates.yaml",
-            remedy=f"Put it into {target} in the layout of a hub snapshot.",
+            remedy=_other_way(candidate, target),
         )
     models_dir.mkdir(parents=True, exist_ok=True)
     _require_space(candidate, models_dir)
@@ -71,6 +71,16 @@ def fetch_model(candidate: Candidate, models_dir: Path, progress: Progress) -> P
     made.rename(target)
     shutil.rmtree(work)
     return target
+
+
+def _other_way(candidate: Candidate, target: Path) -> str:
+    if candidate.kind == "vader":
+        return "Nothing is needed: it is a lexicon."
+    if candidate.kind == "tfidf":
+        return f"Nothing is needed: `groundswell train --candidate {candidate.name}` trains it from the texts."
+    if candidate.package:
+        return f"Nothing is needed: its base model comes with the package {candidate.package.replace('_', '-')} of `make setup`."
+    return f"Put it into {target} in the layout of a hub snapshot."
 
 
 def _require_space(candidate: Candidate, folder: Path) -> None:

@@ -1,3 +1,5 @@
+# scikit-learn, scipy and transformers annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Vectors of texts without an encoder: the mean of the base model's input embeddings of a text's tokens."""
 
 from collections.abc import Sequence

