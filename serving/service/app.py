@@ -11,12 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from data.errors import StreamError
 from data.settings import PathSettings
 from serving.service import metrics, problems
+from serving.service.classify_route import classify
 from serving.service.disk import NoSpace
 from serving.service.docs import routes as docs
 from serving.service.inference import InferenceService
@@ -84,6 +86,36 @@ class HeadAsGet:
         """Handle one connection."""
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
         await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
+class Shortcut:
+    """A middleware that passes `POST /v1/classify` to its function, past the routers of BentoML and FastAPI.
+
+    They cost 0.5 ms of CPU time where a text costs 17 (docs/benchmarks.md). Responses and errors are the same on both ways.
+    """
+
+    def __init__(self, app: Any, routes: FastAPI) -> None:
+        """Wrap an app.
+
+        Args:
+            app: Handles all other requests.
+            routes: Of `create_app`; its state is what the function uses.
+        """
+        self.app, self._routes = app, routes
+        handlers = {kind: handler for kind, handler in _HANDLERS.items() if kind is not Exception}  # `Observing` handles these
+        self._classify = ExceptionMiddleware(_classify, handlers)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Handle one connection."""
+        if scope["type"] == "http" and scope["path"] == "/v1/classify" and scope["method"] == "POST":
+            await self._classify({**scope, "app": self._routes}, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+async def _classify(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    response = await classify(Request(scope, receive, send))
+    await response(scope, receive, send)
 
 
 def _respond(kind: Kind, detail: str, retry_after_s: int | None = None) -> Callable[..., Response]:

@@ -12,7 +12,7 @@ from data.settings import PathSettings
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
 from serving.service import problems
-from serving.service.app import create_app
+from serving.service.app import Shortcut, create_app
 from serving.service.inference import InferenceService
 from serving.service.logs import log
 from serving.service.middleware.admission import Admission, Authenticator, listening, require_keys
@@ -86,3 +86,4 @@ def _full() -> int | None:
 Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
 Sentiment.add_asgi_middleware(Probes, routes=_app)  # type: ignore[arg-type]
 Sentiment.add_asgi_middleware(Admission, authenticator=_authenticator, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Shortcut, routes=_app)  # type: ignore[arg-type]
