@@ -74,7 +74,7 @@ def service(var: Path, texts: list[str], fingerprint: str) -> str:
     async def fill() -> str:
         jobs = SQLiteJobs(var / "service" / "jobs-2.db")
 
-        async def classify(given, detail):
+        async def classify(given, detail, tier):
             return [{"label": "neutral", "windows": [{"text": text}]} for text in given]
 
         job = await jobs.add("", texts, detail=True)
