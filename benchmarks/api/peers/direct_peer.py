@@ -41,6 +41,7 @@ def with_onnx() -> Callable[[str], tuple[str, float]]:
     manifest = json.loads((FOLDER / "bundle.json").read_text())
     tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     tokenizer.enable_truncation(manifest["max_length"])
+    tokenizer.no_padding()  # the file of MiniLM pads each text to 128 tokens
 
     def label(text: str) -> tuple[str, float]:
         row = tokenizer.encode(text)
