@@ -32,7 +32,7 @@ sections: dict[str, Callable[[Bench], Outcome]] = {
     "duplicates": duplicates.measure,
     "lambda": lambda_handler.measure,
 }
-TURNS = {"callers": 15, "closed64": 6, "open": 24, "sizes": 5, "duplicates": 4, "lambda": 2}
+TURNS = {"callers": 15, "closed64": 4, "open": 24, "sizes": 5, "duplicates": 4, "lambda": 2}
 """Measurements per round, for the estimated duration."""
 WITH_PEERS = {"closed64", "open"}
 _AROUND_S, _TRIAL_S = 3, 20

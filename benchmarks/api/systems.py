@@ -70,16 +70,15 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
     workers, threads = map(str, setting)
     environment = {"PEER_MODEL": str(bundle.directory), "PEER_WORKERS": workers, "PEER_THREADS": threads}
     shown = f"{workers} × {threads} threads"
-    if name == "fastapi":
-        python = str(peer_python("fastapi", envs))
-        uvicorn = [python, "-m", "uvicorn", "fastapi_peer:app", "--no-access-log", "--workers", workers, "--port"]
-        environment |= {"PEER_MODEL": str(checkpoint), "OMP_NUM_THREADS": threads}
-        return Spec(
-            name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, single_label, shown
-        )
-    if name in DIRECT:
-        uvicorn = [sys.executable, "-m", "uvicorn", "direct_peer:app", "--no-access-log", "--workers", workers, "--port"]
-        environment |= {"PEER_WITH": DIRECT[name], "PYTHONPATH": str(project_root()), "OMP_NUM_THREADS": threads}
+    if name == "fastapi" or name in DIRECT:
+        environment |= {"OMP_NUM_THREADS": threads}
+        if name in DIRECT:
+            python, app = sys.executable, "direct_peer:app"
+            environment |= {"PEER_WITH": DIRECT[name], "PYTHONPATH": str(project_root())}
+        else:
+            python, app = str(peer_python(name, envs)), "fastapi_peer:app"
+            environment |= {"PEER_MODEL": str(checkpoint)}
+        uvicorn = [python, "-m", "uvicorn", app, "--no-access-log", "--workers", workers, "--port"]
         return Spec(
             name, TITLES[name], lambda port: [*uvicorn, str(port)], PEERS, environment, "/classify", one, single_label, shown
         )

@@ -53,7 +53,9 @@ def export_winner(layout: Layout) -> Bundle:
         "data": read_splits(layout).fingerprint,
         "evaluation": layout.settings(EvaluationSettings).model_dump(mode="json"),
         "schemes": list(SCHEMES),
-        "tiers": load_rules(layout).tiers.model_dump(),
+        "tiers": load_rules(layout).model_dump(
+            mode="json", include={"tiers": True, "slices": {"metric", "min_rows"}, "behavior": {"min_cases"}}
+        ),
         "mode": settings.quantization,
         "export": EXPORT_VERSION,
         "cleaning": CLEANING_VERSION,

@@ -65,27 +65,22 @@ def export_tiers(layout: Layout, base: Candidate, bundle: Bundle) -> ExportedTie
         base: The candidate of the bundle.
         bundle: The bundle without tiers, calibrated.
     """
+    rules, of_base = load_rules(layout), evaluate_candidate(layout, base).row
     left_out: dict[str, str] = {}
     converted: dict[str, _Converted] = {}
     for student in students(layout, base):
         if not is_up_to_date(layout, student):
             left_out[student.name] = "it was trained on other data, with other settings or by another teacher"
             continue
-        found = _refused(layout, student, base) or _convert(layout, student, bundle)
+        missed = [one.text for one in decide_tier(evaluate_candidate(layout, student).row, of_base, rules) if not one.passed]
+        found = "; ".join(missed) or _convert(layout, student, bundle)
         if isinstance(found, str):
             left_out[student.name] = found
         else:
             converted[student.name] = found
     if not converted:
         return ExportedTiers(left_out=left_out)
-    return _select(layout, bundle, converted, left_out)
-
-
-def _refused(layout: Layout, student: Candidate, base: Candidate) -> str | None:
-    """Return which rules of the gate a student misses."""
-    tier, of_base = (evaluate_candidate(layout, one).row for one in (student, base))
-    missed = [reason.text for reason in decide_tier(tier, of_base, load_rules(layout)) if not reason.passed]
-    return "; ".join(missed) or None
+    return _select(layout, bundle, converted, left_out, rules.tiers.share)
 
 
 def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted | str:
@@ -116,7 +111,9 @@ def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted |
     return f"no variant passes parity; {reasons}"
 
 
-def _select(layout: Layout, bundle: Bundle, converted: dict[str, _Converted], left_out: dict[str, str]) -> ExportedTiers:
+def _select(
+    layout: Layout, bundle: Bundle, converted: dict[str, _Converted], left_out: dict[str, str], share: float
+) -> ExportedTiers:
     """Keep the tiers that are cheaper than `base` and good enough, and make the operating points."""
     from serving.classifier import open_classifier
 
@@ -127,7 +124,7 @@ def _select(layout: Layout, bundle: Bundle, converted: dict[str, _Converted], le
     costs = measure_cost(factories, texts, layout.settings(EvaluationSettings), progress=report)
     cpu = {name: costs[name].cpu_us_per_text.value for name in folders}
     base = Measured(predict(open_classifier(bundle.directory), texts, "base: validation rows"), cpu[BASE])
-    least = load_rules(layout).tiers.share * macro_recall(labels, base.proba)
+    least = share * macro_recall(labels, base.proba)
     kept = {BASE: base}
     for name, one in converted.items():
         found = macro_recall(labels, one.proba)

@@ -21,7 +21,7 @@ _COMMITS = 50
 """Number of newest commits that are searched for one that added rows; some of them are maintenance."""
 _LABELED = """
 SELECT event_at AS at, true_label, label FROM gold
-WHERE true_label IS NOT NULL AND label IS NOT NULL AND model_version = $version AND event_at >= $since
+WHERE true_label IS NOT NULL AND label IS NOT NULL AND split_part(model_version, '/', 1) = $version AND event_at >= $since
 ORDER BY event_at DESC LIMIT $rows
 """
 
@@ -66,7 +66,7 @@ def labeled_predictions(root: str, version: str, since: datetime, rows: int) -> 
 
     Args:
         root: Folder or URI of the tables.
-        version: The model version.
+        version: The model version, whichever of its tiers classified.
         since: Event time of the oldest row.
         rows: Maximum number of rows.
 

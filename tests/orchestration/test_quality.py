@@ -14,6 +14,7 @@ from orchestration.steps import quality
 from orchestration.steps.quality import measure_production
 from orchestration.steps.retraining_state import read_state
 from serving.ledger import append_move, read_ledger
+from serving.tiers import model_key
 from tests.make import text_of
 from tests.models import tiny_bundle
 from tests.orchestration.test_lakehouse_assets import message, write_tables
@@ -98,7 +99,12 @@ def test_rows_labeled_before_the_promotion_and_texts_that_callers_disagree_on_do
 def test_labeled_rows_of_the_lakehouse_count_as_production_predicted_them(layout):
     version = promote(layout)
     ours = [
-        message(n, LABELS[n % 3], true_label=LABELS[n % 3] if n < 45 else NEXT[LABELS[n % 3]], model_version=version)
+        message(
+            n,
+            LABELS[n % 3],
+            true_label=LABELS[n % 3] if n < 45 else NEXT[LABELS[n % 3]],
+            model_version=model_key(version, ("base", "small")[n % 2]),
+        )
         for n in range(60)
     ]
     older = datetime.now(UTC) - timedelta(days=2)

@@ -2,14 +2,17 @@
 
 import random
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 
 from data.labels import LABELS
 from serving.engines.engine import on_engine
-from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, reconcile
+from serving.lakehouse.reconcile import DIFFERENCES, EXAMPLES, KINDS, TOLERANCE, read_stream, reconcile
 from serving.tiers import model_key
+from serving.warehouse.connect import hold
+from tests.serving.warehouse_rows import row, write
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 TIME = pa.timestamp("us", "UTC")
@@ -103,6 +106,15 @@ def test_counts_equal_those_of_a_reader_in_python():
     shown = Counter(row["kind"] for row in found.examples)
     assert sum(shown.values()) == EXAMPLES and set(shown) == set(DIFFERENCES) and min(shown.values()) >= EXAMPLES // 6 - 1
     assert compare([], []).counts == dict.fromkeys(KINDS, 0)
+
+
+@pytest.mark.integration
+def test_the_stream_is_read_with_the_tier_of_each_prediction(tmp_path):
+    rows = [row("t", 0, n, tier=tier, model_version="v1") for n, tier in enumerate(("base", "small", ""))]
+    with hold(tmp_path) as client:
+        write(client, "t", rows)
+        found = read_stream(client, NOW - timedelta(days=1), NOW + timedelta(days=1)).to_pylist()
+    assert {one["id"]: one["model_version"] for one in found} == {"0-0": "v1", "0-1": model_key("v1", "small"), "0-2": "v1"}
 
 
 def test_predictions_of_another_tier_are_not_compared_as_those_of_one_model():
