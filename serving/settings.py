@@ -78,7 +78,7 @@ class StreamSettings(Settings):
     batch_tokens: int = Field(default=16_384, ge=1)
     """A micro-batch is closed at about this many tokens (four characters each), or at `batch_age_ms`."""
     batch_age_ms: int = Field(default=50, ge=1)
-    """Longest wait of a message for its micro-batch; while a thread is free it is not longer than 10 ms."""
+    """Longest wait of a message for its micro-batch; it does not wait while a thread and the sink are free."""
     tier: str = "base"
     """The model of the bundle that classifies: `base`, a smaller and faster one, or `auto` (serving/tiers.py)."""
     floor: float | None = Field(default=None, ge=0.5, le=1)
@@ -89,7 +89,8 @@ class StreamSettings(Settings):
     block_rows: int = Field(default=8_192, ge=1, le=100_000)
     """Most rows of one block written to the warehouse."""
     block_age_ms: int = Field(default=250, ge=1, le=1_000)
-    """Longest wait of a classified message for its block; without load a block is written at once."""
+    """Longest wait of a classified message for its row; without load it is inserted at once. Also the time between two counts
+    in the rollups, each followed by a commit."""
     threads: int | None = Field(default=None, ge=1)
     """Micro-batches classified at once in one worker, each on one CPU; none: the CPU quota."""
     max_in_flight: int = Field(default=20_000, ge=1)

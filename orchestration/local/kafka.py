@@ -20,6 +20,8 @@ from serving.streaming.broker import MAX_MESSAGE_BYTES
 
 PORT, PARTITIONS = 9092, 6
 START_S, STOP_S, TOPICS_S = 90.0, 30.0, 30.0
+_JAVA = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""At first the optimizing compiler costs as much CPU time as the broker, and a few cores need no parallel collector."""
 _QUIET = {"log_level": 0, "error_cb": lambda _: None}
 """Clients log nothing: while the broker starts, failed connections are expected."""
 _LOGGING = """\
@@ -77,7 +79,7 @@ class LocalKafka:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._write_config()
-        program = [java, "-Xmx512m", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{jars}/*"]
+        program = [java, *_JAVA, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-cp", f"{jars}/*"]
         with self.log.open("ab") as log:
             if not (self.folder / "data" / "meta.properties").is_file():
                 identity = ["-t", _cluster_id(), "-c", str(config)]

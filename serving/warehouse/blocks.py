@@ -1,4 +1,4 @@
-"""Writes predictions: a block of rows, then the recounted rollups of the chunks of offsets that it touches.
+"""Writes predictions: rows, then the recounted rollups of the chunks of offsets that they touch.
 
 Both may be repeated, in any order, from any number of processes: a row replaces the earlier row of the same message, and a
 chunk's rollup is counted from its rows, each once. So a crash between the two is repaired by the redelivery that follows it.
@@ -7,7 +7,8 @@ Limits: counts are right on one ClickHouse server (or chDB), where a later state
 classify a message again at the same moment with different labels, its rollup may show either label until the chunk's next block.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,51 @@ class UnreadableRows(WarehouseError):
 
 
 def write_block(client: Any, topic: str, rows: Iterable[bytes], offsets: Mapping[int, tuple[int, int]]) -> None:
-    """Write rows and update the rollups. Blocks until ClickHouse has both; a repeated call changes nothing.
+    """Write rows and update the rollups: `insert_rows`, then `refresh_rollups`."""
+    block = list(rows)
+    if block:
+        insert_rows(client, block)
+        refresh_rollups(client, topic, offsets)
+
+
+def insert_rows(client: Any, rows: Iterable[bytes]) -> None:
+    """Write rows; the rollups do not count them yet. Blocks until ClickHouse has them; a repeated call changes nothing.
 
     Args:
         client: From `connect`.
-        topic: Of every row.
-        rows: JSON objects, one a prediction, with the columns of table `predictions`.
-        offsets: First and last offset of each partition in the rows.
+        rows: At least one JSON object, one a prediction, with the columns of table `predictions`.
 
     Raises:
         UnreadableRows: A row cannot be parsed.
         WarehouseError: ClickHouse refused or does not respond. A part may be written; the next call replaces it.
     """
-    block = b"\n".join(rows)
-    if not block:
-        return
-    try:
-        client.raw_insert("predictions", insert_block=block, fmt="JSONEachRow", settings=_SETTINGS)
-        refresh_rollups(client, topic, offsets)
-    except Exception as error:  # clickhouse-connect, urllib3 and chDB raise unrelated classes
-        code = getattr(error, "code", None)
-        kind = UnreadableRows if code in _UNREADABLE else WarehouseError
-        raise kind("The warehouse refused a block.", found=first_line(error)) from error
+    with _refused("a block"):
+        client.raw_insert("predictions", insert_block=b"\n".join(rows), fmt="JSONEachRow", settings=_SETTINGS)
 
 
 def refresh_rollups(client: Any, topic: str, offsets: Mapping[int, tuple[int, int]]) -> None:
-    """Recount the chunks of these offsets (first and last of each partition). Raises what the client raises."""
-    client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
+    """Recount the chunks that hold these offsets. Blocks; a repeated call changes nothing.
+
+    Args:
+        client: From `connect`.
+        topic: Of the messages.
+        offsets: First and last offset by partition, at least one.
+
+    Raises:
+        WarehouseError: ClickHouse refused or does not respond.
+    """
+    with _refused("a recount of rollups"):
+        client.command(_REFRESH.replace("RANGES", _ranges(offsets)), parameters={"topic": topic})
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # clickhouse-connect, urllib3 and chDB raise unrelated classes
+        code = getattr(error, "code", None)
+        kind = UnreadableRows if code in _UNREADABLE else WarehouseError
+        raise kind(f"The warehouse refused {what}.", found=first_line(error)) from error
 
 
 def _ranges(offsets: Mapping[int, tuple[int, int]]) -> str:

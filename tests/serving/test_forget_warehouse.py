@@ -213,14 +213,19 @@ def test_every_block_that_was_classified_before_the_keys_were_read_is_cleared(cl
     model = Classifier(tiny_bundle(tmp_path / "bundle"), threads=1)
     sink = Sink(settings, tmp_path, "one", threading.Event(), lambda _: None, keys)
     sink._warehouse = client
+
+    def write(block):
+        sink.insert(block)
+        sink._count(block)  # without the topics
+
     blocks = [process_batch([Arrived(topic, 2 * n), Arrived(topic, 2 * n + 1)], model, settings, keys) for n in range(3)]
     forget_messages(client, [message("0"), message("2"), message("5")])
     for number, block in enumerate(blocks):
         if number == 1:  # the warehouse fails once, after it has written the block and the keys were read
             with patch.object(sink_module, "leave_out", side_effect=WarehouseError("away")), pytest.raises(WarehouseError):
-                sink._insert(block)
+                write(block)
             sink._warehouse = client
-        sink._insert(block)
+        write(block)
     left = client.query(
         "SELECT id FROM predictions FINAL WHERE topic = {topic:String} AND NOT forgotten ORDER BY id", parameters={"topic": topic}
     )
@@ -228,7 +233,7 @@ def test_every_block_that_was_classified_before_the_keys_were_read_is_cleared(cl
     open_feedback(tmp_path).add(FeedbackLabel("a text", "negative", by="desk 4"))
     copy = process_batch([Arrived(topic, 0)], model, settings, keys)
     assert copy.rows == [] and [event.id for event in copy.left_out] == ["0"]
-    sink._insert(copy)  # the text was unknown when the notice came
+    write(copy)  # the text was unknown when the notice came
     assert open_feedback(tmp_path).is_empty()
 
 

@@ -1,6 +1,7 @@
 """The polling thread of a stream worker: reading, pausing, committing, draining. A fake clock, a fake broker, no threads."""
 
 import threading
+from functools import partial
 
 import pytest
 from confluent_kafka import KafkaError
@@ -10,7 +11,7 @@ from serving.settings import StreamSettings
 from serving.streaming.worker.commits import Commits
 from serving.streaming.worker.health import WorkerHealth
 from serving.streaming.worker.membership import REJOIN_AFTER_S, Membership
-from serving.streaming.worker.poll_loop import BATCHES_AHEAD, IDLE_WAIT_S, POLL_PAUSE_AFTER_S, RETRY_INTERVAL_S, PollLoop
+from serving.streaming.worker.poll_loop import BATCHES_AHEAD, LOOK_S, POLL_PAUSE_AFTER_S, RETRY_INTERVAL_S, PollLoop
 from tests.serving.stream_fakes import BASE_POINT, TOPIC, Broker, Clock, Consumer, FakeSignals, Message, block
 
 
@@ -26,6 +27,18 @@ class Pool:
         self.batches.append(([(each.partition(), each.offset()) for each in batch], epoch))
         self.unprocessed += 1
         self.unclassified += len(batch)
+
+
+class Rounds(threading.Event):
+    """Set after a number of rounds of the loop, which looks once in each."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.left = count
+
+    def is_set(self):
+        self.left -= 1
+        return self.left < 0
 
 
 class Polling:
@@ -58,9 +71,7 @@ class Polling:
         return self.consumers[-1]
 
     def rounds(self, count):
-        stop = threading.Event()
-        self.consumer.before_consume.extend([lambda: None] * (count - 1 - len(self.consumer.before_consume)) + [stop.set])
-        self.loop.run(stop)
+        self.loop.run(Rounds(count))
 
     def write(self):
         """What pool and sink do with the oldest batch."""
@@ -177,12 +188,44 @@ def test_load_control_bounds_a_micro_batch(tmp_path):
 def test_message_waits_for_others_only_while_all_threads_are_busy(polling):
     before = polling.clock.now
     polling.rounds(1)
-    assert polling.clock.now == before + IDLE_WAIT_S
+    assert polling.clock.now == before + LOOK_S
     polling.broker.ends[0] = 1
     polling.rounds(1)
     before = polling.clock.now
     polling.rounds(1)
-    assert polling.clock.now == before + 0.1
+    assert polling.clock.now == pytest.approx(before + 0.1, abs=1.5 * LOOK_S)
+
+
+@pytest.mark.parametrize("busy", ["thread", "sink"])
+def test_what_arrived_is_classified_as_soon_as_a_thread_and_the_sink_are_free(polling, busy):
+    polling.broker.ends[0] = 1
+    polling.rounds(1)
+    if busy == "sink":
+        polling.write()
+        polling.signals.sink_writing = True
+    before, arrives = polling.clock.now, [(0, 0.02, 2), (1, 0.05, 1)]
+
+    def meanwhile():
+        for partition, at, end in arrives:
+            if polling.clock.now >= before + at:
+                polling.broker.ends[partition] = end
+        if polling.clock.now >= before + 0.06:
+            polling.signals.sink_writing = False
+            if polling.pool.unprocessed:
+                polling.write()
+
+    polling.consumer.before_consume.extend([meanwhile] * 10)
+    polling.rounds(1)
+    assert polling.pool.batches == [([(0, 1), (1, 0)], 0)] and polling.clock.now < before + 0.1
+
+
+def test_messages_read_before_a_partition_was_revoked_are_not_mixed_with_later_ones(polling):
+    polling.broker.ends[1] = 1
+    polling.rounds(1)
+    arrive = partial(polling.broker.ends.update, {0: 1, 1: 2})
+    polling.consumer.before_consume.extend([arrive, lambda: polling.consumer.revoke(0), lambda: polling.consumer.assign(0)])
+    polling.rounds(1)
+    assert polling.pool.batches[1] == ([(1, 1)], 1), "the read ended with the epoch, before the partition came back"
 
 
 def test_refused_commit_is_reported_and_tried_again(polling):

@@ -24,11 +24,15 @@ def micro_batches(messages: Iterable[Any], tokens: int) -> Iterator[list[Any]]:
 
 
 RESTS = 2.0
-"""Without load the sink writes at most a third of the time: many small blocks would cost the warehouse more than they gain."""
+"""Without load the sink inserts at most a third of the time: many small inserts would cost the warehouse more than they gain."""
 
 
 class BlockAssembly:
-    """Collects classified batches until they are enough for a block, or the first of them is old enough."""
+    """Collects classified batches: the part that is not inserted yet, and the block, which ends with a commit.
+
+    Without load a part is inserted at once, so that readers see it, and several parts share a block, since counting and
+    committing cost more than inserting. With load a part is all of its block.
+    """
 
     def __init__(self, rows: int, age_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Make an empty one.
@@ -39,45 +43,60 @@ class BlockAssembly:
             clock: Monotonic, in seconds.
         """
         self._rows, self._age_s, self._clock = rows, age_s, clock
-        self._block = ProcessedBatch()
+        self._part, self._block = ProcessedBatch(), ProcessedBatch()
         self._due: float | None = None
-        self._rested = -math.inf
-
-    def wrote(self, seconds: float) -> None:
-        """Record that a block was written in this time: without load, the next one is not written within twice of it."""
-        self._rested = self._clock() + RESTS * seconds
+        self._rested = self._finished = -math.inf
 
     def accepts(self, batch: ProcessedBatch) -> bool:
         """Whether the batch may be added: all of a block is of one epoch."""
-        return not self._block.messages or batch.epoch == self._block.epoch
+        return self._due is None or batch.epoch == (self._part if self._part.messages else self._block).epoch
 
     def add(self, batch: ProcessedBatch) -> None:
-        """Append a batch."""
-        self._block.add(batch)
+        """Append a batch to the part."""
+        self._part.add(batch)
         if self._due is None:
             self._due = self._clock() + self._age_s
 
+    def ready(self, *, idle: bool) -> bool:
+        """Whether to insert the part now: nothing more is being classified (`idle`), so waiting would only delay it."""
+        return bool(self._part.messages) and idle and self._clock() >= self._rested
+
+    def take_part(self) -> ProcessedBatch:
+        """Return the part, and begin the next one."""
+        part, self._part = self._part, ProcessedBatch()
+        return part
+
+    def inserted(self, part: ProcessedBatch, seconds: float) -> None:
+        """Add a part to the block. Inserting took this time: without load, the next part is not inserted within twice of it."""
+        self._block.add(part)
+        self._rested = self._clock() + RESTS * seconds
+
     def complete(self, *, flush: bool, idle: bool) -> bool:
-        """Whether to take the block now.
+        """Whether to finish the block now, the part included.
 
         Args:
-            flush: Take whatever there is.
-            idle: Nothing more is being classified: waiting would only delay what there is.
+            flush: Finish whatever there is.
+            idle: Nothing more is being classified: then one block is finished at once, and the next after `age_s`.
         """
         if self._due is None:
             return False
         now = self._clock()
-        return flush or len(self._block.messages) >= self._rows or now >= self._due or (idle and now >= self._rested)
+        full = len(self._block.messages) + len(self._part.messages) >= self._rows
+        return flush or full or now >= self._due or (idle and now >= self._finished + self._age_s)
+
+    def take(self) -> ProcessedBatch:
+        """Return the block, to which the part was added, and begin the next one."""
+        block, self._block, self._due = self._block, ProcessedBatch(), None
+        return block
+
+    def finished(self) -> None:
+        """Record that a block was counted and is being committed."""
+        self._finished = self._clock()
 
     def wait_s(self, most_s: float) -> float:
-        """Return the time to wait for the next batch, at most `most_s`."""
+        """Return the time to wait for the next batch, at most `most_s`: until a part or the block may be due."""
         if self._due is None:
             return most_s
         now = self._clock()
-        rest = self._rested - now
-        return max(0.0, min(most_s, self._due - now, rest if rest > 0 else most_s))
-
-    def take(self) -> ProcessedBatch:
-        """Return the block, and begin the next one."""
-        block, self._block, self._due = self._block, ProcessedBatch(), None
-        return block
+        times = [self._due, self._finished + self._age_s, self._rested if self._part.messages else -math.inf]
+        return max(0.0, min(most_s, self._due - now, *(at - now for at in times if at > now)))

@@ -26,8 +26,8 @@ STAGE_CPU = Counter(
     ["stage"],
 )
 IGNORED = Counter("groundswell_stream_ignored_fields", "Fields of events that nothing reads, by name.", ["field"])
-BLOCK_ROWS = Histogram("groundswell_stream_block_rows", "Rows of one written block.", buckets=tuple(4**k for k in range(8)))
-WRITE_SECONDS = Histogram("groundswell_stream_write_seconds", "Writing one block and its rollups, in seconds.", buckets=_SECONDS)
+BLOCK_ROWS = Histogram("groundswell_stream_block_rows", "Rows of one insert.", buckets=tuple(4**k for k in range(8)))
+WRITE_SECONDS = Histogram("groundswell_stream_write_seconds", "Inserting rows into the warehouse, in seconds.", buckets=_SECONDS)
 LATENCY = Histogram(
     "groundswell_stream_latency_seconds", "From the broker's timestamp to written in the warehouse, in seconds.", buckets=_SECONDS
 )

@@ -7,6 +7,7 @@ other callers would wait behind each poll.
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from serving.load_control import TICK_S, LoadControl
 from serving.settings import StreamSettings
@@ -26,10 +27,8 @@ BATCHES_AHEAD = 4
 """Micro-batches read ahead for each thread, so that no thread waits for the broker. More would only delay a stop."""
 POLL_PAUSE_AFTER_S = 1.0
 """While there is no room for more messages, polling waits this long before it pauses the partitions."""
-
-
-IDLE_WAIT_S = 0.01
-"""Longest wait for more messages while a thread is free: a small micro-batch costs more, but delays none."""
+LOOK_S = 0.01
+"""How often polling looks whether thread and sink are free, and a commit is due."""
 
 
 class PollLoop:
@@ -84,12 +83,8 @@ class PollLoop:
         return finished()
 
     def _read(self) -> None:
-        most, wait_s = self._settings.batch_messages, self._settings.batch_age_ms / 1000
-        if self._control:
-            most = self._control.most_texts(most)
-        if self._pool.unprocessed < self._pool.threads:
-            wait_s = min(wait_s, IDLE_WAIT_S)
-        read = self._membership.consumer.consume(most, wait_s)
+        most = self._settings.batch_messages
+        read = self._consume(self._control.most_texts(most) if self._control else most)
         if read:
             if self.first_read_at is None:
                 self.first_read_at = self._clock()
@@ -99,6 +94,20 @@ class PollLoop:
         for batch in micro_batches(messages, self._settings.batch_tokens):
             self._commits.count_read(batch)
             self._pool.submit(batch, self._membership.epoch)
+
+    def _consume(self, most: int) -> list[Any]:
+        """Return what arrives until a thread and the sink are free, at most `most` messages; nothing if nothing arrives then."""
+        consumer, epoch = self._membership.consumer, self._membership.epoch
+        end, read = self._clock() + self._settings.batch_age_ms / 1000, list[Any]()
+        # Not beyond an epoch: a partition that comes back is read again from its committed offset.
+        while len(read) < most and self._clock() < end and self._membership.epoch == epoch:
+            if self._pool.unprocessed >= self._pool.threads or self._signals.sink_writing:
+                read += consumer.consume(most - len(read), LOOK_S)
+                continue
+            # A small micro-batch costs more CPU time, but nothing else has to wait for it.
+            read += [] if read else consumer.consume(1, LOOK_S)
+            return read + consumer.consume(most - len(read), 0) if 0 < len(read) < most else read
+        return read
 
     def _measure_load(self) -> None:
         """Let load control choose the operating point, when it is time."""

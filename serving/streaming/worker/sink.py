@@ -1,4 +1,4 @@
-"""Writes classified messages: one block to the warehouse, then predictions and dead letters to their topics.
+"""Writes classified messages: rows to the warehouse, then the rollups, then predictions and dead letters to their topics.
 
 With `transactions`, the topics and the offsets are written in one transaction. A write that fails is repeated until it works or
 the worker stops. Meanwhile nothing is committed, and once `max_in_flight` is reached nothing more is read.
@@ -23,7 +23,7 @@ from serving.streaming.worker import metrics
 from serving.streaming.worker.commits import next_offsets, topic_partitions
 from serving.streaming.worker.following import follow_notices, forget_texts, leave_out
 from serving.streaming.worker.processing import ProcessedBatch, encode_dead_letter
-from serving.warehouse.blocks import UnreadableRows, write_block
+from serving.warehouse.blocks import UnreadableRows, insert_rows, refresh_rollups
 from serving.warehouse.connect import connect
 from serving.warehouse.keys import ForgottenKeys
 
@@ -79,11 +79,29 @@ class Sink:
         if settings.transactions:
             self._producer.init_transactions(30)
 
-    def write(self, block: ProcessedBatch, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
-        """Write a block, then produce its predictions and dead letters. Blocks until warehouse and broker have them.
+    def insert(self, part: ProcessedBatch) -> None:
+        """Write the rows of a part of a block to the warehouse. Blocks until it has them: from then on readers see them.
+
+        A row that the warehouse cannot parse becomes a dead letter of the part.
+
+        Raises:
+            StreamError: The sink gave up, or another try cannot help.
+        """
+        if not part.rows:
+            return
+        began, started = time.thread_time(), time.perf_counter()
+        self._in_warehouse(lambda: self._insert(part))
+        metrics.WRITE_SECONDS.observe(time.perf_counter() - started)
+        metrics.BLOCK_ROWS.observe(len(part.rows))
+        metrics.STAGE_CPU.labels("insert").inc(time.thread_time() - began)
+
+    def finish(self, block: ProcessedBatch, ours: Callable[[], set[int]], group: Callable[[], Any]) -> None:
+        """Count a block in the rollups, follow its notices, then produce its predictions and dead letters.
+
+        Blocks until warehouse and broker have all of it.
 
         Args:
-            block: The messages classified since the last block.
+            block: All parts inserted since the last call.
             ours: Returns those of its partitions that the worker owns now. Messages of other partitions are not produced: the
                 next owner reads them again.
             group: Returns the consumer's group metadata for transactions, which also commit the offsets. Without transactions the
@@ -94,19 +112,16 @@ class Sink:
         """
         began = time.thread_time()
         if block.rows or block.notices or block.left_out:
-            started = time.perf_counter()
-            self._until_it_works("the warehouse", lambda: self._insert(block))
-            metrics.WRITE_SECONDS.observe(time.perf_counter() - started)
-            metrics.BLOCK_ROWS.observe(len(block.rows))
-        inserted = time.thread_time()
+            self._in_warehouse(lambda: self._count(block))
+        counted = time.thread_time()
         if self._settings.transactions:
             self._until_it_works("the broker", lambda: self._transact(block, ours, group))
         else:
             self._produce(block, ours())
             self._until_it_works("the broker", self._flush)
         metrics.DEAD.inc(len(block.dead_letters))
-        metrics.STAGE_CPU.labels("insert").inc(inserted - began)
-        metrics.STAGE_CPU.labels("produce").inc(time.thread_time() - inserted)
+        metrics.STAGE_CPU.labels("insert").inc(counted - began)
+        metrics.STAGE_CPU.labels("produce").inc(time.thread_time() - counted)
 
     def close(self) -> None:
         """Close the connections to warehouse and broker."""
@@ -131,39 +146,50 @@ class Sink:
         )(step)
         self._on_wait("")
 
-    def _insert(self, block: ProcessedBatch) -> None:
-        if self._warehouse is None:
-            self._warehouse = self._held.enter_context(connect(self._var, own=False))
-        try:
-            unreadable = self._insert_part(block, 0, len(block.rows)) if block.rows else []
-            follow_notices(self._warehouse, self._var, block)
-            # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
-            self._forgotten.read(self._warehouse)
-            late: list[Event] = []
-            if block.forgotten_version != self._forgotten.version:
-                late = leave_out(self._warehouse, block, self._forgotten)
-            if late or block.left_out:
-                forget_texts(self._var, [*block.left_out, *late], self._forgotten)
-        except WarehouseError:
-            # A restarted warehouse server has another port and password: read its file again.
-            self._held.close()
-            self._warehouse = None
-            raise
-        for index, reason in reversed(unreadable):
-            block.dead_letters.append((block.origins.pop(index), reason))
-            del block.rows[index], block.predictions[index], block.events[index]
+    def _in_warehouse(self, step: Callable[[], None]) -> None:
+        """Repeat a step with a connection to the warehouse until it works."""
 
-    def _insert_part(self, block: ProcessedBatch, begin: int, end: int) -> list[tuple[int, str]]:
-        """Write rows; halve a part with an unreadable row until that row is alone. Return the unreadable rows with the reason."""
+        def attempt() -> None:
+            if self._warehouse is None:
+                self._warehouse = self._held.enter_context(connect(self._var, own=False))
+            try:
+                step()
+            except WarehouseError:
+                # A restarted warehouse server has another port and password: read its file again.
+                self._held.close()
+                self._warehouse = None
+                raise
+
+        self._until_it_works("the warehouse", attempt)
+
+    def _insert(self, part: ProcessedBatch) -> None:
+        for index, reason in reversed(self._insert_range(part.rows, 0, len(part.rows))):
+            part.dead_letters.append((part.origins.pop(index), reason))
+            del part.rows[index], part.predictions[index], part.events[index]
+
+    def _insert_range(self, rows: list[bytes], begin: int, end: int) -> list[tuple[int, str]]:
+        """Write rows; halve a range with an unreadable row until it is alone. Return the unreadable rows with the reason."""
         try:
-            write_block(self._warehouse, self._topic, block.rows[begin:end], _spans(block.origins[begin:end]))
+            insert_rows(self._warehouse, rows[begin:end])
         except UnreadableRows as error:
             if end - begin == 1:
-                _log.error("the warehouse cannot parse a row", error=str(error), row=block.rows[begin][:200])
+                _log.error("the warehouse cannot parse a row", error=str(error), row=rows[begin][:200])
                 return [(begin, f"warehouse: {error.found}")]
             middle = (begin + end) // 2
-            return self._insert_part(block, begin, middle) + self._insert_part(block, middle, end)
+            return self._insert_range(rows, begin, middle) + self._insert_range(rows, middle, end)
         return []
+
+    def _count(self, block: ProcessedBatch) -> None:
+        if block.rows:
+            refresh_rollups(self._warehouse, self._topic, _spans(block.origins))
+        follow_notices(self._warehouse, self._var, block)
+        # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
+        self._forgotten.read(self._warehouse)
+        late: list[Event] = []
+        if block.forgotten_version != self._forgotten.version:
+            late = leave_out(self._warehouse, block, self._forgotten)
+        if late or block.left_out:
+            forget_texts(self._var, [*block.left_out, *late], self._forgotten)
 
     def _produce(self, block: ProcessedBatch, ours: set[int]) -> None:
         self._failed.clear()

@@ -1,4 +1,4 @@
-"""A member of the consumer group: poll → decode, classify, encode → one block to the warehouse → topics → commit.
+"""A member of the consumer group: poll → decode, classify, encode → rows to the warehouse → rollups, topics → commit.
 
 **Delivery.** Before its offset is committed, each message has become a row of the warehouse and a message on the predictions
 topic, or a dead letter, at least once. A crash of worker, broker or warehouse loses no message. In the warehouse each message
@@ -160,11 +160,14 @@ class Worker:
                 sink.close()
 
     def _work(self, sink: Sink, stop: threading.Event) -> None:
-        def write(block: ProcessedBatch) -> None:
-            sink.write(block, lambda: self._membership.ours(block), lambda: self._commits.group)
-            self._health.record_latencies(message.timestamp()[1] / 1000 for message in block.origins)
+        def insert(part: ProcessedBatch) -> None:
+            sink.insert(part)
+            self._health.record_latencies(message.timestamp()[1] / 1000 for message in part.origins)
 
-        loop = SinkLoop(self._settings, self._pool, write, self._commits, self._signals)
+        def finish(block: ProcessedBatch) -> None:
+            sink.finish(block, lambda: self._membership.ours(block), lambda: self._commits.group)
+
+        loop = SinkLoop(self._settings, self._pool, insert, finish, self._commits, self._signals)
         sinking = threading.Thread(target=loop.run, name="sink")
         sinking.start()
         try:
