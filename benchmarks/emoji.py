@@ -107,7 +107,7 @@ def _table(title: str, labels: np.ndarray, mask: np.ndarray, chosen: argparse.Na
     for way in WAYS[1:]:
         pairs = [(proba["names", seed], one) for (found, seed), one in proba.items() if found == way and ("names", seed) in proba]
         if pairs:
-            print(f"  names minus {way}, {len(pairs)} seeds: {_difference(labels, pairs)}")
+            print(f"  names minus {way}, {len(pairs)} seeds: {_difference(labels, pairs).text(2)}")
 
 
 def _difference(labels: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Estimate:

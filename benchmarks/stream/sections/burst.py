@@ -1,4 +1,4 @@
-"""A burst of messages on top of a steady load: time to drain it, and the workers used."""
+"""A burst of messages on top of a steady load: time to drain it, the workers used, and when `base` classifies again."""
 
 import threading
 import time
@@ -14,17 +14,22 @@ from benchmarks.harness.report import Outcome
 from benchmarks.stream.bench import Bench, Topic
 from benchmarks.stream.burst_plot import Line, plot_burst
 from benchmarks.stream.schedule import Threshold, changes, drained_at, worker_seconds
+from benchmarks.stream.sections.rates import FLOOR
 from data.errors import StreamError
 from orchestration.local.kafka import free_port
 from serving.streaming.producer import event_bytes, send
 from serving.streaming.worker.heartbeat import read_heartbeats
+from serving.tiers import BASE
+from serving.warehouse.connect import connect
 
 STEADY, BEFORE_S, AFTER_S, LOOK_S = 0.2, 5.0, 5.0, 0.5
 """The steady load as a share of the capacity; seconds observed before the burst and after its end; seconds between samples."""
 CALM_S = 1.0
 """The burst is drained when the lag is at most what arrives in this time."""
 START_S = 120.0
-OURS = "groundswell stream up"
+OURS, FIXED, CONTROLLED = "groundswell stream up", "2 workers", f"2 workers, load control, floor {FLOOR}"
+LIMITS = {OURS: (0, 0), "1 worker": (1, 1), FIXED: (2, 2), "lag / 1,000, up to 8": (1, 8), CONTROLLED: (2, 2)}
+"""The fewest and the most workers of each side; the supervisor decides by itself."""
 AT_WORK = {"running", "draining", "waiting for the broker", "waiting for the warehouse"}
 
 
@@ -118,6 +123,8 @@ class Burst:
     """Changes of the partition assignment, from the burst to its end."""
     most_workers: int
     worker_s: float
+    base_again_s: float
+    """When the last message was classified by another tier than `base`; 0: none was."""
     cpu_s: float
     """CPU time of the workers, from the burst to its end; for ours including supervisor, alerts and warehouse."""
     lag: list[tuple[float, int]] = field(repr=False)
@@ -129,17 +136,17 @@ def measure(bench: Bench) -> Outcome:
     capacity = bench.measured_capacity()
     rate = STEADY * capacity
     rounds = 1 if bench.burst >= 5_000 else bench.rounds
-    sides = {OURS: (0, 0), "1 worker": (1, 1), "2 workers": (2, 2), "lag / 1,000, up to 8": (1, 8)}
-    found = bench.in_turns(
-        {side: lambda index, side=side, limits=limits: _run(bench, side, limits, rate, index) for side, limits in sides.items()},
-        rounds,
-    )
+    sides = [side for side in LIMITS if side != CONTROLLED or bench.bundle.manifest.points]
+    found = bench.in_turns({side: lambda index, side=side: _run(bench, side, rate, index) for side in sides}, rounds)
     rows = [[side, *_row(runs)] for side, runs in found.items()]
     goals = [
         Goal(f"time to drain, {side} / ours", ratios([one.drain_s for one in runs], [one.drain_s for one in found[OURS]]))
         for side, runs in found.items()
-        if side != OURS
+        if side not in {OURS, CONTROLLED}
     ]
+    if CONTROLLED in found:
+        times = [[one.drain_s for one in found[side]] for side in (FIXED, CONTROLLED)]
+        goals.append(Goal("time to drain, fixed base / load control, 2 workers", ratios(*times)))
     plot = plot_burst(
         [Line(side, runs[0].lag, runs[0].workers) for side, runs in found.items()], bench.folder / "stream-burst.png"
     )
@@ -147,18 +154,22 @@ def measure(bench: Bench) -> Outcome:
         f"{bench.burst:,} messages at once on top of {rate:,.0f}/s, a fifth of the capacity of {capacity:,.0f}/s. Drained: the "
         f"lag is at most the messages of {CALM_S:g} s. Rebalances: changes of the assignment, sampled every {LOOK_S} s.",
         "Every worker has one thread. Ours may start one worker per CPU; its CPU includes supervisor, alerts and warehouse. "
-        "The others start with their smallest number of workers.",
+        "The others start with their smallest number of workers. Each committed message has a row in the warehouse. Base again: "
+        "when the last message was classified by another tier, in seconds after the burst.",
         f"Plot: {plot.name}",
     ]
-    columns = ["", "s to drain", "rebalances", "most workers", "worker seconds", "CPU s"]
+    columns = ["", "s to drain", "rebalances", "most workers", "worker seconds", "base again, s", "CPU s"]
     return Outcome(columns, rows, goals, notes, {side: [asdict(one) for one in runs] for side, runs in found.items()})
 
 
-def _run(bench: Bench, side: str, limits: tuple[int, int], rate: float, index: int) -> Burst:
+def _run(bench: Bench, side: str, rate: float, index: int) -> Burst:
     var = bench.home / f"burst-{index}-{bench.number()}"
     topic, group_name = bench.topic(), f"burst-{bench.number()}"
     settings = bench.settings(topic, group_name, var)
-    scale: Scale = Ours(bench, settings) if side == OURS else Threshold1000(bench, settings, least=limits[0], most=limits[1])
+    if side == CONTROLLED:
+        settings["GROUNDSWELL_STREAM__FLOOR"] = str(FLOOR)
+    least, most = LIMITS[side]
+    scale: Scale = Ours(bench, settings) if side == OURS else Threshold1000(bench, settings, least=least, most=most)
     stop = threading.Event()
     steady = threading.Thread(target=send, args=(bench.client_config(), topic.name, _until(stop, bench)), kwargs={"rate": rate})
     with ExitStack() as stack:
@@ -182,7 +193,7 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
     began = time.monotonic() + BEFORE_S
     limit = began + 120 + bench.burst / (0.1 * (bench.capacity or 100))
     sending: threading.Thread | None = None
-    cpu = through = 0.0
+    cpu = through = began_at = 0.0
     while True:
         time.sleep(LOOK_S)
         now = time.monotonic()
@@ -191,7 +202,7 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
             config = bench.client_config() | {"sticky.partitioning.linger.ms": 0}
             sending = threading.Thread(target=send, args=(config, topic.name, events))
             sending.start()
-            began = now
+            began, began_at = now, time.time()
         lag = group.state().lag
         scale.tick(now, lag)
         lags.append((now - began, lag))
@@ -211,10 +222,28 @@ def _watch(bench: Bench, topic: Topic, group_name: str, scale: Scale, var: Path,
         changes(holders),
         max(count for _, count in workers),
         worker_seconds(until, drain) if until else 0.0,
+        _base_again_s(topic.name, var, group.state().committed, began_at),
         cpu,
         lags,
         workers,
     )
+
+
+def _base_again_s(topic: str, var: Path, committed: int, began: float) -> float:
+    """Return how long after the burst another tier than `base` classified a message.
+
+    Raises:
+        StreamError: A committed message has no row.
+    """
+    query = (
+        "SELECT count(), maxIf(toUnixTimestamp64Milli(written_at), tier != {base:String}) "
+        "FROM predictions FINAL WHERE topic = {topic:String}"
+    )
+    with connect(var, own=False) as client:
+        ((rows, last),) = client.query(query, parameters={"topic": topic, "base": BASE}).result_rows
+    if rows < committed:
+        raise StreamError("Messages are missing in the warehouse.", found=f"{rows:,} rows", expected=f"at least {committed:,}")
+    return max(0.0, last / 1000 - began) if last else 0.0
 
 
 def _settle(group: Any, scale: Scale, calm: int) -> None:
@@ -244,5 +273,6 @@ def _row(runs: list[Burst]) -> list[str]:
         figure([one.rebalances for one in runs]),
         str(max(one.most_workers for one in runs)),
         figure([one.worker_s for one in runs]),
+        figure([one.base_again_s for one in runs]),
         figure([one.cpu_s for one in runs]),
     ]
