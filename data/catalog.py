@@ -1,4 +1,4 @@
-"""The catalog of datasets, and how each is read: configs/datasets.yaml."""
+"""The catalog of datasets, how each is read, and which ones models learn from: configs/datasets.yaml, configs/recipes.yaml."""
 
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from data.errors import SettingsError, SourceUnavailable
 from data.labels import LABELS, label_key, own_label
 from data.names import did_you_mean, unknown_name
-from data.settings import project_root, read_yaml
+from data.settings import DataSettings, project_root, read_yaml
 from data.tables.read_as import ReadAs
 
 _BOOLEANS = {False: ("false", "no", "off"), True: ("true", "yes", "on")}
@@ -83,7 +83,7 @@ class DatasetSpec(BaseModel):
     rows: dict[str, int] = {}
     """Expected rows of each split in the local layout."""
     train: bool = False
-    """Whether models are trained on it; a dataset that lacks a class is for evaluation only."""
+    """Whether models are trained on it. Where a recipe is set, it decides instead about published datasets."""
     official_splits: bool = False
     """Whether its test split is the published one, which is never touched."""
 
@@ -114,17 +114,67 @@ class DatasetSpec(BaseModel):
         return self
 
 
+class Recipe(BaseModel):
+    """A mix of datasets that models learn from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: tuple[str, ...] = Field(min_length=1)
+    """Names in the catalog."""
+    missing: str | None = None
+    """What a mix of this name has elsewhere and not here."""
+
+
 def load_catalog(raw: dict[str, Any] | None = None) -> dict[str, DatasetSpec]:
     """Return every dataset by name, available or not.
 
     Args:
-        raw: The mapping to read; none: configs/datasets.yaml.
+        raw: The mapping to read; none: configs/datasets.yaml, with the recipe of the settings.
 
     Raises:
-        SettingsError: An entry is malformed.
+        SettingsError: An entry is malformed, or there is no recipe of that name.
     """
+    catalog = _read_catalog(raw or read_yaml(project_root() / "configs" / "datasets.yaml"))
+    recipe = None if raw else load_recipe(catalog)
+    if recipe is None:
+        return catalog
+    return {
+        name: spec if spec.file or spec.feedback or spec.sample else spec.model_copy(update={"train": name in recipe.train})
+        for name, spec in catalog.items()
+    }
+
+
+def load_recipe(catalog: dict[str, DatasetSpec]) -> Recipe | None:
+    """Return the recipe that `data.recipe` names; None if it names none.
+
+    Raises:
+        SettingsError: There is none of this name, it is malformed, or it names a dataset that is not in the catalog.
+    """
+    name = DataSettings.load().recipe
+    if name is None:
+        return None
+    recipes, where = read_yaml(project_root() / "configs" / "recipes.yaml"), " in configs/recipes.yaml"
+    if name not in recipes:
+        raise unknown_name(SettingsError, "recipe", name, recipes, where=where)
+    try:
+        recipe = Recipe.model_validate(recipes[name])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise SettingsError(
+            f"The recipe {name!r}{where} is invalid{f' at {key}' if key else ''}.",
+            found=repr(first["input"]),
+            expected=first["msg"],
+        ) from None
+    for one in recipe.train:
+        if one not in catalog:
+            raise unknown_name(SettingsError, "dataset", one, catalog, where=f" in configs/datasets.yaml (recipe {name!r})")
+    return recipe
+
+
+def _read_catalog(raw: dict[str, Any]) -> dict[str, DatasetSpec]:
     catalog: dict[str, DatasetSpec] = {}
-    for name, entry in (raw or read_yaml(project_root() / "configs" / "datasets.yaml")).items():
+    for name, entry in raw.items():
         try:
             fields: dict[str, Any] = entry or {}
             catalog[name] = DatasetSpec(name=name, **fields)

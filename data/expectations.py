@@ -103,7 +103,9 @@ def validate_raw(frame: "pd.DataFrame", spec: DatasetSpec, *, origin: str = "loc
             x.ExpectColumnValuesToBeInSet(column="label", value_set=mapped),
             *_balance(x, mapped, warn=spec.feedback or len(frame) < BALANCE_MIN_ROWS),
         ]
-    else:
+    else:  # a label that is not in the mapping is kept as it is
+        expectations.append(x.ExpectColumnValuesToBeNull(column="label"))
+    if spec.sarcasm_mapping and not mapped:
         expectations.append(x.ExpectColumnValuesToNotBeNull(column="sarcasm"))
     if origin == "local" and spec.rows and "split" in frame:
         for split, rows in spec.rows.items():

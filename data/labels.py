@@ -70,6 +70,6 @@ def columns_in_label_order(model_name: str, id2label: Mapping[int, str]) -> list
             f"The labels of model {model_name!r} cannot be mapped.",
             found=dict(id2label),
             expected=f"one column for each of {', '.join(LABELS)} (also neg/neu/pos, bearish/bullish)",
-            remedy="Set id2label in the model's config.json to these names.",
+            remedy="Set id2label in the model's config.json to these names, or `labels` of its entry in configs/candidates.yaml.",
         )
     return [by_label[label] for label in LABELS]

@@ -211,3 +211,5 @@ class DataSettings(Settings):
     else the project's own small sample."""
     datasets: list[str] | None = None
     """Names from configs/datasets.yaml, all of which must be available; none: every available dataset."""
+    recipe: str | None = None
+    """Name from configs/recipes.yaml: which published datasets models learn from; none: those with `train: true`."""

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data.errors import SettingsError
+from data.labels import LABELS
 from data.names import did_you_mean, unknown_name
 from data.settings import PathSettings, profile_name, project_root, read_yaml
 from training.settings import TrainingSettings
@@ -72,6 +73,8 @@ class Candidate(BaseModel):
     """Of a student: the first layers of its base model that it has; none: all."""
     table: Table | None = None
     """Of a student without an encoder."""
+    labels: tuple[str, str, str] | None = None
+    """Of an `as_is` model that names its outputs LABEL_0 to LABEL_2: what they are, in this order."""
     scratch: Scratch | None = None
     local: str | None = None
     """A folder with the base model; `load_candidates` sets it when `training.models_dir` has one."""
@@ -84,6 +87,13 @@ class Candidate(BaseModel):
     epochs: int = Field(default=2, ge=1, le=50)
     warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
+
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels is not None and sorted(labels) != sorted(LABELS):
+            raise ValueError(f"each of {', '.join(LABELS)} once")
+        return labels
 
     @property
     def exportable(self) -> bool:

@@ -79,6 +79,9 @@ def _load(candidate: Candidate, source: str, **kwargs: Any) -> Any:
 
     if candidate.kind == "as_is":
         model = AutoModelForSequenceClassification.from_pretrained(source, **kwargs)
+        if candidate.labels and set(model.config.id2label.values()) == {f"LABEL_{n}" for n in range(len(LABELS))}:
+            model.config.id2label = dict(enumerate(candidate.labels))
+            model.config.label2id = {label: n for n, label in enumerate(candidate.labels)}
         columns_in_label_order(candidate.name, model.config.id2label)
         return model
     return AutoModelForSequenceClassification.from_pretrained(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.artifacts import read_json, reuse_or_build, sha256_file, write_json, write_text
-from data.catalog import DatasetSpec, load_catalog
+from data.catalog import DatasetSpec, load_catalog, load_recipe
 from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
@@ -263,6 +263,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
         )
     sources = {one.name: one.identity for one in raw.datasets}
     reading = [f"{one.name}: {note}" for one in raw.datasets for note in one.notes]
+    notices = [f"{name} is left out: {why}" for name, why in raw.left_out.items()] + _of_recipe(raw)
 
     def build(folder: Path) -> None:
         from data.fingerprint import fingerprint
@@ -278,7 +279,7 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
                 "fingerprint": fingerprint(result.kept),
                 "counts": result.counts,
                 "rows": rows_by_split(result.kept),
-                "notices": [f"{name} is left out: {why}" for name, why in raw.left_out.items()],
+                "notices": notices,
                 "reading": reading,
                 "sources": sources,
             },
@@ -287,13 +288,22 @@ def build_splits(layout: Layout, raw: RawTexts) -> Splits:
     key = {
         "sets": {one.name: one.fingerprint for one in raw.datasets},
         "sources": sources,
-        "left_out": raw.left_out,
+        "notices": notices,
         "reading": reading,
         "cleaning": CLEANING_VERSION,
         "splits": SPLITS_VERSION,
     }
     reuse_or_build(layout.splits, key, build)
     return read_splits(layout)
+
+
+def _of_recipe(raw: RawTexts) -> list[str]:
+    """Return what the recipe of the settings lacks here."""
+    if (recipe := load_recipe(load_catalog())) is None:
+        return []
+    absent = [name for name in recipe.train if name not in {one.name for one in raw.datasets}]
+    lacks = ([f"not available: {', '.join(absent)}"] if absent else []) + ([recipe.missing] if recipe.missing else [])
+    return [f"recipe {DataSettings.load().recipe}: {'; '.join(lacks)}"] if lacks else []
 
 
 def split_rows(frames: "list[pd.DataFrame]") -> "SplitResult":

@@ -56,6 +56,21 @@ def test_the_raw_suite_reports_the_failed_column(corrupt, expectation, column):
     ), [(o.expectation, o.column) for o in report.failures]
 
 
+@pytest.mark.parametrize(
+    ("sarcasm_mapping", "label", "sarcasm", "failed"),
+    [
+        ({}, None, None, set()),  # emotions: the texts are for students
+        ({}, "joy", None, {"label"}),
+        ({"irony": True}, None, True, set()),
+        ({"irony": True}, None, None, {"sarcasm"}),
+    ],
+)
+def test_labels_of_another_kind_are_all_mapped(sarcasm_mapping, label, sarcasm, failed):
+    frame = labeled().assign(label=label, sarcasm=pd.array([sarcasm] * len(labeled()), dtype="boolean"))
+    report = validate_raw(frame, spec(label_mapping={"anger": None}, sarcasm_mapping=sarcasm_mapping))
+    assert {outcome.column for outcome in report.failures} == failed
+
+
 def test_row_counts_differing_from_the_catalog_fail():
     report = validate_raw(labeled(), spec(rows={"train": 700}))
     assert [outcome.column for outcome in report.failures] == ["in_train"]

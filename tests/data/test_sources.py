@@ -1,12 +1,14 @@
 import gzip
+import shutil
 
 import pandas as pd
 import pytest
 
+from data import catalog
 from data.catalog import load_catalog
 from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
 from data.expectations import validate_raw
-from data.settings import DataSettings
+from data.settings import DataSettings, project_root, read_yaml
 from data.sources import fetch
 from data.sources import fetched as read_fetched
 from data.sources.origin import from_sample
@@ -183,6 +185,40 @@ def test_the_catalog_reports_an_invalid_entry():
         load_catalog({"mine": {"domain": "tweets", "lisense": "x"}})
     with pytest.raises(SettingsError, match="leads to"):
         load_catalog({"mine": {"domain": "tweets", "license": "x", "label_mapping": {"a": "angry"}}})
+
+
+def test_a_recipe_decides_which_published_datasets_are_learned_from(monkeypatch):
+    def learned():
+        return {name for name, one in load_catalog().items() if one.train and not one.sample}
+
+    assert learned() == {"tweeteval_sentiment", "feedback"}
+    recipes = read_yaml(project_root() / "configs" / "recipes.yaml")
+    for name, recipe in recipes.items():
+        monkeypatch.setenv("GROUNDSWELL_DATA__RECIPE", name)
+        assert learned() == {*recipe["train"], "feedback"}
+    monkeypatch.setenv("GROUNDSWELL_DATA__RECIPE", "stream-mix")
+    with pytest.raises(SettingsError, match="Unknown recipe") as caught:
+        load_catalog()
+    assert "stream_mix" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("train: [airlines]", "Unknown dataset 'airlines'"),
+        ("train: []", "invalid at train"),
+        ("sets: [airline]", "invalid at"),
+        ("[airline]", "is invalid"),
+    ],
+)
+def test_a_malformed_recipe_is_reported(recipe, message, monkeypatch, tmp_path):
+    (tmp_path / "configs").mkdir()
+    shutil.copy(project_root() / "configs" / "datasets.yaml", tmp_path / "configs")
+    (tmp_path / "configs" / "recipes.yaml").write_text(f"mine: {{{recipe}}}" if ":" in recipe else f"mine: {recipe}")
+    monkeypatch.setattr(catalog, "project_root", lambda: tmp_path)
+    monkeypatch.setenv("GROUNDSWELL_DATA__RECIPE", "mine")
+    with pytest.raises(SettingsError, match=message):
+        load_catalog()
 
 
 def test_a_full_disk_leaves_nothing(folder, out, monkeypatch):

@@ -10,7 +10,8 @@ from training.checkpoints import base_model
 
 def test_offline_marks_what_is_trained_from_scratch():
     found = load_candidates()
-    others = {"vader", "tfidf", "static", "minilm", "distilbert", "roberta", "mpnet", "twitter-roberta", "finbert"}
+    others = {"vader", "tfidf", "static", "minilm", "distilbert", "roberta", "mpnet", "finbert"}
+    others |= {"twitter-roberta", "twitter-roberta-2020"}
     assert set(found) == others | {"minilm-distilled", "minilm-4", "minilm-2", "minilm-1", "table"}
     assert {name for name, one in found.items() if one.kind == "student"} == set(found) - others
     assert [name for name, one in found.items() if one.from_scratch] == ["distilbert", "roberta"]
@@ -53,3 +54,22 @@ def test_labels_of_a_published_model_are_mapped_or_refused(tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="joy"):
         base_model(load_candidates(entry)["finbert"].model_copy(update={"local": str(folder)}))
+
+
+def test_outputs_without_names_get_those_of_the_entry(tmp_path):
+    folder = write_checkpoint(tmp_path / "a", labels={n: f"LABEL_{n}" for n in range(3)})
+    entry = {"x": {"kind": "as_is", "title": "X", "license": "y", "hub": "who/what"}}
+
+    def load(**fields):
+        return base_model(load_candidates({"x": entry["x"] | fields})["x"].model_copy(update={"local": str(folder)}))[0]
+
+    assert load(labels=["positive", "negative", "neutral"]).config.id2label == {0: "positive", 1: "negative", 2: "neutral"}
+    with pytest.raises(ModelError, match="cannot be mapped") as caught:
+        load()
+    assert "candidates.yaml" in (caught.value.remedy or "")
+    with pytest.raises(SettingsError, match="invalid at labels"):
+        load(labels=["positive", "negative", "negative"])
+    named = write_checkpoint(tmp_path / "b", labels={0: "neutral", 1: "positive", 2: "negative"})
+    candidate = load_candidates({"x": entry["x"] | {"labels": ["positive", "negative", "neutral"]}})["x"]
+    model, _ = base_model(candidate.model_copy(update={"local": str(named)}))
+    assert model.config.id2label[0] == "neutral", "the names of the model count"
