@@ -5,9 +5,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from data.errors import StreamError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S, COORDINATOR_S = 10.0, 30.0
 _LATEST = -1
 """The timestamp that means "end of the partition" in Kafka's protocol."""
 
@@ -41,8 +43,16 @@ class Group:
         self._client = Consumer({**config, "group.id": group})
 
     def committed(self) -> int:
-        """Return the number of messages that the group has committed."""
-        return sum(max(0, place.offset) for place in self._client.committed(self._places(), timeout=TIMEOUT_S))
+        """Return the number of messages that the group has committed. Blocks while the group gets a coordinator."""
+        from confluent_kafka import KafkaException
+
+        patient = Retrying(
+            retry=retry_if_exception_type(KafkaException),
+            stop=stop_after_delay(COORDINATOR_S),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        return sum(max(0, place.offset) for place in patient(self._client.committed, self._places(), timeout=TIMEOUT_S))
 
     def end(self) -> int:
         """Return the number of messages in the topic."""
