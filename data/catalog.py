@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from data.errors import SettingsError, SourceUnavailable
 from data.labels import LABELS, label_key, own_label
-from data.names import did_you_mean, unknown_name
+from data.names import malformed_entry, unknown_name
 from data.settings import DataSettings, project_root, read_yaml
 from data.tables.read_as import ReadAs
 
@@ -153,19 +153,14 @@ def load_recipe(catalog: dict[str, DatasetSpec]) -> Recipe | None:
     name = DataSettings.load().recipe
     if name is None:
         return None
-    recipes, where = read_yaml(project_root() / "configs" / "recipes.yaml"), " in configs/recipes.yaml"
+    file = "configs/recipes.yaml"
+    recipes = read_yaml(project_root() / file)
     if name not in recipes:
-        raise unknown_name(SettingsError, "recipe", name, recipes, where=where)
+        raise unknown_name(SettingsError, "recipe", name, recipes, where=f" in {file}")
     try:
         recipe = Recipe.model_validate(recipes[name])
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise SettingsError(
-            f"The recipe {name!r}{where} is invalid{f' at {key}' if key else ''}.",
-            found=repr(first["input"]),
-            expected=first["msg"],
-        ) from None
+        raise malformed_entry("recipe", name, file, error, Recipe.model_fields) from None
     for one in recipe.train:
         if one not in catalog:
             raise unknown_name(SettingsError, "dataset", one, catalog, where=f" in configs/datasets.yaml (recipe {name!r})")
@@ -179,16 +174,7 @@ def _read_catalog(raw: dict[str, Any]) -> dict[str, DatasetSpec]:
             fields: dict[str, Any] = entry or {}
             catalog[name] = DatasetSpec(name=name, **fields)
         except ValidationError as error:
-            # Report an unknown key first: a misspelled key is why another one is missing.
-            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            key = ".".join(map(str, first["loc"]))
-            is_unknown = first["type"] == "extra_forbidden"
-            raise SettingsError(
-                f"The dataset {name!r} in configs/datasets.yaml is invalid at {key}.",
-                found=f"an unknown key, with the value {first['input']!r}" if is_unknown else repr(first["input"]),
-                expected="the keys at the top of the file" if is_unknown else first["msg"],
-                remedy=did_you_mean(key, DatasetSpec.model_fields) if is_unknown else None,
-            ) from None
+            raise malformed_entry("dataset", name, "configs/datasets.yaml", error, DatasetSpec.model_fields) from None
     return catalog
 
 

@@ -1,10 +1,12 @@
-"""Names that are not known: the most similar known one, and the error."""
+"""Names that are not known, and malformed entries: the most similar known name, and the error."""
 
 import difflib
 from collections.abc import Iterable
 from typing import TypeVar
 
-from data.errors import GroundswellError
+from pydantic import ValidationError
+
+from data.errors import GroundswellError, SettingsError
 
 Error = TypeVar("Error", bound=GroundswellError)
 
@@ -38,4 +40,25 @@ def unknown_name(
         f"Unknown {kind} {name!r}{where}.",
         expected=f"one of {', '.join(known)}" if known else "none is known",
         remedy=did_you_mean(name, known, otherwise),
+    )
+
+
+def malformed_entry(kind: str, name: str, file: str, error: ValidationError, fields: Iterable[str]) -> SettingsError:
+    """Return the error for an entry of a file in `configs/`.
+
+    Args:
+        kind: What the entry is, such as `dataset`.
+        name: Its name.
+        file: Where it is.
+        error: Why it is refused; an unknown key is reported first, as a misspelled key is why another one is missing.
+        fields: The known keys.
+    """
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    key = ".".join(map(str, first["loc"]))
+    is_unknown = first["type"] == "extra_forbidden"
+    return SettingsError(
+        f"The {kind} {name!r} in {file} is invalid{f' at {key}' if key else ''}.",
+        found=f"an unknown key, with the value {first['input']!r}" if is_unknown else repr(first["input"]),
+        expected="the keys at the top of the file" if is_unknown else first["msg"],
+        remedy=did_you_mean(key, fields) if is_unknown else None,
     )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from data.errors import SettingsError
 from data.labels import LABELS
-from data.names import did_you_mean, unknown_name
+from data.names import malformed_entry, unknown_name
 from data.settings import PathSettings, profile_name, project_root, read_yaml
 from training.settings import TrainingSettings
 
@@ -121,8 +121,10 @@ def load_candidates(raw: dict[str, Any] | None = None) -> dict[str, Candidate]:
     for name, entry in (raw or read_yaml(project_root() / "configs" / "candidates.yaml")).items():
         try:
             candidate = Candidate(name=name, **entry)
-        except (ValidationError, TypeError) as error:
-            raise _malformed(name, error) from None
+        except TypeError:
+            raise SettingsError(f"The candidate {name!r} in configs/candidates.yaml is not a mapping.") from None
+        except ValidationError as error:
+            raise malformed_entry("candidate", name, "configs/candidates.yaml", error, Candidate.model_fields) from None
         local = models_dir / name
         if (local / "config.json").is_file():
             candidate = candidate.model_copy(update={"local": str(local)})
@@ -153,16 +155,3 @@ def trainable(name: str) -> Candidate:
 def models_folder() -> Path:
     """Return the folder with base models: `training.models_dir`, or `var/models`."""
     return TrainingSettings.load().models_dir or PathSettings.load().var / "models"
-
-
-def _malformed(name: str, error: ValidationError | TypeError) -> SettingsError:
-    if isinstance(error, TypeError):
-        return SettingsError(f"The candidate {name!r} in configs/candidates.yaml is not a mapping.")
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    return SettingsError(
-        f"The candidate {name!r} in configs/candidates.yaml is invalid at {key}.",
-        found=repr(first["input"]),
-        expected=first["msg"],
-        remedy=did_you_mean(key, Candidate.model_fields) if first["type"] == "extra_forbidden" else None,
-    )

@@ -21,6 +21,7 @@ from orchestration.steps.data import (
     read_splits,
     read_texts,
     require_training_rows,
+    training_datasets,
 )
 from orchestration.steps.retraining_state import TRAINED_FILE, labeled, read_state
 from tests.make import rows, write_dataset
@@ -41,6 +42,16 @@ def used(place):
     splits = build_splits(place.layout, fetch_datasets(place.layout))
     require_training_rows(place.layout)
     return splits.rows, splits.notices
+
+
+def test_a_recipe_is_learned_from_and_its_gaps_are_reported(place, monkeypatch):
+    place.catalog(other=OTHER)
+    recipes = place.root / "configs" / "recipes.yaml"
+    recipes.write_text("{all: {train: [mine, other], missing: reviews of books}, one: {train: [mine]}}")
+    monkeypatch.setenv("GROUNDSWELL_DATA__RECIPE", "all")
+    assert used(place)[1] == ["recipe all: not available: other; reviews of books"]
+    monkeypatch.setenv("GROUNDSWELL_DATA__RECIPE", "one")
+    assert used(place)[1] == [] and "other" not in training_datasets()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
@@ -235,6 +236,30 @@ def test_every_block_that_was_classified_before_the_keys_were_read_is_cleared(cl
     assert copy.rows == [] and [event.id for event in copy.left_out] == ["0"]
     write(copy)  # the text was unknown when the notice came
     assert open_feedback(tmp_path).is_empty()
+
+
+@pytest.mark.parametrize("failing", ["refresh_rollups", "follow_notices", None])
+def test_rows_that_wait_for_a_recount_through_an_outage_are_new_for_the_alerts(client, topic, tmp_path, failing, monkeypatch):
+    model = Classifier(tiny_bundle(tmp_path / "bundle"), threads=1)
+    sink = Sink(StreamSettings.load(topic=topic), tmp_path, "one", threading.Event(), lambda _: None)
+    monkeypatch.setattr(sink_module, "connect", lambda *_, **__: nullcontext(client))
+    block = process_batch([Arrived(topic, 0), Arrived(topic, 1)], model, StreamSettings.load(topic=topic))
+    sink.insert(block)
+    written = "SELECT min(written_at) FROM predictions FINAL WHERE topic = {topic:String}"
+    before = client.query(written, parameters={"topic": topic}).result_rows
+    if failing:
+        works, outcomes = getattr(sink_module, failing), iter([WarehouseError("away")])
+
+        def fail_once(*given):
+            for error in outcomes:
+                raise error
+            works(*given)
+
+        monkeypatch.setattr(sink_module, failing, fail_once)
+    sink._in_warehouse(lambda: sink._count(block))
+    after = client.query(written, parameters={"topic": topic}).result_rows
+    assert (after > before) is (failing is not None), "inserted again after a failure only"
+    assert sum(sums[3] for sums in in_rollup(client, topic, "hour").values()) == 2
 
 
 def test_keys_cover_messages_and_authors_up_to_their_time(client, topic):

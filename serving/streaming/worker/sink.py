@@ -76,6 +76,8 @@ class Sink:
         self._warehouse: Any = None
         self._held = ExitStack()
         self._failed: list[str] = []
+        self._interrupted = False
+        """Whether the warehouse failed since the last block: the rows of this one may have been inserted long ago."""
         if settings.transactions:
             self._producer.init_transactions(30)
 
@@ -157,7 +159,7 @@ class Sink:
             except WarehouseError:
                 # A restarted warehouse server has another port and password: read its file again.
                 self._held.close()
-                self._warehouse = None
+                self._warehouse, self._interrupted = None, True
                 raise
 
         self._until_it_works("the warehouse", attempt)
@@ -181,6 +183,9 @@ class Sink:
 
     def _count(self, block: ProcessedBatch) -> None:
         if block.rows:
+            if self._interrupted:  # alerts find a recount by the time of the insert, for a minute after it
+                insert_rows(self._warehouse, block.rows)
+                self._interrupted = False
             refresh_rollups(self._warehouse, self._topic, _spans(block.origins))
         follow_notices(self._warehouse, self._var, block)
         # After the insert: a process that forgets writes the keys first, so it or this one finds a new row.
