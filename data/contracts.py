@@ -12,7 +12,6 @@ from data.readable import MAX_TEXT_CHARS, explain, unreadable
 from data.times import utc
 from data.tweets.fields import identity
 
-DOMAINS = ("tweets", "reviews", "support", "finance", "news")
 SPLITS = ("train", "val", "test")
 MAX_ID_CHARS = 256
 
@@ -146,11 +145,12 @@ class Predictor(Protocol):
 
     name: str
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
         """Predict the probabilities of N texts.
 
         Args:
             texts: N raw texts; the predictor cleans them itself.
+            domains: The domain of each; None: not known. Models with one head do not need it.
 
         Returns:
             Probabilities, float32, shape (N, 3), columns in `LABELS` order, rows summing to 1.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data.catalog import DatasetSpec
 from data.cleaning import normalize
-from data.contracts import DOMAINS, SPLITS
+from data.contracts import SPLITS
+from data.domains import DOMAINS
 from data.labeled_text import LABELED_TEXT, objects
 from data.labels import LABELS
 from data.library_settings import quiet_great_expectations

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.artifacts import atomic_folder, digest, read_json, sha256_file, write_json, write_text
 from data.cleaning import CLEANING_VERSION
+from data.domains import GENERAL
 from data.errors import BundleError
 from data.labels import LABELS
 from data.language import ENGLISH
@@ -49,6 +50,8 @@ class Manifest(BaseModel):
     labels: tuple[str, ...] = LABELS
     languages: tuple[str, ...] = ENGLISH
     """Languages of the texts that it was trained and measured on, such as `en`."""
+    heads: tuple[str, ...] = (GENERAL,)
+    """`general`, then each domain that has a head of its own, in the order of the model's outputs."""
     max_length: int = Field(ge=3, le=8192)
     """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)
@@ -104,9 +107,10 @@ def _fingerprint(manifest: Manifest) -> str:
             "cleaning_version",
         },
     )
+    heads = [list(manifest.heads)] if len(manifest.heads) > 1 else []
     rules = [[[point.tier, point.threshold, point.macro_recall] for point in manifest.points]] if manifest.tiers else []
     tiers = [[name, tier.temperature, manifest.files[tier_file(name)]] for name, tier in manifest.tiers.items()]
-    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *rules, *tiers])
+    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *heads, *rules, *tiers])
 
 
 def write_bundle(
@@ -126,7 +130,7 @@ def write_bundle(
 
     Args:
         directory: The folder to create.
-        model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3).
+        model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3), or (N, D, 3) with D > 1 heads.
         tokenizer_file: `tokenizer.json`.
         card: The model card, Markdown.
         name: Name of the model.

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.domains import GENERAL
 from data.errors import BundleError
 from data.names import unknown_name
 
@@ -27,6 +28,8 @@ class Tier(BaseModel):
     title: str
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it."""
+    heads: tuple[str, ...] = (GENERAL,)
+    """As those of the bundle; its own."""
     quantization: str = "fp32"
     cpu_us: float = Field(gt=0)
     """CPU microseconds per validation text in bulk, one thread."""

@@ -73,6 +73,31 @@ def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32,
     )
 
 
+HEADS = ("general", "finance")
+
+
+def headed_bundle(directory: Path, **manifest) -> Bundle:
+    """Write a `tiny_bundle` with a head for finance, which calls praise negative and blame positive."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    parts = directory.parent / f"{directory.name}-headed"
+    parts.mkdir(parents=True, exist_ok=True)
+    model = onnx.load(str(write_sum_model(parts / "one.onnx")))
+    graph = model.graph
+    graph.node[-1].output[:] = ["sums"]
+    for name, values in (("columns", [0, 1, 2, 2, 1, 0]), ("shape", [-1, 2, 3])):
+        graph.initializer.append(numpy_helper.from_array(np.array(values, dtype=np.int64), name))
+    graph.node.append(helper.make_node("Gather", ["sums", "columns"], ["outputs"], axis=1))
+    graph.node.append(helper.make_node("Reshape", ["outputs", "shape"], ["logits"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 2, 3]))
+    onnx.save(model, str(parts / "model.onnx"))
+    tokenizer = write_tokenizer(parts)
+    fields = {"name": "headed", "card": "# headed\n", "max_length": 32, "data_fingerprint": "f" * 64, "heads": HEADS} | manifest
+    return write_bundle(directory, model_file=parts / "model.onnx", tokenizer_file=tokenizer, **fields)
+
+
 def tiered_bundle(directory: Path, *, threshold: float = 0.6, **manifest) -> Bundle:
     """Write a `tiny_bundle` with a tier `small` that gives praise and blame the wrong label, and escalates below `threshold`."""
     parts = directory.parent / f"{directory.name}-small"

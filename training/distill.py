@@ -15,6 +15,7 @@ import numpy as np
 from data.artifacts import atomic_file, digest
 from data.cleaning import CLEANING_VERSION
 from data.contracts import Predictor
+from data.domains import GENERAL
 from data.errors import TrainingFailed
 from data.labels import LABEL_IDS, LABELS
 from training.settings import DistillationSettings
@@ -31,7 +32,13 @@ Progress = Callable[[str, float | None], None]
 
 
 def soft_labels(
-    teacher: Callable[[], Predictor], teacher_key: str, texts: Sequence[str], store: Path, progress: Progress | None = None
+    teacher: Callable[[], Predictor],
+    teacher_key: str,
+    texts: Sequence[str],
+    store: Path,
+    *,
+    domains: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the teacher's probabilities of N texts, float32, shape (N, 3). Blocks for minutes where they are not stored yet.
 
@@ -41,22 +48,25 @@ def soft_labels(
         teacher: Loads the teacher; called only if a text is not stored.
         teacher_key: Changes whenever the teacher would predict differently.
         texts: Raw texts, as a predictor takes them.
+        domains: The domain of each text, of a teacher with heads for domains; else None.
         store: Folder of the files of all teachers; soft labels of other teachers and cleaning versions are left alone.
         progress: Called with a message and the fraction done.
     """
     folder = store / digest([teacher_key, CLEANING_VERSION])[:16]
     known = _stored(folder)
-    keys = [digest(text) for text in texts]
-    missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
+    asked = [(text, None) for text in texts] if domains is None else list(zip(texts, domains, strict=True))
+    keys = [digest(text if domain is None else [text, domain]) for text, domain in asked]
+    missing = list({key: one for key, one in zip(keys, asked, strict=True) if key not in known}.items())
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         predictor = teacher()
-        missing.sort(key=lambda entry: len(entry[1]))
+        missing.sort(key=lambda entry: len(entry[1][0]))
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
             if progress:
                 progress(f"soft labels: {start:,} of {len(missing):,}", start / len(missing))
-            proba = predictor.predict_proba([text for _, text in part])
+            of_each = None if domains is None else [domain or GENERAL for _, (_, domain) in part]
+            proba = predictor.predict_proba([text for _, (text, _) in part], domains=of_each)
             _store(folder, [key for key, _ in part], proba)
             known.update(zip((key for key, _ in part), proba, strict=True))
     return np.array([known[key] for key in keys], dtype=np.float32).reshape(-1, len(LABELS))

@@ -21,6 +21,7 @@ from data.tokenization import encode, load_tokenizer, pad_id
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
 from training.distill import TARGET
+from training.heads import ONE_HEAD, head_ids, heads_for
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
@@ -52,6 +53,8 @@ class TrainedCandidate:
     """When training ended, ISO 8601 in UTC."""
     datasets: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Per dataset: `rows` used for training, of `rows_available` in the training split."""
+    heads: tuple[str, ...] = ONE_HEAD
+    """`general`, and the domains that have a head of their own."""
     history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     """Entries of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
@@ -92,11 +95,14 @@ def finetune(
     train = choose_rows(available, settings.max_train_rows, settings.seed)
     val = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
-    model, tokenizer_file = base_model(candidate)
+    heads = heads_for(train, settings)
+    model, tokenizer_file = base_model(candidate, heads)
     work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings)}"
     _remove_other_runs(out_dir, keep=work)
     bf16 = bf16_is_faster(model, out_dir.parent) if settings.bf16 is None else settings.bf16
-    trainer = make_trainer(model, tokenizer_file, candidate, train, val, work, settings, bf16=bf16, progress=progress)
+    trainer = make_trainer(
+        model, tokenizer_file, candidate, train, val, work, settings, bf16=bf16, heads=heads, progress=progress
+    )
     if resume := _last_complete_checkpoint(work):
         _log.info("%s resumes from %s", candidate.name, resume.name)
     with recorded(train, val) if recorded else nullcontext():
@@ -114,6 +120,7 @@ def finetune(
         seed=settings.seed,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         datasets=rows_by_dataset(train, available),
+        heads=heads,
         history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
     )
     write_trained(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
@@ -131,6 +138,7 @@ def make_trainer(
     settings: TrainingSettings,
     *,
     bf16: bool,
+    heads: tuple[str, ...] = ONE_HEAD,
     progress: Progress | None = None,
 ) -> Any:
     """Build the Trainer that `finetune` runs and that the benchmark times."""
@@ -141,17 +149,15 @@ def make_trainer(
     from training.callbacks import ProgressCallback
 
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
-    train_rows, val_rows = (tokenized_rows(tokenizer, frame) for frame in (train, val))
-    weights = _class_weights(train_rows) if settings.class_weights and TARGET not in train else None
+    train_rows, val_rows = (tokenized_rows(tokenizer, frame, heads) for frame in (train, val))
+    weights = class_weights(train_rows, len(heads)) if settings.class_weights and TARGET not in train else None
     devices = max(torch.cuda.device_count(), 1)
     epochs = settings.epochs or candidate.epochs
     steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))
     every = max(1, steps // settings.evaluations)
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        logits = outputs["logits"].float()
-        weight = None if weights is None else weights.to(logits.device)
-        return torch.nn.functional.cross_entropy(logits, labels, weight=weight)
+        return loss_of_heads(outputs["logits"].float(), labels, weights)
 
     class GroupedTrainer(Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -203,19 +209,63 @@ def make_trainer(
     return trainer
 
 
-def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Convert rows to the input of the Trainer: cleaned and tokenized as in serving."""
+def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame", heads: tuple[str, ...] = ONE_HEAD) -> list[dict[str, Any]]:
+    """Convert rows to the input of the Trainer: cleaned and tokenized as in serving.
+
+    `labels` is the number of the output that is right, 3 x head + label; of a student the target, with the head after it where
+    there are several.
+    """
     ids = encode(tokenizer, [clean(text) for text in frame["text"]])
-    labels = frame[TARGET] if TARGET in frame else [LABEL_IDS[label] for label in frame["label"]]
+    positions = head_ids(heads, frame)
+    if TARGET not in frame:
+        labels = [len(LABELS) * head + LABEL_IDS[label] for head, label in zip(positions, frame["label"], strict=True)]
+    elif heads == ONE_HEAD:
+        labels = frame[TARGET]
+    else:
+        labels = [[*target, head] for target, head in zip(frame[TARGET], positions, strict=True)]
     return [{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)]
 
 
-def _class_weights(rows: list[dict[str, Any]]) -> Any:
-    """Return the inverse frequency of each class, float32 (3,), 1 where classes are of equal size."""
+def class_weights(rows: list[dict[str, Any]], heads: int) -> Any:
+    """Return the inverse frequency of each class by head, float32 (heads, 3), 1 where the classes are of equal size.
+
+    All rows count for head 0. A class without rows in a head weighs 0.
+    """
     import torch
 
-    counts = np.bincount([row["labels"] for row in rows], minlength=len(LABELS))
-    return torch.tensor(len(rows) / (len(LABELS) * counts), dtype=torch.float32)
+    outputs = np.array([row["labels"] for row in rows])
+    weights = np.zeros((heads, len(LABELS)))
+    for head in range(heads):
+        own = outputs % len(LABELS) if head == 0 else outputs[outputs // len(LABELS) == head] % len(LABELS)
+        counts = np.bincount(own, minlength=len(LABELS))
+        present = counts > 0
+        weights[head, present] = len(own) / (present.sum() * counts[present])
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def loss_of_heads(logits: Any, labels: Any, weights: Any = None) -> Any:
+    """Return the mean cross-entropy of `general` over all rows and, with several heads, of the head of each row.
+
+    Args:
+        logits: float32 (N, 3 x heads).
+        labels: As `tokenized_rows` makes them: int64 (N,), or float32 (N, 3), or (N, 4) with several heads.
+        weights: Of classes by head, as `class_weights` returns them; None: all alike.
+    """
+    import torch
+
+    by_head = logits.reshape(len(logits), -1, len(LABELS))
+    several = by_head.shape[1] > 1
+    if labels.ndim > 1:
+        target, head = labels[:, : len(LABELS)], labels[:, len(LABELS)].long() if several else None
+    else:
+        target, head = labels % len(LABELS), labels // len(LABELS)
+    weight = None if weights is None else weights.to(logits.device)
+    general = torch.nn.functional.cross_entropy(by_head[:, 0], target, weight=None if weight is None else weight[0])
+    if not several:
+        return general
+    own = torch.nn.functional.cross_entropy(by_head[torch.arange(len(head), device=head.device), head], target, reduction="none")
+    share = torch.ones_like(own) if weight is None else weight[head, target]
+    return (general + (own * share).sum() / share.sum()) / 2
 
 
 def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.DataFrame":
@@ -262,15 +312,23 @@ def labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
 
 
 def _macro_recall(prediction: Any) -> dict[str, float]:
-    predicted, labels = prediction.predictions.argmax(axis=1), prediction.label_ids
-    recalls = [float((predicted[labels == k] == k).mean()) for k in range(len(LABELS)) if (labels == k).any()]
-    return {"macro_recall": float(np.mean(recalls))}
+    """Return the mean of the macro-recall of the heads, each on the rows of its domain."""
+    logits, outputs = prediction.predictions, prediction.label_ids
+    heads, labels = np.divmod(outputs, len(LABELS))
+    predicted = logits.reshape(len(logits), -1, len(LABELS))[np.arange(len(heads)), heads].argmax(axis=1)
+    by_head = [
+        np.mean([(predicted[(heads == head) & (labels == k)] == k).mean() for k in np.unique(labels[heads == head])])
+        for head in np.unique(heads)
+    ]
+    return {"macro_recall": float(np.mean(by_head))}
 
 
 def _run_digest(candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", settings: TrainingSettings) -> str:
     rows = [digest([frame["text"].tolist(), frame["label"].tolist()]) for frame in (train, val)]
     if TARGET in train:
         rows.append(hashlib.sha256(np.stack(train[TARGET].tolist()).tobytes()).hexdigest())
+    if (heads := heads_for(train, settings)) != ONE_HEAD:
+        rows.append(digest([list(heads), *[head_ids(heads, frame) for frame in (train, val)]]))
     return digest([candidate.model_dump(mode="json"), settings.of_the_run(), rows])[:16]
 
 

@@ -41,7 +41,7 @@ class LinearPredictor:
         self.name = name
         self._vectors, self._model = joblib.load(checkpoint / MODEL)
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
         """Return probabilities, float32, shape (N, 3)."""
         if not len(texts):
             return np.empty((0, len(LABELS)), dtype=np.float32)

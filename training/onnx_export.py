@@ -1,6 +1,9 @@
 # ONNX, ONNX Runtime and optimum have few annotations.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false, reportUntypedBaseClass=false
-"""Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3)."""
+"""Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3).
+
+A model with D heads, D > 1, has `logits` float32 (N, D, 3).
+"""
 
 import logging
 import warnings
@@ -11,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import atomic_file, read_json
 from data.errors import ModelError
-from data.labels import columns_in_label_order
+from data.labels import LABELS
+from training.heads import heads_and_columns
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 log = logging.getLogger(__name__)
@@ -30,8 +35,8 @@ OPSET = 17
 def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     """Export a sequence classifier through optimum.
 
-    Token types become constant zeros, and the columns of the logits are reordered to `LABELS`, so that every model has the
-    same two inputs and the same output, however it was trained.
+    Token types become constant zeros, and the columns of the logits are reordered to `LABELS`, by head, so that every model has
+    the same two inputs and the same output, however it was trained.
 
     Args:
         checkpoint_dir: A folder written by `save_pretrained`: config.json and weights. BERT, DistilBERT, RoBERTa, MPNet or a
@@ -49,7 +54,7 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
 
     checkpoint = Path(checkpoint_dir)
     model = _load(checkpoint)
-    columns = columns_in_label_order(checkpoint.name, model.config.id2label)
+    heads, columns = heads_and_columns(checkpoint.name, model.config.id2label)
     with atomic_file(out_file, ModelError) as temporary, _quiet():
         try:
             if model.config.model_type == TABLE:
@@ -59,7 +64,7 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
         except Exception as error:  # tracing runs the code of the model, which can raise anything
             raise ModelError(f"The checkpoint {checkpoint} cannot be exported to ONNX.", found=error) from error
         graph = onnx.load(temporary)
-        _order_columns(graph, columns)
+        _order_columns(graph, columns, len(heads))
         onnx.checker.check_model(graph)
         onnx.save(graph, temporary)
     return out_file
@@ -131,19 +136,30 @@ def _trace(model: Any, file: Path) -> None:
     )
 
 
-def _order_columns(graph: "onnx.ModelProto", columns: list[int]) -> None:
-    """Append a Gather that reorders the columns, unless they are in order."""
+def _order_columns(graph: "onnx.ModelProto", columns: list[int], heads: int) -> None:
+    """Append a Gather that reorders the columns, unless they are in order, and a Reshape to heads, unless there is one."""
+    import numpy as np
+
+    if columns != sorted(columns):
+        _append(graph, "Gather", "label_order", np.array(columns), axis=1)
+    if heads > 1:
+        _append(graph, "Reshape", "heads", np.array([-1, heads, len(LABELS)]))
+        shape = graph.graph.output[0].type.tensor_type.shape
+        del shape.dim[1:]
+        for size in (heads, len(LABELS)):
+            shape.dim.add().dim_value = size
+
+
+def _append(graph: "onnx.ModelProto", operation: str, name: str, values: "np.ndarray", **attributes: int) -> None:
+    """Append an operation on the logits, with one constant."""
     import numpy as np
     from onnx import helper, numpy_helper
 
-    if columns == sorted(columns):
-        return
+    before = f"{OUTPUT}_before_{name}"
     for node in graph.graph.node:
-        node.output[:] = [f"{OUTPUT}_as_trained" if name == OUTPUT else name for name in node.output]
-    graph.graph.initializer.append(numpy_helper.from_array(np.array(columns, dtype=np.int64), "label_order"))
-    graph.graph.node.append(
-        helper.make_node("Gather", [f"{OUTPUT}_as_trained", "label_order"], [OUTPUT], name="in_label_order", axis=1)
-    )
+        node.output[:] = [before if one == OUTPUT else one for one in node.output]
+    graph.graph.initializer.append(numpy_helper.from_array(values.astype(np.int64), name))
+    graph.graph.node.append(helper.make_node(operation, [before, name], [OUTPUT], name=f"to_{name}", **attributes))
 
 
 @contextmanager

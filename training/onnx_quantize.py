@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.artifacts import atomic_file
+from data.domains import DOMAINS
 from data.errors import ModelError
 from data.labels import LABELS
 from data.names import unknown_name
@@ -31,6 +32,9 @@ GELU_LOWEST = -0.17
 
 LEAST_REACH = 0.15
 """Least reach of a channel, as a share of that of the largest: a channel that was quiet in the calibration texts may not be."""
+
+_OUTPUTS = {len(LABELS) * heads for heads in range(1, len(DOMAINS) + 2)}
+"""Columns of the last matrix: three for each head."""
 
 Batch = tuple[np.ndarray, np.ndarray]
 """`input_ids` and `attention_mask`, int64, shape (N, L)."""
@@ -125,7 +129,7 @@ def _body_inputs(model: "onnx.ModelProto") -> dict[str, bool]:
     return {
         node.input[0]: producers.get(node.input[0], "") in {"BiasGelu", "Gelu", "FastGelu"}
         for node, matrix in matmuls(model)
-        if matrix.shape[1] != len(LABELS) and node.input[0] not in of_first_token
+        if matrix.shape[1] not in _OUTPUTS and node.input[0] not in of_first_token
     }
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from data.cleaning import clean
 from data.contracts import Predictor
+from data.domains import GENERAL
 from data.errors import CandidateUnavailable
-from data.labels import columns_in_label_order
+from data.labels import LABELS
 from data.tokenization import encode, load_tokenizer, pad, pad_id
 from training.candidates import LINEAR, Candidate
+from training.heads import heads_and_columns
 
 TOKENS_A_BATCH = 2048
 """Maximum padded tokens per batch; larger batches do not fit into the CPU cache."""
@@ -32,11 +34,13 @@ class CheckpointPredictor:
         self.name = name
         self._torch = torch
         self._model = load_trained(checkpoint).eval()
-        self._columns = columns_in_label_order(name, self._model.config.id2label)
+        self._heads, self._columns = heads_and_columns(name, self._model.config.id2label)
         self._tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=max_length)
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
         """Return probabilities, float32, shape (N, 3). Batches are sorted by length, at most `TOKENS_A_BATCH` tokens."""
+        positions = {head: index for index, head in enumerate(self._heads)}
+        heads = np.array([positions.get(domain, 0) for domain in domains or [GENERAL] * len(texts)], dtype=np.int64)
         rows = encode(self._tokenizer, [clean(text) for text in texts])
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         result = np.empty((len(rows), 3), dtype=np.float32)
@@ -47,7 +51,8 @@ class CheckpointPredictor:
                 batch = order[start : start + size]
                 input_ids, mask = (self._torch.from_numpy(a) for a in pad([rows[i] for i in batch], fill))
                 logits = self._model(input_ids=input_ids, attention_mask=mask).logits[:, self._columns]
-                result[batch] = logits.float().softmax(dim=-1).numpy()
+                by_head = logits.float().reshape(len(batch), len(self._heads), len(LABELS)).softmax(dim=-1).numpy()
+                result[batch] = by_head[np.arange(len(batch)), heads[batch]]
                 start += size
         return result
 
@@ -64,8 +69,8 @@ class VaderPredictor:
         self.name = name
         self._analyzer = SentimentIntensityAnalyzer()
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Return probabilities, float32, shape (N, 3).
+    def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
+        """Return probabilities, float32, shape (N, 3). It has one head.
 
         With compound c: `softmax(8 * (-c - 0.05, 0, c - 0.05))`. Its argmax is VADER's rule (c >= 0.05 positive,
         c <= -0.05 negative, else neutral); the slope 8 is our choice, and temperature scaling corrects it.

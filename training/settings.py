@@ -30,6 +30,8 @@ class TrainingSettings(Settings):
     """bf16 autocast; none: on if the CPU or GPU supports it and a measurement finds it faster."""
     class_weights: bool = True
     """Weight each class by its inverse frequency: the target is macro-recall, and classes are imbalanced."""
+    domain_heads: bool = True
+    """A head for each domain with enough training rows, next to `general`, where there are two such domains or more."""
     models_dir: Path | None = None
     """Folder with base models in the layout of a hub snapshot, `<candidate>/config.json` …; used before the hub;
     none: `var/models`."""

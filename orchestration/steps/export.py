@@ -21,7 +21,7 @@ from orchestration.steps.evaluation import evaluate_candidate, load_rules, read_
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
 from orchestration.steps.tiers import export_tiers, students
-from orchestration.steps.training import candidate_folder, predictor_key, trained_report
+from orchestration.steps.training import candidate_folder, predictor_key, trained_heads, trained_report
 from orchestration.steps.variants import FP32, OPTIMIZED, TORCH, write_variants
 from serving.bundle import MODEL, PARITY, TOKENIZER, Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
@@ -109,7 +109,7 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
     val = frozen_rows(layout, "val")
     texts, labels = val["text"].tolist(), label_ids(val)
     torch_factory = partial(load_predictor, candidate, candidate_folder(layout, candidate))
-    reference = predict(torch_factory(), texts, "torch: validation rows")
+    reference = predict(torch_factory(), val, "torch: validation rows")
     factories = {TORCH: torch_factory, **{name: partial(open_classifier, folder) for name, folder in variants.items()}}
     costs = measure_cost(factories, texts, settings, progress=report)
     rows = [compare(TORCH, labels, reference, reference, exact_arithmetic=True)]
@@ -119,7 +119,7 @@ def _measure(layout: Layout, candidate: Candidate, variants: dict[str, Path]) ->
             name,
             labels,
             reference,
-            predict(classifier, texts, f"{name}: validation rows"),
+            predict(classifier, val, f"{name}: validation rows"),
             exact_arithmetic=name in (FP32, OPTIMIZED),
             resamples=settings.bootstrap_resamples,
         )
@@ -159,6 +159,7 @@ def _write_final(
         "tokenizer_file": variant / "tokenizer.json",
         "name": candidate.name,
         "languages": languages,
+        "heads": trained_heads(layout, candidate),
         "max_length": candidate.max_length,
         "temperature": evaluated.row.temperature,
         "quantization": chosen.name,

@@ -67,12 +67,13 @@ def primary_mask(layout: Layout, frame: "pd.DataFrame") -> np.ndarray:
     return mask if mask.any() else np.ones(len(frame), dtype=bool)
 
 
-def predict(predictor: Predictor, texts: list[str], what: str) -> np.ndarray:
-    """Return the probabilities of N texts, shape (N, 3), and report progress."""
-    parts = []
+def predict(predictor: Predictor, rows: "pd.DataFrame", what: str) -> np.ndarray:
+    """Return the probabilities of N rows by their `text` and `domain`, shape (N, 3), and report progress."""
+    texts, domains, parts = rows["text"].tolist(), rows["domain"].tolist(), []
     for start in range(0, len(texts), _CHUNK):
         report(what, start / len(texts))
-        parts.append(predictor.predict_proba(texts[start : start + _CHUNK]))
+        part = slice(start, start + _CHUNK)
+        parts.append(predictor.predict_proba(texts[part], domains=domains[part]))
     return np.concatenate(parts)
 
 
@@ -148,8 +149,8 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
 
     settings = layout.settings(EvaluationSettings)
     val, test = frozen_rows(layout, "val"), frozen_rows(layout, "test")
-    proba_val = predict(predictor, val["text"].tolist(), f"{name}: validation rows")
-    proba_test = predict(predictor, test["text"].tolist(), f"{name}: test rows")
+    proba_val = predict(predictor, val, f"{name}: validation rows")
+    proba_test = predict(predictor, test, f"{name}: test rows")
     fitted = fit_temperature(label_ids(val), proba_val) if temperature is None else temperature
     proba_val, proba_test = apply_temperature(proba_val, fitted), apply_temperature(proba_test, fitted)
     main, main_val = primary_mask(layout, test), primary_mask(layout, val)

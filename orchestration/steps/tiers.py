@@ -50,6 +50,7 @@ class _Converted:
     """Calibrated probabilities of the validation rows."""
     proba_test: np.ndarray
     """Of the test rows of the ranking."""
+    heads: tuple[str, ...]
 
 
 def students(layout: Layout, base: Candidate) -> list[Candidate]:
@@ -100,13 +101,14 @@ def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted |
     reasons = ""
     for name in [one for one in (*schemes, OPTIMIZED, FP32) if one in variants]:
         classifier = open_classifier(variants[name])
-        proba = predict(classifier, texts, f"{student.name}, {name}: validation rows")
+        proba = predict(classifier, val, f"{student.name}, {name}: validation rows")
         row = compare(name, labels, evaluated.proba_val, proba, exact_arithmetic=name in (FP32, OPTIMIZED))
         classifier.token_budget = 10**9  # texts of one call run in one batch
         against = reasons_against(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
         if not against:
-            test = predict(open_classifier(variants[name]), _test_rows(layout)["text"].tolist(), f"{student.name}: test rows")
-            return _Converted(student, variants[name], name, evaluated.row.temperature, row.flips_per_10000, proba, test)
+            test = predict(open_classifier(variants[name]), _test_rows(layout), f"{student.name}: test rows")
+            heads = classifier.bundle.manifest.heads
+            return _Converted(student, variants[name], name, evaluated.row.temperature, row.flips_per_10000, proba, test, heads)
         reasons = f"{name}: {'; '.join(against)}"
     return f"no variant passes parity; {reasons}"
 
@@ -123,7 +125,7 @@ def _select(
     factories = {name: partial(open_classifier, folder, threads=1) for name, folder in folders.items()}
     costs = measure_cost(factories, texts, layout.settings(EvaluationSettings), progress=report)
     cpu = {name: costs[name].cpu_us_per_text.value for name in folders}
-    base = Measured(predict(open_classifier(bundle.directory), texts, "base: validation rows"), cpu[BASE])
+    base = Measured(predict(open_classifier(bundle.directory), val, "base: validation rows"), cpu[BASE])
     least = share * macro_recall(labels, base.proba)
     kept = {BASE: base}
     for name, one in converted.items():
@@ -139,7 +141,7 @@ def _select(
         return ExportedTiers(left_out=left_out)
     test = _test_rows(layout)
     on_test = {name: one.proba_test for name, one in converted.items()}
-    on_test[BASE] = predict(open_classifier(bundle.directory), test["text"].tolist(), "base: test rows")
+    on_test[BASE] = predict(open_classifier(bundle.directory), test, "base: test rows")
     points = [
         asdict(point) | {"test_macro_recall": _on_test(layout, point, on_test, label_ids(test))}
         for point in operating_points(labels, BASE, kept)
@@ -156,6 +158,7 @@ def _tier(one: _Converted, measured: Measured, labels: np.ndarray) -> dict[str, 
     return {
         "title": one.candidate.title,
         "temperature": one.temperature,
+        "heads": one.heads,
         "quantization": one.scheme,
         "cpu_us": round(measured.cpu_us, 1),
         "metrics": {

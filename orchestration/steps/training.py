@@ -12,6 +12,7 @@ from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_datasets, unlabeled_texts
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
 from training.candidates import LINEAR, Candidate, load_candidates, trainable
+from training.heads import ONE_HEAD
 from training.settings import DistillationSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _student_rows(layout: Layout) -> "pd.DataFrame":
     rows = choose_rows(unlabeled_texts(layout), settings.max_train_rows, settings.seed)
     load = partial(load_predictor, teacher, candidate_folder(layout, teacher))
     key = predictor_key(layout, teacher)
-    soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, progress=report)
+    domains = rows["domain"].tolist() if trained_heads(layout, teacher) != ONE_HEAD else None
+    soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, domains=domains, progress=report)
     return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings))
 
 
@@ -191,6 +193,11 @@ def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     """Return the report of the training; empty for VADER."""
     path = candidate_folder(layout, candidate) / "report.json"
     return read_json(path) if path.is_file() else {}
+
+
+def trained_heads(layout: Layout, candidate: Candidate) -> tuple[str, ...]:
+    """Return the heads of a trained candidate; before models had heads, all had one."""
+    return tuple(trained_report(layout, candidate).get("heads", ONE_HEAD))
 
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:

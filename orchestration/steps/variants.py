@@ -8,7 +8,7 @@ from data.cleaning import clean
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_texts, training_datasets
-from orchestration.steps.training import candidate_folder
+from orchestration.steps.training import candidate_folder, trained_heads
 from serving.bundle import write_bundle
 from training.candidates import Candidate
 
@@ -68,6 +68,7 @@ def write_variants(
             tokenizer_file=tokenizer_file,
             card=f"# {candidate.title}, {name}: an export variant\n",
             name=candidate.name,
+            heads=trained_heads(layout, candidate),
             max_length=candidate.max_length,
             temperature=temperature,
             quantization=name,

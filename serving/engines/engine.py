@@ -35,7 +35,7 @@ class Engine(Protocol):
             attention_mask: 1 for a token, 0 for padding, int64, shape (N, L).
 
         Returns:
-            Logits, float32, shape (N, 3), columns in `LABELS` order.
+            Logits, float32, shape (N, 3), columns in `LABELS` order; of a model with D heads, D > 1, (N, D, 3).
         """
         ...
 
@@ -45,7 +45,7 @@ def open_engine(name: EngineName, model_file: Path, threads: int) -> Engine:
 
     Args:
         name: Of `ENGINES`.
-        model_file: ONNX; `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3).
+        model_file: ONNX; `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3) or (N, D, 3).
         threads: Threads of one call.
 
     Raises:

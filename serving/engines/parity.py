@@ -28,11 +28,11 @@ class ParitySet:
 
     rows: list[list[int]]
     logits: np.ndarray
-    """Of the float32 model, float32, shape (N, 3)."""
+    """Of the float32 model, float32, shape (N, 3), or (N, D, 3) of a model with D heads."""
     fill: int
     """Token id of padding."""
     flips: int
-    """Labels of the served model that differed at export, on ONNX Runtime."""
+    """Labels of the served model that differed at export, on ONNX Runtime: of any head."""
     mean_gap: float
     """Mean difference of its probabilities there."""
 
@@ -89,7 +89,8 @@ def read_parity(file: Path) -> ParitySet:
         with np.load(file, allow_pickle=False) as held:
             ids, lengths, logits = held["ids"], held["lengths"], held["logits"]
             fill, flips, mean_gap = int(held["fill"]), int(held["flips"]), float(held["mean_gap"])
-        if not len(lengths) or logits.shape != (len(lengths), len(LABELS)) or lengths.sum() != len(ids) or lengths.min() < 1:
+        of_each = logits.shape[:1] + logits.shape[-1:] == (len(lengths), len(LABELS))
+        if not len(lengths) or not of_each or lengths.sum() != len(ids) or lengths.min() < 1:
             raise ValueError(f"{len(ids)} token ids, {len(lengths)} lengths, logits of shape {logits.shape}")
         if not np.isfinite(logits).all():
             raise ValueError("logits that are not finite")
@@ -100,11 +101,10 @@ def read_parity(file: Path) -> ParitySet:
 
 
 def run_all(engine: Engine, parity_set: ParitySet) -> np.ndarray:
-    """Return the logits of every text, float32, shape (N, 3)."""
-    logits = np.empty((len(parity_set.rows), len(LABELS)), dtype=np.float32)
-    for positions, input_ids, mask in parity_set.runs():
-        logits[positions] = engine.run(input_ids, mask)
-    return logits
+    """Return the logits of every text, float32, shape (N, 3) or (N, D, 3)."""
+    runs = parity_set.runs()
+    found = np.concatenate([engine.run(input_ids, mask) for _, input_ids, mask in runs])
+    return found[np.argsort(np.concatenate([positions for positions, _, _ in runs]))]
 
 
 def compare(parity_set: ParitySet, logits: np.ndarray) -> Parity:
@@ -124,10 +124,11 @@ def compare(parity_set: ParitySet, logits: np.ndarray) -> Parity:
 
 def _distance(reference: np.ndarray, logits: np.ndarray) -> tuple[int, float]:
     """Return how many labels differ, and the mean difference of a probability."""
-    flips = int((reference.argmax(axis=1) != logits.argmax(axis=1)).sum())
+    differs = reference.argmax(axis=-1) != logits.argmax(axis=-1)
+    flips = int(differs.reshape(len(differs), -1).any(axis=1).sum())
     return flips, float(np.abs(_softmax(reference) - _softmax(logits)).mean())
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

@@ -20,7 +20,7 @@ class Table:
     def __init__(self, predictions):
         self.predictions, self.calls = predictions, []
 
-    def predict_proba(self, texts):
+    def predict_proba(self, texts, *, domains=None):
         self.calls.append(list(texts))
         return np.array([self.predictions[text] for text in texts], dtype=np.float32)
 
@@ -110,7 +110,7 @@ def test_a_predictor_that_drops_a_text_is_refused():
     class Short:
         name = "short"
 
-        def predict_proba(self, texts):
+        def predict_proba(self, texts, *, domains=None):
             return np.eye(3)[[0] * (len(texts) - 1)]
 
     with pytest.raises(ModelError, match=r"shape \(1, 3\)"):

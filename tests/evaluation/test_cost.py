@@ -25,7 +25,7 @@ class Fake:
         self.calls = 0
         if mode == "no load":
             raise RuntimeError("weights are missing")
-    def predict_proba(self, texts):
+    def predict_proba(self, texts, *, domains=None):
         self.calls += 1
         if self.log:
             with open(self.log, "a") as file:

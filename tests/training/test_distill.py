@@ -27,7 +27,7 @@ class StubTeacher:
     def __init__(self):
         self.asked = []
 
-    def predict_proba(self, texts):
+    def predict_proba(self, texts, *, domains=None):
         self.asked += texts
         proba = np.full((len(texts), 3), 0.1, dtype=np.float32)
         proba[np.arange(len(texts)), [len(text) % 3 for text in texts]] = 0.8
@@ -55,7 +55,7 @@ def test_killed_run_keeps_the_chunks_that_it_finished(tmp_path, monkeypatch):
     monkeypatch.setattr("training.distill.CHUNK", 2)
 
     class Dying(StubTeacher):
-        def predict_proba(self, texts):
+        def predict_proba(self, texts, *, domains=None):
             if len(self.asked) >= 4:
                 raise KeyboardInterrupt
             return super().predict_proba(texts)

@@ -1,0 +1,67 @@
+"""Heads of a model: `general`, and one for each domain that it learns from.
+
+The outputs of a model with D heads are named `domain/label` in its `config.json`, and computed together: a head costs three rows
+of the last matrix. A text counts for the head of its domain and for `general`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from data.domains import DOMAINS, GENERAL
+from data.labels import LABELS, columns_in_label_order
+from training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ONE_HEAD = (GENERAL,)
+LEAST_ROWS = 200
+"""Of a domain in the training split, for a head of its own: fewer do not say how its labels differ from those of others."""
+
+
+def heads_for(train: "pd.DataFrame", settings: TrainingSettings) -> tuple[str, ...]:
+    """Return the heads of a model that is trained on these rows: `general` alone, unless two domains or more have enough rows.
+
+    A domain whose rows all have the same label gets no head.
+
+    Args:
+        train: Rows with `domain`, and with `label`, or without any for a student.
+        settings: Has the switch.
+    """
+    if not settings.domain_heads or "domain" not in train:
+        return ONE_HEAD
+    own: list[str] = []
+    for domain in DOMAINS:
+        labels = train["label"][train["domain"] == domain]
+        if len(labels) >= LEAST_ROWS and labels.nunique(dropna=True) != 1:
+            own.append(domain)
+    return (GENERAL, *own) if len(own) > 1 else ONE_HEAD
+
+
+def output_names(heads: tuple[str, ...]) -> list[str]:
+    """Return the names of the outputs of a model: the labels, or `domain/label` of each head."""
+    if heads == ONE_HEAD:
+        return list(LABELS)
+    return [f"{head}/{label}" for head in heads for label in LABELS]
+
+
+def heads_and_columns(model_name: str, id2label: Mapping[int, str]) -> tuple[tuple[str, ...], list[int]]:
+    """Return the heads of a model, and its output columns in the order of the heads and `LABELS`, three for each head.
+
+    Raises:
+        ModelError: The outputs of a head are not the three labels.
+    """
+    by_head: dict[str, dict[int, str]] = {}
+    for index, name in id2label.items():
+        head, slash, label = str(name).partition("/")
+        by_head.setdefault(head if slash else GENERAL, {})[int(index)] = label if slash else str(name)
+    columns = [column for labels in by_head.values() for column in columns_in_label_order(model_name, labels)]
+    return tuple(by_head), columns
+
+
+def head_ids(heads: tuple[str, ...], frame: "pd.DataFrame") -> list[int]:
+    """Return the position of the head of each row, N numbers; 0, `general`, where the domain has none."""
+    if heads == ONE_HEAD or "domain" not in frame:
+        return [0] * len(frame)
+    positions = {head: index for index, head in enumerate(heads)}
+    return [positions.get(domain, 0) for domain in frame["domain"].tolist()]
