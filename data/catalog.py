@@ -1,10 +1,11 @@
 """The catalog of datasets, how each is read, and which ones models learn from: configs/datasets.yaml, configs/recipes.yaml."""
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from data.domains import Domain
 from data.errors import SettingsError, SourceUnavailable
 from data.labels import LABELS, label_key, own_label
 from data.names import malformed_entry, unknown_name
@@ -57,7 +58,7 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    domain: Literal["tweets", "reviews", "support", "finance", "news"]
+    domain: Domain
     license: str
     language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
     """Language of its texts; the bundle of a model names those of the datasets that it was trained on."""

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, field_validator
 from pydantic_core import core_schema
 
+from data.domains import Domain
 from data.readable import MAX_TEXT_CHARS, explain, unreadable
 from data.times import utc
 from data.tweets.fields import identity
@@ -52,6 +53,8 @@ class Event(BaseModel):
     created_at: datetime | None = None
     lang: str | None = None
     author_id: Identity | None = None
+    domain: Domain | None = None
+    """What kind of text it is; where it is missing, that of its source (configs/domains.yaml)."""
     replaces: tuple[str, ...] = ()
     """Ids of the earlier edits of this message, oldest first."""
     is_share: bool = False
@@ -92,6 +95,7 @@ class Prediction(BaseModel):
     confidence: float  # probability of the label, 0 to 1
     probabilities: tuple[float, float, float]  # in LABELS order, rounded to 4 decimals
     sarcasm: float | None  # probability, null where the bundle has no sarcasm head
+    domain: str  # the domain whose head decided, or general
     tier: str  # whose prediction it is
     point: str  # operating point that was chosen, such as base, or minilm-1@0.72: that tier, and base where it is less confident
     model_version: str

@@ -1,15 +1,20 @@
 """Domains: what kind of texts these are. A model may have a head for each, and `general` for all others."""
 
 from collections.abc import Mapping
+from typing import Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from data.errors import SettingsError
 from data.names import unknown_name
 from data.settings import project_root, read_yaml
 
-DOMAINS = ("tweets", "reviews", "support", "finance", "news")
+Domain = Literal["tweets", "reviews", "support", "finance", "news"]
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
 GENERAL = "general"
 """The head of texts whose domain has none, or is not known."""
 FILE = "configs/domains.yaml"
+_SOURCES = TypeAdapter(list[str])
 
 
 def domains_of_sources() -> Mapping[str, str]:
@@ -23,9 +28,11 @@ def domains_of_sources() -> Mapping[str, str]:
     for domain, sources in (read_yaml(file) if file.is_file() else {}).items():
         if domain not in DOMAINS:
             raise unknown_name(SettingsError, "domain", domain, DOMAINS, where=f" in {FILE}")
-        if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
-            raise SettingsError(f"The domain {domain!r} in {FILE} has no list of sources.", found=repr(sources))
-        for source in sources:
+        try:
+            names = _SOURCES.validate_python(sources, strict=True)
+        except ValidationError:
+            raise SettingsError(f"The domain {domain!r} in {FILE} has no list of sources.", found=repr(sources)) from None
+        for source in names:
             if found.setdefault(source, domain) != domain:
                 raise SettingsError(
                     f"The source {source!r} in {FILE} has two domains.",

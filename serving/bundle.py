@@ -23,7 +23,7 @@ from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
-from serving.tiers import BASE, NAME, OperatingPoint, Tier, tier_file
+from serving.tiers import AUTO, BASE, NAME, OperatingPoint, Tier, tier_file
 
 FORMAT_VERSION = 2
 """2: tiers."""
@@ -92,6 +92,21 @@ class Bundle:
     def tiers(self) -> tuple[str, ...]:
         """`base`, then the smaller tiers, the cheapest first."""
         return (BASE, *self.manifest.tiers)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """All that a text may be classified by: the tiers, `auto`, and the operating points by name."""
+        return tuple(dict.fromkeys((*self.tiers, AUTO, *(point.name for point in self.manifest.points))))
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """`general`, and every domain for which `base` or a smaller tier has a head."""
+        theirs = (self.manifest.heads, *(tier.heads for tier in self.manifest.tiers.values()))
+        return tuple(dict.fromkeys(head for heads in theirs for head in heads))
+
+    def head_for(self, domain: str | None) -> str:
+        """Return the head that a domain asks for: its own, or `general` where no tier has one."""
+        return domain if domain in self.heads else GENERAL
 
 
 def _fingerprint(manifest: Manifest) -> str:

@@ -196,10 +196,6 @@ class Classifier:
             return [GENERAL] * len(found.tiers)
         return [self._models[tier].head_of(domain) for tier, domain in zip(found.tiers, domains, strict=True)]
 
-    def head_of(self, domain: str | None) -> str:
-        """Return the head of `base` that decides on texts of a domain: the domain, or `general`."""
-        return self._models[BASE].head_of(domain)
-
     def _predict(self, texts: Sequence[str], point: OperatingPoint, domains: Domains) -> "_Predicted":
         """Classify cleaned texts on the tier of the point, and on `base` where its threshold asks for it."""
         started = time.perf_counter()

@@ -93,7 +93,7 @@ class _Requests:
 
     def bodies(self, domain: str | None, detail: bool, tier: str | None) -> Iterator[dict[str, Any]]:
         for batch in self.batches:
-            yield _body(batch, detail, tier) | {"domain": domain}
+            yield _body(batch, domain, detail, tier)
 
     def entries(self, responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
         """Return one entry per text, in the order of the texts."""
@@ -106,9 +106,10 @@ def _sendable(texts: Sequence[Any]) -> list[str | None]:
     return [whole(text) if isinstance(text, str) else None for text in texts]
 
 
-def _body(texts: Sequence[str | None], detail: bool, tier: str | None) -> dict[str, Any]:
-    """Make a request; a service of an earlier version refuses `tier`, so it is left out where none is asked for."""
-    return {"texts": texts, "detail": detail} | ({} if tier is None else {"tier": tier})
+def _body(texts: Sequence[str | None], domain: str | None, detail: bool, tier: str | None) -> dict[str, Any]:
+    """Make a request. What is not asked for is left out: a service of an earlier version refuses fields that it does not know."""
+    asked = {"domain": domain, "tier": tier}
+    return {"texts": texts, "detail": detail} | {name: value for name, value in asked.items() if value is not None}
 
 
 class SentimentClient:
@@ -144,17 +145,25 @@ class SentimentClient:
             [self._request("POST", "/v1/classify", json=body) for body in requests.bodies(domain, detail, tier)]
         )
 
-    def respond(self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None) -> ClassifyResponse:
+    def respond(
+        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+    ) -> ClassifyResponse:
         """Classify up to 256 texts in one request; returns the whole response, with the model version."""
-        response = self._request("POST", "/v1/classify", json=_body(_sendable(texts), detail, tier))
+        response = self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier))
         return ClassifyResponse.model_validate_json(response.content)
 
     def submit(
-        self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None, idempotency_key: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        idempotency_key: str | None = None,
     ) -> JobShown:
         """Submit up to 10,000 texts as a job. Repeating an idempotency key returns the same job."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = self._request("POST", "/v1/jobs", json=_body(_sendable(texts), detail, tier), headers=headers)
+        response = self._request("POST", "/v1/jobs", json=_body(_sendable(texts), domain, detail, tier), headers=headers)
         return JobShown.model_validate_json(response.content)
 
     def job(self, identity: str) -> JobShown:
@@ -203,17 +212,25 @@ class AsyncSentimentClient:
         bodies = requests.bodies(domain, detail, tier)
         return requests.entries([await self._request("POST", "/v1/classify", json=body) for body in bodies])
 
-    async def respond(self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None) -> ClassifyResponse:
+    async def respond(
+        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+    ) -> ClassifyResponse:
         """See `SentimentClient`."""
-        response = await self._request("POST", "/v1/classify", json=_body(_sendable(texts), detail, tier))
+        response = await self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier))
         return ClassifyResponse.model_validate_json(response.content)
 
     async def submit(
-        self, texts: Sequence[str], *, detail: bool = False, tier: str | None = None, idempotency_key: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        idempotency_key: str | None = None,
     ) -> JobShown:
         """See `SentimentClient`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        response = await self._request("POST", "/v1/jobs", json=_body(_sendable(texts), detail, tier), headers=headers)
+        response = await self._request("POST", "/v1/jobs", json=_body(_sendable(texts), domain, detail, tier), headers=headers)
         return JobShown.model_validate_json(response.content)
 
     async def job(self, identity: str) -> JobShown:

@@ -21,10 +21,11 @@ class BundleModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Classify the column `text` of a frame."""
+        """Classify the column `text` of a frame; with a column `domain`, by the head of each row's domain."""
         from data.labels import LABELS
 
-        predictions = self._classifier.classify(model_input["text"].tolist())
+        domains = model_input["domain"].tolist() if "domain" in model_input else None
+        predictions = self._classifier.classify(model_input["text"].tolist(), domains=domains)
         return pd.DataFrame(
             [
                 {"label": p.label, "confidence": p.confidence, **dict(zip(LABELS, p.probabilities, strict=True))}

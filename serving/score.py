@@ -47,6 +47,8 @@ class ScoreResult:
     cpu_s: float
     tiers: dict[str, int]
     """Rows by the tier whose prediction counts."""
+    heads: dict[str, int]
+    """Rows by the head that decided: a domain, or `general`."""
 
 
 def score_file(
@@ -56,6 +58,7 @@ def score_file(
     text_column: str,
     label_column: str | None = None,
     tier: str = BASE,
+    domain: str | None = None,
     read_as: ReadAs | None = None,
     out: Path | None = None,
     languages: Languages | None = None,
@@ -67,6 +70,7 @@ def score_file(
         path: The file; `data.tables.CHUNK_ROWS` rows of it are in memory at a time.
         classifier: Classifies the texts.
         tier: The tier of the bundle that classifies, or `auto`.
+        domain: What kind of texts they are; its head decides, where the bundle has one.
         text_column: The column with the text.
         label_column: The column with the true label, `negative`, `neutral` or `positive`.
         read_as: What is not to be detected of the file.
@@ -84,6 +88,7 @@ def score_file(
     skipped: Counter[str] = Counter()
     predicted: Counter[str] = Counter()
     tiers: Counter[str] = Counter()
+    heads: Counter[str] = Counter()
     others: Counter[str] = Counter()
     languages = languages or Languages()
     seen = 0
@@ -99,9 +104,10 @@ def score_file(
                 reason or _foreign(row, text_column, languages, others) for row, reason in zip(chunk, reasons, strict=True)
             ]
             fit: list[Row] = [row for row, reason in zip(chunk, reasons, strict=True) if reason is None]  # type: ignore[misc]
-            predictions = classifier.classify([row[text_column] for row in fit], tier)
+            predictions = classifier.classify([row[text_column] for row in fit], tier, domains=[domain] * len(fit))
             predicted.update(prediction.label for prediction in predictions)
             tiers.update(prediction.tier for prediction in predictions)
+            heads.update(prediction.head for prediction in predictions)
             skipped.update(reason for reason in reasons if reason)
             if confusion is not None and label_column:
                 for row, prediction in zip(fit, predictions, strict=True):
@@ -124,6 +130,7 @@ def score_file(
         time.monotonic() - started,
         time.process_time() - cpu_started,
         dict(tiers),
+        dict(heads),
     )
 
 

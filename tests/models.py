@@ -57,13 +57,15 @@ def write_sum_model(path: Path, *, strength: float = 2.0, columns: int = 3) -> P
     return path
 
 
-def tiny_bundle(directory: Path, *, strength: float = 2.0, max_length: int = 32, **manifest) -> Bundle:
+def tiny_bundle(
+    directory: Path, *, strength: float = 2.0, max_length: int = 32, model_file: Path | None = None, **manifest
+) -> Bundle:
     """Write a bundle that predicts `tests.make.text_of` correctly; each `strength` gives a different version."""
     parts = directory.parent / f"{directory.name}-parts"
     parts.mkdir(parents=True, exist_ok=True)
     return write_bundle(
         directory,
-        model_file=write_sum_model(parts / "model.onnx", strength=strength),
+        model_file=model_file or write_sum_model(parts / "model.onnx", strength=strength),
         tokenizer_file=write_tokenizer(parts),
         card="# tiny\n",
         name="tiny",
@@ -93,9 +95,7 @@ def headed_bundle(directory: Path, **manifest) -> Bundle:
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 2, 3]))
     onnx.save(model, str(parts / "model.onnx"))
-    tokenizer = write_tokenizer(parts)
-    fields = {"name": "headed", "card": "# headed\n", "max_length": 32, "data_fingerprint": "f" * 64, "heads": HEADS} | manifest
-    return write_bundle(directory, model_file=parts / "model.onnx", tokenizer_file=tokenizer, **fields)
+    return tiny_bundle(directory, model_file=parts / "model.onnx", heads=HEADS, **manifest)
 
 
 def tiered_bundle(directory: Path, *, threshold: float = 0.6, **manifest) -> Bundle:

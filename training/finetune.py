@@ -255,14 +255,12 @@ def loss_of_heads(logits: Any, labels: Any, weights: Any = None) -> Any:
 
     by_head = logits.reshape(len(logits), -1, len(LABELS))
     several = by_head.shape[1] > 1
-    if labels.ndim > 1:
-        target, head = labels[:, : len(LABELS)], labels[:, len(LABELS)].long() if several else None
-    else:
-        target, head = labels % len(LABELS), labels // len(LABELS)
+    target = labels[:, : len(LABELS)] if labels.ndim > 1 else labels % len(LABELS)
     weight = None if weights is None else weights.to(logits.device)
     general = torch.nn.functional.cross_entropy(by_head[:, 0], target, weight=None if weight is None else weight[0])
     if not several:
         return general
+    head = labels[:, len(LABELS)].long() if labels.ndim > 1 else labels // len(LABELS)
     own = torch.nn.functional.cross_entropy(by_head[torch.arange(len(head), device=head.device), head], target, reduction="none")
     share = torch.ones_like(own) if weight is None else weight[head, target]
     return (general + (own * share).sum() / share.sum()) / 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ONE_HEAD = (GENERAL,)
 LEAST_ROWS = 200
-"""Of a domain in the training split, for a head of its own: fewer do not say how its labels differ from those of others."""
+"""Of a domain in the training split, for a head of its own: fewer do not show how its labels differ from those of others."""
 
 
 def heads_for(train: "pd.DataFrame", settings: TrainingSettings) -> tuple[str, ...]:

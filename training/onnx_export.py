@@ -150,7 +150,7 @@ def _order_columns(graph: "onnx.ModelProto", columns: list[int], heads: int) -> 
             shape.dim.add().dim_value = size
 
 
-def _append(graph: "onnx.ModelProto", operation: str, name: str, values: "np.ndarray", **attributes: int) -> None:
+def _append(graph: "onnx.ModelProto", operation: str, name: str, values: "np.ndarray", **attributes: Any) -> None:
     """Append an operation on the logits, with one constant."""
     import numpy as np
     from onnx import helper, numpy_helper

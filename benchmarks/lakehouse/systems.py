@@ -94,7 +94,7 @@ class GoldWriters(SparkProgram):
         from serving.lakehouse.classify import bundle_udf
 
         with self._workers("groundswell", self._records):
-            self._merge(silver, root, bundle_udf(self.spark, self._bundle))
+            self._merge(silver, root, bundle_udf(self.spark, self._bundle, domains={}))
 
     def stub(self, silver: str, root: str) -> None:
         """Do the same with a stub model, which leaves the cost of Spark and Delta."""

@@ -13,7 +13,7 @@ from orchestration.cli.automation import automation_app
 from orchestration.cli.forget import forget
 from orchestration.cli.lakehouse import lakehouse_app
 from orchestration.cli.models import models_app
-from orchestration.cli.output import AsJson, BundleDir, TierName, console, errors, print_json
+from orchestration.cli.output import AsJson, BundleDir, DomainName, TierName, console, errors, print_json
 from orchestration.cli.stream import stream_app
 from orchestration.cli.warehouse import warehouse_app
 from orchestration.interrupts import no_interrupt_lost
@@ -200,6 +200,7 @@ def classify(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts; - reads one per line from stdin.")],
     bundle: BundleDir = None,
     tier: TierName = "base",
+    domain: DomainName = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify texts with the production bundle, in this process, without a server."""
@@ -207,11 +208,15 @@ def classify(
 
     for text in texts:
         is_one_word = len(text.split()) == 1
-        if text.startswith("--") and is_one_word and (remedy := did_you_mean(text, ("--bundle", "--tier", "--json", "--help"))):
+        if (
+            text.startswith("--")
+            and is_one_word
+            and (remedy := did_you_mean(text, ("--bundle", "--tier", "--domain", "--json", "--help")))
+        ):
             raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
-    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle, tier)
+    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle, tier, domain)
     if as_json:
         print_json(results)
     else:
@@ -243,6 +248,7 @@ def score(
     ] = None,
     bundle: BundleDir = None,
     tier: TierName = "base",
+    domain: DomainName = None,
     out: Annotated[
         Path | None, typer.Option(help="Write one prediction per row to this file (.csv, .jsonl or .parquet).")
     ] = None,
@@ -258,6 +264,7 @@ def score(
         read_as=read_as_options(delimiter=delimiter, quoting=quoting, encoding=encoding, names=names),
         bundle=bundle,
         tier=tier,
+        domain=domain,
         out=out,
         console=None if as_json else console,
     )

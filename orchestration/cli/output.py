@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from data.domains import DOMAINS
 from orchestration.progress import terminal_console
 from orchestration.terminal.typed import as_typed
 
@@ -18,6 +19,14 @@ console = terminal_console()
 errors = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON and nothing else.")]
+DomainName = Annotated[
+    str | None,
+    typer.Option(
+        "--domain",
+        help=f"What kind of texts: {', '.join(DOMAINS)}. The head of the domain decides, where the model has one.",
+        show_default="general",
+    ),
+]
 TierName = Annotated[
     str,
     typer.Option("--tier", help="base, a smaller model of the bundle, or auto: a smaller one, then base if it is not sure."),

@@ -4,7 +4,7 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -99,6 +99,7 @@ def worker(
     """Classify messages until Ctrl-C or SIGTERM; then finish, commit and leave the group."""
     from prometheus_client import start_http_server
 
+    from data.domains import domains_of_sources
     from data.errors import SettingsError
     from data.settings import LanguageSettings
     from orchestration.layout import Layout
@@ -113,16 +114,16 @@ def worker(
         stop = stop_on_signals(with_parent=with_parent)
         _log_json()
         settings, var = StreamSettings.load(), Layout.load().var
-        reject = LanguageSettings.load().reject
+        options: dict[str, Any] = {"domains": domains_of_sources(), "reject_languages": LanguageSettings.load().reject}
         port = metrics_port or settings.metrics_port
         start_http_server(port, addr="127.0.0.1")
         if stub_model:
             stub = StubModel()
-            Worker(settings, var, lambda: stub, name=name, port=port, reject_languages=reject).run(stop)
+            Worker(settings, var, lambda: stub, name=name, port=port, **options).run(stop)
             return
         model = ReloadingModel(var, ServingSettings.load().engine, settings.tier)
         threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
-        Worker(settings, var, lambda: model.current, name=name, port=port, reject_languages=reject).run(stop)
+        Worker(settings, var, lambda: model.current, name=name, port=port, **options).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:
         print_error(errors, error)
         raise typer.Exit(CONFIG_ERROR) from None

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from data.domains import DOMAINS
 from data.errors import MalformedData, SettingsError
+from data.names import unknown_name
 from data.settings import LanguageSettings
 from data.tables import ReadAs
 from orchestration.layout import Layout
@@ -69,7 +71,9 @@ def _text_of(line: bytes, number: int) -> str:
         ) from None
 
 
-def classify_texts(texts: Sequence[str], bundle: Path | None, tier: str = "base") -> list[dict[str, Any]]:
+def classify_texts(
+    texts: Sequence[str], bundle: Path | None, tier: str = "base", domain: str | None = None
+) -> list[dict[str, Any]]:
     """Return N results in the order of the texts.
 
     Each has `text` and the prediction's fields, `language` (None: not certain) and, where the model was not measured on that
@@ -84,6 +88,7 @@ def classify_texts(texts: Sequence[str], bundle: Path | None, tier: str = "base"
 
     classifier = open_classifier(bundle)
     classifier.point(tier)  # a wrong name, before any text is read
+    require_domain(domain)
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
     results: list[dict[str, Any]] = []
     for text in texts:
@@ -97,10 +102,21 @@ def classify_texts(texts: Sequence[str], bundle: Path | None, tier: str = "base"
             warning = languages.warning(language)
             results.append({"text": text, "language": language, **({"warning": warning} if warning else {})})
     classified = [result for result in results if "error" not in result]
-    predictions = classifier.classify([result["text"] for result in classified], tier)
+    predictions = classifier.classify([result["text"] for result in classified], tier, domains=[domain] * len(classified))
     for result, prediction in zip(classified, predictions, strict=True):
-        result.update(asdict(prediction))
+        fields = asdict(prediction)
+        result.update({"domain" if name == "head" else name: value for name, value in fields.items()})
     return results
+
+
+def require_domain(domain: str | None) -> None:
+    """Check the domain that an option names.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    if domain is not None and domain not in DOMAINS:
+        raise unknown_name(SettingsError, "domain", domain, DOMAINS)
 
 
 def warning_line(results: Sequence[dict[str, Any]]) -> str | None:
@@ -151,14 +167,15 @@ def score_labeled_file(
     read_as: ReadAs,
     bundle: Path | None,
     tier: str,
+    domain: str | None,
     out: Path | None,
     console: Console | None,
 ) -> dict[str, Any]:
     """Classify a file and, with labels, compute metrics.
 
     Returns:
-        One row: `candidate`, `rows`, `tiers`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels each metric
-        as `{value, low, high}`.
+        One row: `candidate`, `rows`, `tiers`, `domains`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels
+        each metric as `{value, low, high}`.
 
     Raises:
         BundleError: The bundle has no such tier.
@@ -168,14 +185,16 @@ def score_labeled_file(
 
     classifier = open_classifier(bundle)
     classifier.point(tier)  # a wrong name, before the file is read
+    require_domain(domain)
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
-    options: dict[str, Any] = {"text_column": text_column, "label_column": label_column, "tier": tier, "read_as": read_as}
+    options: dict[str, Any] = {"text_column": text_column, "label_column": label_column, "tier": tier, "domain": domain}
     with one_step(console, f"Score {file.name}") as progress:
-        result = score_file(file, classifier, **options, out=out, languages=languages, progress=progress)
+        result = score_file(file, classifier, **options, read_as=read_as, out=out, languages=languages, progress=progress)
     row: dict[str, Any] = {
         "candidate": classifier.name,
         "rows": result.rows,
         "tiers": result.tiers,
+        "domains": result.heads,
         "skipped": dict(result.skipped),
         "other_languages": result.other_languages,
         "read": result.read,

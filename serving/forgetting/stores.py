@@ -113,7 +113,7 @@ class Service:
         from data.errors import BundleError
         from serving.bundle import read_bundle
         from serving.engines.engine import ENGINES, on_engine
-        from serving.tiers import AUTO, cache_name
+        from serving.tiers import cache_name
 
         found: list[str] = []
         for manifest in (self.var / "bundles").glob("*/bundle.json"):
@@ -122,8 +122,7 @@ class Service:
             except BundleError:  # a damaged bundle serves nothing
                 continue
             names = [on_engine(bundle.fingerprint, engine) for engine in ENGINES]
-            points = [point.name for point in bundle.manifest.points]
-            found += {cache_name(name, tier) for name in names for tier in (*bundle.tiers, AUTO, *points)}
+            found += [cache_name(name, point, head) for name in names for point in bundle.points for head in bundle.heads]
         return found
 
 

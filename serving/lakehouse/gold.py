@@ -42,10 +42,10 @@ def classified(silver: "DataFrame", classify: Callable[..., Any], tasks: int) ->
 
     Args:
         silver: With `FROM_SILVER`, and the text in `cleaned`.
-        classify: A column function of `serving.lakehouse.classify`.
+        classify: A column function of text and source, one of `serving.lakehouse.classify`.
         tasks: Number of parallel tasks.
     """
-    rows = silver.repartition(tasks).withColumn("prediction", classify(F.col("cleaned")))
+    rows = silver.repartition(tasks).withColumn("prediction", classify(F.col("cleaned"), F.col("source")))
     flat = rows.select(
         *FROM_SILVER,
         *(F.col(f"prediction.{name}").alias(name) for name in (*SCORES, "model_version")),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from data.domains import domains_of_sources
 from serving.bundle import Bundle
 from serving.lakehouse import gold
 from serving.lakehouse.classify import bundle_udf
@@ -68,7 +69,9 @@ def _classify_day(spark: "SparkSession", path: str, bundle: Bundle, rows_of_day,
     version = bundle.manifest.version
     lacking = spark.read.format("delta").load(path).where(rows_of_day & (F.col("answers").getItem(version).isNull()))
     texts = lacking.select(*gold.FROM_SILVER, F.col("text").alias("cleaned"))
-    classified = gold.classified(texts, bundle_udf(spark, bundle), spark.sparkContext.defaultParallelism)
+    classified = gold.classified(
+        texts, bundle_udf(spark, bundle, domains=domains_of_sources()), spark.sparkContext.defaultParallelism
+    )
     classified = classified.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         if count := classified.count():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import digest
+from data.domains import domains_of_sources
 from data.forgetting import Request
 from data.language import Languages
 from data.settings import LanguageSettings
@@ -154,8 +155,8 @@ def udf_factory(lake: Lakehouse) -> Callable[[], Callable[..., Any]]:
     from serving.lakehouse.classify import api_udf, bundle_udf
 
     if lake.settings.classify_with == "api":
-        return lambda: api_udf(lake.settings)
-    return lambda: bundle_udf(lake.spark, lake.bundle(), lake.settings.tier)
+        return lambda: api_udf(lake.settings, domains_of_sources())
+    return lambda: bundle_udf(lake.spark, lake.bundle(), lake.settings.tier, domains=domains_of_sources())
 
 
 def _until(lake: Lakehouse, queries: "dict[Stage, StreamingQuery]", stop: threading.Event | None = None) -> None:

@@ -73,10 +73,11 @@ async def classify(request: Request) -> Response:
     headers = {} if key is None else await state.authenticator().spend(key, sum(map(weight, wanted.texts)))
     service: InferenceService = state.inference()
     if reading is None:
-        job = JobRequest(texts=wanted.texts, detail=wanted.detail, tier=wanted.tier or BASE)
+        job = JobRequest(texts=wanted.texts, domain=wanted.domain, detail=wanted.detail, tier=wanted.tier or BASE)
         return await accept(service, request, job, request.headers.get("idempotency-key"))
     try:
-        entries = await cancel_on_disconnect(request, service.predictions(reading, wanted.detail, wanted.tier))
+        work = service.predictions(reading, wanted.detail, wanted.tier, wanted.domain)
+        entries = await cancel_on_disconnect(request, work)
     except Overloaded as error:
         metrics.SHED.labels(cause=error.cause).inc()
         detail = "Too many texts wait; retry after the seconds in `Retry-After`."

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from data.cleaning import clean
+from data.domains import GENERAL
 from data.errors import SettingsError
 from data.feedback import open_feedback
 from data.labels import LABELS
@@ -28,7 +29,7 @@ from serving.service.batching import Batcher
 from serving.service.cache.predictions import Cache
 from serving.service.cache.stores import open_store
 from serving.service.disk import Disk
-from serving.service.jobs.queue import Jobs
+from serving.service.jobs.queue import Jobs, Options
 from serving.service.jobs.sqlite import SQLiteJobs
 from serving.service.middleware.observing import tracer
 from serving.service.off_loop import off_loop
@@ -53,15 +54,16 @@ _PROOF_WAIT_S = 1.5
 _ALIASES = ("production", "staging", "previous")
 _ABOUT = {
     *("name", "version", "labels", "languages", "max_length", "quantization", "data_fingerprint", "metrics", "training"),
-    *("temperature", "tiers", "points"),
+    *("heads", "temperature", "tiers", "points"),
 }
 
 
-class _Tiered(NamedTuple):
-    """A cleaned text, and the tier that the request names."""
+class _Asked(NamedTuple):
+    """A cleaned text, and the tier and the head that the request asks for."""
 
     text: str
     tier: str
+    head: str
 
 
 class InferenceService:
@@ -70,6 +72,7 @@ class InferenceService:
     def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
         var = PathSettings.load().var
+        self._bundle = bundle
         self._engine = choose_engine(bundle, settings.engine, threads=1, cache=engine_cache(var))
         self._classifier = Classifier(bundle, threads=1, engine=self._engine.engine)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
@@ -77,7 +80,7 @@ class InferenceService:
         self._requests = itertools.count()
         self._languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
-        self._batcher: Batcher[_Tiered, Classification] = Batcher(
+        self._batcher: Batcher[_Asked, Classification] = Batcher(
             self._run,
             workers=cpu_quota(),
             max_texts=settings.max_batch_texts,
@@ -95,7 +98,8 @@ class InferenceService:
             store=self._store,
             ttl_s=settings.prediction_ttl_s,
             tiers=bundle.tiers,
-            points=[point.name for point in self._classifier.points],
+            points=bundle.points,
+            heads=bundle.heads,
         )
         # Texts are to wait at most a tenth of the time after which requests are refused.
         self._control: LoadControl | None = None
@@ -121,17 +125,19 @@ class InferenceService:
         self._counting = Lock()
         self._cpu_s, self._texts = 0.0, 0
 
-    async def classify(self, texts: Sequence[str], tier: str | None = None) -> list[Classification]:
-        """Classify N cleaned texts; N predictions in the same order. Without a tier: `base`, or what load control chooses.
+    async def classify(self, texts: Sequence[str], tier: str | None = None, domain: str | None = None) -> list[Classification]:
+        """Classify N cleaned texts of a domain; N predictions in the same order.
+
+        Without a tier: `base`, or what load control chooses. A domain without a head, or none: `general`.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        or_base, tier = tier is None, tier or self.choose_point()
+        or_base, tier, head = tier is None, tier or self.choose_point(), self._bundle.head_for(domain)
         if (spans := tracer()) is None:
-            return await self._cache.classify(texts, tier, or_base=or_base)
+            return await self._cache.classify(texts, tier, head, or_base=or_base)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
-            return await self._cache.classify(texts, tier, or_base=or_base)
+            return await self._cache.classify(texts, tier, head, or_base=or_base)
 
     def choose_point(self) -> str:
         """Return the operating point of a request that names no tier, now, and show it in the metrics."""
@@ -151,21 +157,25 @@ class InferenceService:
         self.choose_point()
         return float(bool(self._control and self._control.overloaded))
 
-    async def _submit(self, texts: Sequence[str], tier: str) -> list[Classification]:
+    async def _submit(self, texts: Sequence[str], tier: str, head: str) -> list[Classification]:
         self._arrived += len(texts)
-        return await self._batcher.submit([_Tiered(text, tier) for text in texts])
+        return await self._batcher.submit([_Asked(text, tier, head) for text in texts])
 
-    async def entries(self, texts: Sequence[Any], detail: bool, tier: str = BASE) -> list[dict[str, Any]]:
+    async def entries(self, texts: Sequence[Any], options: Options) -> list[dict[str, Any]]:
         """As `predictions`, for texts that are not cleaned yet; by `base` where the bundle has no such tier (any more)."""
-        tier = tier if tier in self.tiers else BASE
+        detail, tier = options.detail, options.tier if options.tier in self.tiers else BASE
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return await self.predictions(await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, tier)
+        return await self.predictions(
+            await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, tier, options.domain
+        )
 
     def needs_languages(self, detail: bool) -> bool:
         """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""
         return detail or self._languages.reject or next(self._requests) % SAMPLE == 0
 
-    async def predictions(self, reading: "Reading", detail: bool, tier: str | None = None) -> list[dict[str, Any]]:
+    async def predictions(
+        self, reading: "Reading", detail: bool, tier: str | None = None, domain: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
 
         Raises:
@@ -177,7 +187,7 @@ class InferenceService:
             for error, language in zip(reading.errors, reading.languages, strict=True)
         ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
-        predictions = iter(await self.classify(good, tier) if good else [])
+        predictions = iter(await self.classify(good, tier, domain) if good else [])
         if reading.has_languages:
             _count(reading)
         entries: list[dict[str, Any]] = []
@@ -241,7 +251,7 @@ class InferenceService:
         """
         if time.monotonic() - self._classified_at > PROOF_S:
             async with asyncio.timeout(_PROOF_WAIT_S):
-                await self._submit([PROOF_TEXT], BASE)
+                await self._submit([PROOF_TEXT], BASE, GENERAL)
 
     async def settle(self) -> None:
         """Wait until all predictions are written to the prediction store."""
@@ -257,19 +267,20 @@ class InferenceService:
         metrics.QUEUE.observe(waited_s)
         metrics.WAITING.set(self._batcher.waiting_texts)
 
-    def _run(self, batch: "list[_Tiered]") -> list[Classification]:
+    def _run(self, batch: "list[_Asked]") -> list[Classification]:
         """Classify a batch; texts of different tiers run one tier after the other."""
         if len(tiers := {one.tier for one in batch}) == 1:
-            return self._run_tier([one.text for one in batch], tiers.pop())
+            return self._run_tier(batch, tiers.pop())
         predictions: dict[int, Classification] = {}
         for tier in sorted(tiers):
             places = [place for place, one in enumerate(batch) if one.tier == tier]
-            predictions |= zip(places, self._run_tier([batch[place].text for place in places], tier), strict=True)
+            predictions |= zip(places, self._run_tier([batch[place] for place in places], tier), strict=True)
         return [predictions[place] for place in range(len(batch))]
 
-    def _run_tier(self, texts: list[str], tier: str) -> list[Classification]:
+    def _run_tier(self, batch: list[_Asked], tier: str) -> list[Classification]:
+        texts = [one.text for one in batch]
         started, begun_ns = time.thread_time(), time.time_ns()
-        predictions, timings = self._classifier.classify_cleaned(texts, tier)
+        predictions, timings = self._classifier.classify_cleaned(texts, tier, domains=[one.head for one in batch])
         self._classified_at = time.monotonic()
         if texts == [PROOF_TEXT]:
             return predictions
@@ -359,7 +370,7 @@ def _entry(cleaned: str, prediction: Classification, detail: bool) -> dict[str, 
     if prediction.tier != BASE:
         entry["tier"] = prediction.tier
     if detail:
-        entry["tier"] = prediction.tier
+        entry |= {"tier": prediction.tier, "domain": prediction.head}
         entry["probabilities"] = dict(zip(LABELS, prediction.probabilities, strict=True))
         if prediction.windows:
             entry["windows"] = [

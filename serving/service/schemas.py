@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from data.domains import Domain
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from serving.tiers import BASE, OperatingPoint, Tier
@@ -18,10 +19,13 @@ WEIGHT_CHARS = 400
 """Batches, parts and rates count a text once for each 400 characters begun, about the size of a window of the model."""
 MAX_WEIGHT = 1024
 """Of one request to /v1/classify: some seconds of work."""
-Domain = Literal["tweets", "reviews", "support", "finance", "news"]
 
 
 _TEXTS: JsonValue = ["Great service, thank you!", "Three hours on hold. Never again."]
+_DOMAIN = (
+    "What kind of texts these are. Where the model has a head for the domain, that head decides, else `general`; `heads` of "
+    "`/v1/model` has those of the model."
+)
 _DETAIL = "Return the probabilities of all labels too, the language, and the probabilities of each window of a long text."
 
 _TIER = (
@@ -52,7 +56,7 @@ class ClassifyRequest(BaseModel):
         json_schema_extra={"items": {"type": "string"}},
         description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. A text that cannot be classified gets an error in its place.",
     )
-    domain: Domain | None = Field(default=None, description="What kind of texts these are; counted in the metrics.")
+    domain: Domain | None = Field(default=None, description=_DOMAIN)
     detail: bool = Field(default=False, description=_DETAIL)
     tier: str | None = Field(
         default=None,
@@ -74,6 +78,7 @@ class JobRequest(BaseModel):
         json_schema_extra={"items": {"type": "string"}},
         description=f"Each 1 to {MAX_DOCUMENT_CHARS:,} characters. A text that cannot be classified gets an error in its place.",
     )
+    domain: Domain | None = Field(default=None, description=_DOMAIN)
     detail: bool = Field(default=False, description=_DETAIL)
     tier: str = Field(default=BASE, max_length=32, description=_TIER + "A bundle that no longer has it classifies with `base`.")
 
@@ -145,6 +150,7 @@ class TextPrediction(BaseModel):
     label: Literal["negative", "neutral", "positive"]
     confidence: float = Field(description="Probability of the label, 0 to 1.")
     tier: str | None = Field(default=None, description="The tier whose prediction this is; without `detail` only if not `base`.")
+    domain: str | None = Field(default=None, description="With `detail` only: the domain whose head decided, or `general`.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
     windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
@@ -238,6 +244,7 @@ class ModelShown(BaseModel):
     )
     training: dict[str, Any] = Field(description="Rows used of rows available, epochs, seed, date, datasets.")
     slices: dict[str, Any]
+    heads: list[str] = Field(description="`general`, and the domains that have a head of their own in `base`.")
     tiers: dict[str, Tier] = Field(description="Smaller models that a request may name, the cheapest first.")
     points: list[OperatingPoint] = Field(
         description="Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one."

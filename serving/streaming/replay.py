@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.domains import domains_of_sources
 from data.errors import StreamError
 from data.labels import LABELS
 from data.rates import rate, rate_text
@@ -80,8 +81,8 @@ def run_stream(
             produced += 1
         if producer.flush(TIMEOUT_S):
             raise StreamError("The in-process broker does not accept the messages.")
-        reject = LanguageSettings.load().reject
-        worker = Worker(settings, var, lambda: classifier, name="replay", identified=False, reject_languages=reject)
+        options: dict[str, Any] = {"domains": domains_of_sources(), "reject_languages": LanguageSettings.load().reject}
+        worker = Worker(settings, var, lambda: classifier, name="replay", identified=False, **options)
         seconds = _drain(worker, produced, progress)
         reasons = _reasons(settings) if worker.dead else {}  # they end with this broker
         with connect(var, own=False) as client:

@@ -41,7 +41,7 @@ class Echo:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def classify(self, texts: list[str], tier: str = "base") -> list[Classification]:
+    def classify(self, texts: list[str], tier: str = "base", *, domains: object = None) -> list[Classification]:
         self.texts += texts
         return [Classification("neutral", 1.0, (0.0, 1.0, 0.0)) for _ in texts]
 

@@ -14,7 +14,7 @@ from data.tweets import Tweet, parse, read
 from serving.lakehouse.paths import table
 from serving.service.cache.predictions import cache_key
 from serving.service.cache.stores import SQLiteStore
-from serving.service.jobs.queue import classify_part
+from serving.service.jobs.queue import Options, classify_part
 from serving.service.jobs.sqlite import SQLiteJobs
 
 AT = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -74,14 +74,14 @@ def service(var: Path, texts: list[str], fingerprint: str) -> str:
     async def fill() -> str:
         jobs = SQLiteJobs(var / "service" / "jobs-2.db")
 
-        async def classify(given, detail, tier):
+        async def classify(given, options):
             return [{"label": "neutral", "windows": [{"text": text}]} for text in given]
 
-        job = await jobs.add("", texts, detail=True)
+        job = await jobs.add("", texts, Options(True))
         part = await jobs.claim()
         assert part is not None
         await classify_part(jobs, part, classify)
-        await jobs.add("", [*texts, "waits"], detail=False)
+        await jobs.add("", [*texts, "waits"])
         await jobs.close()
         cache = SQLiteStore(var / "service" / "answers.db")
         await cache.put({cache_key(fingerprint, clean(text)): b"x" for text in texts}, 3600)

@@ -54,7 +54,7 @@ def test_cancelled_jobs_free_their_space_at_once(tmp_path):
         jobs = SQLiteJobs(tmp_path / "jobs.db")
         sizes = []
         for _ in range(5):
-            job = await jobs.add("me", texts, detail=False)
+            job = await jobs.add("me", texts)
             part = await jobs.claim()
             await jobs.cancel(job.id)
             await jobs.finish(part, [{"label": "positive"}] * len(part.texts))  # it was being classified
@@ -70,9 +70,9 @@ def test_cancelled_jobs_free_their_space_at_once(tmp_path):
 def test_expired_jobs_free_their_space_with_the_next_job(tmp_path, monkeypatch):
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db")
-        await jobs.add("me", ["x" * 99_000] * 80, detail=False)
+        await jobs.add("me", ["x" * 99_000] * 80)
         monkeypatch.setattr("serving.service.jobs.sqlite.KEEP_S", -1)
-        await jobs.add("me", ["a"], detail=False)
+        await jobs.add("me", ["a"])
         size = stored(tmp_path)
         await jobs.close()
         return size
@@ -89,7 +89,7 @@ def test_file_of_an_older_version_is_converted_and_shrinks(tmp_path):
 
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db")
-        await jobs.cancel((await jobs.add("me", ["x" * 99_000] * 80, detail=False)).id)
+        await jobs.cancel((await jobs.add("me", ["x" * 99_000] * 80)).id)
         size = stored(tmp_path)
         await jobs.close()
         return size
@@ -108,10 +108,10 @@ def test_job_is_refused_when_the_disk_is_nearly_full(tmp_path):
 
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db", disk=Disk(tmp_path, 0.1, lambda _: (100, 100 - free[0], free[0])))
-        await jobs.add("me", ["a"], detail=False)
+        await jobs.add("me", ["a"])
         free[0] = 9
         with pytest.raises(NoSpace):
-            await jobs.add("me", ["b"], detail=False)
+            await jobs.add("me", ["b"])
         assert await jobs.waiting() == 1, "accepted jobs continue"
         await jobs.close()
 

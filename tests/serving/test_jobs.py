@@ -13,7 +13,7 @@ import pytest
 
 from serving.service.batching import Overloaded
 from serving.service.jobs import queue as jobs_module
-from serving.service.jobs.queue import JobsUnavailable, TooMany, work_forever
+from serving.service.jobs.queue import PLAIN, JobsUnavailable, Options, TooMany, work_forever
 from serving.service.jobs.sqlite import SQLiteJobs
 from serving.service.jobs.sqs import SQSJobs
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment, set_environment
@@ -48,8 +48,8 @@ def open_jobs(request, tmp_path, monkeypatch):
     return partial(SQSJobs, "groundswell", queue)
 
 
-async def echo(texts, detail, tier="base"):
-    return [{"text": text, "detail": detail, "tier": tier} for text in texts]
+async def echo(texts, options=PLAIN):
+    return [{"text": text, **options._asdict()} for text in texts]
 
 
 async def lines(jobs, job):
@@ -76,7 +76,7 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
 
     async def go():
         jobs = open_jobs()
-        job = await jobs.add("me", texts, detail=True, tier="small")
+        job = await jobs.add("me", texts, Options(True, "small", "finance"))
         assert (job.state, job.total, job.done) == ("queued", 200, 0)
         await until_done(jobs, job.id)
         found = (
@@ -89,34 +89,35 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
         return found
 
     results, mine, yours, none = asyncio.run(go())
-    assert results == [{"text": text, "detail": True, "tier": "small"} for text in texts]
+    assert results == [{"text": text, "detail": True, "tier": "small", "domain": "finance"} for text in texts]
     assert mine.done == 200 and yours is None and none is None
 
 
-def test_job_of_a_version_without_tiers_is_classified_by_base(tmp_path):
+def test_job_of_a_version_without_tiers_and_domains_is_classified_by_base(tmp_path):
     async def go():
         jobs = SQLiteJobs(tmp_path / "jobs.db")
-        job = await jobs.add("me", ["old"], detail=False, tier="small")
+        job = await jobs.add("me", ["old"], Options(tier="small", domain="news"))
         await jobs.close()
         with sqlite3.connect(tmp_path / "jobs.db") as before:
             before.execute("ALTER TABLE jobs DROP COLUMN tier")
+            before.execute("ALTER TABLE jobs DROP COLUMN domain")
         before.close()
         jobs = SQLiteJobs(tmp_path / "jobs.db")
         await until_done(jobs, job.id)
-        new = await jobs.add("me", ["new"], detail=False, tier="small")
+        new = await jobs.add("me", ["new"], Options(tier="small", domain="news"))
         await until_done(jobs, new.id)
-        found = [one["tier"] for name in (job.id, new.id) for one in await lines(jobs, name)]
+        found = [(one["tier"], one["domain"]) for name in (job.id, new.id) for one in await lines(jobs, name)]
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == ["base", "small"]
+    assert asyncio.run(go()) == [("base", None), ("small", "news")]
 
 
 def test_idempotency_key_returns_the_same_job_to_its_owner_only(open_jobs):
     async def go():
         jobs = open_jobs()
         ids = [
-            (await jobs.add(owner, ["a"], detail=False, idempotency_key=key)).id
+            (await jobs.add(owner, ["a"], idempotency_key=key)).id
             for owner, key in (("me", "k"), ("me", "k"), ("you", "k"), ("me", None), ("me", None))
         ]
         await jobs.close()
@@ -129,7 +130,7 @@ def test_idempotency_key_returns_the_same_job_to_its_owner_only(open_jobs):
 def test_part_of_a_dead_worker_is_claimed_again_and_counts_once(open_jobs):
     async def go():
         dead, alive = open_jobs(claim_s=3), open_jobs(claim_s=3)
-        job = await dead.add("me", ["a", "b"], detail=False)
+        job = await dead.add("me", ["a", "b"])
         part = await dead.claim()
         assert await alive.claim() is None, "the part is claimed"
         again = await until_async(alive.claim)
@@ -147,13 +148,13 @@ def test_part_of_a_dead_worker_is_claimed_again_and_counts_once(open_jobs):
 def test_several_workers_share_a_store_and_no_part_is_classified_twice(open_jobs):
     classified, texts = [], [f"text {n}" for n in range(64 * 30)]
 
-    async def count(texts, detail, tier):
+    async def count(texts, options):
         classified.extend(texts)
-        return await echo(texts, detail, tier)
+        return await echo(texts, options)
 
     async def make():
         jobs = open_jobs()
-        job = await jobs.add("me", texts, detail=False)
+        job = await jobs.add("me", texts)
         await jobs.close()
         return job.id
 
@@ -175,11 +176,11 @@ def test_several_workers_share_a_store_and_no_part_is_classified_twice(open_jobs
 def test_cancelled_job_is_not_classified_further_and_finished_one_stays_finished(open_jobs):
     async def go():
         jobs = open_jobs()
-        first = await jobs.add("me", ["a"] * 100, detail=False)
-        await jobs.finish(await jobs.claim(), await echo(["a"] * 64, False))
+        first = await jobs.add("me", ["a"] * 100)
+        await jobs.finish(await jobs.claim(), await echo(["a"] * 64))
         await jobs.cancel(first.id)
         assert await jobs.claim() is None
-        second = await jobs.add("me", ["b"], detail=False)
+        second = await jobs.add("me", ["b"])
         await until_done(jobs, second.id)
         await jobs.cancel(second.id)
         states = [(await jobs.get(job.id, None)).state for job in (first, second)]
@@ -192,10 +193,10 @@ def test_cancelled_job_is_not_classified_further_and_finished_one_stays_finished
 def test_queue_is_bounded(open_jobs):
     async def go():
         jobs = open_jobs(max_waiting_texts=200)
-        await jobs.add("me", ["a"] * 128, detail=False)
+        await jobs.add("me", ["a"] * 128)
         with pytest.raises(TooMany):
-            await jobs.add("me", ["a"] * 128, detail=False)
-        await jobs.add("me", ["a"] * 64, detail=False)
+            await jobs.add("me", ["a"] * 128)
+        await jobs.add("me", ["a"] * 64)
         await jobs.close()
 
     asyncio.run(go())
@@ -204,14 +205,14 @@ def test_queue_is_bounded(open_jobs):
 def test_part_that_always_fails_gets_errors_and_delays_no_other_job(open_jobs, monkeypatch):
     monkeypatch.setattr(jobs_module, "_POLL_S", 0.02)
 
-    async def classify(texts, detail, tier):
+    async def classify(texts, options):
         if "poison" in texts:
             raise RuntimeError("broken")
-        return await echo(texts, detail, tier)
+        return await echo(texts, options)
 
     async def go():
         jobs = open_jobs(claim_s=0)
-        bad, good = await jobs.add("me", ["poison"], detail=False), await jobs.add("me", ["fine"], detail=False)
+        bad, good = await jobs.add("me", ["poison"]), await jobs.add("me", ["fine"])
         await until_done(jobs, bad.id, classify)
         await until_done(jobs, good.id, classify)
         found = await lines(jobs, bad.id), await lines(jobs, good.id)
@@ -225,15 +226,15 @@ def test_part_that_always_fails_gets_errors_and_delays_no_other_job(open_jobs, m
 def test_overloaded_service_delays_jobs(open_jobs):
     refused = []
 
-    async def classify(texts, detail, tier):
+    async def classify(texts, options):
         if not refused:
             refused.append(texts)
             raise Overloaded(0, "queue")
-        return await echo(texts, detail, tier)
+        return await echo(texts, options)
 
     async def go():
         jobs = open_jobs()
-        job = await jobs.add("me", ["a"], detail=False)
+        job = await jobs.add("me", ["a"])
         await until_done(jobs, job.id, classify)
         await jobs.close()
 
@@ -254,13 +255,13 @@ def test_temporary_write_failure_is_retried(tmp_path, monkeypatch):
 
     async def go():
         jobs = Full(tmp_path / "jobs.db", claim_s=0.02)
-        job = await jobs.add("me", ["a"], detail=False)
+        job = await jobs.add("me", ["a"])
         await until_done(jobs, job.id)
         found = await lines(jobs, job.id)
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == [{"text": "a", "detail": False, "tier": "base"}] and len(broken) == 2
+    assert asyncio.run(go()) == [{"text": "a", "detail": False, "tier": "base", "domain": None}] and len(broken) == 2
 
 
 def test_final_errors_of_a_part_are_retried_after_a_write_failure(tmp_path, monkeypatch):
@@ -277,7 +278,7 @@ def test_final_errors_of_a_part_are_retried_after_a_write_failure(tmp_path, monk
 
     async def go():
         jobs = Full(tmp_path / "jobs.db", claim_s=0.02)
-        job = await jobs.add("me", ["a"], detail=False)
+        job = await jobs.add("me", ["a"])
         await until_done(jobs, job.id)
         await jobs.close()
 
@@ -293,18 +294,18 @@ def test_clock_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
     async def go():
         dead, jobs = open_jobs(claim_s=1), open_jobs(claim_s=1)
         with patch("time.time", lambda: real() + 3600):
-            job = await dead.add("me", ["a"] * 70, detail=False)
+            job = await dead.add("me", ["a"] * 70)
             assert await dead.claim() is not None
         await until_done(jobs, job.id)
         with patch("time.time", lambda: real() - 3600):
-            later = await jobs.add("me", ["b"], detail=False)
+            later = await jobs.add("me", ["b"])
             await until_done(jobs, later.id)
         found = len(await lines(jobs, job.id)), await lines(jobs, later.id)
         await dead.close()
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False, "tier": "base"}])
+    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False, "tier": "base", "domain": None}])
 
 
 def test_text_is_found_by_the_id_of_its_result(open_jobs):
@@ -312,7 +313,7 @@ def test_text_is_found_by_the_id_of_its_result(open_jobs):
 
     async def go():
         jobs = open_jobs()
-        job = await jobs.add("me", texts, detail=False)
+        job = await jobs.add("me", texts)
         found = [await jobs.text(f"{job.id}-{n}", None) for n in (0, 63, 64, 149)]
         wrong = [
             f"{job.id}-150",
@@ -347,7 +348,7 @@ class TestQueue:
     def test_message_delivered_again_changes_nothing(self, elasticmq, queue):
         async def go():
             jobs = SQSJobs("groundswell", queue[0])
-            job = await jobs.add("me", ["a"] * 70, detail=False)
+            job = await jobs.add("me", ["a"] * 70)
             await until_done(jobs, job.id)
             for first in (0, 64, 0):
                 aws("sqs", elasticmq.url).send_message(QueueUrl=queue[0], MessageBody=json.dumps({"job": job.id, "first": first}))
@@ -368,7 +369,7 @@ class TestQueue:
 
         async def go():
             jobs = SQSJobs("groundswell", queue[0], claim_s=0)
-            job = await jobs.add("me", ["a"], detail=False)
+            job = await jobs.add("me", ["a"])
             await until_done(jobs, job.id)
             async with asyncio.timeout(BOUND_S):
                 while int(dead()) < 4:
@@ -387,8 +388,8 @@ class TestQueue:
             with monkeypatch.context() as dying:
                 dying.setattr(jobs, "_send", lambda job, firsts: (_ for _ in ()).throw(ZeroDivisionError))
                 with pytest.raises(ZeroDivisionError):
-                    await jobs.add("me", ["a"] * 70, detail=False, idempotency_key="again")
-            job = await jobs.add("me", ["a"] * 70, detail=False, idempotency_key="again")
+                    await jobs.add("me", ["a"] * 70, idempotency_key="again")
+            job = await jobs.add("me", ["a"] * 70, idempotency_key="again")
             await until_done(jobs, job.id)
             count = len(await lines(jobs, job.id))
             await jobs.close()
@@ -406,10 +407,10 @@ class TestQueue:
             queue, _ = elasticmq.queue("jobs")
             half = threading.Event()
 
-            async def classify(texts, detail, tier):
+            async def classify(texts, options):
                 half.set()
                 await asyncio.sleep(0.05)
-                return await echo(texts, detail, tier)
+                return await echo(texts, options)
 
             def restart():
                 half.wait(150)
@@ -419,7 +420,7 @@ class TestQueue:
 
             async def go():
                 jobs = SQSJobs("groundswell", queue, claim_s=2)
-                job = await jobs.add("me", [f"text {n}" for n in range(64 * 20)], detail=False)
+                job = await jobs.add("me", [f"text {n}" for n in range(64 * 20)])
                 worker, restarting = asyncio.create_task(work_forever(jobs, classify)), asyncio.to_thread(restart)
                 await restarting
 

@@ -157,7 +157,9 @@ def test_repeated_micro_batch_changes_nothing(big):
     before = {layer: sorted(map(repr, tables.read(layer).collect())) for layer in ("silver", "gold")}
     counts = tables.counts()
     changes = tables.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
-    write_gold(tables.root, changes.load(table(tables.root, "silver")), lambda: bundle_udf(tables.spark, tables.bundle))
+    write_gold(
+        tables.root, changes.load(table(tables.root, "silver")), lambda: bundle_udf(tables.spark, tables.bundle, domains={})
+    )
     # A crash before the checkpoint is written: the same stream runs the same batch number a second time.
     lines = tables.spark.createDataFrame([(bytearray(b"{}"), None, "t", 0, 7, datetime.now(UTC), 0)], _LINE)
     version = read_status(tables.root).tables[1].version

@@ -108,10 +108,10 @@ def test_only_failing_messages_of_a_batch_become_dead_letters(classifier):
     class Fragile(StubModel):
         name = "fragile"
 
-        def classify_timed(self, texts, tier):
+        def classify_timed(self, texts, tier, *, domains=None):
             if any("guilty" in text for text in texts):
                 raise RuntimeError("out of range")
-            return classifier.classify_timed(texts, tier)
+            return classifier.classify_timed(texts, tier, domains=domains)
 
     events = [event(n) for n in range(50)]
     for n in (3, 4, 31):

@@ -146,9 +146,9 @@ def test_partition_revoked_while_paused_is_read_when_assigned_again(harness, bun
         def __init__(self):
             self.model, self.go = Classifier(read_bundle(bundle), threads=1), threading.Event()
 
-        def classify_timed(self, texts, tier):
+        def classify_timed(self, texts, tier, *, domains=None):
             assert self.go.wait(600)
-            return self.model.classify_timed(texts, tier)
+            return self.model.classify_timed(texts, tier, domains=domains)
 
     harness.warehouse_server()
     harness.produce((numbered(n) for n in range(1_000)), rate=2_000)  # at a rate: to every partition
@@ -290,11 +290,11 @@ def test_a_model_that_takes_five_seconds_a_batch_costs_no_rebalance(harness, bun
         def __init__(self):
             self.model, self.calls = Classifier(read_bundle(bundle), threads=1), 0
 
-        def classify_timed(self, texts, tier):
+        def classify_timed(self, texts, tier, *, domains=None):
             self.calls += 1
             if self.calls <= 4:
                 time.sleep(5)  # the fault itself
-            return self.model.classify_timed(texts, tier)
+            return self.model.classify_timed(texts, tier, domains=domains)
 
     harness.warehouse_server()
     harness.produce(numbered(n) for n in range(400))

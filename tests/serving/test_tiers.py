@@ -27,6 +27,7 @@ from serving.score import score_file
 from serving.service.cache.predictions import Cache, cache_key, pack, unpack
 from serving.service.cache.stores import SQLiteStore
 from serving.service.inference import InferenceService
+from serving.service.jobs.queue import Options
 from serving.settings import ServingSettings, StreamSettings
 from serving.streaming.worker import model
 from serving.streaming.worker.processing import process_batch
@@ -124,15 +125,15 @@ def test_bundle_of_the_first_format_names_the_remedy(tmp_path):
 def test_cache_keeps_predictions_of_tiers_apart(tmp_path, bundle, classifier):
     calls = []
 
-    async def classify(texts, tier):
+    async def classify(texts, tier, head):
         calls.append((tuple(texts), tier))
-        return classifier.classify_cleaned(texts, tier)[0]
+        return classifier.classify_cleaned(texts, tier, domains=[head] * len(texts))[0]
 
     async def go():
         store = SQLiteStore(tmp_path / "predictions.db")
         found = []
         for _ in range(2):  # the second cache finds all of them in the store
-            front = Cache(classify, bundle.fingerprint, texts=10, store=store, ttl_s=60, tiers=bundle.tiers)
+            front = Cache(classify, bundle.fingerprint, texts=10, store=store, ttl_s=60, tiers=bundle.tiers, points=bundle.points)
             found.append([(await front.classify([clean(UNSURE)], tier))[0] for tier in ("base", "small", "auto")])
             await front.settle()
         return found
@@ -144,13 +145,17 @@ def test_cache_keeps_predictions_of_tiers_apart(tmp_path, bundle, classifier):
 
 def test_every_cached_prediction_of_a_text_can_be_forgotten(tmp_path):
     bundle = tiered_bundle(tmp_path / "bundles" / "tiered")
-    keys = set()
+    manifest = json.loads((bundle.directory / "bundle.json").read_text())
+    manifest["heads"], manifest["tiers"]["small"]["heads"] = ["general", "finance"], ["general", "news"]
+    (bundle.directory / "bundle.json").write_text(json.dumps(manifest))
+    bundle, keys = read_bundle(bundle.directory), set()
     for engine in ENGINES:
         name = on_engine(bundle.fingerprint, engine)
-        points = [point.name for point in bundle.manifest.points]
-        front = Cache(lambda *_: None, name, texts=1, store=None, ttl_s=1, tiers=bundle.tiers, points=points)  # type: ignore[arg-type]
-        keys |= {front.key("a text", tier) for tier in ("base", "small", "auto", "small@0.6")}
-    assert keys == {cache_key(name, "a text") for name in Service(tmp_path)._cache_names()} and len(keys) == 4 * len(ENGINES)
+        options = {"tiers": bundle.tiers, "points": bundle.points, "heads": bundle.heads}
+        front = Cache(lambda *_: None, name, texts=1, store=None, ttl_s=1, **options)  # type: ignore[arg-type]
+        points = ("base", "small", "auto", "small@0.6")
+        keys |= {front.key("a text", tier, head) for tier in points for head in ("general", "finance", "news")}
+    assert keys == {cache_key(name, "a text") for name in Service(tmp_path)._cache_names()} and len(keys) == 12 * len(ENGINES)
 
 
 def test_packed_prediction_names_its_tier_in_the_same_space(classifier, bundle):
@@ -203,7 +208,7 @@ def test_job_is_classified_by_the_tier_that_it_names(bundle, classifier, monkeyp
 
 @pytest.mark.parametrize("tier", ["base", "small", "auto"])
 def test_lakehouse_classifies_by_its_tier_and_names_it_with_the_version(tier, bundle, classifier):
-    found = CachingClassifier(bundle.directory, threads=1, tier=tier).predict([SURE, UNSURE])
+    found = CachingClassifier(bundle.directory, threads=1, tier=tier).predict([SURE, UNSURE], [None, None])
     expected = classifier.classify([SURE, UNSURE], tier)
     assert found == [(p.label, p.confidence, *p.probabilities, model_key(classifier.name, p.tier)) for p in expected]
     assert ["/" in one[-1] for one in found] == [p.tier != "base" for p in expected]
@@ -211,7 +216,7 @@ def test_lakehouse_classifies_by_its_tier_and_names_it_with_the_version(tier, bu
 
 def test_lakehouse_refuses_a_tier_that_the_bundle_lacks_before_any_task(bundle):
     with pytest.raises(BundleError, match="smal"):
-        bundle_udf(None, bundle, "smal")  # type: ignore[arg-type]
+        bundle_udf(None, bundle, "smal", domains={})  # type: ignore[arg-type]
 
 
 async def _done(client, job):
@@ -223,7 +228,7 @@ def test_job_of_a_tier_that_the_bundle_lacks_is_classified_by_base(bundle, monke
 
     async def go():
         service = InferenceService(bundle, ServingSettings.load(prediction_store="memory", min_free_disk=0))
-        found = [await service.entries([SURE, UNSURE], True, tier) for tier in ("gone", "base")]
+        found = [await service.entries([SURE, UNSURE], Options(True, tier)) for tier in ("gone", "base")]
         await service.close()
         return found
 

@@ -106,7 +106,7 @@ def test_loss_of_one_head_is_the_weighted_cross_entropy_and_of_several_the_mean_
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A tiny model that learned the same texts with opposite labels in two domains: only heads can tell them apart."""
+    """A tiny model that learned the same texts with opposite labels in two domains: only heads can separate them."""
     folder = tmp_path_factory.mktemp("heads")
     tweets, finance = labeled(120, domain="tweets"), labeled(120, domain="finance")
     both = pd.concat([tweets, finance.assign(label=finance["label"].map(OPPOSITE))], ignore_index=True)

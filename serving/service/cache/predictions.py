@@ -1,7 +1,7 @@
 """A cache of predictions: in memory, in a shared store, and across requests for the same text that run at the same time.
 
-The key is a hash of the cleaned text, the bundle's fingerprint, the tier that was asked for and the version of the cleaning
-rules, so a new model never gets predictions of the model before it.
+The key is a hash of the cleaned text, the bundle's fingerprint, the tier and the head that were asked for and the version of the
+cleaning rules, so a new model never gets predictions of the model before it.
 """
 
 import asyncio
@@ -13,28 +13,29 @@ from dataclasses import dataclass, field
 from cachetools import LRUCache
 
 from data.cleaning import CLEANING_VERSION
+from data.domains import GENERAL
 from data.fingerprint import text_key
 from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.service import metrics
 from serving.service.cache.stores import PredictionStore
-from serving.tiers import AUTO, BASE, cache_name
+from serving.tiers import BASE, cache_name
 
 _FORM = struct.Struct("<B3H")
-"""Label and tier in one number, and probabilities in ten-thousandths, to which they are rounded."""
+"""Label, tier and head in one number, and probabilities in ten-thousandths, to which they are rounded."""
 _WINDOW = struct.Struct("<2I3H")
 _UNWRITTEN = 64
 """Batches of predictions that may wait to be written; beyond that they are not stored."""
 
-Classify = Callable[[Sequence[str], str], Awaitable[list[Classification]]]
-"""Takes cleaned texts and the tier that was asked for."""
+Classify = Callable[[Sequence[str], str, str], Awaitable[list[Classification]]]
+"""Takes cleaned texts, and the tier and the head that were asked for."""
 
 
 def cache_key(name: str, text: str) -> bytes:
     """Return the key of a cleaned text, 16 bytes.
 
     Args:
-        name: Of the bundle, its engine and the tier, see `cache_name`.
+        name: Of the bundle, its engine, the tier and the head, see `cache_name`.
         text: The cleaned text.
     """
     return text_key(text, _prefix(name))
@@ -44,24 +45,27 @@ def _prefix(name: str) -> bytes:
     return f"{name}\0{CLEANING_VERSION}\0".encode()
 
 
-def pack(prediction: Classification, tiers: Sequence[str] = (BASE,)) -> bytes:
+def pack(prediction: Classification, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = (GENERAL,)) -> bytes:
     """Encode a prediction in 7 bytes, and 14 for each window, without loss.
 
     Args:
-        prediction: By one of the tiers.
+        prediction: By one of the tiers and heads.
         tiers: Those of the bundle, always in the same order.
+        heads: Those of the bundle, always in the same order.
     """
-    which = LABELS.index(prediction.label) + len(LABELS) * tiers.index(prediction.tier)
+    by = heads.index(prediction.head) * len(tiers) + tiers.index(prediction.tier)
+    which = LABELS.index(prediction.label) + len(LABELS) * by
     whole = _FORM.pack(which, *_parts(prediction.probabilities))
     return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in prediction.windows)
 
 
-def unpack(value: bytes, tiers: Sequence[str] = (BASE,)) -> Classification:
-    """Decode what `pack` encoded with the same tiers."""
+def unpack(value: bytes, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = (GENERAL,)) -> Classification:
+    """Decode what `pack` encoded with the same tiers and heads."""
     which, *parts = _FORM.unpack_from(value)
-    tier, label = divmod(int(which), len(LABELS))
+    by, label = divmod(int(which), len(LABELS))
+    head, tier = divmod(by, len(tiers))
     windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
-    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier])
+    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier], heads[head])
 
 
 def _parts(probabilities: Sequence[float]) -> list[int]:
@@ -102,7 +106,8 @@ class Cache:
         store: PredictionStore | None,
         ttl_s: int,
         tiers: Sequence[str] = (BASE,),
-        points: Sequence[str] = (),
+        points: Sequence[str] = (BASE,),
+        heads: Sequence[str] = (GENERAL,),
     ) -> None:
         """Make it.
 
@@ -113,36 +118,40 @@ class Cache:
             store: Shared with other processes; must not raise (`stores.Guarded`).
             ttl_s: How long the store keeps a prediction.
             tiers: Of the bundle, `base` first.
-            points: Names of its operating points.
+            points: What a text may be classified by: its tiers and operating points.
+            heads: Those of the bundle, `general` first.
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
-        self._tiers = tuple(tiers)
-        self._prefixes = {tier: _prefix(cache_name(fingerprint, tier)) for tier in (*tiers, AUTO, *points)}
+        self._tiers, self._heads = tuple(tiers), tuple(heads)
+        self._prefixes = {(one, head): _prefix(cache_name(fingerprint, one, head)) for one in points for head in heads}
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)
         self._writer: asyncio.Task[None] | None = None
 
-    def key(self, text: str, tier: str = BASE) -> bytes:
-        """Cache key of a cleaned text classified by a tier of this bundle, 16 bytes."""
-        return text_key(text, self._prefixes[tier])
+    def key(self, text: str, tier: str = BASE, head: str = GENERAL) -> bytes:
+        """Cache key of a cleaned text classified by a tier and a head of this bundle, 16 bytes."""
+        return text_key(text, self._prefixes[tier, head])
 
-    async def classify(self, texts: Sequence[str], tier: str = BASE, *, or_base: bool = False) -> list[Classification]:
+    async def classify(
+        self, texts: Sequence[str], tier: str = BASE, head: str = GENERAL, *, or_base: bool = False
+    ) -> list[Classification]:
         """Return N predictions for N cleaned texts, in order; raises what the classifier raises.
 
         Args:
             texts: Cleaned.
             tier: That classifies what is not cached.
+            head: That its domain asks for.
             or_base: Whether a prediction of `base` in memory is taken too: it is better, and costs nothing.
         """
-        keys = [self.key(text, tier) for text in texts]
+        keys = [self.key(text, tier, head) for text in texts]
         predictions: dict[bytes, Classification] = {}
         waiting: dict[bytes, _Flight] = {}
         new, unknown = _Group(), {}
         for key, text in zip(keys, texts, strict=True):
             known = self._memory.get(key)
             if known is None and or_base and tier != BASE:
-                known = self._memory.get(self.key(text))
+                known = self._memory.get(self.key(text, BASE, head))
             if known is not None:
                 predictions[key] = known
                 metrics.CACHED.labels(tier="memory").inc()
@@ -154,7 +163,7 @@ class Cache:
                 new.flights[key] = self._flights[key] = waiting[key] = flight
                 unknown[key] = text
         if unknown:
-            new.task = asyncio.create_task(self._find(unknown, new.flights, tier))
+            new.task = asyncio.create_task(self._find(unknown, new.flights, tier, head))
         for flight in waiting.values():
             flight.waiters += 1
         try:
@@ -190,18 +199,18 @@ class Cache:
             if self._flights.get(key) is flight:
                 del self._flights[key]
 
-    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight], tier: str) -> None:
+    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight], tier: str, head: str) -> None:
         try:
             if self._store is not None:
                 for key, value in (await self._store.get(list(unknown))).items():
                     del unknown[key]
-                    self._land(key, flights[key], unpack(value, self._tiers))
+                    self._land(key, flights[key], unpack(value, self._tiers, self._heads))
                     metrics.CACHED.labels(tier="store").inc()
             if unknown:
-                classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier), strict=True))
+                classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier, head), strict=True))
                 for key, prediction in classified.items():
                     self._land(key, flights[key], prediction)
-                self._write({key: pack(prediction, self._tiers) for key, prediction in classified.items()})
+                self._write({key: pack(prediction, self._tiers, self._heads) for key, prediction in classified.items()})
         except Exception as error:  # raised in every request that waits
             for flight in flights.values():
                 if not flight.prediction.done():

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from serving.service import metrics
 from serving.service.batching import Overloaded, cut
@@ -21,8 +21,6 @@ from serving.service.schemas import weight
 from serving.tiers import BASE
 
 State = Literal["queued", "running", "done", "cancelled"]
-Classify = Callable[[Sequence[Any], bool, str], Awaitable[list[dict[str, Any]]]]
-"""Takes texts, whether detail is wanted, and a tier; returns one entry per text."""
 
 PART_TEXTS = 64
 """Small enough that requests that wait are not delayed, large enough to fill two batches."""
@@ -70,6 +68,22 @@ class Job:
         return asdict(self) | {"results": f"/v1/results/{self.id}"}
 
 
+class Options(NamedTuple):
+    """How the texts of a job are classified."""
+
+    detail: bool = False
+    """Whether results have the probabilities."""
+    tier: str = BASE
+    """The tier that classifies, or `auto`."""
+    domain: str | None = None
+    """What kind of texts these are."""
+
+
+PLAIN = Options()
+Classify = Callable[[Sequence[Any], Options], Awaitable[list[dict[str, Any]]]]
+"""Returns one entry per text."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Texts of a job that are classified together."""
@@ -78,8 +92,7 @@ class Part:
     first: int
     """Position of its first text in the job."""
     texts: list[Any]
-    detail: bool
-    tier: str
+    options: Options
     attempt: int
     """1 for the first time it is claimed."""
     receipt: str | None = None
@@ -94,16 +107,13 @@ class Jobs(Protocol):
     up: bool
     """Whether the last operation worked."""
 
-    async def add(
-        self, owner: str, texts: Sequence[Any], *, detail: bool, tier: str = BASE, idempotency_key: str | None = None
-    ) -> Job:
+    async def add(self, owner: str, texts: Sequence[Any], options: Options = PLAIN, *, idempotency_key: str | None = None) -> Job:
         """Store a job; once this returns, the job survives the death of this process.
 
         Args:
             owner: The id of the caller's key; other keys cannot see the job.
             texts: JSON values, invalid ones too: they get an error in their place.
-            detail: Whether results have the probabilities.
-            tier: The tier that classifies, or `auto`.
+            options: How they are classified.
             idempotency_key: The same key of the same owner returns the same job, even with other texts.
 
         Raises:
@@ -193,7 +203,7 @@ async def classify_part(jobs: Jobs, part: Part, classify: Classify) -> None:
     if part.attempt > MAX_ATTEMPTS:
         results = [{"error": f"could not be classified: the service failed {MAX_ATTEMPTS} times"}] * len(part.texts)
     else:
-        results = await classify(part.texts, part.detail, part.tier)
+        results = await classify(part.texts, part.options)
     await jobs.finish(part, results)
     metrics.JOB_TEXTS.inc(len(results))
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from serving.service import problems
 from serving.service.dependencies import Inference
 from serving.service.inference import InferenceService
-from serving.service.jobs.queue import Job, Jobs, TooMany
+from serving.service.jobs.queue import Job, Jobs, Options, TooMany
 from serving.service.json_reader import Unfit, read_fields, read_lines
 from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused, refuses
@@ -131,9 +131,9 @@ async def accept(service: InferenceService, request: Request, wanted: JobRequest
     """
     if bad := unknown_tier(wanted.tier, service.tiers):
         raise Refused(problems.INVALID, bad)
-    owner, detail, tier = owner_of(request) or "", wanted.detail, wanted.tier
+    options = Options(wanted.detail, wanted.tier, wanted.domain)
     try:
-        job = await service.jobs.add(owner, wanted.texts, detail=detail, tier=tier, idempotency_key=idempotency_key)
+        job = await service.jobs.add(owner_of(request) or "", wanted.texts, options, idempotency_key=idempotency_key)
     except TooMany:
         detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
         raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None

@@ -16,8 +16,10 @@ from serving.service.jobs.queue import (
     CLAIM_S,
     KEEP_S,
     MAX_WAITING_TEXTS,
+    PLAIN,
     Job,
     JobsUnavailable,
+    Options,
     Part,
     TooMany,
     name_job,
@@ -58,13 +60,11 @@ class SQLiteJobs:
         self.more = asyncio.Event()
         self.up = True
 
-    async def add(
-        self, owner: str, texts: Sequence[Any], *, detail: bool, tier: str = BASE, idempotency_key: str | None = None
-    ) -> Job:
+    async def add(self, owner: str, texts: Sequence[Any], options: Options = PLAIN, *, idempotency_key: str | None = None) -> Job:
         """See `Jobs`; raises `NoSpace` if the disk is nearly full."""
         if self._disk is not None:
             self._disk.require_space()
-        job = await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail, tier)
+        job = await self._do(self._add, name_job(owner, idempotency_key), owner, texts, options)
         self.more.set()
         return job
 
@@ -138,7 +138,7 @@ class SQLiteJobs:
                 PRAGMA foreign_keys = ON;
                 CREATE TABLE IF NOT EXISTS jobs (
                     id TEXT PRIMARY KEY, owner TEXT, total INTEGER, done INTEGER DEFAULT 0, detail INTEGER, created REAL,
-                    cancelled INTEGER DEFAULT 0, tier TEXT NOT NULL DEFAULT '{BASE}'
+                    cancelled INTEGER DEFAULT 0, tier TEXT NOT NULL DEFAULT '{BASE}', domain TEXT
                 );
                 CREATE TABLE IF NOT EXISTS parts (
                     job TEXT REFERENCES jobs (id) ON DELETE CASCADE, first INTEGER, texts BLOB, results BLOB,
@@ -147,14 +147,14 @@ class SQLiteJobs:
                 CREATE INDEX IF NOT EXISTS waiting ON parts (claimed_until) WHERE results IS NULL;
                 """
             )
-            _add_tiers(database)
+            _add_columns(database)
             self._database = database
         return self._database
 
     def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._open().execute(statement, values).fetchall()
 
-    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool, tier: str) -> Job:
+    def _add(self, job: str, owner: str, texts: Sequence[Any], options: Options) -> Job:
         database, now = self._open(), time.time()
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -164,8 +164,9 @@ class SQLiteJobs:
                 return known
             if database.execute(_WAITING).fetchone()[0] + len(texts) > self._max_waiting_texts:
                 raise TooMany
-            row = [job, owner, len(texts), detail, tier, now]
-            database.execute("INSERT INTO jobs (id, owner, total, detail, tier, created) VALUES (?, ?, ?, ?, ?, ?)", row)
+            row = [job, owner, len(texts), *options, now]
+            columns = "id, owner, total, detail, tier, domain, created"
+            database.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             database.executemany(
                 "INSERT INTO parts (job, first, texts) VALUES (?, ?, ?)",
                 [(job, first, texts_to(part)) for first, part in parts_of(texts)],
@@ -228,8 +229,8 @@ class SQLiteJobs:
         if not rows:
             return None
         job, first, texts, attempt = rows[0]
-        detail, tier = self._execute("SELECT detail, tier FROM jobs WHERE id = ?", job)[0]
-        return Part(job, first, texts_from(texts), bool(detail), tier, attempt)
+        detail, tier, domain = self._execute("SELECT detail, tier, domain FROM jobs WHERE id = ?", job)[0]
+        return Part(job, first, texts_from(texts), Options(bool(detail), tier, domain), attempt)
 
     def _finish(self, part: Part, lines: bytes) -> None:
         database = self._open()
@@ -246,11 +247,13 @@ class SQLiteJobs:
         database.execute("COMMIT")
 
 
-def _add_tiers(database: sqlite3.Connection) -> None:
-    """Add the column to a file of a version before jobs had tiers: its jobs are classified by `base`."""
+def _add_columns(database: sqlite3.Connection) -> None:
+    """Add the columns to a file of a version before jobs had tiers and domains: its jobs are classified by `base`, `general`."""
     database.execute("BEGIN IMMEDIATE")  # two processes may open the file at the same time
-    if "tier" not in {column[1] for column in database.execute("PRAGMA table_info(jobs)")}:
-        database.execute(f"ALTER TABLE jobs ADD COLUMN tier TEXT NOT NULL DEFAULT '{BASE}'")
+    known = {column[1] for column in database.execute("PRAGMA table_info(jobs)")}
+    for name, kind in (("tier", f"TEXT NOT NULL DEFAULT '{BASE}'"), ("domain", "TEXT")):
+        if name not in known:
+            database.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
     database.execute("COMMIT")
 
 

@@ -24,8 +24,10 @@ from serving.service.jobs.queue import (
     KEEP_S,
     MAX_WAITING_TEXTS,
     PART_TEXTS,
+    PLAIN,
     Job,
     JobsUnavailable,
+    Options,
     Part,
     TooMany,
     name_job,
@@ -60,11 +62,9 @@ class SQSJobs:
         self.more = asyncio.Event()
         self.up = True
 
-    async def add(
-        self, owner: str, texts: Sequence[Any], *, detail: bool, tier: str = BASE, idempotency_key: str | None = None
-    ) -> Job:
+    async def add(self, owner: str, texts: Sequence[Any], options: Options = PLAIN, *, idempotency_key: str | None = None) -> Job:
         """See `Jobs`."""
-        return await self._do(self._add, name_job(owner, idempotency_key), owner, texts, detail, tier)
+        return await self._do(self._add, name_job(owner, idempotency_key), owner, texts, options)
 
     async def get(self, job: str, owner: str | None) -> Job | None:
         """See `Jobs`."""
@@ -129,8 +129,8 @@ class SQSJobs:
         known, item = self._item(job, "job"), self._item(job, _sort_key(first))
         if known is None or item is None or known.get("cancelled", {}).get("BOOL") or "results" in item:
             return None
-        tier = known.get("tier", {}).get("S", BASE)  # jobs of a version before have none
-        return Part(job, first, _texts(item), known["detail"]["BOOL"], tier, attempt, receipt)
+        tier, domain = known.get("tier", {}).get("S", BASE), known.get("domain", {}).get("S")  # older jobs have none
+        return Part(job, first, _texts(item), Options(known["detail"]["BOOL"], tier, domain), attempt, receipt)
 
     async def _do(self, work: Callable[..., Result], *arguments: Any) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -145,7 +145,7 @@ class SQSJobs:
         metrics.JOBS_UP.set(1)
         return result
 
-    def _add(self, job: str, owner: str, texts: Sequence[Any], detail: bool, tier: str) -> Job:
+    def _add(self, job: str, owner: str, texts: Sequence[Any], options: Options) -> Job:
         now = time.time()
         known = self._item(job, "job")
         if known is not None and known["sent"]["BOOL"]:
@@ -164,8 +164,9 @@ class SQSJobs:
                 "owner": {"S": owner},
                 "total": {"N": str(len(texts))},
                 "done": {"N": "0"},
-                "detail": {"BOOL": detail},
-                "tier": {"S": tier},
+                "detail": {"BOOL": options.detail},
+                "tier": {"S": options.tier},
+                **({"domain": {"S": options.domain}} if options.domain else {}),
                 "created": {"N": str(now)},
                 "sent": {"BOOL": False},
                 "expires": expires,

@@ -12,7 +12,7 @@ from data.errors import GroundswellError
 from data.labels import LABELS
 from data.language import ENGLISH
 from serving.bundle import BUNDLE_ENV, Bundle, served_bundle
-from serving.classifier import Classification, Classifier, Timings
+from serving.classifier import Classification, Classifier, Domains, Timings
 from serving.engines.choice import choose_engine, engine_cache
 from serving.engines.engine import DEFAULT_ENGINE
 from serving.ledger import ledger_path
@@ -33,7 +33,9 @@ class StreamModel(HasPoints, Protocol):
     languages: tuple[str, ...]
     """Languages that it was measured on."""
 
-    def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
+    def classify_timed(
+        self, texts: Sequence[str], tier: str = BASE, *, domains: Domains = None
+    ) -> tuple[list[Classification], Timings]:
         """As `Classifier.classify_timed`."""
         ...
 
@@ -49,7 +51,9 @@ class StubModel:
         """It has no tiers."""
         return OperatingPoint(tier=tier, threshold=0.0)
 
-    def classify_timed(self, texts: Sequence[str], tier: str = BASE) -> tuple[list[Classification], Timings]:
+    def classify_timed(
+        self, texts: Sequence[str], tier: str = BASE, *, domains: Domains = None
+    ) -> tuple[list[Classification], Timings]:
         """Label each text by its length."""
         return [_FIXED[len(text) % 3] for text in texts], Timings(len(texts), 0.0, 0.0, 1, 0, 0)
 

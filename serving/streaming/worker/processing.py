@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -70,12 +70,14 @@ def process_batch(
     forgotten: ForgottenKeys | None = None,
     *,
     point: OperatingPoint | None = None,
+    domains: Mapping[str, str] | None = None,
     reject_languages: bool = False,
 ) -> ProcessedBatch:
     """Decode, classify and encode. An invalid message becomes a dead letter and affects no other message.
 
     Messages that are forgotten are left out: they become neither rows nor dead letters. With `reject_languages` a message in a
-    language that the model was not measured on is a dead letter. Without a `point` that of `settings.tier` classifies.
+    language that the model was not measured on is a dead letter. Without a `point` that of `settings.tier` classifies. `domains`
+    has the domain of each source, for messages that do not name theirs.
     """
     began = time.thread_time()
     chosen = (point or model.point(settings.tier)).name
@@ -107,7 +109,7 @@ def process_batch(
     for name, texts in counted.items():
         metrics.LANGUAGES.labels(name).inc(texts)
     decoded = time.thread_time()
-    classifications, tokenize_share = _classify(events, model, batch, chosen)
+    classifications, tokenize_share = _classify(events, model, batch, chosen, domains or {})
     classified = time.thread_time()
     now = datetime.now(UTC)
     for (message, event), classification in zip(events, classifications, strict=True):
@@ -125,13 +127,14 @@ def process_batch(
 
 
 def _classify(
-    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch, point: str
+    events: Sequence[tuple[Any, Event]], model: StreamModel, batch: ProcessedBatch, point: str, domains: Mapping[str, str]
 ) -> tuple[list[Classification | None], float]:
     """Return the classifications, None for a text that the model fails on even alone, and the tokenizer's share of the time."""
     shares = []
 
     def classify(part: Sequence[tuple[Any, Event]]) -> list[Classification]:
-        classifications, timings = model.classify_timed([event.text for _, event in part], point)
+        of_each = [event.domain or domains.get(event.source) for _, event in part]
+        classifications, timings = model.classify_timed([event.text for _, event in part], point, domains=of_each)
         total = timings.tokenize_s + timings.inference_s
         shares.append(timings.tokenize_s / total if total else 0.0)
         return classifications
@@ -165,6 +168,7 @@ def _encode(
             "confidence": classification.confidence,
             "probabilities": classification.probabilities,
             "sarcasm": None,
+            "domain": classification.head,
             "tier": classification.tier,
             "point": point,
             "model_version": version,

@@ -14,7 +14,7 @@ are ours, `Commits` what is not committed yet, and `Signals` what the threads re
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Worker:
         name: str = "worker",
         port: int | None = None,
         identified: bool = True,
+        domains: Mapping[str, str] | None = None,
         reject_languages: bool = False,
     ) -> None:
         """Make a worker; it contacts nothing before `run`.
@@ -76,6 +77,7 @@ class Worker:
             name: Unique among the workers on this machine; names the heartbeat's file.
             port: Of `/metrics`, reported in the heartbeat.
             identified: Whether the broker gives topics ids, to compare with the warehouse's; the in-process one does not.
+            domains: The domain of each source, for messages that do not name theirs.
             reject_languages: Whether messages in a language that the model was not measured on are dead letters.
         """
         self._settings, self._var, self._name, self._identified = settings, var, name, identified
@@ -83,7 +85,7 @@ class Worker:
         self._forgotten = ForgottenKeys()
         self._membership = Membership(settings.topic, self._new_consumer)
         self._commits = Commits(settings.topic, self._membership, self._signals.changed, transactions=settings.transactions)
-        self._model, self._reject_languages = model, reject_languages
+        self._model, self._domains, self._reject_languages = model, domains, reject_languages
         threads, deadline_s = settings.threads or cpu_quota(), settings.deadline_ms / 1000
         self._control = None if settings.floor is None else LoadControl(settings.tier, settings.floor, threads, deadline_s)
         self._pool = ClassifyPool(threads, self._process, self._signals)
@@ -121,7 +123,13 @@ class Worker:
         model, began = self._model(), time.perf_counter()
         point = self._point(model)
         processed = process_batch(
-            batch, model, self._settings, self._forgotten, point=point, reject_languages=self._reject_languages
+            batch,
+            model,
+            self._settings,
+            self._forgotten,
+            point=point,
+            domains=self._domains,
+            reject_languages=self._reject_languages,
         )
         if self._control:
             self._control.record(point, len(batch), time.perf_counter() - began)

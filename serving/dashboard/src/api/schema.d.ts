@@ -952,7 +952,7 @@ export interface components {
             texts: string[];
             /**
              * Domain
-             * @description What kind of texts these are; counted in the metrics.
+             * @description What kind of texts these are. Where the model has a head for the domain, that head decides, else `general`; `heads` of `/v1/model` has those of the model.
              * @default null
              */
             domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
@@ -1344,6 +1344,11 @@ export interface components {
              */
             texts: string[];
             /**
+             * Domain
+             * @description What kind of texts these are. Where the model has a head for the domain, that head decides, else `general`; `heads` of `/v1/model` has those of the model.
+             */
+            domain?: ("tweets" | "reviews" | "support" | "finance" | "news") | null;
+            /**
              * Detail
              * @description Return the probabilities of all labels too, the language, and the probabilities of each window of a long text.
              * @default false
@@ -1647,6 +1652,11 @@ export interface components {
             slices: {
                 [key: string]: unknown;
             };
+            /**
+             * Heads
+             * @description `general`, and the domains that have a head of their own in `base`.
+             */
+            heads: string[];
             /**
              * Tiers
              * @description Smaller models that a request may name, the cheapest first.
@@ -2122,6 +2132,11 @@ export interface components {
              * @description The tier whose prediction this is; without `detail` only if not `base`.
              */
             tier?: string | null;
+            /**
+             * Domain
+             * @description With `detail` only: the domain whose head decided, or `general`.
+             */
+            domain?: string | null;
             /** @description With `detail` only. */
             probabilities?: components["schemas"]["Probabilities"] | null;
             /**
@@ -2152,6 +2167,13 @@ export interface components {
              * @default 1
              */
             temperature?: number;
+            /**
+             * Heads
+             * @default [
+             *       "general"
+             *     ]
+             */
+            heads?: string[];
             /**
              * Quantization
              * @default fp32
