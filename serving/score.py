@@ -85,11 +85,7 @@ def score_file(
     """
     started, cpu_started = time.monotonic(), time.process_time()
     confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
-    skipped: Counter[str] = Counter()
-    predicted: Counter[str] = Counter()
-    tiers: Counter[str] = Counter()
-    heads: Counter[str] = Counter()
-    others: Counter[str] = Counter()
+    skipped, predicted, tiers, heads, others = (Counter[str]() for _ in range(5))
     languages = languages or Languages()
     seen = 0
     columns = [text_column, *([label_column] if label_column else [])]

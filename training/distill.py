@@ -18,6 +18,7 @@ from data.contracts import Predictor
 from data.domains import GENERAL
 from data.errors import TrainingFailed
 from data.labels import LABEL_IDS, LABELS
+from training.heads import ONE_HEAD
 from training.settings import DistillationSettings
 
 if TYPE_CHECKING:
@@ -73,18 +74,25 @@ def soft_labels(
 
 
 def student_rows(
-    frame: "pd.DataFrame", soft: np.ndarray, gold_datasets: Sequence[str], settings: DistillationSettings
+    frame: "pd.DataFrame",
+    soft: np.ndarray,
+    gold_datasets: Sequence[str],
+    settings: DistillationSettings,
+    *,
+    heads: tuple[str, ...] = ONE_HEAD,
 ) -> "pd.DataFrame":
     """Return the rows with a column `target`: softened probabilities of the teacher, mixed with the gold label where it counts.
 
     Gold labels are weighted by the inverse frequency of their class, as in fine-tuning; the teacher's probabilities are already
-    balanced, since it was trained that way.
+    balanced, since it was trained that way. Rows of a domain for which the teacher has no head become `general`: a student has
+    the heads of its teacher.
 
     Args:
         frame: Rows with `text`, `label` and `source`.
         soft: The teacher's probabilities, shape (N, 3).
         gold_datasets: Datasets whose labels are mixed in.
         settings: Temperature and share of gold.
+        heads: Of the teacher.
 
     Raises:
         TrainingFailed: There are no rows.
@@ -99,6 +107,8 @@ def student_rows(
         weights = len(ids) / (len(LABELS) * np.maximum(np.bincount(ids, minlength=len(LABELS)), 1))
         gold = np.eye(len(LABELS))[ids] * weights[ids, None]
         target[has_gold] = (1 - settings.gold) * target[has_gold] + settings.gold * gold
+    if "domain" in frame:
+        frame = frame.assign(domain=frame["domain"].where(frame["domain"].isin(heads), GENERAL))
     return frame.assign(**{TARGET: list(target.astype(np.float32))})
 
 

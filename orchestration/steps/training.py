@@ -95,9 +95,10 @@ def _student_rows(layout: Layout) -> "pd.DataFrame":
     rows = choose_rows(unlabeled_texts(layout), settings.max_train_rows, settings.seed)
     load = partial(load_predictor, teacher, candidate_folder(layout, teacher))
     key = predictor_key(layout, teacher)
-    domains = rows["domain"].tolist() if trained_heads(layout, teacher) != ONE_HEAD else None
+    heads = trained_heads(layout, teacher)
+    domains = rows["domain"].tolist() if heads != ONE_HEAD else None
     soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, domains=domains, progress=report)
-    return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings))
+    return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings), heads=heads)
 
 
 def teacher_of_students(layout: Layout) -> Candidate:

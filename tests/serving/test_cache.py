@@ -26,7 +26,7 @@ class StubClassifier:
         if not waits:
             self.go.set()
 
-    async def __call__(self, texts, tier):
+    async def __call__(self, texts, tier, head):
         self.calls.append(list(texts))
         self.entered.set()
         await self.go.wait()

@@ -9,6 +9,7 @@ import pytest
 from data.cleaning import clean
 from serving.service import inference as inference_module
 from serving.service.inference import InferenceService
+from serving.service.jobs.queue import PLAIN, Options
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
 
@@ -41,7 +42,7 @@ def counted(monkeypatch):
 def test_each_text_is_cleaned_once(service, monkeypatch):
     texts = ["a great film", LONG, " ", "an awful&nbsp;soup", None]
     with counted(monkeypatch) as (seen, _):
-        found = asyncio.run(service.entries(texts, True))
+        found = asyncio.run(service.entries(texts, Options(True)))
     assert seen == texts[:4]
     assert [entry.get("label", entry.get("error")) for entry in found] == [
         "positive",
@@ -55,13 +56,13 @@ def test_each_text_is_cleaned_once(service, monkeypatch):
 
 def test_too_long_text_is_not_cleaned(service, monkeypatch):
     with counted(monkeypatch) as (seen, _):
-        (found,) = asyncio.run(service.entries(["&amp;" * 30_000], False))
+        (found,) = asyncio.run(service.entries(["&amp;" * 30_000], PLAIN))
     assert seen == [] and "characters" in found["error"]
 
 
 def test_texts_equal_after_cleaning_are_classified_once(service):
     async def go():
-        return await service.entries(["fish &amp; chips", "fish & chips", "fish  &  chips"], False)
+        return await service.entries(["fish &amp; chips", "fish & chips", "fish  &  chips"], PLAIN)
 
     assert len({tuple(entry.items()) for entry in asyncio.run(go())}) == 1
     assert service.describe()["cost"]["texts"] == 1
@@ -70,5 +71,5 @@ def test_texts_equal_after_cleaning_are_classified_once(service):
 @pytest.mark.parametrize(("texts", "off"), [(["a great film"], False), ([LONG, LONG], True)])
 def test_large_texts_are_cleaned_off_the_event_loop_and_small_ones_on_it(texts, off, service, monkeypatch):
     with counted(monkeypatch) as (_, threads):
-        asyncio.run(service.entries(texts, False))
+        asyncio.run(service.entries(texts, PLAIN))
     assert (threading.get_ident() not in threads) == off

@@ -21,7 +21,7 @@ from serving.lakehouse import views as sentiment_views
 from serving.lakehouse.paths import LAYERS, table
 from serving.lakehouse.status import open_table, read_status
 from tests.cases.mixed_day import FILES, reference, write_day, write_files
-from tests.models import tiny_bundle
+from tests.models import headed_bundle, tiny_bundle
 from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
 from tests.waiting import until_passes
@@ -122,6 +122,21 @@ def test_predictions_equal_those_of_the_classifier(big):
     for row, prediction in zip(rows, predictions, strict=True):
         assert (row["label"], row["confidence"]) == (prediction.label, prediction.confidence)
         assert (row["negative"], row["neutral"], row["positive"]) == prediction.probabilities
+
+
+def test_the_head_of_the_sources_domain_decides(big, tmp_path):
+    from serving.lakehouse.classify import bundle_udf
+
+    spark = big[0].spark
+    texts = [("the film was great", source) for source in ("desk", "wall", None, "desk")]
+    classify = bundle_udf(spark, headed_bundle(tmp_path / "headed"), domains={"desk": "finance"})
+    rows = spark.createDataFrame(texts, "text string, source string").select(classify("text", "source").alias("p"), "source")
+    assert sorted((row.source or "", row.p.label) for row in rows.collect()) == [
+        ("", "positive"),
+        ("desk", "negative"),
+        ("desk", "negative"),
+        ("wall", "positive"),
+    ]
 
 
 def test_each_python_worker_loads_the_model_once(big):

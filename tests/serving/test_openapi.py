@@ -78,7 +78,7 @@ FIELDS = {
     "Gate": "missing passed bundle unchanged decided_at rules",
     "HistoryRow": "at lag rate arriving workers target cpu rss_bytes dead_letters restarts",
     "Interval": "value low high",
-    "JobRequest": "texts detail tier",
+    "JobRequest": "texts domain detail tier",
     "JobShown": "id state total done created_at results",
     "Latency": "since until every rows",
     "LatencyRow": "topic messages p50_s p95_s p99_s newest_s",
@@ -90,7 +90,7 @@ FIELDS = {
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
-        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices tiers "
+        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices heads tiers "
         "points alias engine point limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
@@ -115,8 +115,8 @@ FIELDS = {
         "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
     "TextError": "error",
-    "TextPrediction": "label confidence tier probabilities windows language warning",
-    "Tier": "title temperature quantization cpu_us metrics",
+    "TextPrediction": "label confidence tier domain probabilities windows language warning",
+    "Tier": "title temperature heads quantization cpu_us metrics",
     "TierRow": "bucket tier messages",
     "TierShares": "since until every rows",
     "TopNegative": "since until every rows",

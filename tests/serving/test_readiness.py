@@ -138,7 +138,7 @@ def test_model_that_hangs_or_fails_raises(service, monkeypatch):
 
     monkeypatch.setattr(service._batcher, "_run", broken)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(service._submit(["a"], "base"))
+        asyncio.run(service._submit(["a"], "base", "general"))
     monkeypatch.setattr(service._batcher, "submit", never)
     with pytest.raises(TimeoutError):
         asyncio.run(service.prove())

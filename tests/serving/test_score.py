@@ -114,8 +114,7 @@ def test_file_is_read_in_chunks(tmp_path, classifier, monkeypatch):
         writer.writeheader()
         writer.writerows(few[n % 60] for n in range(5 * CHUNK_ROWS + 7))
     held = []
-    monkeypatch.setattr(
-        classifier, "classify", lambda texts, tier, whole=classifier.classify: held.append(len(texts)) or whole(texts)
-    )
+    whole = classifier.classify
+    monkeypatch.setattr(classifier, "classify", lambda texts, tier, domains: held.append(len(texts)) or whole(texts))
     assert score(path, classifier).rows == 5 * CHUNK_ROWS + 7
     assert held == [CHUNK_ROWS] * 5 + [7]

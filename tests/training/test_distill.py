@@ -68,6 +68,20 @@ def test_killed_run_keeps_the_chunks_that_it_finished(tmp_path, monkeypatch):
     assert len(teacher.asked) == 5
 
 
+def test_soft_labels_are_those_of_the_head_of_a_domain_where_the_teacher_has_heads(tmp_path):
+    class Headed(StubTeacher):
+        def predict_proba(self, texts, *, domains=None):
+            both = zip(texts, domains, strict=True)
+            return super().predict_proba([text + ("x" if domain == "finance" else "") for text, domain in both])
+
+    teacher = Headed()
+    asked = {"texts": ["a", "a", "bb"], "domains": ["finance", "news", "finance"]}
+    for _ in range(2):
+        found = soft_labels(lambda: teacher, "key", store=tmp_path, **asked)
+        assert found.argmax(axis=1).tolist() == [2, 1, 0]
+    assert len(teacher.asked) == 3, "computed once for a text and a domain"
+
+
 def test_damaged_file_of_soft_labels_is_computed_again(tmp_path):
     soft_labels(StubTeacher, "key", ["a", "bb"], tmp_path)
     for path in tmp_path.rglob("*.npz"):

@@ -189,12 +189,20 @@ def test_a_student_learns_the_heads_of_its_teacher(trained, tmp_path):
     train, val = (both[both["split"] == split].reset_index(drop=True) for split in ("train", "val"))
     teacher = load_predictor(candidate, folder / "tiny")
     soft = teacher.predict_proba(train["text"].tolist(), domains=train["domain"].tolist())
-    learned = student_rows(train.assign(label=None), soft, [], DistillationSettings.load())
+    learned = student_rows(train.assign(label=None), soft, [], DistillationSettings.load(), heads=HEADS)
     student = tiny_candidate(folder / "base", kind="student", layers=1)
     settings = TrainingSettings.load(epochs=6, evaluations=2, bf16=False, seed=3)
     assert finetune(student, learned, val, tmp_path / "student", settings).heads == HEADS
     proba = load_predictor(student, tmp_path / "student").predict_proba(test["text"].tolist(), domains=test["domain"].tolist())
     assert right(proba, test).mean() > 0.9
+
+
+def test_a_student_has_no_head_that_its_teacher_lacks():
+    rows = frame(tweets=MANY, finance=MANY, news=MANY).assign(source="x")
+    soft = np.full((len(rows), 3), 1 / 3)
+    for heads in (ONE_HEAD, HEADS):
+        learned = student_rows(rows, soft, [], DistillationSettings.load(), heads=heads)
+        assert heads_for(learned, TrainingSettings.load()) == heads
 
 
 def test_rows_of_the_trainer_name_output_or_target_and_head(tmp_path):
