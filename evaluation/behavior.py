@@ -105,7 +105,7 @@ def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: fl
 
     Args:
         predictor: The candidate.
-        cases: Of one or more suites. A text that occurs more than once is predicted once.
+        cases: Of one or more suites. A text that occurs more than once is predicted once for each domain.
         temperature: Applied to the probabilities, so that tolerances are comparable between candidates; 1 for a predictor
             that applies its own.
 
@@ -115,17 +115,18 @@ def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: fl
     Raises:
         ModelError: The predictor's probabilities cannot be used.
     """
-    texts = list(dict.fromkeys(text for case in cases for text in case.texts))
-    if not texts:
+    asked = list(dict.fromkeys((text, case.domain) for case in cases for text in case.texts))
+    if not asked:
         return []
-    position = {text: index for index, text in enumerate(texts)}
-    proba = apply_temperature(check_proba(predictor.predict_proba(texts), len(texts)), temperature)
+    position = {one: index for index, one in enumerate(asked)}
+    found = predictor.predict_proba([text for text, _ in asked], domains=[domain for _, domain in asked])
+    proba = apply_temperature(check_proba(found, len(asked)), temperature)
     broken: dict[tuple[str, str], list[bool | None]] = {}
     first: dict[tuple[str, str], Case] = {}
     for case in cases:
         key = (case.suite, case.test)
         first.setdefault(key, case)
-        broken.setdefault(key, []).append(_broken(case, proba[[position[text] for text in case.texts]]))
+        broken.setdefault(key, []).append(_broken(case, proba[[position[text, case.domain] for text in case.texts]]))
     rows: list[BehaviorRow] = []
     for (suite, test), results in broken.items():
         evaluated = [result for result in results if result is not None]

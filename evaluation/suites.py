@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from data.domains import GENERAL
 from data.errors import MalformedData, SettingsError
 from data.labels import LABEL_IDS, LABELS
 from data.settings import project_root, read_yaml
@@ -20,6 +22,7 @@ from data.settings import project_root, read_yaml
 Kind = Literal["MFT", "INV", "DIR"]
 Rule = Literal["positive_not_down", "positive_not_up", "confidence_not_down", "confidence_not_up"]
 CHECKLIST_FOLDER = "checklist_sentiment"
+SARCASTIC_CASES = 400
 TOLERANCE = 0.1
 """Allowed change of a probability in the wrong direction; 0 to 1."""
 
@@ -45,6 +48,8 @@ class Case:
     right: frozenset[int] = frozenset()
     rule: Rule | None = None
     tolerance: float = TOLERANCE
+    domain: str = GENERAL
+    """Of its texts, for models with heads for domains."""
 
 
 def _sample(items: Sequence[Any], most: int, *, seed: int, name: str) -> list[Any]:
@@ -53,6 +58,25 @@ def _sample(items: Sequence[Any], most: int, *, seed: int, name: str) -> list[An
         return list(items)
     chosen = np.random.default_rng([seed, zlib.crc32(name.encode())]).choice(len(items), size=most, replace=False)
     return [items[index] for index in sorted(chosen)]
+
+
+def sarcastic_cases(frame: pd.DataFrame, *, most: int = SARCASTIC_CASES, seed: int = 0) -> list[Case]:
+    """Return one case for each sarcastic text, at most `most` of a dataset: whatever it is, it is not positive.
+
+    Sarcasm praises what it blames. Its datasets label no sentiment, so negative and neutral are both right.
+
+    Args:
+        frame: Labeled text, columns of `data.labeled_text.LABELED_TEXT`.
+        most: Maximum cases of a dataset, a seeded sample.
+        seed: Of the sample.
+    """
+    right = frozenset(LABEL_IDS[label] for label in ("negative", "neutral"))
+    cases: list[Case] = []
+    for source, rows in frame[frame["sarcasm"].eq(True).fillna(False).astype(bool)].groupby("source", sort=True):
+        test = f"sarcasm of {source} is not positive"
+        chosen = _sample(list(zip(rows["text"], rows["domain"], strict=True)), most, seed=seed, name=test)
+        cases += [Case("sarcasm", test, "MFT", str(source), (text,), right, domain=domain) for text, domain in chosen]
+    return cases
 
 
 def _rule(test: str, description: str) -> Rule:

@@ -394,6 +394,14 @@ def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] 
     return frame[keep].reset_index(drop=True)
 
 
+def sarcasm_texts(layout: Layout) -> "pd.DataFrame":
+    """Return the rows of the test split that are labeled as sarcastic or not, with a sentiment label or without."""
+    import pandas as pd
+
+    frame = pd.read_parquet(layout.splits / "texts.parquet")
+    return frame[(frame["split"] == "test") & frame["sarcasm"].notna()].reset_index(drop=True)
+
+
 def unlabeled_texts(layout: Layout) -> "pd.DataFrame":
     """Return every row of a training split, with a sentiment label or without: none of its texts is in another split."""
     import pandas as pd

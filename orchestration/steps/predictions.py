@@ -15,14 +15,14 @@ from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, training_datasets
+from orchestration.steps.data import read_splits, read_texts, sarcasm_texts, training_datasets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORT = "report.json"
 """The row of the leaderboard and the macro-recall on the validation rows, in the folder of the candidate's evaluation."""
-REPORT_FORMAT = 2
+REPORT_FORMAT = 3
 """Of `report.json`; a report of an older format is recreated."""
 _CHUNK = 1024  # texts between two progress reports
 PREDICTIONS = "predictions.json"
@@ -146,6 +146,7 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     from evaluation.behavior import load_cases, run_behavior
     from evaluation.metrics import apply_temperature, confusion, fit_temperature, reliability, score
     from evaluation.slices import slice_report
+    from evaluation.suites import sarcastic_cases
 
     settings = layout.settings(EvaluationSettings)
     val, test = frozen_rows(layout, "val"), frozen_rows(layout, "test")
@@ -157,7 +158,7 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
     bins = zip(*reliability(label_ids(test)[main], proba_test[main]), strict=True)
     report(f"{name}: behavior")
-    cases = load_cases(DataSettings.load().dir, settings)
+    cases = load_cases(DataSettings.load().dir, settings) + sarcastic_cases(sarcasm_texts(layout), seed=settings.seed)
     behavior = run_behavior(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(

@@ -3,13 +3,14 @@ import json
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data.errors import MalformedData, ModelError, SettingsError
 from data.labels import LABEL_IDS
 from evaluation.behavior import BehaviorRow, fail_rate_by_kind, load_cases, run_behavior
 from evaluation.settings import EvaluationSettings
-from evaluation.suites import Case, load_checklist, load_own_suite
+from evaluation.suites import Case, load_checklist, load_own_suite, sarcastic_cases
 
 
 class Table:
@@ -115,6 +116,47 @@ def test_a_predictor_that_drops_a_text_is_refused():
 
     with pytest.raises(ModelError, match=r"shape \(1, 3\)"):
         run_behavior(Short(), [_case("INV", ["a", "b"])])
+
+
+@pytest.mark.parametrize("kind", ["boolean", "object"])
+def test_sarcastic_texts_are_cases_of_their_dataset_and_domain_that_are_not_positive(kind):
+    rows = [("tweets", "irony", f"so great {n}", n % 2 == 0) for n in range(20)]
+    rows += [("news", "headlines", "area man", True), ("tweets", "plain", "a text", None), ("news", "none", "a man", False)]
+    frame = pd.DataFrame(rows, columns=["domain", "source", "text", "sarcasm"])
+    frame["sarcasm"] = frame["sarcasm"].astype(kind)
+    cases = sarcastic_cases(frame, most=6)
+    assert cases == sarcastic_cases(frame, most=6)
+    assert [case.capability for case in cases] == ["headlines"] + ["irony"] * 6
+    assert {(case.domain, case.kind, case.suite) for case in cases} == {("news", "MFT", "sarcasm"), ("tweets", "MFT", "sarcasm")}
+    assert all(case.texts[0] in {f"so great {n}" for n in range(0, 20, 2)} for case in cases[1:])
+    asked = []
+
+    class ByDomain:
+        name = "by domain"
+
+        def predict_proba(self, texts, *, domains=None):
+            asked.extend(zip(texts, domains, strict=True))
+            return np.array([(0.0, 0.4, 0.6) if domain == "tweets" else (0.2, 0.5, 0.3) for domain in domains])
+
+    found = {row.test: (row.n, row.fails) for row in run_behavior(ByDomain(), cases)}
+    assert found == {"sarcasm of irony is not positive": (6, 6), "sarcasm of headlines is not positive": (1, 0)}
+    assert len(asked) == 7 and sarcastic_cases(frame.assign(sarcasm=None)) == []
+
+
+def test_a_text_is_predicted_once_for_each_domain():
+    asked = []
+
+    class Recording:
+        name = "recording"
+
+        def predict_proba(self, texts, *, domains=None):
+            asked.extend(zip(texts, domains, strict=True))
+            return np.tile((0.8, 0.1, 0.1), (len(texts), 1))
+
+    right = frozenset({0})
+    cases = [Case("s", test, "MFT", "c", ("x",), right, domain=domain) for test in "ab" for domain in ("general", "news")]
+    run_behavior(Recording(), cases)
+    assert asked == [("x", "general"), ("x", "news")]
 
 
 def _write_checklist(folder, groups, mft="ckl-0,good,positive,test,Vocabulary,words\n"):
