@@ -11,6 +11,7 @@ from data.errors import ModelError
 from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
+from evaluation.multiplicity import holm, p_worse
 from evaluation.parity import ParityResult
 from evaluation.suites import Kind
 
@@ -151,16 +152,17 @@ def _production(evidence: _Evidence, rule: ProductionRule) -> Reason:
 def _slices(evidence: _Evidence, rule: SlicesRule) -> list[Reason]:
     if evidence.production is None:
         return []
+    large = {name: rows for name, mask in evidence.slices.items() if (rows := evidence.rows(mask)).sum() >= rule.min_rows}
+    differences = {name: evidence.minus(evidence.production, rule.metric, rows) for name, rows in large.items()}
+    margins = {name: rule.domain_margin if name.startswith("domain=") else rule.margin for name in large}
+    worse = holm([p_worse(one, margins[name]) for name, one in differences.items()])
+    compared = f"{len(large)} slices" if len(large) > 1 else "1 slice"
     reasons: list[Reason] = []
-    for name, mask in evidence.slices.items():
-        rows = evidence.rows(mask)
-        if (count := int(rows.sum())) < rule.min_rows:
-            continue
-        difference = evidence.minus(evidence.production, rule.metric, rows)
-        passed = not difference.high < -rule.margin
-        text = f"{rule.metric} on {name} ({count:,} rows) against production {_span(difference)}"
-        text += "" if passed else f": the whole interval is below {-100 * rule.margin:g} points"
-        reasons.append(Reason(f"slice: {name}", passed, difference.high, -rule.margin, text))
+    for (name, difference), refused in zip(differences.items(), worse, strict=True):
+        text = f"{rule.metric} on {name} ({int(large[name].sum()):,} rows) against production {_span(difference)}"
+        if refused:
+            text += f": worse by more than {100 * margins[name]:g} points, beyond chance among {compared}"
+        reasons.append(Reason(f"slice: {name}", not refused, difference.high, -margins[name], text))
     return reasons
 
 

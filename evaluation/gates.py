@@ -37,6 +37,8 @@ class SlicesRule(_Strict):
     metric: str = "macro_recall"
     min_rows: int = Field(default=200, ge=1)
     margin: float = Field(default=0.03, ge=0, le=1)
+    domain_margin: float = Field(default=0.01, ge=0, le=1)
+    """Of the slices by domain: a better model of one domain is not paid for with another."""
 
 
 class BehaviorRule(_Strict):

@@ -119,9 +119,25 @@ def test_better_on_the_whole_but_much_worse_on_a_slice_is_refused():
     traded[SOURCE] = _calibrated(0.58, 7)[SOURCE]
     decision = _decide(traded, gates=GATES.model_copy(update={"ceilings": {}}))
     assert _failed(decision) == ["slice: source=x"]
-    assert "the whole interval is below -3 points" in decision.failures[0].text
+    assert "worse by more than 3 points, beyond chance among 1 slice" in decision.failures[0].text
     small = {"tiny": SOURCE & (np.arange(ROWS) < 400)}
     assert not any(reason.rule.startswith("slice") for reason in _decide(traded, slices=small).reasons)
+
+
+def test_a_domain_is_not_paid_for_with_another_and_one_slice_of_many_is_refused_only_beyond_chance():
+    traded = OLD.copy()
+    wrong = np.flatnonzero(SOURCE & (OLD.argmax(axis=1) == LABELS))[:30]  # 30 of 750 rows that were right
+    traded[wrong] = np.roll(OLD[wrong], 1, axis=1)
+    gates = GATES.model_copy(update={"ceilings": {}, "production": GATES.production.model_copy(update={"margin": 0.1})})
+
+    def refused(**slices):
+        return [rule for rule in _failed(_decide(traded, gates=gates, slices=slices)) if rule.startswith("slice")]
+
+    assert refused(**{"source=x": SOURCE}) == [] and refused(**{"domain=x": SOURCE}) == ["slice: domain=x"]
+    others = {f"other={n}": np.roll(SOURCE, n) for n in range(1, 4)} | {f"more={n}": np.arange(ROWS) % 5 == n for n in range(5)}
+    assert refused(**{"domain=x": SOURCE}, **others) == ["slice: domain=x"], (
+        "four points are beyond chance among nine slices, too"
+    )
 
 
 @pytest.mark.parametrize(
