@@ -18,6 +18,7 @@ ALL = [
     "0007_forgotten",
     "0008_shares",
     "0009_points",
+    "0010_domains",
 ]
 
 pytestmark = pytest.mark.integration
