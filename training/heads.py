@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ONE_HEAD = (GENERAL,)
-LEAST_ROWS = 200
-"""Of a domain in the training split, for a head of its own: fewer do not show how its labels differ from those of others."""
+LEAST_ROWS = 500
+"""Of a domain in the training split, for a head of its own. Measured with MiniLM on 6,000 rows of five domains: the head of a
+domain with 206 rows was 9 points of macro-recall worse than `general`, those with 604 to 1,013 rows 0.3 to 3.5 points better."""
 
 
 def heads_for(train: "pd.DataFrame", settings: TrainingSettings) -> tuple[str, ...]:

@@ -108,10 +108,10 @@ def test_loss_of_one_head_is_the_weighted_cross_entropy_and_of_several_the_mean_
 def trained(tmp_path_factory):
     """A tiny model that learned the same texts with opposite labels in two domains: only heads can separate them."""
     folder = tmp_path_factory.mktemp("heads")
-    tweets, finance = labeled(120, domain="tweets"), labeled(120, domain="finance")
+    tweets, finance = labeled(240, domain="tweets"), labeled(240, domain="finance")
     both = pd.concat([tweets, finance.assign(label=finance["label"].map(OPPOSITE))], ignore_index=True)
     train, val, test = (both[both["split"] == split].reset_index(drop=True) for split in ("train", "val", "test"))
-    settings = TrainingSettings.load(epochs=6, evaluations=2, bf16=False, seed=3)
+    settings = TrainingSettings.load(epochs=3, evaluations=2, bf16=False, seed=3)
     candidate = tiny_candidate(write_checkpoint(folder / "base"))
     result = finetune(candidate, train, val, folder / "tiny", settings)
     return folder, candidate, result, test
@@ -185,7 +185,7 @@ def test_every_form_predicts_by_domain_what_torch_does(form, trained, tmp_path):
 @pytest.mark.integration
 def test_a_student_learns_the_heads_of_its_teacher(trained, tmp_path):
     folder, candidate, _, test = trained
-    both = pd.concat([labeled(120, domain=domain) for domain in ("tweets", "finance")], ignore_index=True)
+    both = pd.concat([labeled(240, domain=domain) for domain in ("tweets", "finance")], ignore_index=True)
     train, val = (both[both["split"] == split].reset_index(drop=True) for split in ("train", "val"))
     teacher = load_predictor(candidate, folder / "tiny")
     soft = teacher.predict_proba(train["text"].tolist(), domains=train["domain"].tolist())
