@@ -102,7 +102,8 @@ def _feedback(layout: Layout, bundle: Bundle, since: datetime) -> "pd.DataFrame"
     if not len(rows):
         return pd.DataFrame(columns=_COLUMNS)
     report(f"classifying {len(rows):,} corrected texts")
-    predictions = Classifier(bundle).classify(rows["text"].tolist())
+    domains = rows["domain"].where(rows["domain"].notna(), None).tolist()
+    predictions = Classifier(bundle).classify(rows["text"].tolist(), domains=domains)
     return pd.DataFrame(
         {
             "at": rows["at"].to_numpy(),

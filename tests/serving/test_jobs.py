@@ -435,7 +435,9 @@ class TestQueue:
                 await jobs.close()
                 return found
 
-            assert asyncio.run(go()) == [{"text": f"text {n}", "detail": False, "tier": "base", "domain": None} for n in range(64 * 20)]
+            assert asyncio.run(go()) == [
+                {"text": f"text {n}", "detail": False, "tier": "base", "domain": None} for n in range(64 * 20)
+            ]
         finally:
             dynamodb.stop()
             elasticmq.stop()

@@ -24,7 +24,7 @@ from tests.cases.mixed_day import FILES, reference, write_day, write_files
 from tests.models import headed_bundle, tiny_bundle
 from tests.serving.lakehouse_harness import Tables, environment, rows_of, s3, session, start, texts
 from tests.serving.running import serving
-from tests.waiting import until_passes
+from tests.waiting import until, until_passes
 
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "1"))
@@ -345,11 +345,11 @@ def test_backfill_during_the_stream_and_return_to_the_old_version(spark, bundle,
 
     thread = threading.Thread(target=stream)
     thread.start()
-    since, until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    day = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 1, 2, tzinfo=UTC)}
     try:
         for number in range(1, 4):
             put(raw, f"{number}.json", *(tweet(f"{number}-{k}", text) for k, (text, _) in enumerate(texts(30))))
-        assert rescore(spark, tables.root, shy, since=since, until=until, make_current=True) >= 150
+        assert rescore(spark, tables.root, shy, **day, make_current=True) >= 150
         until(lambda: read_status(tables.root).rows("gold") == 240 or failed, every_s=0.5)
     finally:
         stop.set()
@@ -361,7 +361,7 @@ def test_backfill_during_the_stream_and_return_to_the_old_version(spark, bundle,
     positives = sum(row["label"] == "positive" for row in first)
     assert comparison.both >= 150 and comparison.changed >= positives > 0
     # Back to the old version: no row is classified again, and its predictions are unchanged.
-    rescore(spark, tables.root, bundle, since=since, until=until, make_current=True)
+    rescore(spark, tables.root, bundle, **day, make_current=True)
     ids = {row["id"] for row in first}
     assert [row for row in rows_of(tables.root, "gold", GOLD) if row["id"] in ids] == first
     # The table version from before the backfill is still readable.
