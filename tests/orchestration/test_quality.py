@@ -16,7 +16,7 @@ from orchestration.steps.retraining_state import read_state
 from serving.ledger import append_move, read_ledger
 from serving.tiers import model_key
 from tests.make import text_of
-from tests.models import tiny_bundle
+from tests.models import headed_bundle, tiny_bundle
 from tests.orchestration.test_lakehouse_assets import message, write_tables
 
 NEXT = dict(zip(LABELS, (*LABELS[1:], LABELS[0]), strict=True))
@@ -28,9 +28,10 @@ def layout(monkeypatch):
     return Layout.load()
 
 
-def promote(layout, *, ago=timedelta(days=1), strength=2.0):
-    """Promote a bundle that classifies `text_of` right, `ago` before now."""
-    bundle = tiny_bundle(layout.bundles / f"tiny-{strength}", strength=strength)
+def promote(layout, *, ago=timedelta(days=1), strength=2.0, make=None):
+    """Promote a bundle that classifies `text_of` right, or what `make` makes, `ago` before now."""
+    folder = layout.bundles / f"tiny-{strength}"
+    bundle = make(folder) if make else tiny_bundle(folder, strength=strength)
     bundle.directory.rename(layout.bundles / bundle.manifest.version)
     move = {
         "alias": "production",
@@ -69,6 +70,16 @@ def test_too_few_rows_or_a_missing_label_skip_with_a_reason_that_the_sensor_repo
     store.path.unlink()
     correct(layout, [n for n in range(90) if n % 3 == 0])
     assert "none of the 30 rows labeled since the model was promoted is neutral or positive" in measure_production(layout).skipped
+
+
+def test_a_correction_counts_by_the_head_of_its_domain(layout):
+    promote(layout, make=headed_bundle)  # finance calls praise negative and blame positive
+    opposite = {"negative": "positive", "neutral": "neutral", "positive": "negative"}
+    for n in range(60):
+        label, domain = LABELS[n % 3], ("finance", None)[n % 2]
+        right = opposite[label] if domain else label
+        open_feedback(layout.var).add(FeedbackLabel(text_of(label, n), right, "ann", domain=domain))
+    assert measure_production(layout).metadata["macro_recall"]["value"] == 1.0
 
 
 def test_recall_falls_when_callers_correct_predictions(layout):
