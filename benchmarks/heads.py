@@ -24,7 +24,7 @@ from orchestration.layout import Layout
 from orchestration.steps.data import read_texts, training_datasets
 from training.candidates import load_candidates
 from training.distill import TARGET
-from training.finetune import choose_rows, finetune
+from training.finetune import choose_rows, class_weights, finetune
 from training.predictors import CheckpointPredictor
 from training.settings import TrainingSettings
 
@@ -87,9 +87,8 @@ def _run(
 def _with_targets(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with the label as a target, weighted by its class: fine-tuning requires three labels, reviews have two."""
     ids = rows["label"].map(LABEL_IDS).to_numpy()
-    counts = np.bincount(ids, minlength=len(LABELS))
-    weights = len(ids) / ((counts > 0).sum() * np.maximum(counts, 1))
-    targets = np.eye(len(LABELS), dtype=np.float32)[ids] * weights[ids, None].astype(np.float32)
+    weights = class_weights([{"labels": label} for label in ids], 1).numpy()[0]
+    targets = np.eye(len(LABELS), dtype=np.float32)[ids] * weights[ids, None]
     return rows.assign(**{TARGET: list(targets)})
 
 

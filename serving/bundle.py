@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +99,7 @@ class Bundle:
         """All that a text may be classified by: the tiers, `auto`, and the operating points by name."""
         return tuple(dict.fromkeys((*self.tiers, AUTO, *(point.name for point in self.manifest.points))))
 
-    @property
+    @cached_property  # asked for each text
     def heads(self) -> tuple[str, ...]:
         """`general`, and every domain for which `base` or a smaller tier has a head."""
         theirs = (self.manifest.heads, *(tier.heads for tier in self.manifest.tiers.values()))
@@ -124,7 +125,10 @@ def _fingerprint(manifest: Manifest) -> str:
     )
     heads = [list(manifest.heads)] if len(manifest.heads) > 1 else []
     rules = [[[point.tier, point.threshold, point.macro_recall] for point in manifest.points]] if manifest.tiers else []
-    tiers = [[name, tier.temperature, manifest.files[tier_file(name)]] for name, tier in manifest.tiers.items()]
+    tiers = [
+        [name, tier.temperature, manifest.files[tier_file(name)], *([list(tier.heads)] if len(tier.heads) > 1 else [])]
+        for name, tier in manifest.tiers.items()
+    ]
     return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *heads, *rules, *tiers])
 
 

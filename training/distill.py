@@ -83,7 +83,7 @@ def student_rows(
 ) -> "pd.DataFrame":
     """Return the rows with a column `target`: softened probabilities of the teacher, mixed with the gold label where it counts.
 
-    Gold labels are weighted by the inverse frequency of their class, as in fine-tuning; the teacher's probabilities are already
+    Gold labels are weighted by the inverse frequency of their class, over all domains; the teacher's probabilities are already
     balanced, since it was trained that way. Rows of a domain for which the teacher has no head become `general`: a student has
     the heads of its teacher.
 

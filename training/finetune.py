@@ -97,7 +97,7 @@ def finetune(
     seed_everything(settings.seed)
     heads = heads_for(train, settings)
     model, tokenizer_file = base_model(candidate, heads)
-    work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings)}"
+    work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings, heads)}"
     _remove_other_runs(out_dir, keep=work)
     bf16 = bf16_is_faster(model, out_dir.parent) if settings.bf16 is None else settings.bf16
     trainer = make_trainer(
@@ -321,11 +321,13 @@ def _macro_recall(prediction: Any) -> dict[str, float]:
     return {"macro_recall": float(np.mean(by_head))}
 
 
-def _run_digest(candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", settings: TrainingSettings) -> str:
+def _run_digest(
+    candidate: Candidate, train: "pd.DataFrame", val: "pd.DataFrame", settings: TrainingSettings, heads: tuple[str, ...]
+) -> str:
     rows = [digest([frame["text"].tolist(), frame["label"].tolist()]) for frame in (train, val)]
     if TARGET in train:
         rows.append(hashlib.sha256(np.stack(train[TARGET].tolist()).tobytes()).hexdigest())
-    if (heads := heads_for(train, settings)) != ONE_HEAD:
+    if heads != ONE_HEAD:
         rows.append(digest([list(heads), *[head_ids(heads, frame) for frame in (train, val)]]))
     return digest([candidate.model_dump(mode="json"), settings.of_the_run(), rows])[:16]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_a_model_with_other_heads_than_its_manifest_is_refused(tmp_path, bundle)
         (folder / "bundle.json").write_text(json.dumps(manifest))
         with pytest.raises(BundleError, match="wrong shape"):
             Classifier(read_bundle(folder), threads=1).classify([TEXT])
+
+
+def test_other_names_of_heads_are_another_fingerprint(tmp_path):
+    made = tiered_bundle(tmp_path / "tiered")
+
+    def fingerprint(base, small):
+        tier = made.manifest.tiers["small"].model_copy(update={"heads": small})
+        return replace(made, manifest=made.manifest.model_copy(update={"heads": base, "tiers": {"small": tier}})).fingerprint
+
+    one, other = ("general", "finance"), ("general", "news")
+    assert len({fingerprint(one, one), fingerprint(other, one), fingerprint(one, other)}) == 3
+    assert fingerprint(("general",), ("general",)) == made.fingerprint
 
 
 def test_tier_without_a_head_of_the_domain_decides_with_general_and_base_with_its_own(tmp_path, bundle):
