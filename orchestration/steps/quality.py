@@ -102,7 +102,7 @@ def _feedback(layout: Layout, bundle: Bundle, since: datetime) -> "pd.DataFrame"
     if not len(rows):
         return pd.DataFrame(columns=_COLUMNS)
     report(f"classifying {len(rows):,} corrected texts")
-    domains = rows["domain"].where(rows["domain"].notna(), None).tolist()
+    domains = [one if isinstance(one, str) else None for one in rows["domain"]]
     predictions = Classifier(bundle).classify(rows["text"].tolist(), domains=domains)
     return pd.DataFrame(
         {
