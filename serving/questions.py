@@ -22,6 +22,11 @@ class Filters(TypedDict, total=False):
     """Only this source; empty: all."""
     label: str
     """Only this label, for messages; empty: all."""
+    domain: str
+    """Only those on which the head of this domain decided, or `general`, for messages; empty: all. Gold does not store the head:
+    there it is the messages of the sources of that domain."""
+    sarcastic: bool
+    """Only probably sarcastic ones, for messages."""
     by: Literal["", "source"]
     """For trend: "source" for one line for each of the busiest sources, empty for one line of all together."""
     limit: int
@@ -39,8 +44,8 @@ def time_span(filters: Filters, now: datetime) -> tuple[datetime, datetime]:
 
 def plain_values(filters: Filters) -> dict[str, Any]:
     """Return the parameters that a query takes as they are given, with their defaults."""
-    given: dict[str, Any] = {"source": "", "label": "", "by": "", "limit": 100, "id": "", **filters}
-    return {name: given[name] for name in ("source", "label", "by", "limit", "id")}
+    plain = {"source": "", "label": "", "domain": "", "sarcastic": False, "by": "", "limit": 100, "id": ""}
+    return {name: filters.get(name, default) for name, default in plain.items()}
 
 
 def half_life_s(since: datetime, until: datetime) -> float:

@@ -155,7 +155,7 @@ def make_trainer(
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
     train_rows, val_rows = (tokenized_rows(tokenizer, frame, heads) for frame in (train, val))
     balanced = settings.class_weights and TARGET not in train
-    weights = class_weights([row["labels"][:2] for row in train_rows], len(heads)) if balanced else None
+    weights = class_weights([row["labels"] for row in train_rows], len(heads)) if balanced else None
     devices = max(torch.cuda.device_count(), 1)
     epochs = settings.epochs or candidate.epochs
     steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))
@@ -237,23 +237,29 @@ def _marks(frame: "pd.DataFrame") -> list[int]:
 
 
 def class_weights(rows: Sequence[Sequence[int]], heads: int) -> Any:
-    """Return the inverse frequency of each class by head, float32 (heads, 3), 1 where the classes are of equal size.
+    """Return the weight of each class by head, float32 (heads, 3), so that the classes of a head count alike.
 
-    All rows count for head 0. A class without rows in a head weighs 0.
+    Without sarcastic rows that is the inverse frequency, 1 where the classes are of equal size. Such a row, without a label,
+    counts against positive, as half a negative and half a neutral row would; those then weigh less. All rows count for head 0.
+    A class without rows in a head weighs 0.
 
     Args:
-        rows: Head and label of each row; a label of -1 counts nowhere.
+        rows: Head, label and sarcasm of each row, as in `tokenized_rows`.
         heads: Their number.
     """
     import torch
 
-    head_of, label_of = np.array(rows).T
+    head_of, label_of, sarcasm = np.array(rows).T
     weights = np.zeros((heads, len(LABELS)))
     for head in range(heads):
-        own = label_of[(label_of >= 0) & ((head_of == head) | (head == 0))]
+        mine = (head_of == head) | (head == 0)
+        own = label_of[mine & (label_of >= 0)]
         counts = np.bincount(own, minlength=len(LABELS))
         present = counts > 0
-        weights[head, present] = len(own) / (present.sum() * counts[present])
+        sarcastic = int((mine & (label_of < 0) & (sarcasm == 1)).sum())
+        against = np.array([sarcastic / 2, sarcastic / 2, 0])
+        share = (len(own) + sarcastic) / max(present.sum(), 1)
+        weights[head, present] = np.maximum(share - against, share / 4)[present] / counts[present]
     return torch.tensor(weights, dtype=torch.float32)
 
 

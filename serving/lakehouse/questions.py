@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from data.domains import GENERAL, domains_of_sources
 from data.errors import WarehouseError
 from data.names import unknown_name
 from serving.lakehouse.paths import for_deltalake, storage_options, table
@@ -101,6 +102,11 @@ class Gold:
         return self._table
 
 
+def _sources_of(domain: str) -> list[str]:
+    """Return the sources of a domain; of `general`, those of any domain."""
+    return [source for source, its in domains_of_sources().items() if domain in (its, GENERAL)] if domain else []
+
+
 def ask(gold: Gold | str, question: str, **filters: Unpack[Filters]) -> list[dict[str, Any]]:
     """Return the rows of a question, like `serving.warehouse.questions.ask`. Blocks until the query ends.
 
@@ -132,6 +138,7 @@ def ask(gold: Gold | str, question: str, **filters: Unpack[Filters]) -> list[dic
         "now": now,
         "hour": _ceiling(now - timedelta(hours=1), 60),
         "half_life_s": half_life_s(since, min(until, now)),
+        "sources": _sources_of(filters.get("domain", "")),
     }
     sql = (FOLDER / f"{question}.sql").read_text(encoding="utf-8")
     try:

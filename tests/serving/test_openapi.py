@@ -86,7 +86,7 @@ FIELDS = {
     "Leaderboard": "missing rows",
     "LiveFrame": "type at since away cells messages alerts normal",
     "MeasureCompared": "name left right difference",
-    "Message": "event_at source label confidence sarcasm tier model_version text id topic partition offset",
+    "Message": "event_at source label confidence sarcasm domain tier model_version text id topic partition offset",
     "Messages": "since until every rows",
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",

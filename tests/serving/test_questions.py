@@ -53,7 +53,8 @@ def _rows() -> list[dict]:
                 "label": LABELS[shares.index(max(shares))],
                 "confidence": max(shares),
                 "probabilities": shares,
-                "sarcasm": None,
+                "sarcasm": None if n % 7 == 0 else n % 100 / 100,
+                "domain": "finance" if n % 3 == 1 else "general",
                 "tier": "base",
                 "model_version": "old" if n < 2000 else "new",
             }
@@ -181,6 +182,17 @@ def test_message_results_equal_a_count(warehouse, window):
         found = ask(client, "messages", since=since, until=until, label=label, source=source, limit=9)
         assert [row["id"] for row in found] == [row["id"] for row in newest[:9]]
         assert [row["event_at"] for row in found] == [row["event_at"] for row in newest[:9]]
+
+    for given, kept in (
+        ({"domain": "finance"}, lambda row: row["domain"] == "finance"),
+        ({"sarcastic": True}, lambda row: (row["sarcasm"] or 0) >= 0.5),
+        ({"domain": "general", "sarcastic": True}, lambda row: row["domain"] == "general" and (row["sarcasm"] or 0) >= 0.5),
+    ):
+        newest = [row for row in inside if kept(row)]
+        newest.sort(key=lambda row: (row["event_at"], -row["partition"], row["offset"]), reverse=True)
+        found = ask(client, "messages", since=since, until=until, limit=9, **given)
+        assert [(row["id"], row["domain"]) for row in found] == [(row["id"], row["domain"]) for row in newest[:9]]
+        assert all(kept(row) for row in found)
 
     versions = Counter(row["model_version"] for row in inside)
     found = ask(client, "versions", since=since, until=until)

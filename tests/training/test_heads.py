@@ -79,9 +79,10 @@ def test_a_domain_without_a_head_belongs_to_general():
 
 def test_classes_are_weighted_within_their_head():
     rows = [(0, 0), (0, 0), (0, 0), (0, 2), (1, 0), (1, 0), (1, 2), (1, 2), (1, -1)]
+    rows = [(*row, -1) for row in rows]
     weights = class_weights(rows, 2).numpy()
     np.testing.assert_allclose(weights, [[8 / (2 * 5), 0, 8 / (2 * 3)], [1, 0, 1]], rtol=1e-6)
-    np.testing.assert_allclose(class_weights([(0, n) for n in (0, 1, 1, 2)], 1).numpy(), [[4 / 3, 2 / 3, 4 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(class_weights([(0, n, -1) for n in (0, 1, 1, 2)], 1).numpy(), [[4 / 3, 2 / 3, 4 / 3]], rtol=1e-6)
 
 
 def test_loss_of_one_head_is_the_weighted_cross_entropy_and_of_several_the_mean_of_both():

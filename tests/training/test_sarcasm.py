@@ -13,7 +13,7 @@ from serving.tiers import Calibration
 from tests.make import BLAME, PLAIN, PRAISE, labeled, text_of
 from tests.models import tiny_candidate, write_checkpoint
 from training.distill import TARGET, student_rows
-from training.finetune import finetune, loss_of_heads
+from training.finetune import class_weights, finetune, loss_of_heads
 from training.heads import (
     LEAST_ROWS,
     ONE_HEAD,
@@ -71,6 +71,14 @@ def test_a_row_counts_for_what_it_labels_and_a_sarcastic_one_against_positive():
     marks = binary_cross_entropy_with_logits(logits[:2, 6], torch.tensor([1.0, 0.0]), reduction="sum") / 4
     general = cross_entropy(logits[:, :3], soft[:, :3])
     torch.testing.assert_close(loss_of_heads(logits[:, [0, 1, 2, 6]], soft, 1), general + marks)
+
+
+def test_sarcastic_rows_leave_the_classes_of_a_head_as_heavy_as_each_other():
+    rows = [(0, label, -1) for label in (0, 0, 0, 1, 1, 2)] + [(0, -1, 1)] * 3 + [(0, -1, 0)] * 5
+    weights = class_weights(rows, 1).numpy()[0]
+    np.testing.assert_allclose(weights * [3, 2, 1] + [1.5, 1.5, 0], 3.0)
+    many = class_weights([*rows, *[(0, -1, 1)] * 100], 1).numpy()[0]
+    assert (many > 0).all(), "however many there are"
 
 
 def test_a_sarcastic_text_is_never_a_positive_target_of_a_student():

@@ -12,6 +12,7 @@ test("a valid address has no problem", () => {
     assert.deepEqual(problems(`?span=${span}&source=anything&by=label&label=neutral`), []);
   assert.deepEqual(problems(`?from=${iso(NOW - 900)}&to=${iso(NOW - 300)}&axis=fit`), []);
   assert.deepEqual(problems("?source=shop&span=1h&alert=0123456789abcdef"), []);
+  assert.deepEqual(problems("?domain=finance&sarcasm=sarcastic"), []);
   assert.deepEqual(problems(""), []);
 });
 
@@ -19,6 +20,11 @@ test("an invalid filter is named, with the valid values", () => {
   assert.match(problems("?span=7x").join(), /Time "7x" is not one of 1m, .*30d; showing the last 10 minutes/);
   assert.match(problems("?by=moon").join(), /Chart "moon"/);
   assert.match(problems("?label=angry").join(), /negative, neutral, positive/);
+  assert.match(problems("?domain=sport").join(), /Domain "sport" is not one of general, tweets, .*news/);
+  assert.match(
+    problems("?sarcasm=yes").join(),
+    /Sarcasm "yes" is not one of sarcastic; showing all messages/,
+  );
   assert.match(problems("?sorce=shop").join(), /"sorce" is not a filter; known are .*source/);
   assert.equal(problems("?span=x&by=y&color=red").length, 3);
 });

@@ -46,6 +46,10 @@ class PanelQuery(BaseModel):
     until: AwareDatetime | None = Field(default=None, description="Before this time; without it now.")
     source: Text = Field(default="", description="Only of this source.")
     label: Literal["", "negative", "neutral", "positive"] = Field(default="", description="Only of this label (messages).")
+    domain: Literal["", "general", "tweets", "reviews", "support", "finance", "news"] = Field(
+        default="", description="Only those on which the head of this domain decided (messages)."
+    )
+    sarcastic: bool = Field(default=False, description="Only probably sarcastic ones (messages).")
     by: Literal["", "source"] = Field(default="", description="One line for each of the five busiest sources (trend).")
     every: Literal["second", "minute", "hour"] | None = Field(
         default=None, description="Bucket size; without it chosen by the time span."

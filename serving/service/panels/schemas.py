@@ -59,6 +59,7 @@ class Message(BaseModel):
     label: Label
     confidence: float
     sarcasm: float | None = Field(description="Probability; null where the model does not predict it.")
+    domain: str | None = Field(description="The domain whose head decided, or `general`; null where it is not stored.")
     tier: str
     model_version: str
     text: str

@@ -1553,6 +1553,11 @@ export interface components {
              * @description Probability; null where the model does not predict it.
              */
             sarcasm: number | null;
+            /**
+             * Domain
+             * @description The domain whose head decided, or `general`; null where it is not stored.
+             */
+            domain: string | null;
             /** Tier */
             tier: string;
             /** Model Version */
@@ -3168,6 +3173,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3262,6 +3271,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3356,6 +3369,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3450,6 +3467,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3544,6 +3565,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3638,6 +3663,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3732,6 +3761,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3826,6 +3859,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -3920,6 +3957,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */
@@ -4014,6 +4055,10 @@ export interface operations {
                 source?: string;
                 /** @description Only of this label (messages). */
                 label?: "" | "negative" | "neutral" | "positive";
+                /** @description Only those on which the head of this domain decided (messages). */
+                domain?: "" | "general" | "tweets" | "reviews" | "support" | "finance" | "news";
+                /** @description Only probably sarcastic ones (messages). */
+                sarcastic?: boolean;
                 /** @description One line for each of the five busiest sources (trend). */
                 by?: "" | "source";
                 /** @description Bucket size; without it chosen by the time span. */

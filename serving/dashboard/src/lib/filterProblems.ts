@@ -1,11 +1,13 @@
 import { filters } from "./filters";
-import { LABELS } from "./labels";
+import { HEADS, LABELS } from "./labels";
 import { rangeProblem, SPAN_WORDS, SPANS } from "./spans";
 
 const CHOICES: Record<string, { name: string; values: readonly string[]; instead: string }> = {
   span: { name: "Time", values: SPANS, instead: `showing the ${SPAN_WORDS["10m"]}` },
   by: { name: "Chart", values: ["label", "source"], instead: "showing points" },
   label: { name: "Label", values: LABELS, instead: "showing all labels" },
+  domain: { name: "Domain", values: HEADS, instead: "showing all domains" },
+  sarcasm: { name: "Sarcasm", values: ["sarcastic"], instead: "showing all messages" },
   axis: { name: "Axis", values: ["fit"], instead: "showing 0 to 100" },
 };
 const KNOWN = Object.keys(filters);

@@ -1,5 +1,5 @@
 import { createParser, createSerializer, parseAsString, parseAsStringLiteral, useQueryStates } from "nuqs";
-import { LABELS } from "./labels";
+import { HEADS, LABELS } from "./labels";
 import { SPANS } from "./spans";
 
 /** Epoch seconds, written in the address as an ISO time. */
@@ -19,6 +19,8 @@ export const filters = {
   to: time,
   by: parseAsStringLiteral(["", "label", "source"] as const).withDefault(""),
   label: parseAsStringLiteral(["", ...LABELS] as const).withDefault(""),
+  domain: parseAsStringLiteral(["", ...HEADS] as const).withDefault(""),
+  sarcasm: parseAsStringLiteral(["", "sarcastic"] as const).withDefault(""),
   axis: parseAsStringLiteral(["", "fit"] as const).withDefault(""),
   alert: parseAsString.withDefault(""),
 };

@@ -1,9 +1,10 @@
 "use client";
 
 import { liveStore } from "@/api/live";
+import { useModel } from "@/api/model";
 import { usePanel } from "@/api/panels";
 import { useFilters } from "@/lib/filters";
-import { LABELS } from "@/lib/labels";
+import { HEADS, LABELS } from "@/lib/labels";
 import { maskProfanityIn, maskStore } from "@/lib/preferences";
 import { useStore } from "@/lib/store";
 import { Select } from "@/ui/Select";
@@ -20,6 +21,11 @@ const LABEL_OPTIONS = [
   { value: "", words: "all labels" } as const,
   ...LABELS.map((value) => ({ value, words: value })),
 ];
+
+const SARCASM_OPTIONS = [
+  { value: "", words: "sarcastic or not" },
+  { value: "sarcastic", words: "sarcastic" },
+] as const;
 
 type Shown = "source" | "time" | "by" | "label" | "profanity";
 
@@ -52,8 +58,36 @@ export function FilterBar({ shown }: { shown: readonly Shown[] }) {
           onChange={(label) => setFilters({ label })}
         />
       )}
+      {shown.includes("label") && <ModelFilters />}
       {shown.includes("profanity") && <MaskSwitch />}
     </search>
+  );
+}
+
+/** Filters of messages by what only some models predict; also shown while the address has one. */
+function ModelFilters() {
+  const [{ domain, sarcasm }, setFilters] = useFilters();
+  const model = useModel().data;
+  const heads = HEADS.filter((head) => model?.heads.includes(head) || head === domain);
+  return (
+    <>
+      {(heads.length > 1 || domain) && (
+        <Select
+          name="Domain"
+          value={domain}
+          options={[{ value: "", words: "all domains" }, ...heads.map((value) => ({ value, words: value }))]}
+          onChange={(chosen) => setFilters({ domain: chosen })}
+        />
+      )}
+      {(model?.sarcasm || sarcasm) && (
+        <Select
+          name="Sarcasm"
+          value={sarcasm}
+          options={SARCASM_OPTIONS}
+          onChange={(chosen) => setFilters({ sarcasm: chosen })}
+        />
+      )}
+    </>
   );
 }
 

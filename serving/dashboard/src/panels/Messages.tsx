@@ -12,9 +12,12 @@ import { MessageText } from "@/ui/MessageText";
 import { Name } from "@/ui/Name";
 import { Panel } from "@/ui/Panel";
 import { type Column, rowsOfTable, Table } from "@/ui/Table";
+import { Tone } from "@/ui/Tone";
 import { useWindow } from "./useWindow";
 
 const MOST = 30;
+/** Least probability of a message that counts as sarcastic. */
+const SARCASTIC = 0.5;
 
 const COLUMNS: readonly Column<Message>[] = [
   {
@@ -33,10 +36,16 @@ const COLUMNS: readonly Column<Message>[] = [
   {
     head: "sarcasm",
     value: ({ sarcasm }) => sarcasm,
-    show: ({ sarcasm }) => percent(sarcasm),
+    show: ({ sarcasm }) =>
+      sarcasm !== null && sarcasm >= SARCASTIC ? (
+        <Tone of={{ tone: "warn", words: `${percent(sarcasm)} sarcastic` }} />
+      ) : (
+        percent(sarcasm)
+      ),
     number: true,
     hidden: "empty",
   },
+  { head: "domain", value: ({ domain }) => domain, hidden: "same" },
   { head: "tier", value: ({ tier }) => tier, hidden: "same" },
   { head: "text", value: ({ text }) => text, show: ({ text }) => <MessageText text={text} />, wide: true },
 ];
@@ -96,24 +105,28 @@ export function Messages() {
 /** The newest messages of the live socket; with filters also those of the warehouse, since few of the newest may match. */
 function useNewest() {
   const { live, source, period, words, isKnown } = useWindow();
-  const [{ label }] = useFilters();
+  const [{ label, domain, sarcasm }] = useFilters();
   const isCustom = !("span" in period);
-  const filtered = Boolean(source || label || isCustom);
+  const filtered = Boolean(source || label || domain || sarcasm || isCustom);
   const query = usePanel(
     "messages",
-    { source, label, limit: MOST },
+    { source, label, domain, sarcastic: sarcasm === "sarcastic", limit: MOST },
     { period, every: 2000, enabled: filtered },
   );
   const matching = new Map<string, Message>();
   for (const message of [...(isCustom ? [] : live.messages), ...(filtered ? (query.data?.rows ?? []) : [])]) {
-    if ((!source || message.source === source) && (!label || message.label === label))
-      matching.set(keyOf(message), message);
+    const matches =
+      (!source || message.source === source) &&
+      (!label || message.label === label) &&
+      (!domain || message.domain === domain || message.domain === null) &&
+      (!sarcasm || (message.sarcasm ?? 0) >= SARCASTIC);
+    if (matches) matching.set(keyOf(message), message);
   }
   const messages = [...matching.values()]
     .sort((a, b) => Date.parse(b.event_at) - Date.parse(a.event_at))
     .slice(0, MOST);
   const note = filtered
-    ? `The newest ${MOST}${label && ` ${label}`} messages${source && ` of ${source}`}, ${words}.`
+    ? `The newest ${MOST}${[sarcasm, label].map((word) => word && ` ${word}`).join("")} messages${domain && ` by the head ${domain}`}${source && ` of ${source}`}, ${words}.`
     : `The newest ${MOST} messages. Confidence: calibrated probability of the label.`;
   return { messages, query, words: note, isKnown };
 }
