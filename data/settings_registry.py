@@ -22,6 +22,7 @@ SECTIONS = {
     "distillation": "training.settings:DistillationSettings",
     "tracking": "training.tracking:TrackingSettings",
     "evaluation": "evaluation.settings:EvaluationSettings",
+    "transfer": "evaluation.settings:TransferSettings",
     "serving": "serving.settings:ServingSettings",
     "stream": "serving.settings:StreamSettings",
     "warehouse": "serving.settings:WarehouseSettings",

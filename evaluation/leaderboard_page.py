@@ -75,7 +75,8 @@ def summary_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     return head, cells
 
 
-def _signed(difference: Estimate) -> str:
+def signed_points(difference: Estimate) -> str:
+    """Return a difference in points of 100 with its interval; an asterisk marks one whose interval excludes 0."""
     value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + (" *" if is_real(difference) else "")
 
@@ -83,7 +84,7 @@ def _signed(difference: Estimate) -> str:
 def pair_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     """Return row minus column in macro-recall; an asterisk marks a difference whose interval excludes 0."""
     names = [row.candidate for row in rows]
-    cells = [[row.title, *("" if name == row.candidate else _signed(row.against[name]) for name in names)] for row in rows]
+    cells = [[row.title, *("" if name == row.candidate else signed_points(row.against[name]) for name in names)] for row in rows]
     return ["Row minus column", *names], cells
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from evaluation.transfer import Transfer
+
 from evaluation.figures import COLORS, new_figure, save, style
 
 _GRAY = "#6b7280"
@@ -117,6 +119,27 @@ def _panels(count: int, size: float, height: float) -> "tuple[Figure, list[Axes]
     for spare in panels[count:]:
         spare.set_visible(False)
     return figure, panels[:count]
+
+
+def plot_transfer(transfer: "Transfer", path: Path) -> Path:
+    """Plot the domain-transfer matrix as a heat map: rows learned from, columns evaluated on."""
+    learned, domains = transfer.learned, transfer.domains
+    values = np.array([[100 * transfer.at(row, column).macro_recall.value for column in domains] for row in learned])
+    figure = new_figure(1.6 + 1.1 * len(domains), 1.2 + 0.55 * len(learned))
+    axes = figure.subplots()
+    axes.imshow(values, cmap="Blues", vmin=100 / len(LABELS), vmax=100, aspect="auto")
+    for i, row in enumerate(learned):
+        for j, column in enumerate(domains):
+            ink = "white" if values[i, j] > 75 else "black"
+            weight = "bold" if row == column else "normal"
+            axes.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=ink, fontsize=10, fontweight=weight)
+    axes.set_xticks(range(len(domains)), domains, fontsize=9)
+    axes.set_yticks(range(len(learned)), learned, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("macro-recall on", fontsize=9, color=_GRAY)
+    axes.set_ylabel("learned from", fontsize=9, color=_GRAY)
+    return save(figure, path)
 
 
 def plot_confusion(labels: np.ndarray, probas: Mapping[str, np.ndarray], path: Path) -> Path:

@@ -38,3 +38,21 @@ class EvaluationSettings(Settings):
     """Longest time in which a candidate loads, in seconds."""
     cost_round_timeout_s: float = Field(default=300.0, gt=0)
     """Longest time of one candidate in one round, in seconds."""
+
+
+class TransferSettings(Settings):
+    """The domain-transfer matrix: one model for each domain, one of all with heads, and one of all without."""
+
+    section: ClassVar[str] = "transfer"
+    model_config = section_config("transfer")
+
+    candidate: str = "minilm"
+    """The candidate that is trained, from configs/candidates.yaml."""
+    rows: int = Field(default=6000, ge=100)
+    """Most training rows of a domain: the same for every model that learns from it."""
+    evaluated_rows: int = Field(default=3000, ge=100)
+    """Most evaluated rows of a dataset."""
+    epochs: int = Field(default=1, ge=1, le=20)
+    """Passes over the rows."""
+    seed: int = 1
+    """Of the order of rows, the samples and the weights of new heads."""

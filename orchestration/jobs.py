@@ -53,6 +53,12 @@ TARGETS = {
         "From labeled text to a deployment that serves the new model: `groundswell promote`. If the promotion gate refuses, the "
         "current model stays and the run still succeeds.",
     ),
+    "transfer": Target(
+        "measure_domain_transfer",
+        keys.TRANSFER,
+        "Train a model for each domain, and two of all, and evaluate each on every domain: `groundswell transfer`. Hours on two "
+        "cores.",
+    ),
     "quality": Target(
         MEASURE_PRODUCTION,
         keys.QUALITY,

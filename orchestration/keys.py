@@ -5,6 +5,7 @@ from dagster import AssetKey
 ORIGIN = AssetKey(["data", "origin"])
 SPLITS = AssetKey(["data", "splits"])
 LEADERBOARD = AssetKey(["evaluation", "leaderboard"])
+TRANSFER = AssetKey(["evaluation", "domain_transfer"])
 BUNDLE = AssetKey(["training", "bundle"])
 GATE = AssetKey(["evaluation", "gate"])
 REGISTERED = AssetKey(["training", "registered_version"])

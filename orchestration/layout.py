@@ -83,6 +83,11 @@ class Layout:
         return self.var / "leaderboard"
 
     @property
+    def transfer(self) -> Path:
+        """The domain-transfer matrix: `transfer.json`, `.md`, `.png`."""
+        return self.var / "transfer"
+
+    @property
     def export(self) -> Path:
         """One bundle for each export variant, with report and plot."""
         return self.var / "export"

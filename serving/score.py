@@ -92,7 +92,7 @@ def score_file(
         BundleError: The labels are of sarcasm, which the tier does not predict.
     """
     started, cpu_started = time.monotonic(), time.process_time()
-    counts = _Counts.of_sentiment() if label_column else None
+    counts: _Counts | None = None
     skipped, predicted, tiers, heads, others = (Counter[str]() for _ in range(5))
     languages = languages or Languages()
     seen = 0
@@ -103,9 +103,7 @@ def score_file(
             if not seen:
                 read = [row for row in chunk if not isinstance(row, Rejected)]
                 require_texts([row.get(text_column) for row in read], LABELS, f"The column {text_column!r} of {path}", _FIX)
-                if label_column and _labels_sarcasm(read, label_column):
-                    require_sarcasm(classifier, tier)
-                    counts = _Counts.of_sarcasm()
+                counts = _counts_for(read, label_column, classifier, tier) if label_column else None
             reasons = [_unfit(row, text_column, label_column, counts) for row in chunk]
             reasons = [
                 reason or _foreign(row, text_column, languages, others) for row, reason in zip(chunk, reasons, strict=True)
@@ -151,6 +149,14 @@ def _none_classified(path: Path, skipped: Counter[str], label_column: str | None
     )
 
 
+def _counts_for(rows: list[Row], label_column: str, classifier: Classifier, tier: str) -> "_Counts":
+    """Return what the labels of a file are counted in, by its first rows."""
+    if not _labels_sarcasm(rows, label_column):
+        return _Counts.of_sentiment()
+    _require_sarcasm(classifier, tier)
+    return _Counts.of_sarcasm()
+
+
 @dataclass
 class _Counts:
     """True labels by predicted ones, of sentiment or of sarcasm."""
@@ -184,7 +190,7 @@ def _labels_sarcasm(rows: list[Row], label_column: str) -> bool:
     return not any(map(own_label, labels)) and any(states_sarcasm(label) is not None for label in labels)
 
 
-def require_sarcasm(classifier: Classifier, tier: str) -> None:
+def _require_sarcasm(classifier: Classifier, tier: str) -> None:
     """Check that a tier predicts sarcasm.
 
     Raises:

@@ -7,13 +7,15 @@ import dagster as dg
 
 from evaluation.gate import GateDecision, Reason
 from evaluation.leaderboard import RANKED_BY, LeaderboardRow
+from evaluation.transfer import HEADS
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
 from orchestration.resources import VarDirResource
-from orchestration.steps.benchmark_log import log_leaderboard
+from orchestration.steps.benchmark_log import log_leaderboard, log_transfer
 from orchestration.steps.evaluation import write_leaderboard
 from orchestration.steps.release import read_gate_decision, run_gate
+from orchestration.steps.transfer import measure_transfer
 from training.candidates import Candidate
 
 _METRICS = ("macro_recall", "accuracy", "macro_f1", "ece")
@@ -130,6 +132,34 @@ def gate(var_dir: VarDirResource) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset(
+    key=keys.TRANSFER,
+    group_name="evaluation",
+    kinds={"pytorch"},
+    owners=OWNERS,
+    tags={"report": "transfer"},
+    deps=[keys.SPLITS],
+    description=(
+        "The domain-transfer matrix: a model for each domain, one of all with a head for each, and one of all with one head, "
+        "each evaluated on every domain. Trained for the comparison only, in hours on two cores; resumable."
+    ),
+)
+def domain_transfer(context: dg.AssetExecutionContext, var_dir: VarDirResource) -> dg.MaterializeResult:
+    """Measure the matrix, and log it to MLflow."""
+    layout = var_dir.layout()
+    with step(context, "Measure domain transfer"), every_core(layout):
+        measured = measure_transfer(layout)
+        log_transfer(layout, context.run.run_id, measured)
+    return dg.MaterializeResult(
+        metadata={
+            **{f"heads_{domain}": measured.at(HEADS, domain).macro_recall.value for domain in measured.domains},
+            "matrix": markdown((layout.transfer / "transfer.md").read_text(encoding="utf-8")),
+            "heat_map": picture(layout.transfer / "transfer.png"),
+            "dagster/uri": file_uri(layout.transfer),
+        }
+    )
+
+
 def evaluation_assets(candidates: list[Candidate]) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """Return the assets of this step, and their checks."""
-    return [_leaderboard(candidates), promotion_gate], [gate]
+    return [_leaderboard(candidates), promotion_gate, domain_transfer], [gate]

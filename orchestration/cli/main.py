@@ -130,6 +130,16 @@ def benchmark(with_upstream: WithUpstream = False) -> None:
     show_leaderboard(console)
 
 
+@app.command(rich_help_panel=PIPELINE, epilog="Example: GROUNDSWELL_DATA__RECIPE=domains groundswell transfer --rows 2000")
+def transfer(rows: Annotated[int | None, typer.Option(help="Most training rows of a domain.", min=100)] = None) -> None:
+    """Train a model for each domain and two of all, and evaluate each on every domain: hours on two cores; resumable."""
+    from orchestration.runs import run_assets
+    from orchestration.terminal.results import show_transfer
+
+    run_assets("transfer", settings={"transfer": {"rows": rows}})
+    show_transfer(console)
+
+
 @app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell export --quantization exact")
 def export(
     quantization: Annotated[

@@ -4,6 +4,7 @@ from typing import Any
 
 from data.artifacts import KEY_FILE
 from evaluation.leaderboard import LeaderboardRow
+from evaluation.transfer import Transfer
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
@@ -67,6 +68,25 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
             tracking.client.log_artifact(parent, str(path), "leaderboard")
     tracking.end(parent, "FINISHED")
     mark_logged(layout, board, parent)
+
+
+def log_transfer(layout: Layout, dagster_run: str, transfer: Transfer) -> None:
+    """Log the domain-transfer matrix to MLflow: a run with every cell as a metric, the table and the heat map."""
+    report("logging to MLflow")
+    tracking = open_tracking(layout)
+    run = parent_of(layout, tracking, dagster_run, "domain transfer")
+    tracking.log_params(run, {"candidate": transfer.candidate, "epochs": transfer.epochs, "seed": transfer.seed})
+    tracking.log_metrics(run, {f"{cell.learned}/{cell.domain}": cell.macro_recall.value for cell in transfer.cells})
+    matrix = {
+        "learned from": list(transfer.learned),
+        **{
+            domain: [transfer.at(learned, domain).macro_recall.text() for learned in transfer.learned]
+            for domain in transfer.domains
+        },
+    }
+    tracking.client.log_table(run, matrix, "transfer.json")
+    tracking.log_pictures(run, {"transfer": layout.transfer / "transfer.png"})
+    tracking.end(run, "FINISHED")
 
 
 def _as_columns(rows: list[LeaderboardRow]) -> dict[str, list[Any]]:

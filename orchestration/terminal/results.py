@@ -38,6 +38,22 @@ def show_leaderboard(console: Console) -> None:
     console.print(f"[dim]{_shown(layout.leaderboard / 'leaderboard.html')}[/]")
 
 
+def show_transfer(console: Console) -> None:
+    """Print the domain-transfer matrix as a table."""
+    from rich.table import Table
+
+    from orchestration.steps.transfer import read_transfer
+
+    layout = Layout.load()
+    found = read_transfer(layout)
+    title = f"Macro-recall of {found.candidate}, learned from (row) on (column)"
+    table = Table("learned from", *found.domains, box=None, header_style="dim", title=title, title_justify="left")
+    for learned in found.learned:
+        table.add_row(learned, *(found.at(learned, domain).macro_recall.text() for domain in found.domains))
+    console.print(table)
+    console.print(f"[dim]{_shown(layout.transfer / 'transfer.md')}[/]")
+
+
 def show_export_variants(console: Console) -> None:
     """Print the variants of the last export."""
     from rich.table import Table

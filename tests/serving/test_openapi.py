@@ -7,7 +7,7 @@ from serving.service.docs.openapi import openapi
 from serving.service.middleware.admission import OPEN
 
 _BODY = "400 413 415 422"
-_QUERY = "since until source label by every limit"
+_QUERY = "since until source label domain sarcastic by every limit"
 OPERATIONS = {
     # operation: parameters, body, responses, errors other than those of every route
     "POST /v1/classify": ("Prefer", "ClassifyRequest", "200 ClassifyResponse, 202 JobShown", _BODY),
@@ -33,6 +33,7 @@ OPERATIONS = {
     "GET /v1/panels/leaderboard": ("", "", "200 Leaderboard", "422"),
     "GET /v1/panels/production": ("", "", "200 Production", "422"),
     "GET /v1/panels/gate": ("", "", "200 Gate", "422"),
+    "GET /v1/panels/transfer": ("", "", "200 Transfer", "422"),
     "GET /v1/panels/evaluated": ("", "", "200 EvaluatedList", "422"),
     "GET /v1/panels/comparison": ("left right", "", "200 Comparison", "404 422"),
     "GET /v1/panels/errors": ("name label predicted", "", "200 Errors", "404 422"),
@@ -59,7 +60,7 @@ FIELDS = {
     "Calibration": "scale offset",
     "Candidate": (
         "name evaluated from_scratch rows macro_recall macro_f1 accuracy ece cpu_us_per_text p99_ms on_front "
-        "in_production slices confusion reliability"
+        "in_production slices confusion reliability sarcasm rephrased"
     ),
     "ChangedPrediction": "text source label left right right_confidence change",
     "ClassifyRequest": "texts domain detail tier",
@@ -106,6 +107,7 @@ FIELDS = {
     "Production": "version card moves mlflow_url dagster_url",
     "Readiness": "ready reasons stores disk",
     "Rule": "rule passed found limit text",
+    "Sarcasm": "dataset n sarcastic f1 precision recall",
     "Slice": "names rows macro_recall weak",
     "SliceCompared": "names rows left right",
     "SourceRow": "negative neutral positive messages points source",
@@ -121,6 +123,9 @@ FIELDS = {
     "TierRow": "bucket tier messages",
     "TierShares": "since until every rows",
     "TopNegative": "since until every rows",
+    "Transfer": "missing candidate epochs learned_rows cells gains",
+    "TransferCell": "learned domain n macro_recall",
+    "TransferGain": "domain over difference",
     "Trend": "since until every rows",
     "TrendRow": "negative neutral positive messages points bucket source normal_low normal_high",
     "VersionRow": "model_version tier messages first_at last_at",

@@ -33,6 +33,17 @@ class Bin(BaseModel):
     rows: int
 
 
+class Sarcasm(BaseModel):
+    """How well the model finds sarcasm on the test rows of one dataset."""
+
+    dataset: str
+    n: int
+    sarcastic: int = Field(description="Of them, by their label.")
+    f1: Interval = Field(description="Of the sarcastic class.")
+    precision: float
+    recall: float
+
+
 class Candidate(BaseModel):
     """A line of the leaderboard."""
 
@@ -51,6 +62,10 @@ class Candidate(BaseModel):
     slices: list[Slice]
     confusion: list[list[int]] | None = Field(description="Rows: true label, columns: predicted, in the labels' order.")
     reliability: list[Bin] | None
+    sarcasm: list[Sarcasm] = Field(description="Empty for a model that does not predict sarcasm.")
+    rephrased: Interval | None = Field(
+        description="Share of sarcastic texts with the label of what their authors meant, in plain words."
+    )
 
 
 class Leaderboard(BaseModel):
@@ -101,6 +116,34 @@ class Gate(BaseModel):
     unchanged: bool = Field(description="It was in production already, so the rules are those of the decision that promoted it.")
     decided_at: datetime | None
     rules: list[Rule]
+
+
+class TransferCell(BaseModel):
+    """A model on a domain."""
+
+    learned: str = Field(description="The domain that it learned from; `heads` or `generalist`: from all.")
+    domain: str
+    n: int
+    macro_recall: Interval
+
+
+class TransferGain(BaseModel):
+    """The macro-recall of heads minus that of another model, paired on the same rows."""
+
+    domain: str
+    over: str
+    difference: Interval
+
+
+class Transfer(BaseModel):
+    """The domain-transfer matrix; where there is none, `missing` states what to do."""
+
+    missing: str | None
+    candidate: str | None
+    epochs: int | None
+    learned_rows: dict[str, int]
+    cells: list[TransferCell]
+    gains: list[TransferGain]
 
 
 class Evaluated(BaseModel):

@@ -114,7 +114,21 @@ def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> sche
         slices=slices_of(row),
         confusion=row.get("confusion"),
         reliability=row.get("reliability"),
+        sarcasm=(row.get("sarcasm") or {"rows": []})["rows"],
+        rephrased=row.get("rephrased"),
     )
+
+
+def transfer(var: Path) -> schemas.Transfer:
+    """Read the domain-transfer matrix of this machine."""
+    path = var / "transfer" / "transfer.json"
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        missing = "The domain transfer has not been measured; `groundswell transfer` does, in hours on two cores."
+        return schemas.Transfer(missing=missing, candidate=None, epochs=None, learned_rows={}, cells=[], gains=[])
+    fields = ("candidate", "epochs", "learned_rows", "cells", "gains")
+    return schemas.Transfer(missing=None, **{name: found[name] for name in fields})
 
 
 def slices_of(row: dict[str, Any]) -> list[schemas.Slice]:

@@ -16,7 +16,7 @@ from serving.service.dependencies import Inference, Queries, Stream, Use, Var, n
 from serving.service.panels import model_schemas as models
 from serving.service.panels import schemas
 from serving.service.panels.evaluated import comparison, errors, evaluated_list
-from serving.service.panels.models import gate, leaderboard, production
+from serving.service.panels.models import gate, leaderboard, production, transfer
 from serving.service.panels.warehouse import problem_of
 from serving.service.problems import Kind, Refused, refuses
 
@@ -121,7 +121,7 @@ def _question(name: str, model: type[schemas.Panel]) -> Callable[..., Awaitable[
         if name in {"trend", "volume", "tiers"} and span_s / STEP_S[every] > MOST_BUCKETS:
             found = f"found buckets of a {every} for {span_s:,.0f} s, expected at most {MOST_BUCKETS:,} buckets"
             raise Refused(problems.INVALID, f"every: {found}. Use longer ones, or a shorter time span.")
-        given = asked.model_dump(include={"until", "source", "label", "by", "limit"})
+        given = asked.model_dump(include={"until", "source", "label", "domain", "sarcastic", "by", "limit"})
         try:
             rows = await warehouse.ask(name, since=since, every=every, **given)
         except GroundswellError as error:
@@ -174,6 +174,12 @@ async def show_production(var: Var, service: Inference) -> models.Production:
 async def show_gate(var: Var) -> models.Gate:
     """The last gate decision; where there is none, `missing` states what to do."""
     return gate(var)
+
+
+@router.get(**_described("transfer", "Get the domain-transfer matrix"), dependencies=_NO_PARAMETERS)
+async def show_transfer(var: Var) -> models.Transfer:
+    """How models that learned from one domain do on the others; empty where it was not measured."""
+    return transfer(var)
 
 
 @router.get(**_described("evaluated", "List the models that can be compared"), dependencies=_NO_PARAMETERS)

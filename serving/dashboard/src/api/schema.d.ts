@@ -448,6 +448,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/panels/transfer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the domain-transfer matrix
+         * @description How models that learned from one domain do on the others; empty where it was not measured.
+         */
+        get: operations["panel_transfer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/panels/evaluated": {
         parameters: {
             query?: never;
@@ -916,6 +936,13 @@ export interface components {
             confusion: number[][] | null;
             /** Reliability */
             reliability: components["schemas"]["Bin"][] | null;
+            /**
+             * Sarcasm
+             * @description Empty for a model that does not predict sarcasm.
+             */
+            sarcasm: components["schemas"]["Sarcasm"][];
+            /** @description Share of sarcastic texts with the label of what their authors meant, in plain words. */
+            rephrased: components["schemas"]["Interval"] | null;
         };
         /**
          * ChangedPrediction
@@ -1957,6 +1984,27 @@ export interface components {
             text: string;
         };
         /**
+         * Sarcasm
+         * @description How well the model finds sarcasm on the test rows of one dataset.
+         */
+        Sarcasm: {
+            /** Dataset */
+            dataset: string;
+            /** N */
+            n: number;
+            /**
+             * Sarcastic
+             * @description Of them, by their label.
+             */
+            sarcastic: number;
+            /** @description Of the sarcastic class. */
+            f1: components["schemas"]["Interval"];
+            /** Precision */
+            precision: number;
+            /** Recall */
+            recall: number;
+        };
+        /**
          * Slice
          * @description Quality of the model on some of the rows.
          */
@@ -2280,6 +2328,53 @@ export interface components {
             every: "second" | "minute" | "hour";
             /** Rows */
             rows: components["schemas"]["NegativeRow"][];
+        };
+        /**
+         * Transfer
+         * @description The domain-transfer matrix; where there is none, `missing` states what to do.
+         */
+        Transfer: {
+            /** Missing */
+            missing: string | null;
+            /** Candidate */
+            candidate: string | null;
+            /** Epochs */
+            epochs: number | null;
+            /** Learned Rows */
+            learned_rows: {
+                [key: string]: number;
+            };
+            /** Cells */
+            cells: components["schemas"]["TransferCell"][];
+            /** Gains */
+            gains: components["schemas"]["TransferGain"][];
+        };
+        /**
+         * TransferCell
+         * @description A model on a domain.
+         */
+        TransferCell: {
+            /**
+             * Learned
+             * @description The domain that it learned from; `heads` or `generalist`: from all.
+             */
+            learned: string;
+            /** Domain */
+            domain: string;
+            /** N */
+            n: number;
+            macro_recall: components["schemas"]["Interval"];
+        };
+        /**
+         * TransferGain
+         * @description The macro-recall of heads minus that of another model, paired on the same rows.
+         */
+        TransferGain: {
+            /** Domain */
+            domain: string;
+            /** Over */
+            over: string;
+            difference: components["schemas"]["Interval"];
         };
         /**
          * Trend
@@ -4525,6 +4620,77 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Gate"];
+                };
+            };
+            /**
+             * @description Keys are off. Without API keys the service accepts requests from its own machine only. Turn keys on.
+             *
+             *     Host not allowed. The `Host` header names a host that is neither an IP address nor localhost nor in `GROUNDSWELL_SERVING__HOSTS`.
+             *
+             *     Cross-site request. A web page of another site sent the request; only the service's own pages may.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Invalid request. The body or a parameter does not match its description here, or no text can be classified. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error. The service failed on this request. Its log has the error by request id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Model not loaded. The service is starting or stopping. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Timed out. The response did not begin in time. Send less, or retry later. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    panel_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The panel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transfer"];
                 };
             };
             /**

@@ -15,8 +15,10 @@ import { OperatingPoints } from "./OperatingPoints";
 import { Pareto } from "./Pareto";
 import { Production } from "./Production";
 import { Reliability } from "./Reliability";
+import { Sarcasm } from "./Sarcasm";
 import { Slices } from "./Slices";
 import { TierShares } from "./TierShares";
+import { Transfer } from "./Transfer";
 import { Versions } from "./Versions";
 
 const SELDOM_MS = 30_000;
@@ -26,6 +28,7 @@ export function ModelsView() {
   const leaderboard = usePanel("leaderboard", {}, { every: SELDOM_MS });
   const production = usePanel("production", {}, { every: SELDOM_MS });
   const gate = usePanel("gate", {}, { every: SELDOM_MS });
+  const transfer = usePanel("transfer", {}, { every: SELDOM_MS });
   const model = useModel();
   const [chosen, choose] = useState("");
   const rows = leaderboard.data?.rows ?? [];
@@ -74,10 +77,12 @@ export function ModelsView() {
                 />
               </div>
               <Slices candidate={candidate} />
+              <Sarcasm candidate={candidate} />
               <Confusion candidate={candidate} />
               <Reliability candidate={candidate} />
             </section>
           )}
+          <Transfer query={transfer} />
           <Comparison />
           <Versions />
         </div>
