@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,6 +47,7 @@ class BlueskyPosts:
         self._port = parts.port or (443 if self._secure else 80)
         self._allow_private = allow_private
         self.key, self.label, self.source, self.domain = service, self._host, source or "bluesky", domain
+        self._opened = ExitStack()
         self._socket: Any = None
 
     def poll(self, round: Round) -> Polled:
@@ -76,9 +78,9 @@ class BlueskyPosts:
     def reset(self) -> None:
         """Close the connection: the next round connects again, at its position."""
         if self._socket is not None:
-            connection, self._socket = self._socket, None
+            opened, self._opened, self._socket = self._opened, ExitStack(), None
             # In a thread: closing waits for the server.
-            threading.Thread(target=connection.close, name="jetstream-close", daemon=True).start()
+            threading.Thread(target=opened.close, name="jetstream-close", daemon=True).start()
 
     def close(self) -> None:
         """Close the connection."""
@@ -99,7 +101,9 @@ class BlueskyPosts:
             raise FeedUnavailable(f"{self.label} is not reachable.", found=error) from error
         try:
             address = f"{self._url}?{urlencode(query)}"
-            return connect(address, sock=opened, open_timeout=CONNECT_S, close_timeout=2, max_size=2 * MAX_EVENT_BYTES)
+            return self._opened.enter_context(
+                connect(address, sock=opened, open_timeout=CONNECT_S, close_timeout=2, max_size=2 * MAX_EVENT_BYTES)
+            )
         except InvalidHandshake as error:
             opened.close()
             raise FeedError(

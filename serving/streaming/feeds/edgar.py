@@ -108,8 +108,10 @@ class EdgarFilings:
         response = self._get(self._list)
         listed = _latest(response) if self._cik is None else _of_company(response)
         wanted = {form for name in self._forms for form in (name, f"{name}/A")}
-        # By accession number: a filing is listed once for each of its filers.
-        new = {_id(filing): filing for filing in listed if filing.form.upper() in wanted and not round.is_known(_id(filing))}
+        new: dict[str, Filing] = {}
+        for filing in listed:  # one is listed once for each of its filers
+            if filing.form.upper() in wanted and not round.is_known(_id(filing)):
+                new.setdefault(_id(filing), filing)
         polled, ends_at, failures = Polled(), time.monotonic() + ROUND_S, 0
         for filing in [*new.values()][:MAX_FILINGS][::-1][: round.room]:
             if round.stop.is_set() or time.monotonic() > ends_at or failures >= MAX_FAILURES:

@@ -122,8 +122,9 @@ def cut(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     """Return a text of at most `limit` characters, cut between two words where possible."""
     if len(text) <= limit:
         return text
-    kept = text[: limit + 1].rsplit(maxsplit=1)[0] if not text[limit].isspace() else text[:limit]
-    return kept.rstrip() if len(kept) >= _LEAST_KEPT * limit else text[:limit]
+    head = text[:limit]
+    kept = head.rstrip() if text[limit].isspace() else next(iter(head.rsplit(maxsplit=1)), "")
+    return kept if len(kept) >= _LEAST_KEPT * limit else head
 
 
 def event_bytes(entry: Entry, connector: Connector, identity: str, replaces: str | None) -> bytes | str:

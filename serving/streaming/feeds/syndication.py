@@ -164,7 +164,8 @@ def _read_xml(text: str, response: Response) -> Feed:
     try:
         parsed: Any = feedparser.parse(  # pyright: ignore[reportUnknownMemberType]
             io.BytesIO(text.encode("utf-8", "replace")),
-            response_headers={"content-type": "application/xml; charset=utf-8", "content-location": response.url},
+            # No address: ids must not depend on where a redirect led.
+            response_headers={"content-type": "application/xml; charset=utf-8"},
             sanitize_html=False,  # the text is taken out of the markup here
             resolve_relative_uris=False,
         )
@@ -251,7 +252,10 @@ def plain_text(markup: str) -> str:
 
 def joined(title: str, body: str) -> str:
     """Return title and text as one; a title that the text begins with is not repeated."""
-    return body if not title or body.startswith(title) else f"{title}\n\n{body}" if body else title
+    if not title or not body:
+        return title or body
+    repeats = body.startswith(title) and not body[len(title) : len(title) + 1].isalnum()
+    return body if repeats else f"{title}\n\n{body}"
 
 
 def fallback_id(item: Item) -> str:
