@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal
 from serving.streaming.feeds.state import FeedState
-FeedState.save = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+FeedState.save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from orchestration.cli.main import main
 main()
 """
@@ -118,7 +118,7 @@ def test_edgar_without_a_contact_is_a_usage_error():
     assert isinstance(done.exception, SettingsError)  # status 2, by `main`
 
 
-def test_after_a_kill_nothing_is_lost_and_what_comes_twice_has_the_same_id(server, topic):
+def test_after_a_kill_nothing_is_lost_and_what_comes_twice_replaces_the_first(server, topic):
     server.routes["/feed"] = Reply(rss(*((str(n), f"T{n}", f"text {n}") for n in range(20))), headers={"ETag": '"v1"'})
     words = ("rss", f"{server.url}/feed", "--once", "--allow-private")
     killed = start(*words, code=KILLED)
@@ -128,8 +128,8 @@ def test_after_a_kill_nothing_is_lost_and_what_comes_twice_has_the_same_id(serve
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0 and "20 messages sent" in output
     after = topic.take(20)
-    assert sorted(event["id"] for event in after) == sorted(event["id"] for event in before)
-    assert len({event["id"] for event in before}) == 20
+    assert sorted(event["replaces"] for event in after) == sorted([event["id"]] for event in before)
+    assert len({event["id"] for event in [*before, *after]}) == 40
     assert "0 messages sent" in ingest(*words).output
 
 

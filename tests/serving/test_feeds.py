@@ -8,8 +8,10 @@ import pytest
 
 from data.contracts import Event
 from data.errors import StreamError
+from serving.streaming.decode import decode
 from serving.streaming.feeds import ingest as ingest_module
-from serving.streaming.feeds.entries import Entry, Polled, Round, bounded_id, cut
+from serving.streaming.feeds import state as state_module
+from serving.streaming.feeds.entries import Entry, Notice, Polled, Round, bounded_id, cut
 from serving.streaming.feeds.errors import FeedError
 from serving.streaming.feeds.fetching import Fetcher
 from serving.streaming.feeds.ingest import CUT, Ingest
@@ -91,8 +93,9 @@ def test_a_changed_entry_replaces_the_version_before(runner):
     totals = [runner.run() for _ in range(5)]
     assert [(one.sent, one.edits) for one in totals] == [(1, 0), (1, 1), (0, 0), (1, 1), (1, 1)]
     first, *edits = runner.sender.events
-    assert [edit.replaces for edit in edits] == [(first.id,), (edits[0].id,), (edits[1].id,)]
-    assert len({event.id for event in runner.sender.events}) == 4
+    ids = [first.id, *(edit.id for edit in edits)]
+    assert [edit.replaces for edit in edits] == [tuple(ids[:number]) for number in (1, 2, 3)]
+    assert len(set(ids)) == 4
 
 
 def test_an_entry_that_changes_at_each_poll_is_left_as_it_is(runner):
@@ -126,15 +129,16 @@ def test_at_the_limit_the_rest_is_read_at_the_next_start(runner):
     assert all("if-none-match" not in asked.headers for asked in runner.server.asked)
 
 
-def test_without_an_acknowledgment_nothing_is_saved_and_all_is_sent_again(runner):
+def test_without_an_acknowledgment_the_position_stays_and_all_is_sent_again_as_replacements(runner):
     runner.server.routes["/feed"] = Reply(rss(("1", "A", "a"), ("2", "B", "b")), headers={"ETag": '"v1"'})
     lossy = runner.sender = FakeSender(loses=1)
     assert runner.run().failures == 1
     assert "did not acknowledge 1 of 2" in runner.failures[0][1].message
-    assert list(runner.folder.glob("*.json")) == []
     runner.sender = FakeSender()
-    assert runner.run().sent == 2
-    assert runner.sender.ids == lossy.ids
+    assert runner.run().edits == 2
+    assert [event.replaces for event in runner.sender.events] == [(event.id,) for event in lossy.events]
+    assert all("if-none-match" not in asked.headers for asked in runner.server.asked)
+    assert runner.run().sent == 0
 
 
 def test_after_a_failed_send_the_loop_connects_again(runner, monkeypatch):
@@ -142,7 +146,40 @@ def test_after_a_failed_send_the_loop_connects_again(runner, monkeypatch):
     runner.server.routes["/feed"] = Reply(rss(("1", "A", "a")))
     runner.broken = [FakeSender(loses=1)]
     assert runner.run(once=False, limit=1).sent == 1
-    assert len(runner.failures) == 1 and runner.sender.ids == ["1"]
+    assert len(runner.failures) == 1 and [event.text for event in runner.sender.events] == ["A\n\na"]
+
+
+def test_with_a_broker_that_fails_each_time_the_versions_stay_bounded(runner, monkeypatch):
+    monkeypatch.setattr(state_module, "MAX_VERSIONS", 3)
+    runner.server.routes["/feed"] = Reply(rss(("1", "A", "a")))
+    sent = []
+    for _ in range(6):
+        runner.sender = FakeSender(loses=1)
+        runner.run()
+        sent += runner.sender.events
+    assert [len(event.replaces) for event in sent] == [0, 1, 2, 2, 2, 2]
+    assert len({event.id for event in sent}) == 3
+
+
+def test_a_deletion_is_sent_for_each_version(tmp_path):
+    class Posts:
+        name, label, key, source, domain, interval_s, memory = "fake", "fake", "fake", "s", None, 0.0, 100
+        rounds = iter([[Entry("p", "one")], [Entry("p", "two")], [Notice(b'{"delete": {"status": {"id": "p"}}}', "p")]])
+
+        def poll(self, _):
+            return Polled(next(self.rounds))
+
+        def reset(self):
+            pass
+
+        def close(self):
+            pass
+
+    sender, ignore = FakeSender(), lambda *_: None
+    for _ in range(3):
+        Ingest([Posts()], tmp_path, lambda: sender, threading.Event(), on_round=ignore, on_failure=ignore).run(once=True)
+    first, second = (Event.model_validate_json(value) for value in sender.values[:2])
+    assert [decode(value).message_id for value in sender.values[2:]] == [first.id, second.id]
 
 
 def test_two_processes_do_not_read_one_feed(runner):

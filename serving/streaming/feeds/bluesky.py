@@ -128,7 +128,7 @@ class BlueskyPosts:
             polled.position = {"time_us": time_us}
         found = read_jetstream(record)
         if isinstance(found, ReadNotice):
-            polled.items.append(Notice(message if isinstance(message, bytes) else message.encode()))
+            polled.items.append(Notice(message if isinstance(message, bytes) else message.encode(), found.message_id))
         elif not isinstance(found, Rejected):
             polled.items.append(Entry(bounded_id(found.message_id), found.text, found.created_at, found.lang, found.author))
         elif found.reason != "not a message":  # such as a new name of an account

@@ -47,6 +47,8 @@ class Notice:
     """A platform's notice that a message or an account is gone, in its own form: the stream follows it."""
 
     value: bytes
+    of: str | None = None
+    """The id of the entry that is gone; None: an account."""
 
 
 @dataclass
@@ -127,14 +129,14 @@ def cut(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     return kept if len(kept) >= _LEAST_KEPT * limit else head
 
 
-def event_bytes(entry: Entry, connector: Connector, identity: str, replaces: str | None) -> bytes | str:
+def event_bytes(entry: Entry, connector: Connector, identity: str, replaces: tuple[str, ...]) -> bytes | str:
     """Return an entry as it is sent, or the reason why it is no event.
 
     Args:
         entry: With a text that `cut` was applied to.
         connector: Gives source and domain.
         identity: The id of this version of the entry.
-        replaces: The id of the version before.
+        replaces: The ids of the versions before.
     """
     text = whole(entry.text)
     if reason := unreadable(text, MAX_TEXT_CHARS):
@@ -151,7 +153,7 @@ def event_bytes(entry: Entry, connector: Connector, identity: str, replaces: str
             lang=whole(entry.lang)[:MAX_LANG_CHARS] if entry.lang else None,
             author_id=entry.author_id,
             domain=connector.domain,
-            replaces=(replaces,) if replaces else (),
+            replaces=replaces,
             is_share=entry.is_share,
         )
     except ValidationError as error:

@@ -1,9 +1,10 @@
 """The loop of all connectors: poll, send, and only after the broker has acknowledged everything save the position.
 
-Delivery: at least once. A process that is killed after a message was sent and before the position is saved sends it again, with
-the same id: at most the entries of one round.
+Delivery: at least once on the topic, once in the counts. What was sent and not saved, because the process was killed, is sent again
+as a version that replaces the first (see `state`): at most the entries of one round.
 """
 
+import json
 import threading
 import time
 from collections import Counter
@@ -33,7 +34,7 @@ class Totals:
     sent: int = 0
     """Messages that the broker acknowledged, notices included."""
     edits: int = 0
-    """Of these: new versions of entries that were sent before."""
+    """Of these: versions that replace earlier ones, changed or sent again after a failure."""
     notices: int = 0
     """Of these: deletions."""
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -157,46 +158,46 @@ class Ingest:
         polled = connector.poll(Round(state.position, state.knows, room, self._stop))
         done = Totals(reasons=Counter(polled.rejected))
         events: list[bytes] = []
+        position = polled.position
         for item in polled.items:
             if len(events) >= room:
+                position = state.position  # the rest is read again
                 break
-            if event := self._event(connector, state, item, done):
-                events.append(event)
-        else:  # all were handled: else the rest is read again from the old position
-            state.position = polled.position
-        self._send(events)
+            events += self._events(connector, state, item, done)
+        if events:
+            self._send(events, state)
         done.sent = len(events)
-        state.save()
+        state.save(position)
         feed.succeeded(polled.wait_s)
         return done
 
     @staticmethod
-    def _event(connector: Connector, state: FeedState, item: Entry | Notice, done: Totals) -> bytes | None:
+    def _events(connector: Connector, state: FeedState, item: Entry | Notice, done: Totals) -> list[bytes]:
         if isinstance(item, Notice):
+            later = state.later_ids(item.of) if item.of else []
             done.notices += 1
-            return item.value
+            return [item.value, *(json.dumps({"delete": {"status": {"id": one}}}).encode() for one in later)]
         version = state.version(item)
         if version is None:
-            return None
+            return []
         text = cut(item.text)
         found = item.reason or event_bytes(replace(item, text=text), connector, version.id, version.replaces)
         if isinstance(found, str):
             done.reasons[found] += 1
-            return None
+            return []
         done.reasons[CUT] += len(text) < len(item.text)
-        done.edits += version.replaces is not None
-        return found
+        done.edits += bool(version.replaces)
+        return [found]
 
-    def _send(self, events: list[bytes]) -> None:
+    def _send(self, events: list[bytes], state: FeedState) -> None:
         """Send events; blocks until the broker has acknowledged all.
 
         Raises:
             StreamError: It has not, in `ACKNOWLEDGE_S`.
         """
-        if not events:
-            return
         if self._sender is None:
             self._sender = self._connect()
+        state.begin()
         sender, before = self._sender, self._sender.delivered
         for event in events:
             sender.send(event)

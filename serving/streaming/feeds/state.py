@@ -1,4 +1,9 @@
-"""What of a feed was sent: a file that survives the process, written after the broker has acknowledged."""
+"""What of a feed was sent: a file that survives the process.
+
+It is written twice a round. Before the messages are sent: with those that are uncertain if the process ends now. After the broker
+has acknowledged them: with the new position. An uncertain entry is sent again as a new version that replaces the one before, so that
+it counts once, whether or not the first one arrived.
+"""
 
 import hashlib
 import json
@@ -15,6 +20,8 @@ from serving.streaming.feeds.errors import FeedError
 
 MAX_EDITS = 20
 """Changes of an entry that are sent; one that changes at each poll, such as a count of comments, is then left as it is."""
+MAX_VERSIONS = 50
+"""Most hashes to remember of one entry: more come only from a broker that fails each time."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +29,18 @@ class Version:
     """A version of an entry that was not sent yet."""
 
     id: str
-    replaces: str | None
-    """The id of the version before."""
+    replaces: tuple[str, ...]
+    """The ids of the versions before, oldest first."""
 
 
 class _File(BaseModel):
     feed: str
     saved_at: datetime
     position: Position
-    seen: dict[str, tuple[str, int]]
-    """By the hash of an entry's id: the hash of its text, and how often it has changed. Neither text nor id can be read."""
+    seen: dict[str, list[str]]
+    """By the hash of an entry's id: the hash of each version's text. Neither text nor id can be read."""
+    uncertain: set[str] = set()
+    """Keys of `seen` whose last version may have arrived or not."""
 
 
 class FeedState:
@@ -57,7 +66,9 @@ class FeedState:
                 f"Another process reads {connector.label}.", remedy="Stop it first: two would send each entry twice."
             ) from error
         self.position: Position = {}
-        self._seen: dict[str, tuple[str, int]] = {}
+        self._seen: dict[str, list[str]] = {}
+        self._uncertain: set[str] = set()
+        self._sending: set[str] = set()
         try:
             self.reload()
         except FeedError:
@@ -77,7 +88,7 @@ class FeedState:
         try:
             found = _File.model_validate_json(self._file.read_bytes())
         except FileNotFoundError:
-            self.position, self._seen = {}, {}
+            self.position, self._seen, self._uncertain, self._sending = {}, {}, set(), set()
             return
         except (OSError, ValidationError) as error:
             raise FeedError(
@@ -85,33 +96,56 @@ class FeedState:
                 found=type(error).__name__,
                 remedy=f"Delete {self._file}; entries that are still in the feed are then sent again.",
             ) from error
-        self.position, self._seen = found.position, found.seen
+        self.position, self._seen, self._uncertain, self._sending = found.position, found.seen, found.uncertain, set()
 
     def knows(self, identity: str) -> bool:
-        """Return whether an entry with this id was sent or rejected."""
-        return _hash(identity) in self._seen
+        """Return whether an entry with this id was certainly sent, or rejected."""
+        key = _hash(identity)
+        return key in self._seen and key not in self._uncertain
 
     def version(self, entry: Entry) -> Version | None:
         """Remember an entry; return its version, or None where it is known and has not changed (or too often)."""
         key, text = _hash(entry.id), _hash(entry.text)[:8]
-        known = self._seen.pop(key, None)
-        if known is None:
-            self._seen[key] = text, 0
-            return Version(entry.id, None)
-        before, edits = known
-        if before == text or edits >= MAX_EDITS:
-            self._seen[key] = known  # now the newest: what is still in the feed is forgotten last
+        before = self._seen.pop(key, [])
+        self._seen[key] = before  # now the newest: what is still in the feed is forgotten last
+        if before and key not in self._uncertain and (before[-1] == text or len(before) > MAX_EDITS):
             return None
-        self._seen[key] = text, edits + 1
-        # With the number: a text that comes back is a new version, since the stream has forgotten the replaced one for good.
-        return Version(f"{entry.id}#{edits + 1}-{text}", f"{entry.id}#{edits}-{before}" if edits else entry.id)
+        before = before[: MAX_VERSIONS - 1]
+        self._seen[key] = [*before, text]
+        self._uncertain.discard(key)
+        self._sending.add(key)
+        *earlier, own = self._ids(entry.id, [*before, text])
+        return Version(own, tuple(earlier))
 
-    def save(self) -> None:
-        """Write the file atomically.
+    def later_ids(self, identity: str) -> list[str]:
+        """Return the ids of all versions of an entry but the first."""
+        return self._ids(identity, self._seen.get(_hash(identity), []))[1:]
+
+    @staticmethod
+    def _ids(identity: str, texts: list[str]) -> list[str]:
+        """Return the id of each version. With its number: a text that comes back is a new version, since the stream has forgotten
+        the replaced one for good.
+        """
+        return [f"{identity}#{number}-{text}" if number else identity for number, text in enumerate(texts)]
+
+    def begin(self) -> None:
+        """Write that the versions since the last `save` are about to be sent.
 
         Raises:
-            GroundswellError: It cannot be written.
+            GroundswellError: The file cannot be written.
         """
+        self._write(self._uncertain | self._sending)
+
+    def save(self, position: Position) -> None:
+        """Write that they have arrived, and from where to continue.
+
+        Raises:
+            GroundswellError: The file cannot be written.
+        """
+        self.position, self._sending = position, set()
+        self._write(self._uncertain)
+
+    def _write(self, uncertain: set[str]) -> None:
         while len(self._seen) > self._memory:
             del self._seen[next(iter(self._seen))]
         content = {
@@ -119,6 +153,7 @@ class FeedState:
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "position": self.position,
             "seen": self._seen,
+            "uncertain": sorted(uncertain & self._seen.keys()),
         }
         write_text(self._file, json.dumps(content) + "\n")
 
