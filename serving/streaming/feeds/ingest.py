@@ -1,7 +1,7 @@
 """The loop of all connectors: poll, send, and only after the broker has acknowledged everything save the position.
 
-Delivery: at least once on the topic, once in the counts. What was sent and not saved, because the process was killed, is sent again
-as a version that replaces the first (see `state`): at most the entries of one round.
+Delivery: at least once on the topic, once in the counts. What was sent and not saved, because the process was killed, is sent
+again as a version that replaces the first (see `state`): at most the entries of one round.
 """
 
 import json

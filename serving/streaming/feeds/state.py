@@ -1,8 +1,8 @@
 """What of a feed was sent: a file that survives the process.
 
 It is written twice a round. Before the messages are sent: with those that are uncertain if the process ends now. After the broker
-has acknowledged them: with the new position. An uncertain entry is sent again as a new version that replaces the one before, so that
-it counts once, whether or not the first one arrived.
+has acknowledged them: with the new position. An uncertain entry is sent again as a new version that replaces the one before, so
+that it counts once, whether or not the first one arrived.
 """
 
 import hashlib
