@@ -159,10 +159,15 @@ def test_an_article_about_entities_is_read():
 
 def test_floods_of_elements_and_deep_nests_are_refused():
     deep = "<rss version='2.0'><channel>" + "<a>" * 200 + "</a>" * 200 + "</channel></rss>"
-    with pytest.raises(FeedError, match="101 deep"):
+    with pytest.raises(FeedError, match="101 deep, 0 attributes"):
         read_feed(response(deep))
+    attributes = " ".join(f"a{number}='1'" for number in range(101))
+    with pytest.raises(FeedError, match="101 attributes of one"):
+        read_feed(response(f"<rss version='2.0'><channel {attributes}/></rss>"))
+    with pytest.raises(FeedError, match="broken XML"):
+        read_feed(response(f"<rss version='2.0'><channel {attributes * 10} x=1/></rss>"))
     flood = "<rss version='2.0'><channel>" + "<item/>" * 100_000 + "</channel></rss>"
-    with pytest.raises(FeedError, match="more than 100,000 elements"):
+    with pytest.raises(FeedError, match="100,001 elements"):
         read_feed(response(flood))
 
 

@@ -46,7 +46,8 @@ class BlueskyPosts:
         self._url, self._host, self._secure = service, parts.hostname or "", parts.scheme == "wss"
         self._port = parts.port or (443 if self._secure else 80)
         self._allow_private = allow_private
-        self.key, self.label, self.source, self.domain = service, self._host, source or "bluesky", domain
+        self.key, self.label, self.source = service, self._host, source or "bluesky"
+        self.domain: Domain | None = domain
         self._opened = ExitStack()
         self._socket: Any = None
 

@@ -99,7 +99,8 @@ class EdgarFilings:
     ) -> None:
         self._fetcher, self._forms, self._cik, self._www = fetcher, [form.upper() for form in forms], cik, www
         self.label = f"edgar CIK {cik} {' '.join(self._forms)}" if cik is not None else f"edgar {self._forms[0]}"
-        self.key, self.source, self.domain, self.interval_s = self.label, source or "edgar", domain, interval_s
+        self.key, self.source, self.interval_s = self.label, source or "edgar", interval_s
+        self.domain: Domain | None = domain
         query = {"action": "getcurrent", "type": self._forms[0], "owner": "include", "count": MAX_FILINGS, "output": "atom"}
         self._list = f"{www}/cgi-bin/browse-edgar?{urlencode(query)}" if cik is None else f"{data}/submissions/CIK{cik:010d}.json"
 

@@ -142,12 +142,14 @@ class Ingest:
             if self._stop.is_set():
                 return True
             self.totals.failures += 1
-            is_lasting = isinstance(error, FeedError) and not isinstance(error, FeedUnavailable)
             # What has never worked is a wrong address; what has, may be a server's bad day.
-            if is_lasting and (not feed.has_worked or error.status == 410):
+            wait_s = None
+            if isinstance(error, FeedUnavailable):
+                wait_s = error.wait_s
+            elif isinstance(error, FeedError) and (not feed.has_worked or error.status == 410):
                 self._on_failure(label, error, None)
                 return True
-            self._on_failure(label, error, feed.failed(error.wait_s if isinstance(error, FeedUnavailable) else None))
+            self._on_failure(label, error, feed.failed(wait_s))
             return False
         self.totals.add(done)
         self._on_round(label, done)

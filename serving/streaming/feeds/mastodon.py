@@ -53,7 +53,8 @@ class MastodonTimeline:
         self._url, self._fetcher = f"{parts.scheme}://{parts.netloc}/api/v1/timelines/{timeline}", fetcher
         self.key = self._url
         self.label = f"{parts.netloc} #{tag}" if tag else parts.netloc
-        self.source, self.domain, self.interval_s = source or parts.netloc, domain, interval_s
+        self.source, self.interval_s = source or parts.netloc, interval_s
+        self.domain: Domain | None = domain
 
     def poll(self, round: Round) -> Polled:
         """Read the statuses after the last one; the first time the newest page."""

@@ -28,8 +28,9 @@ class RssFeed:
         parts = require_url(url)
         self._host = (parts.hostname or "").removeprefix("www.")
         self._url, self._fetcher, self._where = url, fetcher, f"{self._host}{parts.path}"
-        self.key, self.label, self.domain, self.interval_s = url, shown(url), domain, interval_s
+        self.key, self.label, self.interval_s = url, shown(url), interval_s
         self.source = source or self._host
+        self.domain: Domain | None = domain
 
     def poll(self, round: Round) -> Polled:
         """Read the feed; nothing if it has not changed."""

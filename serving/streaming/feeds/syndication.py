@@ -26,7 +26,9 @@ MAX_ENTRIES = 2_000
 """Of one response: the first ones, which are the newest."""
 MAX_MARKUP_CHARS = 200_000
 """Of one entry: what follows is not read."""
-MAX_ELEMENTS, MAX_DEPTH, MAX_BROKEN_BYTES = 100_000, 100, 512 * 1024
+MAX_ELEMENTS, MAX_DEPTH, MAX_ATTRIBUTES = 100_000, 100, 100
+MAX_BROKEN_BYTES = 512 * 1024
+_LONG_TAG = re.compile(rb"<[^<>]{5000}")
 _JSON_FEED = "https://jsonfeed.org/version/"
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._-]{1,40})""", re.IGNORECASE)
@@ -127,14 +129,14 @@ def _require_harmless(text: str, response: Response) -> None:
         )
     elements = depth = 0
 
-    def opened(*_: object) -> None:
+    def opened(_: str, attributes: Mapping[str, str]) -> None:
         nonlocal elements, depth
         elements, depth = elements + 1, depth + 1
-        if elements > MAX_ELEMENTS or depth > MAX_DEPTH:
+        if elements > MAX_ELEMENTS or depth > MAX_DEPTH or len(attributes) > MAX_ATTRIBUTES:
             raise FeedError(
                 f"{shown(response.url)} is no feed that can be read.",
-                found=f"more than {MAX_ELEMENTS:,} elements" if elements > MAX_ELEMENTS else f"elements {depth} deep",
-                expected=f"at most {MAX_ELEMENTS:,} elements, {MAX_DEPTH} deep",
+                found=f"{elements:,} elements, {depth} deep, {len(attributes):,} attributes of one",
+                expected=f"at most {MAX_ELEMENTS:,} elements, {MAX_DEPTH} deep, {MAX_ATTRIBUTES} attributes of each",
             )
 
     def closed(_: str) -> None:
@@ -150,7 +152,8 @@ def _require_harmless(text: str, response: Response) -> None:
     try:
         parser.Parse(encoded, True)
     except expat.ExpatError as error:
-        if len(encoded) > MAX_BROKEN_BYTES or encoded.count(b"<") > MAX_BROKEN_BYTES // 20:
+        is_large = len(encoded) > MAX_BROKEN_BYTES or encoded.count(b"<") > MAX_BROKEN_BYTES // 20
+        if is_large or _LONG_TAG.search(encoded):
             raise FeedError(
                 f"{shown(response.url)} is broken XML.",
                 found=error,
