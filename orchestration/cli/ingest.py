@@ -74,8 +74,10 @@ def edgar(
     contact = require_contact(contact)
     stop = stop_on_signals()
     fetcher = Fetcher(stop, contact=contact, least_gap_s=LEAST_GAP_S)
-    names = forms or ["8-K"]
-    lists: list[tuple[list[str], int | None]] = [(names, cik) for cik in ciks] if ciks else [([name], None) for name in names]
+    names = [*dict.fromkeys(form.upper() for form in forms or ["8-K"])]
+    lists: list[tuple[list[str], int | None]] = [([name], None) for name in names]
+    if ciks:
+        lists = [(names, cik) for cik in dict.fromkeys(ciks)]
     feeds = [EdgarFilings(fetcher, form, cik, source=source, domain=domain, interval_s=interval) for form, cik in lists]
     _run(feeds, stop, fetcher.close, once=once, limit=limit)
 
@@ -100,7 +102,8 @@ def mastodon(
     stop = stop_on_signals()
     fetcher = Fetcher(stop, contact=contact, allow_private=allow_private)
     feeds = [
-        MastodonTimeline(instance, fetcher, tag=tag, source=source, domain=domain, interval_s=interval) for tag in tags or [None]
+        MastodonTimeline(instance, fetcher, tag=tag, source=source, domain=domain, interval_s=interval)
+        for tag in dict.fromkeys(tags or [None])
     ]
     _run(feeds, stop, fetcher.close, once=once, limit=limit)
 

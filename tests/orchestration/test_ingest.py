@@ -31,6 +31,15 @@ main()
 """The command, which dies after the broker has acknowledged and before the position is saved."""
 
 
+@pytest.fixture(autouse=True)
+def _signals():
+    """The commands that run in this process set handlers."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def server():
     with serving_feeds() as one:

@@ -73,7 +73,7 @@ class EdgarFilings:
 
     Args:
         fetcher: Sends the requests, with a contact and `LEAST_GAP_S`.
-        forms: Such as 8-K; amendments such as 8-K/A are included. Without a company exactly one.
+        forms: In upper case, such as 8-K; amendments such as 8-K/A are included. Without a company exactly one.
         cik: A company's number; None: all companies.
         source: Of the events.
         domain: Of the events.
@@ -97,7 +97,7 @@ class EdgarFilings:
         www: str = "https://www.sec.gov",
         data: str = "https://data.sec.gov",
     ) -> None:
-        self._fetcher, self._forms, self._cik, self._www = fetcher, [form.upper() for form in forms], cik, www
+        self._fetcher, self._forms, self._cik, self._www = fetcher, forms, cik, www
         self.label = f"edgar CIK {cik} {' '.join(self._forms)}" if cik is not None else f"edgar {self._forms[0]}"
         self.key, self.source, self.interval_s = self.label, source or "edgar", interval_s
         self.domain: Domain | None = domain
