@@ -148,7 +148,7 @@ def _run(
             errors.print(f"  [dim]{escape(label)}: {again}.[/]", highlight=False)
 
     def done(label: str, round_: "Totals") -> None:
-        if round_.sent or round_.reasons:
+        if round_.sent or round_.reasons.total():
             console.print(f"[dim]·[/] {escape(label)}: {escape(_counts(round_))}", highlight=False)
 
     def connect() -> Sender:
@@ -156,8 +156,10 @@ def _run(
 
     if not once:
         console.print(f"To {settings.topic} at {settings.bootstrap}. Ctrl-C stops it; the next start continues there.")
+    loop = Ingest(feeds, Layout.load().feeds, connect, stop, on_round=done, on_failure=failed)
     try:
-        totals = Ingest(feeds, Layout.load().feeds, connect, stop, on_round=done, on_failure=failed).run(once=once, limit=limit)
+        with console.status(f"Reading {len(feeds)} feed{'s' * (len(feeds) != 1)}"):  # a poll may take a minute
+            totals = loop.run(once=once, limit=limit)
     finally:
         close()
     console.print(f"{_counts(totals)}, from {len(feeds)} feed{'s' * (len(feeds) != 1)}.", highlight=False)

@@ -119,6 +119,14 @@ def test_a_failed_feed_is_exit_status_1_with_found_and_expected(server):
 
 
 @pytest.mark.usefixtures("broker")
+def test_when_every_feed_is_given_up_the_command_ends_with_exit_status_1(server):
+    done = ingest("rss", f"{server.url}/gone", f"{server.url}/away", "--allow-private")
+    assert done.exit_code == 1
+    assert done.output.count("HTTP 404") == 2 and done.output.count("not tried again") == 2
+    assert "0 messages sent, from 2 feeds." in done.output
+
+
+@pytest.mark.usefixtures("broker")
 def test_a_feed_on_this_machine_is_refused_without_the_option(server):
     done = ingest("rss", f"{server.url}/feed", "--once")
     assert done.exit_code == 1 and "--allow-private" in done.output

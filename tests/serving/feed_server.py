@@ -53,6 +53,7 @@ class FeedServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: FeedServer
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         reply = self.server.reply(Asked(self.path, {name.lower(): value for name, value in self.headers.items()}))
@@ -62,6 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if reply.write is None:
             self.send_header("Content-Length", str(len(body)))
+        else:
+            self.send_header("Connection", "close")
         self.end_headers()
         try:
             if reply.write is None:

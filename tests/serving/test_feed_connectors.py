@@ -333,6 +333,13 @@ def test_what_is_no_jetstream_is_an_error(server):
         bluesky(server.url.replace("http", "ws") + "/subscribe").poll(round_())
 
 
+def test_a_jetstream_that_is_overloaded_is_unavailable(server):
+    server.routes["/subscribe"] = Reply(status=503, headers={"Retry-After": "9"})
+    with pytest.raises(FeedUnavailable, match="not available at the moment") as error:
+        bluesky(server.url.replace("http", "ws") + "/subscribe").poll(round_())
+    assert error.value.wait_s == 9
+
+
 def test_a_jetstream_in_the_private_network_is_refused():
     with jetstream([]) as (url, asked), pytest.raises(FeedError, match="private network"):
         BlueskyPosts(service=url).poll(round_())

@@ -19,7 +19,7 @@ from data.tweets.types import Notice as ReadNotice
 from data.tweets.types import Rejected
 from serving.streaming.feeds.entries import Entry, Notice, Polled, Round, bounded_id
 from serving.streaming.feeds.errors import FeedError, FeedUnavailable
-from serving.streaming.feeds.fetching import require_url
+from serving.streaming.feeds.fetching import LATER, refusal, require_url
 from serving.streaming.feeds.network import CONNECT_S, SLICE_S, resolve
 
 SERVICE = "wss://jetstream2.us-east.bsky.network/subscribe"
@@ -88,7 +88,7 @@ class BlueskyPosts:
         self.reset()
 
     def _connect(self, time_us: object) -> Any:
-        from websockets.exceptions import InvalidHandshake
+        from websockets.exceptions import InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
 
         query: dict[str, object] = {"wantedCollections": POSTS, "maxMessageSizeBytes": MAX_EVENT_BYTES}
@@ -107,6 +107,9 @@ class BlueskyPosts:
             )
         except InvalidHandshake as error:
             opened.close()
+            if isinstance(error, InvalidStatus) and error.response.status_code in LATER:
+                headers = {name.lower(): value for name, value in error.response.headers.raw_items()}
+                raise refusal(self._url, error.response.status_code, headers) from error
             raise FeedError(
                 f"{self.label} is no Jetstream.",
                 found=error,

@@ -23,7 +23,8 @@ TOTAL_S = 30.0
 """Of a request with its redirects, from the connection to the last byte."""
 MAX_WAIT_S = 86_400.0
 _REDIRECTS = {301, 302, 303, 307, 308}
-_LATER = {408, 425, 429, 500, 502, 503, 504}
+LATER = {408, 425, 429, 500, 502, 503, 504}
+"""Statuses of a server that may be available later."""
 _BLOCK = 64 * 1024
 
 
@@ -144,7 +145,7 @@ class Fetcher:
 
 def refusal(url: str, status: int, headers: Mapping[str, str]) -> FeedError:
     """Return the error for a status that is neither 200 nor 304."""
-    if status in _LATER:
+    if status in LATER:
         return FeedUnavailable(
             f"{shown(url)} is not available at the moment.",
             found=f"HTTP {status}",
