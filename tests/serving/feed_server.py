@@ -38,6 +38,9 @@ class FeedServer(ThreadingHTTPServer):
         self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, *_):
+        """Ignore clients that end within a request, such as killed ones."""
+
     def reply(self, asked: Asked) -> Reply:
         """Return the reply to a request."""
         self.asked.append(asked)
