@@ -182,6 +182,10 @@ bench: setup ## Compare speed with named peers: ratios with their spread, CPU an
 bench-engines: setup ## Compare every export variant on ONNX Runtime and OpenVINO: CPU time, changed labels, dependence on the batch
 	@$(BIN)/python -m benchmarks.engines $(ARGS)
 
+.PHONY: bench-articles
+bench-articles: setup ## Measure articles a second on two cores, classified in windows, by length and tier
+	@$(BIN)/python -m benchmarks.articles $(ARGS)
+
 .PHONY: bench-api
 bench-api: setup ## Compare the API under load with FastAPI, BentoML's batcher and LitServe on the same texts and CPUs (wrk, if installed)
 	@$(BIN)/python -m benchmarks.api $(ARGS)

@@ -143,6 +143,11 @@ class Layout:
         return self.var / "warehouse"
 
     @property
+    def feeds(self) -> Path:
+        """How far each feed was read, and hashes of what was sent."""
+        return self.var / "feeds"
+
+    @property
     def dagster(self) -> Path:
         """Runs, events and logs of Dagster."""
         return self.var / "dagster"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from orchestration.cli.ingest import ingest_app
 from orchestration.cli.output import AsJson, BundleDir, WithParent, console, errors, print_json, print_rows
 from orchestration.progress import one_step, print_error
 
@@ -27,6 +28,7 @@ stream_app = typer.Typer(
 )
 dlq_app = typer.Typer(help="Dead letters: messages that no worker could classify, with the reason.", no_args_is_help=True)
 stream_app.add_typer(dlq_app, name="dlq")
+stream_app.add_typer(ingest_app, name="ingest")
 
 
 @stream_app.command(epilog="Example: groundswell stream kafka")
@@ -166,7 +168,7 @@ def status(
     from orchestration.terminal.stream_tables import show_status, watch_status
     from serving.streaming.status import read_status
 
-    var, settings = Layout.load().var, _stream_settings()
+    var, settings = Layout.load().var, stream_settings()
     if as_json:
         print_json(read_status(var, settings).to_dict())
     elif watch:
@@ -189,7 +191,7 @@ def send(
     from serving.streaming.producer import file_events
     from serving.streaming.producer import send as send_events
 
-    settings = _stream_settings()
+    settings = stream_settings()
     events = file_events(file, count) if file else split_events(Layout.load(), count)
     with one_step(console, f"Send to {settings.topic} at {settings.bootstrap}") as progress:
         summary = send_events(client_config(settings), settings.topic, events, rate=rate, progress=progress, total=count)
@@ -228,7 +230,7 @@ def list_dead_letters(
 
     from serving.streaming.dead_letters import read_dead_letters
 
-    dead_letters = read_dead_letters(_stream_settings(), everything=everything, forgotten=_forgotten_keys())
+    dead_letters = read_dead_letters(stream_settings(), everything=everything, forgotten=_forgotten_keys())
     rows = [
         {
             "origin": f"{x.topic}/{x.partition}/{x.offset}",
@@ -247,7 +249,7 @@ def replay_dead_letters() -> None:
     """Send each dead letter that was not replayed yet to its topic again, unchanged: after a fix of model, limit or contract."""
     from serving.streaming import dead_letters
 
-    console.print(f"Sent {dead_letters.replay_dead_letters(_stream_settings()):,} messages again.")
+    console.print(f"Sent {dead_letters.replay_dead_letters(stream_settings()):,} messages again.")
 
 
 def _log_json() -> None:
@@ -280,7 +282,7 @@ def _forgotten_keys() -> "ForgottenKeys | None":
     return keys
 
 
-def _stream_settings() -> "StreamSettings":
+def stream_settings() -> "StreamSettings":
     """Return the settings of the stream that is running here, such as the demo's; else those of the environment."""
     from orchestration.layout import Layout
     from serving.settings import StreamSettings

@@ -69,21 +69,7 @@ def send(
     Raises:
         StreamError: The broker is not reachable, or has no such topic; nothing was sent. Takes at most ten seconds.
     """
-    from confluent_kafka import Producer
-
-    from serving.streaming.broker import MAX_MESSAGE_BYTES, require_topic
-
-    producer = Producer(
-        {
-            **bootstrap_config,
-            "enable.idempotence": True,
-            "linger.ms": 5,
-            "message.max.bytes": MAX_MESSAGE_BYTES,
-            "message.timeout.ms": round(1000 * timeout_s),
-        }
-    )
-    require_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
-    sender = _Sender(producer, topic)
+    sender = Sender.connect(bootstrap_config, topic, timeout_s)
     sent, late, started = 0, 0.0, time.monotonic()
     shown_at = started
     for event in events:
@@ -103,14 +89,42 @@ def send(
     return SendSummary(sent, sender.delivered, dict(sender.errors), time.monotonic() - started, late)
 
 
-class _Sender:
-    """Sends to one topic, and counts what the broker acknowledges and what fails."""
+class Sender:
+    """Sends to one topic, each message once and in order, even with retries; counts what is acknowledged and what fails."""
 
     def __init__(self, producer: Any, topic: str) -> None:
         from confluent_kafka import KafkaException
 
         self._producer, self._topic, self._refused = producer, topic, KafkaException
         self.delivered, self.errors = 0, Counter[str]()
+
+    @classmethod
+    def connect(cls, bootstrap_config: Mapping[str, Any], topic: str, timeout_s: float) -> "Sender":
+        """Return a sender to an existing topic. Blocks for at most ten seconds.
+
+        Args:
+            bootstrap_config: The client's configuration, from `serving.streaming.broker.client_config`.
+            topic: An existing topic.
+            timeout_s: A message that is not acknowledged within this time is given up and counted as an error.
+
+        Raises:
+            StreamError: The broker is not reachable, or has no such topic.
+        """
+        from confluent_kafka import Producer
+
+        from serving.streaming.broker import MAX_MESSAGE_BYTES, require_topic
+
+        producer = Producer(
+            {
+                **bootstrap_config,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "message.timeout.ms": round(1000 * timeout_s),
+            }
+        )
+        require_topic(producer, topic, str(bootstrap_config["bootstrap.servers"]))
+        return cls(producer, topic)
 
     def wait_until(self, due: float, now: float) -> float:
         """Wait for the tick of the next message, and receive delivery reports meanwhile; return the time."""
@@ -120,6 +134,7 @@ class _Sender:
         return now
 
     def send(self, event: bytes) -> None:
+        """Queue a message; blocks while the client's queue is full."""
         while True:
             try:
                 self._producer.produce(self._topic, event, on_delivery=self._reported)
