@@ -203,9 +203,13 @@ def trainable(name: str) -> Candidate:
     """Return a candidate that can be trained.
 
     Raises:
-        SettingsError: There is none of this name; the error gives the nearest.
+        SettingsError: There is none of this name; the error gives the nearest. Or it is a large model.
     """
-    found = {one.name: one for one in load_candidates().values() if one.is_trained_here}
+    candidates = load_candidates()
+    found = {one.name: one for one in candidates.values() if one.is_trained_here}
+    if name in candidates and candidates[name].kind == "llm":
+        remedy = f"Run `groundswell benchmark --candidate {name}`."
+        raise SettingsError(f"{name} is a large model, which is evaluated only and never trained.", remedy=remedy)
     if name not in found:
         raise unknown_name(SettingsError, "candidate", name, found, where=" in configs/candidates.yaml")
     return found[name]

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.artifacts import atomic_folder, digest, is_current, mark_current, read_json, write_json
+from data.catalog import load_catalog
 from data.errors import CandidateUnavailable
 from evaluation.leaderboard import LargeModelFacts, LeaderboardRow, SampledClasses
 from evaluation.metrics import score_classes
@@ -20,6 +21,9 @@ from training.llm_log import open_log
 from training.llm_peer import Predictions, ask_peer, predictions, spent_usd
 from training.llm_prompt import Prompt, few_shot, text_digest
 from training.settings import LargeModelSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMAT = 1
 
@@ -104,9 +108,13 @@ def _key(layout: Layout, candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _examples(layout: Layout) -> Any:
-    """Return the training rows that examples are chosen from: those of the dataset that ranks, where it is for training."""
-    train = read_texts(layout, "train", datasets=training_datasets())
+def _examples(layout: Layout) -> "pd.DataFrame":
+    """Return the training rows that examples are chosen from: those of the dataset that ranks, where it is for training.
+
+    Corrections of API callers are left out: their texts are sent to no other service.
+    """
+    catalog = load_catalog()
+    train = read_texts(layout, "train", datasets=[name for name in training_datasets() if not catalog[name].feedback])
     return train[primary_mask(layout, train)]
 
 

@@ -1,20 +1,37 @@
 """A large model in the pipeline, with a stub endpoint: skipped, evaluated, shown, resumed."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
 from data.artifacts import read_json
 from data.errors import ModelError
+from data.feedback import FeedbackLabel, open_feedback
+from data.labels import LABELS
 from orchestration.jobs import EVALUATE_BY_NAME
+from orchestration.steps.data import read_splits
 from orchestration.steps.evaluation import read_leaderboard, winner
 from orchestration.steps.large_models import evaluate_large_model, evaluated_large_models
 from serving.service.panels.models import leaderboard as panel
 from tests.chat_stub import KEY, Chat, complete, label_of
 from tests.make import text_of
+from tests.serving.running import ROOT
 from training.candidates import large_model
 from training.tracking import Tracking
 
 pytestmark = pytest.mark.integration
+_COMMAND = """
+import sys
+from pathlib import Path
+import data.catalog, evaluation.gates, training.candidates
+root = Path(sys.argv.pop(1))
+for module in (data.catalog, evaluation.gates, training.candidates):
+    module.project_root = lambda: root
+from orchestration.cli.main import main
+main()
+"""
 PRICES = {"usd_per_million_input": 10.0, "usd_per_million_output": 50.0}
 
 
@@ -38,32 +55,45 @@ def materialized(result):
     return {key.to_user_string() for event in result.get_asset_materialization_events() for key in [event.asset_key]}
 
 
-def test_large_model_is_asked_by_name_and_is_a_row_of_the_next_benchmark(place, chat):
+def command(place, *arguments):
+    """Run a `groundswell` command in a process of its own, with the configuration of the place."""
+    return subprocess.run(
+        [sys.executable, "-c", _COMMAND, str(place.root), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_benchmark_command_asks_the_named_model_which_is_a_row_from_then_on(place, chat):
     add(place, chat, **PRICES)
     assert place.run("benchmark_candidates").success and not chat.asked, "a benchmark alone asks nothing"
-    asked = place.run(EVALUATE_BY_NAME)
-    assert asked.success and materialized(asked) == {"evaluation/large/large_model"}
-    [event] = asked.get_asset_materialization_events()
-    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
-    assert metadata["rows"] == 60 == len(chat.asked) and metadata["macro_recall"] == 1 and "ece" not in metadata
-    assert metadata["usd_per_million"] == pytest.approx(1100) and metadata["spent_usd"] == pytest.approx(60 * 0.0011)
-
-    assert place.run("benchmark_candidates").success
+    done = command(place, "benchmark", "--candidate", "large")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "✓ Evaluate Stub" in done.stdout and "large (large model)" in done.stdout and "1,100.00" in done.stdout
+    assert KEY not in done.stdout + done.stderr
     rows = {row.candidate: row for row in read_leaderboard(place.layout)}
-    large = rows["large"]
-    assert large.cost is None and large.large_model.usd_per_million == pytest.approx(1100)
+    assert rows["large"].cost is None and rows["large"].large_model.usd_per_million == pytest.approx(1100)
     assert rows["minilm"].cost is not None and "large" in rows["minilm"].against
     assert winner(place.layout).name == "minilm"
     shown = {row.name: row for row in panel(place.layout.var, "none").rows}
     assert shown["large"].cpu_us_per_text is None and shown["large"].ece.value is None and not shown["large"].on_front
     assert any(row.on_front for row in shown.values())
-    runs = Tracking(place.layout.var).client.search_runs(
-        [Tracking(place.layout.var).client.get_experiment_by_name("sentiment").experiment_id],
-        "attributes.run_name = 'large'",
-    )
-    assert runs[0].data.params["model"] == "stub-1" and runs[0].data.metrics["cost/usd_per_million"] == pytest.approx(1100)
-    before = len(chat.asked)
-    assert place.run(EVALUATE_BY_NAME).success and len(chat.asked) == before, "predictions are kept"
+    client = Tracking(place.layout.var).client
+    experiment = client.get_experiment_by_name("sentiment").experiment_id
+    [run] = client.search_runs([experiment], "attributes.run_name = 'large'")
+    assert run.data.params["model"] == "stub-1" and run.data.metrics["cost/usd_per_million"] == pytest.approx(1100)
+    assert len(chat.asked) == 60
+
+    again = place.run(EVALUATE_BY_NAME)
+    assert len(chat.asked) == 60, "predictions are kept"
+    [event] = again.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert event.asset_key.to_user_string() == "evaluation/large/large_model"
+    assert metadata["rows"] == 60 and metadata["macro_recall"] == 1 and "ece" not in metadata
+    assert metadata["usd_per_million"] == pytest.approx(1100) and metadata["spent_usd"] == pytest.approx(60 * 0.0011)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +127,13 @@ def test_sample_is_seeded_and_a_larger_one_contains_it(place, chat):
     assert [one.row.n for one in evaluated_large_models(place.layout)] == [35]
 
 
-def test_few_shot_examples_come_from_the_training_rows_only(place, chat):
+def test_few_shot_examples_come_from_the_training_rows_only_and_never_from_corrections(place, chat, monkeypatch):
+    place.catalog(feedback={"domain": "support", "license": "ours", "feedback": True, "train": True})
+    for number in range(60):
+        open_feedback(place.layout.var).add(FeedbackLabel(f"my own ticket {number}", LABELS[number % 3], "ann"))
     assert place.run("prepare_data").success
+    assert read_splits(place.layout).rows["feedback/train"] == 60
+    monkeypatch.setenv("GROUNDSWELL_EVALUATION__PRIMARY", "another")
     evaluated = evaluate_large_model(place.layout, add(place, chat, prompt="few-shot", rows=5))
     messages = chat.asked[0]["messages"]
     assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 9, "user"]

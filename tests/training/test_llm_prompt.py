@@ -4,7 +4,7 @@ import pytest
 from data.errors import SettingsError
 from data.labels import LABELS
 from tests.make import labeled
-from training.candidates import large_model, load_candidates
+from training.candidates import large_model, load_candidates, trainable
 from training.llm_prompt import EXAMPLES_PER_LABEL, Prompt, few_shot, read_label
 
 ENTRY = {"kind": "llm", "title": "L", "license": "x", "on_request": True}
@@ -95,6 +95,12 @@ def test_large_model_is_never_trained_or_exported_and_leaves_keys_of_others_as_t
     found = load_candidates()["gpt-zero-shot"]
     assert found.on_request and not found.exportable and not found.is_trained_here
     assert "llm" not in load_candidates()["minilm"].model_dump(mode="json")
+
+
+def test_training_a_large_model_is_refused_with_the_command_that_evaluates_it():
+    with pytest.raises(SettingsError, match="never trained") as caught:
+        trainable("gpt-zero-shot")
+    assert caught.value.remedy == "Run `groundswell benchmark --candidate gpt-zero-shot`."
 
 
 @pytest.mark.parametrize(
