@@ -102,10 +102,7 @@ class ChatClient:
             text = choice["message"].get("content")
         except (ValueError, LookupError, TypeError, AttributeError):
             raise self._no_chat_endpoint("a reply that is no chat completion") from None
-        usage = value.get("usage")
-        tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens")) if isinstance(usage, dict) else (None, None)
-        known = all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in tokens)
-        return Reply(text if isinstance(text, str) else None, tokens if known else None, latency_ms)
+        return Reply(text if isinstance(text, str) else None, _tokens(value.get("usage")), latency_ms)
 
     def _refused(self, status: int, content: bytes, latency_ms: float) -> Reply:
         """Return the reply of a content filter, which refuses one text; raise on what refuses every request."""
@@ -143,6 +140,15 @@ class ChatClient:
             expected="a chat completion in JSON, with choices[0].message",
             remedy="Correct base_url of the candidate in configs/candidates.yaml; it usually ends in /v1.",
         )
+
+
+def _tokens(usage: Any) -> tuple[int, int] | None:
+    """Return input and output tokens; None where `usage` does not have both."""
+    try:
+        tokens = usage["prompt_tokens"], usage["completion_tokens"]
+    except (LookupError, TypeError):
+        return None
+    return tokens if all(type(each) is int and each >= 0 for each in tokens) else None
 
 
 def _codes(content: bytes) -> list[str]:

@@ -7,11 +7,11 @@ reply is there. A process that is killed leaves at most one incomplete line, whi
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from data.artifacts import digest
 from data.errors import ModelError
@@ -71,7 +71,7 @@ class RequestLog:
 
 
 @contextmanager
-def open_log(folder: Path, peer: LargeModel, prompt: Prompt) -> Iterator[RequestLog]:
+def open_log(folder: Path, peer: LargeModel, prompt: Prompt) -> Generator[RequestLog]:
     """Open the log of a model and prompt, which is created if there is none. One process at a time.
 
     Raises:
@@ -79,7 +79,7 @@ def open_log(folder: Path, peer: LargeModel, prompt: Prompt) -> Iterator[Request
     """
     from filelock import FileLock, Timeout
 
-    head = {"format": _FORMAT, "base_url": peer.base_url, "model": peer.model, "prompt": prompt.digest}
+    head: dict[str, Any] = {"format": _FORMAT, "base_url": peer.base_url, "model": peer.model, "prompt": prompt.digest}
     path = folder / f"{digest(head)[:16]}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_suffix(".lock"))
@@ -100,7 +100,7 @@ def open_log(folder: Path, peer: LargeModel, prompt: Prompt) -> Iterator[Request
         lock.release()
 
 
-def _read(path: Path, head: dict[str, object]) -> list[Request]:
+def _read(path: Path, head: dict[str, Any]) -> list[Request]:
     """Return the requests in a file, and remove an incomplete last line; without a file, write one with the head."""
     content = path.read_bytes() if path.is_file() else b""
     whole = content[: content.rfind(b"\n") + 1]

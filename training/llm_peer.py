@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from data.errors import ModelError
 from data.labels import LABELS
@@ -89,7 +89,7 @@ class _Peer:
         while not self._log.is_done(key):
             messages = self._prompt.messages(text, again=bool(self._log.replies(key)))
             retrying = AsyncRetrying(
-                stop=stop_after_attempt(1 + self._peer.retries) | _asks_for_too_long | self._is_stopped,
+                stop=self._stops,
                 wait=_wait_s,
                 retry=retry_if_exception_type(NoReplyYet),
                 sleep=self._sleep,
@@ -97,8 +97,9 @@ class _Peer:
             )
             await retrying(self._send, key, messages)
 
-    def _is_stopped(self, _: RetryCallState) -> bool:
-        return self.stopped_by is not None
+    def _stops(self, state: RetryCallState) -> bool:
+        """Return whether a text is not asked for again in this run."""
+        return state.attempt_number > self._peer.retries or _asks_for_too_long(state) or self.stopped_by is not None
 
     async def _send(self, key: str, messages: Messages) -> None:
         """Send one request and log it; what may have been charged without a reply is logged with its upper bound."""

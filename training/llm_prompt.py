@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from data.artifacts import digest
 from data.labels import LABELS
@@ -104,7 +103,7 @@ def _from_json(content: str) -> str | None:
     except ValueError:
         return content
     if isinstance(value, dict):
-        lower = {str(key).casefold(): each for key, each in value.items()}
-        found: Sequence[object] = [lower[key] for key in _KEYS if key in lower]
+        fields = cast("dict[str, Any]", value)
+        found = [each for key, each in fields.items() if key.casefold() in _KEYS]
         value = found[0] if len(found) == 1 else None
     return value if isinstance(value, str) else None
