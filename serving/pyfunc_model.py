@@ -9,7 +9,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class BundleModel(PythonModel):
-    """Texts in; `label, confidence, negative, neutral, positive` out, one row per text."""
+    """Texts in; `label, confidence, negative, neutral, positive` out, one row per text; `sarcasm` too where the bundle has it."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read and verify the bundle."""
@@ -26,9 +26,11 @@ class BundleModel(PythonModel):
 
         domains = model_input["domain"].tolist() if "domain" in model_input else None
         predictions = self._classifier.classify(model_input["text"].tolist(), domains=domains)
+        sarcasm = self._classifier.bundle.manifest.sarcasm is not None
         return pd.DataFrame(
             [
                 {"label": p.label, "confidence": p.confidence, **dict(zip(LABELS, p.probabilities, strict=True))}
+                | ({"sarcasm": p.sarcasm} if sarcasm else {})
                 for p in predictions
             ]
         )

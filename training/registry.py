@@ -124,7 +124,7 @@ class Registry:
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema
 
-        numbers = ("confidence", *LABELS)
+        numbers = ("confidence", *LABELS, *(["sarcasm"] if bundle.manifest.sarcasm else []))
         signature = ModelSignature(
             inputs=Schema([ColSpec(DataType.string, "text")]),
             outputs=Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
