@@ -3,8 +3,11 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from threading import Event
 
 import pytest
 
@@ -12,6 +15,7 @@ from data.errors import ModelError
 from data.labels import LABELS
 from tests.chat_stub import KEY, Chat, complete, drop, hang, label_of, send
 from tests.make import text_of
+from tests.serving.running import ROOT
 from training.candidates import LargeModel
 from training.llm_log import open_log
 from training.llm_peer import NO_LABEL, ask_peer, predictions, spent_usd
@@ -259,6 +263,39 @@ def test_replies_of_a_killed_process_are_used_and_its_half_line_is_dropped(run, 
     assert len(run.stored()) == 12
     path.write_bytes(b'{"form')  # killed while it wrote the first line
     assert run.ask(TEXTS[:1])[0].predicted.tolist() == expected(TEXTS[:1])
+
+
+_ASK = """
+import json, sys
+from pathlib import Path
+from training.candidates import LargeModel
+from training.llm_log import open_log
+from training.llm_peer import ask_peer
+from training.llm_prompt import Prompt
+peer = LargeModel(base_url=sys.argv[2], model="stub-1", concurrency=1)
+with open_log(Path(sys.argv[1]), peer, Prompt()) as log:
+    ask_peer(peer, Prompt(), json.loads(sys.argv[4]), log, sys.argv[3], progress=lambda *_: None)
+"""
+
+
+def test_process_killed_with_sigkill_loses_only_the_request_that_was_running(run, chat):
+    sixth = Event()
+
+    def hang_at_the_sixth(handler, text):
+        if len(chat.asked) < 6 or sixth.is_set():
+            return False
+        sixth.set()
+        return hang(handler)
+
+    chat.behavior = hang_at_the_sixth
+    process = subprocess.Popen([sys.executable, "-c", _ASK, str(run.folder), chat.url, KEY, json.dumps(TEXTS)], cwd=ROOT)
+    try:
+        assert sixth.wait(120)
+    finally:
+        process.kill()
+        process.wait(60)
+    assert run.ask()[0].predicted.tolist() == expected()
+    assert len(chat.asked) == 13 and set(chat.texts) == set(TEXTS)
 
 
 def test_log_has_neither_texts_nor_key_and_is_by_model_prompt_and_address(run, chat):
