@@ -1,6 +1,7 @@
 """Names that are not known, and malformed entries: the most similar known name, and the error."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -56,9 +57,17 @@ def malformed_entry(kind: str, name: str, file: str, error: ValidationError, fie
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(map(str, first["loc"]))
     is_unknown = first["type"] == "extra_forbidden"
+    shown = _without_secrets(key, first["input"])
     return SettingsError(
         f"The {kind} {name!r} in {file} is invalid{f' at {key}' if key else ''}.",
-        found=f"an unknown key, with the value {first['input']!r}" if is_unknown else repr(first["input"]),
+        found=f"an unknown key, with the value {shown}" if is_unknown else shown,
         expected="the keys at the top of the file" if is_unknown else first["msg"],
         remedy=did_you_mean(key, fields) if is_unknown else None,
     )
+
+
+def _without_secrets(key: str, value: object) -> str:
+    """Return a value for display; what may be a key or password, which belongs in no file, is left out."""
+    if any(word in key.lower() for word in ("key", "secret", "token", "password")):
+        return "(not shown)"
+    return re.sub(r"//[^/@'\"]*@", "//(not shown)@", repr(value))

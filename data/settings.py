@@ -130,7 +130,7 @@ class Settings(BaseSettings):
                 raise _unknown(f"{cls.section}.{name}", nearest(name, known), known) from None
             raise SettingsError(
                 f"The setting {cls.section}.{name} is invalid.",
-                found=repr(first["input"]) if "secret" not in name else "(not shown)",
+                found=repr(first["input"]) if "secret" not in name and "key" not in name else "(not shown)",
                 expected=first["msg"],
                 remedy=f"Correct configs/profiles/{profile_name()}.yaml or {prefix}{name.upper().replace('.', '__')}.",
             ) from None

@@ -20,6 +20,7 @@ SECTIONS = {
     "data": "data.settings:DataSettings",
     "training": "training.settings:TrainingSettings",
     "distillation": "training.settings:DistillationSettings",
+    "llm": "training.settings:LargeModelSettings",
     "tracking": "training.tracking:TrackingSettings",
     "evaluation": "evaluation.settings:EvaluationSettings",
     "transfer": "evaluation.settings:TransferSettings",

@@ -6,7 +6,7 @@ Pages and plots: `evaluation.leaderboard_page`, `evaluation.plots`.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,8 @@ from data.errors import ModelError
 from data.settings import CostSettings
 from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost
-from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_difference
+from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_class_difference, paired_difference
+from evaluation.published import PublishedFigure
 from evaluation.sarcasm import SarcasmReport
 from evaluation.slices import SliceRow
 
@@ -26,6 +27,40 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RANKED_BY = "macro_recall"
+
+
+@dataclass(frozen=True)
+class LargeModelFacts:
+    """What is known of a large model behind an endpoint, instead of a cost that is measured here."""
+
+    model: str
+    """The name that the endpoint knows it by."""
+    prompt: str
+    """`zero-shot` or `few-shot`."""
+    of_rows: int
+    """Rows of the frozen split, of which the row's `n` are a seeded sample."""
+    without_label: int
+    """Rows whose replies had no label: they count as wrong."""
+    usd_per_million: float | None
+    """Price of a million such texts, from the tokens that the endpoint reported; None where that is not known."""
+    latency_p50_ms: float
+    latency_p95_ms: float
+    concurrency: int
+    """Requests at the same time while the latency was measured."""
+
+
+@dataclass(frozen=True)
+class SampledClasses:
+    """What a system without probabilities predicted for a sample of the rows."""
+
+    rows: np.ndarray
+    """Positions among the primary rows, ascending, shape (M,)."""
+    classes: np.ndarray
+    """Class ids or `NO_CLASS`, shape (M,)."""
+
+
+Predictions = Mapping[str, np.ndarray | SampledClasses]
+"""By candidate: probabilities of the primary rows, shape (N, 3), or classes of some of them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +79,8 @@ class LeaderboardRow:
     """Trained from random weights; a pretrained checkpoint of its family does better."""
     temperature: float = 1.0
     cost: Cost | None = None
+    large_model: LargeModelFacts | None = None
+    """Of a candidate of the kind `llm`, which is evaluated only."""
     slices: tuple[SliceRow, ...] = ()
     behavior: tuple[BehaviorRow, ...] = ()
     confusion: list[list[int]] | None = None
@@ -64,8 +101,11 @@ class LeaderboardRow:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags shown after the name: role, from scratch."""
-        return tuple(tag for tag in (self.role, "from scratch" if self.from_scratch else "") if tag)
+        """The tags shown after the name: role, from scratch, large model with its sample."""
+        large = ""
+        if facts := self.large_model:
+            large = "large model" if self.n == facts.of_rows else f"large model, {self.n:,} of {facts.of_rows:,} rows"
+        return tuple(tag for tag in (self.role, "from scratch" if self.from_scratch else "", large) if tag)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; metrics are keys next to `candidate`."""
@@ -78,6 +118,7 @@ class LeaderboardRow:
             **{name: estimate.to_dict() for name, estimate in self.metrics.items()},
             "temperature": round(self.temperature, 4),
             "cost": self.cost.to_dict() if self.cost else None,
+            "large_model": asdict(self.large_model) if self.large_model else None,
             "against": {name: estimate.to_dict() for name, estimate in self.against.items()},
             "confusion": self.confusion,
             "reliability": self.reliability,
@@ -100,6 +141,7 @@ class LeaderboardRow:
             from_scratch=bool(raw.get("from_scratch", False)),
             temperature=float(raw.get("temperature", 1.0)),
             cost=Cost.from_dict(raw["cost"]) if raw.get("cost") else None,
+            large_model=LargeModelFacts(**raw["large_model"]) if raw.get("large_model") else None,
             slices=tuple(SliceRow.from_dict(row) for row in raw.get("slices", ())),
             behavior=tuple(BehaviorRow.from_dict(row) for row in raw.get("behavior", ())),
             confusion=raw.get("confusion"),
@@ -139,32 +181,45 @@ class Leaderboard:
     comparisons: tuple[Comparison, ...]
     about: dict[str, Any] = field(default_factory=dict[str, Any])
     """Further facts for the page by title: data fingerprint, date, machine."""
+    published: tuple[PublishedFigure, ...] = ()
 
 
-def compare(
-    labels: np.ndarray, probas: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Comparison]:
+def compare(labels: np.ndarray, probas: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> list[Comparison]:
     """Return the paired difference in macro-recall of every pair, in the order of `probas`.
 
     Args:
         labels: Class ids, shape (N,).
-        probas: By candidate, probabilities of the same rows, shape (N, 3).
+        probas: By candidate, predictions of the same rows. A pair with sampled rows is compared on the rows that both predicted.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
     """
-    return [
-        Comparison(a, b, paired_difference(labels, probas[a], probas[b], RANKED_BY, resamples=resamples, seed=seed))
-        for a, b in combinations(probas, 2)
-    ]
+    return [Comparison(a, b, _difference(labels, probas[a], probas[b], resamples, seed)) for a, b in combinations(probas, 2)]
+
+
+def _difference(
+    labels: np.ndarray, a: np.ndarray | SampledClasses, b: np.ndarray | SampledClasses, resamples: int, seed: int
+) -> Estimate:
+    if not isinstance(a, SampledClasses) and not isinstance(b, SampledClasses):
+        return paired_difference(labels, a, b, RANKED_BY, resamples=resamples, seed=seed)
+    a, b = _classes(a), _classes(b)
+    rows, of_a, of_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
+    return paired_class_difference(labels[rows], a.classes[of_a], b.classes[of_b], RANKED_BY, resamples=resamples, seed=seed)
+
+
+def _classes(predictions: np.ndarray | SampledClasses) -> SampledClasses:
+    if isinstance(predictions, SampledClasses):
+        return predictions
+    return SampledClasses(np.arange(len(predictions)), predictions.argmax(axis=1))
 
 
 def build_leaderboard(
     rows: Sequence[LeaderboardRow],
     labels: np.ndarray,
-    probas: Mapping[str, np.ndarray],
+    probas: Predictions,
     *,
     dataset: str,
     about: Mapping[str, Any] | None = None,
+    published: Sequence[PublishedFigure] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Leaderboard:
@@ -173,9 +228,10 @@ def build_leaderboard(
     Args:
         rows: One per candidate.
         labels: Class ids of the primary rows, shape (N,).
-        probas: By candidate, probabilities of those rows, shape (N, 3).
+        probas: By candidate, predictions of those rows.
         dataset: Name of the primary dataset.
         about: Further facts for the page, by title.
+        published: Figures to show next to the rows.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
 
@@ -198,7 +254,7 @@ def build_leaderboard(
         against[pair.first][pair.second] = difference
         against[pair.second][pair.first] = Estimate(-difference.value, -difference.high, -difference.low)
     ranked = [replace(row, against=against[row.candidate]) for row in ranked]
-    return Leaderboard(dataset, tuple(ranked), tuple(pairs), dict(about or {}))
+    return Leaderboard(dataset, tuple(ranked), tuple(pairs), dict(about or {}), tuple(published))
 
 
 def read_leaderboard(path: Path) -> list[LeaderboardRow]:
@@ -243,6 +299,11 @@ def format_ms(milliseconds: float) -> str:
     return f"{milliseconds:,.{digits}f}"
 
 
+def format_usd(usd: float | None) -> str:
+    """Return a price for display, without its currency; a dash for None."""
+    return "–" if usd is None else f"{usd:,.2f}"
+
+
 def points(estimate: Estimate | None) -> str:
     """Return a value in points of 100, without its interval."""
     return "–" if estimate is None or not math.isfinite(estimate.value) else f"{100 * estimate.value:.1f}"
@@ -269,22 +330,20 @@ def as_csv(rows: Sequence[LeaderboardRow]) -> str:
         "latency_p99_ms",
         "peak_memory_mib",
         "file_bytes",
+        "usd_per_million",
     ]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
+    price = CostSettings.load()
     for row in rows:
-        ranked, cost = row.metrics[RANKED_BY], row.cost
-        costs = (
-            [
-                cost.cpu_us_per_text.value,
-                cost.latency_p50_ms.value,
-                cost.latency_p99_ms.value,
-                cost.peak_memory_mib,
-                cost.file_bytes,
-            ]
-            if cost
-            else [None] * 5
-        )
+        ranked, cost, large = row.metrics[RANKED_BY], row.cost, row.large_model
+        costs: list[float | None] = [None] * 6
+        if cost:
+            cpu = cost.cpu_us_per_text.value
+            latencies = cost.latency_p50_ms.value, cost.latency_p99_ms.value
+            costs = [cpu, *latencies, cost.peak_memory_mib, cost.file_bytes, round(price.per_million(cpu), 4)]
+        elif large:
+            costs = [None, large.latency_p50_ms, None, None, None, large.usd_per_million]
         values = [row.metrics[name].value if name in row.metrics else None for name in quality]
         writer.writerow([row.candidate, row.version, row.role, row.from_scratch, row.n, *values, ranked.low, ranked.high, *costs])
     return text.getvalue()
@@ -302,7 +361,7 @@ def as_table(rows: Sequence[LeaderboardRow]) -> "Table":
         table.add_column(title, justify="right", no_wrap=True)
     price = CostSettings.load()
     for row in sorted(rows, key=lambda row: -row.metrics[RANKED_BY].value):
-        cost = row.cost
+        cost, large = row.cost, row.large_model
         table.add_row(
             " ".join([row.candidate, *(f"[dim]({tag})[/]" for tag in row.tags)]),
             row.metrics[RANKED_BY].text().replace("[", r"\["),
@@ -316,6 +375,8 @@ def as_table(rows: Sequence[LeaderboardRow]) -> "Table":
                     f"{cost.peak_memory_mib:,.0f}",
                 )
                 if cost
+                else ("–", format_usd(large.usd_per_million), format_ms(large.latency_p50_ms), "–", "–")
+                if large
                 else ("–",) * 5
             ),
         )

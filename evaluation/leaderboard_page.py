@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,21 @@ import numpy as np
 from data.artifacts import atomic_folder, write_json, write_text
 from data.settings import CostSettings
 from evaluation.behavior import fail_rate_by_kind
-from evaluation.leaderboard import RANKED_BY, Leaderboard, LeaderboardRow, format_bytes, format_ms, format_us, points
+from evaluation.leaderboard import (
+    RANKED_BY,
+    Leaderboard,
+    LeaderboardRow,
+    Predictions,
+    SampledClasses,
+    format_bytes,
+    format_ms,
+    format_us,
+    format_usd,
+    points,
+)
 from evaluation.metrics import Estimate, is_real
 from evaluation.plots import plot_confusion, plot_pareto, plot_reliability
+from evaluation.published import PUBLISHED, PublishedFigure
 
 Cells = list[list[str]]
 _HOW_TO_READ = (
@@ -47,7 +59,7 @@ def summary_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     cells: Cells = []
     price = CostSettings.load()
     for row in rows:
-        cost, metrics = row.cost, row.metrics
+        metrics = row.metrics
         recalls = " / ".join(points(metrics.get(f"recall_{label}")) for label in ("negative", "neutral", "positive"))
         cells.append(
             [
@@ -57,22 +69,50 @@ def summary_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
                 metrics["accuracy"].text(),
                 recalls,
                 points(metrics.get("ece")),
-                *(
-                    [
-                        format_us(cost.cpu_us_per_text.value),
-                        f"${price.per_million(cost.cpu_us_per_text.value):.2f}",
-                        " / ".join(format_ms(x.value) for x in cost.latencies_ms),
-                        f"{cost.texts_per_s.value:,.0f}",
-                        f"{cost.peak_memory_mib:,.0f} MiB",
-                        f"{cost.load_s:.1f} s",
-                        format_bytes(cost.file_bytes),
-                    ]
-                    if cost
-                    else ["–"] * 7
-                ),
+                *_cost_cells(row, price),
             ]
         )
     return head, cells
+
+
+def _cost_cells(row: LeaderboardRow, price: CostSettings) -> list[str]:
+    """Return the cells of the main table from CPU time on; nothing but price and latency is known of a large model."""
+    cost, large = row.cost, row.large_model
+    if large:
+        usd = format_usd(large.usd_per_million)
+        latencies = f"{format_ms(large.latency_p50_ms)} / {format_ms(large.latency_p95_ms)} / –"
+        return ["–", usd if usd == "–" else f"${usd}", latencies, *["–"] * 4]
+    if not cost:
+        return ["–"] * 7
+    return [
+        format_us(cost.cpu_us_per_text.value),
+        f"${price.per_million(cost.cpu_us_per_text.value):.2f}",
+        " / ".join(format_ms(x.value) for x in cost.latencies_ms),
+        f"{cost.texts_per_s.value:,.0f}",
+        f"{cost.peak_memory_mib:,.0f} MiB",
+        f"{cost.load_s:.1f} s",
+        format_bytes(cost.file_bytes),
+    ]
+
+
+def large_model_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
+    """Return one line per large model: what was asked, of how many rows, and at what price."""
+    head = ["Candidate", "Model", "Prompt", "Rows", "Without a label", "A million texts", "p50 / p95 ms", "Requests at a time"]
+    cells: Cells = []
+    for row in rows:
+        if facts := row.large_model:
+            _, usd, latencies, *_ = _cost_cells(row, CostSettings.load())
+            share = f"{facts.without_label:,} ({facts.without_label / row.n:.1%})"
+            sample = f"{row.n:,} of {facts.of_rows:,}"
+            latencies = latencies.removesuffix(" / –")
+            cells.append([row.candidate, facts.model, facts.prompt, sample, share, usd, latencies, str(facts.concurrency)])
+    return head, cells
+
+
+def published_table(figures: Sequence[PublishedFigure]) -> tuple[list[str], Cells]:
+    """Return the published figures, none of which was measured here."""
+    head = ["Model", "Dataset", "Metric", "Published", "Protocol", "Source"]
+    return head, [[one.model, one.dataset, one.metric, f"{one.value:.1f}", one.protocol, one.source] for one in figures]
 
 
 def signed_points(difference: Estimate) -> str:
@@ -131,9 +171,23 @@ def sarcasm_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     return ["", "Rows", *(row.candidate for row in rows)], cells
 
 
-def _sections(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str, list[str], Cells]]:
+def _sections(board: Leaderboard) -> list[tuple[str, str, list[str], Cells]]:
     """Return title, explanation, header and cells of the tables after the main one, without empty ones."""
+    rows = board.rows
     sections = [
+        (
+            "Large models",
+            "Asked over an endpoint, for comparison only, and never served. A row whose replies had no label counts as wrong. "
+            "There is no ECE without probabilities. Price: that of the tokens that the endpoint reported. Latency: that of "
+            "one request over the network.",
+            *large_model_table(rows),
+        ),
+        (
+            PUBLISHED,
+            "Figures of the authors, in points of 100, on the datasets of this benchmark. They are not ranked: rows and training "
+            "data can differ.",
+            *published_table(board.published),
+        ),
         (
             "Which differences are real",
             "Macro-recall of the row minus that of the column on the same texts (paired "
@@ -170,7 +224,7 @@ def as_markdown(board: Leaderboard, plots: Sequence[str] = ()) -> str:
     parts += ["\n".join(f"- {title}: {value}" for title, value in board.about.items())] if board.about else []
     parts += [markdown_table(*summary_table(board.rows))]
     parts += [f"![{_PLOTS[name]}]({name})" for name in plots]
-    for title, explanation, head, cells in _sections(board.rows):
+    for title, explanation, head, cells in _sections(board):
         parts += [f"## {title}", explanation, markdown_table(head, cells)]
     return "\n\n".join(parts) + "\n"
 
@@ -204,9 +258,12 @@ summary { cursor: pointer; color: var(--blue); margin: 1.6rem 0 .5rem; font-weig
 """
 
 
+_TAG = re.compile(r" \((from scratch|in production|exported|large model[^)]*)\)")
+
+
 def _html_table(title: str, head: Sequence[str], cells: Cells, kind: str = "") -> str:
     def cell(text: str) -> str:
-        shown = re.sub(r" \((from scratch|in production|exported)\)", r'<span class="tag">\1</span>', html.escape(text))
+        shown = _TAG.sub(r'<span class="tag">\1</span>', html.escape(text))
         return f'<td class="real">{shown}</td>' if text.endswith(" *") else f"<td>{shown}</td>"
 
     top = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
@@ -226,7 +283,7 @@ def as_html(board: Leaderboard, plots: Sequence[str] = ()) -> str:
         caption = html.escape(_PLOTS[name])
         picture = f'<a href="{name}"><img src="{name}" alt="{caption}"></a>'
         parts.append(f'<figure tabindex="0">{picture}<figcaption>{caption}</figcaption></figure>')
-    for heading, explanation, head, cells in _sections(board.rows):
+    for heading, explanation, head, cells in _sections(board):
         table = f"<p>{html.escape(explanation)}</p>{_html_table(heading, head, cells)}"
         long = heading.endswith("test by test")
         parts.append(f"<details><summary>{heading}</summary>{table}</details>" if long else f"<h2>{heading}</h2>{table}")
@@ -243,22 +300,24 @@ def write_leaderboard(
     directory: Path,
     *,
     labels: np.ndarray,
-    probas: Mapping[str, np.ndarray],
+    probas: Predictions,
 ) -> list[Path]:
-    """Write `leaderboard.json`, `.md`, `.html` and the plots; the folder is replaced atomically.
+    """Write `leaderboard.json`, `published.json`, `.md`, `.html` and the plots; the folder is replaced atomically.
 
     Args:
         board: The result of `build_leaderboard`.
         directory: The folder to write.
         labels: Class ids of the primary rows, shape (N,).
-        probas: By candidate, calibrated probabilities of those rows, shape (N, 3).
+        probas: By candidate, predictions of those rows; candidates without probabilities are in no plot.
 
     Returns:
         The files, in `directory`.
     """
-    titled = {row.title: probas[row.candidate] for row in board.rows}
+    predictions = ((row.title, probas[row.candidate]) for row in board.rows)
+    titled = {title: proba for title, proba in predictions if not isinstance(proba, SampledClasses)}
     with atomic_folder(directory) as folder:
         write_json(folder / "leaderboard.json", [row.to_dict() for row in board.rows])
+        write_json(folder / "published.json", [one.model_dump() for one in board.published])
         plot_pareto(board.rows, folder / "pareto.png")
         plot_confusion(labels, titled, folder / "confusion.png")
         plot_reliability(labels, titled, folder / "reliability.png")

@@ -17,6 +17,8 @@ from data.errors import DataError, ModelError
 from data.labels import LABELS
 
 CLASSES = len(LABELS)
+NO_CLASS = CLASSES
+"""The prediction of a system that predicted no class: wrong, whatever the true class."""
 ECE_BINS = 15
 RESAMPLES = 1000
 _TAILS = (2.5, 97.5)
@@ -117,9 +119,9 @@ def confusion(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute every metric except `ece` from confusion matrices of shape (..., 3, 3)."""
+    """Compute every metric except `ece` from confusion matrices of shape (..., 3, 3), or (..., 3, 4) with `NO_CLASS`."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
-    support, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
+    support, predicted = counts.sum(axis=-1), counts[..., :CLASSES].sum(axis=-2)
     present = support > 0
     recall = np.where(present, hits / np.maximum(support, 1), np.nan)
     f1 = np.where(present, 2 * hits / np.maximum(support + predicted, 1), np.nan)
@@ -130,6 +132,20 @@ def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
     }
     values |= {f"recall_{label}": recall[..., index] for index, label in enumerate(LABELS)}
     return values | {f"f1_{label}": f1[..., index] for index, label in enumerate(LABELS)}
+
+
+def score_classes(labels: np.ndarray, predicted: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+    """Compute every metric except `ece` from predicted classes: without probabilities there is no calibration to measure.
+
+    Args:
+        labels: Class ids, shape (N,).
+        predicted: Class ids or `NO_CLASS`, shape (N,).
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+    shape = (CLASSES, CLASSES + 1)
+    cells = np.bincount(np.ravel_multi_index((check_labels(labels), predicted), shape), minlength=math.prod(shape))
+    return score_confusion(cells.reshape(shape), resamples=resamples, seed=seed)
 
 
 def _draw(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -158,7 +174,8 @@ def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int
     """Compute every metric except `ece` from counts, for files too large to keep their probabilities in memory.
 
     Args:
-        counts: Confusion matrix from `confusion`, shape (3, 3); matrices of parts of a file can be added.
+        counts: Confusion matrix from `confusion`, shape (3, 3); matrices of parts of a file can be added. Or shape (3, 4):
+            the last column is `NO_CLASS`.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
 
@@ -167,10 +184,10 @@ def score_confusion(counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int
         `balanced_accuracy_score` of scikit-learn; recall and F1 of a class that does not occur are NaN.
     """
     counts = np.asarray(counts, dtype=np.int64)
-    if counts.shape != (CLASSES, CLASSES) or counts.sum() == 0:
+    if counts.shape not in ((CLASSES, CLASSES), (CLASSES, CLASSES + 1)) or counts.sum() == 0:
         raise DataError("There are no labeled rows to score.", found=f"counts of shape {counts.shape}, sum {counts.sum()}")
     values = _from_counts(counts)
-    drawn = _from_counts(_draw(counts.ravel(), resamples, seed).reshape(-1, CLASSES, CLASSES))
+    drawn = _from_counts(_draw(counts.ravel(), resamples, seed).reshape(-1, *counts.shape))
     return {name: _interval(float(values[name]), drawn[name]) for name in values}
 
 
@@ -260,8 +277,30 @@ def paired_difference(
         drawn = _resampled_ece(bins_a, gaps_a, resamples, seed) - _resampled_ece(bins_b, gaps_b, resamples, seed)
         value = expected_calibration_error(labels, a, resamples=1).value
         return _interval(value - expected_calibration_error(labels, b, resamples=1).value, drawn)
-    shape = (CLASSES, CLASSES, CLASSES)
-    cells = np.bincount(np.ravel_multi_index((labels, a.argmax(1), b.argmax(1)), shape), minlength=CLASSES**3)
+    return paired_class_difference(labels, a.argmax(1), b.argmax(1), metric, resamples=resamples, seed=seed)
+
+
+def paired_class_difference(
+    labels: np.ndarray,
+    predicted_a: np.ndarray,
+    predicted_b: np.ndarray,
+    metric: str = "macro_recall",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Compute `paired_difference` from predicted classes, for a system that has no probabilities.
+
+    Args:
+        labels: Class ids, shape (N,).
+        predicted_a: Class ids or `NO_CLASS`, shape (N,).
+        predicted_b: The same of the other.
+        metric: Any except `ece`.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+    shape = (CLASSES, CLASSES + 1, CLASSES + 1)
+    cells = np.bincount(np.ravel_multi_index((check_labels(labels), predicted_a, predicted_b), shape), minlength=math.prod(shape))
     both = np.vstack([cells, _draw(cells, resamples, seed)]).reshape(-1, *shape)
     differences = _from_counts(both.sum(axis=3))[metric] - _from_counts(both.sum(axis=2))[metric]
     return _interval(float(differences[0]), differences[1:])

@@ -16,7 +16,7 @@ from orchestration.jobs import jobs
 from orchestration.resources import VarDirResource
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
-from training.candidates import load_candidates
+from training.candidates import large_models, load_candidates
 
 
 def build_defs() -> dg.Definitions:
@@ -27,9 +27,10 @@ def build_defs() -> dg.Definitions:
 
 
 def _build() -> dg.Definitions:
-    # A lexicon needs no training: it has no checkpoint, and is a row of the leaderboard only.
+    # A lexicon and a large model need no training: they have no checkpoint, and are rows of the leaderboard only.
     candidates = [candidate for candidate in load_candidates().values() if candidate.is_trained_here]
     usual = [candidate for candidate in candidates if not candidate.on_request]
+    large = [one.name for one in large_models()]
     data, data_checks = data_assets()
     evaluation, evaluation_checks = evaluation_assets(usual)
     export, export_checks = export_assets()
@@ -38,7 +39,7 @@ def _build() -> dg.Definitions:
     return dg.Definitions(
         assets=with_code_references(assets),
         asset_checks=[*data_checks, *evaluation_checks, *export_checks, *lakehouse_checks],
-        jobs=jobs([one.name for one in usual], every=[one.name for one in candidates]),
+        jobs=jobs([one.name for one in usual], every=[one.name for one in candidates], large=large),
         schedules=schedules(),
         sensors=sensors(),
         resources={"var_dir": VarDirResource()},

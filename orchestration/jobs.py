@@ -9,6 +9,7 @@ from orchestration import keys
 TRAIN_AND_DEPLOY = "train_and_deploy"
 RETRAIN = "retrain"
 TRAIN_BY_NAME = "train_by_name"
+EVALUATE_BY_NAME = "evaluate_by_name"
 MEASURE_PRODUCTION = "measure_production"
 LAKEHOUSE = "lakehouse"
 LAKEHOUSE_REPORTS = "lakehouse_reports"
@@ -75,14 +76,16 @@ def selection(target: str, candidates: list[str]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*wanted).upstream()
 
 
-def jobs(candidates: list[str], *, every: list[str]) -> list:
+def jobs(candidates: list[str], *, every: list[str], large: list[str]) -> list:
     """Return every job.
 
     Args:
         candidates: The candidates that the jobs train.
         every: Those on request too.
+        large: The large models.
     """
     return [
+        *_evaluate_by_name(large),
         *(
             dg.define_asset_job(target.job, selection(name, candidates), description=target.description)
             for name, target in TARGETS.items()
@@ -119,3 +122,18 @@ def jobs(candidates: list[str], *, every: list[str]) -> list:
             description="Merge small files and remove old versions of all lakehouse tables.",
         ),
     ]
+
+
+def _evaluate_by_name(large: list[str]) -> list:
+    """Return the job that evaluates large models; none where configs/candidates.yaml has no large model."""
+    if not large:
+        return []
+    job = dg.define_asset_job(
+        EVALUATE_BY_NAME,
+        dg.AssetSelection.assets(*map(keys.large_model, large)),
+        description=(
+            "Ask the large models that are selected for the test rows: `groundswell benchmark --candidate NAME`. Requests cost "
+            "money, up to the budget of each model; without a selection it asks all of them."
+        ),
+    )
+    return [job]

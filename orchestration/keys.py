@@ -27,6 +27,11 @@ def checkpoint(name: str) -> AssetKey:
     return AssetKey(["training", _part(name), "checkpoint"])
 
 
+def large_model(name: str) -> AssetKey:
+    """Return the evaluation of a large model of configs/candidates.yaml."""
+    return AssetKey(["evaluation", _part(name), "large_model"])
+
+
 def table(layer: str) -> AssetKey:
     """Return a table of the lakehouse: bronze, silver or gold."""
     return AssetKey(["lakehouse", layer])

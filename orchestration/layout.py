@@ -78,8 +78,13 @@ class Layout:
         return self.var / "evaluations"
 
     @property
+    def large_models(self) -> Path:
+        """One log of requests for each large model and prompt: what it predicted, by the digest of the text."""
+        return self.var / "large_models"
+
+    @property
     def leaderboard(self) -> Path:
-        """`leaderboard.json`, `.md`, `.html` and the plots."""
+        """`leaderboard.json`, `published.json`, `.md`, `.html` and the plots."""
         return self.var / "leaderboard"
 
     @property

@@ -38,7 +38,8 @@ def run_assets(
     Args:
         target: A key of `orchestration.jobs.TARGETS`.
         after: Another key, whose assets have just been run and are left out.
-        candidate: Of `target="train"`, the only candidate to train; None: all but those on request.
+        candidate: Of `target="train"`, the only candidate to train; None: all but those on request. Of `target="benchmark"`, the
+            large model to ask, and nothing else.
         settings: Of this run, above profile and environment.
         terminal: Draws the progress; None: a new one.
 
@@ -64,12 +65,16 @@ def run_assets(
 def _create_run(
     instance: "dg.DagsterInstance", target: str, after: str | None, candidate: str | None, settings: Overrides
 ) -> "tuple[ReconstructableJob, dg.DagsterRun]":
-    from orchestration.jobs import TARGETS, TRAIN_BY_NAME, selection
+    from orchestration import keys
+    from orchestration.jobs import EVALUATE_BY_NAME, TARGETS, TRAIN_BY_NAME, selection
 
-    job, origin = job_in_code_location(TRAIN_BY_NAME if candidate else TARGETS[target].job)
+    by_name = {"train": TRAIN_BY_NAME, "benchmark": EVALUATE_BY_NAME}
+    job, origin = job_in_code_location(by_name[target] if candidate else TARGETS[target].job)
     definition = job.get_definition()
     wanted = set(definition.asset_layer.executable_asset_keys)
-    if candidate:
+    if candidate and target == "benchmark":
+        wanted = {keys.large_model(candidate)}
+    elif candidate:
         wanted = selection(target, [candidate]).resolve(definition.asset_layer.asset_graph)
     if after:
         before, _ = job_in_code_location(TARGETS[after].job)

@@ -10,6 +10,7 @@ TRAINING = (
     "tests/test_demo.py",
     "tests/test_readme.py",
     "tests/orchestration/test_cli.py",
+    "tests/orchestration/test_large_models.py",
     "tests/orchestration/test_pipeline.py",
     "tests/orchestration/test_reports_agree.py",
     "tests/orchestration/test_tracking.py",

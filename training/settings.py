@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from data.settings import Settings, section_config
 
@@ -55,3 +55,14 @@ class DistillationSettings(Settings):
     """The teacher's probabilities are softened by it: raised to its inverse, and scaled to a sum of 1."""
     gold: float = Field(default=0.3, ge=0, le=1)
     """Share of the gold label in what a student learns of a text that has one."""
+
+
+class LargeModelSettings(Settings):
+    """Access to large models that are only evaluated, the candidates of the kind `llm` in configs/candidates.yaml."""
+
+    section: ClassVar[str] = "llm"
+    model_config = section_config("llm")
+
+    api_key: SecretStr | None = None
+    """The key of the endpoint (`base_url` of the candidate), sent as a bearer token; any value where the endpoint takes none.
+    Without it a candidate of the kind `llm` is skipped."""

@@ -5,18 +5,21 @@ from typing import Any
 
 import dagster as dg
 
+from data.errors import CandidateUnavailable
 from evaluation.gate import GateDecision, Reason
 from evaluation.leaderboard import RANKED_BY, LeaderboardRow
 from evaluation.transfer import HEADS
 from orchestration import keys
 from orchestration.assets.schema import file_uri, markdown, picture, table
 from orchestration.assets.stepping import OWNERS, asset_after, every_core, step
+from orchestration.progress import ended
 from orchestration.resources import VarDirResource
 from orchestration.steps.benchmark_log import log_leaderboard, log_transfer
 from orchestration.steps.evaluation import write_leaderboard
+from orchestration.steps.large_models import evaluate_large_model
 from orchestration.steps.release import read_gate_decision, run_gate
 from orchestration.steps.transfer import measure_transfer
-from training.candidates import Candidate
+from training.candidates import Candidate, large_models
 
 _METRICS = ("macro_recall", "accuracy", "macro_f1", "ece")
 _LOWER_IS_BETTER = ("ceiling", "behavior", "CPU budget")
@@ -32,7 +35,8 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
         tags={"report": "leaderboard"},
         description=(
             "Every available candidate and the VADER lexicon on the frozen test split: quality with 95 % intervals, slices, "
-            "behavior and CPU cost. The numbers below are those of the best row."
+            "behavior and CPU cost. Large models that were evaluated by name are rows too. The numbers below are those of the "
+            "best row that is no large model."
         ),
     )
     def compare_candidates(context: dg.OpExecutionContext, var_dir: VarDirResource) -> Iterator[dg.Output]:
@@ -40,7 +44,7 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
         with step(context, "Benchmark all candidates"), every_core(layout):
             rows = write_leaderboard(layout)
             log_leaderboard(layout, context.run.run_id)
-        best, folder = rows[0], layout.leaderboard
+        best, folder = next(row for row in rows if row.large_model is None), layout.leaderboard
         yield dg.Output(
             None,
             metadata={
@@ -56,6 +60,48 @@ def _leaderboard(candidates: list[Candidate]) -> dg.AssetsDefinition:
         )
 
     return compare_candidates
+
+
+def _large_model(candidate: Candidate) -> dg.AssetsDefinition:
+    assert candidate.llm is not None
+    model, prompt = candidate.llm.model, candidate.llm.prompt
+
+    @dg.asset(
+        key=keys.large_model(candidate.name),
+        group_name="evaluation",
+        kinds={"openai"},
+        owners=OWNERS,
+        tags={"candidate": candidate.name},
+        deps=[keys.SPLITS],
+        output_required=False,
+        description=(
+            f"{candidate.title}: {model}, {prompt}, asked for the test rows over an endpoint; evaluated only, never served. "
+            "Requests cost money, so it runs by name only. Not materialized without an API key. See configs/candidates.yaml."
+        ),
+        metadata={"model": model, "prompt": prompt, "license": candidate.license},
+    )
+    def evaluate(context: dg.OpExecutionContext, var_dir: VarDirResource) -> Iterator[dg.MaterializeResult]:
+        with step(context, f"Evaluate {candidate.title}"):
+            try:
+                evaluated = evaluate_large_model(var_dir.layout(), candidate)
+            except CandidateUnavailable as error:
+                ended("skipped", error.message)
+                return
+        row, facts = evaluated.row, evaluated.row.large_model
+        assert facts is not None
+        prices = {"usd_per_million": facts.usd_per_million, "spent_usd": evaluated.spent_usd}
+        yield dg.MaterializeResult(
+            metadata={
+                **{name: row.metrics[name].value for name in _METRICS if name in row.metrics},
+                **{name: usd for name, usd in prices.items() if usd is not None},
+                "rows": row.n,
+                "rows_without_label": facts.without_label,
+                "latency_p50_ms": facts.latency_p50_ms,
+                "latency_p95_ms": facts.latency_p95_ms,
+            }
+        )
+
+    return evaluate
 
 
 def _cpu_us(row: LeaderboardRow) -> dict[str, float]:
@@ -162,4 +208,4 @@ def domain_transfer(context: dg.AssetExecutionContext, var_dir: VarDirResource) 
 
 def evaluation_assets(candidates: list[Candidate]) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
     """Return the assets of this step, and their checks."""
-    return [_leaderboard(candidates), promotion_gate, domain_transfer], [gate]
+    return [_leaderboard(candidates), *map(_large_model, large_models()), promotion_gate, domain_transfer], [gate]

@@ -106,27 +106,44 @@ def train(
         show_gate_decision(console)
 
 
-def _run_trained(target: str, with_upstream: bool, settings: dict[str, dict[str, Any]] | None = None) -> None:
-    """Run the steps after training; training itself only with `--with-upstream`."""
+def _run_trained(
+    target: str, with_upstream: bool, settings: dict[str, dict[str, Any]] | None = None, *, large: str | None = None
+) -> None:
+    """Run the steps after training; training itself only with `--with-upstream`. A large model is asked between the two."""
     from orchestration.runs import run_assets
 
-    if with_upstream:
+    if with_upstream and not large:
         run_assets(target, settings=settings)
         return
+    if with_upstream:
+        run_assets("train", settings=settings)
     from orchestration.layout import Layout
     from orchestration.steps.training import require_trained
 
     if note := require_trained(Layout.load()):
         console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+    if large:
+        run_assets(target, candidate=large)
     run_assets(target, after="train", settings=settings)
 
 
-@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark")
-def benchmark(with_upstream: WithUpstream = False) -> None:
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell benchmark --candidate gpt-zero-shot")
+def benchmark(
+    with_upstream: WithUpstream = False,
+    candidate: Annotated[
+        str | None,
+        typer.Option(help="Ask this large model first: requests cost money, up to its budget in candidates.yaml."),
+    ] = None,
+) -> None:
     """Evaluate the trained candidates on the frozen test split: quality with intervals, slices, behavior, cost."""
     from orchestration.terminal.results import show_leaderboard
 
-    _run_trained("benchmark", with_upstream)
+    name = None
+    if candidate is not None:
+        from training.candidates import large_model
+
+        name = large_model(candidate).name
+    _run_trained("benchmark", with_upstream, large=name)
     show_leaderboard(console)
 
 

@@ -9,9 +9,11 @@ from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits
 from orchestration.steps.evaluation import benchmark_digest, evaluate_candidate, read_leaderboard, trained, winner
+from orchestration.steps.large_models import evaluated_large_models
 from orchestration.steps.predictions import frozen_rows, label_ids, primary_mask
 from orchestration.steps.tracking import (
     log_candidate,
+    log_large_model,
     log_pictures,
     log_row,
     log_test_rows,
@@ -27,7 +29,8 @@ from orchestration.steps.training import trained_report
 def log_leaderboard(layout: Layout, dagster_run: str) -> None:
     """Log the benchmark to MLflow once; a reused benchmark is not logged again.
 
-    Each candidate has a nested run with its metrics, slices and plots. The parent has the winner's metrics and the leaderboard.
+    Each candidate has a nested run with its metrics, slices and plots, a large model one with its metrics. The parent has the
+    winner's metrics and the leaderboard.
     """
     board = benchmark_digest(layout)
     if logged_benchmark(layout).get("board") == board:
@@ -48,6 +51,10 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
             log_row(tracking, run, rows[candidate.name])
             log_pictures(tracking, run, candidate.title, labels, evaluate_candidate(layout, candidate).proba_test[main])
             log_test_rows(layout, tracking, run, test_rows)
+    for one in evaluated_large_models(layout):
+        with tracking.nested_run(parent, one.row.candidate) as run:
+            log_large_model(tracking, run, rows[one.row.candidate])
+            log_test_rows(layout, tracking, run, test_rows.iloc[one.predicted.rows])
     best = winner(layout)
     tracking.log_params(
         parent,
@@ -92,7 +99,9 @@ def log_transfer(layout: Layout, dagster_run: str, transfer: Transfer) -> None:
 def _as_columns(rows: list[LeaderboardRow]) -> dict[str, list[Any]]:
     names = ("macro_recall", "accuracy", "macro_f1", "ece")
     numbers = {
-        f"{name}{end}": [row.metrics[name].to_dict()[part] for row in rows] for name in names for end, part in _PARTS.items()
+        f"{name}{end}": [row.metrics[name].to_dict()[part] if name in row.metrics else None for row in rows]
+        for name in names
+        for end, part in _PARTS.items()
     }
     cpu = [row_metrics(row).get("cpu_us_per_text") for row in rows]
     return {"candidate": [row.candidate for row in rows], **numbers, "cpu_us_per_text": cpu}

@@ -12,11 +12,13 @@ from data.settings import project_root
 from evaluation import leaderboard
 from evaluation.cost import Cost, measure_cost
 from evaluation.gates import Gates, load_gates
-from evaluation.leaderboard import LeaderboardRow
+from evaluation.leaderboard import LeaderboardRow, SampledClasses
+from evaluation.published import PublishedFigure, published_figures
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import only_sample, read_splits
+from orchestration.steps.large_models import evaluated_large_models, rows_key
 from orchestration.steps.predictions import EvaluatedCandidate, evaluate, frozen_rows, label_ids, primary_mask
 from orchestration.steps.served import evaluate_bundle, known_row
 from orchestration.steps.training import candidate_folder, is_trained, predictor_key
@@ -66,20 +68,31 @@ def read_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     return leaderboard.read_leaderboard(layout.leaderboard / "leaderboard.json")
 
 
+def read_published(layout: Layout) -> list[PublishedFigure]:
+    """Return the published figures of the last benchmark; none before it."""
+    path = layout.leaderboard / "published.json"
+    return [PublishedFigure(**raw) for raw in read_json(path)] if path.is_file() else []
+
+
 def write_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     """Write the leaderboard as JSON, Markdown, page and plots, where anything in it has changed.
 
-    Candidates come from the last benchmark, and are measured here when they have changed. The exported bundle and the production
-    bundle are included once they have been evaluated on the present rows.
+    Candidates come from the last benchmark, and are measured here when they have changed. The exported bundle, the production
+    bundle and large models are included once they have been evaluated on the present rows.
 
     Returns:
         The rows of `leaderboard.json`, best first.
     """
     from evaluation import leaderboard_page
 
-    candidates, bundles = trained(layout), _bundles(layout)
+    candidates, bundles, large = trained(layout), _bundles(layout), evaluated_large_models(layout)
     settings = layout.settings(EvaluationSettings)
-    key = _key(layout, candidates) | {"bundles": {row.version: row.role for _, row in bundles}}
+    published = published_figures({name.removesuffix("/test") for name in read_splits(layout).rows if name.endswith("/test")})
+    key = _key(layout, candidates) | {
+        "bundles": {row.version: row.role for _, row in bundles},
+        "large_models": rows_key(large),
+        "published": [one.model_dump() for one in published],
+    }
     if is_current(layout.leaderboard, key):
         return read_leaderboard(layout)
     evaluated = {c.name: evaluate_candidate(layout, c) for c in candidates}
@@ -94,21 +107,23 @@ def write_leaderboard(layout: Layout) -> list[LeaderboardRow]:
     labels = label_ids(test)[main]
     probas = {name: one.proba_test[main] for name, one in evaluated.items()}
     _cross_check(layout, candidates, {row.candidate: row.metrics for row in rows}, labels, probas)
+    predictions: dict[str, np.ndarray | SampledClasses] = {**probas, **{one.row.candidate: one.predicted for one in large}}
     board = leaderboard.build_leaderboard(
-        rows,
+        [*rows, *(one.row for one in large)],
         labels,
-        probas,
+        predictions,
         dataset=str(test["source"][main].iloc[0]),
         about={
             "Test rows": f"{main.sum():,}",
             "Data fingerprint": read_splits(layout).fingerprint[:16],
             "Measured": measured_at,
         },
+        published=published,
         resamples=settings.bootstrap_resamples,
         seed=settings.seed,
     )
     report("drawing")
-    leaderboard_page.write_leaderboard(board, layout.leaderboard, labels=labels, probas=probas)
+    leaderboard_page.write_leaderboard(board, layout.leaderboard, labels=labels, probas=predictions)
     mark_current(layout.leaderboard, key)
     return read_leaderboard(layout)
 
@@ -141,8 +156,9 @@ def winner(layout: Layout) -> Candidate:
 
 
 def benchmark_digest(layout: Layout) -> str:
-    """Return a digest of the candidates, the rows and the settings of the benchmark."""
-    return digest(_key(layout, trained(layout)))
+    """Return a digest of the candidates, the large models, the rows and the settings of the benchmark."""
+    large = rows_key(evaluated_large_models(layout))
+    return digest(_key(layout, trained(layout)) | ({"large_models": large} if large else {}))
 
 
 def _key(layout: Layout, candidates: list[Candidate]) -> dict[str, Any]:

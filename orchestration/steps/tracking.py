@@ -133,6 +133,19 @@ def log_row(tracking: Tracking, run: str, row: LeaderboardRow) -> None:
     tracking.client.log_table(run, slices, "slices.json")
 
 
+def log_large_model(tracking: Tracking, run: str, row: LeaderboardRow) -> None:
+    """Log the row of a large model: what was asked as parameters; quality, price and latency as metrics."""
+    facts = row.large_model
+    assert facts is not None
+    tracking.log_params(
+        run, {"kind": "llm", "model": facts.model, "prompt": facts.prompt, "rows": row.n, "concurrency": facts.concurrency}
+    )
+    tracking.client.set_tag(run, "groundswell.state", "evaluated only")
+    prices = {} if facts.usd_per_million is None else {"cost/usd_per_million": facts.usd_per_million}
+    latencies = {"cost/latency_p50_ms": facts.latency_p50_ms, "cost/latency_p95_ms": facts.latency_p95_ms}
+    tracking.log_metrics(run, row_metrics(row) | prices | latencies | {"rows_without_label": float(facts.without_label)})
+
+
 def log_pictures(tracking: Tracking, run: str, name: str, labels: "np.ndarray", proba: "np.ndarray") -> None:
     """Log the confusion and reliability plots of one candidate on the test rows."""
     from evaluation.plots import plot_confusion, plot_reliability

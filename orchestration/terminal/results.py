@@ -31,10 +31,14 @@ def show_data(console: Console) -> None:
 def show_leaderboard(console: Console) -> None:
     """Print the last benchmark as a table."""
     from evaluation.leaderboard import as_table
-    from orchestration.steps.evaluation import read_leaderboard
+    from evaluation.published import PUBLISHED
+    from orchestration.steps.evaluation import read_leaderboard, read_published
 
     layout = Layout.load()
     console.print(as_table(read_leaderboard(layout)))
+    if published := read_published(layout):
+        figures = ", ".join(f"{one.model} {one.value:.1f} ({one.metric}, {one.dataset})" for one in published)
+        console.print(f"[dim]{PUBLISHED}:[/] {escape(figures)}", highlight=False)
     console.print(f"[dim]{_shown(layout.leaderboard / 'leaderboard.html')}[/]")
 
 

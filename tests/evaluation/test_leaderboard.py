@@ -117,6 +117,7 @@ def test_the_json_is_a_list_of_rows_with_metrics_by_name_and_reads_back(tmp_path
     files = write_leaderboard(board, tmp_path / "board", labels=LABELS, probas=PROBAS)
     assert {path.name for path in files} == {
         "leaderboard.json",
+        "published.json",
         "leaderboard.md",
         "leaderboard.html",
         "pareto.png",

@@ -11,7 +11,7 @@ from training.checkpoints import base_model
 def test_offline_marks_what_is_trained_from_scratch():
     found = load_candidates()
     others = {"vader", "tfidf", "static", "minilm", "distilbert", "roberta", "mpnet", "finbert"}
-    others |= {"twitter-roberta", "twitter-roberta-2020"}
+    others |= {"twitter-roberta", "twitter-roberta-2020", "gpt-zero-shot", "gpt-few-shot"}
     assert set(found) == others | {"minilm-distilled", "minilm-4", "minilm-2", "minilm-1", "table"}
     assert {name for name, one in found.items() if one.kind == "student"} == set(found) - others
     assert [name for name, one in found.items() if one.from_scratch] == ["distilbert", "roberta"]
