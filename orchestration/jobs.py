@@ -10,6 +10,7 @@ TRAIN_AND_DEPLOY = "train_and_deploy"
 RETRAIN = "retrain"
 TRAIN_BY_NAME = "train_by_name"
 MEASURE_PRODUCTION = "measure_production"
+RECONCILE_PATHS = "reconcile_paths"
 LAKEHOUSE = "lakehouse"
 LAKEHOUSE_REPORTS = "lakehouse_reports"
 LAKEHOUSE_MAINTENANCE = "lakehouse_maintenance"
@@ -96,6 +97,11 @@ def jobs(candidates: list[str], *, every: list[str]) -> list:
                 "The same as train_and_deploy, started by the sensors `new_labels` and `production_quality` or the schedule "
                 "`weekly_retraining`. The sensors retry a failed run after a pause."
             ),
+        ),
+        dg.define_asset_job(
+            RECONCILE_PATHS,
+            dg.AssetSelection.assets(keys.PATH_RECONCILIATION),
+            description="Send the same texts through every serving path and compare the predictions: `groundswell reconcile`.",
         ),
         dg.define_asset_job(
             LAKEHOUSE,

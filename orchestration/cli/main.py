@@ -353,9 +353,12 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Send the same texts through every serving path, and list where labels or probabilities differ; then exit with 1."""
+    import signal
+
     from orchestration.terminal.serving_paths import reconcile as run
     from orchestration.terminal.serving_paths import show
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the processes of a path would outlive this command
     result = run(bundle=bundle, rows=rows, paths=paths, console=errors if as_json else console)
     if as_json:
         print_json(dataclasses.asdict(result) | {"equal": result.are_equal})

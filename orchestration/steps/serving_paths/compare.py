@@ -82,7 +82,7 @@ class PathReconciliation:
 
     @property
     def compared(self) -> int:
-        """Paths that were compared with the reference."""
+        """Paths with outcomes that were compared with those of another path."""
         return sum(path.state in ("equal", "different") for path in self.paths)
 
     @property
@@ -105,7 +105,7 @@ def report_path(
     Args:
         name: Of the path.
         rows: The rows that were sent.
-        reference: One outcome per row.
+        reference: Outcomes of the path that the others are compared with.
         found: Of the path.
         is_reference: Whether `found` is the reference.
         fields: `note` and `seconds` of the report.
@@ -115,19 +115,21 @@ def report_path(
     gap, seen = 0.0, set[int]()
     for number, outcome in found:
         if number in seen or number not in expected:
-            differences.append(_difference("additional", by_number.get(number), "one outcome or none", outcome))
+            wanted = "one outcome" if number in seen else "no outcome"
+            differences.append(_difference("additional", by_number.get(number), wanted, outcome))
+            seen.add(number)
             continue
         seen.add(number)
         gap = max(gap, _gap(expected[number], outcome))
         if kind := compare(expected[number], outcome):
             differences.append(_difference(kind, by_number[number], expected[number], outcome))
-    lacking = [number for number in expected if number not in seen]
-    differences += [_difference("missing", by_number[number], expected[number], "no outcome") for number in lacking]
+    lacking = [row for row in rows if row.number not in seen]
+    differences += [_difference("missing", row, expected.get(row.number, "an outcome"), "no outcome") for row in lacking]
     counts = Counter[str](difference.kind for difference in differences)
     outcomes = [outcome for _, outcome in found]
     return PathReport(
         name=name,
-        state="reference" if is_reference else "different" if differences else "equal",
+        state="different" if differences else "reference" if is_reference else "equal",
         rows=len(outcomes),
         refused=sum(outcome.is_refused for outcome in outcomes),
         differences={kind: counts[kind] for kind in KINDS if counts[kind]},

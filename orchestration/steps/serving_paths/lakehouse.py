@@ -39,8 +39,8 @@ def send_to_lakehouse(request: Request) -> Sent:
     (folder / "records").mkdir()
     write_text(folder / "records" / "records.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     arguments = ["-m", "orchestration.cli", "lakehouse", "run", "--once", "--source", str(folder / "records")]
-    settings = {"LAKEHOUSE__ROOT": str(folder / "tables")}
-    with Program("spark", arguments, request.environment(folder, **settings), folder) as program:
+    variables = request.environment(folder, GROUNDSWELL_LAKEHOUSE__ROOT=str(folder / "tables"))
+    with Program("spark", arguments, variables, folder) as program:
         program.wait(LIMIT_S, progress_of("spark"))
     return Sent(list(_stored(str(folder / "tables"))), "`groundswell lakehouse run --once`, rows of Gold and rejects")
 

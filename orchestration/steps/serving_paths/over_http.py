@@ -15,10 +15,10 @@ from orchestration.local.programs import Program
 from orchestration.steps.serving_paths.outcomes import Numbered, Outcome, by_domain, numbered, of_entry, refused, requests_of
 from orchestration.steps.serving_paths.request import LIMIT_S, Request, Sent, Skipped, progress_of, require_packages
 from orchestration.steps.serving_paths.rows import Row
-from serving.bundle import MANIFEST, read_bundle
+from serving.bundle import BUNDLE_ENV, MANIFEST, read_bundle
 from serving.client import RequestRefused, SentimentClient
 from serving.deployment import HOST
-from serving.service.build import BENTO_NAME, bento_environment
+from serving.service.build import BENTO_NAME
 from serving.service.schemas import MAX_JOB_TEXTS, ClassifyResponse
 from serving.settings import ServingSettings
 from serving.tiers import BASE
@@ -76,9 +76,9 @@ def _fingerprint(bundle: Path) -> str | None:
 def _service(request: Request, path: str, target: str) -> Generator[str]:
     """Run `bentoml serve` on a free port until the block ends; yields its address."""
     folder, port = request.own_folder(path), free_port()
-    variables = bento_environment(request.layout.bentoml) | request.environment(folder)
+    variables = request.environment(folder, BENTOML_HOME=str(request.layout.bentoml.resolve()), BENTOML_DO_NOT_TRACK="1")
     if path == "bento":  # it serves the bundle inside it, with its own code
-        variables = {name: value for name, value in variables.items() if name not in ("GROUNDSWELL_BUNDLE_DIR", "PYTHONPATH")}
+        variables = {name: value for name, value in variables.items() if name not in (BUNDLE_ENV, "PYTHONPATH")}
     arguments = ["-m", "bentoml", "serve", target, "--host", HOST, "--port", str(port)]
     url = f"http://{HOST}:{port}"
 

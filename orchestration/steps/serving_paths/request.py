@@ -10,7 +10,7 @@ from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.serving_paths.outcomes import Numbered
 from orchestration.steps.serving_paths.rows import Row
-from serving.bundle import Bundle
+from serving.bundle import BUNDLE_ENV, Bundle
 
 LIMIT_S = 900.0
 """Longest time for one path, in seconds; half a minute is usual for 2,000 texts."""
@@ -49,28 +49,28 @@ class Request:
         folder.mkdir()
         return folder
 
-    def environment(self, folder: Path, **settings: str) -> dict[str, str]:
+    def environment(self, folder: Path, **more: str) -> dict[str, str]:
         """Return the variables of a process that classifies with the bundle and stores nothing outside of a folder.
 
         Settings of stores, keys and load control do not apply: they choose where a text is sent, not its prediction.
 
         Args:
             folder: For its `var/`.
-            settings: More settings, by the name of the variable without `GROUNDSWELL_`.
+            more: More variables.
         """
         own = tuple(f"GROUNDSWELL_{section}__" for section in _OWN)
         kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(own)}
-        given = {
-            "PATHS__VAR_DIR": str(folder / "var"),
-            "BUNDLE_DIR": str(self.bundle.directory.resolve()),
-            "SERVING__KEYS": "false",
-            "SERVING__PREDICTION_STORE": "memory",
-            "SERVING__MIN_FREE_DISK": "0",
+        return kept | {
+            "GROUNDSWELL_PATHS__VAR_DIR": str(folder / "var"),
+            BUNDLE_ENV: str(self.bundle.directory.resolve()),
+            "GROUNDSWELL_SERVING__KEYS": "false",
+            "GROUNDSWELL_SERVING__PREDICTION_STORE": "memory",
+            "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",
             # A quarter of the texts are hard, some are refused: no reason to stop the worker.
-            "STREAM__DEAD_LETTER_LIMIT": "1",
-            **settings,
+            "GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT": "1",
+            "DO_NOT_TRACK": "1",
+            **more,
         }
-        return kept | {f"GROUNDSWELL_{name}": value for name, value in given.items()} | {"DO_NOT_TRACK": "1"}
 
 
 def require_packages(extra: str, *names: str) -> None:

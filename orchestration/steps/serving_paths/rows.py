@@ -80,10 +80,10 @@ def hard_texts(count: int) -> list[tuple[str, str | None, str]]:
     kinds, domains = list(_KINDS.items()), (None, *DOMAINS)
     found: list[tuple[str, str | None, str]] = []
     for number in range(count):
-        kind, pieces = kinds[number % len(kinds)]
-        piece = pieces[number // len(kinds) % len(pieces)]
-        # The turns of domains are longer than those of kinds by one at the end of each, so that they meet in every pair.
-        domain = domains[(number + number // len(kinds)) % len(domains)]
+        turn, place = divmod(number, len(kinds))
+        kind, pieces = kinds[place]
+        piece = pieces[turn % len(pieces)]
+        domain = domains[(place + turn) % len(domains)]  # of each kind another one in each turn
         found.append((piece if kind.startswith("refused") else _within(piece, kind, chance), domain, kind))
     return found
 
