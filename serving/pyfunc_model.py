@@ -34,7 +34,7 @@ class BundleModel(PythonModel):
         readable = [place for place, reason in enumerate(reasons) if reason is None]
         predictions = self._classifier.classify([texts[n] for n in readable], domains=[domains[n] for n in readable])
         rows: list[dict[str, Any]] = [
-            {"error": None if reason is None else explain(reason, text, MAX_DOCUMENT_CHARS)}
+            {"label": None, "error": None if reason is None else explain(reason, text, MAX_DOCUMENT_CHARS)}
             for text, reason in zip(texts, reasons, strict=True)
         ]
         for place, p in zip(readable, predictions, strict=True):
