@@ -22,7 +22,7 @@ MAX_LISTED = 100
 class Texts(dg.Config):
     """How many texts are sent, and through which paths."""
 
-    rows: int = Field(default=ROWS, ge=2)
+    rows: int = Field(default=ROWS, ge=2, le=10_000)
     paths: str | None = None
     """With commas between them; none: all."""
 

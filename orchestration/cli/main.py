@@ -340,7 +340,9 @@ def _keys() -> Any:
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: groundswell reconcile --rows 200 --paths classify,http,job,stream")
 def reconcile(
-    rows: Annotated[int, typer.Option(help="Number of texts: labeled rows of every dataset, and hard characters.", min=2)] = 2000,
+    rows: Annotated[
+        int, typer.Option(help="Texts: labeled rows of every dataset, and hard characters.", min=2, max=10_000)
+    ] = 2000,
     paths: Annotated[
         str | None,
         typer.Option(

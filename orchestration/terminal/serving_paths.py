@@ -10,6 +10,7 @@ from orchestration.layout import Layout
 from orchestration.progress import listening, one_step
 from orchestration.steps.serving_paths.compare import PathReconciliation
 from orchestration.steps.serving_paths.run import choose_paths, differences, reconcile_paths
+from orchestration.terminal.typed import as_typed
 from serving.bundle import production_bundle, read_bundle
 
 MAX_SHOWN = 10
@@ -54,7 +55,7 @@ def show(console: Console, result: PathReconciliation) -> None:
     for path in result.paths:
         for one in path.listed[:MAX_SHOWN]:
             line = f"{path.name}, {one.kind}, row {one.row} ({one.domain or 'no domain'}): {one.of_reference} ≠ {one.of_path}"
-            console.print(f"  {escape(line)} [dim]{escape(one.text)}[/]", highlight=False, soft_wrap=True)
+            console.print(f"  {escape(as_typed(line))} [dim]{escape(one.text)}[/]", highlight=False, soft_wrap=True)
     if not result.compared:
         console.print("No two paths have outcomes: nothing was compared.")
     console.print(f"The report is in {Layout.load().reconciliation}.", highlight=False, soft_wrap=True)

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -12,8 +13,9 @@ from data.errors import BundleError, ServiceError
 from data.settings import project_root
 from orchestration.local.kafka import free_port
 from orchestration.local.programs import Program
+from orchestration.progress import report
 from orchestration.steps.serving_paths.outcomes import Numbered, Outcome, by_domain, numbered, of_entry, refused, requests_of
-from orchestration.steps.serving_paths.request import LIMIT_S, Request, Sent, Skipped, progress_of, require_packages
+from orchestration.steps.serving_paths.request import LIMIT_S, RESPONSE_S, Request, Sent, Skipped, progress_of, require_packages
 from orchestration.steps.serving_paths.rows import Row
 from serving.bundle import BUNDLE_ENV, MANIFEST, read_bundle
 from serving.client import RequestRefused, SentimentClient
@@ -23,8 +25,6 @@ from serving.service.schemas import MAX_JOB_TEXTS, ClassifyResponse
 from serving.settings import ServingSettings
 from serving.tiers import BASE
 
-RESPONSE_S = 120.0
-"""Longest wait for one response, in seconds: a request may have a second's work for each CPU, and others may use them."""
 _POLL_S = 0.1
 _UNFIT = 422
 
@@ -33,7 +33,7 @@ def send_to_service(request: Request) -> Sent:
     """Send the texts to `POST /v1/classify` of a service of this checkout."""
     require_packages("serve", "bentoml")
     with _service(request, "http", str(project_root())) as url, _client(url) as client:
-        return Sent(_classified(client, request.rows), "`POST /v1/classify` of `bentoml serve`")
+        return Sent(_classified("http", client, request.rows), "`POST /v1/classify` of `bentoml serve`")
 
 
 def send_as_jobs(request: Request) -> Sent:
@@ -53,7 +53,7 @@ def send_to_bento(request: Request) -> Sent:
     require_packages("serve", "bentoml")
     tag = _built_bento(request)
     with _service(request, "bento", tag) as url, _client(url) as client:
-        return Sent(_classified(client, request.rows), f"`POST /v1/classify` of `bentoml serve {tag}`")
+        return Sent(_classified("bento", client, request.rows), f"`POST /v1/classify` of `bentoml serve {tag}`")
 
 
 def _built_bento(request: Request) -> str:
@@ -97,8 +97,12 @@ def _client(url: str) -> SentimentClient:
     return SentimentClient(url, timeout_s=RESPONSE_S)
 
 
-def _classified(client: SentimentClient, rows: Iterable[Row]) -> list[Numbered]:
-    return [one for request in requests_of(rows) for one in _respond(client, request)]
+def _classified(path: str, client: SentimentClient, rows: list[Row]) -> list[Numbered]:
+    outcomes: list[Numbered] = []
+    for request in requests_of(rows):
+        outcomes += _respond(client, request)
+        report(f"{path}: {len(outcomes):,} of {len(rows):,} texts")
+    return outcomes
 
 
 def _respond(client: SentimentClient, rows: list[Row]) -> Iterator[Numbered]:
@@ -106,15 +110,20 @@ def _respond(client: SentimentClient, rows: list[Row]) -> Iterator[Numbered]:
     try:
         response = client.respond([row.text for row in rows], domain=rows[0].domain, detail=True, tier=BASE)
     except RequestRefused as error:
-        yield from (_alone(rows[0], error) if len(rows) == 1 else (one for row in rows for one in _respond(client, [row])))
+        yield from _each_alone(rows, error, partial(_respond, client))
         return
     yield from numbered(rows, _entries(response))
 
 
-def _alone(row: Row, error: RequestRefused) -> Iterator[Numbered]:
+def _each_alone(rows: list[Row], error: RequestRefused, send: Callable[[list[Row]], Iterator[Numbered]]) -> Iterator[Numbered]:
+    """Send each row by itself, for its own reason; the error of a single row has it."""
     if error.status != _UNFIT:
         raise error
-    yield row.number, refused(str(error.found))
+    if len(rows) == 1:
+        yield rows[0].number, refused(str(error.found))
+        return
+    for row in rows:
+        yield from send([row])
 
 
 def _entries(response: ClassifyResponse) -> Iterator[Outcome]:
@@ -128,7 +137,7 @@ def _job(client: SentimentClient, url: str, rows: list[Row]) -> Iterator[Numbere
         try:
             job = client.submit([row.text for row in part], domain=part[0].domain, detail=True, tier=BASE)
         except RequestRefused as error:  # no text of the job can be classified
-            yield from (_alone(part[0], error) if len(part) == 1 else (one for row in part for one in _job(client, url, [row])))
+            yield from _each_alone(part, error, partial(_job, client, url))
             continue
         began = time.monotonic()
         while (job := client.job(job.id)).state != "done":

@@ -14,6 +14,8 @@ from serving.bundle import BUNDLE_ENV, Bundle
 
 LIMIT_S = 900.0
 """Longest time for one path, in seconds; half a minute is usual for 2,000 texts."""
+RESPONSE_S = 120.0
+"""Longest wait for one response, in seconds."""
 ROWS, OUTCOMES = "rows.jsonl", "outcomes.jsonl"
 """Files in the folder of a path that runs in a process of its own."""
 _OWN = ("STREAM", "WAREHOUSE", "LANGUAGES", "SERVING", "LAKEHOUSE")
@@ -66,6 +68,8 @@ class Request:
             "GROUNDSWELL_SERVING__KEYS": "false",
             "GROUNDSWELL_SERVING__PREDICTION_STORE": "memory",
             "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",
+            # On a busy machine a request of long texts takes longer than a caller would wait.
+            "GROUNDSWELL_SERVING__DEADLINE_MS": str(round(RESPONSE_S * 1000)),
             # A quarter of the texts are hard, some are refused: no reason to stop the worker.
             "GROUNDSWELL_STREAM__DEAD_LETTER_LIMIT": "1",
             "DO_NOT_TRACK": "1",

@@ -153,8 +153,8 @@ def as_markdown(result: PathReconciliation) -> str:
     ]
     for path in result.paths:
         models, tiers = ", ".join(path.models), ", ".join(path.tiers)
-        cells = (path.rows, path.refused, differences(path), f"{path.largest_gap:.6f}", models, tiers, path.seconds, path.note)
-        lines.append(f"| {path.name} | {path.state} | {' | '.join(map(str, cells))} |")
+        found = (path.rows, path.refused, differences(path), f"{path.largest_gap:.6f}", models, tiers, path.seconds)
+        lines.append(_table_row(path.name, path.state, *found, path.note))
     for path in result.paths:
         if path.listed:
             lines += ["", f"## {path.name}: {differences(path)}", "", "| kind | row | domain | reference | path | text |"]
@@ -163,8 +163,11 @@ def as_markdown(result: PathReconciliation) -> str:
 
 
 def _line(one: Difference) -> str:
-    text = one.text.replace("|", "\\|")
-    return f"| {one.kind} | {one.row} | {one.domain or ''} | {one.of_reference} | {one.of_path} | {text} |"
+    return _table_row(one.kind, one.row, one.domain or "", one.of_reference, one.of_path, one.text)
+
+
+def _table_row(*cells: object) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
 
 
 def differences(path: PathReport) -> str:
