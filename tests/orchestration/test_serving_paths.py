@@ -223,6 +223,9 @@ def test_paths_with_the_same_bundle_are_equal_and_the_report_is_kept(layout, bun
     assert [path.state for path in result.paths] == ["reference", "equal"] and result.are_equal
     assert result.paths[1].heads == ("finance", "general") and result.paths[1].refused > 0
     assert run.read_reconciliation(layout) == result
+    (layout.reconciliation / "report.json").write_text('{"rows": "many"}')
+    with pytest.raises(SourceUnavailable, match=r"report\.json cannot be read"):
+        run.read_reconciliation(layout)
     page = (layout.reconciliation / "report.md").read_text()
     assert "they are." in page and "| http | equal | 60 |" in page
 

@@ -64,7 +64,7 @@ class PathReport:
     heads: tuple[str, ...] = ()
     seconds: float = 0.0
     listed: tuple[Difference, ...] = ()
-    """The first `LISTED` differences."""
+    """The first `LISTED` differences, other labels first."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ def report_path(
             differences.append(_difference(kind, by_number[number], expected[number], outcome))
     lacking = [row for row in rows if row.number not in seen]
     differences += [_difference("missing", row, expected.get(row.number, "an outcome"), "no outcome") for row in lacking]
+    differences.sort(key=lambda one: KINDS.index(one.kind))
     counts = Counter[str](difference.kind for difference in differences)
     outcomes = [outcome for _, outcome in found]
     return PathReport(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
 from data.artifacts import read_json, write_json, write_text
 from data.errors import GroundswellError, SettingsError, SourceUnavailable
@@ -125,19 +126,15 @@ def read_reconciliation(layout: Layout) -> PathReconciliation:
     """Return the last report.
 
     Raises:
-        SourceUnavailable: There is none.
+        SourceUnavailable: There is none, or it is damaged.
     """
     try:
-        raw = read_json(layout.reconciliation / _REPORT)
-    except OSError as error:
+        return TypeAdapter(PathReconciliation).validate_python(read_json(layout.reconciliation / _REPORT))
+    except FileNotFoundError as error:
         raise SourceUnavailable("The serving paths were not reconciled yet.", remedy="Run `groundswell reconcile`.") from error
-    paths = tuple(_path(path) for path in raw.pop("paths"))
-    return PathReconciliation(**raw, paths=paths)
-
-
-def _path(raw: dict[str, Any]) -> PathReport:
-    listed = tuple(Difference(**difference) for difference in raw.pop("listed"))
-    return PathReport(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}, listed=listed)
+    except (OSError, ValueError) as error:
+        file = layout.reconciliation / _REPORT
+        raise SourceUnavailable(f"{file} cannot be read.", found=error, remedy="Run `groundswell reconcile` again.") from error
 
 
 def as_markdown(result: PathReconciliation) -> str:
