@@ -87,7 +87,7 @@ def _run(
 def _with_targets(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with the label as a target, weighted by its class: fine-tuning requires three labels, reviews have two."""
     ids = rows["label"].map(LABEL_IDS).to_numpy()
-    weights = class_weights([{"labels": label} for label in ids], 1).numpy()[0]
+    weights = class_weights([(0, label) for label in ids], 1).numpy()[0]
     targets = np.eye(len(LABELS), dtype=np.float32)[ids] * weights[ids, None]
     return rows.assign(**{TARGET: list(targets)})
 

@@ -226,7 +226,7 @@ def _plain_trainer(base: tuple[Any, Path], learning_rate: float, rows: "pd.DataF
         ids, mask = np.zeros((len(batch), 128), dtype=np.int64), np.zeros((len(batch), 128), dtype=np.int64)
         for index, row in enumerate(batch):
             ids[index, : len(row["input_ids"])], mask[index, : len(row["input_ids"])] = row["input_ids"], 1
-        labels = torch.tensor([row["labels"] for row in batch])
+        labels = torch.tensor([row["labels"][1] for row in batch])
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
 
     arguments = TrainingArguments(

@@ -52,6 +52,17 @@ class OwnFile(ReadAs):
         return self
 
 
+class Rephrased(BaseModel):
+    """Sarcastic texts whose authors also wrote what they meant, in plain words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    """Of the source, with the plain text; null where there is none."""
+    held_out: int = Field(ge=1)
+    """Pairs that are in no split: they compare what a model takes the two texts for. Chosen by a hash of the id."""
+
+
 class DatasetSpec(BaseModel):
     """One dataset of labeled text."""
 
@@ -78,6 +89,7 @@ class DatasetSpec(BaseModel):
     """Label of the source, as `label_key` writes it, to our label; null where it carries no sentiment."""
     sarcasm_mapping: dict[str, bool] = {}
     """Label of the source, as `label_key` writes it, to whether the text is sarcastic, for datasets that label sarcasm."""
+    rephrased: Rephrased | None = None
     confidence_column: str | None = None
     confidence_scale: float = 1.0
     """The column is divided by this, which gives 0 to 1."""

@@ -160,3 +160,12 @@ class Predictor(Protocol):
             Probabilities, float32, shape (N, 3), columns in `LABELS` order, rows summing to 1.
         """
         ...
+
+
+@runtime_checkable
+class SarcasmPredictor(Protocol):
+    """A predictor that may also find sarcasm."""
+
+    def predict_sarcasm(self, texts: Sequence[str]) -> np.ndarray | None:
+        """Return the probability that each of N texts is sarcastic, float32, shape (N,); None: the model has no such output."""
+        ...

@@ -39,6 +39,18 @@ def own_label(value: object) -> str | None:
     return key if key in LABEL_IDS else None
 
 
+_SARCASM = {
+    **dict.fromkeys(("sarcastic", "sarcasm", "irony", "ironic", "true", "yes", "1"), True),
+    **dict.fromkeys(("not_sarcastic", "non_sarcastic", "not sarcastic", "non_irony", "not_ironic", "false", "no", "0"), False),
+}
+
+
+def states_sarcasm(value: object) -> bool | None:
+    """Return whether a value, such as `sarcastic`, `non_irony` or `0`, states that a text is sarcastic; None: neither."""
+    key = label_key(value)
+    return None if key is None else _SARCASM.get(key)
+
+
 _ALIASES = {
     "negative": "negative",
     "neg": "negative",

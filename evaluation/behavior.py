@@ -91,13 +91,14 @@ def _broken(case: Case, proba: np.ndarray) -> bool | None:
     return bool(((change if down else -change) > case.tolerance).any())
 
 
-def _wilson(fails: int, n: int) -> Estimate:
+def wilson(count: int, n: int) -> Estimate:
+    """Return a share with its 95 % interval (Wilson 1927); NaN of nothing."""
     from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
     if n == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    interval: Any = stats.binomtest(fails, n).proportion_ci(method="wilson")  # pyright: ignore[reportUnknownMemberType]
-    return Estimate(fails / n, float(interval.low), float(interval.high))
+    interval: Any = stats.binomtest(count, n).proportion_ci(method="wilson")  # pyright: ignore[reportUnknownMemberType]
+    return Estimate(count / n, float(interval.low), float(interval.high))
 
 
 def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: float = 1.0) -> list[BehaviorRow]:
@@ -140,7 +141,7 @@ def run_behavior(predictor: Predictor, cases: Sequence[Case], *, temperature: fl
                 n=len(evaluated),
                 fails=fails,
                 disregarded=len(results) - len(evaluated),
-                fail_rate=_wilson(fails, len(evaluated)),
+                fail_rate=wilson(fails, len(evaluated)),
             )
         )
     return rows

@@ -14,7 +14,6 @@ from evaluation.slices import weakest
 _UNKNOWN = "not stated"
 _METRICS = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
 _LIMITS = (
-    "Three classes of the writer's sentiment. It does not find sarcasm, emotions or what the sentiment is about.",
     "Labels are majority votes of people who disagree: the best published models reach 72 to 74 points of macro-recall "
     "on the TweetEval test.",
     "Not for decisions about single people. Scores of texts about protected groups can differ: see the INV tests.",
@@ -130,6 +129,17 @@ def _quality(about: Mapping[str, Any], row: LeaderboardRow) -> list[str]:
             "Macro-recall by slice, over the classes that occur in it:",
             markdown_table(["Slice", "Rows", "Value"], cells),
         ]
+    if row.sarcasm:
+        cells = [
+            [part.dataset, f"{part.n:,}", part.f1.text(), f"{100 * part.precision:.1f}", f"{100 * part.recall:.1f}"]
+            for part in row.sarcasm.rows
+        ]
+        parts += [
+            "Sarcasm, of the sarcastic class, at a probability of 0.5:",
+            markdown_table(["Dataset", "Rows", "F1", "Precision", "Recall"], cells),
+        ]
+    if row.rephrased:
+        parts.append(f"Sarcastic texts with the label of what their authors meant, in plain words: {row.rephrased.text()} %.")
     rates = fail_rate_by_kind(row.behavior)
     if rates:
         cells = [[kind, f"{100 * rate:.1f} %"] for kind, rate in rates.items()]
@@ -205,7 +215,12 @@ def _languages(about: Mapping[str, Any]) -> Sequence[str]:
 def _limits(about: Mapping[str, Any], row: LeaderboardRow) -> str:
     names = " and ".join(map(language_name, _languages(about)))
     kinds = "tweets, support messages, reviews, financial news"
-    lines = [f"Short texts in {names} ({kinds}). Other languages were not measured.", *_LIMITS]
+    unable = "emotions" if row.sarcasm else "sarcasm, emotions"
+    lines = [
+        f"Short texts in {names} ({kinds}). Other languages were not measured.",
+        f"Three classes of the writer's sentiment. It does not find {unable} or what the sentiment is about.",
+        *_LIMITS,
+    ]
     if worst := weakest(row.slices):
         value = points(worst.metrics[RANKED_BY])
         lines.append(f"Weakest slice: {worst.slice}, {value} points of macro-recall on {worst.n:,} rows.")

@@ -19,6 +19,7 @@ from data.settings import CostSettings
 from evaluation.behavior import BehaviorRow
 from evaluation.cost import Cost
 from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_difference
+from evaluation.sarcasm import SarcasmReport
 from evaluation.slices import SliceRow
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class LeaderboardRow:
     """Confidence, accuracy and rows of each bin that is not empty."""
     against: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     """Macro-recall minus that of each other candidate, paired."""
+    sarcasm: SarcasmReport | None = None
+    """None: it does not predict sarcasm."""
+    rephrased: Estimate | None = None
+    """Share of held-out sarcastic texts with the label of what their authors meant, in plain words; None: there are none."""
 
     @property
     def title(self) -> str:
@@ -78,6 +83,8 @@ class LeaderboardRow:
             "reliability": self.reliability,
             "slices": [row.to_dict() for row in self.slices],
             "behavior": [row.to_dict() for row in self.behavior],
+            "sarcasm": self.sarcasm.to_dict() if self.sarcasm else None,
+            "rephrased": self.rephrased.to_dict() if self.rephrased else None,
         }
 
     @classmethod
@@ -98,6 +105,8 @@ class LeaderboardRow:
             confusion=raw.get("confusion"),
             reliability=raw.get("reliability"),
             against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},
+            sarcasm=SarcasmReport.from_dict(raw["sarcasm"]) if raw.get("sarcasm") else None,
+            rephrased=Estimate.from_dict(raw["rephrased"]) if raw.get("rephrased") else None,
         )
 
 

@@ -117,6 +117,19 @@ def behavior_table(rows: Sequence[LeaderboardRow], *, every_test: bool) -> tuple
     return ["Test", "Suite", "Kind", "Cases", *names], cells
 
 
+def sarcasm_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
+    """Return the F1 of the sarcastic class by dataset, and the share of sarcastic texts with the label of their plain form."""
+    parts = [{part.dataset: part for part in row.sarcasm.rows} if row.sarcasm else {} for row in rows]
+    sizes = {name: part.n for by_name in parts for name, part in by_name.items()}
+    cells = [
+        [f"F1, {name}", f"{size:,}", *(by_name[name].f1.text() if name in by_name else "–" for by_name in parts)]
+        for name, size in sizes.items()
+    ]
+    if any(row.rephrased for row in rows):
+        cells.append(["label as in plain words, %", "", *(row.rephrased.text() if row.rephrased else "–" for row in rows)])
+    return ["", "Rows", *(row.candidate for row in rows)], cells
+
+
 def _sections(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str, list[str], Cells]]:
     """Return title, explanation, header and cells of the tables after the main one, without empty ones."""
     sections = [
@@ -127,6 +140,12 @@ def _sections(rows: Sequence[LeaderboardRow]) -> list[tuple[str, str, list[str],
             *pair_table(rows),
         ),
         ("Slices", "Macro-recall over the classes of a slice. Slices with too few rows have no value.", *slice_table(rows)),
+        (
+            "Sarcasm",
+            "F1 of the sarcastic class, of candidates that predict it; and how often a sarcastic text gets the label of what its "
+            "author meant, as the author wrote it in plain words.",
+            *sarcasm_table(rows),
+        ),
         (
             "Behavior",
             "Mean failure rate over the tests of each suite and kind: MFT must be correct, INV must not "

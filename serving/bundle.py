@@ -24,7 +24,7 @@ from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
-from serving.tiers import AUTO, BASE, NAME, OperatingPoint, Tier, tier_file
+from serving.tiers import AUTO, BASE, NAME, Calibration, OperatingPoint, Tier, tier_file
 
 FORMAT_VERSION = 2
 """2: tiers."""
@@ -53,6 +53,8 @@ class Manifest(BaseModel):
     """Languages of the texts that it was trained and measured on, such as `en`."""
     heads: tuple[str, ...] = (GENERAL,)
     """`general`, then each domain that has a head of its own, in the order of the model's outputs."""
+    sarcasm: Calibration | None = None
+    """Of the output for sarcasm of `base`; None: it has none."""
     max_length: int = Field(ge=3, le=8192)
     """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)
@@ -126,10 +128,21 @@ def _fingerprint(manifest: Manifest) -> str:
     heads = [list(manifest.heads)] if len(manifest.heads) > 1 else []
     rules = [[[point.tier, point.threshold, point.macro_recall] for point in manifest.points]] if manifest.tiers else []
     tiers = [
-        [name, tier.temperature, manifest.files[tier_file(name)], *([list(tier.heads)] if len(tier.heads) > 1 else [])]
+        [
+            name,
+            tier.temperature,
+            manifest.files[tier_file(name)],
+            *([list(tier.heads)] if len(tier.heads) > 1 else []),
+            *_sarcasm(tier.sarcasm),
+        ]
         for name, tier in manifest.tiers.items()
     ]
-    return digest([decisive, manifest.files[MODEL], manifest.files[TOKENIZER], *heads, *rules, *tiers])
+    base = [manifest.files[MODEL], manifest.files[TOKENIZER], *heads, *_sarcasm(manifest.sarcasm)]
+    return digest([decisive, *base, *rules, *tiers])
+
+
+def _sarcasm(calibration: Calibration | None) -> list[dict[str, float]]:
+    return [] if calibration is None else [calibration.model_dump()]
 
 
 def write_bundle(
@@ -149,7 +162,8 @@ def write_bundle(
 
     Args:
         directory: The folder to create.
-        model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3), or (N, D, 3) with D > 1 heads.
+        model_file: ONNX, `input_ids, attention_mask` int64 (N, L) to `logits` float32 (N, 3), or (N, D, 3) with D > 1 heads, and
+            with `sarcasm` in the manifest `sarcasm` float32 (N, 1).
         tokenizer_file: `tokenizer.json`.
         card: The model card, Markdown.
         name: Name of the model.

@@ -28,10 +28,10 @@ from data.errors import BundleError
 from data.labels import LABELS
 from data.library_settings import limit_tokenizer_threads
 from data.tokenization import encode_windows, load_tokenizer, pad, pad_id, window_bounds
-from serving.bundle import MODEL, TOKENIZER, Bundle, read_bundle
+from serving.bundle import MODEL, TOKENIZER, Bundle, Manifest, read_bundle
 from serving.engines.engine import DEFAULT_ENGINE, Engine, on_engine, open_engine
 from serving.threads import cpu_quota
-from serving.tiers import BASE, OperatingPoint, point_named, tier_file
+from serving.tiers import BASE, Calibration, OperatingPoint, Tier, point_named, tier_file
 
 TOKEN_BUDGET = 1024
 """Padded tokens of one run. Measured on two cores with MiniLM: more gains nothing and leaves the CPU cache, less costs more."""
@@ -73,6 +73,8 @@ class Classification:
     """The tier whose probabilities these are."""
     head: str = GENERAL
     """The head of that tier that decided: a domain, or `general`."""
+    sarcasm: float | None = None
+    """Probability that it is sarcastic, 0 to 1, rounded to 4 decimals; None: that tier does not predict it."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,10 @@ class Classifier:
         self.name = on_engine(bundle.manifest.version, self.engine.name)
         """Version of the bundle; with the engine if that is not the default one."""
         manifest = bundle.manifest
-        self._models = {BASE: _TierModel(self.name, self.engine, manifest.temperature, manifest.heads)}
+        self._models = {BASE: _TierModel(self.name, self.engine, manifest)}
         for name, tier in manifest.tiers.items():
             small = open_engine(DEFAULT_ENGINE, bundle.directory / tier_file(name), self.threads)
-            self._models[name] = _TierModel(f"{manifest.version}, tier {name}", small, tier.temperature, tier.heads)
+            self._models[name] = _TierModel(f"{manifest.version}, tier {name}", small, tier)
         thresholds = manifest.thresholds
         self._thresholds = None if thresholds is None else np.array([thresholds.get(label, 0.0) for label in LABELS])
 
@@ -135,6 +137,14 @@ class Classifier:
     def predict_proba(self, texts: Sequence[str], tier: str = BASE, *, domains: Domains = None) -> np.ndarray:
         """Probabilities, float32, shape (N, 3), columns in `LABELS` order; (0, 3) for no texts."""
         return self._predict([clean(text) for text in texts], self.point(tier), domains).proba
+
+    def predict_sarcasm(self, texts: Sequence[str], tier: str = BASE) -> np.ndarray | None:
+        """Return the probability that each text is sarcastic, float32, shape (N,); None: the model does not predict it.
+
+        Where `auto` mixes a tier that does with one that does not, those of the second are nan.
+        """
+        found = self._predict([clean(text) for text in texts], self.point(tier), None).sarcasm
+        return None if np.isnan(found).all() else found
 
     def classify(self, texts: Sequence[str], tier: str = BASE, *, domains: Domains = None) -> list[Classification]:
         """Classify N texts; N predictions in the same order. A text that is blank after cleaning gets a prediction too.
@@ -168,9 +178,17 @@ class Classifier:
         rounded = _rounded(found.proba)
         predictions = [
             Classification(
-                LABELS[k], row[k], row, self._windows(texts[index], found.long[index]) if index in found.long else (), by, head
+                LABELS[k],
+                row[k],
+                row,
+                self._windows(texts[index], found.long[index]) if index in found.long else (),
+                by,
+                head,
+                None if math.isnan(sarcasm) else sarcasm,
             )
-            for index, (k, row, by, head) in enumerate(zip(decided, rounded, found.tiers, heads, strict=True))
+            for index, (k, row, by, head, sarcasm) in enumerate(
+                zip(decided, rounded, found.tiers, heads, np.round(found.sarcasm.astype(np.float64), 4).tolist(), strict=True)
+            )
         ]
         return predictions, found.timings
 
@@ -201,42 +219,51 @@ class Classifier:
         started = time.perf_counter()
         windows = encode_windows(self._tokenizer, list(texts)) if len(texts) else []
         tokenized = time.perf_counter()
-        proba, long, counts = self._run(windows, self._models[point.tier], domains)
+        proba, sarcasm, long, counts = self._run(windows, self._models[point.tier], domains)
         tiers = [point.tier] * len(windows)
         if point.threshold and (unsure := np.flatnonzero(proba.max(axis=1) < point.threshold).tolist()):
             theirs = None if domains is None else [domains[index] for index in unsure]
-            better, better_long, more = self._run([windows[index] for index in unsure], self._models[BASE], theirs)
-            proba[unsure] = better
+            better, better_sarcasm, better_long, more = self._run(
+                [windows[index] for index in unsure], self._models[BASE], theirs
+            )
+            proba[unsure], sarcasm[unsure] = better, better_sarcasm
             long |= {unsure[index]: rows for index, rows in better_long.items()}
             counts += more
             for index in unsure:
                 tiers[index] = BASE
         runs, tokens, padded = counts.tolist()
         timings = Timings(len(windows), tokenized - started, time.perf_counter() - tokenized, runs, tokens, padded)
-        return _Predicted(proba, tiers, long, timings)
+        return _Predicted(proba, sarcasm, tiers, long, timings)
 
     def _run(
         self, windows: list[list[list[int]]], model: "_TierModel", domains: Domains
-    ) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
-        """Return probabilities of each text, those of the windows of long texts by position, and runs, tokens, padded tokens."""
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray], np.ndarray]:
+        """Return probabilities of each text, its probability of sarcasm, the probabilities of the windows of long texts by
+        position, and runs, tokens, padded tokens.
+        """
         rows = [row for parts in windows for row in parts]
         lengths = [len(row) for row in rows]
         order = sorted(range(len(rows)), key=lengths.__getitem__, reverse=True)
         heads = model.positions(domains, windows)
         logits = np.empty((len(rows), len(LABELS)), dtype=np.float32)
+        sarcasm = np.full(len(rows), np.nan, dtype=np.float32)
         runs, padded = plan_runs([lengths[i] for i in order], self.token_budget), 0
         for start, end in runs:
             batch = order[start:end]
             input_ids, mask = pad([rows[i] for i in batch], self._fill)
-            logits[batch] = model.run(input_ids, mask, None if heads is None else heads[batch])
+            logits[batch], found = model.run(input_ids, mask, None if heads is None else heads[batch])
+            if found is not None:
+                sarcasm[batch] = found
             padded += input_ids.size
         proba, long = _by_text(model.softmax(logits), windows)
-        return proba, long, np.array([len(runs), sum(lengths), padded])
+        return proba, _mean_by_text(sarcasm, windows), long, np.array([len(runs), sum(lengths), padded])
 
 
 @dataclass(frozen=True)
 class _Predicted:
     proba: np.ndarray
+    sarcasm: np.ndarray
+    """Probability of each text, float32, shape (N,); nan where its tier does not predict it."""
     tiers: list[str]
     """Of each text, the tier whose probabilities these are."""
     long: dict[int, np.ndarray]
@@ -247,11 +274,12 @@ class _Predicted:
 class _TierModel:
     """The model of one tier."""
 
-    def __init__(self, name: str, engine: Engine, temperature: float, heads: tuple[str, ...]) -> None:
+    def __init__(self, name: str, engine: Engine, about: Manifest | Tier) -> None:
         self._name, self._engine = name, engine
-        self._scale = np.float32(1.0 / temperature)
-        self._heads = {head: index for index, head in enumerate(heads)}
-        self._shape = (len(LABELS),) if len(heads) == 1 else (len(heads), len(LABELS))
+        self._scale = np.float32(1.0 / about.temperature)
+        self._heads = {head: index for index, head in enumerate(about.heads)}
+        self._shape = (len(LABELS),) if len(about.heads) == 1 else (len(about.heads), len(LABELS))
+        self._sarcasm = about.sarcasm
 
     def head_of(self, domain: str | None) -> str:
         return domain if domain in self._heads else GENERAL
@@ -262,18 +290,29 @@ class _TierModel:
             return None
         return np.repeat([self._heads.get(one or GENERAL, 0) for one in domains], [len(parts) for parts in windows])
 
-    def run(self, input_ids: np.ndarray, mask: np.ndarray, heads: np.ndarray | None) -> np.ndarray:
-        """Return the logits of the head of each row, `general` without heads, float32, shape (N, 3)."""
-        logits = self._engine.run(input_ids, mask)
+    def run(self, input_ids: np.ndarray, mask: np.ndarray, heads: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the logits of the head of each row, `general` without heads, float32, shape (N, 3), and the probability that
+        each is sarcastic, shape (N,), or None.
+        """
+        logits, sarcasm = self._engine.run(input_ids, mask)
         if logits.shape != (len(input_ids), *self._shape):
             raise BundleError(
                 f"The model of {self._name} gives the wrong shape.",
                 found=logits.shape,
                 expected=(len(input_ids), *self._shape),
             )
-        if len(self._heads) == 1:
-            return logits
-        return logits[:, 0] if heads is None else logits[np.arange(len(heads)), heads]
+        if len(self._heads) > 1:
+            logits = logits[:, 0] if heads is None else logits[np.arange(len(heads)), heads]
+        return logits, None if self._sarcasm is None else self._sarcastic(sarcasm, self._sarcasm)
+
+    def _sarcastic(self, logits: np.ndarray | None, calibration: Calibration) -> np.ndarray:
+        if logits is None or not np.isfinite(logits).all():
+            raise BundleError(
+                f"The model of {self._name} predicts no sarcasm.",
+                found="no output `sarcasm`" if logits is None else "logits that are not finite",
+                remedy="Export it again.",
+            )
+        return 1 / (1 + np.exp(-(calibration.scale * logits[:, 0] + calibration.offset)))
 
     def softmax(self, logits: np.ndarray) -> np.ndarray:
         if not np.isfinite(logits).all():
@@ -337,6 +376,15 @@ def _by_text(proba: np.ndarray, windows: list[list[list[int]]]) -> tuple[np.ndar
         texts[index] = mine[0] if len(parts) == 1 else np.average(mine, axis=0, weights=[len(part) for part in parts])
         start += len(parts)
     return texts, long
+
+
+def _mean_by_text(values: np.ndarray, windows: list[list[list[int]]]) -> np.ndarray:
+    """Average numbers of windows to numbers of texts, weighted by tokens."""
+    if len(values) == len(windows):
+        return values
+    tokens = np.array([len(part) for parts in windows for part in parts])
+    starts = np.cumsum([0, *(len(parts) for parts in windows[:-1])])
+    return (np.add.reduceat(values * tokens, starts) / np.add.reduceat(tokens, starts)).astype(np.float32)
 
 
 def _rounded(proba: np.ndarray) -> list[tuple[float, float, float]]:

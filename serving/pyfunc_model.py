@@ -11,7 +11,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 class BundleModel(PythonModel):
     """Texts in; `label, confidence, negative, neutral, positive, error` out, one row per text.
 
-    A text that cannot be classified has an `error` and nothing else; `error` is null for all others.
+    `sarcasm` too where the bundle has it. A text that cannot be classified has an `error` and nothing else; `error` is null for
+    all others.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -39,8 +40,10 @@ class BundleModel(PythonModel):
         ]
         for place, p in zip(readable, predictions, strict=True):
             rows[place] |= {"label": p.label, "confidence": p.confidence, **dict(zip(LABELS, p.probabilities, strict=True))}
-        frame = pd.DataFrame(rows, columns=["label", "confidence", *LABELS, "error"])
-        return frame.astype(dict.fromkeys(("confidence", *LABELS), float))  # also where no text can be classified
+            rows[place]["sarcasm"] = p.sarcasm
+        numbers = ["confidence", *LABELS, *(["sarcasm"] if self._classifier.bundle.manifest.sarcasm else [])]
+        frame = pd.DataFrame(rows, columns=["label", *numbers, "error"])
+        return frame.astype(dict.fromkeys(numbers, float))  # also where no text can be classified
 
 
 set_model(BundleModel())

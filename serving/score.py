@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from data.artifacts import atomic_file
-from data.errors import DataError, MalformedData
-from data.labels import LABEL_IDS, LABELS, own_label
+from data.errors import BundleError, DataError, MalformedData
+from data.labels import LABEL_IDS, LABELS, own_label, states_sarcasm
 from data.language import Languages, language_of
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.tables import ReadAs, Rejected, Row, open_table, require_texts
@@ -24,6 +24,10 @@ from serving.tiers import BASE
 Progress = Callable[[str, float | None], None]
 LANGUAGE_COLUMN = "lang"
 """A column of this name states the language, as in an event of the stream."""
+SARCASTIC = 0.5
+"""Least probability of a text that counts as sarcastic."""
+_NUMBERS = ("confidence", *LABELS, "sarcasm")
+"""Columns of the output with numbers, 0 to 1."""
 _FIX = "Name the columns with --text-column and --label-column."
 
 
@@ -40,7 +44,9 @@ class ScoreResult:
     read: dict[str, Any]
     """How the file was read: `data.tables.Table.report`."""
     confusion: np.ndarray | None
-    """Counts, int64, shape (3, 3), row = true label, column = predicted; None without a label column."""
+    """Counts, int64, shape (3, 3), row = true label, column = predicted; None without labels of sentiment."""
+    sarcasm: np.ndarray | None
+    """Counts, int64, shape (2, 2), row = whether a text is sarcastic, column = whether it was found; None without such labels."""
     predicted: dict[str, int]
     seconds: float
     """Wall time, reading and writing included."""
@@ -72,19 +78,21 @@ def score_file(
         tier: The tier of the bundle that classifies, or `auto`.
         domain: What kind of texts they are; its head decides, where the bundle has one.
         text_column: The column with the text.
-        label_column: The column with the true label, `negative`, `neutral` or `positive`.
+        label_column: The column with the true label: `negative`, `neutral` or `positive`; or, where no row has one of these,
+            whether a text is sarcastic, such as `sarcastic` and `not_sarcastic`.
         read_as: What is not to be detected of the file.
         out: Output (.csv, .jsonl, .parquet) with one line per row: `row, label, confidence, negative, neutral, positive,
-            skipped`. Written under a temporary name and renamed at the end.
+            sarcasm, skipped`. Written under a temporary name and renamed at the end.
         languages: The languages of the model, and whether rows in other ones are skipped; None: English, not skipped.
         progress: Called with a message and the share done, 0 to 1.
 
     Raises:
         SourceUnavailable: The file does not exist.
         MalformedData: As `open_table`; or the text column holds labels, or no row can be classified.
+        BundleError: The labels are of sarcasm, which the tier does not predict.
     """
     started, cpu_started = time.monotonic(), time.process_time()
-    confusion = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64) if label_column else None
+    counts = _Counts.of_sentiment() if label_column else None
     skipped, predicted, tiers, heads, others = (Counter[str]() for _ in range(5))
     languages = languages or Languages()
     seen = 0
@@ -93,9 +101,12 @@ def score_file(
     with _writer(out) as write:
         for chunk, share in table.chunks():
             if not seen:
-                texts = [row.get(text_column) for row in chunk if not isinstance(row, Rejected)]
-                require_texts(texts, LABELS, f"The column {text_column!r} of {path}", _FIX)
-            reasons = [_unfit(row, text_column, label_column) for row in chunk]
+                read = [row for row in chunk if not isinstance(row, Rejected)]
+                require_texts([row.get(text_column) for row in read], LABELS, f"The column {text_column!r} of {path}", _FIX)
+                if label_column and _labels_sarcasm(read, label_column):
+                    require_sarcasm(classifier, tier)
+                    counts = _Counts.of_sarcasm()
+            reasons = [_unfit(row, text_column, label_column, counts) for row in chunk]
             reasons = [
                 reason or _foreign(row, text_column, languages, others) for row, reason in zip(chunk, reasons, strict=True)
             ]
@@ -105,9 +116,9 @@ def score_file(
             tiers.update(prediction.tier for prediction in predictions)
             heads.update(prediction.head for prediction in predictions)
             skipped.update(reason for reason in reasons if reason)
-            if confusion is not None and label_column:
+            if counts is not None and label_column:
                 for row, prediction in zip(fit, predictions, strict=True):
-                    confusion[LABEL_IDS[own_label(row[label_column])], LABEL_IDS[prediction.label]] += 1  # type: ignore[index]
+                    counts.add(row[label_column], prediction)
             remaining = iter(predictions)
             write([_line(seen + i, reason, remaining) for i, reason in enumerate(reasons)])
             seen += len(chunk)
@@ -121,7 +132,8 @@ def score_file(
         dict(skipped),
         dict(others.most_common()),
         table.report(),
-        confusion,
+        counts.counts if counts and not counts.sarcasm else None,
+        counts.counts if counts and counts.sarcasm else None,
         {label: predicted[label] for label in LABELS},
         time.monotonic() - started,
         time.process_time() - cpu_started,
@@ -139,13 +151,61 @@ def _none_classified(path: Path, skipped: Counter[str], label_column: str | None
     )
 
 
-def _unfit(row: Row | Rejected, text_column: str, label_column: str | None) -> str | None:
+@dataclass
+class _Counts:
+    """True labels by predicted ones, of sentiment or of sarcasm."""
+
+    sarcasm: bool
+    counts: np.ndarray
+
+    @classmethod
+    def of_sentiment(cls) -> "_Counts":
+        return cls(False, np.zeros((len(LABELS), len(LABELS)), dtype=np.int64))
+
+    @classmethod
+    def of_sarcasm(cls) -> "_Counts":
+        return cls(True, np.zeros((2, 2), dtype=np.int64))
+
+    def true(self, label: object) -> int | None:
+        """Return the row of a label; None: it is none."""
+        if not self.sarcasm:
+            return LABEL_IDS.get(own_label(label) or "")
+        stated = states_sarcasm(label)
+        return None if stated is None else int(stated)
+
+    def add(self, label: object, prediction: Classification) -> None:
+        found = (prediction.sarcasm or 0.0) >= SARCASTIC if self.sarcasm else LABEL_IDS[prediction.label]
+        self.counts[self.true(label), int(found)] += 1
+
+
+def _labels_sarcasm(rows: list[Row], label_column: str) -> bool:
+    """Return whether the labels of the first rows are of sarcasm and none of them is of sentiment."""
+    labels = [row.get(label_column) for row in rows]
+    return not any(map(own_label, labels)) and any(states_sarcasm(label) is not None for label in labels)
+
+
+def require_sarcasm(classifier: Classifier, tier: str) -> None:
+    """Check that a tier predicts sarcasm.
+
+    Raises:
+        BundleError: It does not.
+    """
+    manifest, name = classifier.bundle.manifest, classifier.point(tier).tier
+    if (manifest if name == BASE else manifest.tiers[name]).sarcasm is None:
+        raise BundleError(
+            f"The labels are of sarcasm, which tier {name} of {classifier.name} does not predict.",
+            expected="a model that was trained on rows that label sarcasm",
+            remedy="GROUNDSWELL_DATA__RECIPE=domains groundswell train",
+        )
+
+
+def _unfit(row: Row | Rejected, text_column: str, label_column: str | None, counts: _Counts | None) -> str | None:
     if isinstance(row, Rejected):
         return row.reason
     text = row.get(text_column)
     if reason := unreadable(text, MAX_DOCUMENT_CHARS):
         return f"text over {MAX_DOCUMENT_CHARS:,} characters" if reason is Unreadable.TOO_LONG else reason.value
-    if label_column and own_label(row.get(label_column)) is None:
+    if counts and label_column and counts.true(row.get(label_column)) is None:
         return "unknown label"
     return None
 
@@ -169,7 +229,7 @@ def _line(number: int, reason: str | None, predictions: Iterator[Classification]
     }
     for index, label in enumerate(LABELS):
         line[label] = prediction.probabilities[index] if prediction else None
-    return {**line, "skipped": reason}
+    return {**line, "sarcasm": prediction.sarcasm if prediction else None, "skipped": reason}
 
 
 @contextmanager
@@ -191,7 +251,7 @@ def _open_writer(path: Path, kind: str) -> Iterator[Callable[[list[dict[str, Any
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        numbers = [pa.field(name, pa.float64()) for name in ("confidence", *LABELS)]
+        numbers = [pa.field(name, pa.float64()) for name in _NUMBERS]
         schema = pa.schema(
             [pa.field("row", pa.int64()), pa.field("label", pa.string()), *numbers, pa.field("skipped", pa.string())]
         )
@@ -202,7 +262,7 @@ def _open_writer(path: Path, kind: str) -> Iterator[Callable[[list[dict[str, Any
         if kind == ".jsonl":
             yield lambda lines: file.writelines(json.dumps(line) + "\n" for line in lines)
             return
-        names = ["row", "label", "confidence", *LABELS, "skipped"]
+        names = ["row", "label", *_NUMBERS, "skipped"]
         writer = csv.DictWriter(file, fieldnames=names)
         writer.writeheader()
         yield writer.writerows

@@ -20,6 +20,15 @@ AUTO_SHARE = 0.99
 """`auto` is the cheapest point whose expected macro-recall is at least this share of that of `base`."""
 
 
+class Calibration(BaseModel):
+    """From the logit of an output to a probability: `sigmoid(scale * logit + offset)`, fitted on validation rows (Platt 1999)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+
+
 class Tier(BaseModel):
     """A smaller model of a bundle, with the same inputs and outputs as `base`."""
 
@@ -30,6 +39,8 @@ class Tier(BaseModel):
     """Logits are divided by it."""
     heads: tuple[str, ...] = (GENERAL,)
     """As those of the bundle; its own."""
+    sarcasm: Calibration | None = None
+    """Of its output for sarcasm; None: it has none."""
     quantization: str = "fp32"
     cpu_us: float = Field(gt=0)
     """CPU microseconds per validation text in bulk, one thread."""

@@ -79,7 +79,7 @@ HEADS = ("general", "finance")
 
 
 def headed_bundle(directory: Path, **manifest) -> Bundle:
-    """Write a `tiny_bundle` with a head for finance, which calls praise negative and blame positive."""
+    """Write a `tiny_bundle` with a head for finance, which calls praise negative and blame positive. Blame is sarcastic."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -92,10 +92,14 @@ def headed_bundle(directory: Path, **manifest) -> Bundle:
         graph.initializer.append(numpy_helper.from_array(np.array(values, dtype=np.int64), name))
     graph.node.append(helper.make_node("Gather", ["sums", "columns"], ["outputs"], axis=1))
     graph.node.append(helper.make_node("Reshape", ["outputs", "shape"], ["logits"]))
+    graph.initializer.append(numpy_helper.from_array(np.array([0], dtype=np.int64), "blame"))
+    graph.node.append(helper.make_node("Gather", ["sums", "blame"], ["sarcasm"], axis=1))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 2, 3]))
+    graph.output.append(helper.make_tensor_value_info("sarcasm", onnx.TensorProto.FLOAT, ["n", 1]))
     onnx.save(model, str(parts / "model.onnx"))
-    return tiny_bundle(directory, model_file=parts / "model.onnx", heads=HEADS, **manifest)
+    sarcasm = {"scale": 0.5, "offset": -0.5}
+    return tiny_bundle(directory, model_file=parts / "model.onnx", heads=HEADS, sarcasm=sarcasm, **manifest)
 
 
 def tiered_bundle(directory: Path, *, threshold: float = 0.6, **manifest) -> Bundle:

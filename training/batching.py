@@ -51,11 +51,11 @@ class Collator:
         self.fill = fill
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids` and `attention_mask`, int64 (N, L), and `labels`, int64 (N,), or float32 (N, 3) for a student."""
+        """Return `input_ids` and `attention_mask`, int64 (N, L), and `labels`, int64 (N, 3), or float32 (N, 5) for a student."""
         input_ids, attention_mask = pad([row["input_ids"] for row in rows], self.fill)
         labels = np.array([row["labels"] for row in rows])
         return {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
-            "labels": torch.from_numpy(labels.astype(np.float32 if labels.ndim > 1 else np.int64)),
+            "labels": torch.from_numpy(labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64)),
         }

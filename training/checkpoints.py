@@ -32,8 +32,8 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def base_model(candidate: Candidate, heads: tuple[str, ...] = ONE_HEAD) -> tuple[Any, Path]:
-    """Load a model with three outputs for each head, and the path of its `tokenizer.json`.
+def base_model(candidate: Candidate, heads: tuple[str, ...] = ONE_HEAD, *, sarcasm: bool = False) -> tuple[Any, Path]:
+    """Load a model with three outputs for each head, and one for sarcasm if asked for, and the path of its `tokenizer.json`.
 
     A `transformer` gets untrained heads in `LABELS` order; an `as_is` model keeps its own, in the order of
     `model.config.id2label`.
@@ -41,16 +41,17 @@ def base_model(candidate: Candidate, heads: tuple[str, ...] = ONE_HEAD) -> tuple
     Raises:
         CandidateUnavailable: It cannot be loaded; the error gives what was tried and how to provide it.
     """
+    outputs = _outputs(output_names(heads, sarcasm=sarcasm))
     if candidate.local:
-        model = _load(candidate, candidate.local, heads)
+        model = _load(candidate, candidate.local, outputs)
         return _as_student(candidate, model), _tokenizer_in(candidate, Path(candidate.local))
     if candidate.package:
         folder = package_folder(candidate.package)
-        return _as_student(candidate, _load(candidate, str(folder), heads)), folder / "tokenizer.json"
+        return _as_student(candidate, _load(candidate, str(folder), outputs)), folder / "tokenizer.json"
     if candidate.from_scratch and candidate.scratch:
-        return _scratch(candidate.scratch, candidate.max_length, heads), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
+        return _scratch(candidate.scratch, candidate.max_length, outputs), package_folder(TOKENIZER_PACKAGE) / "tokenizer.json"
     folder = snapshot(candidate)
-    return _load(candidate, str(folder), heads), _tokenizer_in(candidate, folder)
+    return _load(candidate, str(folder), outputs), _tokenizer_in(candidate, folder)
 
 
 def load_trained(checkpoint: Path, **kwargs: Any) -> Any:
@@ -76,7 +77,7 @@ def _as_student(candidate: Candidate, model: Any) -> Any:
     return model
 
 
-def _load(candidate: Candidate, source: str, heads: tuple[str, ...]) -> Any:
+def _load(candidate: Candidate, source: str, outputs: dict[str, Any]) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     if candidate.kind == "as_is":
@@ -87,13 +88,11 @@ def _load(candidate: Candidate, source: str, heads: tuple[str, ...]) -> Any:
         columns_in_label_order(candidate.name, model.config.id2label)
         return model
     # A base model that classifies already has a head of another size.
-    return AutoModelForSequenceClassification.from_pretrained(
-        source, **_outputs(heads), ignore_mismatched_sizes=heads != ONE_HEAD
-    )
+    other_size = outputs["num_labels"] != len(LABELS)
+    return AutoModelForSequenceClassification.from_pretrained(source, **outputs, ignore_mismatched_sizes=other_size)
 
 
-def _outputs(heads: tuple[str, ...]) -> dict[str, Any]:
-    names = output_names(heads)
+def _outputs(names: list[str]) -> dict[str, Any]:
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
@@ -114,7 +113,7 @@ def _tokenizer_in(candidate: Candidate, folder: Path) -> Path:
     return path
 
 
-def _scratch(shape: Scratch, max_length: int, heads: tuple[str, ...]) -> Any:
+def _scratch(shape: Scratch, max_length: int, outputs: dict[str, Any]) -> Any:
     from tokenizers import Tokenizer
     from transformers import (
         DistilBertConfig,
@@ -124,7 +123,7 @@ def _scratch(shape: Scratch, max_length: int, heads: tuple[str, ...]) -> Any:
     )
 
     vocabulary = Tokenizer.from_file(str(package_folder(TOKENIZER_PACKAGE) / "tokenizer.json")).get_vocab_size()
-    labels: dict[str, Any] = {**_outputs(heads), "vocab_size": vocabulary, "pad_token_id": 0}
+    labels: dict[str, Any] = {**outputs, "vocab_size": vocabulary, "pad_token_id": 0}
     if shape.architecture == "distilbert":
         return DistilBertForSequenceClassification(
             DistilBertConfig(

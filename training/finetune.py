@@ -4,7 +4,7 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from data.tokenization import encode, load_tokenizer, pad_id
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
 from training.distill import TARGET
-from training.heads import ONE_HEAD, head_ids, heads_for
+from training.heads import ONE_HEAD, SARCASM, head_ids, heads_for, learns_sarcasm
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
@@ -55,6 +55,8 @@ class TrainedCandidate:
     """Per dataset: `rows` used for training, of `rows_available` in the training split."""
     heads: tuple[str, ...] = ONE_HEAD
     """`general`, and the domains that have a head of their own."""
+    sarcasm: bool = False
+    """Whether it has an output for sarcasm."""
     history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     """Entries of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
@@ -77,7 +79,7 @@ def finetune(
     Args:
         candidate: What to train.
         train: Rows with `text` and `label`, or, of a student, with `text` and `target` (training/distill.py); at most
-            `settings.max_train_rows` of them are used.
+            `settings.max_train_rows` of them are used. Rows with `sarcasm` need no label.
         val: Rows whose macro-recall selects the best checkpoint of the run.
         out_dir: Folder for `checkpoint/` (Hugging Face layout, `tokenizer.json`) and `report.json`.
         settings: How to train.
@@ -91,12 +93,13 @@ def finetune(
     started = time.monotonic()
     if candidate.kind == "as_is":
         return _keep_as_is(candidate, out_dir, started)
-    available = train if TARGET in train else labeled(train, "train")
+    available = train if TARGET in train else _learnable(train)
     train = choose_rows(available, settings.max_train_rows, settings.seed)
     val = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
-    heads = heads_for(train, settings)
-    model, tokenizer_file = base_model(candidate, heads)
+    heads = heads_for(train if TARGET in train else train[train["label"].notna()], settings)
+    sarcasm = learns_sarcasm(train)
+    model, tokenizer_file = base_model(candidate, heads, sarcasm=sarcasm)
     work = out_dir.parent / f".{out_dir.name}-{_run_digest(candidate, train, val, settings, heads)}"
     _remove_other_runs(out_dir, keep=work)
     bf16 = bf16_is_faster(model, out_dir.parent) if settings.bf16 is None else settings.bf16
@@ -121,6 +124,7 @@ def finetune(
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         datasets=rows_by_dataset(train, available),
         heads=heads,
+        sarcasm=sarcasm,
         history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
     )
     write_trained(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
@@ -150,14 +154,15 @@ def make_trainer(
 
     tokenizer = load_tokenizer(tokenizer_file, max_length=candidate.max_length)
     train_rows, val_rows = (tokenized_rows(tokenizer, frame, heads) for frame in (train, val))
-    weights = class_weights(train_rows, len(heads)) if settings.class_weights and TARGET not in train else None
+    balanced = settings.class_weights and TARGET not in train
+    weights = class_weights([row["labels"][:2] for row in train_rows], len(heads)) if balanced else None
     devices = max(torch.cuda.device_count(), 1)
     epochs = settings.epochs or candidate.epochs
     steps = epochs * -(-len(train_rows) // (candidate.batch_size * devices))
     every = max(1, steps // settings.evaluations)
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        return loss_of_heads(outputs["logits"].float(), labels, weights)
+        return loss_of_heads(outputs["logits"].float(), labels, len(heads), weights)
 
     class GroupedTrainer(Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -212,56 +217,90 @@ def make_trainer(
 def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame", heads: tuple[str, ...] = ONE_HEAD) -> list[dict[str, Any]]:
     """Convert rows to the input of the Trainer: cleaned and tokenized as in serving.
 
-    `labels` is the number of the output that is right, 3 x head + label; of a student the target, with the head after it where
-    there are several.
+    `labels` is `[head, label, sarcasm]`, or of a student `[negative, neutral, positive, head, sarcasm]`; -1 where a row has none.
     """
     ids = encode(tokenizer, [clean(text) for text in frame["text"]])
-    positions = head_ids(heads, frame)
-    if TARGET not in frame:
-        labels = [len(LABELS) * head + LABEL_IDS[label] for head, label in zip(positions, frame["label"], strict=True)]
-    elif heads == ONE_HEAD:
-        labels = frame[TARGET]
+    positions, marks = head_ids(heads, frame), _marks(frame)
+    if TARGET in frame:
+        labels = [[*row, head, mark] for row, head, mark in zip(frame[TARGET], positions, marks, strict=True)]
     else:
-        labels = [[*target, head] for target, head in zip(frame[TARGET], positions, strict=True)]
+        known = [LABEL_IDS.get(label, -1) for label in frame["label"]]
+        labels = [list(row) for row in zip(positions, known, marks, strict=True)]
     return [{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)]
 
 
-def class_weights(rows: list[dict[str, Any]], heads: int) -> Any:
+def _marks(frame: "pd.DataFrame") -> list[int]:
+    """Return 1 for each sarcastic row, 0 for each that is not, -1 where it is not labeled."""
+    if SARCASM not in frame:
+        return [-1] * len(frame)
+    return frame[SARCASM].astype("boolean").astype("Int8").fillna(-1).astype(int).tolist()
+
+
+def class_weights(rows: Sequence[Sequence[int]], heads: int) -> Any:
     """Return the inverse frequency of each class by head, float32 (heads, 3), 1 where the classes are of equal size.
 
     All rows count for head 0. A class without rows in a head weighs 0.
+
+    Args:
+        rows: Head and label of each row; a label of -1 counts nowhere.
+        heads: Their number.
     """
     import torch
 
-    outputs = np.array([row["labels"] for row in rows])
+    head_of, label_of = np.array(rows).T
     weights = np.zeros((heads, len(LABELS)))
     for head in range(heads):
-        own = outputs % len(LABELS) if head == 0 else outputs[outputs // len(LABELS) == head] % len(LABELS)
+        own = label_of[(label_of >= 0) & ((head_of == head) | (head == 0))]
         counts = np.bincount(own, minlength=len(LABELS))
         present = counts > 0
         weights[head, present] = len(own) / (present.sum() * counts[present])
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def loss_of_heads(logits: Any, labels: Any, weights: Any = None) -> Any:
-    """Return the mean cross-entropy of `general` over all rows and, with several heads, of the head of each row.
+def loss_of_heads(logits: Any, labels: Any, heads: int, weights: Any = None) -> Any:
+    """Return the loss of a batch; each row counts alike for each output that it labels.
+
+    For sentiment, the mean cross-entropy of `general` over all rows with a label and, with several heads, of the head of each
+    row. For sarcasm, the binary cross-entropy; a sarcastic row without a label also teaches its heads that it is not positive,
+    -log(1 - p(positive)).
 
     Args:
-        logits: float32 (N, 3 x heads).
-        labels: As `tokenized_rows` makes them: int64 (N,), or float32 (N, 3), or (N, 4) with several heads.
+        logits: float32 (N, 3 x heads), or (N, 3 x heads + 1) with sarcasm.
+        labels: As `tokenized_rows` makes them: int64 (N, 3), or float32 (N, 5).
+        heads: Their number.
         weights: Of classes by head, as `class_weights` returns them; None: all alike.
     """
     import torch
 
-    by_head = logits.reshape(len(logits), -1, len(LABELS))
-    several = by_head.shape[1] > 1
-    target = labels[:, : len(LABELS)] if labels.ndim > 1 else labels % len(LABELS)
-    weight = None if weights is None else weights.to(logits.device)
+    by_head = logits[:, : len(LABELS) * heads].reshape(len(logits), heads, len(LABELS))
+    soft = labels.shape[1] > 3
+    target, head = (labels[:, :3], labels[:, 3].long()) if soft else (labels[:, 1], labels[:, 0])
+    known = torch.ones(len(labels), dtype=torch.bool, device=labels.device) if soft else target >= 0
+    loss = logits.new_zeros(())
+    if known.any():
+        loss = loss + known.float().mean() * _sentiment_loss(by_head[known], target[known], head[known], weights)
+    if logits.shape[1] == len(LABELS) * heads:
+        return loss
+    mark = labels[:, -1].float()
+    marked = mark >= 0
+    found = torch.nn.functional.binary_cross_entropy_with_logits(logits[marked, -1], mark[marked], reduction="sum")
+    sarcastic = (mark == 1) & ~known
+    rows = torch.arange(len(head), device=head.device)
+    positive = torch.stack([by_head[:, 0], by_head[rows, head]])[:, sarcastic].log_softmax(dim=-1)[..., LABEL_IDS["positive"]]
+    not_positive = -torch.log1p(-positive.exp().clamp(max=1 - 1e-6)).mean(dim=0)
+    return loss + (found + not_positive.sum()) / len(labels)
+
+
+def _sentiment_loss(by_head: Any, target: Any, head: Any, weights: Any) -> Any:
+    """Return the loss of rows with a label: of `general`, and with several heads the mean of that and that of their own head."""
+    import torch
+
+    weight = None if weights is None else weights.to(by_head.device)
     general = torch.nn.functional.cross_entropy(by_head[:, 0], target, weight=None if weight is None else weight[0])
-    if not several:
+    if by_head.shape[1] == 1:
         return general
-    head = labels[:, len(LABELS)].long() if labels.ndim > 1 else labels // len(LABELS)
-    own = torch.nn.functional.cross_entropy(by_head[torch.arange(len(head), device=head.device), head], target, reduction="none")
+    rows = torch.arange(len(head), device=head.device)
+    own = torch.nn.functional.cross_entropy(by_head[rows, head], target, reduction="none")
     share = torch.ones_like(own) if weight is None else weight[head, target]
     return (general + (own * share).sum() / share.sum()) / 2
 
@@ -284,6 +323,16 @@ def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str
         str(name): {"rows": int(counts.get(name, 0)), "rows_available": int(rows)}
         for name, rows in available["source"].value_counts().sort_index().items()
     }
+
+
+def _learnable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows with a label, and, where there are enough for an output, those that label sarcasm.
+
+    Raises:
+        TrainingFailed: No row has a label, or a class is missing.
+    """
+    rows = labeled(frame, "train")
+    return frame[frame["label"].notna() | frame[SARCASM].notna()] if learns_sarcasm(frame) else rows
 
 
 def labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
@@ -311,9 +360,10 @@ def labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
 
 def _macro_recall(prediction: Any) -> dict[str, float]:
     """Return the mean of the macro-recall of the heads, each on the rows of its domain."""
-    logits, outputs = prediction.predictions, prediction.label_ids
-    heads, labels = np.divmod(outputs, len(LABELS))
-    predicted = logits.reshape(len(logits), -1, len(LABELS))[np.arange(len(heads)), heads].argmax(axis=1)
+    logits = prediction.predictions
+    heads, labels, _ = prediction.label_ids.T
+    outputs = logits[:, : logits.shape[1] // len(LABELS) * len(LABELS)]  # without sarcasm
+    predicted = outputs.reshape(len(logits), -1, len(LABELS))[np.arange(len(heads)), heads].argmax(axis=1)
     by_head = [
         np.mean([(predicted[(heads == head) & (labels == k)] == k).mean() for k in np.unique(labels[heads == head])])
         for head in np.unique(heads)
@@ -329,6 +379,8 @@ def _run_digest(
         rows.append(hashlib.sha256(np.stack(train[TARGET].tolist()).tobytes()).hexdigest())
     if heads != ONE_HEAD:
         rows.append(digest([list(heads), *[head_ids(heads, frame) for frame in (train, val)]]))
+    if learns_sarcasm(train):
+        rows.append(digest(_marks(train)))
     return digest([candidate.model_dump(mode="json"), settings.of_the_run(), rows])[:16]
 
 

@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false, reportUntypedBaseClass=false
 """Export a checkpoint to one float32 ONNX file: `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3).
 
-A model with D heads, D > 1, has `logits` float32 (N, D, 3).
+A model with D heads, D > 1, has `logits` float32 (N, D, 3); one that finds sarcasm also has `sarcasm` float32 (N, 1), a logit.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts import atomic_file, read_json
 from data.errors import ModelError
 from data.labels import LABELS
-from training.heads import heads_and_columns
+from training.heads import SARCASM, heads_and_columns, sarcasm_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,7 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
     checkpoint = Path(checkpoint_dir)
     model = _load(checkpoint)
     heads, columns = heads_and_columns(checkpoint.name, model.config.id2label)
+    sarcasm = sarcasm_column(model.config.id2label)
     with atomic_file(out_file, ModelError) as temporary, _quiet():
         try:
             if model.config.model_type == TABLE:
@@ -64,7 +65,9 @@ def export_fp32(checkpoint_dir: Path, out_file: Path) -> Path:
         except Exception as error:  # tracing runs the code of the model, which can raise anything
             raise ModelError(f"The checkpoint {checkpoint} cannot be exported to ONNX.", found=error) from error
         graph = onnx.load(temporary)
-        _order_columns(graph, columns, len(heads))
+        if sarcasm is not None:
+            _sarcasm_output(graph, sarcasm)
+        _order_columns(graph, columns, len(heads), every=sarcasm is None)
         onnx.checker.check_model(graph)
         onnx.save(graph, temporary)
     return out_file
@@ -136,18 +139,29 @@ def _trace(model: Any, file: Path) -> None:
     )
 
 
-def _order_columns(graph: "onnx.ModelProto", columns: list[int], heads: int) -> None:
-    """Append a Gather that reorders the columns, unless they are in order, and a Reshape to heads, unless there is one."""
+def _sarcasm_output(graph: "onnx.ModelProto", column: int) -> None:
+    """Add the output `sarcasm`: one column of the logits."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([column], dtype=np.int64), "sarcasm_column"))
+    graph.graph.node.append(helper.make_node("Gather", [OUTPUT, "sarcasm_column"], [SARCASM], name="to_sarcasm", axis=1))
+    rows = graph.graph.output[0].type.tensor_type.shape.dim[0].dim_param
+    graph.graph.output.append(helper.make_tensor_value_info(SARCASM, TensorProto.FLOAT, [rows, 1]))
+
+
+def _order_columns(graph: "onnx.ModelProto", columns: list[int], heads: int, *, every: bool) -> None:
+    """Append a Gather of the columns, unless they are all and in order, and a Reshape to heads, unless there is one."""
     import numpy as np
 
-    if columns != sorted(columns):
+    if columns != sorted(columns) or not every:
         _append(graph, "Gather", "label_order", np.array(columns), axis=1)
     if heads > 1:
         _append(graph, "Reshape", "heads", np.array([-1, heads, len(LABELS)]))
-        shape = graph.graph.output[0].type.tensor_type.shape
-        del shape.dim[1:]
-        for size in (heads, len(LABELS)):
-            shape.dim.add().dim_value = size
+    shape = graph.graph.output[0].type.tensor_type.shape
+    del shape.dim[1:]
+    for size in (heads, len(LABELS)) if heads > 1 else (len(LABELS),):
+        shape.dim.add().dim_value = size
 
 
 def _append(graph: "onnx.ModelProto", operation: str, name: str, values: "np.ndarray", **attributes: Any) -> None:
@@ -158,6 +172,7 @@ def _append(graph: "onnx.ModelProto", operation: str, name: str, values: "np.nda
     before = f"{OUTPUT}_before_{name}"
     for node in graph.graph.node:
         node.output[:] = [before if one == OUTPUT else one for one in node.output]
+        node.input[:] = [before if one == OUTPUT else one for one in node.input]
     graph.graph.initializer.append(numpy_helper.from_array(values.astype(np.int64), name))
     graph.graph.node.append(helper.make_node(operation, [before, name], [OUTPUT], name=f"to_{name}", **attributes))
 

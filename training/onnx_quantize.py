@@ -33,8 +33,8 @@ GELU_LOWEST = -0.17
 LEAST_REACH = 0.15
 """Least reach of a channel, as a share of that of the largest: a channel that was quiet in the calibration texts may not be."""
 
-_OUTPUTS = {len(LABELS) * heads for heads in range(1, len(DOMAINS) + 2)}
-"""Columns of the last matrix: three for each head."""
+_OUTPUTS = {len(LABELS) * heads + sarcasm for heads in range(1, len(DOMAINS) + 2) for sarcasm in (0, 1)}
+"""Columns of the last matrix: three for each head, and one for sarcasm."""
 
 Batch = tuple[np.ndarray, np.ndarray]
 """`input_ids` and `attention_mask`, int64, shape (N, L)."""

@@ -14,7 +14,7 @@ from data.errors import CandidateUnavailable
 from data.labels import LABELS
 from data.tokenization import encode, load_tokenizer, pad, pad_id
 from training.candidates import LINEAR, Candidate
-from training.heads import heads_and_columns
+from training.heads import heads_and_columns, sarcasm_column
 
 TOKENS_A_BATCH = 2048
 """Maximum padded tokens per batch; larger batches do not fit into the CPU cache."""
@@ -35,24 +35,34 @@ class CheckpointPredictor:
         self._torch = torch
         self._model = load_trained(checkpoint).eval()
         self._heads, self._columns = heads_and_columns(name, self._model.config.id2label)
+        self._sarcasm = sarcasm_column(self._model.config.id2label)
         self._tokenizer = load_tokenizer(checkpoint / "tokenizer.json", max_length=max_length)
 
     def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
         """Return probabilities, float32, shape (N, 3). Batches are sorted by length, at most `TOKENS_A_BATCH` tokens."""
         positions = {head: index for index, head in enumerate(self._heads)}
         heads = np.array([positions.get(domain, 0) for domain in domains or [GENERAL] * len(texts)], dtype=np.int64)
+        logits = self._torch.from_numpy(self._logits(texts)[:, self._columns])
+        by_head = logits.reshape(len(texts), len(self._heads), len(LABELS)).softmax(dim=-1).numpy()
+        return by_head[np.arange(len(texts)), heads]
+
+    def predict_sarcasm(self, texts: Sequence[str]) -> np.ndarray | None:
+        """Return the probability that each text is sarcastic, not calibrated, float32, (N,); None: it has no such output."""
+        if self._sarcasm is None:
+            return None
+        return 1 / (1 + np.exp(-self._logits(texts)[:, self._sarcasm]))
+
+    def _logits(self, texts: Sequence[str]) -> np.ndarray:
         rows = encode(self._tokenizer, [clean(text) for text in texts])
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
-        result = np.empty((len(rows), 3), dtype=np.float32)
+        result = np.empty((len(rows), self._model.config.num_labels), dtype=np.float32)
         fill, start = pad_id(self._tokenizer), 0
         with self._torch.inference_mode():
             while start < len(order):
                 size = max(1, TOKENS_A_BATCH // len(rows[order[start]]))
                 batch = order[start : start + size]
                 input_ids, mask = (self._torch.from_numpy(a) for a in pad([rows[i] for i in batch], fill))
-                logits = self._model(input_ids=input_ids, attention_mask=mask).logits[:, self._columns]
-                by_head = logits.float().reshape(len(batch), len(self._heads), len(LABELS)).softmax(dim=-1).numpy()
-                result[batch] = by_head[np.arange(len(batch)), heads[batch]]
+                result[batch] = self._model(input_ids=input_ids, attention_mask=mask).logits.float().numpy()
                 start += size
         return result
 

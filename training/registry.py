@@ -261,7 +261,7 @@ def _model(bundle: Bundle, code: Path) -> dict[str, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    numbers = ("confidence", *LABELS)
+    numbers = ("confidence", *LABELS, *(["sarcasm"] if bundle.manifest.sarcasm else []))
     signature = ModelSignature(
         # MLflow drops columns that are not in the signature: without `domain` the head `general` would decide on every text.
         inputs=Schema([ColSpec(DataType.string, "text"), ColSpec(DataType.string, "domain", required=False)]),

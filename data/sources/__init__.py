@@ -22,10 +22,14 @@ from data.tables.times import utc_times
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
+__all__ = ["PAIRS", "RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
 
-READING_VERSION = "3"
+READING_VERSION = "4"
 """Raise it when rows of an unchanged file are read differently."""
+
+
+PAIRS = "pairs.parquet"
+"""Next to `texts.parquet`: the sarcastic texts that are held out, `id, text, plain`, see `data.catalog.Rephrased`."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,9 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDatase
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labeled
 
-        frame, notes = read_labeled(source, spec)
+        frame, pairs, notes = read_labeled(source, spec)
         write_labeled(folder / "texts.parquet", frame)
+        pairs.to_parquet(folder / PAIRS, index=False)
         about = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
         write_json(folder / "source.json", {**about, "notes": notes})
 
@@ -136,11 +141,11 @@ def _read(out_dir: Path, name: str) -> RawDataset:
     return RawDataset(name, path, key["origin"], key["source"], about["fingerprint"], about["rows"], notes)
 
 
-def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, list[str]]":
+def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, pd.DataFrame, list[str]]":
     """Read a source to the columns of `LABELED_TEXT`; the few rows without a text or without a label are rejected.
 
     Returns:
-        The rows; and one line each for what was detected, rejected or assumed.
+        The rows; the pairs that are held out of them, see `PAIRS`; and one line each for what was detected, rejected or assumed.
 
     Raises:
         SourceUnavailable, MalformedData: As the source; or the text column holds labels, or an id has lost digits.
@@ -155,7 +160,20 @@ def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, list
         if 0 < is_missing.sum() <= MAX_REJECTED * len(frame):
             notes.append(f"{is_missing.sum():,} rows without a {column} are rejected")
             frame = frame[~is_missing]
-    return to_labeled(frame, spec, notes), notes
+    held = _held_out(frame, spec)
+    if len(held):
+        notes.append(f"{len(held):,} texts with a plain rephrasing are held out")
+    return to_labeled(frame[~frame["id"].isin(held["id"])], spec, notes), held, notes
+
+
+def _held_out(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
+    """Return the pairs that are in no split: `id, text, plain`; none where the source has no rephrasings."""
+    given = spec.rephrased
+    if given is None or given.column not in frame:
+        return frame.head(0).assign(plain=None)[["id", "text", "plain"]]
+    pairs = frame[frame[given.column].map(_has_text).astype(bool)].assign(plain=frame[given.column])
+    order = pairs["id"].map(lambda value: digest(str(value))).sort_values().index[: given.held_out]
+    return pairs.loc[order, ["id", "text", "plain"]].reset_index(drop=True)
 
 
 def _has_text(value: object) -> bool:

@@ -232,7 +232,12 @@ def classify(
 def score(
     file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON (all also .gz or .zip) or Parquet of any size, or XLSX.")],
     text_column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
-    label_column: Annotated[str | None, typer.Option(help="The column with the true label; without it, classify only.")] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column with the true label: of sentiment, or sarcastic / not_sarcastic; without it, classify only."
+        ),
+    ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option(help="comma, tab, semicolon, pipe or one character; none: a line is a text.", show_default="detected"),

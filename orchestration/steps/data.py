@@ -11,7 +11,7 @@ from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
 from data.settings import DataSettings, profile_name
-from data.sources import RawDataset, fetch, fetched, find, last_fetched, local
+from data.sources import PAIRS, RawDataset, fetch, fetched, find, last_fetched, local
 from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -381,12 +381,17 @@ def check_splits(layout: Layout) -> "ValidationReport":
     return _kept_report(layout.splits, lambda: validate_splits(read_texts(layout)))
 
 
-def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] | None = None) -> "pd.DataFrame":
-    """Return rows with a sentiment label, of one split or all, of the named datasets or all."""
+def read_texts(
+    layout: Layout, split: str | None = None, *, datasets: list[str] | None = None, sarcasm: bool = False
+) -> "pd.DataFrame":
+    """Return rows with a sentiment label, of one split or all, of the named datasets or all.
+
+    With `sarcasm`, rows that are labeled as sarcastic or not, too.
+    """
     import pandas as pd
 
     frame = pd.read_parquet(layout.splits / "texts.parquet")
-    keep = frame["label"].notna()
+    keep = frame["label"].notna() | (frame["sarcasm"].notna() & sarcasm)
     if split:
         keep &= frame["split"] == split
     if datasets is not None:
@@ -394,12 +399,21 @@ def read_texts(layout: Layout, split: str | None = None, *, datasets: list[str] 
     return frame[keep].reset_index(drop=True)
 
 
-def sarcasm_texts(layout: Layout) -> "pd.DataFrame":
-    """Return the rows of the test split that are labeled as sarcastic or not, with a sentiment label or without."""
+def sarcasm_texts(layout: Layout, split: str) -> "pd.DataFrame":
+    """Return the rows of a split that are labeled as sarcastic or not, with a sentiment label or without."""
+    frame = read_texts(layout, split, sarcasm=True)
+    return frame[frame["sarcasm"].notna()].reset_index(drop=True)
+
+
+def rephrased_pairs(layout: Layout) -> "pd.DataFrame":
+    """Return sarcastic texts that are in no split, and what their authors meant: `id, text, plain, domain`."""
     import pandas as pd
 
-    frame = pd.read_parquet(layout.splits / "texts.parquet")
-    return frame[(frame["split"] == "test") & frame["sarcasm"].notna()].reset_index(drop=True)
+    catalog, parts = load_catalog(), []
+    for name in read_splits(layout).sources:
+        if name in catalog and (file := layout.raw / name / PAIRS).is_file():
+            parts.append(pd.read_parquet(file).assign(domain=catalog[name].domain))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["id", "text", "plain", "domain"])
 
 
 def unlabeled_texts(layout: Layout) -> "pd.DataFrame":

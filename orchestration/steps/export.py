@@ -20,8 +20,8 @@ from orchestration.steps.data import read_splits
 from orchestration.steps.evaluation import evaluate_candidate, load_rules, read_leaderboard, winner, write_leaderboard
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
-from orchestration.steps.tiers import export_tiers, students
-from orchestration.steps.training import candidate_folder, predictor_key, trained_heads, trained_report
+from orchestration.steps.tiers import calibration_of, export_tiers, students
+from orchestration.steps.training import candidate_folder, finds_sarcasm, predictor_key, trained_heads, trained_report
 from orchestration.steps.variants import FP32, OPTIMIZED, TORCH, write_variants
 from serving.bundle import MODEL, PARITY, TOKENIZER, Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
@@ -160,6 +160,7 @@ def _write_final(
         "name": candidate.name,
         "languages": languages,
         "heads": trained_heads(layout, candidate),
+        "sarcasm": calibration_of(evaluated.row.sarcasm) if finds_sarcasm(layout, candidate) else None,
         "max_length": candidate.max_length,
         "temperature": evaluated.row.temperature,
         "quantization": chosen.name,

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.artifacts import is_current, read_json, reuse_or_build, write_json
-from data.contracts import Predictor
+from data.contracts import Predictor, SarcasmPredictor
 from data.labels import LABELS
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, sarcasm_texts, training_datasets
+from orchestration.steps.data import read_splits, read_texts, rephrased_pairs, sarcasm_texts, training_datasets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORT = "report.json"
 """The row of the leaderboard and the macro-recall on the validation rows, in the folder of the candidate's evaluation."""
-REPORT_FORMAT = 3
+REPORT_FORMAT = 4
 """Of `report.json`; a report of an older format is recreated."""
 _CHUNK = 1024  # texts between two progress reports
 PREDICTIONS = "predictions.json"
@@ -158,7 +158,8 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
     metrics = score(label_ids(test)[main], proba_test[main], resamples=settings.bootstrap_resamples, seed=settings.seed)
     bins = zip(*reliability(label_ids(test)[main], proba_test[main]), strict=True)
     report(f"{name}: behavior")
-    cases = load_cases(DataSettings.load().dir, settings) + sarcastic_cases(sarcasm_texts(layout), seed=settings.seed)
+    labels_sarcasm = sarcasm_texts(layout, "test")
+    cases = load_cases(DataSettings.load().dir, settings) + sarcastic_cases(labels_sarcasm, seed=settings.seed)
     behavior = run_behavior(predictor, cases, temperature=fitted if temperature is None else 1.0)
     np.savez_compressed(target / "probabilities.npz", val=proba_val, test=proba_test)
     write_json(
@@ -186,5 +187,46 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
                 )
             ],
             "behavior": [row.to_dict() for row in behavior],
+            "sarcasm": _sarcasm(layout, predictor, calibrated=temperature is not None),
+            "rephrased": _rephrased(layout, predictor),
         },
     )
+
+
+def _rephrased(layout: Layout, predictor: Predictor) -> dict[str, Any] | None:
+    """Return the JSON form of how often a sarcastic text gets the label of its plain form; None: there are no such pairs."""
+    from evaluation.behavior import wilson
+
+    pairs = rephrased_pairs(layout)
+    if not len(pairs):
+        return None
+    domains = pairs["domain"].tolist()
+    labels = [predictor.predict_proba(pairs[name].tolist(), domains=domains).argmax(axis=1) for name in ("text", "plain")]
+    return wilson(int((labels[0] == labels[1]).sum()), len(pairs)).to_dict()
+
+
+def _sarcasm(layout: Layout, predictor: Predictor, *, calibrated: bool) -> dict[str, Any] | None:
+    """Return the JSON form of what a predictor finds of sarcasm; None: it does not predict it, or no test row labels it.
+
+    Args:
+        layout: Where the rows are stored.
+        predictor: The predictor.
+        calibrated: Whether its probabilities are; otherwise they are here, on the validation rows.
+    """
+    from evaluation.sarcasm import SarcasmReport, calibrate, fit_calibration, sarcasm_rows
+
+    test, val = sarcasm_texts(layout, "test"), sarcasm_texts(layout, "val")
+    if not isinstance(predictor, SarcasmPredictor) or not len(test):
+        return None
+    report(f"{predictor.name}: sarcasm")
+    found = predictor.predict_sarcasm(test["text"].tolist())
+    if found is None:
+        return None
+    settings, scale, offset = layout.settings(EvaluationSettings), 1.0, 0.0
+    if not calibrated and len(val):
+        of_val = predictor.predict_sarcasm(val["text"].tolist())
+        assert of_val is not None
+        scale, offset = fit_calibration(val["sarcasm"].to_numpy(dtype=bool), of_val)
+        found = calibrate(found, scale, offset)
+    rows = sarcasm_rows(test, found, resamples=settings.bootstrap_resamples, seed=settings.seed)
+    return SarcasmReport(scale, offset, rows).to_dict()

@@ -13,15 +13,16 @@ from evaluation.gate import decide_tier
 from evaluation.metrics import macro_recall, score
 from evaluation.operating_points import Measured, Point, cascaded, operating_points
 from evaluation.parity import batch_invariance, compare, reasons_against
+from evaluation.sarcasm import SarcasmReport
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.evaluation import evaluate_candidate, load_rules, trained
 from orchestration.steps.predictions import frozen_rows, label_ids, predict, primary_mask
-from orchestration.steps.training import is_up_to_date
+from orchestration.steps.training import finds_sarcasm, is_up_to_date
 from orchestration.steps.variants import FP32, OPTIMIZED, write_variants
 from serving.bundle import MODEL, TOKENIZER, Bundle
-from serving.tiers import BASE
+from serving.tiers import BASE, Calibration
 from training.candidates import Candidate
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class _Converted:
     proba_test: np.ndarray
     """Of the test rows of the ranking."""
     heads: tuple[str, ...]
+    sarcasm: Calibration | None
 
 
 def students(layout: Layout, base: Candidate) -> list[Candidate]:
@@ -107,10 +109,24 @@ def _convert(layout: Layout, student: Candidate, bundle: Bundle) -> _Converted |
         against = reasons_against(replace(row, batch=batch_invariance(classifier.predict_proba, texts)))
         if not against:
             test = predict(open_classifier(variants[name]), _test_rows(layout), f"{student.name}: test rows")
-            heads = classifier.bundle.manifest.heads
-            return _Converted(student, variants[name], name, evaluated.row.temperature, row.flips_per_10000, proba, test, heads)
+            return _Converted(
+                student,
+                variants[name],
+                name,
+                evaluated.row.temperature,
+                row.flips_per_10000,
+                proba,
+                test,
+                classifier.bundle.manifest.heads,
+                calibration_of(evaluated.row.sarcasm) if finds_sarcasm(layout, student) else None,
+            )
         reasons = f"{name}: {'; '.join(against)}"
     return f"no variant passes parity; {reasons}"
+
+
+def calibration_of(report: SarcasmReport | None) -> Calibration:
+    """Return the calibration of sarcasm for a bundle; where no test row labels sarcasm, none was fitted."""
+    return Calibration(scale=report.scale, offset=report.offset) if report else Calibration()
 
 
 def _select(
@@ -159,6 +175,7 @@ def _tier(one: _Converted, measured: Measured, labels: np.ndarray) -> dict[str, 
         "title": one.candidate.title,
         "temperature": one.temperature,
         "heads": one.heads,
+        "sarcasm": one.sarcasm,
         "quantization": one.scheme,
         "cpu_us": round(measured.cpu_us, 1),
         "metrics": {

@@ -57,8 +57,12 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
         return True
     log = _TrainingLog(layout, candidate, run_name) if run_name else None
     # `finetune` replaces the whole folder itself, since it keeps checkpoints next to it to resume from.
-    train = _student_rows(layout) if candidate.kind == "student" else _texts(layout, "train")
-    val = _texts(layout, "val")
+    datasets = training_datasets()
+    if candidate.kind == "student":
+        train = _student_rows(layout)
+    else:
+        train = read_texts(layout, "train", datasets=datasets, sarcasm=candidate.kind == "transformer")
+    val = read_texts(layout, "val", datasets=datasets)
     recorded = log.recorded if log else None
     if candidate.kind in LINEAR:
         with recorded(train, val) if recorded else nullcontext():
@@ -71,12 +75,10 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     return False
 
 
-def _texts(layout: Layout, split: str) -> "pd.DataFrame":
-    return read_texts(layout, split, datasets=training_datasets())
-
-
 def _student_rows(layout: Layout) -> "pd.DataFrame":
     """Return what a student learns: every text that is in no test or validation split, with the teacher's probabilities.
+
+    It learns sarcasm, from the labels, if its teacher did.
 
     Raises:
         CandidateUnavailable: The teacher has not been trained.
@@ -96,6 +98,8 @@ def _student_rows(layout: Layout) -> "pd.DataFrame":
     load = partial(load_predictor, teacher, candidate_folder(layout, teacher))
     key = predictor_key(layout, teacher)
     heads = trained_heads(layout, teacher)
+    if not finds_sarcasm(layout, teacher):
+        rows = rows.drop(columns="sarcasm")
     domains = rows["domain"].tolist() if heads != ONE_HEAD else None
     soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, domains=domains, progress=report)
     return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings), heads=heads)
@@ -199,6 +203,11 @@ def trained_report(layout: Layout, candidate: Candidate) -> dict[str, Any]:
 def trained_heads(layout: Layout, candidate: Candidate) -> tuple[str, ...]:
     """Return the heads of a trained candidate; before models had heads, all had one."""
     return tuple(trained_report(layout, candidate).get("heads", ONE_HEAD))
+
+
+def finds_sarcasm(layout: Layout, candidate: Candidate) -> bool:
+    """Return whether a trained candidate has an output for sarcasm."""
+    return bool(trained_report(layout, candidate).get("sarcasm", False))
 
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:

@@ -8,8 +8,9 @@ from data.cleaning import clean
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_texts, training_datasets
-from orchestration.steps.training import candidate_folder, trained_heads
+from orchestration.steps.training import candidate_folder, finds_sarcasm, trained_heads
 from serving.bundle import write_bundle
+from serving.tiers import Calibration
 from training.candidates import Candidate
 
 CALIBRATION_TEXTS = 320
@@ -17,7 +18,12 @@ TORCH, FP32, OPTIMIZED = "torch", "onnx_fp32", "onnx_optimized"
 
 
 def write_variants(
-    layout: Layout, candidate: Candidate, schemes: Sequence[str], folder: Path, *, temperature: float = 1.0
+    layout: Layout,
+    candidate: Candidate,
+    schemes: Sequence[str],
+    folder: Path,
+    *,
+    temperature: float = 1.0,
 ) -> dict[str, Path]:
     """Write a bundle for float32, one for the optimized graph, and one for each scheme, to `<folder>/<variant>/`.
 
@@ -69,6 +75,7 @@ def write_variants(
             card=f"# {candidate.title}, {name}: an export variant\n",
             name=candidate.name,
             heads=trained_heads(layout, candidate),
+            sarcasm=Calibration() if finds_sarcasm(layout, candidate) else None,
             max_length=candidate.max_length,
             temperature=temperature,
             quantization=name,

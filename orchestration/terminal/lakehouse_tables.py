@@ -189,12 +189,23 @@ def _hashtags(name: str, rows: "list[Row]") -> Table:
     return table
 
 
+def _sarcastic(name: str, rows: "list[Row]") -> Table:
+    table = _table(_title(name), "UTC", "source", "sarcasm", "label", "text", left=("UTC", "source", "text"))
+    table.columns[-1].no_wrap = False  # this column shrinks on a narrow terminal
+    for row in rows:
+        text = Text(_plain(row.text), no_wrap=True, overflow="ellipsis")
+        at = _utc(row.event_at).strftime("%Y-%m-%d %H:%M")
+        table.add_row(at, escape(_plain(row.source)), f"{row.sarcasm:.0%}", _label(row.label), text)
+    return table
+
+
 _TABLES: "dict[str, Callable[[str, list[Row]], Table]]" = {
     "sentiment": _sentiment,
     "volume": _volume,
     "languages": _languages,
     "mentions": _mentions,
     "hashtags": _hashtags,
+    "sarcastic": _sarcastic,
 }
 
 

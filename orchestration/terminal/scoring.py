@@ -175,7 +175,7 @@ def score_labeled_file(
 
     Returns:
         One row: `candidate`, `rows`, `tiers`, `domains`, `skipped`, `other_languages`, `read`, `texts_per_s`, and with labels
-        each metric as `{value, low, high}`.
+        each metric as `{value, low, high}`; with labels of sarcasm `sarcasm_f1`, `sarcasm_precision`, `sarcasm_recall`.
 
     Raises:
         BundleError: The bundle has no such tier.
@@ -206,6 +206,10 @@ def score_labeled_file(
         from evaluation.metrics import score_confusion
 
         row |= {name: estimate.to_dict() for name, estimate in score_confusion(result.confusion).items()}
+    if result.sarcasm is not None:
+        from evaluation.sarcasm import score_counts
+
+        row |= {name: estimate.to_dict() for name, estimate in score_counts(result.sarcasm).items()}
     return row
 
 

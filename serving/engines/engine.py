@@ -2,7 +2,7 @@
 
 import platform
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -12,11 +12,20 @@ EngineName = Literal["onnxruntime", "openvino"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 DEFAULT_ENGINE: EngineName = "onnxruntime"
 INPUTS = ("attention_mask", "input_ids")
-OUTPUT = "logits"
+OUTPUT, SARCASM = "logits", "sarcasm"
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8", "amx_bf16", "amx_int8")
 _ARM_FLAGS = ("asimd", "asimddp", "asimdhp", "bf16", "i8mm", "sve")
+
+
+class Outputs(NamedTuple):
+    """What a model computes for N texts."""
+
+    logits: np.ndarray
+    """Float32, shape (N, 3), columns in `LABELS` order; of a model with D heads, D > 1, (N, D, 3)."""
+    sarcasm: np.ndarray | None
+    """Logits, float32, shape (N, 1); None: the model has no such output."""
 
 
 class Engine(Protocol):
@@ -27,15 +36,12 @@ class Engine(Protocol):
     threads: int
     """Threads of one call."""
 
-    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> Outputs:
         """Compute logits.
 
         Args:
             input_ids: Token ids, int64, shape (N, L), padded at the end.
             attention_mask: 1 for a token, 0 for padding, int64, shape (N, L).
-
-        Returns:
-            Logits, float32, shape (N, 3), columns in `LABELS` order; of a model with D heads, D > 1, (N, D, 3).
         """
         ...
 
@@ -45,7 +51,8 @@ def open_engine(name: EngineName, model_file: Path, threads: int) -> Engine:
 
     Args:
         name: Of `ENGINES`.
-        model_file: ONNX; `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3) or (N, D, 3).
+        model_file: ONNX; `input_ids`, `attention_mask` int64 (N, L) to `logits` float32 (N, 3) or (N, D, 3),
+            and perhaps `sarcasm` (N, 1).
         threads: Threads of one call.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from serving.engines.engine import OUTPUT, EngineName, check_signature, load_error
+from serving.engines.engine import OUTPUT, SARCASM, EngineName, Outputs, check_signature, load_error
 
 
 class OnnxRuntimeEngine:
@@ -28,10 +28,11 @@ class OnnxRuntimeEngine:
             self.session: Any = ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common base class
             raise load_error(model_file, error) from error
-        check_signature(
-            model_file, [each.name for each in self.session.get_inputs()], [each.name for each in self.session.get_outputs()]
-        )
+        outputs = [each.name for each in self.session.get_outputs()]
+        check_signature(model_file, [each.name for each in self.session.get_inputs()], outputs)
+        self._outputs = [OUTPUT, SARCASM] if SARCASM in outputs else [OUTPUT]
 
-    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> Outputs:
         """See `Engine.run`."""
-        return np.asarray(self.session.run([OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask})[0])
+        logits, *sarcasm = self.session.run(self._outputs, {"input_ids": input_ids, "attention_mask": attention_mask})
+        return Outputs(logits, *sarcasm or (None,))

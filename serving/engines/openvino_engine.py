@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import SettingsError
-from serving.engines.engine import OUTPUT, EngineName, check_signature, load_error
+from serving.engines.engine import OUTPUT, SARCASM, EngineName, Outputs, check_signature, load_error
 
 _CONVERTERS = "openvino.tools.ovc"
 _importing = RLock()
@@ -43,9 +43,11 @@ class OpenVinoEngine:
             self._idle.append(self._compile())
         except Exception as error:  # OpenVINO raises RuntimeError, and its own subclasses
             raise load_error(model_file, error) from error
-        check_signature(model_file, _names(self._model.inputs), _names(self._model.outputs))
+        outputs = _names(self._model.outputs)
+        check_signature(model_file, _names(self._model.inputs), outputs)
+        self._sarcasm = SARCASM in outputs
 
-    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+    def run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> Outputs:
         """See `Engine.run`."""
         try:
             request = self._idle.pop()
@@ -53,8 +55,9 @@ class OpenVinoEngine:
             request = self._compile()
         try:
             request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
-            # A copy: the next call overwrites the request's own memory.
-            return np.array(request.get_tensor(OUTPUT).data)
+            # Copies: the next call overwrites the request's own memory.
+            sarcasm = np.array(request.get_tensor(SARCASM).data) if self._sarcasm else None
+            return Outputs(np.array(request.get_tensor(OUTPUT).data), sarcasm)
         finally:
             self._idle.append(request)
 

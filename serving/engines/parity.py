@@ -103,7 +103,7 @@ def read_parity(file: Path) -> ParitySet:
 def run_all(engine: Engine, parity_set: ParitySet) -> np.ndarray:
     """Return the logits of every text, float32, shape (N, 3) or (N, D, 3)."""
     runs = parity_set.runs()
-    found = np.concatenate([engine.run(input_ids, mask) for _, input_ids, mask in runs])
+    found = np.concatenate([engine.run(input_ids, mask).logits for _, input_ids, mask in runs])
     return found[np.argsort(np.concatenate([positions for positions, _, _ in runs]))]
 
 

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
     from serving.classifier import Classification
 
-PREDICTION_TYPE = "label string, confidence double, negative double, neutral double, positive double, model_version string"
-"""The result of a column function per text; all null if the model fails on that text. `model_version` is a `model_key`: the
+PREDICTION_TYPE = (
+    "label string, confidence double, negative double, neutral double, positive double, sarcasm double, model_version string"
+)
+"""The result of a column function per text; all null if the model fails on that text. `sarcasm` is null where the tier does not
+predict it. `model_version` is a `model_key`: the
 version, or `version/tier` if a smaller tier classified."""
 CACHED_TEXTS = 50_000
 """Predictions that a worker caches, about 300 bytes each."""
 REQUESTS = 8
 """Concurrent requests to the API per worker."""
-_Prediction = tuple[str, float, float, float, float, str]
+_Prediction = tuple[str, float, float, float, float, float | None, str]
 
 
 class CachingClassifier:
@@ -77,7 +80,7 @@ class CachingClassifier:
         found = isolate_failures(classify, asked, fatal=(BundleError,))
         version = self._classifier.name
         return [
-            None if isinstance(p, Exception) else (p.label, p.confidence, *p.probabilities, model_key(version, p.tier))
+            None if isinstance(p, Exception) else (p.label, p.confidence, *p.probabilities, p.sarcasm, model_key(version, p.tier))
             for p in found
         ]
 
@@ -174,7 +177,10 @@ async def _request_predictions(
                 some = [texts[place] for place in places]
                 response = await client.respond(some, domain=domains[places[0]], detail=True, tier=tier)
             return [
-                (p.label, p.confidence, *p.probabilities.model_dump().values(), model_key(response.model_version, p.tier or BASE))
+                (
+                    *(p.label, p.confidence, *p.probabilities.model_dump().values(), p.sarcasm),
+                    model_key(response.model_version, p.tier or BASE),
+                )
                 if isinstance(p, TextPrediction) and p.probabilities
                 else None
                 for p in response.predictions
@@ -189,8 +195,8 @@ async def _request_predictions(
 
 
 def _as_arrow(predictions: Sequence[tuple[Any, ...] | None]) -> pa.Array:
-    names = ["label", "confidence", "negative", "neutral", "positive", "model_version"]
-    types = [pa.string(), *[pa.float64()] * 4, pa.string()]
+    names = ["label", "confidence", "negative", "neutral", "positive", "sarcasm", "model_version"]
+    types = [pa.string(), *[pa.float64()] * 5, pa.string()]
     empty = (None,) * len(names)
     columns = zip(*(row or empty for row in predictions), strict=True) if predictions else [()] * len(names)
     return pa.StructArray.from_arrays([pa.array(list(c), t) for c, t in zip(columns, types, strict=True)], names)

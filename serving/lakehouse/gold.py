@@ -27,7 +27,7 @@ FROM_SILVER = (
     "true_label",
     "copy",
 )
-SCORES = ("label", "confidence", "negative", "neutral", "positive")
+SCORES = ("label", "confidence", "negative", "neutral", "positive", "sarcasm")
 
 
 def newest(changes: "DataFrame") -> "DataFrame":

@@ -20,7 +20,8 @@ increases within the split. `item` is the position in a record of many messages,
 is null are as many as their records.
 """
 PREDICTION = (
-    "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, predicted_at: TIMESTAMP>"
+    "STRUCT<label: STRING, confidence: DOUBLE, negative: DOUBLE, neutral: DOUBLE, positive: DOUBLE, sarcasm: DOUBLE, "
+    "predicted_at: TIMESTAMP>"
 )
 _EDITS = "first_id STRING, replaces ARRAY<STRING>, is_share BOOLEAN"
 """`id` is the newest edit's; `first_id`, equal to it for a message without edits, is the key of Silver and Gold."""
@@ -35,7 +36,7 @@ COLUMNS: dict[Layer, str] = {
     "silver": f"id STRING, {_EDITS}, text STRING, cleaned STRING, {_TWEET}",
     "silver_rejected": f"reason STRING, id STRING, raw STRING, rescued BINARY, copy {COPY}, rejected_at TIMESTAMP",
     "gold": f"id STRING, {_EDITS}, text STRING, {_TWEET}, label STRING, confidence DOUBLE, negative DOUBLE, neutral DOUBLE, "
-    f"positive DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {PREDICTION}>",
+    f"positive DOUBLE, sarcasm DOUBLE, model_version STRING, predicted_at TIMESTAMP, answers MAP<STRING, {PREDICTION}>",
 }
 _PARTITIONED: dict[Layer, str] = {"gold": "event_date"}
 _PROPERTIES = {

@@ -96,12 +96,24 @@ def trending_hashtags(gold: DataFrame, *, window: timedelta, limit: int = 20) ->
     return found.orderBy(F.desc("growth"), F.desc("now"), "hashtag").limit(limit)
 
 
+def most_sarcastic(gold: DataFrame, limit: int = 20) -> DataFrame:
+    """Find the messages that are most probably sarcastic; none where the model predicts no sarcasm.
+
+    Returns:
+        event_at, source, sarcasm (probability, 0 to 1), label, text. The most probable first, then the newest.
+    """
+    found = _opinions(gold).where("sarcasm IS NOT NULL")
+    columns = "event_at", "source", F.round("sarcasm", 4).alias("sarcasm"), "label", "text"
+    return found.orderBy(F.desc("sarcasm"), F.desc("event_at"), "id").limit(limit).select(*columns)
+
+
 VIEWS: dict[str, Callable[[DataFrame], DataFrame]] = {
     **{f"sentiment_per_{every}": partial(sentiment_over, every=every) for every in get_args(Every)},
     **{f"volume_per_{every}": partial(volume, every=every) for every in get_args(Every)},
     "languages": by_language,
     "positive_mentions": partial(top_mentions, label="positive"),
     "negative_mentions": partial(top_mentions, label="negative"),
+    "most_sarcastic": most_sarcastic,
     "hashtags_last_15_minutes": partial(trending_hashtags, window=timedelta(minutes=15)),
     "hashtags_last_hour": partial(trending_hashtags, window=timedelta(hours=1)),
     "hashtags_last_day": partial(trending_hashtags, window=timedelta(days=1)),

@@ -54,7 +54,7 @@ _PROOF_WAIT_S = 1.5
 _ALIASES = ("production", "staging", "previous")
 _ABOUT = {
     *("name", "version", "labels", "languages", "max_length", "quantization", "data_fingerprint", "metrics", "training"),
-    *("heads", "temperature", "tiers", "points"),
+    *("heads", "sarcasm", "temperature", "tiers", "points"),
 }
 
 
@@ -371,6 +371,8 @@ def _entry(cleaned: str, prediction: Classification, detail: bool) -> dict[str, 
         entry["tier"] = prediction.tier
     if detail:
         entry |= {"tier": prediction.tier, "domain": prediction.head}
+        if prediction.sarcasm is not None:
+            entry["sarcasm"] = prediction.sarcasm
         entry["probabilities"] = dict(zip(LABELS, prediction.probabilities, strict=True))
         if prediction.windows:
             entry["windows"] = [

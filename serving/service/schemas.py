@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from data.domains import Domain
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
-from serving.tiers import BASE, OperatingPoint, Tier
+from serving.tiers import BASE, Calibration, OperatingPoint, Tier
 
 MAX_TEXTS = 256
 MAX_BODY_BYTES = 4 * 2**20
@@ -152,6 +152,9 @@ class TextPrediction(BaseModel):
     tier: str | None = Field(default=None, description="The tier whose prediction this is; without `detail` only if not `base`.")
     domain: str | None = Field(default=None, description="With `detail` only: the domain whose head decided, or `general`.")
     probabilities: Probabilities | None = Field(default=None, description="With `detail` only.")
+    sarcasm: float | None = Field(
+        default=None, description="With `detail` only: probability that it is sarcastic, 0 to 1, where the model predicts it."
+    )
     windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
     )
@@ -245,6 +248,9 @@ class ModelShown(BaseModel):
     training: dict[str, Any] = Field(description="Rows used of rows available, epochs, seed, date, datasets.")
     slices: dict[str, Any]
     heads: list[str] = Field(description="`general`, and the domains that have a head of their own in `base`.")
+    sarcasm: Calibration | None = Field(
+        description="From the logit for sarcasm of `base` to its probability; null: it does not predict sarcasm."
+    )
     tiers: dict[str, Tier] = Field(description="Smaller models that a request may name, the cheapest first.")
     points: list[OperatingPoint] = Field(
         description="Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one."

@@ -9,7 +9,7 @@ from data.catalog import load_catalog
 from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
 from data.expectations import validate_raw
 from data.settings import DataSettings, project_root, read_yaml
-from data.sources import fetch
+from data.sources import PAIRS, fetch
 from data.sources import fetched as read_fetched
 from data.sources.origin import from_sample
 from data.sources.reading import read_table
@@ -178,6 +178,35 @@ def test_an_unpinned_revision_on_the_hub_is_refused(out):
     one = spec(hub={"id": "who/what"})
     with pytest.raises(SourceUnavailable, match="not pinned"):
         fetch(one, DataSettings.load(origin="hub"), out)
+
+
+def test_texts_with_a_plain_rephrasing_are_held_out_by_a_hash_of_their_id(folder, out, tmp_path):
+    marks = {"sarcastic": True, "not_sarcastic": False}
+    one = spec(
+        label_mapping=dict.fromkeys(marks), sarcasm_mapping=marks, rephrased={"column": "meant", "held_out": 4}, train=False
+    )
+    written = [
+        {
+            "id": f"s-{n}",
+            "text": f"so lovely {n}",
+            "label": "sarcastic",
+            "split": "train",
+            "meant": "" if n > 9 else f"it is bad {n}",
+        }
+        for n in range(12)
+    ]
+    held = []
+    for at, order in (("a", written), ("b", written[::-1])):
+        write_dataset(folder / at, order)
+        found, frame = fetched(one, folder / at, out / at)
+        pairs = pd.read_parquet(found.path.parent / PAIRS)
+        assert set(frame["id"]).isdisjoint(pairs["id"])
+        assert (len(frame), len(pairs)) == (8, 4) and found.notes == ("4 texts with a plain rephrasing are held out",)
+        assert [text.split()[-1] for text in pairs["text"]] == [text.split()[-1] for text in pairs["plain"]]
+        held.append(list(pairs["id"]))
+    assert held[0] == held[1], "whatever the order of the file"
+    found, frame = fetched(one.model_copy(update={"rephrased": None}), folder / "a", out / "a")
+    assert len(frame) == 12 and pd.read_parquet(found.path.parent / PAIRS).empty
 
 
 def test_the_catalog_reports_an_invalid_entry():

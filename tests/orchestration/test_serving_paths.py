@@ -83,6 +83,7 @@ def test_equal_outcomes_in_another_order_are_equal():
         (replace(GOOD, probabilities=(0.1002, 0.1998, 0.7)), "score"),
         (replace(GOOD, probabilities=(0.1, math.nan, 0.7)), "score"),
         (replace(GOOD, probabilities=(0.1, 0.9)), "score"),
+        (replace(GOOD, sarcasm=0.4), "sarcasm"),
         (replace(GOOD, head="finance"), "head"),
         (replace(GOOD, tier="small"), "tier"),
         (BLANK, "refusal"),
@@ -132,6 +133,12 @@ def test_report_lists_a_bounded_number_of_differences_with_cut_texts():
     first = found.listed[0]
     assert len(first.text) < 130 and "\x1b" not in first.text and first.domain == "news"
     assert (first.of_reference, first.of_path) == ("positive 0.1000 0.2000 0.7000 (general/base)", "refused: blank text")
+
+
+def test_probability_of_sarcasm_has_the_same_tolerance():
+    sarcastic = replace(GOOD, sarcasm=0.4)
+    assert compare(sarcastic, replace(GOOD, sarcasm=0.4001)) is None
+    assert compare(sarcastic, replace(GOOD, sarcasm=0.4002)) == compare(sarcastic, replace(GOOD, sarcasm=math.nan)) == "sarcasm"
 
 
 # Outcomes.

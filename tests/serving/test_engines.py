@@ -15,7 +15,7 @@ from data.tokenization import encode, load_tokenizer, pad
 from serving.bundle import MODEL, PARITY, Bundle, read_bundle, write_bundle
 from serving.classifier import Classifier
 from serving.engines import choice, openvino_engine
-from serving.engines.engine import ENGINES, describe_cpu, on_engine, open_engine
+from serving.engines.engine import ENGINES, Outputs, describe_cpu, on_engine, open_engine
 from serving.engines.parity import compare, read_parity, run_all, write_parity
 from serving.service.cache.predictions import cache_key
 from serving.service.inference import InferenceService
@@ -85,7 +85,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("variant", ["fp32", "optimized", "int8_rowwise", "int8_static"])
 def test_both_engines_compute_the_same_logits(exported, variant):
     files, (input_ids, mask) = exported
-    ours, theirs = (open_engine(name, files[variant], 1).run(input_ids, mask) for name in ENGINES)
+    ours, theirs = (open_engine(name, files[variant], 1).run(input_ids, mask).logits for name in ENGINES)
     assert ours.shape == theirs.shape == (32, 3) and ours.dtype == theirs.dtype == np.float32
     scale = np.abs(ours).max()
     np.testing.assert_allclose(theirs, ours, atol=scale * (1e-4 if "int8" not in variant else 0.05))
@@ -95,10 +95,10 @@ def test_both_engines_compute_the_same_logits(exported, variant):
 def test_openvino_runs_calls_of_several_threads_at_once(exported):
     files, (input_ids, mask) = exported
     engine = open_engine("openvino", files["optimized"], 1)
-    expected = engine.run(input_ids, mask)
+    expected = engine.run(input_ids, mask).logits
     parts = [slice(start, start + 1 + start % 3) for start in range(30)] * 4
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda part: engine.run(input_ids[part], mask[part]), parts))
+        found = list(pool.map(lambda part: engine.run(input_ids[part], mask[part]).logits, parts))
     for part, logits in zip(parts, found, strict=True):
         np.testing.assert_allclose(logits, expected[part], atol=1e-4)
 
@@ -248,7 +248,9 @@ def test_measurement_leaves_out_an_engine_that_fails_parity(tmp_path, monkeypatc
 
     bundle = with_parity(tmp_path)
     right = openvino_engine.OpenVinoEngine.run
-    monkeypatch.setattr(openvino_engine.OpenVinoEngine, "run", lambda self, ids, mask: -right(self, ids, mask))
+    monkeypatch.setattr(
+        openvino_engine.OpenVinoEngine, "run", lambda self, ids, mask: Outputs(-right(self, ids, mask).logits, None)
+    )
     found = measure(bundle.directory, 1)
     assert found["openvino"]["cpu_us"] is None and "labels differ" in found["openvino"]["reason"]
     assert found["onnxruntime"]["cpu_us"] > 0
@@ -300,7 +302,7 @@ def test_parity_rows_keep_their_order_over_the_runs(tmp_path):
     parity_set, engine = read_parity(bundle.directory / PARITY), open_engine("onnxruntime", bundle.directory / MODEL, 1)
     together = run_all(engine, parity_set)
     for position, row in enumerate(parity_set.rows):
-        np.testing.assert_allclose(engine.run(*pad([row], 0))[0], together[position], atol=1e-5)
+        np.testing.assert_allclose(engine.run(*pad([row], 0)).logits[0], together[position], atol=1e-5)
 
 
 def test_cached_predictions_of_each_engine_are_apart():

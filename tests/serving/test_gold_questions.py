@@ -43,7 +43,7 @@ SOURCES = ["shop", "shop", "shop", "news", "news", "blog", "forum", "mail's", OD
 
 _TIME = pa.timestamp("us", "UTC")
 _COPY = pa.struct({"stated_at": _TIME, "arrived_at": _TIME, "origin": pa.string(), "block": pa.int64(), "line": pa.int64()})
-_PREDICTION = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys(LABELS, pa.float64())}
+_PREDICTION = {"label": pa.string(), "confidence": pa.float64(), **dict.fromkeys((*LABELS, "sarcasm"), pa.float64())}
 _SCHEMA = pa.schema(
     {
         "id": pa.string(),

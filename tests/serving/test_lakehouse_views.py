@@ -18,6 +18,7 @@ from serving.lakehouse.views import (
     TRENDING_FROM,
     Every,
     by_language,
+    most_sarcastic,
     sentiment_over,
     top_mentions,
     trending_hashtags,
@@ -29,9 +30,10 @@ GOLD = (
     "id string, is_share boolean, text string, source string, created_at timestamp, event_at timestamp, event_date date, "
     "lang string, user_id string, mentions array<string>, hashtags array<string>, true_label string, "
     "copy struct<stated_at timestamp, arrived_at timestamp, origin string, block long, line long>, "
-    "label string, confidence double, negative double, neutral double, positive double, model_version string, "
+    "label string, confidence double, negative double, neutral double, positive double, sarcasm double, model_version string, "
     "predicted_at timestamp, answers map<string, struct<"
-    "label string, confidence double, negative double, neutral double, positive double, predicted_at timestamp>>"
+    "label string, confidence double, negative double, neutral double, positive double, sarcasm double, "
+    "predicted_at timestamp>>"
 )
 BEGIN = datetime(2026, 2, 28, 22, 40, 30, tzinfo=UTC)
 """The events span four hours, across the end of a month."""
@@ -240,6 +242,21 @@ def test_window_edges_and_ties(spark):
     assert found["old"]["before"] == 0 and found["old"]["swing"] is None, "an event twice as old belongs to no window"
     mentions = _collected(top_mentions(_gold(spark, rows[:5]), "positive"))
     assert mentions == [], "a name only in neutral messages is in neither list"
+
+
+def test_most_sarcastic(spark, tmp_path):
+    rows = [_row(n, BEGIN + timedelta(seconds=n), "negative") | {"source": "shop"} for n in range(6)]
+    for row, probability in zip(rows, (0.2, 0.9, None, 0.9, 0.5, 0.99), strict=True):
+        row["sarcasm"] = probability
+    rows[5]["is_share"] = True
+    gold = _gold(spark, rows)
+    found = _collected(most_sarcastic(gold))
+    assert [(row["text"][5], row["sarcasm"]) for row in found] == [("3", 0.9), ("1", 0.9), ("4", 0.5), ("0", 0.2)]
+    assert len(_collected(most_sarcastic(gold, limit=1))) == 1
+    console = Console(record=True, width=80, file=(tmp_path / "out").open("w"))
+    show_views(console, collect_views(gold, ["most_sarcastic"]))
+    shown = console.export_text()
+    assert "90%" in shown and "negative" in shown and "[bold]" in shown and "\x1b" not in shown
 
 
 def test_empty_gold(empty, tmp_path):

@@ -47,7 +47,8 @@ PIECES = [
     "\ud83d",
 ]
 TEXTS = st.text(st.characters(), max_size=40) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
-Prediction = tuple[str, tuple[float, ...]] | None
+Prediction = tuple[str, tuple[float, ...], float | None] | None
+"""Label, probabilities and probability of sarcasm."""
 
 
 class Paths:
@@ -91,7 +92,7 @@ class Paths:
         events = [{"id": str(n), "text": text, **(own if n % 2 else {"source": "known"})} for n, text in enumerate(texts)]
         sent = [Sent(n, json.dumps(event).encode()) for n, event in enumerate(events)]
         batch = process_batch(sent, self.classifier, StreamSettings.load(), domains={"known": domain} if domain else None)
-        rows = {row["offset"]: (row["label"], tuple(row["probabilities"])) for row in map(json.loads, batch.rows)}
+        rows = {row["offset"]: (row["label"], tuple(row["probabilities"]), row["sarcasm"]) for row in map(json.loads, batch.rows)}
         assert set(rows) | {message.offset() for message, _ in batch.dead_letters} == set(range(len(texts)))
         return [rows.get(n) for n in range(len(texts))]
 
@@ -100,7 +101,9 @@ class Paths:
         rows = [row for (row,) in read_messages(pa.array(lines)).to_pylist()]
         cleaned = [row["cleaned"] for row in rows if row["reason"] is None]
         classified = iter(self.gold.predict(cleaned, [domain] * len(cleaned)))
-        return [(one[0], tuple(one[2:5])) if row["reason"] is None and (one := next(classified)) else None for row in rows]
+        return [
+            (one[0], tuple(one[2:5]), one[5]) if row["reason"] is None and (one := next(classified)) else None for row in rows
+        ]
 
     def score(self, texts: list[str], domain: str | None = None) -> list[Prediction]:
         file, out = self.folder / "in.jsonl", self.folder / "out.jsonl"
@@ -108,7 +111,9 @@ class Paths:
         score_file(file, self.classifier, text_column="text", domain=domain, out=out)
         lines = map(json.loads, out.read_text().splitlines())
         return [
-            (line["label"], tuple(line[name] for name in ("negative", "neutral", "positive"))) if line["label"] else None
+            (line["label"], tuple(line[name] for name in ("negative", "neutral", "positive")), line["sarcasm"])
+            if line["label"]
+            else None
             for line in lines
         ]
 
@@ -135,7 +140,7 @@ def predictions_of(response: dict[str, Any]) -> list[Prediction]:
 
 
 def prediction(entry: dict[str, Any]) -> Prediction:
-    return None if "error" in entry else (entry["label"], tuple(entry["probabilities"].values()))
+    return None if "error" in entry else (entry["label"], tuple(entry["probabilities"].values()), entry["sarcasm"])
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +164,7 @@ def test_every_path_decides_and_predicts_the_same(paths, text, domain):
     alone: Prediction = None
     if unreadable(text, MAX_TEXT_CHARS) is None:
         (found,) = paths.classifier.classify([text], domains=[domain])
-        alone = found.label, tuple(found.probabilities)
+        alone = found.label, tuple(found.probabilities), found.sarcasm
     for name in ("api", "lambda_api", "jobs", "stream", "lakehouse", "score"):
         *_, among = getattr(paths, name)([*OTHERS, text], domain)
         assert among == alone, name

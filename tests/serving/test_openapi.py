@@ -56,6 +56,7 @@ FIELDS = {
     "ApiUseRow": "at requests_per_s texts_per_s failed rejected",
     "Bin": "confidence accuracy rows",
     "BucketEdge": "ms beyond",
+    "Calibration": "scale offset",
     "Candidate": (
         "name evaluated from_scratch rows macro_recall macro_f1 accuracy ece cpu_us_per_text p99_ms on_front "
         "in_production slices confusion reliability"
@@ -90,8 +91,8 @@ FIELDS = {
     "ModelCost": "texts cpu_us_per_text cpu_hour_usd usd_per_million_texts",
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
-        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices heads tiers "
-        "points alias engine point limits cost"
+        "name version labels languages max_length quantization data_fingerprint temperature metrics training slices heads "
+        "sarcasm tiers points alias engine point limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
@@ -115,8 +116,8 @@ FIELDS = {
         "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
     "TextError": "error",
-    "TextPrediction": "label confidence tier domain probabilities windows language warning",
-    "Tier": "title temperature heads quantization cpu_us metrics",
+    "TextPrediction": "label confidence tier domain probabilities sarcasm windows language warning",
+    "Tier": "title temperature heads sarcasm quantization cpu_us metrics",
     "TierRow": "bucket tier messages",
     "TierShares": "since until every rows",
     "TopNegative": "since until every rows",

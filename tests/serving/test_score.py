@@ -5,12 +5,12 @@ import json
 import pandas as pd
 import pytest
 
-from data.errors import DataError, MalformedData, SourceUnavailable
+from data.errors import BundleError, DataError, MalformedData, SourceUnavailable
 from data.tables import CHUNK_ROWS
 from serving.classifier import Classifier
 from serving.score import score_file
 from tests.make import rows
-from tests.models import tiny_bundle
+from tests.models import headed_bundle, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,31 @@ def test_output_has_one_line_per_row_with_the_reason_of_skipped_ones(out, tmp_pa
     assert [bool(line["skipped"]) for line in lines] == [False, True, True, True, False, False, False, False, False]
     assert lines[0]["label"] == "negative" and not lines[1]["label"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", out]
+
+
+@pytest.mark.parametrize(("sarcastic", "other"), [("sarcastic", "not_sarcastic"), ("Irony", "non_irony"), (1, 0), (True, False)])
+def test_labels_of_sarcasm_score_the_output_for_it(sarcastic, other, tmp_path):
+    classifier = Classifier(headed_bundle(tmp_path / "bundle"), threads=1)  # blame is sarcastic
+    texts = [{"text": row["text"], "label": sarcastic if row["label"] == "negative" else other} for row in rows(10)]
+    texts[0]["label"] = other  # a mistake
+    for name in ("a.csv", "a.jsonl"):
+        result = score(write(tmp_path / name, pd.DataFrame(texts)), classifier, out=tmp_path / "out.jsonl")
+        assert result.confusion is None and result.sarcasm.tolist() == [[20, 1], [0, 9]]
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["sarcasm"] > 0.5 for line in lines] == [row["label"] == "negative" for row in rows(10)]
+
+
+def test_labels_of_sarcasm_need_a_model_that_finds_it(tmp_path, classifier):
+    path = write(tmp_path / "a.csv", pd.DataFrame([{"text": "great", "label": "sarcastic"}]))
+    with pytest.raises(BundleError, match="does not predict"):
+        score(path, classifier, out=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_label_of_sarcasm_among_those_of_sentiment_is_unknown(tmp_path, classifier):
+    path = write(tmp_path / "a.csv", pd.DataFrame([*rows(2), {"text": "great", "label": "sarcastic"}]))
+    result = score(path, classifier)
+    assert result.skipped == {"unknown label": 1} and result.sarcasm is None
 
 
 def test_without_labels_it_only_predicts(tmp_path, classifier):

@@ -26,7 +26,7 @@ def test_batches_have_similar_lengths():
 
 
 def test_rows_are_padded_and_masked():
-    batch = Collator(9)([{"input_ids": [1, 2, 3], "labels": 0}, {"input_ids": [4], "labels": 2}])
+    batch = Collator(9)([{"input_ids": [1, 2, 3], "labels": [0, 0, -1]}, {"input_ids": [4], "labels": [0, 2, 1]}])
     assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].dtype == torch.int64

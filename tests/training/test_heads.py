@@ -78,12 +78,10 @@ def test_a_domain_without_a_head_belongs_to_general():
 
 
 def test_classes_are_weighted_within_their_head():
-    rows = [{"labels": output} for output in (0, 0, 0, 2, 3, 3, 5, 5)]  # head 0: labels 0 0 0 2; head 1: 0 0 2 2
+    rows = [(0, 0), (0, 0), (0, 0), (0, 2), (1, 0), (1, 0), (1, 2), (1, 2), (1, -1)]
     weights = class_weights(rows, 2).numpy()
     np.testing.assert_allclose(weights, [[8 / (2 * 5), 0, 8 / (2 * 3)], [1, 0, 1]], rtol=1e-6)
-    np.testing.assert_allclose(
-        class_weights([{"labels": n} for n in (0, 1, 1, 2)], 1).numpy(), [[4 / 3, 2 / 3, 4 / 3]], rtol=1e-6
-    )
+    np.testing.assert_allclose(class_weights([(0, n) for n in (0, 1, 1, 2)], 1).numpy(), [[4 / 3, 2 / 3, 4 / 3]], rtol=1e-6)
 
 
 def test_loss_of_one_head_is_the_weighted_cross_entropy_and_of_several_the_mean_of_both():
@@ -93,15 +91,18 @@ def test_loss_of_one_head_is_the_weighted_cross_entropy_and_of_several_the_mean_
     torch.manual_seed(0)
     labels, weights = torch.tensor([0, 1, 2, 1]), torch.rand(3, 3) + 0.5
     one = torch.randn(4, 3)
-    assert torch.equal(loss_of_heads(one, labels, weights[:1]), cross_entropy(one, labels, weight=weights[0]))
+    no_mark = torch.full((4,), -1)
+    of_one = torch.stack([torch.zeros(4, dtype=torch.int64), labels, no_mark], dim=1)
+    assert torch.equal(loss_of_heads(one, of_one, 1, weights[:1]), cross_entropy(one, labels, weight=weights[0]))
     three, heads = torch.randn(4, 9), torch.tensor([1, 1, 1, 1])
     own = cross_entropy(three[:, 3:6], labels, weight=weights[1])
     general = cross_entropy(three[:, :3], labels, weight=weights[0])
-    torch.testing.assert_close(loss_of_heads(three, 3 * heads + labels, weights), (own + general) / 2)
+    of_three = torch.stack([heads, labels, no_mark], dim=1)
+    torch.testing.assert_close(loss_of_heads(three, of_three, 3, weights), (own + general) / 2)
     targets = torch.softmax(torch.randn(4, 3), dim=1)
     own, general = cross_entropy(three[:, 6:], targets), cross_entropy(three[:, :3], targets)
-    with_head = torch.cat([targets, torch.full((4, 1), 2.0)], dim=1)
-    torch.testing.assert_close(loss_of_heads(three, with_head), (own + general) / 2)
+    with_head = torch.cat([targets, torch.full((4, 1), 2.0), no_mark[:, None]], dim=1)
+    torch.testing.assert_close(loss_of_heads(three, with_head, 3), (own + general) / 2)
 
 
 @pytest.fixture(scope="module")
@@ -205,11 +206,12 @@ def test_a_student_has_no_head_that_its_teacher_lacks():
         assert heads_for(learned, TrainingSettings.load()) == heads
 
 
-def test_rows_of_the_trainer_name_output_or_target_and_head(tmp_path):
+def test_rows_of_the_trainer_name_head_and_label_or_target(tmp_path):
     tokenizer = load_tokenizer(write_checkpoint(tmp_path / "c") / "tokenizer.json", max_length=32)
     rows = frame(tweets=["negative"], finance=["positive"], news=["neutral"])
-    assert [row["labels"] for row in tokenized_rows(tokenizer, rows, HEADS)] == [3, 8, 1]
+    assert [row["labels"] for row in tokenized_rows(tokenizer, rows, HEADS)] == [[1, 0, -1], [2, 2, -1], [0, 1, -1]]
     target = rows.assign(target=[np.array([0.5, 0.25, 0.25], dtype=np.float32)] * 3)
-    assert [row["labels"] for row in tokenized_rows(tokenizer, target, HEADS)] == [[0.5, 0.25, 0.25, head] for head in (1, 2, 0)]
-    assert [len(row["labels"]) for row in tokenized_rows(tokenizer, target)] == [3, 3, 3]
+    assert [row["labels"] for row in tokenized_rows(tokenizer, target, HEADS)] == [
+        [0.5, 0.25, 0.25, head, -1] for head in (1, 2, 0)
+    ]
     assert set(DOMAINS) >= set(HEADS) - {GENERAL}

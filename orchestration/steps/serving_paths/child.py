@@ -20,8 +20,10 @@ from orchestration.steps.serving_paths.rows import Row, read_rows, source_of
 from serving.tiers import BASE
 
 _OK, _UNFIT = 200, 422
+_FIELDS = ("label", "probabilities", "sarcasm", "tier", "domain", "model_version")
 _STORED = (
-    "SELECT id, toString(label), probabilities, tier, domain, model_version FROM predictions FINAL WHERE topic = {topic:String}"
+    "SELECT id, toString(label), probabilities, sarcasm, tier, domain, model_version FROM predictions FINAL "
+    "WHERE topic = {topic:String}"
 )
 
 
@@ -37,8 +39,7 @@ def stream(rows: list[Row], var: Path) -> Iterator[Numbered]:
         stored = done.client.query(_STORED, parameters={"topic": done.settings.topic}).result_rows
         letters = list(read_dead_letters(done.settings, everything=True)) if done.dead_letters else []
     for identity, *values in stored:
-        names = ("label", "probabilities", "tier", "domain", "model_version")
-        yield int(identity), of_entry(dict(zip(names, values, strict=True)))
+        yield int(identity), of_entry(dict(zip(_FIELDS, values, strict=True)))
     for letter in letters:
         yield int(json.loads(letter.original)["id"]), refused(letter.reason)
 

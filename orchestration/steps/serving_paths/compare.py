@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 from orchestration.steps.serving_paths.outcomes import Numbered, Outcome
 from orchestration.steps.serving_paths.rows import Row
 
-Kind = Literal["label", "score", "refusal", "head", "tier", "missing", "additional"]
+Kind = Literal["label", "score", "sarcasm", "refusal", "head", "tier", "missing", "additional"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""The kinds of a difference. A row has at most one of the first five, in this order of weight:
+"""The kinds of a difference. A row has at most one of the first six:
 
 - label: another label;
 - score: the same label, and a probability that differs by more than the tolerance;
+- sarcasm: only one of both has a probability of sarcasm, or they differ by more than the tolerance;
 - refusal: only one of both refuses the text, or both do for different reasons;
 - head, tier: the same prediction, reported to be of another head or tier;
 - missing: the path has no outcome for the row;
@@ -152,6 +153,8 @@ def compare(expected: Outcome, found: Outcome) -> Kind | None:
         return "label"
     if _gap(expected, found) > TOLERANCE:
         return "score"
+    if not _is_as_sarcastic(expected.sarcasm, found.sarcasm):
+        return "sarcasm"
     if not _agree(expected.head, found.head):
         return "head"
     return None if _agree(expected.tier, found.tier) else "tier"
@@ -159,6 +162,12 @@ def compare(expected: Outcome, found: Outcome) -> Kind | None:
 
 def _agree(one: str | None, other: str | None) -> bool:
     return one is None or other is None or one == other
+
+
+def _is_as_sarcastic(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return round(abs(one - other), 6) <= TOLERANCE  # false for nan
 
 
 def _gap(one: Outcome, other: Outcome) -> float:
@@ -189,7 +198,8 @@ def _shown(outcome: Outcome | str) -> str:
         return f"refused: {outcome.reason or 'no reason'}"
     by = "/".join(name for name in (outcome.head, outcome.tier) if name)
     scores = " ".join(f"{probability:.4f}" for probability in outcome.probabilities)
-    return f"{outcome.label} {scores}" + (f" ({by})" if by else "")
+    sarcasm = "" if outcome.sarcasm is None else f", sarcasm {outcome.sarcasm:.4f}"
+    return f"{outcome.label} {scores}{sarcasm}" + (f" ({by})" if by else "")
 
 
 def counted(values: Iterable[str | None]) -> dict[str, int]:

@@ -43,7 +43,7 @@ def _classified(classifier: Classifier, rows: list[Row]) -> Iterator[Numbered]:
     readable = [row for row in rows if reasons[row.number] is None]
     predictions = classifier.classify([row.text for row in readable], domains=[row.domain for row in readable])
     for row, found in zip(readable, predictions, strict=True):
-        yield row.number, Outcome(found.label, found.probabilities, None, classifier.name, found.tier, found.head)
+        yield row.number, Outcome(found.label, found.probabilities, None, classifier.name, found.tier, found.head, found.sarcasm)
     yield from ((number, refused(reason)) for number, reason in reasons.items() if reason is not None)
 
 

@@ -48,11 +48,14 @@ def send_to_lakehouse(request: Request) -> Sent:
 def _stored(root: str) -> Iterator[Numbered]:
     from serving.lakehouse.status import open_table
 
-    for row in open_table(root, "gold").to_pyarrow_table(columns=["id", "label", *LABELS, "model_version"]).to_pylist():
+    for row in (
+        open_table(root, "gold").to_pyarrow_table(columns=["id", "label", *LABELS, "sarcasm", "model_version"]).to_pylist()
+    ):
         if row["label"] is None:
             yield int(row["id"]), refused(_FAILED)
             continue
         version, _, tier = row["model_version"].partition("/")  # a `model_key`
-        yield int(row["id"]), Outcome(row["label"], tuple(row[label] for label in LABELS), None, version, tier or BASE)
+        probabilities = tuple(row[label] for label in LABELS)
+        yield int(row["id"]), Outcome(row["label"], probabilities, None, version, tier or BASE, sarcasm=row["sarcasm"])
     for row in open_table(root, "silver_rejected").to_pyarrow_table(columns=["id", "reason"]).to_pylist():
         yield int(row["id"] or -1), refused(row["reason"])

@@ -27,7 +27,7 @@ def _outcome(prediction: dict) -> dict:
     probabilities = [prediction[label] for label in ("negative", "neutral", "positive")]
     if prediction.get("error") is not None or any(map(math.isnan, probabilities)):
         return {"probabilities": [], "reason": prediction.get("error")}
-    return {"label": prediction["label"], "probabilities": probabilities}
+    return {"label": prediction["label"], "probabilities": probabilities, "sarcasm": prediction.get("sarcasm")}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one text on one path. What a path does not report is None, and is not compared."""
+    """The outcome of one text on one path. Model, tier and head are None where a path does not report them."""
 
     label: str | None = None
     """None: refused."""
@@ -36,6 +36,8 @@ class Outcome:
     """Version, and the engine if that is not the default one."""
     tier: str | None = None
     head: str | None = None
+    sarcasm: float | None = None
+    """Probability that it is sarcastic, 0 to 1; None: not predicted. Every path reports it, so it is compared."""
 
     @property
     def is_refused(self) -> bool:
@@ -65,7 +67,8 @@ def of_entry(entry: Mapping[str, Any], model: str | None = None) -> Outcome:
     found = entry["probabilities"]
     probabilities = tuple(found[label] for label in LABELS) if isinstance(found, Mapping) else tuple(found)
     model = entry.get("model_version", model)
-    return Outcome(entry["label"], probabilities, model=model, tier=entry.get("tier"), head=entry.get("domain"))
+    named = {"tier": entry.get("tier"), "head": entry.get("domain"), "sarcasm": entry.get("sarcasm")}
+    return Outcome(entry["label"], probabilities, model=model, **named)
 
 
 def requests_of(rows: Iterable[Row]) -> Iterator[list[Row]]:

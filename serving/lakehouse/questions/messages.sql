@@ -1,6 +1,6 @@
 -- The newest messages.
 SELECT make_timestamp(epoch_us(g.event_at) // 1000 * 1000) AS event_at, source, label, round_even(g.confidence, 4) AS confidence,
-       NULL AS sarcasm, coalesce(nullif(split_part(model_version, '/', 2), ''), 'base') AS tier,
+       round_even(g.sarcasm, 4) AS sarcasm, coalesce(nullif(split_part(model_version, '/', 2), ''), 'base') AS tier,
        split_part(model_version, '/', 1) AS model_version, text, id,
        copy.origin AS topic, copy.block AS "partition", copy.line AS "offset"
 FROM gold AS g

@@ -24,6 +24,8 @@ from serving.tiers import BASE, cache_name
 _FORM = struct.Struct("<B3H")
 """Label, tier and head in one number, and probabilities in ten-thousandths, to which they are rounded."""
 _WINDOW = struct.Struct("<2I3H")
+_SARCASM = struct.Struct("<H")
+"""Last, and only where it is predicted."""
 _UNWRITTEN = 64
 """Batches of predictions that may wait to be written; beyond that they are not stored."""
 
@@ -46,7 +48,7 @@ def _prefix(name: str) -> bytes:
 
 
 def pack(prediction: Classification, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = (GENERAL,)) -> bytes:
-    """Encode a prediction in 7 bytes, and 14 for each window, without loss.
+    """Encode a prediction in 7 bytes, 14 for each window, and 2 for sarcasm, without loss.
 
     Args:
         prediction: By one of the tiers and heads.
@@ -56,7 +58,9 @@ def pack(prediction: Classification, tiers: Sequence[str] = (BASE,), heads: Sequ
     by = heads.index(prediction.head) * len(tiers) + tiers.index(prediction.tier)
     which = LABELS.index(prediction.label) + len(LABELS) * by
     whole = _FORM.pack(which, *_parts(prediction.probabilities))
-    return whole + b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in prediction.windows)
+    windows = b"".join(_WINDOW.pack(part.start, part.end, *_parts(part.probabilities)) for part in prediction.windows)
+    sarcasm = b"" if prediction.sarcasm is None else _SARCASM.pack(*_parts([prediction.sarcasm]))
+    return whole + windows + sarcasm
 
 
 def unpack(value: bytes, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = (GENERAL,)) -> Classification:
@@ -64,8 +68,13 @@ def unpack(value: bytes, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = 
     which, *parts = _FORM.unpack_from(value)
     by, label = divmod(int(which), len(LABELS))
     head, tier = divmod(by, len(tiers))
-    windows = tuple(Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(value[_FORM.size :]))
-    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier], heads[head])
+    rest = value[_FORM.size :]
+    has_sarcasm = len(rest) % _WINDOW.size == _SARCASM.size
+    sarcasm = _SARCASM.unpack(rest[-_SARCASM.size :])[0] / 10_000 if has_sarcasm else None
+    windows = tuple(
+        Window(start, end, _shares(p)) for start, end, *p in _WINDOW.iter_unpack(rest[: -_SARCASM.size] if has_sarcasm else rest)
+    )
+    return Classification(LABELS[label], parts[label] / 10_000, _shares(parts), windows, tiers[tier], heads[head], sarcasm)
 
 
 def _parts(probabilities: Sequence[float]) -> list[int]:

@@ -167,7 +167,7 @@ def _encode(
             "label": classification.label,
             "confidence": classification.confidence,
             "probabilities": classification.probabilities,
-            "sarcasm": None,
+            "sarcasm": classification.sarcasm,
             "domain": classification.head,
             "tier": classification.tier,
             "point": point,

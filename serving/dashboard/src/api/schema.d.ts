@@ -858,6 +858,22 @@ export interface components {
             beyond: boolean;
         };
         /**
+         * Calibration
+         * @description From the logit of an output to a probability: `sigmoid(scale * logit + offset)`, fitted on validation rows (Platt 1999).
+         */
+        Calibration: {
+            /**
+             * Scale
+             * @default 1
+             */
+            scale?: number;
+            /**
+             * Offset
+             * @default 0
+             */
+            offset?: number;
+        };
+        /**
          * Candidate
          * @description A line of the leaderboard.
          */
@@ -1657,6 +1673,8 @@ export interface components {
              * @description `general`, and the domains that have a head of their own in `base`.
              */
             heads: string[];
+            /** @description From the logit for sarcasm of `base` to its probability; null: it does not predict sarcasm. */
+            sarcasm: components["schemas"]["Calibration"] | null;
             /**
              * Tiers
              * @description Smaller models that a request may name, the cheapest first.
@@ -2140,6 +2158,11 @@ export interface components {
             /** @description With `detail` only. */
             probabilities?: components["schemas"]["Probabilities"] | null;
             /**
+             * Sarcasm
+             * @description With `detail` only: probability that it is sarcastic, 0 to 1, where the model predicts it.
+             */
+            sarcasm?: number | null;
+            /**
              * Windows
              * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
              */
@@ -2174,6 +2197,7 @@ export interface components {
              *     ]
              */
             heads?: string[];
+            sarcasm?: components["schemas"]["Calibration"] | null;
             /**
              * Quantization
              * @default fp32
