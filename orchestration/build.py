@@ -10,6 +10,7 @@ from orchestration.assets.export import export_assets
 from orchestration.assets.lakehouse import lakehouse_assets
 from orchestration.assets.quality import quality_assets
 from orchestration.assets.release import release_assets
+from orchestration.assets.serving_paths import serving_path_assets
 from orchestration.assets.stepping import with_code_references
 from orchestration.assets.training import training_assets
 from orchestration.jobs import jobs
@@ -35,10 +36,11 @@ def _build() -> dg.Definitions:
     evaluation, evaluation_checks = evaluation_assets(usual)
     export, export_checks = export_assets()
     lakehouse, lakehouse_checks = lakehouse_assets()
-    assets = [*data, *training_assets(candidates), *evaluation, *export, *release_assets(), *quality_assets(), *lakehouse]
+    paths, path_checks = serving_path_assets()
+    assets = [*data, *training_assets(candidates), *evaluation, *export, *release_assets(), *quality_assets(), *lakehouse, *paths]
     return dg.Definitions(
         assets=with_code_references(assets),
-        asset_checks=[*data_checks, *evaluation_checks, *export_checks, *lakehouse_checks],
+        asset_checks=[*data_checks, *evaluation_checks, *export_checks, *lakehouse_checks, *path_checks],
         jobs=jobs([one.name for one in usual], every=[one.name for one in candidates], large=large),
         schedules=schedules(),
         sensors=sensors(),

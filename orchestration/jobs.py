@@ -11,6 +11,7 @@ RETRAIN = "retrain"
 TRAIN_BY_NAME = "train_by_name"
 EVALUATE_BY_NAME = "evaluate_by_name"
 MEASURE_PRODUCTION = "measure_production"
+RECONCILE_PATHS = "reconcile_paths"
 LAKEHOUSE = "lakehouse"
 LAKEHOUSE_REPORTS = "lakehouse_reports"
 LAKEHOUSE_MAINTENANCE = "lakehouse_maintenance"
@@ -105,6 +106,11 @@ def jobs(candidates: list[str], *, every: list[str], large: list[str]) -> list:
                 "The same as train_and_deploy, started by the sensors `new_labels` and `production_quality` or the schedule "
                 "`weekly_retraining`. The sensors retry a failed run after a pause."
             ),
+        ),
+        dg.define_asset_job(
+            RECONCILE_PATHS,
+            dg.AssetSelection.assets(keys.PATH_RECONCILIATION),
+            description="Send the same texts through every serving path and compare the predictions: `groundswell reconcile`.",
         ),
         dg.define_asset_job(
             LAKEHOUSE,

@@ -133,6 +133,11 @@ class Layout:
         return self.var / "quality" / "report.json"
 
     @property
+    def reconciliation(self) -> Path:
+        """The last reconciliation of the serving paths: `report.json`, `report.md`."""
+        return self.var / "reconciliation"
+
+    @property
     def deployment(self) -> Path:
         """State and logs of the local deployment."""
         return self.var / "deployment"

@@ -14,6 +14,7 @@ from typing import Any
 
 from data.errors import RegistryError
 from data.labels import LABELS
+from data.library_settings import quiet_mlflow
 from serving.bundle import Bundle, read_bundle
 from serving.ledger import append_move, current_moves
 from training.tracking import MODEL_NAME, Tracking
@@ -120,25 +121,9 @@ class Registry:
 
     def _log_model(self, bundle: Bundle) -> Any:
         import mlflow.pyfunc
-        import pandas as pd
-        from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, DataType, Schema
 
-        numbers = ("confidence", *LABELS, *(["sarcasm"] if bundle.manifest.sarcasm else []))
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(DataType.string, "text")]),
-            outputs=Schema([ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, name) for name in numbers)]),
-        )
         with tempfile.TemporaryDirectory() as code:
-            return mlflow.pyfunc.log_model(  # pyright: ignore[reportUnknownMemberType]
-                name="bundle",
-                python_model=str(_PYFUNC),
-                artifacts={"bundle": str(bundle.directory)},
-                code_paths=_copy_code(Path(code)),
-                pip_requirements=_PACKAGES,
-                signature=signature,
-                input_example=pd.DataFrame({"text": _EXAMPLE}),
-            )
+            return mlflow.pyfunc.log_model(name="bundle", **_model(bundle, Path(code)))  # pyright: ignore[reportUnknownMemberType]
 
     def _ensure_model(self) -> None:
         try:
@@ -259,6 +244,43 @@ class Registry:
     def _tag(self, version: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self.client.set_model_version_tag(MODEL_NAME, version, key, value)
+
+
+def save_model(bundle: Bundle, folder: Path) -> None:
+    """Write the MLflow model of a bundle to a new folder, as it is in the registry, without a registry."""
+    quiet_mlflow()
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory() as code:
+        mlflow.pyfunc.save_model(str(folder), **_model(bundle, Path(code)))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _model(bundle: Bundle, code: Path) -> dict[str, Any]:
+    """Return the parts of a bundle's MLflow model; its code is copied to the folder `code`."""
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    numbers = ("confidence", *LABELS, *(["sarcasm"] if bundle.manifest.sarcasm else []))
+    signature = ModelSignature(
+        # MLflow drops columns that are not in the signature: without `domain` the head `general` would decide on every text.
+        inputs=Schema([ColSpec(DataType.string, "text"), ColSpec(DataType.string, "domain", required=False)]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.string, "label"),
+                *(ColSpec(DataType.double, name) for name in numbers),
+                ColSpec(DataType.string, "error"),
+            ]
+        ),
+    )
+    return {
+        "python_model": str(_PYFUNC),
+        "artifacts": {"bundle": str(bundle.directory)},
+        "code_paths": _copy_code(code),
+        "pip_requirements": _PACKAGES,
+        "signature": signature,
+        "input_example": pd.DataFrame({"text": _EXAMPLE}),
+    }
 
 
 def _copy_code(folder: Path) -> list[str]:

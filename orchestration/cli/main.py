@@ -1,5 +1,6 @@
 """The `groundswell` command. Heavy imports wait until their command runs, so that `--help` is fast."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -343,8 +344,6 @@ def add_key(
 @keys_app.command("list", epilog="Example: groundswell keys list")
 def list_keys(as_json: AsJson = False) -> None:
     """List all keys with name, scopes, rate and dates, revoked ones too."""
-    import dataclasses
-
     from rich.table import Table
 
     known = _keys().list()
@@ -369,6 +368,38 @@ def _keys() -> Any:
     from serving.service.middleware.keys import keys_of
 
     return keys_of(PathSettings.load().var)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: groundswell reconcile --rows 200 --paths classify,http,job,stream")
+def reconcile(
+    rows: Annotated[
+        int, typer.Option(help="Texts: labeled rows of every dataset, and hard characters.", min=2, max=10_000)
+    ] = 2000,
+    paths: Annotated[
+        str | None,
+        typer.Option(
+            help="With commas between them: classify, http, job, stream, spark, lambda, mlflow, bento. The others are compared "
+            "with the first.",
+            show_default="all",
+        ),
+    ] = None,
+    bundle: BundleDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the same texts through every serving path, and list where labels or probabilities differ; then exit with 1."""
+    import signal
+
+    from orchestration.terminal.serving_paths import reconcile as run
+    from orchestration.terminal.serving_paths import show
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the processes of a path would outlive this command
+    result = run(bundle=bundle, rows=rows, paths=paths, console=errors if as_json else console)
+    if as_json:
+        print_json(dataclasses.asdict(result) | {"equal": result.are_equal})
+    else:
+        show(console, result)
+    if not result.are_equal:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: groundswell dagster --port 3001")

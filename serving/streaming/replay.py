@@ -6,8 +6,9 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from data.errors import StreamError
 from data.labels import LABELS
 from data.rates import rate, rate_text
 from data.settings import LanguageSettings
-from serving.classifier import Classifier
 from serving.settings import StreamSettings
 from serving.streaming.broker import MESSAGES, TIMEOUT_S, client_config, in_process_broker, require_topic
 from serving.streaming.dead_letters import read_dead_letters
+from serving.streaming.worker.model import StreamModel
 from serving.streaming.worker.worker import Worker
 from serving.warehouse.connect import connect
 from serving.warehouse.server import ensure_server
@@ -47,15 +48,58 @@ class StreamSummary:
     version: str
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """A replay whose messages are all committed, while its broker and its warehouse server still run."""
+
+    settings: StreamSettings
+    client: Any
+    """Of the warehouse."""
+    messages: int
+    dead_letters: int
+    seconds: float
+    """From the first message read to the last commit."""
+
+
 def run_stream(
     events: Iterable[dict[str, Any] | bytes],
-    classifier: Classifier,
+    classifier: StreamModel,
     var: Path,
     *,
     run_id: str,
     progress: Callable[[str, float | None], None] | None = None,
 ) -> StreamSummary:
-    """Produce events to an in-process broker, let one worker classify them, and read the counts from the warehouse.
+    """Replay events and read the counts from the warehouse; see `replayed`."""
+    with replayed(events, classifier, var, run_id=run_id, progress=progress) as done:
+        topic = done.settings.topic
+        reasons = _reasons(done.settings) if done.dead_letters else {}  # they end with this broker
+        counted = done.client.query(
+            "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} AND NOT forgotten GROUP BY label",
+            parameters={"topic": topic},
+        ).result_rows
+    labels = dict.fromkeys(LABELS, 0) | {str(label): int(count) for label, count in counted}
+    return StreamSummary(
+        topic=topic,
+        messages=sum(labels.values()),
+        dead_letters=done.dead_letters,
+        reasons=reasons,
+        seconds=round(done.seconds, 3),
+        messages_per_s=rate(done.messages, done.seconds),
+        labels=labels,
+        version=classifier.name,
+    )
+
+
+@contextmanager
+def replayed(
+    events: Iterable[dict[str, Any] | bytes],
+    classifier: StreamModel,
+    var: Path,
+    *,
+    run_id: str,
+    progress: Callable[[str, float | None], None] | None = None,
+) -> Iterator[Replayed]:
+    """Produce events to an in-process broker and let one worker classify them; broker and warehouse run until the block ends.
 
     The in-process broker counts offsets from zero each time. Each run has a topic of its own (`sentiment.messages.<run_id>`), so
     that `(topic, partition, offset)` stays the identity of a message. A replay with the same run id writes the same rows again,
@@ -84,23 +128,8 @@ def run_stream(
         options: dict[str, Any] = {"domains": domains_of_sources(), "reject_languages": LanguageSettings.load().reject}
         worker = Worker(settings, var, lambda: classifier, name="replay", identified=False, **options)
         seconds = _drain(worker, produced, progress)
-        reasons = _reasons(settings) if worker.dead else {}  # they end with this broker
         with connect(var, own=False) as client:
-            counted = client.query(
-                "SELECT label, count() FROM predictions FINAL WHERE topic = {topic:String} AND NOT forgotten GROUP BY label",
-                parameters={"topic": topic},
-            ).result_rows
-    labels = dict.fromkeys(LABELS, 0) | {str(label): int(count) for label, count in counted}
-    return StreamSummary(
-        topic=topic,
-        messages=sum(labels.values()),
-        dead_letters=worker.dead,
-        reasons=reasons,
-        seconds=round(seconds, 3),
-        messages_per_s=rate(produced, seconds),
-        labels=labels,
-        version=classifier.name,
-    )
+            yield Replayed(settings, client, produced, worker.dead, seconds)
 
 
 def _reasons(settings: StreamSettings) -> dict[str, int]:

@@ -165,6 +165,8 @@ def test_every_main_module_checks_its_settings():
     children = {
         "orchestration/cli/__main__.py",  # in the callback of the command
         "data/settings_page.py",  # reads no setting
+        "orchestration/steps/serving_paths/child.py",  # a child of `groundswell reconcile`
+        "orchestration/steps/serving_paths/mlflow_script.py",  # reads no setting
         "serving/engines/measure.py",  # a child of the process that opens the bundle
         "serving/service/docs/openapi.py",  # reads no setting
         *(

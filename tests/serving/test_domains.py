@@ -205,3 +205,19 @@ def test_mlflow_model_decides_by_the_column_domain(bundle):
     frame = pd.DataFrame({"text": [TEXT] * 3, "domain": [None, "finance", np.nan]})
     assert model.predict(None, frame)["label"].tolist() == ["positive", "negative", "positive"]  # type: ignore[arg-type]
     assert model.predict(None, frame[["text"]])["label"].tolist() == ["positive"] * 3  # type: ignore[arg-type]
+
+
+def test_mlflow_model_refuses_texts_that_no_other_path_classifies(bundle):
+    from types import SimpleNamespace
+
+    from serving.pyfunc_model import BundleModel
+
+    model = BundleModel()
+    model.load_context(SimpleNamespace(artifacts={"bundle": str(bundle.directory)}))  # type: ignore[arg-type]
+    frame = pd.DataFrame({"text": ["\u200b", TEXT, "a\0b", None], "domain": ["finance"] * 4})
+    found = model.predict(None, frame)  # type: ignore[arg-type]
+    assert found["error"].tolist() == ["is blank", None, "holds null bytes", "is not a string"]
+    assert found["label"].tolist() == [None, "negative", None, None]
+    assert found["confidence"].isna().tolist() == found["neutral"].isna().tolist() == [True, False, True, True]
+    none = model.predict(None, frame.iloc[:1])  # type: ignore[arg-type]
+    assert list(none) == list(found) and none["positive"].dtype == float
