@@ -3,6 +3,8 @@
 StreamError
 └── FeedError              until something is changed: no feed, not allowed, gone
     └── FeedUnavailable    at the moment: a time-out, an overloaded server, a rate limit
+
+All are `GroundswellError`s.
 """
 
 from data.errors import StreamError
