@@ -40,6 +40,7 @@ PACKAGES = [
     "redis",
     "regex",
     "selectolax",
+    "sentencex",
     "starlette",
     "structlog",
     "tenacity",
