@@ -69,7 +69,7 @@ def classify_document(
     ):
         if languages.rejection(document.language):
             raise MalformedData(
-                f"{named} {languages.explain(document.language)}.", remedy="Set GROUNDSWELL_LANGUAGES__REJECT=false."
+                f"{named} {languages.explain(document.language)}.", remedy="Set GROUNDSWELL_LANGUAGES__OTHER=classify."
             )
         report = Report(about(document, tier, languages), document.sections)
         asked, done = domain_of(document, domain), 0

@@ -25,6 +25,7 @@ WAIT_S = 300
 """Most seconds until it has ended."""
 PART_WINDOWS = 64
 """Windows that are classified together."""
+_CHILD = "serving.documents.child"
 DOCUMENT, WINDOWS = "document.json", "windows.jsonl"
 
 
@@ -108,7 +109,7 @@ def parse(source: Source, bundle: Bundle) -> Generator[Document]:
 
 def _run(order: Order) -> None:
     # -P: a module in the user's folder must not replace one of ours. One thread is enough, and each more reserves memory.
-    command = [sys.executable, "-P", "-m", "serving.documents.child", json.dumps(asdict(order))]
+    command = [sys.executable, "-P", "-m", _CHILD, json.dumps(asdict(order))]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment = {**os.environ, **threads, "PYTHONPATH": str(project_root())}
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

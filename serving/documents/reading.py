@@ -32,9 +32,8 @@ _DECLARED_WITHIN = 4_096
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
 _SAMPLE = 2**16
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_SUBMISSION = re.compile(r"<DOCUMENT>\s*<TYPE>(?P<form>[^\s<]+).*?<TEXT>(?P<text>.*?)(?:</TEXT>|\Z)", re.DOTALL)
-"""The first document in the file of a whole submission to EDGAR; exhibits and pictures follow it."""
-_SUBMISSION_WITHIN = 2**16
+_FIRST_DOCUMENT = re.compile(r"<DOCUMENT>\s*<TYPE>([^\s<]+)")
+_FIRST_WITHIN = 2**16
 _PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|div|p|table|title)\b", re.I | re.S
 )
@@ -67,8 +66,8 @@ def read_text(path: Path, name: str, *, is_page: bool = False, charset: str | No
     text = _decoded(path, raw, name, charset)
     del raw
     form = None
-    if "<DOCUMENT>" in text[:_SUBMISSION_WITHIN] and (submission := _SUBMISSION.search(text)):
-        form, text = form_named(submission["form"]), submission["text"]
+    if first := _FIRST_DOCUMENT.search(text, 0, _FIRST_WITHIN):
+        form, text = form_named(first[1]), _first_document(text, first.end())
     found = page_blocks(text, name) if is_page or _PAGE.match(text) else plain_blocks(text)
     if not found.blocks:
         raise MalformedData(
@@ -78,6 +77,13 @@ def read_text(path: Path, name: str, *, is_page: bool = False, charset: str | No
             remedy="If a browser shows text, scripts make it: save the page there as HTML or plain text.",
         )
     return Text(found.blocks, form or found.form)
+
+
+def _first_document(submission: str, start: int) -> str:
+    """Return the first document in the file of a whole submission to EDGAR; exhibits and pictures follow it."""
+    start = max(start, submission.find("<TEXT>", start) + len("<TEXT>"))
+    end = submission.find("</TEXT>", start)
+    return submission[start : end if end >= 0 else None]
 
 
 def require_size(size: int, name: str) -> None:

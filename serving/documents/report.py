@@ -2,8 +2,8 @@
 
 The probabilities of a document or a section are the mean of those of its windows, weighted by their words. The contribution of a
 sentence is (P(positive) - P(negative)) of the sentence alone, times its share of the document's words: how far it moves the
-document to one side. Sentences are classified alone only in the quarter of each 64 windows whose contributions are the largest,
-which costs a quarter more; the ten with the largest contributions are shown.
+document to one side. Of each 64 windows, the sentences of the 16 that move it most are classified alone, which costs a quarter
+more; the ten sentences with the largest contributions, in either direction, are shown.
 """
 
 import heapq
@@ -19,8 +19,8 @@ from serving.classifier import Classification
 from serving.documents.parsed import Document
 from serving.documents.windows import Window
 
-STRONGEST_SHARE = 4
-"""One window in this many has its sentences classified alone."""
+STRONGEST_WINDOWS = 16
+"""Windows of a part whose sentences are classified alone."""
 STRONGEST = 10
 _NEGATIVE, _POSITIVE = LABELS.index("negative"), LABELS.index("positive")
 Result = dict[str, Any]
@@ -56,8 +56,7 @@ def strongest_sentences(windows: Sequence[Window], predictions: Sequence[Classif
         predictions: Theirs.
     """
     strength = [abs(_score(one.probabilities)) * _words(window) for window, one in zip(windows, predictions, strict=True)]
-    count = -(-len(windows) // STRONGEST_SHARE)
-    chosen = heapq.nlargest(count, range(len(windows)), key=strength.__getitem__)
+    chosen = heapq.nlargest(STRONGEST_WINDOWS, range(len(windows)), key=strength.__getitem__)
     return [(place, index) for place in sorted(chosen) for index in range(len(windows[place].sentences))]
 
 

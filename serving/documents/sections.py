@@ -16,6 +16,8 @@ from serving.documents.reading import Text
 CONTENTS_WORDS = 40
 """An entry of a table of contents has fewer words after it."""
 _CONTENTS_RUN = 3
+_MAX_HEADINGS = 5_000
+"""Of items. More are no filing's, and the time grows with the square of their number."""
 MAX_SECTIONS = 500
 """More headings are text of the last section."""
 _TITLE_CHARS = 160
@@ -73,6 +75,8 @@ def _by_headings(blocks: Sequence[Block]) -> list[Section]:
 def _by_items(blocks: Sequence[Block], form: str) -> list[Section]:
     """Return the cover and the items; nothing if they hold too little of the text."""
     found = list(_headings(blocks, has_parts=form.startswith("10-Q")))
+    if len(found) > _MAX_HEADINGS:
+        return []
     contents = _contents(found)
     kept = [one for index, one in enumerate(found) if index not in contents]
     no_text = {place for index in contents for place in range(found[index].start, found[index].text_start)}
