@@ -58,23 +58,33 @@ class Fetcher:
         """
         deadline = time.monotonic() + DEADLINE_S
         with TemporaryDirectory(prefix="groundswell-") as folder, httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client:
-            file, at = Path(folder) / "page", url
+            file, at = Path(folder) / "page", _parsed(url)
             for _ in range(MAX_REDIRECTS + 1):
-                target = _parsed(at)
-                try:
-                    with client.stream(**self._request(target)) as response:
-                        if not response.has_redirect_location:
-                            yield self._stored(response, file, url, deadline)
-                            return
-                        at = str(target.join(response.headers["location"]))
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    found = f"{type(error).__name__}: {error}"
-                    raise SourceUnavailable(f"{at} cannot be fetched.", found=found, remedy=_DOWNLOAD) from error
-                _require_time(url, deadline)
-            found, expected = f"more than {MAX_REDIRECTS} redirects", "a page"
-            raise SourceUnavailable(f"{url} cannot be fetched.", found=found, expected=expected, remedy=_DOWNLOAD)
+                found = self._get(client, at, file, url, deadline)
+                if isinstance(found, Source):
+                    yield found
+                    return
+                at = found
+            redirects, expected = f"more than {MAX_REDIRECTS} redirects", "a page"
+            raise SourceUnavailable(f"{url} cannot be fetched.", found=redirects, expected=expected, remedy=_DOWNLOAD)
 
-    def _request(self, target: httpx.URL) -> dict[str, object]:
+    def _get(self, client: httpx.Client, at: httpx.URL, file: Path, url: str, deadline: float) -> Source | httpx.URL:
+        """Store the page, or return where it has moved."""
+        _require_time(url, deadline)
+        request = self._request(client, at)
+        try:
+            response = client.send(request, stream=True)
+            try:
+                if not response.has_redirect_location:
+                    return self._stored(response, file, url, deadline)
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            found = f"{type(error).__name__}: {error}"
+            raise SourceUnavailable(f"{at} cannot be fetched.", found=found, remedy=_DOWNLOAD) from error
+        return _parsed(response.headers["location"], at)
+
+    def _request(self, client: httpx.Client, target: httpx.URL) -> httpx.Request:
         host = target.host
         if (host == _SEC or host.endswith(f".{_SEC}")) and "@" not in (self.user_agent or ""):
             raise SettingsError(
@@ -87,7 +97,7 @@ class Fetcher:
         headers = {"host": target.netloc.decode(), "user-agent": self.user_agent or _AGENT, "accept-encoding": "gzip, deflate"}
         headers["accept"] = ", ".join((*_PAGES, *_PLAIN))
         extensions = {"sni_hostname": host} if target.scheme == "https" else {}
-        return {"method": "GET", "url": target.copy_with(host=address), "headers": headers, "extensions": extensions}
+        return client.build_request("GET", target.copy_with(host=address), headers=headers, extensions=extensions)
 
     def _address(self, target: httpx.URL) -> str:
         """Return the first address of the host, after a check of all of them."""
@@ -128,9 +138,9 @@ class Fetcher:
         return Source(file, url, kind in _PAGES, response.charset_encoding)
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parsed(url: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
-        target = httpx.URL(url)
+        target = base.join(url) if base else httpx.URL(url)
     except httpx.InvalidURL as error:
         raise SourceUnavailable(f"{url[:200]} is not a URL.", found=error, expected="http:// or https://") from error
     if target.scheme not in ("http", "https") or not target.host:

@@ -21,7 +21,7 @@ from tests import filings
 from tests.models import headed_bundle
 from tests.waiting import until_async
 
-HTML, PLAIN = {"content-type": "text/html; charset=utf-8"}, {"content-type": "text/plain"}
+HTML, PLAIN = {"content-type": "text/html; charset=utf-8"}, {"content-type": "application/octet-stream"}
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def test_plain_text_is_a_document_with_the_domain_of_the_query(service):
         (b"Good.", PLAIN, "?domain=none", 422, "domain: found"),
         (b"Good.", PLAIN, "?other=1", 422, "does not know"),
         (b"Good.", {"content-type": "application/pdf"}, "", 415, "not supported"),
+        (b"Good.", {"content-type": "text/plain"}, "", 415, "not supported"),  # a form of another site can send it
     ],
 )
 def test_document_that_cannot_be_read_is_refused_with_the_reason(service, content, headers, query, status, detail):

@@ -1,4 +1,4 @@
-"""Jobs of documents: a page or a plain text as the body, stored on disk, read by a process of its own, classified by windows.
+"""Jobs of documents: a page or a text as the body, stored on disk, read by a process of its own, classified by windows.
 
 The windows are the texts of the job, as objects, and the document is one of its options. So parts, claims and retries are those
 of all jobs. The result is one JSON value, the same as that of `groundswell classify FILE --json`.
@@ -34,8 +34,9 @@ from serving.tiers import BASE
 if TYPE_CHECKING:
     from serving.service.inference import InferenceService
 
-PAGE_TYPES, PLAIN_TYPE = ("text/html", "application/xhtml+xml"), "text/plain"
-TYPES = (*PAGE_TYPES, PLAIN_TYPE)
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
+TYPES = (*PAGE_TYPES, "application/octet-stream")
+"""Without `text/plain`: a form of another site may send that without a CORS preflight."""
 AT_ONCE = 3
 """Most documents that are received or read at one time; they are read one after the other."""
 _READING = ThreadPoolExecutor(1, thread_name_prefix="documents")
