@@ -116,7 +116,7 @@ class _Sums:
     def to_dict(self) -> Result:
         mean = np.round(self._probabilities / max(1, self.words), 4).tolist()
         return {
-            "label": LABELS[int(np.argmax(mean))],
+            "label": LABELS[int(np.argmax(mean))] if self.windows else None,
             "probabilities": dict(zip(LABELS, mean, strict=True)),
             "words": self.words,
             "sentences": self.sentences,

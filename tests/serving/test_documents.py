@@ -269,6 +269,7 @@ def test_ten_sentences_of_all_parts_are_kept_in_the_order_of_their_contributions
 def test_failed_windows_are_counted_and_the_others_give_the_result():
     report = Report({}, [""])
     report.add({"error": "could not be classified"})
+    assert (report.to_dict()["label"], report.to_dict()["sections"]) == (None, [])
     for result in window_results([Window(0, 1, ["Good."])], [prediction(0, 0.9)], [], []):
         report.add(result)
     assert report.to_dict()["failed_windows"] == 1 and report.to_dict()["label"] == "positive"
