@@ -15,7 +15,7 @@ from pathlib import Path
 from data.errors import GroundswellError
 from data.language import language_of
 from data.tokenization import load_tokenizer
-from serving.documents.parsed import CPU_S, DOCUMENT, MEMORY_BYTES, WINDOWS, Order
+from serving.documents.parsed import CPU_S, DOCUMENT, MEMORY_BYTES, WINDOWS, Order, too_much
 from serving.documents.reading import read_text
 from serving.documents.sections import Section, sections_of
 from serving.documents.windows import windows_of
@@ -29,7 +29,9 @@ def main(order: Order) -> None:
     out = Path(order.out)
     try:
         found = _write(order, out)
-    except GroundswellError as error:
+    except (GroundswellError, MemoryError) as raised:
+        too_large = too_much(order.name, f"more than {MEMORY_BYTES // 2**20:,} MiB of memory")
+        error = raised if isinstance(raised, GroundswellError) else too_large
         known = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
         found = {"message": error.message} | {key: None if value is None else str(value) for key, value in known.items()}
     (out / DOCUMENT).write_text(json.dumps(found), encoding="utf-8")
@@ -58,6 +60,6 @@ def _middle(sections: Sequence[Section]) -> str:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))  # first SIGXCPU, which the parent knows
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the document
     main(Order(**json.loads(sys.argv[1])))

@@ -6,7 +6,8 @@ from itertools import islice
 from typing import NamedTuple
 
 ITEM = re.compile(
-    r"(?:part\s+(?P<part>i{1,3}|iv)\b[\s,.:;–—-]*)?item\s+(?P<number>\d{1,2}\.\d{2}|\d{1,2}[a-k]?)"
+    r"(?:part\s+(?P<part>i{1,3}|iv)\b[\s,.:;–—-]*)?items?\s+(?P<number>\d{1,2}\.\d{2}|\d{1,2}[a-k]?)"
+    r"(?:\s*(?:,|and|&)\s*\d{1,2}[a-k]?)*"
     r"(?:\s*[.:–—-]+\s*|\s+|$)(?P<title>.*)",
     re.IGNORECASE,
 )

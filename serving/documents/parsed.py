@@ -112,16 +112,22 @@ def _run(order: Order) -> None:
     command = [sys.executable, "-P", "-m", _CHILD, json.dumps(asdict(order))]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment = {**os.environ, **threads, "PYTHONPATH": str(project_root())}
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    null = subprocess.DEVNULL
     try:
-        status = subprocess.run(command, env=environment, timeout=WAIT_S, check=False, **quiet).returncode
+        done = subprocess.run(command, env=environment, timeout=WAIT_S, check=False, stdin=null, stdout=null, stderr=null)
     except subprocess.TimeoutExpired:
-        status = -signal.SIGXCPU
-    if status:
-        why = f"more than {CPU_S} s of CPU time" if status in (-signal.SIGXCPU, -signal.SIGKILL) else f"exit status {status}"
-        raise MalformedData(
-            f"{order.name} could not be read.",
-            found=why,
-            expected=f"a document that is read with {MEMORY_BYTES // 2**20:,} MiB of memory and {CPU_S} s of CPU time",
-            remedy="Open it in a browser and save its text as plain text.",
-        )
+        raise too_much(order.name, f"more than {WAIT_S} s") from None
+    if done.returncode == -signal.SIGXCPU:
+        raise too_much(order.name, f"more than {CPU_S} s of CPU time")
+    if done.returncode:
+        raise too_much(order.name, f"the reading process ended with status {done.returncode}")
+
+
+def too_much(name: str, found: str) -> MalformedData:
+    """Return the error for a document that takes more than the process that reads it may use."""
+    return MalformedData(
+        f"{name} could not be read.",
+        found=found,
+        expected=f"a document that is read with {MEMORY_BYTES // 2**20:,} MiB of memory and {CPU_S} s of CPU time",
+        remedy="Open it in a browser and save its text as plain text.",
+    )

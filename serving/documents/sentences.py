@@ -33,6 +33,7 @@ def _parts(paragraph: str) -> Iterator[str]:
 
 @cache
 def _segment() -> Any:
-    from sentencex import segment  # pyright: ignore[reportMissingTypeStubs]
+    import sentencex
 
-    return segment
+    library: Any = sentencex  # it has no types
+    return library.segment

@@ -1,5 +1,6 @@
 """Documents: what of a page is text, where its sections begin, how it is cut into sentences and windows, and the result."""
 
+import json
 import random
 from itertools import pairwise
 
@@ -9,10 +10,11 @@ from data.errors import MalformedData
 from data.labels import LABELS
 from data.tokenization import load_tokenizer
 from serving.classifier import Classification
-from serving.documents import pages, reading
+from serving.documents import child, pages, reading
 from serving.documents import report as report_of_documents
+from serving.documents.headings import heading_of
 from serving.documents.pages import Block, plain_blocks
-from serving.documents.parsed import Source, parse
+from serving.documents.parsed import DOCUMENT, Order, Source, parse
 from serving.documents.reading import Text, read_text
 from serving.documents.report import Report, strongest_sentences, window_results
 from serving.documents.sections import MAX_SECTIONS, Section, sections_of
@@ -133,6 +135,27 @@ def test_current_report_has_items_with_two_numbers(read):
         "Item 9.01. Financial Statements and Exhibits",
         "Signatures",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("Item 1A. Risk Factors", ("1A", "", "Risk Factors")),
+        ("ITEM 1A.RISK FACTORS 12", ("1A", "", "RISK FACTORS")),
+        ("Item 7 – Management’s Discussion ........ 45", ("7", "", "Management’s Discussion")),
+        ("Part II, Item 7A: Market Risk (continued)", ("7A", "II", "Market Risk")),
+        ("Items 1 and 2. Business and Properties", ("1", "", "Business and Properties")),
+        ("Item 5.02 Departure of Directors", ("5.02", "", "Departure of Directors")),
+        ("Item 8.", ("8", "", "")),
+        ("SIGNATURES", ("signatures", "", "")),
+        ("Item 1A of our annual report describes risks", None),
+        ("Part I, Item 1A, “Risk Factors” of our annual report", None),
+        ("Itemized costs rose", None),
+        ("Item 1A. " + "Risk " * 60, None),
+    ],
+)
+def test_heading_of_an_item(line, heading):
+    assert heading_of(line) == heading
 
 
 def test_sentence_that_begins_with_an_item_is_no_heading(read):
@@ -365,6 +388,15 @@ def test_process_reports_the_error_of_the_document(tmp_path):
     ):
         pass
     assert refused.value.found == "a PDF" and refused.value.expected == reading.FORMATS
+
+
+def test_page_that_takes_too_much_memory_is_an_error(tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(child, "read_text", exhausted)
+    child.main(Order("a.htm", "a.htm", True, None, "", 32, str(tmp_path)))
+    assert "1,024 MiB" in json.loads((tmp_path / DOCUMENT).read_text())["found"]
 
 
 def test_process_that_ends_early_is_an_error_with_its_limits(tmp_path, monkeypatch):
