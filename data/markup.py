@@ -14,11 +14,13 @@ _IS_HTML = re.compile(
     rf"<!doctype\s+html|<!--|<(?:{_BLOCK}|img){_ATTRIBUTES}\s*/?>|</(?:{_BLOCK}|{_INLINE})\s*>|<(?:a|span|font)(?=\s){_ATTRIBUTES}\s*>",
     re.IGNORECASE,
 )
-_UNSEEN = (
+UNSEEN = (
     "head, style, script, noscript, template, title, meta, link, iframe, object, svg, select, textarea, [hidden], "
     "[aria-hidden=true]"
 )
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])|mso-hide\s*:\s*all", re.IGNORECASE)
+HIDDEN_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])|mso-hide\s*:\s*all", re.IGNORECASE
+)
 # The earlier messages of a mail, as the usual clients mark them.
 _HISTORY = (
     "blockquote[type=cite], .gmail_quote, .gmail_quote_container, .gmail_extra, .gmail_attr, .yahoo_quoted, .moz-cite-prefix, "
@@ -74,10 +76,10 @@ def seen_text(html: str) -> str:
     from selectolax.lexbor import LexborHTMLParser
 
     tree = LexborHTMLParser(html)
-    for node in tree.css(_UNSEEN):
+    for node in tree.css(UNSEEN):
         node.decompose()
     for node in tree.css("[style]"):
-        if _HIDDEN.search(node.attributes.get("style") or ""):
+        if HIDDEN_STYLE.search(node.attributes.get("style") or ""):
             node.decompose()
     for node in tree.css("img[alt]"):
         if not (alt := node.attributes.get("alt") or "").isascii():

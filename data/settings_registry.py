@@ -30,6 +30,7 @@ SECTIONS = {
     "dashboard": "serving.settings:DashboardSettings",
     "alerts": "serving.settings:AlertSettings",
     "lakehouse": "serving.settings:LakehouseSettings",
+    "documents": "serving.settings:DocumentSettings",
     "retraining": "orchestration.retraining:RetrainingSettings",
 }
 """Section name to `module:class`."""

@@ -189,3 +189,14 @@ class LakehouseSettings(Settings):
     """How long Bronze keeps records; none: forever."""
     keep_versions_hours: int = Field(default=168, ge=1)
     """How long old versions of the tables can be read; then their files are removed."""
+
+
+class DocumentSettings(Settings):
+    """Documents that are classified by their URL."""
+
+    section: ClassVar[str] = "documents"
+    model_config = section_config("documents")
+
+    user_agent: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[\x20-\x7e]+$")
+    """The `User-Agent` of the requests; sec.gov requires a name and a mail address, such as
+    `Example Inc. filings@example.com`."""

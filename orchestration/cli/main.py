@@ -225,21 +225,45 @@ def leaderboard(
     context_settings={"ignore_unknown_options": True},  # a text may begin with a dash
 )
 def classify(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts; - reads one per line from stdin.")],
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...|FILE|URL",
+            help="One or more texts; - reads one per line from stdin. Or a document of up to 20 MiB, a file or a URL: "
+            "a filing (10-K, 10-Q, 8-K), an article or a plain text.",
+        ),
+    ],
     bundle: BundleDir = None,
     tier: TierName = "base",
     domain: DomainName = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Also get URLs of private networks and of this machine.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Classify texts with the production bundle, in this process, without a server."""
+    """Classify texts or a document with the production bundle, in this process, without a server."""
+    from orchestration.terminal.documents import classify_document, document_tables, names_document
     from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from, warning_line
+
+    if any(map(names_document, texts)):
+        if len(texts) > 1:
+            raise typer.BadParameter(f"One document at a time: found {len(texts)} arguments. Run the command for each of them.")
+        shown = None if as_json else console
+        result = classify_document(texts[0], bundle, tier, domain, allow_private=allow_private, console=shown)
+        if as_json:
+            print_json(result)
+        else:
+            console.print(document_tables(result))
+            if warning := result.get("warning"):
+                errors.print(f"[yellow]{escape(warning)}[/]", highlight=False, soft_wrap=True)
+        return
 
     for text in texts:
         is_one_word = len(text.split()) == 1
         if (
             text.startswith("--")
             and is_one_word
-            and (remedy := did_you_mean(text, ("--bundle", "--tier", "--domain", "--json", "--help")))
+            and (remedy := did_you_mean(text, ("--bundle", "--tier", "--domain", "--allow-private", "--json", "--help")))
         ):
             raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():

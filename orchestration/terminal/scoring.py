@@ -24,6 +24,7 @@ from orchestration.terminal.typed import as_typed
 if TYPE_CHECKING:
     from serving.classifier import Classifier
 
+LABEL_COLORS = {"negative": "red", "neutral": "yellow", "positive": "green"}
 MAX_LINES = 10_000
 """Limit of `groundswell classify -`; use `groundswell score` for more."""
 
@@ -133,13 +134,12 @@ def warning_line(results: Sequence[dict[str, Any]]) -> str | None:
 def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
     """Return the results of `classify_texts` as a table for a terminal; texts are shown as typed, never as markup."""
     table = Table("label", "confidence", "text", box=None, header_style="dim")
-    colors = {"negative": "red", "neutral": "yellow", "positive": "green"}
     for result in results:
         if "error" in result:
             table.add_row("[dim]none[/]", "", Text(f"{result['text'][:80]!r} {result['error']}"))
         else:
             label = result["label"]
-            table.add_row(f"[{colors[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(as_typed(result["text"])))
+            table.add_row(f"[{LABEL_COLORS[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(as_typed(result["text"])))
     return table
 
 

@@ -71,7 +71,12 @@ def _open(file: Path) -> sqlite3.Connection:
 
 
 def _places(stored: bytes, known: set[str]) -> set[int]:
-    return {place for place, text in enumerate(texts_from(stored)) if isinstance(text, str) and one_spaced(text) in known}
+    """Return the positions of the texts, and of the windows of a document with one of them as a sentence."""
+    return {place for place, text in enumerate(texts_from(stored)) if any(one_spaced(part) in known for part in _parts(text))}
+
+
+def _parts(text: Any) -> list[str]:
+    return text["sentences"] if isinstance(text, dict) else [text] if isinstance(text, str) else []
 
 
 def _without(results: bytes, places: set[int]) -> bytes:

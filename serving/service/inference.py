@@ -29,6 +29,7 @@ from serving.service.batching import Batcher
 from serving.service.cache.predictions import Cache
 from serving.service.cache.stores import open_store
 from serving.service.disk import Disk
+from serving.service.jobs.documents import classify_windows
 from serving.service.jobs.queue import Jobs, Options
 from serving.service.jobs.sqlite import SQLiteJobs
 from serving.service.middleware.observing import tracer
@@ -72,13 +73,13 @@ class InferenceService:
     def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
         var = PathSettings.load().var
-        self._bundle = bundle
+        self.bundle = bundle
         self._engine = choose_engine(bundle, settings.engine, threads=1, cache=engine_cache(var))
         self._classifier = Classifier(bundle, threads=1, engine=self._engine.engine)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
         language_of(PROOF_TEXT)
         self._requests = itertools.count()
-        self._languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
+        self.languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
         self._batcher: Batcher[_Asked, Classification] = Batcher(
             self._run,
@@ -133,7 +134,7 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        or_base, tier, head = tier is None, tier or self.choose_point(), self._bundle.head_for(domain)
+        or_base, tier, head = tier is None, tier or self.choose_point(), self.bundle.head_for(domain)
         if (spans := tracer()) is None:
             return await self._cache.classify(texts, tier, head, or_base=or_base)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
@@ -162,7 +163,12 @@ class InferenceService:
         return await self._batcher.submit([_Asked(text, tier, head) for text in texts])
 
     async def entries(self, texts: Sequence[Any], options: Options) -> list[dict[str, Any]]:
-        """As `predictions`, for texts that are not cleaned yet; by `base` where the bundle has no such tier (any more)."""
+        """As `predictions`, for texts that are not cleaned yet; by `base` where the bundle has no such tier (any more).
+
+        Of a document: the results of `classify_windows`.
+        """
+        if options.document is not None:
+            return await classify_windows(self, texts, options)
         detail, tier = options.detail, options.tier if options.tier in self.tiers else BASE
         size = sum(len(text) for text in texts if isinstance(text, str))
         return await self.predictions(
@@ -171,7 +177,7 @@ class InferenceService:
 
     def needs_languages(self, detail: bool) -> bool:
         """Return whether the languages of a request's texts are detected: for its response, or for the metrics."""
-        return detail or self._languages.reject or next(self._requests) % SAMPLE == 0
+        return detail or self.languages.reject or next(self._requests) % SAMPLE == 0
 
     async def predictions(
         self, reading: "Reading", detail: bool, tier: str | None = None, domain: str | None = None
@@ -181,7 +187,7 @@ class InferenceService:
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
-        languages = self._languages
+        languages = self.languages
         errors = [
             error or (languages.rejection(language) and languages.explain(language))
             for error, language in zip(reading.errors, reading.languages, strict=True)

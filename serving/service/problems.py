@@ -48,7 +48,7 @@ NOT_JSON_TYPE = Kind(
     "unsupported-media-type",
     415,
     "Unsupported content type",
-    "Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`.",
+    "Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes.",
 )
 INVALID = Kind(
     "invalid-request",

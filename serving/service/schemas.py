@@ -123,10 +123,12 @@ class JobShown(BaseModel):
 
     id: str
     state: Literal["queued", "running", "done", "cancelled"]
-    total: int = Field(description="Texts.")
-    done: int = Field(description="Texts classified.")
+    total: int = Field(description="Texts, or windows of a document.")
+    done: int = Field(description="Those classified.")
     created_at: str
-    results: str = Field(description="Path of the results once the job is done: one JSON line per text, in their order.")
+    results: str = Field(
+        description="Path of the results once the job is done: one JSON line per text, in their order; one value of a document."
+    )
 
 
 class Probabilities(BaseModel):

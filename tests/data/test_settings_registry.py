@@ -168,6 +168,7 @@ def test_every_main_module_checks_its_settings():
         "orchestration/steps/serving_paths/child.py",  # a child of `groundswell reconcile`
         "orchestration/steps/serving_paths/mlflow_script.py",  # reads no setting
         "serving/engines/measure.py",  # a child of the process that opens the bundle
+        "serving/documents/child.py",  # reads no setting
         "serving/service/docs/openapi.py",  # reads no setting
         *(
             f"benchmarks/{name}.py"

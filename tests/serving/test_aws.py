@@ -10,6 +10,7 @@ import yaml
 
 from serving.service.jobs.queue import MAX_ATTEMPTS
 from serving.settings import ServingSettings
+from tests import filings
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment
 from tests.components.lambda_runtime import Function
 from tests.models import tiny_bundle
@@ -134,6 +135,21 @@ class TestFunctions:
         lines = api.invoke(gateway("GET", job["results"]))["body"].splitlines()
         assert [json.loads(line)["label"] for line in lines] == ["positive", "negative"] * 100
         assert api.invoke(gateway("GET", path, key="k2"))["statusCode"] == 404, "it belongs to the other key"
+
+    def test_document_is_read_by_one_function_and_classified_by_the_other(self, cloud, api, jobs_function):
+        _, _, queue, sqs = cloud
+        page = {"Content-Type": "text/html"}
+        made = api.invoke(gateway("POST", "/v1/jobs", filings.annual_report(sentences=40), headers=page))
+        assert made["statusCode"] == 202, made["body"]
+        job = json.loads(made["body"])
+        records = [one for one in messages(queue, sqs) if json.loads(one["body"])["job"] == job["id"]]
+        assert jobs_function.invoke({"Records": records}) == {"batchItemFailures": []}
+        result = json.loads(api.invoke(gateway("GET", job["results"]))["body"])
+        assert (result["form"], result["windows"], result["failed_windows"]) == ("10-K", job["total"], 0)
+        labels = {section["title"].partition(".")[0]: section["label"] for section in result["sections"]}
+        assert (labels["Item 1A"], labels["Item 7"]) == ("negative", "positive")
+        refused = api.invoke(gateway("POST", "/v1/jobs", "%PDF-1.7", headers=page))
+        assert refused["statusCode"] == 422 and "a PDF" in refused["body"]
 
     def test_part_delivered_too_often_gets_errors_and_its_job_ends(self, cloud, api, jobs_function):
         _, _, queue, sqs = cloud

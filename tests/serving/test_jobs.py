@@ -76,8 +76,9 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
 
     async def go():
         jobs = open_jobs()
-        job = await jobs.add("me", texts, Options(True, "small", "finance"))
-        assert (job.state, job.total, job.done) == ("queued", 200, 0)
+        options = Options(True, "small", "finance", '{"a": 1}')
+        job = await jobs.add("me", texts, options)
+        assert (job.state, job.total, job.done, job.options) == ("queued", 200, 0, options)
         await until_done(jobs, job.id)
         found = (
             await lines(jobs, job.id),
@@ -89,7 +90,10 @@ def test_job_is_classified_part_by_part_with_results_in_order(open_jobs):
         return found
 
     results, mine, yours, none = asyncio.run(go())
-    assert results == [{"text": text, "detail": True, "tier": "small", "domain": "finance"} for text in texts]
+    assert results == [
+        {"text": text, "detail": True, "tier": "small", "domain": "finance", "document": '{"a": 1}'} for text in texts
+    ]
+    assert mine.options.document == '{"a": 1}' and mine.options.detail
     assert mine.done == 200 and yours is None and none is None
 
 
@@ -101,6 +105,7 @@ def test_job_of_a_version_without_tiers_and_domains_is_classified_by_base(tmp_pa
         with sqlite3.connect(tmp_path / "jobs.db") as before:
             before.execute("ALTER TABLE jobs DROP COLUMN tier")
             before.execute("ALTER TABLE jobs DROP COLUMN domain")
+            before.execute("ALTER TABLE jobs DROP COLUMN document")
         before.close()
         jobs = SQLiteJobs(tmp_path / "jobs.db")
         await until_done(jobs, job.id)
@@ -261,7 +266,10 @@ def test_temporary_write_failure_is_retried(tmp_path, monkeypatch):
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == [{"text": "a", "detail": False, "tier": "base", "domain": None}] and len(broken) == 2
+    assert (
+        asyncio.run(go()) == [{"text": "a", "detail": False, "tier": "base", "domain": None, "document": None}]
+        and len(broken) == 2
+    )
 
 
 def test_final_errors_of_a_part_are_retried_after_a_write_failure(tmp_path, monkeypatch):
@@ -305,7 +313,7 @@ def test_clock_set_back_or_ahead_loses_no_part(open_jobs, monkeypatch):
         await jobs.close()
         return found
 
-    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False, "tier": "base", "domain": None}])
+    assert asyncio.run(go()) == (70, [{"text": "b", "detail": False, "tier": "base", "domain": None, "document": None}])
 
 
 def test_text_is_found_by_the_id_of_its_result(open_jobs):
@@ -436,7 +444,7 @@ class TestQueue:
                 return found
 
             assert asyncio.run(go()) == [
-                {"text": f"text {n}", "detail": False, "tier": "base", "domain": None} for n in range(64 * 20)
+                {"text": f"text {n}", "detail": False, "tier": "base", "domain": None, "document": None} for n in range(64 * 20)
             ]
         finally:
             dynamodb.stop()

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from serving.service.middleware.keys import keys_of
+from tests import filings
 from tests.models import tiny_bundle
 from tests.serving.running import finished, serving
 
@@ -57,6 +58,20 @@ def test_jobs_over_http_as_json_as_lines_and_by_preference(bundle, tmp_path):
             (broken, 400),
         ):
             assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json"), response.text
+
+
+def test_document_is_a_job_of_the_real_service(bundle, tmp_path):
+    with serving(bundle, tmp_path) as (client, _):
+        page = filings.annual_report(sentences=60, repeat=20)
+        made = client.post("/v1/jobs?name=10k", content=page, headers={"content-type": "text/html"})
+        assert made.status_code == 202, made.text
+        done = finished(client, made.headers["location"])
+        result = client.get(done["results"]).json()
+        assert (result["document"], result["form"], result["windows"]) == ("10k", "10-K", done["total"])
+        assert len(result["strongest"]) == 10 and result["failed_windows"] == 0
+        binary = client.post("/v1/jobs", content=b"\0\1\2" * 999, headers={"content-type": "application/octet-stream"})
+        assert binary.status_code == 422 and "binary data" in binary.json()["detail"]
+    assert "number 0 was" not in (tmp_path / "log").read_text(), "texts are never logged"
 
 
 def test_job_survives_kill_9(bundle, tmp_path):

@@ -12,7 +12,7 @@ OPERATIONS = {
     # operation: parameters, body, responses, errors other than those of every route
     "POST /v1/classify": ("Prefer", "ClassifyRequest", "200 ClassifyResponse, 202 JobShown", _BODY),
     "GET /v1/model": ("", "", "200 ModelShown", ""),
-    "POST /v1/jobs": ("Idempotency-Key", "JobRequest", "202 JobShown", _BODY),
+    "POST /v1/jobs": ("Idempotency-Key name domain tier", "JobRequest", "202 JobShown", _BODY),
     "GET /v1/jobs/{id}": ("id", "", "200 JobShown", "404"),
     "DELETE /v1/jobs/{id}": ("id", "", "200 JobShown", "404"),
     "GET /v1/results/{id}": ("id", "", "200 application/x-ndjson", "404 409"),

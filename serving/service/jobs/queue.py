@@ -45,29 +45,6 @@ class JobsUnavailable(Exception):
     """The job store cannot be read or written now."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """State and progress of a job."""
-
-    id: str
-    state: State
-    total: int
-    """Texts."""
-    done: int
-    """Texts classified."""
-    created_at: str
-
-    @classmethod
-    def of(cls, identity: str, *, total: int, done: int, created: float, cancelled: bool) -> "Job":
-        """Make a job from stored values; `created` in seconds since 1970."""
-        state: State = "done" if done == total else "cancelled" if cancelled else "running" if done else "queued"
-        return cls(identity, state, total, done, datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the job as the API shows it."""
-        return asdict(self) | {"results": f"/v1/results/{self.id}"}
-
-
 class Options(NamedTuple):
     """How the texts of a job are classified."""
 
@@ -77,6 +54,34 @@ class Options(NamedTuple):
     """The tier that classifies, or `auto`."""
     domain: str | None = None
     """What kind of texts these are."""
+    document: str | None = None
+    """JSON of a document, whose windows are the texts; None: they are texts (see `documents`)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """State and progress of a job."""
+
+    id: str
+    state: State
+    total: int
+    """Texts, or windows of a document."""
+    done: int
+    """Those classified."""
+    created_at: str
+    options: Options
+
+    @classmethod
+    def of(cls, identity: str, *, total: int, done: int, created: float, cancelled: bool, options: Options) -> "Job":
+        """Make a job from stored values; `created` in seconds since 1970."""
+        state: State = "done" if done == total else "cancelled" if cancelled else "running" if done else "queued"
+        return cls(identity, state, total, done, datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"), options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the job as the API shows it."""
+        shown = asdict(self) | {"results": f"/v1/results/{self.id}"}
+        del shown["options"]
+        return shown
 
 
 PLAIN = Options()
@@ -126,7 +131,7 @@ class Jobs(Protocol):
         ...
 
     async def text(self, identity: str, owner: str | None) -> Any:
-        """Return the text of a line of a job's results, or None; `identity` is the line's `id`."""
+        """Return the text of a line of a job's results, a window of a document, or None; `identity` is the line's `id`."""
         ...
 
     async def cancel(self, job: str) -> None:

@@ -6,18 +6,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from serving.documents.reading import MAX_DOCUMENT_BYTES
 from serving.service import problems
 from serving.service.dependencies import Inference
 from serving.service.inference import InferenceService
+from serving.service.jobs import documents
 from serving.service.jobs.queue import Job, Jobs, Options, TooMany
 from serving.service.json_reader import Unfit, read_fields, read_lines
 from serving.service.middleware.keys import KEY, Key
 from serving.service.problems import Refused, refuses
 from serving.service.reading import JSON, fit
-from serving.service.routing import bounded
+from serving.service.routing import Respond, bounded
 from serving.service.schemas import MAX_JOB_BYTES, MAX_JOB_TEXTS, JobRequest, JobShown, refusal
 
 JSON_LINES = "application/x-ndjson"
+SUBMIT = "submitJob"
 OWNER = "groundswell.owner"
 """Key in a request's scope of the owner of its jobs, where our own keys are off."""
 _RETRY_AFTER_S = 30
@@ -52,19 +55,49 @@ def _from_lines(body: bytes) -> JobRequest:
     return JobRequest(texts=texts)
 
 
-router = APIRouter(tags=["Jobs"], route_class=bounded(MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines}))
+class _JobRoute(bounded(MAX_JOB_BYTES, {JSON: _from_json, JSON_LINES: _from_lines})):
+    """A document goes past the reading of other bodies: it is larger, and stored on disk."""
+
+    def get_route_handler(self) -> Any:
+        respond: Respond = super().get_route_handler()
+        if self.operation_id != SUBMIT:
+            return respond
+
+        async def by_type(request: Request) -> Response:
+            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return await (submit_document(request) if media_type in documents.TYPES else respond(request))
+
+        return by_type
+
+
+router = APIRouter(tags=["Jobs"], route_class=_JobRoute)
+_QUERY: Any = [
+    {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": f"Of a document: {description}",
+    }
+    for name, description in (
+        ("name", "its name in the result."),
+        ("domain", "what kind of text it is; without it `finance` for a filing, else `general`."),
+        ("tier", "the model of the bundle that classifies."),
+    )
+]
 
 
 @router.post(
     "/v1/jobs",
-    operation_id="submitJob",
+    operation_id=SUBMIT,
     summary="Submit a batch job",
     description=f"1 to {MAX_JOB_TEXTS:,} texts in at most {MAX_JOB_BYTES // 2**20} MiB; on disk once accepted. "
-    f"Also as `{JSON_LINES}`: one line per text, a JSON string or an object with `text`.",
+    f"Also as `{JSON_LINES}`: one line per text, a JSON string or an object with `text`. Or one document (a filing, an article) "
+    f"of at most {MAX_DOCUMENT_BYTES // 2**20} MiB as `{'`, `'.join(documents.TYPES)}`: its result is one JSON value.",
     status_code=202,
     response_model=JobShown,
     response_description=ACCEPTED[202]["description"],
-    openapi_extra=refuses(*problems.BODY, *KEPT),
+    openapi_extra={"parameters": _QUERY, **refuses(*problems.BODY, problems.OVERLOADED, *KEPT)},
 )
 async def submit(
     wanted: JobRequest,
@@ -76,6 +109,26 @@ async def submit(
     ] = None,
 ) -> Response:
     return await accept(service, request, wanted, idempotency_key)
+
+
+async def submit_document(request: Request) -> Response:
+    """Submit a document as a job.
+
+    Raises:
+        Refused: 422 for an invalid query or a document that cannot be read; as `receive_document` and `accept`.
+        NoSpace: The disk is nearly full.
+        JobsUnavailable: The store cannot be written.
+    """
+    service: InferenceService = request.app.state.inference()
+    try:
+        wanted = fit(documents.DocumentParameters, dict(request.query_params))
+    except Unfit as error:
+        raise Refused(problems.INVALID, str(error)) from None
+    if bad := unknown_tier(wanted.tier, service.tiers):
+        raise Refused(problems.INVALID, bad)
+    service.disk.require_space()
+    windows, options = await documents.receive_document(request, wanted, service.bundle, service.languages)
+    return await _add(service, request, windows, options, request.headers.get("idempotency-key"))
 
 
 @router.get(
@@ -113,11 +166,13 @@ async def cancel(identity: JobId, service: Inference, request: Request) -> JobSh
     openapi_extra=refuses(*_GONE, problems.JOB_NOT_DONE),
 )
 async def results(identity: JobId, service: Inference, request: Request) -> Response:
-    """One JSON line per text, in their order: a prediction or an error, and an `id` for feedback."""
+    """One JSON line per text, in their order: a prediction or an error, and an `id` for feedback. Of a document, one value."""
     job = await _mine(service.jobs, request, identity)
     if job.state != "done":
         detail = f"The job is {job.state}: {job.done:,} of {job.total:,} texts are classified."
         raise Refused(problems.JOB_NOT_DONE, detail, retry_after_s=2)
+    if job.options.document is not None:
+        return Response(await documents.document_result(job.options.document, service.jobs.results(job.id)), media_type=JSON)
     return JSONLines(service.jobs.results(job.id))
 
 
@@ -132,8 +187,14 @@ async def accept(service: InferenceService, request: Request, wanted: JobRequest
     if bad := unknown_tier(wanted.tier, service.tiers):
         raise Refused(problems.INVALID, bad)
     options = Options(wanted.detail, wanted.tier, wanted.domain)
+    return await _add(service, request, wanted.texts, options, idempotency_key)
+
+
+async def _add(
+    service: InferenceService, request: Request, texts: Sequence[Any], options: Options, idempotency_key: str | None
+) -> Response:
     try:
-        job = await service.jobs.add(owner_of(request) or "", wanted.texts, options, idempotency_key=idempotency_key)
+        job = await service.jobs.add(owner_of(request) or "", texts, options, idempotency_key=idempotency_key)
     except TooMany:
         detail = "Too many texts wait in jobs; retry after the seconds in `Retry-After`."
         raise Refused(problems.JOB_QUEUE_FULL, detail, retry_after_s=_RETRY_AFTER_S) from None

@@ -37,6 +37,8 @@ _INCREMENTAL = 2
 """Value of `PRAGMA auto_vacuum`."""
 _LOG_BYTES = 4 * 2**20
 """Largest size of SQLite's write-ahead log after a checkpoint."""
+_OPTIONS = "detail, tier, domain, document"
+"""Columns of `Options`, in order."""
 _WAITING = "SELECT coalesce(sum(total - done), 0) FROM jobs WHERE NOT cancelled"
 
 
@@ -138,7 +140,7 @@ class SQLiteJobs:
                 PRAGMA foreign_keys = ON;
                 CREATE TABLE IF NOT EXISTS jobs (
                     id TEXT PRIMARY KEY, owner TEXT, total INTEGER, done INTEGER DEFAULT 0, detail INTEGER, created REAL,
-                    cancelled INTEGER DEFAULT 0, tier TEXT NOT NULL DEFAULT '{BASE}', domain TEXT
+                    cancelled INTEGER DEFAULT 0, tier TEXT NOT NULL DEFAULT '{BASE}', domain TEXT, document TEXT
                 );
                 CREATE TABLE IF NOT EXISTS parts (
                     job TEXT REFERENCES jobs (id) ON DELETE CASCADE, first INTEGER, texts BLOB, results BLOB,
@@ -165,8 +167,8 @@ class SQLiteJobs:
             if database.execute(_WAITING).fetchone()[0] + len(texts) > self._max_waiting_texts:
                 raise TooMany
             row = [job, owner, len(texts), *options, now]
-            columns = "id, owner, total, detail, tier, domain, created"
-            database.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            columns = f"id, owner, total, {_OPTIONS}, created"
+            database.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             database.executemany(
                 "INSERT INTO parts (job, first, texts) VALUES (?, ?, ?)",
                 [(job, first, texts_to(part)) for first, part in parts_of(texts)],
@@ -177,7 +179,7 @@ class SQLiteJobs:
         database.execute("COMMIT")
         if forgotten:
             self._shrink()
-        return Job.of(job, total=len(texts), done=0, created=now, cancelled=False)
+        return Job.of(job, total=len(texts), done=0, created=now, cancelled=False, options=options)
 
     def _text(self, job: str, position: int) -> Any:
         query = "SELECT first, texts FROM parts WHERE job = ? AND first <= ? ORDER BY first DESC LIMIT 1"
@@ -205,11 +207,11 @@ class SQLiteJobs:
         self._open().executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def _get(self, job: str, owner: str | None) -> Job | None:
-        rows = self._execute("SELECT total, done, created, cancelled, owner FROM jobs WHERE id = ?", job)
+        rows = self._execute(f"SELECT total, done, created, cancelled, owner, {_OPTIONS} FROM jobs WHERE id = ?", job)
         if not rows or (owner is not None and rows[0][4] != owner):
             return None
-        total, done, created, cancelled, _ = rows[0]
-        return Job.of(job, total=total, done=done, created=created, cancelled=bool(cancelled))
+        total, done, created, cancelled, _, *options = rows[0]
+        return Job.of(job, total=total, done=done, created=created, cancelled=bool(cancelled), options=_options(*options))
 
     def _claim(self) -> Part | None:
         now = time.time()
@@ -229,8 +231,8 @@ class SQLiteJobs:
         if not rows:
             return None
         job, first, texts, attempt = rows[0]
-        detail, tier, domain = self._execute("SELECT detail, tier, domain FROM jobs WHERE id = ?", job)[0]
-        return Part(job, first, texts_from(texts), Options(bool(detail), tier, domain), attempt)
+        options = _options(*self._execute(f"SELECT {_OPTIONS} FROM jobs WHERE id = ?", job)[0])
+        return Part(job, first, texts_from(texts), options, attempt)
 
     def _finish(self, part: Part, lines: bytes) -> None:
         database = self._open()
@@ -247,11 +249,15 @@ class SQLiteJobs:
         database.execute("COMMIT")
 
 
+def _options(detail: int, tier: str, domain: str | None, document: str | None) -> Options:
+    return Options(bool(detail), tier, domain, document)
+
+
 def _add_columns(database: sqlite3.Connection) -> None:
-    """Add the columns to a file of a version before jobs had tiers and domains: its jobs are classified by `base`, `general`."""
+    """Add the columns that the file of an older version lacks: its jobs are of texts, classified by `base`, `general`."""
     database.execute("BEGIN IMMEDIATE")  # two processes may open the file at the same time
     known = {column[1] for column in database.execute("PRAGMA table_info(jobs)")}
-    for name, kind in (("tier", f"TEXT NOT NULL DEFAULT '{BASE}'"), ("domain", "TEXT")):
+    for name, kind in (("tier", f"TEXT NOT NULL DEFAULT '{BASE}'"), ("domain", "TEXT"), ("document", "TEXT")):
         if name not in known:
             database.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
     database.execute("COMMIT")

@@ -129,8 +129,7 @@ class SQSJobs:
         known, item = self._item(job, "job"), self._item(job, _sort_key(first))
         if known is None or item is None or known.get("cancelled", {}).get("BOOL") or "results" in item:
             return None
-        tier, domain = known.get("tier", {}).get("S", BASE), known.get("domain", {}).get("S")  # older jobs have none
-        return Part(job, first, _texts(item), Options(known["detail"]["BOOL"], tier, domain), attempt, receipt)
+        return Part(job, first, _texts(item), _options(known), attempt, receipt)
 
     async def _do(self, work: Callable[..., Result], *arguments: Any) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -167,6 +166,7 @@ class SQSJobs:
                 "detail": {"BOOL": options.detail},
                 "tier": {"S": options.tier},
                 **({"domain": {"S": options.domain}} if options.domain else {}),
+                **({"document": {"S": options.document}} if options.document else {}),
                 "created": {"N": str(now)},
                 "sent": {"BOOL": False},
                 "expires": expires,
@@ -308,4 +308,10 @@ def _job(identity: str, item: dict[str, Any]) -> Job:
         done=int(item["done"]["N"]),
         created=float(item["created"]["N"]),
         cancelled=item.get("cancelled", {}).get("BOOL", False),
+        options=_options(item),
     )
+
+
+def _options(item: dict[str, Any]) -> Options:
+    tier = item.get("tier", {}).get("S", BASE)  # older jobs have none
+    return Options(item["detail"]["BOOL"], tier, item.get("domain", {}).get("S"), item.get("document", {}).get("S"))

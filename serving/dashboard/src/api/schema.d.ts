@@ -55,7 +55,7 @@ export interface paths {
         put?: never;
         /**
          * Submit a batch job
-         * @description 1 to 10,000 texts in at most 8 MiB; on disk once accepted. Also as `application/x-ndjson`: one line per text, a JSON string or an object with `text`.
+         * @description 1 to 10,000 texts in at most 8 MiB; on disk once accepted. Also as `application/x-ndjson`: one line per text, a JSON string or an object with `text`. Or one document (a filing, an article) of at most 20 MiB as `text/html`, `application/xhtml+xml`, `application/octet-stream`: its result is one JSON value.
          */
         post: operations["submitJob"];
         delete?: never;
@@ -97,7 +97,7 @@ export interface paths {
         };
         /**
          * Get the results of a job
-         * @description One JSON line per text, in their order: a prediction or an error, and an `id` for feedback.
+         * @description One JSON line per text, in their order: a prediction or an error, and an `id` for feedback. Of a document, one value.
          */
         get: operations["getResults"];
         put?: never;
@@ -1418,19 +1418,19 @@ export interface components {
             state: "queued" | "running" | "done" | "cancelled";
             /**
              * Total
-             * @description Texts.
+             * @description Texts, or windows of a document.
              */
             total: number;
             /**
              * Done
-             * @description Texts classified.
+             * @description Those classified.
              */
             done: number;
             /** Created At */
             created_at: string;
             /**
              * Results
-             * @description Path of the results once the job is done: one JSON line per text, in their order.
+             * @description Path of the results once the job is done: one JSON line per text, in their order; one value of a document.
              */
             results: string;
         };
@@ -2659,7 +2659,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2780,7 +2780,14 @@ export interface operations {
     };
     submitJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Of a document: its name in the result. */
+                name?: string;
+                /** @description Of a document: what kind of text it is; without it `finance` for a filing, else `general`. */
+                domain?: string;
+                /** @description Of a document: the model of the bundle that classifies. */
+                tier?: string;
+            };
             header?: {
                 /** @description The same key gives the same job, so that a request may be repeated. */
                 "Idempotency-Key"?: string | null;
@@ -2836,7 +2843,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3200,7 +3207,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5143,7 +5150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5264,7 +5271,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`. */
+            /** @description Unsupported content type. Send `Content-Type: application/json`; jobs also accept `application/x-ndjson`, and documents as `text/html` or bytes. */
             415: {
                 headers: {
                     [name: string]: unknown;
