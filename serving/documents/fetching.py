@@ -4,7 +4,6 @@ A name is resolved once, its addresses are checked, and the connection is made t
 another one. So proxies of the environment are not used.
 """
 
-import ipaddress
 import socket
 import time
 from collections.abc import Callable, Generator
@@ -18,6 +17,7 @@ import httpx
 from data.errors import MalformedData, SettingsError, SourceUnavailable
 from serving.documents.parsed import Source
 from serving.documents.reading import MAX_DOCUMENT_BYTES, require_size
+from serving.public_address import is_public
 
 MAX_REDIRECTS = 5
 DEADLINE_S = 60.0
@@ -106,7 +106,7 @@ class Fetcher:
             addresses = self.resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise SourceUnavailable(f"The host {host} is not known.", found=error, remedy="Check the URL.") from error
-        private = [one for one in addresses if not _is_public(one)]
+        private = [one for one in addresses if not is_public(one)]
         if private and not self.allow_private:
             raise SourceUnavailable(
                 f"The host {host} is not a public one.",
@@ -149,13 +149,6 @@ def _parsed(url: str, base: httpx.URL | None = None) -> httpx.URL:
     if target.userinfo:
         raise SourceUnavailable("The URL has a user name or a password.", expected="a public page", remedy=_DOWNLOAD)
     return target
-
-
-def _is_public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    parsed = mapped or parsed
-    return parsed.is_global and not parsed.is_multicast
 
 
 def _require_time(url: str, deadline: float) -> None:

@@ -4,7 +4,6 @@ The address is checked where the connection is made, after the name was resolved
 a name that resolves to another address the second time (DNS rebinding) reaches the private network.
 """
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -14,26 +13,12 @@ from typing import Any
 
 import httpcore
 
+from serving.public_address import is_public
 from serving.streaming.feeds.errors import FeedError, FeedUnavailable
 
 CONNECT_S = 10.0
 SLICE_S = 0.5
 """A wait looks this often whether the command stops."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-def is_public(address: str) -> bool:
-    """Return whether an IP address is one of the public internet; of one that holds an IPv4 address, both must be."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
-        if found in _NAT64:
-            inner.append(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF))
-        if not all(one.is_global for one in inner if one is not None):
-            return False
-        if found.ipv4_mapped is not None:
-            return True
-    return found.is_global and not found.is_multicast
 
 
 def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
