@@ -136,7 +136,7 @@ def test_private_address_is_refused_before_a_connection(address):
 
 
 def test_redirect_from_a_public_host_to_a_private_one_is_refused(monkeypatch):
-    monkeypatch.setattr(fetching, "_is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1")
     names = {"public.example": "127.0.0.1", "private.example": "127.0.0.2"}
     fetcher = Fetcher(resolve=lambda host, _: [names[host]])
     with (

@@ -7,10 +7,10 @@ import zlib
 
 import pytest
 
+from serving.public_address import is_public
 from serving.streaming.feeds import fetching, network
 from serving.streaming.feeds.errors import FeedError, FeedUnavailable
 from serving.streaming.feeds.fetching import Fetcher, seconds_to_wait, shown
-from serving.streaming.feeds.network import is_public
 from tests.serving.feed_server import Reply, gzipped, serving_feeds
 
 
