@@ -113,7 +113,9 @@ def transfer_matrix(
         for domain, mask in masks.items()
     )
     gains = tuple(
-        Gain(domain, over, paired_difference(labels[mask], probas[HEADS][mask], probas[over][mask], **sampled))
+        Gain(
+            domain, over, paired_difference(labels[mask], probas[HEADS][mask], probas[over][mask], resamples=resamples, seed=seed)
+        )
         for domain, mask in masks.items()
         for over in (GENERALIST, domain)
         if over in probas

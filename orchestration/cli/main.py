@@ -148,7 +148,7 @@ def benchmark(
     show_leaderboard(console)
 
 
-@app.command(rich_help_panel=PIPELINE, epilog="Example: GROUNDSWELL_DATA__RECIPE=domains groundswell transfer --rows 2000")
+@app.command(rich_help_panel=PIPELINE, epilog="Example: groundswell transfer --rows 2000")
 def transfer(rows: Annotated[int | None, typer.Option(help="Most training rows of a domain.", min=100)] = None) -> None:
     """Train a model for each domain and two of all, and evaluate each on every domain: hours on two cores; resumable."""
     from orchestration.runs import run_assets

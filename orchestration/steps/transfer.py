@@ -147,7 +147,7 @@ def _with_targets(rows: "pd.DataFrame") -> "pd.DataFrame":
     from training.distill import TARGET
     from training.finetune import class_weights
 
-    ids = rows["label"].map(LABEL_IDS).to_numpy()
+    ids = [LABEL_IDS[label] for label in rows["label"]]
     weights = class_weights([(0, label, -1) for label in ids], 1).numpy()[0]
-    targets = np.eye(len(LABELS), dtype=np.float32)[ids] * weights[ids, None]
+    targets = np.eye(len(LABELS), dtype=np.float32)[ids] * weights[ids][:, np.newaxis]
     return rows.assign(**{TARGET: list(targets)})

@@ -60,7 +60,7 @@ def paths(text, most):
     else:
         yield "api, by the request", refusal(read) is None
         yield "api, jobs and Lambda, by the text", inference.read_texts([read], False).errors == [None]
-        yield "score", _unfit({"text": text}, "text", None) is None
+        yield "score", _unfit({"text": text}, "text", None, None) is None
 
 
 @pytest.mark.parametrize("most", [MAX_TEXT_CHARS, MAX_DOCUMENT_CHARS])

@@ -31,7 +31,16 @@ ROWS = {
     "sources": [COUNTS | {"source": "tweets"}],
     "messages": [
         MESSAGE
-        | {"label": "positive", "sarcasm": None, "tier": "base", "model_version": "1", "topic": "t", "partition": 0, "offset": 1}
+        | {
+            "label": "positive",
+            "sarcasm": None,
+            "domain": "general",
+            "tier": "base",
+            "model_version": "1",
+            "topic": "t",
+            "partition": 0,
+            "offset": 1,
+        }
     ],
     "top_negative": [MESSAGE],
     "alerts": [alert_row("a", NOW, acknowledged_at=NOW, acknowledged_by="desk 4")],
@@ -116,7 +125,7 @@ async def ask_all(client):
     await ask("POST /v1/feedback", json={"text": "so good", "label": "positive", "by": "desk 4"})
     for name in ROWS:
         await ask(f"GET /v1/panels/{name}")
-    for name in ("stream", "history", "api", "leaderboard", "production", "gate", "evaluated"):
+    for name in ("stream", "history", "api", "leaderboard", "production", "gate", "transfer", "evaluated"):
         await ask(f"GET /v1/panels/{name}")
     await ask("GET /v1/panels/comparison", "/v1/panels/comparison?left=left&right=right")
     await ask("GET /v1/panels/errors", "/v1/panels/errors?name=left&label=negative&predicted=positive")

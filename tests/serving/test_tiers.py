@@ -210,7 +210,7 @@ def test_job_is_classified_by_the_tier_that_it_names(bundle, classifier, monkeyp
 def test_lakehouse_classifies_by_its_tier_and_names_it_with_the_version(tier, bundle, classifier):
     found = CachingClassifier(bundle.directory, threads=1, tier=tier).predict([SURE, UNSURE], [None, None])
     expected = classifier.classify([SURE, UNSURE], tier)
-    assert found == [(p.label, p.confidence, *p.probabilities, model_key(classifier.name, p.tier)) for p in expected]
+    assert found == [(p.label, p.confidence, *p.probabilities, p.sarcasm, model_key(classifier.name, p.tier)) for p in expected]
     assert ["/" in one[-1] for one in found] == [p.tier != "base" for p in expected]
 
 
