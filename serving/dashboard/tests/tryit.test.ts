@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
-import { SAMPLES, sampleOf } from "@/lib/samples";
+import { limitOf, SAMPLES, sampleOf } from "@/lib/samples";
 import { sharedText, shareLink } from "@/lib/share";
 import { sliceWords } from "@/lib/slices";
 import { curlSnippet, pythonSnippet } from "@/lib/snippets";
@@ -48,6 +48,10 @@ test("the samples include emoji, a long text and sarcasm", () => {
   assert.ok(SAMPLES.some(({ text }) => /\p{Emoji_Presentation}/u.test(text)));
   assert.ok(SAMPLES.some(({ text }) => text.length > 800));
   assert.match(sampleOf("Oh great, another outage. Third one this week, well done.")?.limit ?? "", /sarcasm/);
+  const sarcastic = SAMPLES.find(({ ofSarcasm }) => ofSarcasm)?.text ?? "";
+  assert.match(limitOf(sarcastic, false) ?? "", /does not detect sarcasm/);
+  assert.equal(limitOf(sarcastic, true), undefined);
+  assert.match(limitOf(SAMPLES.at(-1)?.text ?? "", true) ?? "", /English only/);
   assert.equal(new Set(SAMPLES.map(({ text }) => text)).size, SAMPLES.length);
 });
 

@@ -4,6 +4,8 @@ export interface Sample {
   text: string;
   /** A known limit of the model, shown under the text. */
   limit?: string;
+  /** The limit is only that of models that do not predict sarcasm. */
+  ofSarcasm?: true;
 }
 
 const LONG = [
@@ -25,11 +27,12 @@ export const SAMPLES: readonly Sample[] = [
   { name: "praise", text: "The new release is fantastic, setup took two minutes. Thank you!" },
   { name: "complaint", text: "Nothing loads, nobody answers, and I am still being charged." },
   { name: "plain fact", text: "The meeting was moved to Thursday at three." },
-  { name: "emoji", text: "My flight is delayed again 😡😡", limit: "Most emoji are unknown to the model." },
+  { name: "emoji", text: "My flight is delayed again 😡😡" },
   {
     name: "sarcasm",
     text: "Oh great, another outage. Third one this week, well done.",
     limit: "Known limit: the model does not detect sarcasm and takes the praise literally.",
+    ofSarcasm: true,
   },
   { name: "long review", text: LONG, limit: "Longer than the model reads at once: classified in parts." },
   {
@@ -38,6 +41,12 @@ export const SAMPLES: readonly Sample[] = [
     limit: "Known limit: the model knows English only.",
   },
 ];
+
+/** The known limit of the model for a text, if it is a sample with one. */
+export function limitOf(text: string, findsSarcasm: boolean): string | undefined {
+  const sample = sampleOf(text);
+  return sample?.ofSarcasm && findsSarcasm ? undefined : sample?.limit;
+}
 
 export function sampleOf(text: string): Sample | undefined {
   return SAMPLES.find((sample) => sample.text === text);

@@ -57,6 +57,11 @@ export function Prediction({ of, text, isOutdated, version, ms, cost }: Props) {
         </p>
       )}
       <Bars probabilities={of.probabilities} />
+      {typeof of.sarcasm === "number" && (
+        <p className="note" data-testid="sarcasm">
+          Sarcastic with a probability of {percent(of.sarcasm)}.
+        </p>
+      )}
       {of.windows && of.windows.length > 1 && <Windows windows={of.windows} />}
       <dl className="facts">
         <div>

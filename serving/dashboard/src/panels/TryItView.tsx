@@ -5,7 +5,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { errorMessage } from "@/api/client";
 import { classify, useModel } from "@/api/model";
 import { count } from "@/lib/formats";
-import { SAMPLES, sampleOf } from "@/lib/samples";
+import { limitOf, SAMPLES } from "@/lib/samples";
 import { MOST_CHARS, sharedText, shareLink } from "@/lib/share";
 import { CopyButton } from "@/ui/CopyButton";
 import { Earlier, type Tried } from "./Earlier";
@@ -73,7 +73,7 @@ export function TryItView() {
             />
           </label>
           <p className="note limit" data-testid="sample-limit">
-            {sampleOf(text)?.limit ?? `${count(text.length)} characters`}
+            {limitOf(text, Boolean(model.data?.sarcasm)) ?? `${count(text.length)} characters`}
           </p>
           <div className="row">
             <button type="submit" className="main" disabled={!text.trim() || classifying.isPending}>
