@@ -1,7 +1,7 @@
 """The promotion gate. Rules from `configs/gates.yaml` decide whether a candidate is promoted; each rule gives a reason."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -118,6 +118,20 @@ def _bounds(row: LeaderboardRow, gates: Gates) -> list[Reason]:
         text = f"{metric} is {value:.4f}, at most {ceiling:g} is required"
         text += f"; {row.n} rows are too few to require it" if few else ""
         reasons.append(Reason(f"ceiling: {metric}", bool(few or value <= ceiling), value, ceiling, text))
+    return reasons
+
+
+def _domain_floors(row: LeaderboardRow, heads: Sequence[str], gates: Gates) -> list[Reason]:
+    """Return a reason for each domain that has a head and a floor; one with too few rows is not decided."""
+    metric, rule = gates.slices.metric, gates.slices
+    measured = {part.slice: part for part in row.slices if part.n >= rule.min_rows and metric in part.metrics}
+    reasons: list[Reason] = []
+    for domain, floor in gates.domain_floors.items():
+        if domain not in heads or (part := measured.get(f"domain={domain}")) is None:
+            continue
+        value = part.metrics[metric].value
+        text = f"{metric} of the head {domain} is {value:.4f} on {part.n:,} rows, at least {floor:g} is required"
+        reasons.append(Reason(f"floor: {domain}", bool(value >= floor), value, floor, text))
     return reasons
 
 
@@ -262,6 +276,7 @@ def decide(
     primary: np.ndarray | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
     parity: ParityResult | None = None,
+    heads: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> GateDecision:
@@ -278,6 +293,7 @@ def decide(
         primary: Which rows rank the candidates, bool, shape (N,); None: all.
         slices: Masks by name, bool, shape (N,), from `slices.slice_masks`.
         parity: The result of the parity check, or None without a check.
+        heads: Of the candidate: the domains that have one.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
 
@@ -298,6 +314,7 @@ def decide(
     )
     reasons = (
         *_bounds(candidate, gates),
+        *_domain_floors(candidate, heads, gates),
         _baseline(evidence, gates.baseline),
         _production(evidence, gates.production),
         *_slices(evidence, gates.slices),

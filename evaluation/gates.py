@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data.domains import Domain
 from data.errors import SettingsError
 from data.names import did_you_mean, unknown_name
 from data.settings import project_root, read_yaml
@@ -78,6 +79,8 @@ class Gates(_Strict):
     """The rules. A section left out has its defaults; floors and ceilings left out require nothing."""
 
     floors: dict[str, float] = {}
+    domain_floors: dict[Domain, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Least value of the metric of `slices` on a domain that has a head, on at least `slices.min_rows` rows."""
     ceilings: dict[str, float] = {}
     ceilings_min_rows: int = Field(default=1000, ge=1)
     baseline: BaselineRule = BaselineRule()

@@ -291,3 +291,15 @@ def test_an_invalid_rule_is_refused_by_name(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SettingsError, match=message):
         load_gates(path)
+
+
+def test_a_domain_with_a_head_has_a_floor_and_one_without_has_none():
+    weak = replace(_row("new", GOOD), slices=(_slice("domain=news", 0.49), _slice("domain=tweets", 0.6), _slice("source=x", 0.1)))
+    assert _failed(_decide(row=weak, heads=["general", "news", "tweets"])) == ["floor: news"]
+    assert _failed(_decide(row=weak, heads=["general", "tweets"])) == []
+    (reason,) = _decide(row=weak, heads=["news"]).failures
+    assert (reason.found, reason.limit) == (0.49, 0.5) and "head news is 0.4900 on 500 rows" in reason.text
+    few = replace(weak, slices=(replace(_slice("domain=news", 0.49), n=199), _slice("domain=tweets", None)))
+    assert _failed(_decide(row=few, heads=["news", "tweets"])) == [], "too few rows decide nothing"
+    with pytest.raises(ValueError, match="sport"):
+        Gates(domain_floors={"sport": 0.5})
