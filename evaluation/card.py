@@ -28,8 +28,8 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
         float32: The row of the model before export, where known.
         about: Where known: `name`, `version`, `dataset`, `base_model`, `base_license`, `training` (`rows`, `rows_available`,
             `epochs`, `seed`, `trained_at`, and `datasets` with `name`, `domain`, `license`, `rows`, `rows_available`),
-            `data_fingerprint`, `quantization`, `max_length`, `languages` (codes; without them English), `parity` (text), `tiers`
-            and `points` (as in `bundle.json`). Another missing value is written as "not stated".
+            `data_fingerprint`, `quantization`, `max_length`, `heads`, `languages` (codes; without them English), `parity` (text),
+            `tiers` and `points` (as in `bundle.json`). Another missing value is written as "not stated".
 
     Returns:
         Markdown.
@@ -91,6 +91,8 @@ def _summary(about: Mapping[str, Any], row: LeaderboardRow) -> str:
         f"Trained: {_training(about.get('training') or {})}.",
         f"Calibration: temperature {row.temperature:.3f}, fitted on the validation rows.",
     ]
+    if len(heads := about.get("heads") or ()) > 1:
+        lines.append(f"Heads: {', '.join(f'`{head}`' for head in heads)}; that of a text's domain decides, else `{heads[0]}`.")
     if row.from_scratch:
         lines.append("**From scratch**: trained from random weights; a pretrained checkpoint of its family does better.")
     if about.get("parity"):

@@ -24,7 +24,7 @@ from data.language import ENGLISH
 from data.settings import PathSettings
 from data.tokenization import TOKENIZATION_VERSION
 from serving.ledger import current_moves, ledger_path
-from serving.tiers import AUTO, BASE, NAME, Calibration, OperatingPoint, Tier, tier_file
+from serving.tiers import AUTO, BASE, NAME, Calibration, Heads, OperatingPoint, Tier, tier_file
 
 FORMAT_VERSION = 2
 """2: tiers."""
@@ -51,8 +51,7 @@ class Manifest(BaseModel):
     labels: tuple[str, ...] = LABELS
     languages: tuple[str, ...] = ENGLISH
     """Languages of the texts that it was trained and measured on, such as `en`."""
-    heads: tuple[str, ...] = (GENERAL,)
-    """`general`, then each domain that has a head of its own, in the order of the model's outputs."""
+    heads: Heads = (GENERAL,)
     sarcasm: Calibration | None = None
     """Of the output for sarcasm of `base`; None: it has none."""
     max_length: int = Field(ge=3, le=8192)

@@ -5,9 +5,9 @@ Points are made at export, from the validation rows; docs/decisions/0010-tiers.m
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from data.domains import GENERAL
 from data.errors import BundleError
@@ -18,6 +18,17 @@ NAME = r"^[a-z][a-z0-9-]{0,31}$"
 """Of a tier, as it appears in a file's name, a request and a column."""
 AUTO_SHARE = 0.99
 """`auto` is the cheapest point whose expected macro-recall is at least this share of that of `base`."""
+
+
+def _heads_in_order(heads: tuple[str, ...]) -> tuple[str, ...]:
+    """Return heads; the first output of a model is always that of `general`."""
+    if heads[:1] != (GENERAL,) or len(set(heads)) != len(heads):
+        raise ValueError(f"{GENERAL} first, then each domain once")
+    return heads
+
+
+Heads = Annotated[tuple[str, ...], AfterValidator(_heads_in_order)]
+"""`general`, then each domain that has a head of its own, in the order of the model's outputs."""
 
 
 class Calibration(BaseModel):
@@ -37,7 +48,7 @@ class Tier(BaseModel):
     title: str
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it."""
-    heads: tuple[str, ...] = (GENERAL,)
+    heads: Heads = (GENERAL,)
     """As those of the bundle; its own."""
     sarcasm: Calibration | None = None
     """Of its output for sarcasm; None: it has none."""

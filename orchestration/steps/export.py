@@ -186,6 +186,7 @@ def _write_final(
             "data_fingerprint": splits.fingerprint,
             "quantization": chosen.name,
             "max_length": candidate.max_length,
+            "heads": arguments["heads"],
             "tiers": tiers.tiers,
             "points": tiers.points,
             "parity": f"{chosen.flips_per_10000:g} labels per 10,000 differ from the float32 model",

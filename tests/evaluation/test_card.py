@@ -7,6 +7,7 @@ from evaluation.card import model_card
 from evaluation.cost import Cost, Spread
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import Estimate, score
+from evaluation.sarcasm import SarcasmReport, SarcasmRow
 from evaluation.slices import SliceRow
 
 LABELS = np.array([0, 1, 2] * 20)
@@ -84,6 +85,15 @@ def test_the_card_states_the_model_its_metrics_and_its_weaknesses():
     ):
         assert text in card, text
     assert "| question |" not in card  # too few rows for metrics
+
+
+def test_the_card_lists_heads_and_what_is_found_of_sarcasm():
+    rows = (SarcasmRow("irony", 784, 311, Estimate(0.704, 0.66, 0.74), 0.75, 0.66),)
+    able = replace(_row(), sarcasm=SarcasmReport(1.2, -0.1, rows), rephrased=Estimate(0.61, 0.55, 0.67))
+    card = model_card(able, {"heads": ["general", "tweets", "news"]})
+    assert "Heads: `general`, `tweets`, `news`; that of a text's domain decides, else `general`." in card
+    assert "| irony | 784 | 70.4 [66.0, 74.0] | 75.0 | 66.0 |" in card and "in plain words: 61.0 [55.0, 67.0] %" in card
+    assert "It does not find emotions" in card and "sarcasm, emotions" in model_card(_row(), {"heads": ["general"]})
 
 
 def test_unknown_values_are_marked():

@@ -72,6 +72,15 @@ def test_a_model_with_other_heads_than_its_manifest_is_refused(tmp_path, bundle)
             Classifier(read_bundle(folder), threads=1).classify([TEXT])
 
 
+@pytest.mark.parametrize("heads", [["finance", "general"], ["general", "finance", "finance"], []])
+def test_heads_in_another_order_or_twice_are_refused(heads, tmp_path):
+    directory = headed_bundle(tmp_path / "bundle").directory
+    manifest = json.loads((directory / "bundle.json").read_text())
+    (directory / "bundle.json").write_text(json.dumps(manifest | {"heads": heads}))
+    with pytest.raises(BundleError, match="general first, then each domain once"):
+        read_bundle(directory)
+
+
 def test_other_names_of_heads_are_another_fingerprint(tmp_path):
     made = tiered_bundle(tmp_path / "tiered")
 
