@@ -142,6 +142,7 @@ def test_a_small_body_that_expands_beyond_the_limit_is_refused(server, fetcher):
         (b"no gzip at all", "gzip", "is corrupt"),
         (b"?", "br", "compressed in an unknown way"),
     ],
+    ids=["cut off", "plain text", "unknown"],  # a gzip file holds the time
 )
 def test_a_body_that_cannot_be_decompressed_is_an_error(server, fetcher, body, encoding, error):
     server.routes["/feed"] = Reply(body, headers={"Content-Encoding": encoding})
