@@ -99,7 +99,7 @@ def _student_rows(layout: Layout) -> "pd.DataFrame":
     key = predictor_key(layout, teacher)
     heads = trained_heads(layout, teacher)
     if not finds_sarcasm(layout, teacher):
-        rows = rows.drop(columns="sarcasm")
+        rows = rows.assign(sarcasm=None)
     domains = rows["domain"].tolist() if heads != ONE_HEAD else None
     soft = soft_labels(load, key, rows["text"].tolist(), layout.soft_labels, domains=domains, progress=report)
     return student_rows(rows, soft, training_datasets(), layout.settings(DistillationSettings), heads=heads)

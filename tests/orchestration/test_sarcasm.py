@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from data.artifacts import mark_current
+from data.fingerprint import fingerprint
 from data.sources import PAIRS
 from data.sources.reading import write_labeled
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.leaderboard_page import sarcasm_table
 from orchestration.layout import Layout
-from orchestration.steps import data, predictions
+from orchestration.steps import data, predictions, training
 from orchestration.steps.predictions import evaluate
 from orchestration.steps.tiers import calibration_of
 from orchestration.steps.training import candidate_folder, finds_sarcasm
@@ -22,7 +23,7 @@ from tests.make import labeled
 from tests.models import tiny_candidate, write_checkpoint
 from tests.training.test_sarcasm import marked
 from training.finetune import finetune
-from training.heads import LEAST_ROWS
+from training.heads import LEAST_ROWS, learns_sarcasm
 from training.predictors import VaderPredictor, load_predictor
 from training.settings import TrainingSettings
 
@@ -88,6 +89,17 @@ def test_a_model_is_evaluated_and_calibrated_and_its_variants_find_the_same(plac
         assert right.mean() > 0.95
     served = evaluate(layout, "bundle", {"b": 1}, lambda: open_classifier(variants["onnx_fp32"]), temperature=1.0).row
     assert (served.sarcasm.scale, served.sarcasm.offset) == (1.0, 0.0) and served.sarcasm.rows[0].n == 120
+
+
+@pytest.mark.parametrize("finds", [True, False])
+def test_a_student_learns_sarcasm_if_its_teacher_did_and_its_rows_can_be_logged(place, finds, monkeypatch):
+    layout, candidate = place
+    monkeypatch.setattr(training, "teacher_of_students", lambda _: candidate)
+    monkeypatch.setattr(training, "training_datasets", lambda: SETS)
+    monkeypatch.setattr(training, "finds_sarcasm", lambda *_: finds)
+    rows = training._student_rows(layout)
+    assert learns_sarcasm(rows) is finds
+    assert fingerprint(rows), "it has every column"
 
 
 def test_what_predicts_no_sarcasm_has_no_report_of_it(place):
