@@ -45,6 +45,10 @@ _SARCASM = {
 }
 
 
+SARCASTIC = 0.5
+"""Least probability of a text that counts as sarcastic. The dashboard and the queries of messages have the same number."""
+
+
 def states_sarcasm(value: object) -> bool | None:
     """Return whether a value, such as `sarcastic`, `non_irony` or `0`, states that a text is sarcastic; None: neither."""
     key = label_key(value)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from data.labels import SARCASTIC
 from evaluation.metrics import RESAMPLES, Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-THRESHOLD = 0.5
-"""Least calibrated probability of a text that counts as sarcastic."""
 _TINY = 1e-6
 
 
@@ -94,7 +93,7 @@ def sarcasm_rows(
         seed: Its seed.
     """
     rows: list[SarcasmRow] = []
-    for source, part in frame.assign(found=proba >= THRESHOLD).groupby("source", sort=True):
+    for source, part in frame.assign(found=proba >= SARCASTIC).groupby("source", sort=True):
         sarcastic, found = part["sarcasm"].to_numpy(dtype=bool), part["found"].to_numpy(dtype=bool)
         counts = np.array([[(true & one).sum() for one in (~found, found)] for true in (~sarcastic, sarcastic)])
         scores = score_counts(counts, resamples=resamples, seed=seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 from data.artifacts import atomic_file
 from data.errors import BundleError, DataError, MalformedData
-from data.labels import LABEL_IDS, LABELS, own_label, states_sarcasm
+from data.labels import LABEL_IDS, LABELS, SARCASTIC, own_label, states_sarcasm
 from data.language import Languages, language_of
 from data.readable import MAX_DOCUMENT_CHARS, Unreadable, unreadable
 from data.tables import ReadAs, Rejected, Row, open_table, require_texts
@@ -24,8 +24,6 @@ from serving.tiers import BASE
 Progress = Callable[[str, float | None], None]
 LANGUAGE_COLUMN = "lang"
 """A column of this name states the language, as in an event of the stream."""
-SARCASTIC = 0.5
-"""Least probability of a text that counts as sarcastic."""
 _NUMBERS = ("confidence", *LABELS, "sarcasm")
 """Columns of the output with numbers, 0 to 1."""
 _FIX = "Name the columns with --text-column and --label-column."
@@ -191,15 +189,16 @@ def _labels_sarcasm(rows: list[Row], label_column: str) -> bool:
 
 
 def _require_sarcasm(classifier: Classifier, tier: str) -> None:
-    """Check that a tier predicts sarcasm.
+    """Check that a tier predicts sarcasm, and `base` too where unsure texts escalate to it.
 
     Raises:
-        BundleError: It does not.
+        BundleError: One of them does not.
     """
-    manifest, name = classifier.bundle.manifest, classifier.point(tier).tier
-    if (manifest if name == BASE else manifest.tiers[name]).sarcasm is None:
+    manifest, point = classifier.bundle.manifest, classifier.point(tier)
+    names = [point.tier, BASE] if point.threshold else [point.tier]
+    if lacking := [name for name in names if (manifest if name == BASE else manifest.tiers[name]).sarcasm is None]:
         raise BundleError(
-            f"The labels are of sarcasm, which tier {name} of {classifier.name} does not predict.",
+            f"The labels are of sarcasm, which tier {lacking[0]} of {classifier.name} does not predict.",
             expected="a model that was trained on rows that label sarcasm",
             remedy="GROUNDSWELL_DATA__RECIPE=domains groundswell train",
         )

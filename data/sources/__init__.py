@@ -163,7 +163,9 @@ def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, pd.D
     held = _held_out(frame, spec)
     if len(held):
         notes.append(f"{len(held):,} texts with a plain rephrasing are held out")
-    return to_labeled(frame[~frame["id"].isin(held["id"])], spec, notes), held, notes
+    # By text too: a repeat under another id would be learned from.
+    learned = ~frame["id"].isin(held["id"]) & ~frame["text"].isin(held["text"])
+    return to_labeled(frame[learned], spec, notes), held, notes
 
 
 def _held_out(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":

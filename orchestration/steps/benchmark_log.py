@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data.artifacts import KEY_FILE
+from data.artifacts import KEY_FILE, write_json
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.transfer import Transfer
 from orchestration.layout import Layout
@@ -78,7 +78,10 @@ def log_leaderboard(layout: Layout, dagster_run: str) -> None:
 
 
 def log_transfer(layout: Layout, dagster_run: str, transfer: Transfer) -> None:
-    """Log the domain-transfer matrix to MLflow: a run with every cell as a metric, the table and the heat map."""
+    """Log the domain-transfer matrix to MLflow once: a run with every cell as a metric, the table and the heat map."""
+    logged = layout.transfer / "mlflow.json"  # goes with the folder when the matrix is measured again
+    if logged.is_file():
+        return
     report("logging to MLflow")
     tracking = open_tracking(layout)
     run = parent_of(layout, tracking, dagster_run, "domain transfer")
@@ -94,6 +97,7 @@ def log_transfer(layout: Layout, dagster_run: str, transfer: Transfer) -> None:
     tracking.client.log_table(run, matrix, "transfer.json")
     tracking.log_pictures(run, {"transfer": layout.transfer / "transfer.png"})
     tracking.end(run, "FINISHED")
+    write_json(logged, {"run": run})
 
 
 def _as_columns(rows: list[LeaderboardRow]) -> dict[str, list[Any]]:

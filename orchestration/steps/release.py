@@ -62,7 +62,7 @@ def decide_promotion(layout: Layout, bundle: Bundle, current: Bundle | None) -> 
         primary=primary_mask(layout, test),
         slices=slice_masks(test),
         parity=read_export_report(layout).parity(),
-        heads=bundle.heads,
+        heads=bundle.manifest.heads,
     )
 
 

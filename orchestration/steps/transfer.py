@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.artifacts import atomic_folder, digest, is_current, mark_current, read_json, write_json, write_text
+from data.artifacts import atomic_file, atomic_folder, digest, is_current, mark_current, read_json, write_json, write_text
 from data.domains import DOMAINS
-from data.errors import SourceUnavailable
+from data.errors import DataError, SourceUnavailable
 from data.labels import LABEL_IDS, LABELS
 from evaluation.settings import TransferSettings
 from evaluation.slices import label_ids
@@ -44,8 +44,10 @@ def measure_transfer(layout: Layout) -> Transfer:
         "sets": training_datasets(),
     }
     if not is_current(layout.transfer, key):
-        _measure(layout, candidate, settings, layout.var / f".transfer-{digest(key)[:16]}")
+        work = layout.var / f".transfer-{digest(key)[:16]}"
+        _measure(layout, candidate, settings, work)
         mark_current(layout.transfer, key)
+        shutil.rmtree(work)  # only now: until the matrix is marked, a killed run resumes from it
     return read_transfer(layout)
 
 
@@ -84,7 +86,6 @@ def _measure(layout: Layout, candidate: Candidate, settings: TransferSettings, w
         write_json(folder / FILE, transfer.to_dict())
         write_text(folder / "transfer.md", as_markdown(transfer))
         plot_transfer(transfer, folder / "transfer.png")
-    shutil.rmtree(work)
 
 
 def _learned_rows(layout: Layout, settings: TransferSettings) -> "pd.DataFrame":
@@ -120,8 +121,6 @@ def _proba(
     work: Path,
 ) -> np.ndarray:
     """Return the probabilities of the evaluated rows by a model, trained now unless an interrupted run did."""
-    from data.artifacts import atomic_file
-    from data.errors import DataError
     from training.finetune import finetune
     from training.predictors import CheckpointPredictor
 

@@ -195,18 +195,19 @@ def test_texts_with_a_plain_rephrasing_are_held_out_by_a_hash_of_their_id(folder
         }
         for n in range(12)
     ]
+    repeats = [row | {"id": f"again-{row['id']}", "meant": ""} for row in written[:10]]
     held = []
-    for at, order in (("a", written), ("b", written[::-1])):
+    for at, order in (("a", written + repeats), ("b", (written + repeats)[::-1])):
         write_dataset(folder / at, order)
         found, frame = fetched(one, folder / at, out / at)
         pairs = pd.read_parquet(found.path.parent / PAIRS)
-        assert set(frame["id"]).isdisjoint(pairs["id"])
-        assert (len(frame), len(pairs)) == (8, 4) and found.notes == ("4 texts with a plain rephrasing are held out",)
+        assert set(frame["id"]).isdisjoint(pairs["id"]) and set(frame["text"]).isdisjoint(pairs["text"])
+        assert (len(frame), len(pairs)) == (14, 4) and found.notes == ("4 texts with a plain rephrasing are held out",)
         assert [text.split()[-1] for text in pairs["text"]] == [text.split()[-1] for text in pairs["plain"]]
         held.append(list(pairs["id"]))
     assert held[0] == held[1], "whatever the order of the file"
     found, frame = fetched(one.model_copy(update={"rephrased": None}), folder / "a", out / "a")
-    assert len(frame) == 12 and pd.read_parquet(found.path.parent / PAIRS).empty
+    assert len(frame) == 22 and pd.read_parquet(found.path.parent / PAIRS).empty
 
 
 def test_the_catalog_reports_an_invalid_entry():

@@ -2,14 +2,19 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data.errors import SourceUnavailable
 from data.sources.reading import write_labeled
+from evaluation.plots import plot_transfer
 from evaluation.settings import TransferSettings
+from evaluation.transfer import HEADS, Transfer, transfer_matrix
 from orchestration.layout import Layout
 from orchestration.steps import transfer
+from orchestration.steps.benchmark_log import log_transfer
+from orchestration.steps.tracking import open_tracking
 from tests.make import labeled
 from tests.models import tiny_candidate, write_checkpoint
 
@@ -58,6 +63,9 @@ def test_matrix_is_measured_once_and_resumed_after_a_kill(tmp_path, monkeypatch)
     monkeypatch.setattr(transfer, "_proba", lambda way, *rest: (trained.append(way), made(way, *rest))[1])
     kept = []
     monkeypatch.setattr("training.finetune.finetune", spy(kept))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(transfer, "mark_current", interrupted)
+        transfer.measure_transfer(layout)
     found = transfer.measure_transfer(layout)
     assert kept == ["generalist", "heads"] and not list(layout.var.glob(".transfer-*"))
     assert found.at("tweets", "tweets").macro_recall.value > 0.9 > found.at("tweets", "finance").macro_recall.value
@@ -65,6 +73,26 @@ def test_matrix_is_measured_once_and_resumed_after_a_kill(tmp_path, monkeypatch)
     trained.clear()
     assert transfer.measure_transfer(layout) == found and trained == [], "unchanged: nothing is trained"
     assert (layout.transfer / "transfer.png").is_file() and "# Domain transfer" in (layout.transfer / "transfer.md").read_text()
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.integration
+def test_matrix_is_logged_to_mlflow_once(tmp_path, monkeypatch):
+    layout = Layout(tmp_path / "var")
+    cells, gains = transfer_matrix(["news"] * 9, np.arange(9) % 3, {HEADS: np.eye(3)[np.arange(9) % 3]}, resamples=20)
+    matrix = Transfer("Tiny", 1, 1, {"news": 9}, cells, gains)
+    layout.transfer.mkdir(parents=True)
+    plot_transfer(matrix, layout.transfer / "transfer.png")
+    layout.splits.mkdir(parents=True)
+    (layout.splits / "report.json").write_text(json.dumps({"fingerprint": "f", "counts": {}, "rows": {}, "notices": []}))
+    for run in ("one", "two"):
+        log_transfer(layout, run, matrix)
+    tracking = open_tracking(layout)
+    assert tracking.find_parent("one") and tracking.find_parent("two") is None
+    assert tracking.client.get_run(tracking.find_parent("one")).data.metrics == {"heads/news": 1.0}
 
 
 def spy(kept):

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from data.errors import BundleError, DataError, MalformedData, SourceUnavailable
 from data.tables import CHUNK_ROWS
 from serving.classifier import Classifier
-from serving.score import score_file
+from serving.score import _require_sarcasm, score_file
+from serving.tiers import Calibration
 from tests.make import rows
-from tests.models import headed_bundle, tiny_bundle
+from tests.models import headed_bundle, tiered_bundle, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,16 @@ def test_labels_of_sarcasm_need_a_model_that_finds_it(tmp_path, classifier):
     with pytest.raises(BundleError, match="does not predict"):
         score(path, classifier, out=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_where_texts_escalate_base_has_to_predict_sarcasm_too(tmp_path):
+    bundle = tiered_bundle(tmp_path / "bundle")
+    small = bundle.manifest.tiers["small"].model_copy(update={"sarcasm": Calibration()})
+    able = replace(bundle, manifest=bundle.manifest.model_copy(update={"tiers": {"small": small}}))
+    classifier = Classifier(able, threads=1)
+    _require_sarcasm(classifier, "small")
+    with pytest.raises(BundleError, match="tier base"):
+        _require_sarcasm(classifier, "small@0.6")
 
 
 def test_a_label_of_sarcasm_among_those_of_sentiment_is_unknown(tmp_path, classifier):
