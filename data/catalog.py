@@ -63,6 +63,17 @@ class Rephrased(BaseModel):
     """Pairs that are in no split: they compare what a model takes the two texts for. Chosen by a hash of the id."""
 
 
+class AboutTarget(BaseModel):
+    """Texts of which each row is about one company that the text names, see `data/targets.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    """Of the source, with the name of the company, which is marked in the text."""
+    score: str
+    """Column with the sentiment towards it, -1 to 1."""
+
+
 class DatasetSpec(BaseModel):
     """One dataset of labeled text."""
 
@@ -90,6 +101,7 @@ class DatasetSpec(BaseModel):
     sarcasm_mapping: dict[str, bool] = {}
     """Label of the source, as `label_key` writes it, to whether the text is sarcastic, for datasets that label sarcasm."""
     rephrased: Rephrased | None = None
+    about: AboutTarget | None = None
     confidence_column: str | None = None
     confidence_scale: float = 1.0
     """The column is divided by this, which gives 0 to 1."""

@@ -18,18 +18,21 @@ from data.sources.reading import FIX, MAX_REJECTED, Source
 from data.tables import require_texts
 from data.tables.ids import id_text
 from data.tables.times import utc_times
+from data.targets import contrasts, mark_target
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PAIRS", "RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
+__all__ = ["PAIRS", "SCORED", "RawDataset", "fetch", "fetched", "find", "last_fetched", "read_labeled", "to_labeled"]
 
-READING_VERSION = "4"
+READING_VERSION = "5"
 """Raise it when rows of an unchanged file are read differently."""
 
 
 PAIRS = "pairs.parquet"
 """Next to `texts.parquet`: the sarcastic texts that are held out, `id, text, plain`, see `data.catalog.Rephrased`."""
+SCORED = "scored.parquet"
+"""Next to `texts.parquet`: the rows about one company each, `id, split, text, marked, score`, see `data.catalog.AboutTarget`."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDatase
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labeled
 
-        frame, pairs, notes = read_labeled(source, spec)
+        frame, beside, notes = read_labeled(source, spec)
         write_labeled(folder / "texts.parquet", frame)
-        pairs.to_parquet(folder / PAIRS, index=False)
+        for name, rows in beside.items():
+            rows.to_parquet(folder / name, index=False)
         about = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
         write_json(folder / "source.json", {**about, "notes": notes})
 
@@ -141,11 +145,12 @@ def _read(out_dir: Path, name: str) -> RawDataset:
     return RawDataset(name, path, key["origin"], key["source"], about["fingerprint"], about["rows"], notes)
 
 
-def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, pd.DataFrame, list[str]]":
+def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, dict[str, pd.DataFrame], list[str]]":
     """Read a source to the columns of `LABELED_TEXT`; the few rows without a text or without a label are rejected.
 
     Returns:
-        The rows; the pairs that are held out of them, see `PAIRS`; and one line each for what was detected, rejected or assumed.
+        The rows; what is kept in files next to them, see `PAIRS` and `SCORED`; and one line each for what was detected,
+        rejected, assumed or added.
 
     Raises:
         SourceUnavailable, MalformedData: As the source; or the text column holds labels, or an id has lost digits.
@@ -165,7 +170,26 @@ def read_labeled(source: Source, spec: DatasetSpec) -> "tuple[pd.DataFrame, pd.D
         notes.append(f"{len(held):,} texts with a plain rephrasing are held out")
     # By text too: a repeat under another id would be learned from.
     learned = ~frame["id"].isin(held["id"]) & ~frame["text"].isin(held["text"])
-    return to_labeled(frame[learned], spec, notes), held, notes
+    marked, scored = _marked(frame[learned], spec, notes)
+    return to_labeled(marked, spec, notes), {PAIRS: held, SCORED: scored}, notes
+
+
+def _marked(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Return the rows with their company marked, and made sentences for training; and the rows with their score."""
+    import pandas as pd
+
+    given = spec.about
+    if given is None or given.column not in frame:
+        return frame, frame.head(0).assign(marked=None, score=None)[["id", "split", "text", "marked", "score"]]
+    marks = [mark_target(text, str(target))[0] for text, target in zip(frame["text"], frame[given.column], strict=True)]
+    scored = frame.assign(marked=marks, score=pd.to_numeric(frame[given.score], errors="coerce"))
+    made = pd.DataFrame(
+        {"id": f"{spec.name}-made-{n}", "text": mark_target(row.text, row.target)[0], "label": row.label, "split": "train"}
+        for n, row in enumerate(contrasts("train"))
+    )
+    notes.append(f"{len(made):,} made sentences about two companies are added to the split train")
+    kept = scored[scored["score"].notna()][["id", "split", "text", "marked", "score"]]
+    return pd.concat([frame.assign(text=marks), made], ignore_index=True), kept
 
 
 def _held_out(frame: "pd.DataFrame", spec: DatasetSpec) -> "pd.DataFrame":
