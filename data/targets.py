@@ -10,10 +10,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+TARGET_DOMAIN = "finance"
+"""The domain whose head reads marked texts."""
 MARK = "target"
 """The word that stands for the company."""
 MAX_TARGET = 100
 """Characters of a company's name."""
+MAX_TARGETS = 8
+"""Of one request; each costs as much as the text."""
 _FIRST_WORD = 3
 """Letters that the first word of a name has at least, where it stands for the whole name."""
 
@@ -99,6 +103,8 @@ _NAMES = {
     "test": ("Airbus", "Sainsbury", "Ericsson", "$GOOG", "$NFLX", "Aviva", "Kingfisher", "$AMD"),
 }
 _JOINS = (" while ", " but ", ", ", " as ", "; ", ", and ")
+_NEWS = (("positive", "negative"), ("positive", "negative"), ("positive", "neutral"), ("neutral", "negative"))
+"""Labels of the two companies of a sentence; half of the sentences have opposite news."""
 CONTRASTS = {"train": 300, "test": 150}
 """Sentences of each split; each gives two rows. Their phrases and names differ."""
 
@@ -110,11 +116,10 @@ def contrasts(split: str) -> Sequence[Contrast]:
         split: `train` or `test`.
     """
     draw = random.Random(f"contrasts of {split}")
-    phrases, rows = _PHRASES[split], []
+    phrases = _PHRASES[split]
+    rows: list[Contrast] = []
     for _ in range(CONTRASTS[split]):
-        better, worse = draw.choice(
-            (("positive", "negative"), ("positive", "negative"), ("positive", "neutral"), ("neutral", "negative"))
-        )
+        better, worse = draw.choice(_NEWS)
         first, second = draw.sample(_NAMES[split], 2)
         parts = [draw.choice(phrases[better]).format(first), draw.choice(phrases[worse]).format(second)]
         text = draw.choice(_JOINS).join(parts if draw.random() < 0.5 else parts[::-1])

@@ -10,6 +10,7 @@ from evaluation.leaderboard import RANKED_BY, LeaderboardRow, format_bytes, form
 from evaluation.leaderboard_page import markdown_table
 from evaluation.metrics import Estimate
 from evaluation.slices import weakest
+from evaluation.targets import target_cells
 
 _UNKNOWN = "not stated"
 _METRICS = {"macro_recall": "Macro-recall", "macro_f1": "Macro-F1", "accuracy": "Accuracy", "ece": "Calibration error"}
@@ -28,8 +29,8 @@ def model_card(row: LeaderboardRow, about: Mapping[str, Any], *, float32: Leader
         float32: The row of the model before export, where known.
         about: Where known: `name`, `version`, `dataset`, `base_model`, `base_license`, `training` (`rows`, `rows_available`,
             `epochs`, `seed`, `trained_at`, and `datasets` with `name`, `domain`, `license`, `rows`, `rows_available`),
-            `data_fingerprint`, `quantization`, `max_length`, `heads`, `languages` (codes; without them English), `parity` (text),
-            `tiers` and `points` (as in `bundle.json`). Another missing value is written as "not stated".
+            `data_fingerprint`, `quantization`, `max_length`, `heads`, `targets`, `languages` (codes; without them English),
+            `parity` (text), `tiers` and `points` (as in `bundle.json`). Another missing value is written as "not stated".
 
     Returns:
         Markdown.
@@ -142,6 +143,8 @@ def _quality(about: Mapping[str, Any], row: LeaderboardRow) -> list[str]:
         ]
     if row.rephrased:
         parts.append(f"Sarcastic texts with the label of what their authors meant, in plain words: {row.rephrased.text()} %.")
+    if row.targets:
+        parts += ["The sentiment towards one company:", markdown_table(["Measure", "On", "Value"], target_cells(row.targets))]
     rates = fail_rate_by_kind(row.behavior)
     if rates:
         cells = [[kind, f"{100 * rate:.1f} %"] for kind, rate in rates.items()]
@@ -220,7 +223,8 @@ def _limits(about: Mapping[str, Any], row: LeaderboardRow) -> str:
     unable = "emotions" if row.sarcasm else "sarcasm, emotions"
     lines = [
         f"Short texts in {names} ({kinds}). Other languages were not measured.",
-        f"Three classes of the writer's sentiment. It does not find {unable} or what the sentiment is about.",
+        f"Three classes of the writer's sentiment. It does not find {unable} or what the sentiment is about"
+        f"{'; it scores companies that a request names' if about.get('targets') else ''}.",
         *_LIMITS,
     ]
     if worst := weakest(row.slices):

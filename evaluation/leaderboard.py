@@ -22,6 +22,7 @@ from evaluation.metrics import METRICS, RESAMPLES, Estimate, is_real, paired_cla
 from evaluation.published import PublishedFigure
 from evaluation.sarcasm import SarcasmReport
 from evaluation.slices import SliceRow
+from evaluation.targets import TargetReport
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,6 +94,8 @@ class LeaderboardRow:
     """None: it does not predict sarcasm."""
     rephrased: Estimate | None = None
     """Share of held-out sarcastic texts with the label of what their authors meant, in plain words; None: there are none."""
+    targets: TargetReport | None = None
+    """Sentiment towards one company; None: no test row has a score for one."""
 
     @property
     def title(self) -> str:
@@ -126,6 +129,7 @@ class LeaderboardRow:
             "behavior": [row.to_dict() for row in self.behavior],
             "sarcasm": self.sarcasm.to_dict() if self.sarcasm else None,
             "rephrased": self.rephrased.to_dict() if self.rephrased else None,
+            "targets": self.targets.to_dict() if self.targets else None,
         }
 
     @classmethod
@@ -149,6 +153,7 @@ class LeaderboardRow:
             against={name: Estimate.from_dict(value) for name, value in raw.get("against", {}).items()},
             sarcasm=SarcasmReport.from_dict(raw["sarcasm"]) if raw.get("sarcasm") else None,
             rephrased=Estimate.from_dict(raw["rephrased"]) if raw.get("rephrased") else None,
+            targets=TargetReport.from_dict(raw["targets"]) if raw.get("targets") else None,
         )
 
 

@@ -25,6 +25,7 @@ from evaluation.leaderboard import (
 from evaluation.metrics import Estimate, is_real
 from evaluation.plots import plot_confusion, plot_pareto, plot_reliability
 from evaluation.published import PUBLISHED, PublishedFigure
+from evaluation.targets import target_cells
 
 Cells = list[list[str]]
 _HOW_TO_READ = (
@@ -171,6 +172,14 @@ def sarcasm_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
     return ["", "Rows", *(row.candidate for row in rows)], cells
 
 
+def target_table(rows: Sequence[LeaderboardRow]) -> tuple[list[str], Cells]:
+    """Return how well each candidate scores the sentiment towards one company."""
+    columns = [{name: (on, value) for name, on, value in target_cells(row.targets)} if row.targets else {} for row in rows]
+    known = {name: on for column in columns for name, (on, _) in column.items()}
+    cells = [[name, on, *(column.get(name, ("", "–"))[1] for column in columns)] for name, on in known.items()]
+    return ["", "On", *(row.candidate for row in rows)], cells
+
+
 def _sections(board: Leaderboard) -> list[tuple[str, str, list[str], Cells]]:
     """Return title, explanation, header and cells of the tables after the main one, without empty ones."""
     rows = board.rows
@@ -200,6 +209,13 @@ def _sections(board: Leaderboard) -> list[tuple[str, str, list[str], Cells]]:
             "F1 of the sarcastic class, of candidates that predict it; and how often a sarcastic text gets the label of what its "
             "author meant, as the author wrote it in plain words.",
             *sarcasm_table(rows),
+        ),
+        (
+            "Companies",
+            "Sentiment towards one company of those that a text names, P(positive) - P(negative): correlation with the scores of "
+            "test rows, and how often two companies of one text are in the right order. Made sentences are about two companies "
+            "with different news.",
+            *target_table(rows),
         ),
         (
             "Behavior",

@@ -54,6 +54,8 @@ class Manifest(BaseModel):
     heads: Heads = (GENERAL,)
     sarcasm: Calibration | None = None
     """Of the output for sarcasm of `base`; None: it has none."""
+    targets: bool = False
+    """Whether `base` learned from texts about one company each, so that it can score companies (serving/targets.py)."""
     max_length: int = Field(ge=3, le=8192)
     """Most tokens of one run of the model, special tokens included; a longer text is classified by windows of this many."""
     temperature: float = Field(default=1.0, gt=0)

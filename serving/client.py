@@ -76,7 +76,8 @@ def _settings(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
 class _Requests:
     """Texts in requests that the service accepts; a text that it cannot classify is not sent, and gets its error here."""
 
-    def __init__(self, texts: Sequence[Any]) -> None:
+    def __init__(self, texts: Sequence[Any], targets: Sequence[str]) -> None:
+        self._targets = targets
         self._entries: list[TextPrediction | TextError | None] = []
         self.batches: list[list[str]] = []
         together = MAX_WEIGHT
@@ -85,15 +86,16 @@ class _Requests:
                 self._entries.append(TextError(error=reason))
                 continue
             self._entries.append(None)
-            if together + weight(text) > MAX_WEIGHT or len(self.batches[-1]) == MAX_TEXTS:
+            size = weight(text) * (1 + len(targets))
+            if together + size > MAX_WEIGHT or len(self.batches[-1]) == MAX_TEXTS:
                 self.batches.append([])
                 together = 0
             self.batches[-1].append(whole(text))
-            together += weight(text)
+            together += size
 
     def bodies(self, domain: str | None, detail: bool, tier: str | None) -> Iterator[dict[str, Any]]:
         for batch in self.batches:
-            yield _body(batch, domain, detail, tier)
+            yield _body(batch, domain, detail, tier, self._targets)
 
     def entries(self, responses: Iterable[httpx.Response]) -> list[TextPrediction | TextError]:
         """Return one entry per text, in the order of the texts."""
@@ -106,9 +108,11 @@ def _sendable(texts: Sequence[Any]) -> list[str | None]:
     return [whole(text) if isinstance(text, str) else None for text in texts]
 
 
-def _body(texts: Sequence[str | None], domain: str | None, detail: bool, tier: str | None) -> dict[str, Any]:
+def _body(
+    texts: Sequence[str | None], domain: str | None, detail: bool, tier: str | None, targets: Sequence[str] = ()
+) -> dict[str, Any]:
     """Make a request. What is not asked for is left out: a service of an earlier version refuses fields that it does not know."""
-    asked = {"domain": domain, "tier": tier}
+    asked = {"domain": domain, "tier": tier, "targets": list(targets) or None}
     return {"texts": texts, "detail": detail} | {name: value for name, value in asked.items() if value is not None}
 
 
@@ -130,26 +134,39 @@ class SentimentClient:
         self._retrying = Retrying(stop=stop_after_attempt(attempts), **_POLICY)
 
     def classify(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        targets: Sequence[str] = (),
     ) -> list[TextPrediction | TextError]:
         """Classify any number of texts; one entry each, in their order, with an error for each that cannot be classified.
 
         They are sent in requests of at most 256 texts, fewer where they are long. No text raises, whatever it holds.
+        `targets` are companies that each text gets a score for.
 
         Raises:
             RequestRefused: The service refused the request, and a retry would not help.
             httpx.TransportError: The service is unreachable.
         """
-        requests = _Requests(texts)
+        requests = _Requests(texts, targets)
         return requests.entries(
             [self._request("POST", "/v1/classify", json=body) for body in requests.bodies(domain, detail, tier)]
         )
 
     def respond(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        targets: Sequence[str] = (),
     ) -> ClassifyResponse:
         """Classify up to 256 texts in one request; returns the whole response, with the model version."""
-        response = self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier))
+        response = self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier, targets))
         return ClassifyResponse.model_validate_json(response.content)
 
     def submit(
@@ -205,18 +222,30 @@ class AsyncSentimentClient:
         self._retrying = AsyncRetrying(stop=stop_after_attempt(attempts), **_POLICY)
 
     async def classify(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        targets: Sequence[str] = (),
     ) -> list[TextPrediction | TextError]:
         """See `SentimentClient`."""
-        requests = _Requests(texts)
+        requests = _Requests(texts, targets)
         bodies = requests.bodies(domain, detail, tier)
         return requests.entries([await self._request("POST", "/v1/classify", json=body) for body in bodies])
 
     async def respond(
-        self, texts: Sequence[str], *, domain: str | None = None, detail: bool = False, tier: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        domain: str | None = None,
+        detail: bool = False,
+        tier: str | None = None,
+        targets: Sequence[str] = (),
     ) -> ClassifyResponse:
         """See `SentimentClient`."""
-        response = await self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier))
+        response = await self._request("POST", "/v1/classify", json=_body(_sendable(texts), domain, detail, tier, targets))
         return ClassifyResponse.model_validate_json(response.content)
 
     async def submit(

@@ -96,9 +96,9 @@ def fetch(spec: DatasetSpec, settings: DataSettings, out_dir: Path) -> RawDatase
         from data.fingerprint import fingerprint
         from data.sources.reading import write_labeled
 
-        frame, beside, notes = read_labeled(source, spec)
+        frame, kept, notes = read_labeled(source, spec)
         write_labeled(folder / "texts.parquet", frame)
-        for name, rows in beside.items():
+        for name, rows in kept.items():
             rows.to_parquet(folder / name, index=False)
         about = {"name": spec.name, "origin": source.origin, "fingerprint": fingerprint(frame), "rows": len(frame)}
         write_json(folder / "source.json", {**about, "notes": notes})
@@ -178,9 +178,9 @@ def _marked(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str]) -> "tupl
     """Return the rows with their company marked, and made sentences for training; and the rows with their score."""
     import pandas as pd
 
-    given = spec.about
+    given, columns = spec.about, ["id", "split", "text", "marked", "score"]
     if given is None or given.column not in frame:
-        return frame, frame.head(0).assign(marked=None, score=None)[["id", "split", "text", "marked", "score"]]
+        return frame, pd.DataFrame(columns=columns)
     marks = [mark_target(text, str(target))[0] for text, target in zip(frame["text"], frame[given.column], strict=True)]
     scored = frame.assign(marked=marks, score=pd.to_numeric(frame[given.score], errors="coerce"))
     made = pd.DataFrame(
@@ -188,7 +188,7 @@ def _marked(frame: "pd.DataFrame", spec: DatasetSpec, notes: list[str]) -> "tupl
         for n, row in enumerate(contrasts("train"))
     )
     notes.append(f"{len(made):,} made sentences about two companies are added to the split train")
-    kept = scored[scored["score"].notna()][["id", "split", "text", "marked", "score"]]
+    kept = scored[scored["score"].notna()][columns]
     return pd.concat([frame.assign(text=marks), made], ignore_index=True), kept
 
 

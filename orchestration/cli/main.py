@@ -219,6 +219,9 @@ def leaderboard(
     show_leaderboard(console)
 
 
+_CLASSIFY_OPTIONS = ("--bundle", "--tier", "--domain", "--target", "--allow-private", "--json", "--help")
+
+
 @app.command(
     rich_help_panel=SERVE,
     epilog='Example: groundswell classify "Three hours on hold. Never again."',
@@ -236,6 +239,10 @@ def classify(
     bundle: BundleDir = None,
     tier: TierName = "base",
     domain: DomainName = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="A company, such as Tesco or $AAPL: its score from -1 to 1; may be given several times."),
+    ] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also get URLs of private networks and of this machine.")
     ] = False,
@@ -246,6 +253,8 @@ def classify(
     from orchestration.terminal.scoring import classify_texts, predictions_table, texts_from, warning_line
 
     if any(map(names_document, texts)):
+        if target:
+            raise typer.BadParameter("--target is for texts: a document has no scores by company.")
         if len(texts) > 1:
             raise typer.BadParameter(f"One document at a time: found {len(texts)} arguments. Run the command for each of them.")
         shown = None if as_json else console
@@ -259,16 +268,12 @@ def classify(
         return
 
     for text in texts:
-        is_one_word = len(text.split()) == 1
-        if (
-            text.startswith("--")
-            and is_one_word
-            and (remedy := did_you_mean(text, ("--bundle", "--tier", "--domain", "--allow-private", "--json", "--help")))
-        ):
+        is_option = text.startswith("--") and len(text.split()) == 1
+        if is_option and (remedy := did_you_mean(text, _CLASSIFY_OPTIONS)):
             raise typer.BadParameter(f"No such option: {text}. {remedy}")
     if texts == ["-"] and sys.stdin.isatty():
         errors.print("One text per line; Ctrl-D ends.")
-    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle, tier, domain)
+    results = classify_texts(texts_from(sys.stdin.buffer) if texts == ["-"] else texts, bundle, tier, domain, target or ())
     if as_json:
         print_json(results)
     else:

@@ -11,7 +11,7 @@ from data.cleaning import CLEANING_VERSION
 from data.errors import DataError, SourceUnavailable
 from data.labels import LABELS
 from data.settings import DataSettings, profile_name
-from data.sources import PAIRS, RawDataset, fetch, fetched, find, last_fetched, local
+from data.sources import PAIRS, SCORED, RawDataset, fetch, fetched, find, last_fetched, local
 from data.sources.origin import Origin, configured, enabled, from_hub, from_sample, hub_refusal
 from evaluation.settings import EvaluationSettings
 from orchestration.layout import Layout
@@ -407,13 +407,23 @@ def sarcasm_texts(layout: Layout, split: str) -> "pd.DataFrame":
 
 def rephrased_pairs(layout: Layout) -> "pd.DataFrame":
     """Return sarcastic texts that are in no split, and what their authors meant: `id, text, plain, domain`."""
+    return _kept_rows(layout, PAIRS, ["id", "text", "plain", "domain"])
+
+
+def _kept_rows(layout: Layout, file_name: str, columns: list[str]) -> "pd.DataFrame":
+    """Return the rows of a file that the datasets keep next to their texts, with their `domain`."""
     import pandas as pd
 
     catalog, parts = load_catalog(), []
     for name in read_splits(layout).sources:
-        if name in catalog and (file := layout.raw / name / PAIRS).is_file():
+        if name in catalog and (file := layout.raw / name / file_name).is_file():
             parts.append(pd.read_parquet(file).assign(domain=catalog[name].domain))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["id", "text", "plain", "domain"])
+    return pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+
+def scored_rows(layout: Layout) -> "pd.DataFrame":
+    """Return the test rows with a score for one company: `id, text, marked, score`."""
+    return _kept_rows(layout, SCORED, ["id", "split", "text", "marked", "score"]).query("split == 'test'").drop(columns="split")
 
 
 def unlabeled_texts(layout: Layout) -> "pd.DataFrame":

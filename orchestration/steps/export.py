@@ -21,7 +21,14 @@ from orchestration.steps.evaluation import evaluate_candidate, load_rules, read_
 from orchestration.steps.predictions import EvaluatedCandidate, frozen_rows, label_ids, predict
 from orchestration.steps.served import bundle_row
 from orchestration.steps.tiers import calibration_of, export_tiers, students
-from orchestration.steps.training import candidate_folder, finds_sarcasm, predictor_key, trained_heads, trained_report
+from orchestration.steps.training import (
+    candidate_folder,
+    finds_sarcasm,
+    learned_targets,
+    predictor_key,
+    trained_heads,
+    trained_report,
+)
 from orchestration.steps.variants import FP32, OPTIMIZED, TORCH, write_variants
 from serving.bundle import MODEL, PARITY, TOKENIZER, Bundle, read_bundle, write_bundle
 from training.candidates import Candidate
@@ -161,6 +168,7 @@ def _write_final(
         "languages": languages,
         "heads": trained_heads(layout, candidate),
         "sarcasm": calibration_of(evaluated.row.sarcasm) if finds_sarcasm(layout, candidate) else None,
+        "targets": learned_targets(layout, candidate),
         "max_length": candidate.max_length,
         "temperature": evaluated.row.temperature,
         "quantization": chosen.name,
@@ -187,6 +195,7 @@ def _write_final(
             "quantization": chosen.name,
             "max_length": candidate.max_length,
             "heads": arguments["heads"],
+            "targets": arguments["targets"],
             "tiers": tiers.tiers,
             "points": tiers.points,
             "parity": f"{chosen.flips_per_10000:g} labels per 10,000 differ from the float32 model",

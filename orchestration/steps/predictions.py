@@ -1,6 +1,6 @@
 """Predictions of a candidate on the frozen rows: computed once, and kept until the candidate or the rows change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,19 +10,20 @@ import numpy as np
 from data.artifacts import is_current, read_json, reuse_or_build, write_json
 from data.contracts import Predictor, SarcasmPredictor
 from data.labels import LABELS
+from data.targets import TARGET_DOMAIN
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.settings import EvaluationSettings
 from evaluation.slices import label_ids
 from orchestration.layout import Layout
 from orchestration.progress import report
-from orchestration.steps.data import read_splits, read_texts, rephrased_pairs, sarcasm_texts, training_datasets
+from orchestration.steps.data import read_splits, read_texts, rephrased_pairs, sarcasm_texts, scored_rows, training_datasets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORT = "report.json"
 """The row of the leaderboard and the macro-recall on the validation rows, in the folder of the candidate's evaluation."""
-REPORT_FORMAT = 4
+REPORT_FORMAT = 5
 """Of `report.json`; a report of an older format is recreated."""
 _CHUNK = 1024  # texts between two progress reports
 PREDICTIONS = "predictions.json"
@@ -189,6 +190,7 @@ def _evaluate(layout: Layout, name: str, predictor: Predictor, target: Path, tem
             "behavior": [row.to_dict() for row in behavior],
             "sarcasm": _sarcasm(layout, predictor, calibrated=temperature is not None),
             "rephrased": _rephrased(layout, predictor),
+            "targets": _targets(layout, predictor, fitted),
         },
     )
 
@@ -203,6 +205,23 @@ def _rephrased(layout: Layout, predictor: Predictor) -> dict[str, Any] | None:
     domains = pairs["domain"].tolist()
     labels = [predictor.predict_proba(pairs[name].tolist(), domains=domains).argmax(axis=1) for name in ("text", "plain")]
     return wilson(int((labels[0] == labels[1]).sum()), len(pairs)).to_dict()
+
+
+def _targets(layout: Layout, predictor: Predictor, temperature: float) -> dict[str, Any] | None:
+    """Return the JSON form of how well a predictor scores companies; None: no test row has a score for one."""
+    from evaluation.metrics import apply_temperature
+    from evaluation.targets import report_targets
+
+    rows = scored_rows(layout)
+    if len(rows) < 2:
+        return None
+    report(f"{predictor.name}: companies")
+    settings = layout.settings(EvaluationSettings)
+
+    def proba(texts: Sequence[str]) -> np.ndarray:
+        return apply_temperature(predictor.predict_proba(texts, domains=[TARGET_DOMAIN] * len(texts)), temperature)
+
+    return report_targets(rows, proba, resamples=settings.bootstrap_resamples, seed=settings.seed).to_dict()
 
 
 def _sarcasm(layout: Layout, predictor: Predictor, *, calibrated: bool) -> dict[str, Any] | None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import KEY_FILE, digest, is_current, mark_current, read_json
+from data.catalog import load_catalog
 from data.errors import CandidateUnavailable, SettingsError
 from orchestration.layout import Layout
 from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_datasets, unlabeled_texts
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
 from training.candidates import LINEAR, Candidate, load_candidates, trainable
-from training.heads import ONE_HEAD
+from training.heads import LEAST_ROWS, ONE_HEAD
 from training.settings import DistillationSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -208,6 +209,14 @@ def trained_heads(layout: Layout, candidate: Candidate) -> tuple[str, ...]:
 def finds_sarcasm(layout: Layout, candidate: Candidate) -> bool:
     """Return whether a trained candidate has an output for sarcasm."""
     return bool(trained_report(layout, candidate).get("sarcasm", False))
+
+
+def learned_targets(layout: Layout, candidate: Candidate) -> bool:
+    """Return whether a trained candidate learned from texts about one company each."""
+    used: dict[str, Any] = trained_report(layout, candidate).get("datasets", {})
+    catalog = load_catalog()
+    rows = sum(counts["rows"] for name, counts in used.items() if name in catalog and catalog[name].about)
+    return rows >= LEAST_ROWS
 
 
 def predictor_key(layout: Layout, candidate: Candidate) -> str:

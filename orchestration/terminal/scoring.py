@@ -17,6 +17,7 @@ from data.errors import MalformedData, SettingsError
 from data.names import unknown_name
 from data.settings import LanguageSettings
 from data.tables import ReadAs
+from data.targets import MAX_TARGET, MAX_TARGETS
 from orchestration.layout import Layout
 from orchestration.progress import one_step
 from orchestration.terminal.typed import as_typed
@@ -73,23 +74,27 @@ def _text_of(line: bytes, number: int) -> str:
 
 
 def classify_texts(
-    texts: Sequence[str], bundle: Path | None, tier: str = "base", domain: str | None = None
+    texts: Sequence[str], bundle: Path | None, tier: str = "base", domain: str | None = None, targets: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Return N results in the order of the texts.
 
     Each has `text` and the prediction's fields, `language` (None: not certain) and, where the model was not measured on that
     language, `warning`; or `text` and `error` where it cannot be classified.
 
+    With `targets` each also has `targets`, the scores of `serving.targets`.
+
     Raises:
-        BundleError: There is no bundle, it is damaged, or it has no such tier.
+        BundleError: There is no bundle, it is damaged, it has no such tier, or it does not score companies.
         SettingsError: A setting is invalid.
     """
     from data.language import Languages, language_of
     from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
+    from serving.targets import score_targets
 
     classifier = open_classifier(bundle)
     classifier.point(tier)  # a wrong name, before any text is read
     require_domain(domain)
+    require_targets(targets)
     languages = Languages(classifier.languages, LanguageSettings.load().reject)
     results: list[dict[str, Any]] = []
     for text in texts:
@@ -107,7 +112,26 @@ def classify_texts(
     for result, prediction in zip(classified, predictions, strict=True):
         fields = asdict(prediction)
         result.update({"domain" if name == "head" else name: value for name, value in fields.items()})
+    if targets:
+        found = score_targets(classifier, [result["text"] for result in classified], targets)
+        for result, scores in zip(classified, found, strict=True):
+            result["targets"] = [asdict(one) for one in scores]
     return results
+
+
+def require_targets(targets: Sequence[str]) -> None:
+    """Check the names of companies.
+
+    Raises:
+        SettingsError: There are too many, or one is blank or too long.
+    """
+    wrong = [name for name in targets if not 0 < len(name.strip()) <= MAX_TARGET]
+    if wrong or len(targets) > MAX_TARGETS:
+        raise SettingsError(
+            "These are no names of companies.",
+            found=f"{len(targets)} names" if not wrong else f"{wrong[0][:60]!r}, {len(wrong[0]):,} characters",
+            expected=f"at most {MAX_TARGETS}, each 1 to {MAX_TARGET} characters",
+        )
 
 
 def require_domain(domain: str | None) -> None:
@@ -140,6 +164,9 @@ def predictions_table(results: Sequence[dict[str, Any]]) -> Table:
         else:
             label = result["label"]
             table.add_row(f"[{LABEL_COLORS[label]}]{label}[/]", f"{result['confidence']:.4f}", Text(as_typed(result["text"])))
+            for one in result.get("targets", ()):
+                remark = "" if one["mentioned"] else " (not named in the text)"
+                table.add_row("", f"{one['score']:+.4f}", Text(f"{as_typed(one['target'])}{remark}", style="dim"))
     return table
 
 

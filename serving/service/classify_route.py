@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from data.targets import MAX_TARGETS
 from serving.service import metrics, problems
 from serving.service.batching import Overloaded
 from serving.service.inference import InferenceService, Reading, read_texts
@@ -28,6 +29,7 @@ from serving.service.schemas import (
     JobRequest,
     weight,
 )
+from serving.targets import NO_TARGETS
 from serving.tiers import BASE
 
 Result = TypeVar("Result")
@@ -70,7 +72,7 @@ async def classify(request: Request) -> Response:
         if key is not None:
             await state.authenticator().spend(key, 1)  # an invalid request counts too, so that they are not free
         raise
-    headers = {} if key is None else await state.authenticator().spend(key, sum(map(weight, wanted.texts)))
+    headers = {} if key is None else await state.authenticator().spend(key, weight_of(wanted))
     service: InferenceService = state.inference()
     if reading is None:
         job = JobRequest(texts=wanted.texts, domain=wanted.domain, detail=wanted.detail, tier=wanted.tier or BASE)
@@ -88,25 +90,38 @@ async def classify(request: Request) -> Response:
 
 
 def _for_later(body: bytes) -> tuple[ClassifyRequest, None]:
-    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
+    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS, targets=MAX_TARGETS))
+    if wanted.targets:
+        raise Unfit(
+            "targets: found with `Prefer: respond-async`, expected none: jobs do not score companies. Leave one of both out."
+        )
     some_readable(wanted.texts)
     return wanted, None
 
 
 def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
     """Parse the request and clean its texts, so that a large body needs one thread only."""
-    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS))
-    if sum(map(weight, wanted.texts)) > MAX_WEIGHT:
-        most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
+    wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS, targets=MAX_TARGETS))
+    if weight_of(wanted) > MAX_WEIGHT:
+        most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once, once more for each target"
         detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
         raise Refused(problems.TOO_LARGE, detail)
     service: InferenceService = state.inference()
     if wanted.tier is not None and (bad := unknown_tier(wanted.tier, service.tiers)):
         raise Unfit(bad)
-    reading = read_texts(wanted.texts, service.needs_languages(wanted.detail))
+    if wanted.targets and not service.bundle.manifest.targets:
+        raise Unfit(
+            f"targets: found {len(wanted.targets)}, expected none: the served model does not score companies. {NO_TARGETS}"
+        )
+    reading = read_texts(wanted.texts, service.needs_languages(wanted.detail), wanted.targets or ())
     if all(reading.errors):
         raise Unfit(f"texts[0]: {reading.errors[0]}")
     return wanted, reading
+
+
+def weight_of(wanted: ClassifyRequest) -> int:
+    """Weight of all texts of a request; each target counts like the text."""
+    return (1 + len(wanted.targets or ())) * sum(map(weight, wanted.texts))
 
 
 async def cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Result:

@@ -5,7 +5,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from data.labels import LABELS
 from data.language import SAMPLE, Languages, language_label, language_of
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
 from data.settings import CostSettings, LanguageSettings, PathSettings
+from data.targets import TARGET_DOMAIN
 from serving.bundle import Bundle, read_card
 from serving.classifier import Classification, Classifier
 from serving.engines.choice import EngineChoice, choose_engine, engine_cache
@@ -44,6 +45,7 @@ from serving.service.schemas import (
     weight,
 )
 from serving.settings import ServingSettings
+from serving.targets import Marked, mark, score_target
 from serving.threads import cpu_quota
 from serving.tiers import AUTO, BASE
 
@@ -55,7 +57,7 @@ _PROOF_WAIT_S = 1.5
 _ALIASES = ("production", "staging", "previous")
 _ABOUT = {
     *("name", "version", "labels", "languages", "max_length", "quantization", "data_fingerprint", "metrics", "training"),
-    *("heads", "sarcasm", "temperature", "tiers", "points"),
+    *("heads", "sarcasm", "targets", "temperature", "tiers", "points"),
 }
 
 
@@ -194,11 +196,15 @@ class InferenceService:
         ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
         predictions = iter(await self.classify(good, tier, domain) if good else [])
+        marked = [one for row, error in zip(reading.marked, errors, strict=True) if not error for one in row]
+        found = iter(await self.classify([one.text for one in marked], BASE, TARGET_DOMAIN) if marked else [])
         if reading.has_languages:
             _count(reading)
         entries: list[dict[str, Any]] = []
-        for text, error, language in zip(reading.cleaned, errors, reading.languages, strict=True):
-            entry = {"error": error} if error else _entry(text, next(predictions), detail)
+        for text, error, language, row in zip(reading.cleaned, errors, reading.languages, reading.marked, strict=True):
+            entry: dict[str, Any] = {"error": error} if error else _entry(text, next(predictions), detail)
+            if row and not error:
+                entry["targets"] = [asdict(score_target(one, next(found))) for one in row]
             if detail and not error:
                 entry |= {"language": language}
                 if warning := languages.warning(language):
@@ -350,18 +356,21 @@ class Reading:
     """Of each text; None where it is not known, or the text cannot be classified."""
     has_languages: bool
     """Whether languages were detected; if not, all are None."""
+    marked: list[list[Marked]]
+    """Of each text, for each company that the request names; empty for a text that cannot be classified."""
 
 
-def read_texts(texts: Sequence[Any], languages_too: bool) -> Reading:
+def read_texts(texts: Sequence[Any], languages_too: bool, targets: Sequence[str] = ()) -> Reading:
     """Clean N texts and return the reason for each that cannot be classified. A text that is too long is not cleaned."""
-    cleaned, errors, languages = [], [], []
+    cleaned, errors, languages, marked = [], [], [], []
     for text in texts:
         whole = clean(text) if isinstance(text, str) and len(text) <= MAX_DOCUMENT_CHARS else ""
         reason = unreadable(text, MAX_DOCUMENT_CHARS, cleaned=whole)
         cleaned.append(whole)
         errors.append(explain(reason, text, MAX_DOCUMENT_CHARS) if reason else None)
         languages.append(language_of(text) if languages_too and not reason else None)
-    return Reading(cleaned, errors, languages, languages_too)
+        marked.append([] if reason else mark(text, targets))
+    return Reading(cleaned, errors, languages, languages_too, marked)
 
 
 def _count(reading: Reading) -> None:

@@ -7,7 +7,9 @@ string; an item that is not a string becomes None in its place, so that one inva
 import codecs
 import json
 import re
+from collections.abc import Mapping
 from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-defined]
+from types import MappingProxyType
 from typing import Any
 
 MAX_STEPS = 1_000_000
@@ -30,19 +32,20 @@ class Unfit(ValueError):
     """The body is JSON, but not what the route expects; the message names the field."""
 
 
-def read_fields(body: bytes, *, texts: int = 0) -> dict[str, Any]:
+def read_fields(body: bytes, **lists: int) -> dict[str, Any]:
     """Read the fields of a JSON object: strings, numbers, booleans, null; `NESTED` for nested values.
 
     Args:
         body: UTF-8.
-        texts: Most items of a field `texts` that holds a list: it is read as strings, with None for every other item.
+        lists: Most items of each field that may hold a list, such as `texts`, which is read as strings, with None for every
+            other item.
 
     Raises:
         NotJSON: The body is not JSON.
         Unfit: It is not an object, or has too many fields or items.
     """
     scanner = _Scanner(_decoded(body))
-    fields = scanner.object(texts)
+    fields = scanner.object(lists)
     scanner.end()
     return fields
 
@@ -119,7 +122,7 @@ class _Scanner:
         if self.next():
             raise self._wrong("the end")
 
-    def object(self, texts: int = 0) -> dict[str, Any]:
+    def object(self, lists: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
         """Read the object that begins here; see `read_fields`."""
         if self.next() != "{":
             self.value()
@@ -136,7 +139,7 @@ class _Scanner:
                 raise self._wrong("the name of a field")
             name = self._string()
             self._take(":")
-            fields[name] = self._texts(texts) if texts and name == "texts" and self.next() == "[" else self.value()
+            fields[name] = self._list(name, lists[name]) if name in lists and self.next() == "[" else self.value()
             if self._take(",}") == "}":
                 break
         return fields
@@ -158,7 +161,7 @@ class _Scanner:
         except ValueError:  # more digits than Python reads
             return NESTED
 
-    def _texts(self, most: int) -> list[str | None]:
+    def _list(self, name: str, most: int) -> list[str | None]:
         items: list[str | None] = []
         self._at += 1
         if self.next() == "]":
@@ -171,10 +174,10 @@ class _Scanner:
                 try:
                     self.value()
                 except Unfit:
-                    raise Unfit(f"texts[{len(items)}]: is not a string") from None
+                    raise Unfit(f"{name}[{len(items)}]: is not a string") from None
                 items.append(None)
             if len(items) > most:
-                raise Unfit(f"texts: more than {most:,}, the limit of one request")
+                raise Unfit(f"{name}: more than {most:,}, the limit of one request")
             if self._take(",]") == "]":
                 return items
 

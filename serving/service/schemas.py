@@ -1,12 +1,13 @@
 """Requests and responses of the API."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from data.domains import Domain
 from data.labels import own_label
 from data.readable import MAX_DOCUMENT_CHARS, explain, unreadable
+from data.targets import MAX_TARGET, MAX_TARGETS
 from serving.tiers import BASE, Calibration, OperatingPoint, Tier
 
 MAX_TEXTS = 256
@@ -64,6 +65,13 @@ class ClassifyRequest(BaseModel):
         description=_TIER
         + "If missing: `base`, or what load control chooses where the operator has switched it on; the point that it uses now "
         "is in `/v1/model`.",
+    )
+    targets: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TARGET)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_TARGETS,
+        description="Names or tickers of companies: each text gets a score for each, where `targets` of `/v1/model` is true. "
+        "Each costs as much as the text. Not for jobs.",
     )
 
 
@@ -146,6 +154,14 @@ class WindowPrediction(BaseModel):
     probabilities: Probabilities
 
 
+class TargetScore(BaseModel):
+    """The sentiment of a text towards one company."""
+
+    target: str = Field(description="As in the request.")
+    score: float = Field(description="Probability of positive minus probability of negative, -1 to 1, by `base`.")
+    mentioned: bool = Field(description="Whether the text names it; if not, the score means little.")
+
+
 class TextPrediction(BaseModel):
     """The prediction of one text."""
 
@@ -160,6 +176,7 @@ class TextPrediction(BaseModel):
     windows: list[WindowPrediction] | None = Field(
         default=None, description="With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens."
     )
+    targets: list[TargetScore] | None = Field(default=None, description="With `targets` only, in their order.")
     language: str | None = Field(
         default=None, description="With `detail` only: the language, such as `en`; null where it is not certain."
     )
@@ -253,6 +270,7 @@ class ModelShown(BaseModel):
     sarcasm: Calibration | None = Field(
         description="From the logit for sarcasm of `base` to its probability; null: it does not predict sarcasm."
     )
+    targets: bool = Field(description="Whether it scores companies: `targets` of `/v1/classify`.")
     tiers: dict[str, Tier] = Field(description="Smaller models that a request may name, the cheapest first.")
     points: list[OperatingPoint] = Field(
         description="Tier, and confidence below which `base` classifies a text instead, with what to expect; `auto` uses one."

@@ -9,7 +9,7 @@ from data.catalog import load_catalog
 from data.errors import ChecksumMismatch, MalformedData, SettingsError, SourceUnavailable
 from data.expectations import validate_raw
 from data.settings import DataSettings, project_root, read_yaml
-from data.sources import PAIRS, fetch
+from data.sources import PAIRS, SCORED, fetch
 from data.sources import fetched as read_fetched
 from data.sources.origin import from_sample
 from data.sources.reading import read_table
@@ -277,3 +277,29 @@ def test_a_gzip_of_the_same_rows_has_the_same_fingerprint(folder, out, tmp_path)
     path.unlink()
     packed, _ = fetched(spec(), folder, tmp_path / "again")
     assert plain.fingerprint == packed.fingerprint
+
+
+def test_texts_about_a_company_have_it_marked_and_made_sentences_for_training(folder, out):
+    one = spec(about={"column": "who", "score": "how"}, train=False)
+    written = [
+        {"id": f"f-{n}", "text": f"Acme {n} up, Bolt {n} down", "label": label, "split": split, "who": who, "how": how}
+        for n, split in enumerate(("train", "val", "test"))
+        for who, label, how in (("Acme", "positive", "0.5"), ("Bolt", "negative", "-0.25"), ("Core", "neutral", "unknown"))
+    ]
+    write_dataset(folder, [row | {"id": f"{row['id']}-{row['who']}"} for row in written])
+    found, frame = fetched(one, folder, out)
+    texts = dict(zip(frame["id"], frame["text"], strict=True))
+    assert [texts[f"f-2-{who}"] for who in ("Acme", "Bolt", "Core")] == [
+        "target 2 up, Bolt 2 down",
+        "Acme 2 up, target 2 down",
+        "target: Acme 2 up, Bolt 2 down",
+    ]
+    made = frame[frame["id"].str.contains("-made-")]
+    assert set(made["split"]) == {"train"} and set(made["label"]) == {"negative", "neutral", "positive"}
+    assert len(frame) == 9 + len(made) and found.notes == (
+        f"{len(made)} made sentences about two companies are added to the split train",
+    )
+    scored = pd.read_parquet(found.path.parent / SCORED)
+    assert list(scored.columns) == ["id", "split", "text", "marked", "score"]
+    assert len(scored) == 6, "those with a score that is a number"
+    assert scored.set_index("id").loc["f-1-Bolt"].tolist() == ["val", "Acme 1 up, Bolt 1 down", "Acme 1 up, target 1 down", -0.25]

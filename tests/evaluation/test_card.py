@@ -9,6 +9,7 @@ from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import Estimate, score
 from evaluation.sarcasm import SarcasmReport, SarcasmRow
 from evaluation.slices import SliceRow
+from evaluation.targets import TargetReport
 
 LABELS = np.array([0, 1, 2] * 20)
 METRICS = score(LABELS, np.eye(3)[LABELS] * 0.7 + 0.1, resamples=50)
@@ -94,6 +95,14 @@ def test_the_card_lists_heads_and_what_is_found_of_sarcasm():
     assert "Heads: `general`, `tweets`, `news`; that of a text's domain decides, else `general`." in card
     assert "| irony | 784 | 70.4 [66.0, 74.0] | 75.0 | 66.0 |" in card and "in plain words: 61.0 [55.0, 67.0] %" in card
     assert "It does not find emotions" in card and "sarcasm, emotions" in model_card(_row(), {"heads": ["general"]})
+
+
+def test_the_card_has_how_well_companies_are_scored():
+    found = TargetReport(409, Estimate(0.71, 0.66, 0.75), 48, Estimate(0.5, 0.36, 0.64), 150, Estimate(0.96, 0.92, 0.98))
+    card = model_card(replace(_row(), targets=found), {"targets": True})
+    assert "| Correlation with the scores | 409 texts | 0.71 [0.66, 0.75] |" in card
+    assert "| Right order of two companies, % | 48 pairs | 50.0 [36.0, 64.0] |" in card
+    assert "scores companies that a request names" in card and "scores companies" not in model_card(_row(), {})
 
 
 def test_unknown_values_are_marked():

@@ -60,11 +60,12 @@ FIELDS = {
     "Calibration": "scale offset",
     "Candidate": (
         "name evaluated from_scratch rows macro_recall macro_f1 accuracy ece cpu_us_per_text p99_ms on_front "
-        "in_production slices confusion reliability sarcasm rephrased"
+        "in_production slices confusion reliability sarcasm rephrased companies"
     ),
     "ChangedPrediction": "text source label left right right_confidence change",
-    "ClassifyRequest": "texts domain detail tier",
+    "ClassifyRequest": "texts domain detail tier targets",
     "ClassifyResponse": "model_version predictions",
+    "Companies": "n correlation pairs order sentences made",
     "Comparison": "left right rows changed corrected broken measures slices examples",
     "Counts": "negative neutral positive messages points",
     "CpuShown": "model flags",
@@ -93,7 +94,7 @@ FIELDS = {
     "ModelLimits": "texts characters characters_together body_bytes job_texts job_bytes deadline_ms",
     "ModelShown": (
         "name version labels languages max_length quantization data_fingerprint temperature metrics training slices heads "
-        "sarcasm tiers points alias engine point limits cost"
+        "sarcasm targets tiers points alias engine point limits cost"
     ),
     "Move": "at alias from_version to_version bundle reason gate",
     "Mute": "minutes by",
@@ -117,8 +118,9 @@ FIELDS = {
         "at topic group broker warehouse state detail target reason lag rate arriving drain_s lag_limit "
         "drain_limit_s cores memory_bytes dead_letters open_alerts notices partitions workers others"
     ),
+    "TargetScore": "target score mentioned",
     "TextError": "error",
-    "TextPrediction": "label confidence tier domain probabilities sarcasm windows language warning",
+    "TextPrediction": "label confidence tier domain probabilities sarcasm targets windows language warning",
     "Tier": "title temperature heads sarcasm quantization cpu_us metrics",
     "TierRow": "bucket tier messages",
     "TierShares": "since until every rows",

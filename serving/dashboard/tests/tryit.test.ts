@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
+import { companiesOf } from "@/lib/companies";
 import { limitOf, SAMPLES, sampleOf } from "@/lib/samples";
 import { sharedText, shareLink } from "@/lib/share";
 import { sliceWords } from "@/lib/slices";
@@ -16,7 +17,10 @@ const NASTY = [
 
 test("a shell reads the original text from the curl snippet", () => {
   for (const text of NASTY) {
-    const command = curlSnippet("http://127.0.0.1:3000", text).replace("curl -s", "printf '%s\\0'");
+    const command = curlSnippet("http://127.0.0.1:3000", { text, targets: [] }).replace(
+      "curl -s",
+      "printf '%s\\0'",
+    );
     const args = execFileSync("sh", ["-c", command], { encoding: "utf8" }).split("\0");
     assert.equal(args[0], "http://127.0.0.1:3000/v1/classify");
     assert.deepEqual(JSON.parse(args[4] ?? ""), { texts: [text], detail: true });
@@ -25,7 +29,7 @@ test("a shell reads the original text from the curl snippet", () => {
 
 test("the literal in the Python snippet is JSON without characters that Python reads differently", () => {
   for (const text of NASTY) {
-    const snippet = pythonSnippet("http://h", text);
+    const snippet = pythonSnippet("http://h", { text, targets: [] });
     assert.equal(snippet.split("\n").length, 8, "a text never breaks a line");
     const literal = /"texts": \[(".*")\]/.exec(snippet)?.[1] ?? "";
     assert.equal(JSON.parse(literal), text);
@@ -59,4 +63,12 @@ test("a slice is named in words; two names of the same rows are joined", () => {
   assert.equal(sliceWords(["source=airline", "domain=support"]), "dataset airline · domain support");
   assert.equal(sliceWords(["length=short"]), "short texts");
   assert.equal(sliceWords(["negation"]), "negation");
+});
+
+test("names of companies are split at commas, once each, and sent only where there are any", () => {
+  assert.deepEqual(companiesOf(" Tesco, $AAPL ,,Tesco, "), ["Tesco", "$AAPL"]);
+  assert.equal(companiesOf(Array.from({ length: 20 }, (_, at) => `c${at}`).join(",")).length, 8);
+  const wanted = { text: "Tesco up", targets: ["Tesco", "A'B"] };
+  assert.match(pythonSnippet("http://h", wanted), /"targets": \["Tesco", "A'B"\]/);
+  assert.doesNotMatch(curlSnippet("http://h", { ...wanted, targets: [] }), /targets/);
 });

@@ -44,6 +44,17 @@ class Sarcasm(BaseModel):
     recall: float
 
 
+class Companies(BaseModel):
+    """How well the model scores the sentiment of a text towards one company."""
+
+    n: int = Field(description="Test texts.")
+    correlation: Interval = Field(description="With their scores, -1 to 1.")
+    pairs: int = Field(description="Two companies of one text, with different scores.")
+    order: Interval | None = Field(description="Share of them in the right order; null: there are none.")
+    sentences: int = Field(description="Made ones, about two companies.")
+    made: Interval = Field(description="Share of them with the two in the right order.")
+
+
 class Candidate(BaseModel):
     """A line of the leaderboard."""
 
@@ -66,6 +77,7 @@ class Candidate(BaseModel):
     rephrased: Interval | None = Field(
         description="Share of sarcastic texts with the label of what their authors meant, in plain words."
     )
+    companies: Companies | None = Field(description="null: no test text has a score for a company.")
 
 
 class Leaderboard(BaseModel):

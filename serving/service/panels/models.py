@@ -116,6 +116,7 @@ def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> sche
         reliability=row.get("reliability"),
         sarcasm=(row.get("sarcasm") or {"rows": []})["rows"],
         rephrased=row.get("rephrased"),
+        companies=row.get("targets"),
     )
 
 

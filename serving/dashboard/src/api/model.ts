@@ -10,9 +10,21 @@ export function useModel() {
   });
 }
 
-export async function classify(text: string): Promise<{ response: Schemas["ClassifyResponse"]; ms: number }> {
+/** A text, and the companies that it gets a score for. */
+export interface Wanted {
+  text: string;
+  targets: string[];
+}
+
+export async function classify({
+  text,
+  targets,
+}: Wanted): Promise<{ response: Schemas["ClassifyResponse"]; ms: number }> {
   const from = performance.now();
-  const response = await dataOf(client.POST("/v1/classify", { body: { texts: [text], detail: true } }));
+  const asked = targets.length ? { targets } : {};
+  const response = await dataOf(
+    client.POST("/v1/classify", { body: { texts: [text], detail: true, ...asked } }),
+  );
   return { response: response as Schemas["ClassifyResponse"], ms: performance.now() - from };
 }
 

@@ -943,6 +943,8 @@ export interface components {
             sarcasm: components["schemas"]["Sarcasm"][];
             /** @description Share of sarcastic texts with the label of what their authors meant, in plain words. */
             rephrased: components["schemas"]["Interval"] | null;
+            /** @description null: no test text has a score for a company. */
+            companies: components["schemas"]["Companies"] | null;
         };
         /**
          * ChangedPrediction
@@ -1011,6 +1013,12 @@ export interface components {
              * @default null
              */
             tier?: string | null;
+            /**
+             * Targets
+             * @description Names or tickers of companies: each text gets a score for each, where `targets` of `/v1/model` is true. Each costs as much as the text. Not for jobs.
+             * @default null
+             */
+            targets?: string[] | null;
         };
         /**
          * ClassifyResponse
@@ -1021,6 +1029,33 @@ export interface components {
             model_version: string;
             /** Predictions */
             predictions: (components["schemas"]["TextPrediction"] | components["schemas"]["TextError"])[];
+        };
+        /**
+         * Companies
+         * @description How well the model scores the sentiment of a text towards one company.
+         */
+        Companies: {
+            /**
+             * N
+             * @description Test texts.
+             */
+            n: number;
+            /** @description With their scores, -1 to 1. */
+            correlation: components["schemas"]["Interval"];
+            /**
+             * Pairs
+             * @description Two companies of one text, with different scores.
+             */
+            pairs: number;
+            /** @description Share of them in the right order; null: there are none. */
+            order: components["schemas"]["Interval"] | null;
+            /**
+             * Sentences
+             * @description Made ones, about two companies.
+             */
+            sentences: number;
+            /** @description Share of them with the two in the right order. */
+            made: components["schemas"]["Interval"];
         };
         /**
          * Comparison
@@ -1708,6 +1743,11 @@ export interface components {
             /** @description From the logit for sarcasm of `base` to its probability; null: it does not predict sarcasm. */
             sarcasm: components["schemas"]["Calibration"] | null;
             /**
+             * Targets
+             * @description Whether it scores companies: `targets` of `/v1/classify`.
+             */
+            targets: boolean;
+            /**
              * Tiers
              * @description Smaller models that a request may name, the cheapest first.
              */
@@ -2176,6 +2216,27 @@ export interface components {
             others: components["schemas"]["Process"][];
         };
         /**
+         * TargetScore
+         * @description The sentiment of a text towards one company.
+         */
+        TargetScore: {
+            /**
+             * Target
+             * @description As in the request.
+             */
+            target: string;
+            /**
+             * Score
+             * @description Probability of positive minus probability of negative, -1 to 1, by `base`.
+             */
+            score: number;
+            /**
+             * Mentioned
+             * @description Whether the text names it; if not, the score means little.
+             */
+            mentioned: boolean;
+        };
+        /**
          * TextError
          * @description The error of a text that cannot be classified, in the place of its prediction.
          */
@@ -2220,6 +2281,11 @@ export interface components {
              * @description With `detail` only, of a long text. Its probabilities are their mean, weighted by tokens.
              */
             windows?: components["schemas"]["WindowPrediction"][] | null;
+            /**
+             * Targets
+             * @description With `targets` only, in their order.
+             */
+            targets?: components["schemas"]["TargetScore"][] | null;
             /**
              * Language
              * @description With `detail` only: the language, such as `en`; null where it is not certain.

@@ -1,7 +1,9 @@
 /** The same request from a program, to paste into a shell or a Python file. */
 
-export function curlSnippet(origin: string, text: string): string {
-  const body = JSON.stringify({ texts: [text], detail: true });
+import type { Wanted } from "@/api/model";
+
+export function curlSnippet(origin: string, { text, targets }: Wanted): string {
+  const body = JSON.stringify({ texts: [text], detail: true, ...(targets.length ? { targets } : {}) });
   return [
     `curl -s ${quoted(`${origin}/v1/classify`)} \\`,
     "  -H 'Content-Type: application/json' \\",
@@ -9,13 +11,14 @@ export function curlSnippet(origin: string, text: string): string {
   ].join("\n");
 }
 
-export function pythonSnippet(origin: string, text: string): string {
+export function pythonSnippet(origin: string, { text, targets }: Wanted): string {
+  const asked = targets.length ? `, "targets": [${targets.map(literal).join(", ")}]` : "";
   return [
     "import httpx",
     "",
     "response = httpx.post(",
     `    ${literal(`${origin}/v1/classify`)},`,
-    `    json={"texts": [${literal(text)}], "detail": True},`,
+    `    json={"texts": [${literal(text)}], "detail": True${asked}},`,
     ")",
     "response.raise_for_status()",
     'print(response.json()["predictions"][0])',

@@ -6,6 +6,7 @@ import { usePanel } from "@/api/panels";
 import { Notice } from "@/ui/Notice";
 import { Select } from "@/ui/Select";
 import { AliasHistory } from "./AliasHistory";
+import { Companies } from "./Companies";
 import { Comparison } from "./Comparison";
 import { Confusion } from "./Confusion";
 import { MaskSwitch } from "./FilterBar";
@@ -78,6 +79,7 @@ export function ModelsView() {
               </div>
               <Slices candidate={candidate} />
               <Sarcasm candidate={candidate} />
+              <Companies candidate={candidate} />
               <Confusion candidate={candidate} />
               <Reliability candidate={candidate} />
             </section>

@@ -1,7 +1,7 @@
 "use client";
 
 import type { Schemas } from "@/api/client";
-import { count, microseconds, milliseconds, percent, usd } from "@/lib/formats";
+import { count, microseconds, milliseconds, percent, signed, usd } from "@/lib/formats";
 import { LABELS, type Label } from "@/lib/labels";
 import { LabelMark } from "@/ui/LabelMark";
 import { MessageText } from "@/ui/MessageText";
@@ -62,6 +62,7 @@ export function Prediction({ of, text, isOutdated, version, ms, cost }: Props) {
           Sarcastic with a probability of {percent(of.sarcasm)}.
         </p>
       )}
+      {of.targets && <Companies scores={of.targets} />}
       {of.windows && of.windows.length > 1 && <Windows windows={of.windows} />}
       <dl className="facts">
         <div>
@@ -95,6 +96,23 @@ function Bars({ probabilities }: { probabilities: Schemas["Probabilities"] | nul
         </li>
       ))}
     </ul>
+  );
+}
+
+/** The sentiment towards each company. */
+function Companies({ scores }: { scores: readonly Schemas["TargetScore"][] }) {
+  return (
+    <dl className="facts" data-testid="companies">
+      {scores.map(({ target, score, mentioned }) => (
+        <div key={target}>
+          <dt>
+            {target}
+            {!mentioned && " (not named in the text)"}
+          </dt>
+          <dd>{signed(score, 2)}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 

@@ -2,6 +2,7 @@
 
 import { useState } from "react";
 import { keyStore } from "@/api/key";
+import type { Wanted } from "@/api/model";
 import { curlSnippet, pythonSnippet } from "@/lib/snippets";
 import { useStore } from "@/lib/store";
 import { CopyButton } from "@/ui/CopyButton";
@@ -13,11 +14,11 @@ const KINDS = [
 ] as const;
 
 /** The same request as a command or a program. */
-export function Snippets({ text }: { text: string }) {
+export function Snippets({ text, targets }: Wanted) {
   const [chosen, choose] = useState<(typeof KINDS)[number]["kind"]>("curl");
   const key = useStore(keyStore);
   const make = KINDS.find(({ kind }) => kind === chosen)?.make ?? curlSnippet;
-  const snippet = make(typeof location === "undefined" ? "" : location.origin, text);
+  const snippet = make(typeof location === "undefined" ? "" : location.origin, { text, targets });
   return (
     <Panel
       name="snippet"

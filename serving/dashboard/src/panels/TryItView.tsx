@@ -3,7 +3,8 @@
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { errorMessage } from "@/api/client";
-import { classify, useModel } from "@/api/model";
+import { classify, useModel, type Wanted } from "@/api/model";
+import { companiesOf, MOST_COMPANIES } from "@/lib/companies";
 import { count } from "@/lib/formats";
 import { limitOf, SAMPLES } from "@/lib/samples";
 import { MOST_CHARS, sharedText, shareLink } from "@/lib/share";
@@ -17,14 +18,16 @@ import { Snippets } from "./Snippets";
 /** Classify a text of the user, with the prediction and its cost. */
 export function TryItView() {
   const [text, setText] = useState("");
+  const [companies, setCompanies] = useState("");
   const [by, setBy] = useState("");
   const form = useRef<HTMLFormElement>(null);
   const classifying = useMutation({ mutationFn: classify });
   const model = useModel();
   const { mutate } = classifying;
   const [tried, setTried] = useState<readonly Tried[]>([]);
+  const targets = model.data?.targets ? companiesOf(companies) : [];
   const send = (wanted: string) =>
-    mutate(wanted, {
+    mutate({ text: wanted, targets } satisfies Wanted, {
       onSuccess: ({ response }) => {
         void model.refetch();
         const result = response.predictions[0];
@@ -49,7 +52,8 @@ export function TryItView() {
     if (text.trim()) send(text);
   };
   const prediction = classifying.data?.response.predictions[0];
-  const isOutdated = classifying.variables !== undefined && classifying.variables !== text;
+  const sent = classifying.variables;
+  const isOutdated = sent !== undefined && (sent.text !== text || `${sent.targets}` !== `${targets}`);
   return (
     <>
       <div className="viewhead">
@@ -72,6 +76,16 @@ export function TryItView() {
               }}
             />
           </label>
+          {model.data?.targets && (
+            <label className="field wide">
+              <span>Companies to score, at most {MOST_COMPANIES}, with commas between them (optional)</span>
+              <input
+                value={companies}
+                placeholder="Tesco, $AAPL"
+                onChange={(event) => setCompanies(event.target.value)}
+              />
+            </label>
+          )}
           <p className="note limit" data-testid="sample-limit">
             {limitOf(text, Boolean(model.data?.sarcasm)) ?? `${count(text.length)} characters`}
           </p>
@@ -113,7 +127,7 @@ export function TryItView() {
           {classifying.data && prediction ? (
             <Prediction
               of={prediction}
-              text={classifying.variables ?? ""}
+              text={sent?.text ?? ""}
               isOutdated={isOutdated}
               version={classifying.data.response.model_version}
               ms={classifying.data.ms}
@@ -129,10 +143,10 @@ export function TryItView() {
               </section>
             )
           )}
-          {classifying.variables && prediction && "label" in prediction && (
+          {sent && prediction && "label" in prediction && (
             <Feedback
               key={classifying.submittedAt}
-              text={classifying.variables}
+              text={sent.text}
               predicted={prediction.label}
               isOutdated={isOutdated}
               by={by}
@@ -141,7 +155,7 @@ export function TryItView() {
           )}
         </div>
         <Earlier tried={tried} onChoose={use} />
-        <Snippets text={text.trim() ? text : "Great service, thank you!"} />
+        <Snippets text={text.trim() ? text : "Great service, thank you!"} targets={targets} />
       </div>
     </>
   );
