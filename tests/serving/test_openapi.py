@@ -120,7 +120,7 @@ FIELDS = {
     ),
     "TargetScore": "target score mentioned",
     "TextError": "error",
-    "TextPrediction": "label confidence tier domain probabilities sarcasm targets windows language warning",
+    "TextPrediction": "label confidence tier domain probabilities sarcasm windows targets language warning",
     "Tier": "title temperature heads sarcasm quantization cpu_us metrics",
     "TierRow": "bucket tier messages",
     "TierShares": "since until every rows",
