@@ -137,9 +137,9 @@ def count_labels(client: Any, since: datetime, until: datetime | None = None) ->
 class DashboardHarness:
     """A service with a warehouse. Both can be stopped and started again at the same addresses."""
 
-    def __init__(self, folder: Path, bundle: Callable[[Path], Bundle] = tiny_bundle, **settings: str) -> None:
+    def __init__(self, folder: Path, bundle: Callable[[Path], Bundle] | None = None, **settings: str) -> None:
         self.folder, self.var, self.port, self.settings = folder, folder / "var", spare_port(), settings
-        self.bundle = bundle(folder / "tiny")
+        self.bundle = bundle(folder / "tiny") if bundle else tiny_bundle(folder / "tiny", targets=True)
         self.url = f"http://127.0.0.1:{self.port}"
 
     @contextmanager

@@ -45,6 +45,39 @@ def row(name, cpu, recall):
     }
 
 
+BESIDES = {
+    "sarcasm": {
+        "scale": 1.0,
+        "offset": 0.0,
+        "rows": [
+            {"dataset": "irony", "n": 784, "sarcastic": 311, "f1": interval(0.704), "precision": 0.75, "recall": 0.66},
+        ],
+    },
+    "rephrased": interval(0.61),
+    "targets": {
+        "n": 404,
+        "correlation": interval(0.712),
+        "pairs": 48,
+        "order": interval(0.5),
+        "sentences": 150,
+        "made": interval(0.96),
+    },
+}
+"""What a row has of a model that also learned sarcasm and companies."""
+TRANSFER = {
+    "candidate": "MiniLM-L6",
+    "epochs": 1,
+    "seed": 7,
+    "learned_rows": {"tweets": 2000, "news": 1500},
+    "cells": [
+        {"learned": learned, "domain": domain, "n": 400, "macro_recall": interval(0.7 + 0.1 * (learned == domain))}
+        for learned in ("tweets", "news", "heads", "generalist")
+        for domain in ("tweets", "news")
+    ],
+    "gains": [{"domain": "news", "over": "generalist", "difference": interval(0.031, 0.01)}],
+}
+
+
 @pytest.fixture(scope="module")
 def models_dashboard(tmp_path_factory):
     """A dashboard with files of the pipeline: leaderboard, gate decision, predictions of two models."""
@@ -52,15 +85,16 @@ def models_dashboard(tmp_path_factory):
     version = harness.bundle.manifest.version
     name = f"{harness.bundle.manifest.name} {harness.bundle.manifest.quantization}"
     predictions = harness.var / "evaluations"
-    for folder in ("leaderboard", "gate", f"bundles/{version}"):
+    for folder in ("leaderboard", "gate", "transfer", f"bundles/{version}"):
         (harness.var / folder).mkdir(parents=True)
     (harness.var / "bundles" / version / "bundle.json").write_text((harness.bundle.directory / "bundle.json").read_text())
     board = [
-        row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"},
+        row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"} | BESIDES,
         row("old", 7_144.0, 0.68),
         row("vader", 45.6, 0.58),
     ]
     (harness.var / "leaderboard" / "leaderboard.json").write_text(json.dumps(board))
+    (harness.var / "transfer" / "transfer.json").write_text(json.dumps(TRANSFER))
     reasons = [
         {"rule": "floor: macro_recall", "passed": True, "found": 0.671407, "limit": 0.55, "text": "macro_recall is 0.6714"},
         {"rule": "CPU budget", "passed": False, "found": 29_157.65, "limit": 25_000.0, "text": "29,158 CPU µs per text"},
@@ -133,6 +167,23 @@ def test_leaderboard_has_units_and_marks_the_pareto_front(models_dashboard, page
     expect(board).to_contain_text("Pareto-optimal")
     expect(page.get_by_test_id("chart-pareto")).to_have_attribute("aria-label", re.compile("in production"))
     assert {label for label in LABELS if label in page.get_by_test_id("table-confusion").inner_text()} == set(LABELS)
+
+
+def test_sarcasm_companies_and_domain_transfer_are_shown_where_they_were_measured(models_dashboard, page):
+    page.goto(f"{models_dashboard.url}/models/")
+    sarcasm = page.locator(".panel-sarcasm")
+    rows = sarcasm.get_by_test_id("table-sarcasm").locator("tbody tr")
+    expect(rows).to_have_text([re.compile("irony.*784.*311.*0.704.*75 %.*66 %")])
+    expect(sarcasm).to_contain_text("61 % of held-out sarcastic texts")
+    rows = page.get_by_test_id("table-companies").locator("tbody tr")
+    expect(rows).to_have_text([re.compile("404 texts.*0.712"), re.compile("48 pairs.*0.500"), re.compile("150 sentences.*0.960")])
+    transfer = page.get_by_test_id("table-transfer").locator("tbody tr")
+    expect(transfer).to_have_count(4)
+    expect(transfer.first).to_have_text(re.compile("tweets.*2,000 texts.*0.8.*0.7"))
+    expect(page.locator(".panel-transfer")).to_contain_text("news")
+    has_no_violation(page)
+    if folder := os.environ.get("SCREENS"):
+        page.screenshot(path=f"{folder}/models_learned.png", full_page=True)
 
 
 def test_source_filter_is_in_the_versions_panel_only(models_dashboard, page):

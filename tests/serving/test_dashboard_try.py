@@ -1,5 +1,6 @@
 """The Try it page: samples, parts of a long text, snippets that run, a link, and outdated predictions."""
 
+import os
 import re
 import subprocess
 import sys
@@ -83,6 +84,22 @@ def test_feedback_shows_why_its_buttons_are_disabled_and_what_was_saved(dashboar
     expect(buttons.nth(1)).to_be_enabled()
     buttons.nth(1).click()
     expect(status).to_have_text("Saved as neutral; used in the next training run.")
+
+
+def test_companies_of_a_text_are_scored_one_by_one(dashboard, page):
+    page.goto(f"{dashboard.url}/try/")
+    typed(page).fill("the great film of Acme")
+    companies = page.get_by_role("textbox", name="Companies to score")
+    companies.fill("Acme, $BOLT, Acme")
+    page.get_by_role("button", name="Classify", exact=True).click()
+    scores = prediction(page).get_by_test_id("companies").locator("div")
+    expect(scores).to_have_text([re.compile(r"Acme\+0\.\d\d"), re.compile(r"\$BOLT \(not named in the text\)\+0\.\d\d")])
+    expect(page.get_by_test_id("snippet")).to_contain_text('"targets":["Acme","$BOLT"]')
+    companies.fill("Acme")
+    expect(prediction(page)).to_have_attribute("data-outdated", "true")
+    has_no_violation(page)
+    if folder := os.environ.get("SCREENS"):
+        page.screenshot(path=f"{folder}/try_companies.png", full_page=True)
 
 
 @pytest.mark.parametrize("text", ["Great service, thank you!", 'It\'s $HOME `x` "quoted" \\ and\na second line 😡'])

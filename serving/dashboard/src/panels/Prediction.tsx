@@ -102,17 +102,20 @@ function Bars({ probabilities }: { probabilities: Schemas["Probabilities"] | nul
 /** The sentiment towards each company. */
 function Companies({ scores }: { scores: readonly Schemas["TargetScore"][] }) {
   return (
-    <dl className="facts" data-testid="companies">
-      {scores.map(({ target, score, mentioned }) => (
-        <div key={target}>
-          <dt>
-            {target}
-            {!mentioned && " (not named in the text)"}
-          </dt>
-          <dd>{signed(score, 2)}</dd>
-        </div>
-      ))}
-    </dl>
+    <div className="windows">
+      <h3>Sentiment towards each company, −1 to +1</h3>
+      <dl className="facts" data-testid="companies">
+        {scores.map(({ target, score, mentioned }) => (
+          <div key={target}>
+            <dt>
+              {target}
+              {!mentioned && " (not named in the text)"}
+            </dt>
+            <dd>{signed(score, 2)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
   );
 }
 
