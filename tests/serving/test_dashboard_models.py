@@ -92,6 +92,7 @@ def models_dashboard(tmp_path_factory):
         row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"} | BESIDES,
         row("old", 7_144.0, 0.68),
         row("vader", 45.6, 0.58),
+        row("asked", 0.0, 0.71) | {"cost": None, "large_model": {"usd_per_million": 123.4}},
     ]
     (harness.var / "leaderboard" / "leaderboard.json").write_text(json.dumps(board))
     (harness.var / "transfer" / "transfer.json").write_text(json.dumps(TRANSFER))
@@ -164,6 +165,8 @@ def test_leaderboard_has_units_and_marks_the_pareto_front(models_dashboard, page
     board = page.get_by_test_id("table-leaderboard")
     expect(board).to_contain_text("2,916 µs")
     expect(board).to_contain_text("12 ms")
+    expect(board.locator("tr", has_text="asked")).to_have_text(re.compile(r"asked\s+large model.*\$123\.40"))
+    expect(board.locator("tr", has_text="old")).to_contain_text("$0.0885")
     expect(board).to_contain_text("Pareto-optimal")
     expect(page.get_by_test_id("chart-pareto")).to_have_attribute("aria-label", re.compile("in production"))
     assert {label for label in LABELS if label in page.get_by_test_id("table-confusion").inner_text()} == set(LABELS)

@@ -59,7 +59,8 @@ FIELDS = {
     "BucketEdge": "ms beyond",
     "Calibration": "scale offset",
     "Candidate": (
-        "name evaluated from_scratch rows macro_recall macro_f1 accuracy ece cpu_us_per_text p99_ms on_front "
+        "name evaluated from_scratch rows macro_recall macro_f1 accuracy ece cpu_us_per_text usd_per_million large_model p99_ms "
+        "on_front "
         "in_production slices confusion reliability sarcasm rephrased companies"
     ),
     "ChangedPrediction": "text source label left right right_confidence change",

@@ -67,6 +67,10 @@ class Candidate(BaseModel):
     accuracy: Interval
     ece: Interval
     cpu_us_per_text: float | None = Field(description="Null where it was not measured.")
+    usd_per_million: float | None = Field(
+        description="Price of a million texts: of the CPU time, or of a large model's tokens; null where it is not known."
+    )
+    large_model: bool = Field(description="Behind an endpoint, evaluated for comparison only.")
     p99_ms: float | None
     on_front: bool = Field(description="Pareto-optimal: no other is both more accurate and cheaper.")
     in_production: bool

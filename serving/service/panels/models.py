@@ -7,6 +7,7 @@ from typing import Any
 
 from data.artifacts import read_json
 from data.pareto import pareto_front
+from data.settings import CostSettings
 from serving.ledger import read_ledger
 from serving.service.inference import InferenceService
 from serving.service.panels import model_schemas as schemas
@@ -96,7 +97,8 @@ def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> sche
         on_front: Whether it is Pareto-optimal.
         version: Version of the served bundle, if this is its row.
     """
-    cost = row.get("cost") or {}
+    cost, large, cpu = row.get("cost") or {}, row.get("large_model"), _cpu(row)
+    own_usd = None if cpu is None else CostSettings.load().per_million(cpu)
     ece = schemas.Interval.model_validate(row.get("ece") or _NONE)
     return schemas.Candidate(
         name=row["candidate"],
@@ -107,7 +109,9 @@ def _candidate(row: dict[str, Any], on_front: bool, version: str | None) -> sche
         macro_f1=row["macro_f1"],
         accuracy=row["accuracy"],
         ece=ece,
-        cpu_us_per_text=_cpu(row),
+        cpu_us_per_text=cpu,
+        usd_per_million=large["usd_per_million"] if large else own_usd,
+        large_model=bool(large),
         p99_ms=cost.get("latency_p99_ms", _NONE)["value"],
         on_front=on_front,
         in_production=version is not None,

@@ -918,6 +918,16 @@ export interface components {
              * @description Null where it was not measured.
              */
             cpu_us_per_text: number | null;
+            /**
+             * Usd Per Million
+             * @description Price of a million texts: of the CPU time, or of a large model's tokens; null where it is not known.
+             */
+            usd_per_million: number | null;
+            /**
+             * Large Model
+             * @description Behind an endpoint, evaluated for comparison only.
+             */
+            large_model: boolean;
             /** P99 Ms */
             p99_ms: number | null;
             /**

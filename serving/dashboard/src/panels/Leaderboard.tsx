@@ -2,7 +2,7 @@
 
 import type { UseQueryResult } from "@tanstack/react-query";
 import type { Schemas } from "@/api/client";
-import { fixed, microseconds, milliseconds } from "@/lib/formats";
+import { fixed, microseconds, milliseconds, usd } from "@/lib/formats";
 import { Meter } from "@/ui/Meter";
 import { QueryTable } from "@/ui/QueryTable";
 import type { Column } from "@/ui/Table";
@@ -27,6 +27,7 @@ const columnsOf = (scale: { from: number; to: number }): readonly Column<Candida
       <>
         <strong>{row.name}</strong> {row.in_production && <span className="tag good">production</span>}{" "}
         {row.from_scratch && <span className="tag">from scratch</span>}
+        {row.large_model && <span className="tag">large model</span>}
       </>
     ),
   },
@@ -44,6 +45,13 @@ const columnsOf = (scale: { from: number; to: number }): readonly Column<Candida
     unit: "µs",
     value: (row) => row.cpu_us_per_text,
     show: (row) => microseconds(row.cpu_us_per_text),
+    number: true,
+  },
+  {
+    head: "a million texts",
+    unit: "USD",
+    value: (row) => row.usd_per_million,
+    show: (row) => usd(row.usd_per_million),
     number: true,
   },
   {
