@@ -66,7 +66,7 @@ def read_transfer(layout: Layout) -> Transfer:
 def _measure(layout: Layout, candidate: Candidate, settings: TransferSettings, work: Path) -> None:
     from evaluation.plots import plot_transfer
 
-    train = _learned_rows(layout, settings)
+    train = learned_rows(layout, settings)
     domains = [domain for domain in DOMAINS if (train["domain"] == domain).any()]
     if len(domains) < 2:
         raise SourceUnavailable(
@@ -77,7 +77,7 @@ def _measure(layout: Layout, candidate: Candidate, settings: TransferSettings, w
     for old in layout.var.glob(".transfer-*"):
         if old != work:
             shutil.rmtree(old)
-    evaluated, val = _evaluated_rows(layout, domains, settings), read_texts(layout, "val", datasets=training_datasets())
+    evaluated, val = evaluated_rows(layout, domains, settings), read_texts(layout, "val", datasets=training_datasets())
     probas = {way: _proba(way, train, val, evaluated, candidate, settings, work) for way in (*domains, GENERALIST, HEADS)}
     cells, gains = transfer_matrix(evaluated["domain"].tolist(), label_ids(evaluated), probas)
     rows = {domain: int((train["domain"] == domain).sum()) for domain in domains}
@@ -88,7 +88,8 @@ def _measure(layout: Layout, candidate: Candidate, settings: TransferSettings, w
         plot_transfer(transfer, folder / "transfer.png")
 
 
-def _learned_rows(layout: Layout, settings: TransferSettings) -> "pd.DataFrame":
+def learned_rows(layout: Layout, settings: TransferSettings) -> "pd.DataFrame":
+    """Return the training rows of all domains, at most `settings.rows` of each."""
     import pandas as pd
 
     from training.finetune import choose_rows
@@ -98,7 +99,7 @@ def _learned_rows(layout: Layout, settings: TransferSettings) -> "pd.DataFrame":
     return pd.concat(parts, ignore_index=True) if parts else train
 
 
-def _evaluated_rows(layout: Layout, domains: list[str], settings: TransferSettings) -> "pd.DataFrame":
+def evaluated_rows(layout: Layout, domains: list[str], settings: TransferSettings) -> "pd.DataFrame":
     """Return the test rows of each dataset, or where it has none, its validation rows, which choose nothing here."""
     import pandas as pd
 
