@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from data.errors import ModelError
-from evaluation.gates import BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
+from evaluation.gates import AbilitiesRule, BaselineRule, BehaviorRule, CostRule, Gates, ParityRule, ProductionRule, SlicesRule
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import RESAMPLES, Estimate, paired_difference
 from evaluation.multiplicity import holm, p_worse
@@ -225,6 +225,31 @@ def _behavior(row: LeaderboardRow, production: LeaderboardRow | None, rule: Beha
     return reasons
 
 
+def _abilities(row: LeaderboardRow, production: LeaderboardRow | None, rule: AbilitiesRule) -> list[Reason]:
+    """Return a reason for each measure of sarcasm and companies that production has."""
+    if production is None:
+        return []
+    ours, theirs = _measured(row), _measured(production)
+    reasons: list[Reason] = []
+    for name, before in theirs.items():
+        least = before.value - rule.margin
+        if name not in ours:
+            text = f"{name} is not predicted; production has {before.value:.3f}"
+            reasons.append(Reason(f"ability: {name}", False, None, least, text))
+            continue
+        found = ours[name]
+        text = f"{name} is {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], production has {before.value:.3f}"
+        passed = found.high >= least
+        text += "" if passed else f": the whole interval is lower by more than {rule.margin:g}"
+        reasons.append(Reason(f"ability: {name}", passed, found.high, least, text))
+    return reasons
+
+
+def _measured(row: LeaderboardRow) -> dict[str, Estimate]:
+    found = {f"F1 of sarcasm, {part.dataset}": part.f1 for part in row.sarcasm.rows} if row.sarcasm else {}
+    return found | ({"correlation with scores of companies": row.targets.correlation} if row.targets else {})
+
+
 def _parity(parity: ParityResult | None, rule: ParityRule) -> Reason:
     if parity is None:
         text = "parity was not checked" + ("" if rule.required else ", and is not required")
@@ -320,6 +345,7 @@ def decide(
         *_slices(evidence, gates.slices),
         *_behavior_floors(candidate, gates.behavior.max_fail_rate, gates.behavior.min_cases),
         *_behavior(candidate, production, gates.behavior),
+        *_abilities(candidate, production, gates.abilities),
         _parity(parity, gates.parity),
         _cost(candidate, gates.cost),
     )

@@ -52,6 +52,12 @@ class BehaviorRule(_Strict):
     """Groups with fewer cases have no maximum: one case more or less would decide."""
 
 
+class AbilitiesRule(_Strict):
+    """What production finds next to sentiment (sarcasm, companies) is not lost, and not much worse."""
+
+    margin: float = Field(default=0.03, ge=0, le=1)
+
+
 class ParityRule(_Strict):
     """The exported model predicts what the trained one does."""
 
@@ -87,6 +93,7 @@ class Gates(_Strict):
     production: ProductionRule = ProductionRule()
     slices: SlicesRule = SlicesRule()
     behavior: BehaviorRule = BehaviorRule()
+    abilities: AbilitiesRule = AbilitiesRule()
     parity: ParityRule = ParityRule()
     cost: CostRule = CostRule()
     tiers: TiersRule = TiersRule()

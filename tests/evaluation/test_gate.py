@@ -15,7 +15,9 @@ from evaluation.gates import Gates, load_gates
 from evaluation.leaderboard import LeaderboardRow
 from evaluation.metrics import Estimate, score
 from evaluation.parity import ParityResult
+from evaluation.sarcasm import SarcasmReport, SarcasmRow
 from evaluation.slices import SliceRow
+from evaluation.targets import TargetReport
 
 ROWS = 3000
 LABELS = np.random.default_rng(0).integers(0, 3, ROWS)
@@ -172,6 +174,31 @@ def test_the_cases_of_a_group_are_pooled_and_groups_are_not():
     )
     decision = _decide(row=replace(_row("new", GOOD), behavior=parts), production=None)
     assert _failed(decision) == ["behavior floor: own MFT c"]
+
+
+def _able(row, f1=None, correlation=None):
+    found = SarcasmReport(rows=(SarcasmRow("irony", 784, 311, Estimate(f1, f1 - 0.04, f1 + 0.04), 0.7, 0.7),)) if f1 else None
+    towards = Estimate(correlation, correlation - 0.05, correlation + 0.05) if correlation else None
+    targets = TargetReport(404, towards, 0, None, 150, Estimate(0.9, 0.8, 1.0)) if towards else None
+    return replace(row, sarcasm=found, targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "refused"),
+    [
+        ((0.65, 0.70), (0.65, 0.70), []),
+        ((0.59, 0.63), (0.65, 0.70), []),  # within the interval and the margin
+        ((0.57, 0.70), (0.65, 0.70), ["ability: F1 of sarcasm, irony"]),
+        ((0.65, 0.61), (0.65, 0.70), ["ability: correlation with scores of companies"]),
+        ((None, 0.70), (0.65, 0.70), ["ability: F1 of sarcasm, irony"]),
+        ((None, None), (None, None), []),
+        ((0.65, 0.70), (None, None), []),
+    ],
+)
+def test_what_production_finds_next_to_sentiment_is_not_lost_and_not_much_worse(new, old, refused):
+    decision = _decide(row=_able(_row("new", GOOD), *new), old_row=_able(_row("old", OLD), *old))
+    assert _failed(decision) == refused
+    assert sum(reason.rule.startswith("ability") for reason in decision.reasons) == sum(one is not None for one in old)
 
 
 def test_behavior_is_compared_on_tests_that_both_have_run():
