@@ -44,10 +44,7 @@ class AdaptedHeads(torch.nn.Module):
         size = matrix.in_features
         self.matrix = matrix
         self.down = torch.nn.ModuleList(torch.nn.Linear(size, width) for _ in range(heads))
-        self.up = torch.nn.ModuleList(torch.nn.Linear(width, size) for _ in range(heads))
-        for layer in self.up:
-            torch.nn.init.zeros_(layer.weight)  # at first, an adapter changes nothing
-            torch.nn.init.zeros_(layer.bias)
+        self.up = torch.nn.ModuleList(_silent(torch.nn.Linear(width, size)) for _ in range(heads))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the logits of all heads, (N, 3 x heads)."""
@@ -57,6 +54,13 @@ class AdaptedHeads(torch.nn.Module):
             adapted = hidden + up(torch.nn.functional.gelu(down(hidden)))
             logits.append(torch.nn.functional.linear(adapted, self.matrix.weight[rows], self.matrix.bias[rows]))
         return torch.cat(logits, dim=-1)
+
+
+def _silent(layer: torch.nn.Linear) -> torch.nn.Linear:
+    """Return the layer with zeros: at first, an adapter changes nothing."""
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    return layer
 
 
 def main() -> None:
@@ -118,8 +122,8 @@ def _report(evaluated: pd.DataFrame, chosen: argparse.Namespace) -> None:
         mask = (evaluated["domain"] == domain).to_numpy()
         runs = {way: [np.load(chosen.out / f"{way}-{seed}.npy")[mask] for seed in chosen.seeds] for way in (HEADS, ADAPTERS)}
         means = {way: 100 * np.mean([macro_recall(labels[mask], proba) for proba in probas]) for way, probas in runs.items()}
-        pooled = np.tile(labels[mask], len(chosen.seeds)), *(np.concatenate(runs[way]) for way in (ADAPTERS, HEADS))
-        gain = paired_difference(*pooled, "macro_recall")
+        ours, theirs = (np.concatenate(runs[way]) for way in (ADAPTERS, HEADS))
+        gain = paired_difference(np.tile(labels[mask], len(chosen.seeds)), ours, theirs, "macro_recall")
         print(
             f"{domain} ({mask.sum():,} rows): heads {means[HEADS]:.1f}, with adapters {means[ADAPTERS]:.1f}, "
             f"adapters minus heads {gain.text(1)}"
