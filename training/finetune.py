@@ -21,7 +21,7 @@ from data.tokenization import encode, load_tokenizer, pad_id
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
 from training.distill import TARGET
-from training.heads import ONE_HEAD, SARCASM, head_ids, heads_for, learns_sarcasm
+from training.heads import LEAST_ROWS, ONE_HEAD, SARCASM, head_ids, heads_for, learns_sarcasm
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
@@ -29,6 +29,8 @@ from training.settings import TrainingSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+ENOUGH_ROWS = LEAST_ROWS + 100
+"""Rows of a domain in a sample: what rounding by dataset and label takes away leaves enough for a head."""
 Progress = Callable[[str, float | None], None]
 RecordRun = Callable[["pd.DataFrame", "pd.DataFrame"], AbstractContextManager[None]]
 
@@ -312,12 +314,37 @@ def _sentiment_loss(by_head: Any, target: Any, head: Any, weights: Any) -> Any:
 
 
 def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.DataFrame":
-    """Return at most `limit` rows: a seeded sample that keeps the share of each dataset and label."""
+    """Return about `limit` rows: a seeded sample that keeps the share of each dataset and label within a domain.
+
+    Domains keep their shares too, but for those that would get less than `ENOUGH_ROWS` with a label: they get that many, as far
+    as they have them and half of an equal share allows, so that a small sample too has a head for each domain.
+    """
+    import pandas as pd
+
     if limit is None or len(frame) <= limit:
         return frame
     groups = ["source", "label"] if "source" in frame else ["label"]
-    chosen = frame.groupby(groups, sort=True, dropna=False).sample(frac=limit / len(frame), random_state=seed)
-    return chosen.sort_index()
+    kinds = frame["domain"].where(frame["label"].notna(), "") if "domain" in frame else pd.Series("", frame.index)
+    shares = _shares(kinds.value_counts().to_dict(), limit)
+    parts = [
+        part.groupby(groups, sort=True, dropna=False).sample(frac=shares[kind], random_state=seed)
+        for kind, part in frame.groupby(kinds, sort=True)
+    ]
+    return pd.concat(parts).sort_index()
+
+
+def _shares(sizes: dict[str, int], limit: int) -> dict[str, float]:
+    """Return the share of the rows of each domain that a sample takes; `""` are rows without a label."""
+    least = min(ENOUGH_ROWS, limit // (2 * len(sizes)))
+    raised: dict[str, int] = {}
+    while True:
+        free = limit - sum(raised.values())
+        share = free / sum(size for kind, size in sizes.items() if kind not in raised)
+        rest = {kind: min(least, size) for kind, size in sizes.items() if kind and kind not in raised}
+        low = {kind: rows for kind, rows in rest.items() if share * sizes[kind] < rows}
+        if not low:
+            return {kind: raised[kind] / size if kind in raised else share for kind, size in sizes.items()}
+        raised |= low
 
 
 def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str, dict[str, int]]:

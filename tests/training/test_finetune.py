@@ -13,7 +13,7 @@ from data.errors import TrainingFailed
 from data.labels import LABEL_IDS
 from tests.make import labeled
 from tests.models import tiny_candidate, write_checkpoint
-from training.finetune import choose_rows, finetune
+from training.finetune import finetune
 from training.predictors import load_predictor
 from training.settings import TrainingSettings
 
@@ -106,11 +106,3 @@ def test_rows_without_all_classes_are_refused_and_nothing_is_written(corrupt, me
     with pytest.raises(TrainingFailed, match=message):
         finetune(tiny_candidate(base), corrupt(rows), val, tmp_path / "tiny", TrainingSettings.load(**SETTINGS))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_choose_rows_keeps_the_shares():
-    rows = labeled(100)
-    chosen = choose_rows(rows, 60, seed=1)
-    assert chosen["label"].value_counts().to_dict() == {"negative": 20, "neutral": 20, "positive": 20}
-    assert choose_rows(rows, 60, seed=1).equals(chosen)
-    assert choose_rows(rows, None, seed=1) is rows
