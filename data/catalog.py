@@ -100,6 +100,8 @@ class DatasetSpec(BaseModel):
     """Label of the source, as `label_key` writes it, to our label; null where it carries no sentiment."""
     sarcasm_mapping: dict[str, bool] = {}
     """Label of the source, as `label_key` writes it, to whether the text is sarcastic, for datasets that label sarcasm."""
+    sarcasm_only: bool = False
+    """Whether its sarcastic texts teach nothing about sentiment. Those of other datasets teach that they are not positive."""
     rephrased: Rephrased | None = None
     about: AboutTarget | None = None
     confidence_column: str | None = None

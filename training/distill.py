@@ -18,7 +18,7 @@ from data.contracts import Predictor
 from data.domains import GENERAL
 from data.errors import TrainingFailed
 from data.labels import LABEL_IDS, LABELS
-from training.heads import ONE_HEAD, SARCASM
+from training.heads import ONE_HEAD, SARCASM, SARCASM_ONLY
 from training.settings import DistillationSettings
 
 if TYPE_CHECKING:
@@ -107,9 +107,11 @@ def student_rows(
         weights = len(ids) / (len(LABELS) * np.maximum(np.bincount(ids, minlength=len(LABELS)), 1))
         gold = np.eye(len(LABELS))[ids] * weights[ids, None]
         target[has_gold] = (1 - settings.gold) * target[has_gold] + settings.gold * gold
-    # A sarcastic text is not positive, whatever the teacher takes it for.
+    # A sarcastic text is not positive, whatever the teacher takes it for; of satire nothing is known.
     if SARCASM in frame:
         sarcastic = frame[SARCASM].eq(True).fillna(False).to_numpy(dtype=bool) & ~has_gold
+        if SARCASM_ONLY in frame:
+            sarcastic &= ~frame[SARCASM_ONLY].to_numpy(dtype=bool)
         target[sarcastic, LABEL_IDS["positive"]] = 0.0
         target[sarcastic] /= target[sarcastic].sum(axis=1, keepdims=True)
     if "domain" in frame:

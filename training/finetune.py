@@ -21,7 +21,7 @@ from data.tokenization import encode, load_tokenizer, pad_id
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
 from training.distill import TARGET
-from training.heads import LEAST_ROWS, ONE_HEAD, SARCASM, head_ids, heads_for, learns_sarcasm
+from training.heads import LEAST_ROWS, ONE_HEAD, SARCASM, SARCASM_ONLY, head_ids, heads_for, learns_sarcasm
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
@@ -232,10 +232,11 @@ def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame", heads: tuple[str, ...]
 
 
 def _marks(frame: "pd.DataFrame") -> list[int]:
-    """Return 1 for each sarcastic row, 0 for each that is not, -1 where it is not labeled."""
+    """Return 1 for each sarcastic row, 2 if it teaches nothing about sentiment, 0 for one that is not, -1 without a label."""
     if SARCASM not in frame:
         return [-1] * len(frame)
-    return frame[SARCASM].astype("boolean").astype("Int8").fillna(-1).astype(int).tolist()
+    marks = frame[SARCASM].astype("boolean").astype("Int8").fillna(-1).astype(int)
+    return marks.mask(frame[SARCASM_ONLY] & (marks == 1), 2).tolist() if SARCASM_ONLY in frame else marks.tolist()
 
 
 def class_weights(rows: Sequence[Sequence[int]], heads: int) -> Any:
@@ -270,7 +271,7 @@ def loss_of_heads(logits: Any, labels: Any, heads: int, weights: Any = None) -> 
 
     For sentiment, the mean cross-entropy of `general` over all rows with a label and, with several heads, of the head of each
     row. For sarcasm, the binary cross-entropy; a sarcastic row without a label also teaches its heads that it is not positive,
-    -log(1 - p(positive)).
+    -log(1 - p(positive)), unless its mark is 2.
 
     Args:
         logits: float32 (N, 3 x heads), or (N, 3 x heads + 1) with sarcasm.
@@ -291,7 +292,7 @@ def loss_of_heads(logits: Any, labels: Any, heads: int, weights: Any = None) -> 
         return loss
     mark = labels[:, -1].float()
     marked = mark >= 0
-    found = torch.nn.functional.binary_cross_entropy_with_logits(logits[marked, -1], mark[marked], reduction="sum")
+    found = torch.nn.functional.binary_cross_entropy_with_logits(logits[marked, -1], mark[marked].clamp(max=1), reduction="sum")
     sarcastic = (mark == 1) & ~known
     rows = torch.arange(len(head), device=head.device)
     positive = torch.stack([by_head[:, 0], by_head[rows, head]])[:, sarcastic].log_softmax(dim=-1)[..., LABEL_IDS["positive"]]

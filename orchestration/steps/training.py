@@ -13,7 +13,7 @@ from orchestration.progress import report
 from orchestration.steps.data import read_splits, read_texts, training_datasets, unlabeled_texts
 from orchestration.steps.tracking import log_candidate, log_training, open_tracking, parent_of
 from training.candidates import LINEAR, Candidate, load_candidates, trainable
-from training.heads import LEAST_ROWS, ONE_HEAD
+from training.heads import LEAST_ROWS, ONE_HEAD, SARCASM_ONLY
 from training.settings import DistillationSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if candidate.kind == "student":
         train = _student_rows(layout)
     else:
-        train = read_texts(layout, "train", datasets=datasets, sarcasm=candidate.kind == "transformer")
+        train = _flagged(read_texts(layout, "train", datasets=datasets, sarcasm=candidate.kind == "transformer"))
     val = read_texts(layout, "val", datasets=datasets)
     recorded = log.recorded if log else None
     if candidate.kind in LINEAR:
@@ -74,6 +74,12 @@ def train_candidate(layout: Layout, candidate: Candidate, *, run_name: str | Non
     if log:
         log.finish(trained)
     return False
+
+
+def _flagged(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows; where some are of a dataset with `sarcasm_only`, with a column that flags them."""
+    only = frame["source"].isin([name for name, spec in load_catalog().items() if spec.sarcasm_only])
+    return frame.assign(**{SARCASM_ONLY: only}) if only.any() else frame
 
 
 def _student_rows(layout: Layout) -> "pd.DataFrame":
@@ -95,7 +101,7 @@ def _student_rows(layout: Layout) -> "pd.DataFrame":
             remedy=f"Run `groundswell train --candidate {teacher.name}`, or set GROUNDSWELL_DISTILLATION__TEACHER.",
         )
     settings = layout.settings(TrainingSettings)
-    rows = choose_rows(unlabeled_texts(layout), settings.max_train_rows, settings.seed)
+    rows = choose_rows(_flagged(unlabeled_texts(layout)), settings.max_train_rows, settings.seed)
     load = partial(load_predictor, teacher, candidate_folder(layout, teacher))
     key = predictor_key(layout, teacher)
     heads = trained_heads(layout, teacher)

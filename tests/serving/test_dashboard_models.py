@@ -45,7 +45,7 @@ def row(name, cpu, recall):
     }
 
 
-BESIDES = {
+LEARNED = {
     "sarcasm": {
         "scale": 1.0,
         "offset": 0.0,
@@ -89,7 +89,7 @@ def models_dashboard(tmp_path_factory):
         (harness.var / folder).mkdir(parents=True)
     (harness.var / "bundles" / version / "bundle.json").write_text((harness.bundle.directory / "bundle.json").read_text())
     board = [
-        row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"} | BESIDES,
+        row(name, 2_916.0, 0.67) | {"version": version, "role": "in production"} | LEARNED,
         row("old", 7_144.0, 0.68),
         row("vader", 45.6, 0.58),
         row("asked", 0.0, 0.71) | {"cost": None, "large_model": {"usd_per_million": 123.4}},

@@ -13,11 +13,12 @@ from serving.tiers import Calibration
 from tests.make import BLAME, PLAIN, PRAISE, labeled, text_of
 from tests.models import tiny_candidate, write_checkpoint
 from training.distill import TARGET, student_rows
-from training.finetune import class_weights, finetune, loss_of_heads
+from training.finetune import _marks, class_weights, finetune, loss_of_heads
 from training.heads import (
     LEAST_ROWS,
     ONE_HEAD,
     SARCASM,
+    SARCASM_ONLY,
     heads_and_columns,
     learns_sarcasm,
     output_names,
@@ -65,12 +66,31 @@ def test_a_row_counts_for_what_it_labels_and_a_sarcastic_one_against_positive():
     positive = [logits[2, 3 * head : 3 * head + 3].softmax(dim=0)[2] for head in (0, 1)]
     against = -(torch.log1p(-positive[0]) + torch.log1p(-positive[1])) / 2
     torch.testing.assert_close(loss_of_heads(logits, labels, 2), plain / 2 + (marks + against) / 4)
+    satire = torch.where(labels == torch.tensor([1, -1, 1]), torch.tensor([1, -1, 2]), labels)
+    torch.testing.assert_close(loss_of_heads(logits, satire, 2), plain / 2 + marks / 4)
     nothing = loss_of_heads(logits[:, :6], torch.full((4, 3), -1), 2)
     assert nothing == 0
     soft = torch.cat([torch.full((4, 3), 1 / 3), torch.zeros(4, 1), torch.tensor([[1.0], [0.0], [-1.0], [-1.0]])], dim=1)
     marks = binary_cross_entropy_with_logits(logits[:2, 6], torch.tensor([1.0, 0.0]), reduction="sum") / 4
     general = cross_entropy(logits[:, :3], soft[:, :3])
     torch.testing.assert_close(loss_of_heads(logits[:, [0, 1, 2, 6]], soft, 1), general + marks)
+
+
+def test_rows_that_teach_sarcasm_only_are_marked_and_weigh_on_no_class():
+    rows = pd.concat([marked(4), labeled(2)], ignore_index=True)
+    only = rows.assign(**{SARCASM_ONLY: rows.index < 2})
+    assert _marks(rows)[:4] == [0, 1, 0, 1] and _marks(only)[:4] == [0, 2, 0, 1]
+    counted = [(0, label, -1) for label in (0, 0, 0, 1, 1, 2)]
+    plain, satire = (class_weights([*counted, *more], 1) for more in ([], [(0, -1, 2)] * 50))
+    np.testing.assert_allclose(plain.numpy(), satire.numpy())
+
+
+def test_a_student_keeps_what_its_teacher_takes_satire_for():
+    rows = pd.concat([marked(4), labeled(2)], ignore_index=True).assign(source="x", **{SARCASM_ONLY: False})
+    rows.loc[1, SARCASM_ONLY] = True
+    learned = student_rows(rows, np.full((len(rows), 3), 1 / 3), ["x"], DistillationSettings.load())
+    targets = np.stack(learned[TARGET].tolist())
+    np.testing.assert_allclose(targets[[1, 3]], [[1 / 3] * 3, [0.5, 0.5, 0.0]], atol=1e-6)
 
 
 def test_sarcastic_rows_leave_the_classes_of_a_head_as_heavy_as_each_other():
