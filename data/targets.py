@@ -18,6 +18,8 @@ MAX_TARGET = 100
 """Characters of a company's name."""
 MAX_TARGETS = 8
 """Of one request; each costs as much as the text."""
+MAX_MENTIONS = 100
+"""Mentions of one text that are marked, so that a short name cannot make a long text much longer."""
 _FIRST_WORD = 3
 """Letters that the first word of a name has at least, where it stands for the whole name."""
 
@@ -31,7 +33,7 @@ class Contrast(NamedTuple):
 
 
 def mark_target(text: str, target: str) -> tuple[str, bool]:
-    """Return the text with each mention of a company replaced by `MARK`, and whether it has one.
+    """Return the text with each mention of a company (at most `MAX_MENTIONS`) replaced by `MARK`, and whether it has one.
 
     A mention is the name, in any case and with or without `$`, `#` or `@` before it; else the first word of the name. A text
     without a mention gets `target: ` in front.
@@ -45,7 +47,8 @@ def mark_target(text: str, target: str) -> tuple[str, bool]:
     for mention in (name, first):
         if not mention or (mention != name and len(mention) < _FIRST_WORD):
             continue
-        marked, count = re.subn(rf"(?<!\w)[$#@]?{re.escape(mention)}(?!\w)", MARK, text, flags=re.IGNORECASE)
+        pattern = rf"(?<!\w)[$#@]?{re.escape(mention)}(?!\w)"
+        marked, count = re.subn(pattern, MARK, text, count=MAX_MENTIONS, flags=re.IGNORECASE)
         if count:
             return marked, True
     return f"{MARK}: {text}", False

@@ -103,8 +103,10 @@ def _for_now(state: Any, body: bytes) -> tuple[ClassifyRequest, Reading]:
     """Parse the request and clean its texts, so that a large body needs one thread only."""
     wanted = fit(ClassifyRequest, read_fields(body, texts=MAX_TEXTS, targets=MAX_TARGETS))
     if weight_of(wanted) > MAX_WEIGHT:
-        most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once, once more for each target"
-        detail = f"The texts are too long together: {most}. Send fewer, or set `Prefer: respond-async`."
+        most = f"at most {MAX_WEIGHT * WEIGHT_CHARS:,} characters are classified at once"
+        most += ", and each target counts like the texts" if wanted.targets else ""
+        job = "" if wanted.targets else ", or set `Prefer: respond-async`"
+        detail = f"The texts are too long together: {most}. Send fewer{job}."
         raise Refused(problems.TOO_LARGE, detail)
     service: InferenceService = state.inference()
     if wanted.tier is not None and (bad := unknown_tier(wanted.tier, service.tiers)):

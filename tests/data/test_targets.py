@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.labels import LABELS
-from data.targets import CONTRASTS, MARK, contrasts, mark_target
+from data.targets import CONTRASTS, MARK, MAX_MENTIONS, contrasts, mark_target
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,12 @@ def test_each_mention_is_marked_and_nothing_else(text, target, marked):
 @pytest.mark.parametrize("target", ["Tesla", "AA", "$", " ", "", "Al of Al"])
 def test_text_that_does_not_name_the_company_is_marked_in_front(target):
     assert mark_target("AAPL falls at last", target) == ("target: AAPL falls at last", False)
+
+
+def test_a_short_name_makes_a_long_text_little_longer():
+    text = "a " * 50_000
+    marked, mentioned = mark_target(text, "a")
+    assert mentioned and len(marked) == len(text) + MAX_MENTIONS * (len(MARK) - 1)
 
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=20))

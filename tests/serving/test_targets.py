@@ -92,7 +92,7 @@ def test_bundle_that_did_not_learn_companies_a_job_and_too_much_work_are_refused
     now, late, large = ask(bundle, work)
     assert now.status_code == 200
     assert late.status_code == 422 and "jobs do not score companies" in late.json()["detail"]
-    assert large.status_code == 413 and "once more for each target" in large.json()["detail"]
+    assert large.status_code == 413 and "each target counts like the texts. Send fewer." in large.json()["detail"]
     now, _, _ = ask(other, work)
     assert now.status_code == 422 and "does not score companies" in now.json()["detail"]
     with pytest.raises(BundleError, match="does not score companies"):
