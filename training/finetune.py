@@ -326,9 +326,9 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
         return frame
     groups = ["source", "label"] if "source" in frame else ["label"]
     kinds = frame["domain"].where(frame["label"].notna(), "") if "domain" in frame else pd.Series("", frame.index)
-    shares = _shares(kinds.value_counts().to_dict(), limit)
+    shares = _shares({str(kind): int(rows) for kind, rows in kinds.value_counts().items()}, limit)
     parts = [
-        part.groupby(groups, sort=True, dropna=False).sample(frac=shares[kind], random_state=seed)
+        part.groupby(groups, sort=True, dropna=False).sample(frac=shares[str(kind)], random_state=seed)
         for kind, part in frame.groupby(kinds, sort=True)
     ]
     return pd.concat(parts).sort_index()
