@@ -336,7 +336,8 @@ def choose_rows(frame: "pd.DataFrame", limit: int | None, seed: int) -> "pd.Data
 
 def _shares(sizes: dict[str, int], limit: int) -> dict[str, float]:
     """Return the share of the rows of each domain that a sample takes; `""` are rows without a label."""
-    least = min(ENOUGH_ROWS, limit // (2 * len(sizes)))
+    domains = sum(1 for kind in sizes if kind)
+    least = min(ENOUGH_ROWS, limit // (2 * max(domains, 1)))
     raised: dict[str, int] = {}
     while True:
         free = limit - sum(raised.values())

@@ -15,8 +15,8 @@ class TrainingSettings(Settings):
     model_config = section_config("training")
 
     max_train_rows: int | None = Field(default=None, ge=30)
-    """Maximum training rows: a seeded sample that keeps the share of each dataset and label, with at least 600 rows of each
-    domain where it has them; none: all."""
+    """Maximum training rows: a seeded sample that keeps the share of each dataset and label, with 600 rows of each domain
+    or half of an equal share, where it has them; none: all."""
     epochs: int | None = Field(default=None, ge=1, le=50)
     """Passes over the rows; none: the value of the candidate."""
     evaluations: int = Field(default=4, ge=1, le=100)

@@ -27,6 +27,12 @@ def test_a_small_sample_has_enough_rows_of_each_domain_for_a_head():
     assert found["tweets"] > 3_000 and chosen["label"].isna().sum() > 400
     assert set(chosen.groupby("domain")["label"].nunique()) == {3}
     assert choose_rows(rows, 6_000, seed=1).equals(chosen)
+    of_recipe = {"tweets": 51_200, "support": 7_879, "news": 18_763, "finance": 11_156, "reviews": 13_217}
+    rows = of_domains(of_recipe)
+    for domain, unlabeled in {"tweets": 6_036, "news": 16_087}.items():
+        rows.loc[rows.index[rows["domain"] == domain][:unlabeled], "label"] = None
+    chosen = choose_rows(rows, 6_000, seed=1)
+    assert min(chosen[chosen["label"].notna()]["domain"].value_counts()[list(of_recipe)]) >= LEAST_ROWS, "five heads"
 
 
 @given(st.dictionaries(st.sampled_from(["", "a", "b", "c", "d"]), st.integers(1, 50_000), min_size=1), st.integers(30, 20_000))
