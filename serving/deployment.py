@@ -1,15 +1,18 @@
-"""The local deployment: one service process, replaced only after its successor passed a smoke test.
+"""The local deployment: one service process, replaced by its successor without refusing a request.
 
-The new process is started on a spare port, has to become ready and to classify known texts; only then the old process is stopped
-and the new one started on the real port. The port is closed for the few seconds of that last step; callers should retry.
+The new process starts next to the old one, on a port of its own, has to become ready and to classify known texts; only then it
+takes over the listening socket (`service.handover`), and the old one finishes its requests and ends. If this program is killed in
+between, both serve, and the next deployment or `stop` finishes the change.
 """
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +26,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
 from serving.processes import listeners, living, port_is_taken
+from serving.service import handover
 from serving.service.build import bento_environment
 from serving.service.middleware.keys import id_of, keys_of
 from serving.settings import ServingSettings
@@ -31,6 +35,10 @@ _log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 STATE = "state.json"
+CHANGE = "change.json"
+"""The deployments of a change that has not been finished: all but that of `STATE` are to be ended."""
+_LOGS = 10
+"""Those of earlier deployments are deleted."""
 SMOKE_TEXTS = (
     "I love this, thank you so much, it is wonderful!",
     "This is terrible, the worst service I have ever had, awful.",
@@ -52,6 +60,10 @@ class Deployment:
     bento: str
     started_at: str
     log: str
+    own_port: int = 0
+    """For the smoke test, before it has the port. 0: it was started by a version that had none."""
+    control: str = ""
+    """Path of the Unix socket for `service.handover`; empty: as before."""
 
     @property
     def url(self) -> str:
@@ -70,6 +82,7 @@ def status(state_dir: Path) -> Deployment | None:
 
 def stop(state_dir: Path, *, timeout_s: float = 15.0) -> bool:
     """Stop the deployment and wait until it has ended. False if none ran."""
+    _finish_change(state_dir, timeout_s)
     running = status(state_dir)
     if running is None:
         return False
@@ -91,6 +104,8 @@ def deploy(
 ) -> Deployment:
     """Deploy a Bento on the port of the settings; if it already runs there and is healthy, it is kept.
 
+    No request is refused meanwhile, unless the old process cannot give away its port: one of an older version, or a damaged one.
+
     Args:
         bento: Tag of the Bento.
         bentoml_home: BentoML's store.
@@ -107,42 +122,95 @@ def deploy(
     """
     report = progress or (lambda message, fraction: None)
     variables = _child_environment(bentoml_home) | dict(environment or {})
+    _finish_change(state_dir, settings.stop_timeout_s)
     old = status(state_dir)
     if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
         return old
     require_port(settings.port, old)
-    report("starting on a spare port", None)
-    trial = _start(bento, _spare_port(), variables, state_dir, expected_version)
+    listener = _listener_of(old) if old and old.port == settings.port else None
+    blocked = old if old and old.port == settings.port and listener is None else None
+    if blocked:
+        report("stopping the old process, which cannot give away its port", None)
+        _end(blocked, settings.stop_timeout_s)
+    with listener or socket.create_server((HOST, settings.port), backlog=handover.BACKLOG) as listener:
+        try:
+            report("starting next to the old process" if old else "starting", None)
+            new = _start(bento, listener, variables, state_dir, expected_version)
+            _change(state_dir, new, old, known, settings, report)
+        except BaseException:
+            if blocked:
+                _log.warning("new deployment failed; restarting %s", blocked.version)
+                restored = _start(blocked.bento, listener, variables, state_dir, blocked.version)
+                _change(state_dir, restored, None, {}, settings, report)
+            raise
+    return new
+
+
+def _change(
+    state_dir: Path,
+    new: Deployment,
+    old: Deployment | None,
+    known: Mapping[str, str],
+    settings: ServingSettings,
+    report: Progress,
+) -> None:
+    """Test a new process, and let it take the place of the old one; if it fails, end it.
+
+    Raises:
+        DeploymentFailed: It failed.
+    """
     try:
-        _prove(trial, known, settings.ready_timeout_s)
-    finally:
-        _end(trial, settings.stop_timeout_s)
-    if old:
-        report("stopping the old process", None)
-        _end(old, settings.stop_timeout_s)
-    report(f"starting on port {settings.port}", None)
-    new = None
-    try:
-        new = _start(bento, settings.port, variables, state_dir, expected_version)
+        write_json(state_dir / CHANGE, [asdict(one) for one in (new, old) if one])
         _prove(new, known, settings.ready_timeout_s)
+        report(f"taking port {new.port}", None)
+        try:
+            handover.ask(Path(new.control), handover.ACCEPT)
+        except OSError as error:
+            raise DeploymentFailed(f"{new.bento} did not take port {new.port}.", found=error, remedy=f"See {new.log}.") from error
     except BaseException:
-        if new is not None:
-            _end(new, settings.stop_timeout_s)
-        if old:
-            _log.warning("new deployment failed; restarting %s", old.version)
-            restored = _start(old.bento, old.port, variables, state_dir, old.version)
-            _prove(restored, {}, settings.ready_timeout_s)
-            write_json(state_dir / STATE, asdict(restored))
+        _end(new, settings.stop_timeout_s)
+        (state_dir / CHANGE).unlink(missing_ok=True)
         raise
     write_json(state_dir / STATE, asdict(new))
-    return new
+    if old:
+        report("the old process finishes its requests", None)
+    _finish_change(state_dir, settings.stop_timeout_s)
+
+
+def _finish_change(state_dir: Path, timeout_s: float) -> None:
+    """End the processes of the last change that are not in use, if that has not been done. `STATE` names it."""
+    try:
+        changed = [Deployment(**one) for one in read_json(state_dir / CHANGE)]
+    except (OSError, ValueError, TypeError):
+        return
+    used = status(state_dir)
+    if used:
+        _try_to_ask(used, handover.ACCEPT)
+    for one in changed:
+        if used is None or one.pid != used.pid:
+            _try_to_ask(one, handover.RELEASE)
+            _end(one, timeout_s)
+    (state_dir / CHANGE).unlink()
+
+
+def _listener_of(deployment: Deployment) -> socket.socket | None:
+    """Return the listening socket of a deployment; None: it cannot give it away."""
+    return _try_to_ask(deployment, handover.LISTENER)
+
+
+def _try_to_ask(deployment: Deployment, command: str) -> socket.socket | None:
+    if not deployment.control:
+        return None
+    with suppress(OSError):
+        return handover.ask(Path(deployment.control), command)
+    return None
 
 
 def smoke_test(deployment: Deployment, known: Mapping[str, str]) -> None:
     """Check that a deployment classifies known texts.
 
     Args:
-        deployment: The deployment.
+        deployment: The deployment; asked on its own port.
         known: Texts and their expected labels; empty: any labels pass.
 
     Raises:
@@ -151,7 +219,7 @@ def smoke_test(deployment: Deployment, known: Mapping[str, str]) -> None:
     texts = list(known) or list(SMOKE_TEXTS)
     try:
         with _own_key(Path(deployment.log).parents[1]) as headers:
-            response = httpx.post(f"{deployment.url}/v1/classify", json={"texts": texts}, headers=headers, timeout=10)
+            response = httpx.post(f"{_own_url(deployment)}/v1/classify", json={"texts": texts}, headers=headers, timeout=10)
         response.raise_for_status()
         body = response.json()
         labels = [prediction["label"] for prediction in body["predictions"]]
@@ -181,21 +249,36 @@ def _own_key(var: Path) -> Iterator[dict[str, str]]:
         keys.revoke(id_of(token))
 
 
-def _start(bento: str, port: int, environment: Mapping[str, str], state_dir: Path, version: str) -> Deployment:
+def _start(bento: str, listener: socket.socket, environment: Mapping[str, str], state_dir: Path, version: str) -> Deployment:
+    """Start a process that inherits the listening socket, and accepts nothing from it yet."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    log = state_dir / f"serve-{port}.log"
+    own_port, port = _spare_port(), listener.getsockname()[1]
+    log = state_dir / f"serve-{own_port}.log"
+    for old_log in sorted(state_dir.glob("serve-*.log"), key=lambda path: path.stat().st_mtime)[: 1 - _LOGS]:
+        old_log.unlink(missing_ok=True)
+    control = Path(tempfile.mkdtemp(prefix="groundswell-")) / "control"  # the path of a Unix socket may have 100 characters
+    ours = {
+        "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve()),
+        **handover.variable(listener, control, state_dir.resolve() / STATE),
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(port)],
-            env={**environment, "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve())},
+            [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(own_port)],
+            env={**environment, **ours},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # it keeps running after the process that started it
             cwd=state_dir,
+            pass_fds=[listener.fileno()],
         )
     started = psutil.Process(process.pid).create_time()
-    return Deployment(process.pid, started, port, version, bento, datetime.now(UTC).isoformat(), str(log))
+    now = datetime.now(UTC).isoformat()
+    return Deployment(process.pid, started, port, version, bento, now, str(log), own_port, str(control))
+
+
+def _own_url(deployment: Deployment) -> str:
+    return f"http://{HOST}:{deployment.own_port or deployment.port}"
 
 
 def _child_environment(bentoml_home: Path) -> dict[str, str]:
@@ -225,7 +308,7 @@ def _ready(deployment: Deployment) -> bool:
             f"{deployment.bento} ended instead of becoming ready.", found=_log_end(deployment), remedy=f"See {deployment.log}."
         )
     try:
-        return httpx.get(f"{deployment.url}/readyz", timeout=2).status_code == 200
+        return httpx.get(f"{_own_url(deployment)}/readyz", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -246,6 +329,8 @@ def _process(deployment: Deployment) -> psutil.Process | None:
 def _end(deployment: Deployment, timeout_s: float) -> None:
     """Stop it and its workers with SIGTERM, wait, and kill those that remain."""
     process = _process(deployment)
+    if deployment.control:
+        shutil.rmtree(Path(deployment.control).parent, ignore_errors=True)
     if process is None:
         return
     family = [process, *process.children(recursive=True)]

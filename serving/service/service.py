@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 from functools import cache
 
 import bentoml
@@ -11,7 +13,7 @@ from data.errors import GroundswellError, SettingsError
 from data.settings import PathSettings
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
-from serving.service import problems
+from serving.service import handover, problems
 from serving.service.app import Shortcut, create_app
 from serving.service.inference import InferenceService
 from serving.service.logs import log
@@ -31,6 +33,7 @@ except SettingsError as error:
 _limit_s = _settings.deadline_ms / 1000 + 5
 """Longest wait for the start of a response; the batcher's own deadline is shorter."""
 _connections, _files = install(_settings.max_connections)  # before uvicorn is configured
+handover.install()
 _loaded: list[InferenceService] = []
 
 
@@ -66,6 +69,7 @@ class Sentiment:
         try:
             require_keys(_settings.keys, listening())
             _loaded.append(InferenceService(served_bundle(), _settings))
+            threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
             log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would restart this process forever, with the same result
             sys.stderr.write(f"{error}\n")
@@ -76,6 +80,14 @@ class Sentiment:
     async def drain(self) -> None:
         """Classify the texts that wait, then stop."""
         await _loaded.pop().close()
+
+
+def _end_with_parent() -> None:
+    """End when BentoML's parent process has ended, however it did: nothing else would stop this one, and it holds the port."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # macOS has no event for it
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _full() -> int | None:

@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 from data.errors import BundleError, DeploymentFailed
-from serving.classifier import Classifier
-from serving.deployment import SMOKE_TEXTS, deploy, require_port, status, stop
+from serving.deployment import deploy, require_port, status, stop
 from serving.service.build import build_bento
 from serving.service.middleware.keys import keys_of
 from serving.settings import ServingSettings
 from tests.models import tiny_bundle
+from tests.serving.deploying import put
 from tests.serving.running import spare_port
 
 pytestmark = pytest.mark.integration
@@ -23,19 +23,6 @@ def place(tmp_path):
     folder = tmp_path / "deployment"
     yield tmp_path, folder, spare_port()
     stop(folder)
-
-
-def put(place, bundle, **overrides):
-    root, folder, port = place
-    predictions = Classifier(bundle, threads=1).classify(SMOKE_TEXTS)
-    known = {text: prediction.label for text, prediction in zip(SMOKE_TEXTS, predictions, strict=True)}
-    return deploy(
-        build_bento(bundle.directory, root / "home"),
-        bentoml_home=root / "home",
-        state_dir=folder,
-        settings=ServingSettings.load(port=port),
-        **({"expected_version": bundle.manifest.version, "known": known} | overrides),
-    )
 
 
 def version_at(deployment):

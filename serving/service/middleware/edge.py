@@ -24,6 +24,9 @@ MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 100
 MAX_PIPELINED = 16
 """Requests that one connection may send before it has read a response."""
+KEEP_ALIVE_S = 30.0
+"""An idle connection is closed after this time. Clients should close theirs first (httpx after 5 s, aiohttp after 15): a request
+that is sent while the server closes has no response. uvicorn's own default is 5."""
 HEADER_S = 10.0
 """From a connection's first byte, or a request's, to the end of its headers."""
 STALLED_S = 30.0
@@ -69,6 +72,7 @@ class Edge:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
+    closed: asyncio.Event
     _waits_since: float | None = None
     """When it began to wait for a request's headers; None while a request is handled."""
     _due: float | None = None
@@ -82,6 +86,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
+        self.closed = asyncio.Event()
+        self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._wait(HEADER_S)
         edge = getattr(self.server_state, "edge", None)
         if edge is None:
@@ -89,6 +95,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if not edge.make_room(self):
             metrics.CONNECTIONS_CLOSED.labels(cause="full").inc()
             self._respond(problems.TOO_MANY_CONNECTIONS, "All connections that the service may have are in use; retry later.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_lost(exc)
+        self.closed.set()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. The limit is checked after each read of at most 256 KiB."""
