@@ -18,6 +18,7 @@ from data.cleaning import clean
 from data.errors import TrainingFailed
 from data.labels import LABEL_IDS, LABELS
 from data.tokenization import encode, load_tokenizer, pad_id
+from training.balance import balance_heads
 from training.candidates import Candidate
 from training.checkpoints import base_model, save_checkpoint
 from training.distill import TARGET
@@ -59,6 +60,8 @@ class TrainedCandidate:
     """`general`, and the domains that have a head of their own."""
     sarcasm: bool = False
     """Whether it has an output for sarcasm."""
+    balance: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """By head: what was added to the logits of `LABELS` after training, see `training.balance`."""
     history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     """Entries of `step, epoch` with `loss, learning_rate` or `eval_loss, eval_macro_recall`."""
 
@@ -97,7 +100,8 @@ def finetune(
         return _keep_as_is(candidate, out_dir, started)
     available = train if TARGET in train else _learnable(train)
     train = choose_rows(available, settings.max_train_rows, settings.seed)
-    val = choose_rows(labeled(val, "val"), settings.max_val_rows, settings.seed)
+    all_val = labeled(val, "val")
+    val = choose_rows(all_val, settings.max_val_rows, settings.seed)
     seed_everything(settings.seed)
     heads = heads_for(train if TARGET in train else train[train["label"].notna()], settings)
     sarcasm = learns_sarcasm(train)
@@ -112,6 +116,7 @@ def finetune(
         _log.info("%s resumes from %s", candidate.name, resume.name)
     with recorded(train, val) if recorded else nullcontext():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    balance = _balance(trainer, tokenizer_file, candidate, choose_rows(all_val, 4 * settings.max_val_rows, settings.seed), heads)
     state = trainer.state
     result = TrainedCandidate(
         name=candidate.name,
@@ -127,6 +132,7 @@ def finetune(
         datasets=rows_by_dataset(train, available),
         heads=heads,
         sarcasm=sarcasm,
+        balance=balance,
         history=[{k: v for k, v in row.items() if isinstance(v, int | float)} for row in state.log_history],
     )
     write_trained(out_dir, result, lambda folder: save_checkpoint(trainer.model, tokenizer_file, folder))
@@ -214,6 +220,18 @@ def make_trainer(
     # Progress is reported by ProgressCallback.
     trainer.remove_callback(PrinterCallback)  # pyright: ignore[reportUnknownMemberType]
     return trainer
+
+
+def _balance(
+    trainer: Any, tokenizer_file: Path, candidate: Candidate, val: "pd.DataFrame", heads: tuple[str, ...]
+) -> dict[str, list[float]]:
+    """Balance the classes of each head on validation rows; returns what was added, by head."""
+    rows = tokenized_rows(load_tokenizer(tokenizer_file, max_length=candidate.max_length), val, heads)
+    rows.sort(key=lambda row: len(row["input_ids"]))
+    logits = trainer.predict(rows).predictions
+    labels = [row["labels"] for row in rows]
+    added = balance_heads(trainer.model, logits, [row[0] for row in labels], [row[1] for row in labels], len(heads))
+    return {head: [round(float(value), 4) for value in values] for head, values in zip(heads, added, strict=True)}
 
 
 def tokenized_rows(tokenizer: Any, frame: "pd.DataFrame", heads: tuple[str, ...] = ONE_HEAD) -> list[dict[str, Any]]:
