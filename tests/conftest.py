@@ -32,6 +32,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GROUNDSWELL_PATHS__VAR_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("GROUNDSWELL_SERVING__READY_TIMEOUT_S", "600")  # the machine may be busy
+    monkeypatch.setenv("GROUNDSWELL_SERVING__MIN_FREE_DISK", "0")  # and its disk nearly full
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     for name in ("DO_NOT_TRACK", "BENTOML_DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "1")

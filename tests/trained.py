@@ -52,6 +52,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "BENTOML_HOME": str(folder / "var" / "bentoml"),
         "GROUNDSWELL_SERVING__PORT": str(spare_port()),
         "GROUNDSWELL_SERVING__READY_TIMEOUT_S": "600",  # the machine may be busy
+        "GROUNDSWELL_SERVING__MIN_FREE_DISK": "0",  # and its disk nearly full
         "GROUNDSWELL_DASHBOARD__DAGSTER_URL": f"http://127.0.0.1:{dagster}",
         "GROUNDSWELL_DASHBOARD__MLFLOW_URL": f"http://127.0.0.1:{mlflow}",
         "HF_HUB_OFFLINE": "1",
