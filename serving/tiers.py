@@ -87,15 +87,6 @@ def model_key(version: str, tier: str) -> str:
     return version if tier == BASE else f"{version}/{tier}"
 
 
-def cache_name(fingerprint: str, tier: str, head: str = GENERAL) -> str:
-    """Return what a cached prediction is stored under, next to its text.
-
-    The bundle's fingerprint, the tier if not `base`, and the head that the text's domain asks for if not `general`.
-    """
-    name = fingerprint if tier == BASE else f"{fingerprint}/{tier}"
-    return name if head == GENERAL else f"{name}:{head}"
-
-
 def tier_file(name: str) -> str:
     """Return the name of a tier's model file in a bundle."""
     return "model.onnx" if name == BASE else f"model_{name}.onnx"

@@ -113,7 +113,7 @@ class Service:
         from data.errors import BundleError
         from serving.bundle import read_bundle
         from serving.engines.engine import ENGINES, on_engine
-        from serving.tiers import cache_name
+        from serving.prediction_keys import cache_name
 
         found: list[str] = []
         for manifest in (self.var / "bundles").glob("*/bundle.json"):

@@ -1,4 +1,4 @@
-"""Dynamic batching: texts of concurrent requests are classified together, one worker thread per CPU.
+"""Dynamic batching: texts of concurrent requests are classified together, one worker thread per CPU. Jobs come after requests.
 
 docs/decisions/0003-own-batcher.md: why not BentoML's batcher, and why each batch has one thread.
 """
@@ -21,6 +21,14 @@ _MOST_AT_ONCE = 4
 """Upper bound of one batch's time in that estimate, as a multiple of the estimate."""
 
 
+JOB_TEXTS = 8
+"""Largest weight of a batch for a job: a request that arrives meanwhile waits for no more."""
+QUIET_S = 1.0
+"""Jobs get all threads once no request has come for this time; before, one thread is left for requests, if there are several."""
+JOB_TURN_S = 1.0
+"""However many requests come, a batch for a job runs after this time without one."""
+
+
 class Overloaded(Exception):
     """The wait would be longer than the deadline.
 
@@ -41,6 +49,7 @@ class _Waiting(Generic[Item, Result]):
     texts: Sequence[Item]
     weight: int
     results: "asyncio.Future[list[Result]]"
+    for_job: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
@@ -79,8 +88,10 @@ class Batcher(Generic[Item, Result]):
         self._window_s, self._deadline_s, self._on_start = window_s, deadline_s, on_start
         self._weigh, self._size = weigh, size
         self._queue: deque[_Waiting[Item, Result]] = deque()
+        self._jobs: deque[_Waiting[Item, Result]] = deque()
         self._running: set[_Waiting[Item, Result]] = set()
-        self._queued_texts = self._running_texts = self._busy = 0
+        self._queued_texts = self._running_texts = self._busy = self._busy_for_jobs = 0
+        self._request_came = self._job_ran = -math.inf
         self._more = asyncio.Condition()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
         self._loops: list[asyncio.Task[None]] = []
@@ -88,11 +99,11 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting_texts(self) -> int:
-        """Texts in the queue, without those that run."""
+        """Texts of requests in the queue, without those that run."""
         return self._queued_texts
 
     def expected_wait_s(self) -> float:
-        """Estimated wait of a request that arrives now, in seconds, from the time of the last batches."""
+        """Estimated wait of a request that arrives now, in seconds, from the time of the last batches; jobs wait longer."""
         return self._text_s * (self._queued_texts + self._running_texts) / self._workers
 
     def full(self) -> int | None:
@@ -104,13 +115,18 @@ class Batcher(Generic[Item, Result]):
         """Longest wait for a batch that leaves time for the batch itself within the deadline."""
         return max(self._deadline_s - self._text_s * self._max_texts, self._deadline_s / 2)
 
-    async def submit(self, texts: Sequence[Item]) -> list[Result]:
+    async def submit(self, texts: Sequence[Item], *, for_job: bool = False) -> list[Result]:
         """Queue texts and wait for their results, in the order of the texts.
+
+        Args:
+            texts: Of one request, or of a part of a job.
+            for_job: They are classified after those of requests, in small batches, but at least one each `JOB_TURN_S`. They have
+                no deadline.
 
         Raises:
             Overloaded: The queue is longer than the deadline, or the deadline passed while waiting.
         """
-        if seconds := self.full():
+        if not for_job and (seconds := self.full()):
             raise Overloaded(seconds, "queue")
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
@@ -121,13 +137,19 @@ class Batcher(Generic[Item, Result]):
             if sum(weights) <= self._max_texts
             else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
         )
-        parts = cut(order, weights, self._max_texts)
+        parts = cut(order, weights, min(self._max_texts, JOB_TEXTS) if for_job else self._max_texts)
         loop = asyncio.get_running_loop()
         mine: list[_Waiting[Item, Result]] = [
-            _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future()) for part in parts
+            _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future(), for_job) for part in parts
         ]
-        self._queue.extend(mine)
-        self._queued_texts += sum(weights)
+        if for_job:
+            if not self._jobs:
+                self._job_ran = time.monotonic()
+            self._jobs.extend(mine)
+        else:
+            self._queue.extend(mine)
+            self._queued_texts += sum(weights)
+            self._request_came = time.monotonic()
         async with self._more:
             self._more.notify_all()
         try:
@@ -140,7 +162,7 @@ class Batcher(Generic[Item, Result]):
 
     async def close(self) -> None:
         """Run all batches that wait, then stop. Nothing may be submitted afterwards."""
-        if pending := [one.results for one in (*self._queue, *self._running)]:
+        if pending := [one.results for one in (*self._queue, *self._jobs, *self._running)]:
             await asyncio.wait(pending)
         for loop in self._loops:
             loop.cancel()
@@ -148,7 +170,9 @@ class Batcher(Generic[Item, Result]):
 
     def _leave(self, one: "_Waiting[Item, Result]") -> None:
         one.results.cancel()
-        if one in self._queue:
+        if one in self._jobs:
+            self._jobs.remove(one)
+        elif one in self._queue:
             self._queue.remove(one)
             self._queued_texts -= one.weight
 
@@ -156,8 +180,8 @@ class Batcher(Generic[Item, Result]):
         shared = False
         while True:
             async with self._more:
-                await self._more.wait_for(lambda: self._queue)
-                if shared and self._window_s:
+                await self._more.wait_for(lambda: self._queue or self._job_may_run())
+                if shared and self._window_s and self._queue:
                     await self._gather()
             if batch := self._next_batch():
                 await self._run_batch(batch)
@@ -171,9 +195,29 @@ class Batcher(Generic[Item, Result]):
         except TimeoutError:
             pass
 
+    def _job_may_run(self) -> bool:
+        """Whether a batch for a job may run now, if no request waits."""
+        quiet = time.monotonic() - self._request_came > QUIET_S
+        return bool(self._jobs) and (quiet or self._busy_for_jobs < max(1, self._workers - 1))
+
     def _next_batch(self) -> "list[_Waiting[Item, Result]]":
+        now = time.monotonic()
+        its_turn = not self._queue or now - self._job_ran > JOB_TURN_S
+        if its_turn and self._job_may_run() and (batch := self._next_for_job(now)):
+            return batch
+        return self._next_of_requests(now)
+
+    def _next_for_job(self, now: float) -> "list[_Waiting[Item, Result]]":
+        while self._jobs:
+            one = self._jobs.popleft()
+            if not one.results.done():
+                self._job_ran = now
+                return [one]
+        return []
+
+    def _next_of_requests(self, now: float) -> "list[_Waiting[Item, Result]]":
         batch: list[_Waiting[Item, Result]] = []
-        size, now = 0, time.monotonic()
+        size = 0
         # Split among idle workers: else all callers end up in one batch and the other CPUs idle.
         most = min(self._max_texts, math.ceil(self._queued_texts / (self._workers - self._busy)))
         while self._queue and (not batch or size + self._queue[0].weight <= most):
@@ -195,6 +239,7 @@ class Batcher(Generic[Item, Result]):
         self._running.update(batch)
         self._running_texts += weight
         self._busy += 1
+        self._busy_for_jobs += batch[0].for_job
         started = time.monotonic()
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
@@ -207,6 +252,7 @@ class Batcher(Generic[Item, Result]):
             self._running.difference_update(batch)
             self._running_texts -= weight
             self._busy -= 1
+            self._busy_for_jobs -= batch[0].for_job
         per_text = (time.monotonic() - started) / weight
         known = self._text_s or per_text
         # Without the bound, a process paused for seconds (a snapshot, a debugger) would overestimate the time of a text.

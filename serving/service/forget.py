@@ -9,7 +9,7 @@ from typing import Any
 
 from data.cleaning import clean
 from data.feedback import one_spaced
-from serving.service.cache.predictions import cache_key
+from serving.prediction_keys import cache_key
 from serving.service.jobs.queue import texts_from, texts_to
 
 FORGOTTEN = "The text was deleted."

@@ -128,19 +128,22 @@ class InferenceService:
         self._counting = Lock()
         self._cpu_s, self._texts = 0.0, 0
 
-    async def classify(self, texts: Sequence[str], tier: str | None = None, domain: str | None = None) -> list[Classification]:
+    async def classify(
+        self, texts: Sequence[str], tier: str | None = None, domain: str | None = None, *, for_job: bool = False
+    ) -> list[Classification]:
         """Classify N cleaned texts of a domain; N predictions in the same order.
 
-        Without a tier: `base`, or what load control chooses. A domain without a head, or none: `general`.
+        Without a tier: `base`, or what load control chooses. A domain without a head, or none: `general`. Texts of a job come
+        after those of requests.
 
         Raises:
             Overloaded: The wait would be longer than the deadline.
         """
         or_base, tier, head = tier is None, tier or self.choose_point(), self.bundle.head_for(domain)
         if (spans := tracer()) is None:
-            return await self._cache.classify(texts, tier, head, or_base=or_base)
+            return await self._cache.classify(texts, tier, head, or_base=or_base, for_job=for_job)
         with spans.start_as_current_span("classify", attributes={"groundswell.texts": len(texts), "groundswell.tier": tier}):
-            return await self._cache.classify(texts, tier, head, or_base=or_base)
+            return await self._cache.classify(texts, tier, head, or_base=or_base, for_job=for_job)
 
     def choose_point(self) -> str:
         """Return the operating point of a request that names no tier, now, and show it in the metrics."""
@@ -160,12 +163,13 @@ class InferenceService:
         self.choose_point()
         return float(bool(self._control and self._control.overloaded))
 
-    async def _submit(self, texts: Sequence[str], tier: str, head: str) -> list[Classification]:
-        self._arrived += len(texts)
-        return await self._batcher.submit([_Asked(text, tier, head) for text in texts])
+    async def _submit(self, texts: Sequence[str], tier: str, head: str, for_job: bool = False) -> list[Classification]:
+        if not for_job:
+            self._arrived += len(texts)
+        return await self._batcher.submit([_Asked(text, tier, head) for text in texts], for_job=for_job)
 
     async def entries(self, texts: Sequence[Any], options: Options) -> list[dict[str, Any]]:
-        """As `predictions`, for texts that are not cleaned yet; by `base` where the bundle has no such tier (any more).
+        """As `predictions`, for texts of a job that are not cleaned yet; by `base` where the bundle has no such tier (any more).
 
         Of a document: the results of `classify_windows`.
         """
@@ -174,7 +178,7 @@ class InferenceService:
         detail, tier = options.detail, options.tier if options.tier in self.tiers else BASE
         size = sum(len(text) for text in texts if isinstance(text, str))
         return await self.predictions(
-            await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, tier, options.domain
+            await off_loop(size, read_texts, texts, self.needs_languages(detail)), detail, tier, options.domain, for_job=True
         )
 
     def needs_languages(self, detail: bool) -> bool:
@@ -182,7 +186,7 @@ class InferenceService:
         return detail or self.languages.reject or next(self._requests) % SAMPLE == 0
 
     async def predictions(
-        self, reading: "Reading", detail: bool, tier: str | None = None, domain: str | None = None
+        self, reading: "Reading", detail: bool, tier: str | None = None, domain: str | None = None, *, for_job: bool = False
     ) -> list[dict[str, Any]]:
         """Return the API's entries for N texts, in order: a prediction each, or an error for a text that cannot be classified.
 
@@ -195,7 +199,7 @@ class InferenceService:
             for error, language in zip(reading.errors, reading.languages, strict=True)
         ]
         good = [text for text, error in zip(reading.cleaned, errors, strict=True) if not error]
-        predictions = iter(await self.classify(good, tier, domain) if good else [])
+        predictions = iter(await self.classify(good, tier, domain, for_job=for_job) if good else [])
         marked = [one for row, error in zip(reading.marked, errors, strict=True) if not error for one in row]
         found = iter(await self.classify([one.text for one in marked], BASE, TARGET_DOMAIN) if marked else [])
         if reading.has_languages:

@@ -12,7 +12,7 @@ from data.cleaning import clean
 from data.feedback import FeedbackLabel, open_feedback
 from data.tweets import Tweet, parse, read
 from serving.lakehouse.paths import table
-from serving.service.cache.predictions import cache_key
+from serving.prediction_keys import cache_key
 from serving.service.cache.stores import SQLiteStore
 from serving.service.jobs.queue import Options, classify_part
 from serving.service.jobs.sqlite import SQLiteJobs

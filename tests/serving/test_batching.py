@@ -196,3 +196,83 @@ def test_one_slow_batch_does_not_refuse_the_next_callers():
         return found
 
     assert asyncio.run(go()) == [["b"]] * 40
+
+
+def test_requests_come_before_jobs_and_jobs_have_their_turn(monkeypatch):
+    """A part of a job, then requests: the requests run first, except for one small batch of the job at each turn."""
+    monkeypatch.setattr("serving.service.batching.JOB_TEXTS", 2)
+    model = ControlledModel()
+
+    async def go(turn_s):
+        monkeypatch.setattr("serving.service.batching.JOB_TURN_S", turn_s)
+        model.batches.clear()
+        model.open.clear()
+        model.entered.clear()
+        batches = batcher(model, workers=1)
+        running = [asyncio.create_task(batches.submit(["first"]))]
+        await model.busy()
+        running.append(asyncio.create_task(batches.submit([f"job{n}" for n in range(6)], for_job=True)))
+        await asyncio.sleep(0)
+        for number in range(3):
+            running.append(asyncio.create_task(batches.submit([f"{number}{n}" for n in "abcd"])))
+            await asyncio.sleep(0)
+        assert batches.waiting_texts == 12, "those of requests"
+        model.open.set()
+        results = await asyncio.gather(*running)
+        await batches.close()
+        assert results[1] == [f"job{n}" for n in range(6)]
+        return [batch[0][:3] for batch in model.batches[1:]]
+
+    assert asyncio.run(go(1000.0)) == ["0a", "1a", "2a", "job", "job", "job"]
+    assert asyncio.run(go(-1.0)) == ["job", "job", "job", "0a", "1a", "2a"], "each batch may be a job's"
+
+
+def test_jobs_leave_a_thread_for_requests_until_it_is_quiet(monkeypatch):
+    model = ControlledModel()
+
+    async def started(count):
+        async with asyncio.timeout(BOUND_S):
+            while len(model.batches) < count:
+                await asyncio.sleep(0.001)
+
+    async def go(quiet_s):
+        monkeypatch.setattr("serving.service.batching.QUIET_S", quiet_s)
+        model.batches.clear()
+        model.open.set()
+        batches = batcher(model, workers=2)
+        await batches.submit(["a request"])
+        model.open.clear()
+        job = asyncio.create_task(batches.submit([f"job{n}" for n in range(32)], for_job=True))
+        await started(2)
+        for _ in range(20):  # time for a second batch to start, if it may
+            await asyncio.sleep(0.001)
+        busy = len(model.batches) - 1
+        request = asyncio.create_task(batches.submit(["another request"]))
+        if busy == 1:
+            await started(3)
+            assert model.batches[-1] == ["another request"]
+        model.open.set()
+        assert await request == ["another request"] and len(await job) == 32
+        await batches.close()
+        return busy
+
+    assert asyncio.run(go(1000.0)) == 1 and asyncio.run(go(-1.0)) == 2
+
+
+def test_jobs_have_no_deadline_and_refuse_no_request():
+    model = ControlledModel()
+
+    async def go():
+        batches = batcher(model, workers=1, deadline_s=0.01)
+        first = asyncio.create_task(batches.submit(["first"]))
+        await model.busy()
+        job = asyncio.create_task(batches.submit([f"job{n}" for n in range(100)], for_job=True))
+        await asyncio.sleep(0.05)
+        assert batches.full() is None
+        model.open.set()
+        await first
+        found = await job
+        await batches.close()
+        return found
+
+    assert asyncio.run(go()) == [f"job{n}" for n in range(100)]

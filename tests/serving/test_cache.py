@@ -26,7 +26,7 @@ class StubClassifier:
         if not waits:
             self.go.set()
 
-    async def __call__(self, texts, tier, head):
+    async def __call__(self, texts, tier, head, for_job):
         self.calls.append(list(texts))
         self.entered.set()
         await self.go.wait()
@@ -148,3 +148,22 @@ def test_memory_is_bounded():
         return len(classifier.calls)
 
     assert asyncio.run(go()) == 51
+
+
+def test_request_does_not_wait_for_a_job_with_the_same_text_and_a_job_does_for_a_request():
+    async def go():
+        classifier = StubClassifier(waits=True)
+        front = cache(classifier)
+        tasks = []
+        for for_job in (True, True, False, True, False):
+            tasks.append(asyncio.create_task(front.classify(["the same"], for_job=for_job)))
+            await asyncio.sleep(0)
+        await classifier.entered.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        classifier.go.set()
+        return classifier.calls, await asyncio.gather(*tasks)
+
+    calls, predictions = asyncio.run(go())
+    assert calls == [["the same"]] * 2, "once for the jobs, once for the requests"
+    assert all(found == [prediction("the same")] for found in predictions)

@@ -17,7 +17,7 @@ from serving.classifier import Classifier
 from serving.engines import choice, openvino_engine
 from serving.engines.engine import ENGINES, Outputs, describe_cpu, on_engine, open_engine
 from serving.engines.parity import compare, read_parity, run_all, write_parity
-from serving.service.cache.predictions import cache_key
+from serving.prediction_keys import cache_key
 from serving.service.inference import InferenceService
 from serving.service.schemas import EngineShown
 from serving.settings import ServingSettings

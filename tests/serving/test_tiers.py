@@ -23,8 +23,9 @@ from serving.forgetting.stores import Service
 from serving.lakehouse.classify import CachingClassifier, bundle_udf
 from serving.ledger import append_move
 from serving.load_control import LoadControl
+from serving.prediction_keys import cache_key
 from serving.score import score_file
-from serving.service.cache.predictions import Cache, cache_key, pack, unpack
+from serving.service.cache.predictions import Cache, pack, unpack
 from serving.service.cache.stores import SQLiteStore
 from serving.service.inference import InferenceService
 from serving.service.jobs.queue import Options
@@ -125,7 +126,7 @@ def test_bundle_of_the_first_format_names_the_remedy(tmp_path):
 def test_cache_keeps_predictions_of_tiers_apart(tmp_path, bundle, classifier):
     calls = []
 
-    async def classify(texts, tier, head):
+    async def classify(texts, tier, head, for_job):
         calls.append((tuple(texts), tier))
         return classifier.classify_cleaned(texts, tier, domains=[head] * len(texts))[0]
 

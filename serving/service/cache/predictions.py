@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
-from data.cleaning import CLEANING_VERSION
 from data.domains import GENERAL
 from data.fingerprint import text_key
 from data.labels import LABELS
 from serving.classifier import Classification, Window
+from serving.prediction_keys import cache_name, cache_prefix
 from serving.service import metrics
 from serving.service.cache.stores import PredictionStore
-from serving.tiers import BASE, cache_name
+from serving.tiers import BASE
 
 _FORM = struct.Struct("<B3H")
 """Label, tier and head in one number, and probabilities in ten-thousandths, to which they are rounded."""
@@ -29,22 +29,8 @@ _SARCASM = struct.Struct("<H")
 _UNWRITTEN = 64
 """Batches of predictions that may wait to be written; beyond that they are not stored."""
 
-Classify = Callable[[Sequence[str], str, str], Awaitable[list[Classification]]]
-"""Takes cleaned texts, and the tier and the head that were asked for."""
-
-
-def cache_key(name: str, text: str) -> bytes:
-    """Return the key of a cleaned text, 16 bytes.
-
-    Args:
-        name: Of the bundle, its engine, the tier and the head, see `cache_name`.
-        text: The cleaned text.
-    """
-    return text_key(text, _prefix(name))
-
-
-def _prefix(name: str) -> bytes:
-    return f"{name}\0{CLEANING_VERSION}\0".encode()
+Classify = Callable[[Sequence[str], str, str, bool], Awaitable[list[Classification]]]
+"""Takes cleaned texts, the tier and the head that were asked for, and whether it is for a job."""
 
 
 def pack(prediction: Classification, tiers: Sequence[str] = (BASE,), heads: Sequence[str] = (GENERAL,)) -> bytes:
@@ -93,6 +79,7 @@ class _Flight:
     prediction: "asyncio.Future[Classification]"
     waiters: int = 0
     group: "_Group | None" = None
+    for_job: bool = False
 
 
 @dataclass(eq=False)
@@ -132,7 +119,7 @@ class Cache:
         """
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
         self._tiers, self._heads = tuple(tiers), tuple(heads)
-        self._prefixes = {(one, head): _prefix(cache_name(fingerprint, one, head)) for one in points for head in heads}
+        self._prefixes = {(one, head): cache_prefix(cache_name(fingerprint, one, head)) for one in points for head in heads}
         self._memory: LRUCache[bytes, Classification] = LRUCache(texts)
         self._flights: dict[bytes, _Flight] = {}
         self._unwritten: asyncio.Queue[dict[bytes, bytes]] = asyncio.Queue(_UNWRITTEN)
@@ -143,7 +130,7 @@ class Cache:
         return text_key(text, self._prefixes[tier, head])
 
     async def classify(
-        self, texts: Sequence[str], tier: str = BASE, head: str = GENERAL, *, or_base: bool = False
+        self, texts: Sequence[str], tier: str = BASE, head: str = GENERAL, *, or_base: bool = False, for_job: bool = False
     ) -> list[Classification]:
         """Return N predictions for N cleaned texts, in order; raises what the classifier raises.
 
@@ -152,6 +139,7 @@ class Cache:
             tier: That classifies what is not cached.
             head: That its domain asks for.
             or_base: Whether a prediction of `base` in memory is taken too: it is better, and costs nothing.
+            for_job: Passed on to the classifier.
         """
         keys = [self.key(text, tier, head) for text in texts]
         predictions: dict[bytes, Classification] = {}
@@ -164,15 +152,15 @@ class Cache:
             if known is not None:
                 predictions[key] = known
                 metrics.CACHED.labels(tier="memory").inc()
-            elif (flight := waiting.get(key) or self._flights.get(key)) is not None:
-                waiting[key] = flight
+            elif (flight := waiting.get(key) or self._flights.get(key)) and flight.for_job <= for_job:
+                waiting[key] = flight  # a request does not wait for a job
                 metrics.CACHED.labels(tier="flight").inc()
             else:
-                flight = _Flight(asyncio.get_running_loop().create_future(), group=new)
+                flight = _Flight(asyncio.get_running_loop().create_future(), group=new, for_job=for_job)
                 new.flights[key] = self._flights[key] = waiting[key] = flight
                 unknown[key] = text
         if unknown:
-            new.task = asyncio.create_task(self._find(unknown, new.flights, tier, head))
+            new.task = asyncio.create_task(self._find(unknown, new.flights, tier, head, for_job))
         for flight in waiting.values():
             flight.waiters += 1
         try:
@@ -208,7 +196,7 @@ class Cache:
             if self._flights.get(key) is flight:
                 del self._flights[key]
 
-    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight], tier: str, head: str) -> None:
+    async def _find(self, unknown: dict[bytes, str], flights: dict[bytes, _Flight], tier: str, head: str, for_job: bool) -> None:
         try:
             if self._store is not None:
                 for key, value in (await self._store.get(list(unknown))).items():
@@ -216,7 +204,7 @@ class Cache:
                     self._land(key, flights[key], unpack(value, self._tiers, self._heads))
                     metrics.CACHED.labels(tier="store").inc()
             if unknown:
-                classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier, head), strict=True))
+                classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier, head, for_job), strict=True))
                 for key, prediction in classified.items():
                     self._land(key, flights[key], prediction)
                 self._write({key: pack(prediction, self._tiers, self._heads) for key, prediction in classified.items()})

@@ -113,10 +113,10 @@ async def classify_windows(service: "InferenceService", stored: Sequence[Any], o
     tier = options.tier if options.tier in service.tiers else BASE
     size = sum(len(sentence) for window in windows for sentence in window.sentences)
     cleaned = await off_loop(size, lambda: [text_of(window) for window in windows])
-    predictions = await service.classify(cleaned, tier, options.domain)
+    predictions = await service.classify(cleaned, tier, options.domain, for_job=True)
     chosen = strongest_sentences(windows, predictions)
     sentences = await off_loop(size, lambda: [clean(windows[place].sentences[index]) for place, index in chosen])
-    alone = await service.classify(sentences, tier, options.domain)
+    alone = await service.classify(sentences, tier, options.domain, for_job=True)
     results: list[dict[str, Any]] = [{"error": _NOT_A_WINDOW} for _ in stored]
     for place, result in zip(places, window_results(windows, predictions, chosen, alone), strict=True):
         results[place] = result
