@@ -84,6 +84,8 @@ class StreamSettings(Settings):
     floor: float | None = Field(default=None, ge=0.5, le=1)
     """Load control: while more messages arrive than `tier` can classify, cheaper operating points of the bundle classify, of
     which at least this share of base's macro-recall is expected; none: `tier` classifies always, and messages wait."""
+    cache_texts: int = Field(default=20_000, ge=0)
+    """Predictions of the last texts that each worker remembers, so that repeated texts are not classified again; 0: none."""
     deadline_ms: int = Field(default=1_000, ge=100, le=60_000)
     """With a floor: messages that wait are to be classified within this time."""
     block_rows: int = Field(default=8_192, ge=1, le=100_000)

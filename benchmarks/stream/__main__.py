@@ -15,7 +15,7 @@ from benchmarks.harness.processes import end_on_sigterm
 from benchmarks.harness.report import Outcome, show, write_report
 from benchmarks.harness.texts import Texts, read_tweets
 from benchmarks.stream.bench import Bench
-from benchmarks.stream.sections import alerts, burst, consumers, latency, rates, stages, sustained
+from benchmarks.stream.sections import alerts, burst, consumers, latency, rates, repeats, stages, sustained
 from orchestration.layout import Layout
 from orchestration.progress import TerminalProgress, terminal_console
 
@@ -24,17 +24,18 @@ SECTIONS: dict[str, Callable[[Bench], Outcome]] = {
     "stages": stages.measure,
     "latency": latency.measure,
     "consumers": consumers.measure,
+    "repeats": repeats.measure,
     "burst": burst.measure,
     "rates": rates.measure,
     "alerts": alerts.measure,
 }
-USUAL = [name for name in SECTIONS if name != "rates"]
-"""Without `rates`, which takes longer than all others together: it runs only if it is named."""
+USUAL = [name for name in SECTIONS if name not in ("rates", "repeats")]
+"""Without `rates`, which takes longer than all others together, and `repeats`: they run only if they are named."""
 SECONDS, ROUNDS, BURST = 8.0, 3, 5_000
 """Chosen so that the whole benchmark takes less than half an hour."""
 RATES, QUICK_RATES, RATE_SECONDS, SIDES = (1_000.0, 5_000.0, 10_000.0), (200.0,), 120.0, 4
 """Of the section `rates`."""
-TURNS = {"sustained": 6, "stages": 3, "latency": 3, "consumers": 4}
+TURNS = {"sustained": 6, "stages": 3, "latency": 3, "consumers": 4, "repeats": 4}
 """Measurements per round, for the estimated duration."""
 AROUND_S, FILL_S, PER_S, ALERTS_S = 15.0, 15.0, 300.0, 300.0
 """For the estimate: start and end of a measurement, filling a topic, messages per second on two CPUs, the alerts section."""

@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from benchmarks.harness.processes import Program, stop_all, tree_cpu_s
 from benchmarks.harness.rounds import Progress, Result, in_turns
-from benchmarks.harness.texts import Texts
+from benchmarks.harness.texts import Texts, repeating_trace
 from benchmarks.stream import metrics
 from benchmarks.stream.group import Group
 from benchmarks.stream.schedule import steady_rate
@@ -29,6 +29,9 @@ PARTITIONS = 8
 START_S, WARM_S, LOOK_S, WAREHOUSE_START_S = 120.0, 3.0, 0.1, 60.0
 TABLES = ("predictions", "rollup_second", "rollup_minute", "rollup_hour")
 SAMPLE_TEXTS = 2_000
+SEED = 7
+"""Of the places of repeated texts."""
+CACHE = "GROUNDSWELL_STREAM__CACHE_TEXTS"
 
 
 @dataclass(frozen=True)
@@ -180,16 +183,19 @@ class Bench:
         """Return `count` new events with real texts, created now."""
         return [event_bytes(f"b-{self.number()}", text, "bench") for text in self.texts.take(count)]
 
-    def fill(self, count: int, *, texts: int | None = None) -> Topic:
+    def fill(self, count: int, *, texts: int | None = None, repeats: float = 0.0) -> Topic:
         """Create a topic with `count` messages.
 
         Args:
             count: Number of messages.
             texts: Number of different texts, repeated as needed; None: all different.
+            repeats: Share of the messages, 0 to 1, that repeat the text of an earlier one.
         """
         self.progress(f"filling a topic with {count:,} messages", None)
         topic = self.topic()
         events = self.events(min(count, texts or count))
+        if repeats:
+            events = [events[first] for first in repeating_trace(len(events), repeats, SEED)]
         # Without sticky partitioning messages spread evenly, so that all partitions get about the same number.
         config = self.client_config() | {"sticky.partitioning.linger.ms": 0}
         send(config, topic.name, itertools.islice(itertools.cycle(events), count), timeout_s=120)
@@ -213,6 +219,7 @@ class Bench:
             "GROUNDSWELL_STREAM__GROUP": group,
             "GROUNDSWELL_PATHS__VAR_DIR": str(var or self.var),
             BUNDLE_ENV: str(self.bundle.directory.resolve()),
+            CACHE: "0",  # topics may repeat texts, and peers have no cache; the section `repeats` measures it
         }
 
     def worker(

@@ -123,7 +123,7 @@ def worker(
             stub = StubModel()
             Worker(settings, var, lambda: stub, name=name, port=port, **options).run(stop)
             return
-        model = ReloadingModel(var, ServingSettings.load().engine, settings.tier)
+        model = ReloadingModel(var, ServingSettings.load().engine, settings.tier, cache_texts=settings.cache_texts)
         threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
         Worker(settings, var, lambda: model.current, name=name, port=port, **options).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:

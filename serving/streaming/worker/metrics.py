@@ -8,6 +8,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 MESSAGES = Counter("groundswell_stream_messages", "Messages committed, dead letters included.")
 LABELS = Counter("groundswell_stream_labels", "Messages classified, by label.", ["label"])
 TIERS = Counter("groundswell_stream_tiers", "Messages classified, by the tier whose prediction counts.", ["tier"])
+CACHED = Counter("groundswell_stream_cached", "Messages whose text was classified before, by the prediction of then.")
 POINT = Gauge("groundswell_stream_point_info", "1, labeled with the operating point that classifies now.", ["point"])
 EXPECTED = Gauge("groundswell_stream_expected_macro_recall", "Macro-recall expected of that point, on validation rows, 0 to 1.")
 OVERLOADED = Gauge(

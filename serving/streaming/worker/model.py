@@ -19,6 +19,7 @@ from serving.ledger import ledger_path
 from serving.load_control import HasPoints
 from serving.settings import EngineSetting
 from serving.streaming.worker import metrics
+from serving.streaming.worker.cache import CachingModel
 from serving.tiers import BASE, OperatingPoint
 
 LEDGER_POLL_INTERVAL_S = 1.0
@@ -64,20 +65,21 @@ _FIXED = [Classification(LABELS[k], 0.8, tuple(0.8 if i == k else 0.1 for i in r
 class ReloadingModel:
     """The production model. `current` may change between two batches; one batch is classified by one model."""
 
-    def __init__(self, var: Path, engine: EngineSetting = DEFAULT_ENGINE, tier: str = BASE) -> None:
+    def __init__(self, var: Path, engine: EngineSetting = DEFAULT_ENGINE, tier: str = BASE, *, cache_texts: int = 0) -> None:
         """Load the bundle that is served now.
 
         Args:
             var: The folder of ledger, bundles and measurements of engines.
             engine: `serving.engine`.
             tier: The tier that classifies; every bundle must have it.
+            cache_texts: Predictions that each bundle remembers; 0: none.
 
         Raises:
             BundleError: No bundle is served, or it is damaged or lacks the tier.
             SettingsError: The engine is not installed.
         """
         self._setting: EngineSetting = engine
-        self._engines, self._tier = engine_cache(var), tier
+        self._engines, self._tier, self._cache_texts = engine_cache(var), tier, cache_texts
         self._ledger = None if os.environ.get(BUNDLE_ENV) else ledger_path(var)
         self._seen = self._stamp()
         bundle = served_bundle()
@@ -112,14 +114,14 @@ class ReloadingModel:
             _log.info("model changed", before=self.current.name, now=new.name)
             self.current, self._version = new, bundle.manifest.version
 
-    def _load(self, bundle: Bundle) -> Classifier:
+    def _load(self, bundle: Bundle) -> StreamModel:
         choice = choose_engine(bundle, self._setting, threads=1, cache=self._engines)
         classifier = Classifier(bundle, threads=1, engine=choice.engine)
         classifier.point(self._tier)  # raises where the bundle lacks it: a worker must not fail message by message
         metrics.ENGINE.clear()
         metrics.ENGINE.labels(choice.engine.name, choice.engine.version, choice.chosen).set(1)
         _log.info("engine", version=bundle.manifest.version, engine=choice.engine.name, reason=choice.reason)
-        return classifier
+        return CachingModel(classifier, self._cache_texts) if self._cache_texts else classifier
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
