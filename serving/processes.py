@@ -1,5 +1,6 @@
 """Processes of this machine: whether a recorded one still runs, and how a long-running one is asked to stop."""
 
+import gc
 import os
 import signal
 import socket
@@ -60,6 +61,14 @@ def mark_lives(mark: str) -> bool:
         return living(int(pid), float(started)) is not None
     except ValueError:
         return False
+
+
+def settle_memory() -> None:
+    """Exempt all objects that exist now from the search for garbage: of a loaded service it takes up to 0.2 s, in which the process
+    does nothing else. Call it once, when everything is loaded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def stop_on_signals(*, with_parent: bool = False) -> threading.Event:

@@ -9,12 +9,15 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 ANY = "*"
 """As an allowed host: any name."""
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?", re.ASCII)
+_MAX_HOST = 300
+"""Characters; a name has at most 253."""
 _OWN_PAGES = {b"same-origin", b"none"}
 """Values of `Sec-Fetch-Site`; `none`: the user typed the address."""
 
@@ -38,7 +41,7 @@ def foreign(scope: Mapping[str, Any], hosts: Collection[str] = ()) -> Foreign | 
     if len(named) > 1:
         return Foreign.HOST_TWICE
     headers, host = dict(scope["headers"]), host_of(scope)
-    if host and ANY not in hosts and not _is_ours(host, hosts):
+    if host and ANY not in hosts and not _is_ours(host[: _MAX_HOST + 1], frozenset(hosts)):
         return Foreign.HOST
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
     if site is not None and site not in _OWN_PAGES and not _follows_a_link(scope, headers):
@@ -53,8 +56,9 @@ def host_of(scope: Mapping[str, Any]) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
-def _is_ours(host: str, hosts: Collection[str]) -> bool:
-    match = _HOST.fullmatch(host)
+@lru_cache(1024)  # clients repeat theirs, and parsing an address takes longer than the rest of this module
+def _is_ours(host: str, hosts: frozenset[str]) -> bool:
+    match = _HOST.fullmatch(host) if len(host) <= _MAX_HOST else None
     name = (match["address"] or match["name"]).lower().removesuffix(".") if match else ""
     if name == "localhost" or name in {known.lower() for known in hosts}:
         return True

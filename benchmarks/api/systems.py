@@ -110,6 +110,16 @@ def peer(name: str, setting: tuple[int, int], bundle: Bundle, checkpoint: Path, 
     )
 
 
+def echo() -> Spec:
+    """Describe the echo server, which classifies nothing."""
+    uvicorn = [sys.executable, "-m", "uvicorn", "echo_peer:app", "--no-access-log", "--port"]
+
+    def labels(response: dict[str, list[dict[str, str]]]) -> list[str]:
+        return [entry["label"] for entry in response["predictions"]]
+
+    return Spec("echo", "echo", lambda port: [*uvicorn, str(port)], PEERS, {}, "/echo", many, labels, "1 process")
+
+
 def many(texts: Sequence[str]) -> str:
     """Return the JSON body of a request for several texts."""
     return json.dumps({"texts": list(texts)})

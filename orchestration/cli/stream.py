@@ -105,7 +105,7 @@ def worker(
     from data.errors import SettingsError
     from data.settings import LanguageSettings
     from orchestration.layout import Layout
-    from serving.processes import stop_on_signals
+    from serving.processes import settle_memory, stop_on_signals
     from serving.settings import ServingSettings, StreamSettings
     from serving.streaming.supervisor.child import CONFIG_ERROR
     from serving.streaming.worker.dead_letter_limit import TooManyDeadLetters
@@ -125,6 +125,7 @@ def worker(
             return
         model = ReloadingModel(var, ServingSettings.load().engine, settings.tier, cache_texts=settings.cache_texts)
         threading.Thread(target=model.follow, args=(stop,), name="model", daemon=True).start()
+        settle_memory()
         Worker(settings, var, lambda: model.current, name=name, port=port, **options).run(stop)
     except (TooManyDeadLetters, SettingsError) as error:
         print_error(errors, error)

@@ -92,7 +92,7 @@ class Handover:
                 while connections := [one for one in state.connections if isinstance(one, BoundedProtocol)]:
                     _close_idle(connections, self._loop.time() - IDLE_S)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(connections[0].closed.wait(), 1)
+                        await asyncio.wait_for(asyncio.shield(connections[0].gone), 1)
         log().info("released", open_connections=len(state.connections))
 
     def _obey(self, commands: socket.socket) -> None:

@@ -19,7 +19,7 @@ def log() -> Any:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-    )
+    ).bind()
 
 
 class _BestEffort:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from functools import cache
+from typing import Any
 
 import bentoml
 
@@ -13,8 +14,9 @@ from data.errors import GroundswellError, SettingsError
 from data.settings import PathSettings
 from data.settings_registry import check_settings
 from serving.bundle import served_bundle
+from serving.processes import settle_memory
 from serving.service import handover, problems
-from serving.service.app import Shortcut, create_app
+from serving.service.app import Shortcut, classify_app, create_app
 from serving.service.inference import InferenceService
 from serving.service.logs import log
 from serving.service.middleware.admission import Admission, Authenticator, listening, require_keys
@@ -32,8 +34,6 @@ except SettingsError as error:
     sys.exit(str(error))
 _limit_s = _settings.deadline_ms / 1000 + 5
 """Longest wait for the start of a response; the batcher's own deadline is shorter."""
-_connections, _files = install(_settings.max_connections)  # before uvicorn is configured
-handover.install()
 _loaded: list[InferenceService] = []
 
 
@@ -49,7 +49,15 @@ def _current() -> InferenceService:
     return _loaded[0]
 
 
+def _full() -> int | None:
+    return _loaded[0].full() if _loaded else None
+
+
 _app = create_app(_current, _authenticator)
+_admission: dict[str, Any] = {"authenticator": _authenticator, "full": _full, "hosts": frozenset(_settings.hosts)}
+_direct = Observing(Admission(classify_app(_app), **_admission), limit_s=_limit_s)
+_connections, _files = install(_settings.max_connections, lambda app: Shortcut(app, _direct))  # before uvicorn is configured
+handover.install()
 
 
 @bentoml.service(
@@ -69,6 +77,7 @@ class Sentiment:
         try:
             require_keys(_settings.keys, listening())
             _loaded.append(InferenceService(served_bundle(), _settings))
+            settle_memory()
             threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
             log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would restart this process forever, with the same result
@@ -90,12 +99,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _full() -> int | None:
-    return _loaded[0].full() if _loaded else None
-
-
 # The first is the outermost.
 Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
 Sentiment.add_asgi_middleware(Probes, routes=_app)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Admission, authenticator=_authenticator, full=_full, hosts=_settings.hosts)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Shortcut, routes=_app)  # type: ignore[arg-type]
+Sentiment.add_asgi_middleware(Admission, **_admission)

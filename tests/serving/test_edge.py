@@ -28,6 +28,25 @@ READ = 256 * 1024
 """Most bytes of one read."""
 
 
+class Future:
+    """A future whose callbacks run at once."""
+
+    def __init__(self):
+        self.callbacks, self.finished = [], False
+
+    def done(self):
+        return self.finished
+
+    def add_done_callback(self, callback):
+        self.callbacks.append(callback)
+
+    def set_result(self, _):
+        assert not self.finished
+        self.finished = True
+        for callback in self.callbacks:
+            callback(self)
+
+
 class Loop:
     """An event loop with a manual clock, which runs no tasks."""
 
@@ -36,6 +55,9 @@ class Loop:
 
     def time(self):
         return self.now
+
+    def create_future(self):
+        return Future()
 
     def call_later(self, *_):
         return type("Timer", (), {"cancel": lambda self: None})()
@@ -213,6 +235,21 @@ def test_second_request_on_a_connection_has_ten_seconds_too(server):
     assert not connection.transport.closed, "the request is being handled"
 
 
+def test_requests_of_a_connection_learn_when_it_is_gone(server):
+    connection = server.connect()
+    connection.data_received(REQUEST + b"\r\n")
+    gone = connection.cycle.scope[edge.GONE]
+    assert not gone.done()
+    connection.connection_lost(None)
+    assert gone.done()
+
+
+def test_app_of_a_connection_is_the_servers_wrapped(monkeypatch):
+    monkeypatch.setattr(BoundedProtocol, "around", staticmethod(lambda app: ("around", app)))
+    server = Server(monkeypatch)
+    assert server.connect().app == ("around", server.config.loaded_app)
+
+
 def test_endless_body_is_cut_after_the_response(server):
     connection = server.connect()
     connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n")
@@ -288,19 +325,21 @@ def test_invalid_http_gets_a_problem(data, server):
 def test_limit_of_open_files_is_raised_as_far_as_possible(limits, wanted, expected, raised, monkeypatch):
     monkeypatch.setattr(Edge, "max_connections", 0)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
+    monkeypatch.setattr(BoundedProtocol, "around", None)
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     calls = []
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: calls.append(both))
-    assert edge.install(wanted) == expected and Edge.max_connections == expected[0]
+    assert edge.install(wanted, lambda app: app) == expected and Edge.max_connections == expected[0]
     assert calls == ([raised] if raised else [])
 
 
 def test_limit_that_cannot_be_raised_is_kept(monkeypatch):
     monkeypatch.setattr(Edge, "max_connections", 0)
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
+    monkeypatch.setattr(BoundedProtocol, "around", None)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: (_ for _ in ()).throw(ValueError))
-    assert edge.install(2000) == (1, 256)
+    assert edge.install(2000, lambda app: app) == (1, 256)
 
 
 def test_image_has_the_parser_of_the_protocol():

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from serving.service.app import Shortcut, create_app
+from serving.service.app import Shortcut, classify_app, create_app
 from serving.service.inference import InferenceService
 from serving.service.middleware.admission import Authenticator
 from serving.service.middleware.observing import Observing
@@ -35,7 +35,7 @@ def ask(bundle, monkeypatch, tmp_path):
             app = create_app(lambda: service, lambda: Authenticator(None))
             other = PlainTextResponse("BentoML")
             found = []
-            for way in (Observing(Shortcut(other, app)), Observing(app)):
+            for way in (Shortcut(other, Observing(classify_app(app))), Observing(app)):
                 transport = httpx.ASGITransport(app=way, raise_app_exceptions=False)
                 async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                     found.append([await client.request(**request) for request in requests])
@@ -95,9 +95,10 @@ def test_a_failed_store_and_a_failed_model_are_problems(ask):
         assert mine.headers["content-type"] == "application/problem+json"
 
 
-def test_other_requests_go_to_the_app(ask):
+def test_other_and_forwarded_requests_go_to_the_app(ask):
     requests = [
         {"method": method, "url": url} for method, url in (("GET", "/v1/classify"), ("POST", "/v1/classify/"), ("GET", "/"))
     ]
+    requests += [classify(TEXTS, JSON | {name: "10.0.0.1"}) for name in ("X-Forwarded-For", "x-forwarded-proto")]
     directly, _ = ask(*requests)
-    assert [one.text for one in directly] == ["BentoML"] * 3
+    assert [one.text for one in directly] == ["BentoML"] * 5

@@ -11,6 +11,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from limits import RateLimitItem, parse
@@ -33,6 +34,8 @@ SCOPE_OF = {
 }
 """By the first two segments of a path. Other routes (the documentation) are open to any key."""
 BEARER = "bearer."
+_MAX_ADDRESS = 100
+"""Characters of a client's address; a proxy's header may have more."""
 _POLICY_CLOSE, _TRY_AGAIN_LATER = 1008, 1013
 _NO_KEYS = "API keys cannot be checked; the service's log has the error."
 _COUNT_S = 0.2
@@ -239,8 +242,13 @@ def _token(scope: MutableMapping[str, Any]) -> str:
 def _is_local(scope: MutableMapping[str, Any]) -> bool:
     """A caller over a Unix socket has no address and is on this machine."""
     client = scope.get("client")
+    return client is None or _is_loopback(client[0][:_MAX_ADDRESS])
+
+
+@lru_cache(1024)
+def _is_loopback(address: str) -> bool:
     try:
-        return client is None or ipaddress.ip_address(client[0]).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

@@ -10,8 +10,9 @@ BentoML starts uvicorn itself and passes none of these limits on, so `install` r
 
 import asyncio
 import resource
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.service import metrics, problems
 from serving.service.problems import Kind, Refused
 
+GONE = "groundswell.gone"
 MAX_HEADER_BYTES = 65_536
 """Of a request's line and headers together, and of the framing of its body (chunk sizes, trailers)."""
 MAX_HEADERS = 100
@@ -72,7 +74,10 @@ class Edge:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    closed: asyncio.Event
+    around: "ClassVar[Callable[[Any], Any] | None]" = None
+    """Returns the app for a connection, given the server's."""
+    gone: "asyncio.Future[None]"
+    """Done when the connection is closed; requests have it in their scope, under `GONE`."""
     _waits_since: float | None = None
     """When it began to wait for a request's headers; None while a request is handled."""
     _due: float | None = None
@@ -83,10 +88,16 @@ class BoundedProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _wrong: Kind = problems.BAD_REQUEST
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # `middleware.observing` logs requests
+        if self.around is not None:
+            self.app = type(self).around(self.app)  # type: ignore[misc]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self.closed = asyncio.Event()
+        self.gone = self.loop.create_future()
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._wait(HEADER_S)
         edge = getattr(self.server_state, "edge", None)
@@ -99,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         super().connection_lost(exc)
-        self.closed.set()
+        self.gone.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. The limit is checked after each read of at most 256 KiB."""
@@ -111,6 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See uvicorn."""
         super().on_message_begin()
+        self.scope[GONE] = self.gone  # type: ignore[typeddict-unknown-key]
         now = self.loop.time()
         self._due = min(self._due or now + HEADER_S, now + HEADER_S)
 
@@ -205,15 +217,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def install(max_connections: int) -> tuple[int, int]:
+def install(max_connections: int, around: Callable[[Any], Any]) -> tuple[int, int]:
     """Make uvicorn use the protocol in this process, and raise the limit of open files to fit.
 
     Args:
         max_connections: Most open connections; fewer where the limit of open files cannot be raised enough.
+        around: Returns the app for a connection, given BentoML's.
 
     Returns:
         Connections, and open files, that this process may have.
     """
+    BoundedProtocol.around = staticmethod(around)
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
     files = _raise_open_files(max_connections + _RESERVED_FILES)
     Edge.max_connections = max(1, min(max_connections, files - _RESERVED_FILES))

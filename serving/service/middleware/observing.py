@@ -56,6 +56,12 @@ def route_of(path: str) -> str:
     return start if start in ROUTES else "other"
 
 
+@cache
+def _metrics_of(route: str, status: int) -> tuple[Any, Any]:
+    """Return count and duration of requests; finding them by their labels each time took 3 % of a request's CPU time."""
+    return metrics.REQUESTS.labels(route=route, status=str(status)), metrics.REQUEST_SECONDS.labels(route=route)
+
+
 class Observing:
     """The middleware."""
 
@@ -82,8 +88,9 @@ class Observing:
         finally:
             if scope["path"] not in QUIET:
                 seconds, route = time.perf_counter() - started, route_of(scope["path"])
-                metrics.REQUESTS.labels(route=route, status=str(response.status or 500)).inc()
-                metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
+                count, duration = _metrics_of(route, response.status or 500)
+                count.inc()
+                duration.observe(seconds)
                 key = scope.get(KEY)
                 log().info(
                     "request",
