@@ -64,8 +64,8 @@ def mark_lives(mark: str) -> bool:
 
 
 def settle_memory() -> None:
-    """Exempt all objects that exist now from the search for garbage: of a loaded service it takes up to 0.2 s, in which the process
-    does nothing else. Call it once, when everything is loaded.
+    """Exempt all objects that exist now from the search for garbage: in a loaded service it takes up to 0.2 s, in which the
+    process does nothing else. Call it once, when everything is loaded.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,7 @@
 """How a deployment takes the port of the one before it, and gives it away, without refusing a connection.
 
 All deployments on a port share one listening socket: each process inherits it when it starts, and the next one gets it from the
-worker of the one before, over a Unix socket that only this user can open. So connections always wait in the same queue, whoever
-accepts them, also while BentoML restarts a worker that has crashed. A worker accepts if it is told to, or, when it starts, if the
+worker of the one before, over a Unix socket that only this user can open. So connections always wait in the same queue, also while BentoML restarts a worker that has crashed. A worker accepts on command, or, when it starts, if the
 deployment's state names its parent.
 """
 
@@ -100,9 +99,9 @@ class Handover:
             connection, _ = commands.accept()
             with connection, suppress(OSError):  # the caller is gone
                 connection.settimeout(COMMAND_S)
-                self._answer(connection, connection.recv(64).decode("ascii", "replace"))
+                self._respond(connection, connection.recv(64).decode("ascii", "replace"))
 
-    def _answer(self, connection: socket.socket, command: str) -> None:
+    def _respond(self, connection: socket.socket, command: str) -> None:
         if command == LISTENER:
             socket.send_fds(connection, [_OK.encode()], [self._listener])
             return
@@ -144,9 +143,9 @@ def ask(control: Path, command: str) -> socket.socket | None:
         connection.settimeout(RELEASE_S + 2 * COMMAND_S)
         connection.connect(str(control))
         connection.sendall(command.encode())
-        answer, files, _, _ = socket.recv_fds(connection, 1024, 1)
-        if answer.decode() != _OK:
-            raise OSError(answer.decode() or "the worker ended")
+        response, files, _, _ = socket.recv_fds(connection, 1024, 1)
+        if response.decode() != _OK:
+            raise OSError(response.decode() or "the worker ended")
         return socket.socket(fileno=files[0]) if files else None
 
 

@@ -9,7 +9,7 @@ from tests.serving.running import serving
 
 
 @pytest.mark.integration
-def test_demo_says_why_it_has_no_job_on_a_disk_that_is_nearly_full(tmp_path):
+def test_demo_shows_why_it_has_no_job_on_a_disk_that_is_nearly_full(tmp_path):
     with (
         serving(tiny_bundle(tmp_path / "b"), tmp_path, min_free_disk="1") as (client, _),
         SentimentClient(str(client.base_url)) as ours,
