@@ -1,8 +1,9 @@
 """How a deployment takes the port of the one before it, and gives it away, without refusing a connection.
 
 All deployments on a port share one listening socket: each process inherits it when it starts, and the next one gets it from the
-worker of the one before, over a Unix socket that only this user can open. So connections always wait in the same queue, also while BentoML restarts a worker that has crashed. A worker accepts on command, or, when it starts, if the
-deployment's state names its parent.
+worker of the one before, over a Unix socket that only this user can open. So connections always wait in the same queue, also while
+BentoML restarts a worker that has crashed. A worker accepts on command, or, when it starts, if the deployment's state names its
+parent.
 """
 
 import asyncio
