@@ -1,8 +1,8 @@
 """How a deployment takes the port of the one before it, and gives it away, without refusing a connection.
 
 All deployments on a port share one listening socket: each process inherits it when it starts, and the next one gets it from the
-worker of the one before, over a Unix socket that only this user can open. So connections always wait in the same queue, also while
-BentoML restarts a worker that has crashed. A worker accepts on command, or, when it starts, if the deployment's state names its
+worker of the one before, through a Unix socket of this user. So connections always wait in the same queue, even when
+a crashed worker is replaced. A worker accepts on command, or, when it starts, if the deployment's state names its
 parent.
 """
 
