@@ -1,3 +1,5 @@
+# Torch and scipy annotate their functions only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 """Balance the classes of a trained model: a constant for each class and head, added to its logits.
 
 The sum of several losses moves the boundary between classes: rows of other domains and of sarcasm count in it, but in no

@@ -70,10 +70,10 @@ class Handover:
             return
         server = self._server
 
-        def protocol() -> asyncio.Protocol:
-            return server.config.http_protocol_class(
-                config=server.config, server_state=server.server_state, app_state=server.lifespan.state
-            )  # pyright: ignore[reportCallIssue]  # as uvicorn makes its own
+        make: Any = server.config.http_protocol_class
+
+        def protocol() -> asyncio.Protocol:  # as uvicorn makes its own
+            return make(config=server.config, server_state=server.server_state, app_state=server.lifespan.state)
 
         shared = socket.socket(fileno=os.dup(self._listener))
         self._accepting = await self._loop.create_server(protocol, sock=shared, backlog=BACKLOG)
@@ -161,4 +161,4 @@ def install() -> None:
         await start(server, *args, **kwargs)
         await Handover(server, given["listener"], Path(given["control"]), Path(given["state"])).start()
 
-    uvicorn.Server.startup = startup
+    uvicorn.Server.startup = startup  # type: ignore[method-assign]

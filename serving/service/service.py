@@ -102,4 +102,4 @@ def _end_with_parent() -> None:
 # The first is the outermost.
 Sentiment.add_asgi_middleware(Observing, limit_s=_limit_s)  # type: ignore[arg-type]
 Sentiment.add_asgi_middleware(Probes, routes=_app)  # type: ignore[arg-type]
-Sentiment.add_asgi_middleware(Admission, **_admission)
+Sentiment.add_asgi_middleware(Admission, **_admission)  # type: ignore[arg-type]
