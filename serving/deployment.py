@@ -21,7 +21,8 @@ from pathlib import Path
 
 import httpx
 import psutil
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from filelock import FileLock, Timeout
+from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
@@ -37,6 +38,8 @@ HOST = "127.0.0.1"
 STATE = "state.json"
 CHANGE = "change.json"
 """The deployments of a change that has not been finished: all but that of `STATE` are to be ended."""
+_ACCEPT_S, _ALONE_S = 60.0, 120.0
+_OTHER_PORT = "Stop that process, or set GROUNDSWELL_SERVING__PORT."
 _LOGS = 10
 """Those of earlier deployments are deleted."""
 SMOKE_TEXTS = (
@@ -82,13 +85,13 @@ def status(state_dir: Path) -> Deployment | None:
 
 def stop(state_dir: Path, *, timeout_s: float = 15.0) -> bool:
     """Stop the deployment and wait until it has ended. False if none ran."""
-    _finish_change(state_dir, timeout_s)
-    running = status(state_dir)
-    if running is None:
-        return False
-    _end(running, timeout_s)
-    (state_dir / STATE).unlink(missing_ok=True)
-    return True
+    with _alone(state_dir):
+        running = status(state_dir)
+        for one in (*([running] if running else []), *_changed(state_dir)):
+            _end(one, timeout_s)
+        for name in (STATE, CHANGE):
+            (state_dir / name).unlink(missing_ok=True)
+        return running is not None
 
 
 def deploy(
@@ -120,82 +123,149 @@ def deploy(
         DeploymentFailed: Another process holds the port, or the new process did not become ready or failed the smoke test.
             The old process still runs, or runs again.
     """
-    report = progress or (lambda message, fraction: None)
-    variables = _child_environment(bentoml_home) | dict(environment or {})
-    _finish_change(state_dir, settings.stop_timeout_s)
-    old = status(state_dir)
-    if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
-        return old
-    require_port(settings.port, old)
-    listener = _listener_of(old) if old and old.port == settings.port else None
-    blocked = old if old and old.port == settings.port and listener is None else None
-    if blocked:
-        report("stopping the old process, which cannot give away its port", None)
-        _end(blocked, settings.stop_timeout_s)
-    with listener or socket.create_server((HOST, settings.port), backlog=handover.BACKLOG) as listener:
-        try:
-            report("starting next to the old process" if old else "starting", None)
-            new = _start(bento, listener, variables, state_dir, expected_version)
-            _change(state_dir, new, old, known, settings, report)
-        except BaseException:
-            if blocked:
-                _log.warning("new deployment failed; restarting %s", blocked.version)
-                restored = _start(blocked.bento, listener, variables, state_dir, blocked.version)
-                _change(state_dir, restored, None, {}, settings, report)
-            raise
-    return new
+    change = _Change(
+        state_dir,
+        settings,
+        _child_environment(bentoml_home) | dict(environment or {}),
+        progress or (lambda message, fraction: None),
+    )
+    with _alone(state_dir):
+        _finish_change(state_dir, settings.stop_timeout_s)
+        old = status(state_dir)
+        if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
+            return old
+        require_port(settings.port, old)
+        if old is None or old.port != settings.port:
+            with _listen(settings.port) as listener:
+                return change.to(bento, expected_version, listener, known, old)
+        if (listener := _try_to_ask(old, handover.LISTENER)) is not None:
+            with listener:
+                return change.to(bento, expected_version, listener, known, old)
+        return _replace_blocked(change, old, bento, expected_version, known)
 
 
-def _change(
-    state_dir: Path,
-    new: Deployment,
-    old: Deployment | None,
-    known: Mapping[str, str],
-    settings: ServingSettings,
-    report: Progress,
-) -> None:
-    """Test a new process, and let it take the place of the old one; if it fails, end it.
-
-    Raises:
-        DeploymentFailed: It failed.
-    """
+def _replace_blocked(change: "_Change", old: Deployment, bento: str, version: str, known: Mapping[str, str]) -> Deployment:
+    """Replace a process that cannot give away its port: end it first, and start it again if the new one fails."""
+    change.report("stopping the old process, which cannot give away its port", None)
     try:
-        write_json(state_dir / CHANGE, [asdict(one) for one in (new, old) if one])
-        _prove(new, known, settings.ready_timeout_s)
-        report(f"taking port {new.port}", None)
-        try:
-            handover.ask(Path(new.control), handover.ACCEPT)
-        except OSError as error:
-            raise DeploymentFailed(f"{new.bento} did not take port {new.port}.", found=error, remedy=f"See {new.log}.") from error
+        _end(old, change.settings.stop_timeout_s)
+        with _listen(old.port) as listener:
+            return change.to(bento, version, listener, known)
     except BaseException:
-        _end(new, settings.stop_timeout_s)
-        (state_dir / CHANGE).unlink(missing_ok=True)
+        if status(change.state_dir) is None:
+            _log.warning("new deployment failed; restarting %s", old.version)
+            with _listen(old.port) as listener:
+                change.to(old.bento, old.version, listener, {})
         raise
-    write_json(state_dir / STATE, asdict(new))
-    if old:
-        report("the old process finishes its requests", None)
-    _finish_change(state_dir, settings.stop_timeout_s)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """From one deployment to the next."""
+
+    state_dir: Path
+    settings: ServingSettings
+    variables: Mapping[str, str]
+    """Environment of the service."""
+    report: Progress
+
+    def to(
+        self, bento: str, version: str, listener: socket.socket, known: Mapping[str, str], old: Deployment | None = None
+    ) -> Deployment:
+        """Start a process and test it; then it accepts the listener's connections, and the old one ends.
+
+        Raises:
+            DeploymentFailed: It failed, and has ended.
+        """
+        self.report("starting next to the old process" if old else "starting", None)
+        new = _start(bento, listener, self.variables, self.state_dir, version)
+        try:
+            write_json(self.state_dir / CHANGE, [asdict(one) for one in (new, old) if one])
+            _prove(new, known, self.settings.ready_timeout_s)
+            self.report(f"taking port {new.port}", None)
+            _accept(new)
+            write_json(self.state_dir / STATE, asdict(new))
+        except BaseException:
+            if status(self.state_dir) != new:
+                _end(new, self.settings.stop_timeout_s)
+                (self.state_dir / CHANGE).unlink(missing_ok=True)
+            raise
+        if old:
+            self.report("the old process finishes its requests", None)
+        try:
+            _finish_change(self.state_dir, self.settings.stop_timeout_s)
+        except (OSError, psutil.Error) as error:  # the new one is in use; the next deployment ends the old one
+            _log.warning("the old process could not be ended: %s", error)
+        return new
 
 
 def _finish_change(state_dir: Path, timeout_s: float) -> None:
-    """End the processes of the last change that are not in use, if that has not been done. `STATE` names it."""
-    try:
-        changed = [Deployment(**one) for one in read_json(state_dir / CHANGE)]
-    except (OSError, ValueError, TypeError):
-        return
-    used = status(state_dir)
-    if used:
-        _try_to_ask(used, handover.ACCEPT)
+    """End the processes of the last change that are not in use, if that has not been done. `STATE` names the one in use.
+
+    Raises:
+        DeploymentFailed: The one in use accepts no connections; none is ended.
+    """
+    changed, used = _changed(state_dir), status(state_dir)
+    if changed and used:
+        _accept(used)
     for one in changed:
         if used is None or one.pid != used.pid:
             _try_to_ask(one, handover.RELEASE)
             _end(one, timeout_s)
-    (state_dir / CHANGE).unlink()
+    (state_dir / CHANGE).unlink(missing_ok=True)
 
 
-def _listener_of(deployment: Deployment) -> socket.socket | None:
-    """Return the listening socket of a deployment; None: it cannot give it away."""
-    return _try_to_ask(deployment, handover.LISTENER)
+def _changed(state_dir: Path) -> list[Deployment]:
+    """Return the deployments of a change that has not been finished."""
+    try:
+        return [Deployment(**one) for one in read_json(state_dir / CHANGE)]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _accept(deployment: Deployment) -> None:
+    """Let a deployment accept the connections of its port. Its worker may just be restarting, so it is asked for `_ACCEPT_S`.
+
+    Raises:
+        DeploymentFailed: It did not.
+    """
+    if not deployment.control:  # of a version that accepts from the start
+        return
+    asking = Retrying(
+        retry=retry_if_exception_type(OSError), stop=stop_after_delay(_ACCEPT_S), wait=wait_fixed(0.2), reraise=True
+    )
+    try:
+        asking(handover.ask, Path(deployment.control), handover.ACCEPT)
+    except OSError as error:
+        raise DeploymentFailed(
+            f"{deployment.bento} did not take port {deployment.port}.",
+            found=error,
+            remedy=f"See {deployment.log}. `groundswell stop` ends it.",
+        ) from error
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Keep other programs from changing the deployment meanwhile.
+
+    Raises:
+        DeploymentFailed: Another one has been changing it for `_ALONE_S`.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(state_dir / ".lock", timeout=_ALONE_S):
+            yield
+    except Timeout:
+        raise DeploymentFailed(
+            "Another program is changing the deployment.", found=state_dir / ".lock", remedy="Wait until it has ended."
+        ) from None
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port), backlog=handover.BACKLOG)
+    except OSError as error:
+        raise DeploymentFailed(f"Port {port} is in use.", found=error, remedy=_OTHER_PORT) from error
 
 
 def _try_to_ask(deployment: Deployment, command: str) -> socket.socket | None:
@@ -254,27 +324,39 @@ def _start(bento: str, listener: socket.socket, environment: Mapping[str, str], 
     state_dir.mkdir(parents=True, exist_ok=True)
     own_port, port = _spare_port(), listener.getsockname()[1]
     log = state_dir / f"serve-{own_port}.log"
-    for old_log in sorted(state_dir.glob("serve-*.log"), key=lambda path: path.stat().st_mtime)[: 1 - _LOGS]:
-        old_log.unlink(missing_ok=True)
+    _delete_old_logs(state_dir)
     control = Path(tempfile.mkdtemp(prefix="groundswell-")) / "control"  # the path of a Unix socket may have 100 characters
     ours = {
         "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve()),
         **handover.variable(listener, control, state_dir.resolve() / STATE),
     }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(own_port)],
-            env={**environment, **ours},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # it keeps running after the process that started it
-            cwd=state_dir,
-            pass_fds=[listener.fileno()],
-        )
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bentoml", "serve", bento, "--host", HOST, "--port", str(own_port)],
+                env={**environment, **ours},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # it keeps running after the process that started it
+                cwd=state_dir,
+                pass_fds=[listener.fileno()],
+            )
+    except BaseException:
+        shutil.rmtree(control.parent, ignore_errors=True)
+        raise
     started = psutil.Process(process.pid).create_time()
     now = datetime.now(UTC).isoformat()
     return Deployment(process.pid, started, port, version, bento, now, str(log), own_port, str(control))
+
+
+def _delete_old_logs(state_dir: Path) -> None:
+    """Delete the logs of earlier deployments, but the newest ones and that of the one in use."""
+    used = status(state_dir)
+    logs = sorted(state_dir.glob("serve-*.log"), key=lambda path: path.stat().st_mtime)
+    for log in logs[: 1 - _LOGS]:
+        if used is None or log.name != Path(used.log).name:
+            log.unlink(missing_ok=True)
 
 
 def _own_url(deployment: Deployment) -> str:
@@ -316,6 +398,7 @@ def _ready(deployment: Deployment) -> bool:
 def _is_healthy(deployment: Deployment, known: Mapping[str, str]) -> bool:
     try:
         smoke_test(deployment, known)
+        _accept(deployment)
     except DeploymentFailed:
         return False
     return True
@@ -350,9 +433,7 @@ def require_port(port: int, old: Deployment | None = None) -> None:
     if old and old.port == port:
         return
     if port_is_taken(port):
-        raise DeploymentFailed(
-            f"Port {port} is in use.", found=_holder(port), remedy="Stop that process, or set GROUNDSWELL_SERVING__PORT."
-        )
+        raise DeploymentFailed(f"Port {port} is in use.", found=_holder(port), remedy=_OTHER_PORT)
 
 
 def _holder(port: int) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -27,6 +28,8 @@ QUIET_S = 1.0
 """Jobs get all threads once no request has come for this time; before, one thread is left for requests, if there are several."""
 JOB_TURN_S = 1.0
 """However many requests come, a batch for a job runs after this time without one."""
+JOB_WAIT_S = 10.0
+"""Texts of jobs that have waited for this time are next, so that a part of a job ends well before its claim does."""
 
 
 class Overloaded(Exception):
@@ -131,13 +134,10 @@ class Batcher(Generic[Item, Result]):
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
         weights = [self._weigh(text) for text in texts]
+        most = min(self._max_texts, JOB_TEXTS) if for_job else self._max_texts
         # Texts of similar length share a batch: padding determines the cost of a batch.
-        order = (
-            range(len(texts))
-            if sum(weights) <= self._max_texts
-            else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
-        )
-        parts = cut(order, weights, min(self._max_texts, JOB_TEXTS) if for_job else self._max_texts)
+        order = range(len(texts)) if sum(weights) <= most else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
+        parts = cut(order, weights, most)
         loop = asyncio.get_running_loop()
         mine: list[_Waiting[Item, Result]] = [
             _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future(), for_job) for part in parts
@@ -180,12 +180,18 @@ class Batcher(Generic[Item, Result]):
         shared = False
         while True:
             async with self._more:
-                await self._more.wait_for(lambda: self._queue or self._job_may_run())
+                await self._wait_for_work()
                 if shared and self._window_s and self._queue:
                     await self._gather()
             if batch := self._next_batch():
                 await self._run_batch(batch)
                 shared = len(batch) > 1
+
+    async def _wait_for_work(self) -> None:
+        while not self._queue and not self._job_may_run():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_S if self._jobs else None):  # it may be quiet then
+                    await self._more.wait()
 
     async def _gather(self) -> None:
         """Wait until a batch is full or the window ends."""
@@ -202,9 +208,10 @@ class Batcher(Generic[Item, Result]):
 
     def _next_batch(self) -> "list[_Waiting[Item, Result]]":
         now = time.monotonic()
-        its_turn = not self._queue or now - self._job_ran > JOB_TURN_S
-        if its_turn and self._job_may_run() and (batch := self._next_for_job(now)):
-            return batch
+        if self._jobs and self._job_may_run():
+            waited = max(now - self._job_ran - JOB_TURN_S, now - self._jobs[0].since - JOB_WAIT_S)
+            if (not self._queue or waited > 0) and (batch := self._next_for_job(now)):
+                return batch
         return self._next_of_requests(now)
 
     def _next_for_job(self, now: float) -> "list[_Waiting[Item, Result]]":

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from data.artifacts import read_json
+from serving.processes import living
 from serving.service.logs import log
 from serving.service.middleware.edge import BoundedProtocol
 
@@ -55,14 +57,26 @@ class Handover:
 
     async def start(self) -> None:
         """Wait for commands in a thread; accept now if this deployment is in use."""
-        with suppress(OSError, ValueError, KeyError):  # no state yet: the first deployment
-            if read_json(self._state)["pid"] == os.getppid():
-                await self.accept()
-        self._control.unlink(missing_ok=True)  # of a worker that crashed
-        commands = socket.socket(socket.AF_UNIX)
-        commands.bind(str(self._control))
-        commands.listen()
+        if self._is_in_use():
+            await self.accept()
+        try:
+            self._control.parent.mkdir(mode=0o700, exist_ok=True)
+            self._control.unlink(missing_ok=True)  # of a worker that crashed
+            commands = socket.socket(socket.AF_UNIX)
+            commands.bind(str(self._control))
+            commands.listen()
+        except OSError as error:  # it serves all the same; the next deployment ends it before it starts its own
+            log().error("no handover", error=str(error))
+            return
         threading.Thread(target=self._obey, args=(commands,), name="handover", daemon=True).start()
+
+    def _is_in_use(self) -> bool:
+        """Whether the state names this deployment; there is none before the first one is in use."""
+        try:
+            state = read_json(self._state)
+            return state["pid"] == os.getppid() and living(state["pid"], state["process_started"]) is not None
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     async def accept(self) -> None:
         """Accept connections of the shared socket; nothing happens if it does already."""
@@ -86,7 +100,10 @@ class Handover:
             self._accepting.close()
             self._accepting = None
         state = self._server.server_state
-        state.default_headers.append((b"connection", b"close"))
+        BoundedProtocol.last_requests = True
+        for one in list(state.connections):
+            if isinstance(one, BoundedProtocol):
+                one.close_after_response()
         with suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_S):
                 while connections := [one for one in state.connections if isinstance(one, BoundedProtocol)]:
@@ -97,7 +114,11 @@ class Handover:
 
     def _obey(self, commands: socket.socket) -> None:
         while True:
-            connection, _ = commands.accept()
+            try:
+                connection, _ = commands.accept()
+            except OSError:  # too many open files
+                time.sleep(1)
+                continue
             with connection, suppress(OSError):  # the caller is gone
                 connection.settimeout(COMMAND_S)
                 self._respond(connection, connection.recv(64).decode("ascii", "replace"))
@@ -147,7 +168,10 @@ def ask(control: Path, command: str) -> socket.socket | None:
         response, files, _, _ = socket.recv_fds(connection, 1024, 1)
         if response.decode() != _OK:
             raise OSError(response.decode() or "the worker ended")
-        return socket.socket(fileno=files[0]) if files else None
+        listener = socket.socket(fileno=files[0]) if files else None
+    if listener is not None:
+        listener.set_inheritable(False)  # else whatever this program starts would hold the port
+    return listener
 
 
 def install() -> None:

@@ -32,6 +32,7 @@ try:
     _settings = ServingSettings.load()
 except SettingsError as error:
     sys.exit(str(error))
+_parent = os.getppid()
 _limit_s = _settings.deadline_ms / 1000 + 5
 """Longest wait for the start of a response; the batcher's own deadline is shorter."""
 _loaded: list[InferenceService] = []
@@ -74,11 +75,11 @@ class Sentiment:
     """Classifies texts; the routes are in `routers.py`."""
 
     def __init__(self) -> None:
+        threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
         try:
             require_keys(_settings.keys, listening())
             _loaded.append(InferenceService(served_bundle(), _settings))
             settle_memory()
-            threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
             log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would restart this process forever, with the same result
             sys.stderr.write(f"{error}\n")
@@ -93,8 +94,7 @@ class Sentiment:
 
 def _end_with_parent() -> None:
     """End when BentoML's parent process has ended, however it did: nothing else would stop this one, and it holds the port."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # macOS has no event for it
+    while os.getppid() == _parent:  # macOS has no event for it
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 

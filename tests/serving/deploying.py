@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,17 @@ def worker_of(deployment: Deployment) -> psutil.Process:
 
 
 class Callers:
-    """Threads that call a service without end, half of them with a new connection for each request, none of them twice."""
+    """Threads that call a service without end, half of them with a new connection for each request.
 
-    def __init__(self, url: str, count: int) -> None:
+    Each request is sent once: one without a response is a failure.
+    """
+
+    def __init__(self, url: str, count: int, pauses_s: Sequence[float] = ()) -> None:
+        """Make them; `pauses_s` has the time between two requests of each, 0 if it is shorter."""
         self.failures: list[str] = []
         self.versions: list[set[str]] = [set() for _ in range(count)]
         self.requests = 0
+        self._pauses_s = [*pauses_s, *[0.0] * (count - len(pauses_s))]
         self._url, self._stop, self._lock = url, threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(count)]
 
@@ -83,3 +89,4 @@ class Callers:
                     self.failures.append(f"{type(error).__name__}: {error} ({headers}, after {took:.2f} s, at {self.requests:,})")
                 with self._lock:
                     self.requests += 1
+                self._stop.wait(self._pauses_s[number])

@@ -203,8 +203,9 @@ def test_requests_come_before_jobs_and_jobs_have_their_turn(monkeypatch):
     monkeypatch.setattr("serving.service.batching.JOB_TEXTS", 2)
     model = ControlledModel()
 
-    async def go(turn_s):
+    async def go(turn_s, wait_s=1000.0):
         monkeypatch.setattr("serving.service.batching.JOB_TURN_S", turn_s)
+        monkeypatch.setattr("serving.service.batching.JOB_WAIT_S", wait_s)
         model.batches.clear()
         model.open.clear()
         model.entered.clear()
@@ -225,6 +226,43 @@ def test_requests_come_before_jobs_and_jobs_have_their_turn(monkeypatch):
 
     assert asyncio.run(go(1000.0)) == ["0a", "1a", "2a", "job", "job", "job"]
     assert asyncio.run(go(-1.0)) == ["job", "job", "job", "0a", "1a", "2a"], "each batch may be a job's"
+    assert asyncio.run(go(1000.0, wait_s=-1.0)) == ["job", "job", "job", "0a", "1a", "2a"], "it has waited long enough"
+
+
+def test_job_gets_the_other_threads_when_it_becomes_quiet(monkeypatch):
+    """No request and no part of a job comes at that moment: time alone wakes the idle thread."""
+    monkeypatch.setattr("serving.service.batching.QUIET_S", 0.2)
+    model = ControlledModel()
+
+    async def go():
+        model.open.set()
+        batches = batcher(model, workers=2)
+        await batches.submit(["a request"])
+        model.open.clear()
+        job = asyncio.create_task(batches.submit([f"job{n}" for n in range(32)], for_job=True))
+        async with asyncio.timeout(BOUND_S):
+            while len(model.batches) < 3:  # the request, and two batches of the job at once
+                await asyncio.sleep(0.001)
+        model.open.set()
+        found = await job
+        await batches.close()
+        return found
+
+    assert asyncio.run(go()) == [f"job{n}" for n in range(32)]
+
+
+def test_short_part_of_a_job_is_sorted_by_length_too():
+    batches_seen = []
+
+    async def go():
+        batches = batcher(lambda texts: batches_seen.append(list(texts)) or texts, workers=1, max_texts=32)
+        texts = [("long " * 5 if n % 2 else "s") + str(n) for n in range(16)]
+        found = await batches.submit(texts, for_job=True)
+        await batches.close()
+        return found == texts
+
+    assert asyncio.run(go())
+    assert [len({len(text) > 10 for text in batch}) for batch in batches_seen] == [1, 1]
 
 
 def test_jobs_leave_a_thread_for_requests_until_it_is_quiet(monkeypatch):

@@ -244,6 +244,19 @@ def test_requests_of_a_connection_learn_when_it_is_gone(server):
     assert gone.done()
 
 
+def test_last_responses_announce_the_end_of_their_connection(server, monkeypatch):
+    idle, busy, begun = (server.connect() for _ in range(3))
+    for connection in (busy, begun):
+        connection.data_received(REQUEST + b"\r\n")
+    begun.cycle.response_started = True
+    monkeypatch.setattr(BoundedProtocol, "last_requests", True)
+    for connection in (idle, busy, begun):
+        connection.close_after_response()
+    assert not busy.cycle.keep_alive and begun.cycle.keep_alive, "a response that has begun did not announce it"
+    idle.data_received(REQUEST + b"\r\n")
+    assert not idle.cycle.keep_alive, "nor does a later request stay open"
+
+
 def test_app_of_a_connection_is_the_servers_wrapped(monkeypatch):
     monkeypatch.setattr(BoundedProtocol, "around", staticmethod(lambda app: ("around", app)))
     server = Server(monkeypatch)

@@ -35,7 +35,7 @@ def two_bundles(folder):
 def test_promotion_and_rollback_under_load_refuse_nothing(place):
     first, second = two_bundles(place[0])
     old = put(place, first)
-    with Callers(old.url, 8) as callers:
+    with Callers(old.url, 8, pauses_s=(0, 0, 0, 0, 0, 2.5, 2.5, 2.5)) as callers:
         for bundle in (second, first):
             callers.forget()
             made = put(place, bundle)

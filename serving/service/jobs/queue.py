@@ -23,9 +23,10 @@ from serving.tiers import BASE
 State = Literal["queued", "running", "done", "cancelled"]
 
 PART_TEXTS = 64
-"""Small enough that requests that wait are not delayed, large enough to fill two batches."""
-CLAIM_S = 20.0
-"""A claim expires after this time; then another process may claim the part."""
+"""Small enough that little is lost with a process, large enough that claiming and storing cost little."""
+CLAIM_S = 60.0
+"""A claim expires after this time; then another process may claim the part. Under load a part waits for 10 s or more, and a part
+of a document twice (`batching.JOB_WAIT_S`)."""
 MAX_ATTEMPTS = 5
 """After this many failed attempts the texts of a part get errors, so that its job ends."""
 KEEP_S = 86_400

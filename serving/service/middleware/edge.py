@@ -76,6 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     around: "ClassVar[Callable[[Any], Any] | None]" = None
     """Returns the app for a connection, given the server's."""
+    last_requests: ClassVar[bool] = False
+    """Whether each connection is closed after its next response, since this process stops."""
     gone: "asyncio.Future[None]"
     """Done when the connection is closed; requests have it in their scope, under `GONE`."""
     _waits_since: float | None = None
@@ -137,6 +139,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests at once")
         self._waits_since = self._due = None
         super().on_headers_complete()
+        if self.last_requests:
+            self.close_after_response()
 
     def on_body(self, body: bytes) -> None:
         """See uvicorn."""
@@ -154,6 +158,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._is_responding():  # uvicorn's own timer closes it earlier, unless it keeps sending bytes
             self._wait(self.timeout_keep_alive + HEADER_S)
+
+    def close_after_response(self) -> None:
+        """Announce the end of the connection in the response to the present request, if one is handled that has not begun."""
+        if self._is_responding() and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""

@@ -60,7 +60,8 @@ class CachingModel:
         predictions, timings = self._classifier.classify_cleaned(
             [cleaned[place] for place in places], tier, domains=[heads[place] for place in places]
         )
-        found |= zip(new, predictions, strict=True)
+        # Rows have no windows, which would take most of the memory.
+        found |= zip(new, (replace(one, windows=()) if one.windows else one for one in predictions), strict=True)
         with self._lock:
             self._known.update((key, found[key]) for key in new)
         return [found[key] for key in keys], replace(timings, tokenize_s=timings.tokenize_s + looked_up_s)
