@@ -15,8 +15,8 @@ from serving.service.batching import Overloaded
 from serving.service.inference import InferenceService, Reading, read_texts
 from serving.service.jobs.routes import ACCEPTED, KEPT, accept, some_readable, unknown_tier
 from serving.service.json_reader import Unfit, read_fields
-from serving.service.middleware.edge import GONE
 from serving.service.middleware.keys import KEY, Key
+from serving.service.middleware.scope import GONE
 from serving.service.problems import Refused, refuses
 from serving.service.reading import JSON, fit, read_request
 from serving.service.routing import DirectRoute

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from serving.service.classify_route import cancel_on_disconnect
-from serving.service.middleware.edge import GONE
+from serving.service.middleware.scope import GONE
 
 
 class Work:

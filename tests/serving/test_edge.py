@@ -21,6 +21,7 @@ from serving.service.middleware.edge import (
     BoundedProtocol,
     Edge,
 )
+from serving.service.middleware.scope import GONE
 from tests.models import tiny_bundle
 from tests.serving.running import serving
 
@@ -238,7 +239,7 @@ def test_second_request_on_a_connection_has_ten_seconds_too(server):
 def test_requests_of_a_connection_learn_when_it_is_gone(server):
     connection = server.connect()
     connection.data_received(REQUEST + b"\r\n")
-    gone = connection.cycle.scope[edge.GONE]
+    gone = connection.cycle.scope[GONE]
     assert not gone.done()
     connection.connection_lost(None)
     assert gone.done()

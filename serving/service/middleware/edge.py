@@ -18,9 +18,9 @@ import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.service import metrics, problems
+from serving.service.middleware.scope import GONE
 from serving.service.problems import Kind, Refused
 
-GONE = "groundswell.gone"
 MAX_HEADER_BYTES = 65_536
 """Of a request's line and headers together, and of the framing of its body (chunk sizes, trailers)."""
 MAX_HEADERS = 100
