@@ -13,7 +13,7 @@ TOKENIZE = Histogram("groundswell_tokenize_seconds", "Cleaning and tokenizing on
 INFERENCE = Histogram("groundswell_inference_seconds", "Running the model on one batch, in seconds.", buckets=_SECONDS)
 BATCH_TEXTS = Histogram("groundswell_batch_texts", "Texts of one batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 BATCH_TOKENS = Histogram("groundswell_batch_tokens", "Tokens of one batch.", buckets=tuple(2**k for k in range(4, 16)))
-WAITING = Gauge("groundswell_waiting_texts", "Texts left waiting when a batch began.")
+WAITING = Gauge("groundswell_waiting_texts", "Texts of requests left waiting when a batch began.")
 CPU_SECONDS = Counter("groundswell_classify_cpu_seconds", "CPU time of the threads that classify, in seconds.")
 TEXTS = Counter("groundswell_texts", "Texts classified.", ["label"])
 TIERS = Counter("groundswell_tier_texts", "Texts classified, by the tier whose prediction counts.", ["tier"])

@@ -109,9 +109,9 @@ def test_probe_classifies_a_text_only_without_recent_ones(service, monkeypatch):
         submitted = []
         real = service._batcher.submit
 
-        async def submit(texts):
+        async def submit(texts, **how):
             submitted.append(texts)
-            return await real(texts)
+            return await real(texts, **how)
 
         monkeypatch.setattr(service._batcher, "submit", submit)
         await service.prove()
@@ -130,7 +130,7 @@ def test_model_that_hangs_or_fails_raises(service, monkeypatch):
     monkeypatch.setattr(inference_module, "PROOF_S", -1.0)
     monkeypatch.setattr(inference_module, "_PROOF_WAIT_S", 0.01)
 
-    async def never(texts):
+    async def never(texts, **_):
         await asyncio.Event().wait()
 
     def broken(texts):

@@ -1,13 +1,15 @@
 """The real service: `bentoml serve` at the root of the checkout, over HTTP."""
 
+import itertools
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 
+import httpx
 import psutil
 import pytest
 
@@ -15,6 +17,7 @@ from data.feedback import open_feedback
 from serving.service.middleware.keys import keys_of
 from tests.models import slow_bundle, tiny_bundle
 from tests.serving.running import serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -331,12 +334,23 @@ def test_repeated_text_is_not_classified_again(service):
 
 
 def test_metrics_show_waiting_texts_and_store_state(bundle, tmp_path):
-    with serving(bundle, tmp_path, max_batch_texts="1") as (client, _):
-        job = client.post("/v1/jobs", json={"texts": [f"text {n}, " + "a great film " * 20 for n in range(10_000)]})
-        while not (seen := counters(client))["groundswell_waiting_texts"]:
-            pass
+    stop = Event()
+
+    def load():
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            texts = [f"text {number} {n}, " + "a great film " * 20 for n in range(200)]
+            httpx.post(f"{client.base_url}/v1/classify", json={"texts": texts}, timeout=600)
+
+    with serving(bundle, tmp_path, max_batch_texts="1") as (client, _), ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load)
+        try:
+            seen = until(lambda: (found := counters(client))["groundswell_waiting_texts"] and found)
+        finally:
+            stop.set()
+        loading.result(600)
         assert seen["groundswell_store_up"] == 1
-        client.delete(job.headers["location"])
 
 
 def test_service_imports_no_torch_and_listens_on_this_machine_only(service):
