@@ -46,7 +46,7 @@ def with_onnx() -> Callable[[str], tuple[str, float]]:
     def label(text: str) -> tuple[str, float]:
         row = tokenizer.encode(text)
         feed = {"input_ids": np.array([row.ids]), "attention_mask": np.array([row.attention_mask])}
-        logits = np.asarray(session.run(["logits"], feed)[0])[0]
+        logits = np.asarray(session.run(["logits"], feed)[0])[0].reshape(-1, 3)[0]  # the head `general`, the first one
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()
         return manifest["labels"][int(shares.argmax())], float(shares.max())

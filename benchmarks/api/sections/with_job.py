@@ -6,7 +6,6 @@ import httpx
 
 from benchmarks.api.bench import CALLERS, Bench
 from benchmarks.api.load import Load
-from benchmarks.api.servers import Server
 from benchmarks.harness.figures import Goal, figure, ratios, spread
 from benchmarks.harness.report import Outcome
 
@@ -17,7 +16,6 @@ def measure(bench: Bench) -> Outcome:
     """Measure the same rates with and without a job, in turns; the job is canceled after each measurement."""
     server = bench.ours()
     capacity = bench.loader.capacity(server, bench.requests(bench.seconds), callers=CALLERS, seconds=bench.seconds).per_s
-    done: list[float] = []
 
     def alone(rate: float, _: int) -> Load:
         return bench.loader.open(server, [[text] for text in bench.texts.take(round(rate * bench.seconds))], rate=rate)
@@ -29,7 +27,8 @@ def measure(bench: Bench) -> Outcome:
         try:
             return alone(rate, index)
         finally:
-            done.append(_cancel(server, f"{api}/v1/jobs/{job['id']}") / bench.seconds)
+            with server.resumed():
+                httpx.delete(f"{api}/v1/jobs/{job['id']}", timeout=60).raise_for_status()
 
     kinds = {"alone": alone, "with a job": with_job}
     sides = {f"{share:.0%}, {name}": partial(run, share * capacity) for share in SHARES for name, run in kinds.items()}
@@ -42,17 +41,6 @@ def measure(bench: Bench) -> Outcome:
         p50, p99 = ([one.ms[which] for one in loads] for which in ("50", "99"))
         lost = sum(one.refused + one.failed for one in loads)
         rows.append([side, figure(p50), figure(p99), f"{spread([one.cpu_ms for one in loads])[0]:.2f}", str(lost)])
-    notes = [
-        f"Capacity {capacity:,.0f} requests/s. The job's own speed next to them: {spread(done)[0]:,.0f} texts/s"
-        f" [{min(done):,.0f}, {max(done):,.0f}]."
-    ]
-    raw = {"capacity": capacity, "job_per_s": done, "loads": {side: [one.to_dict() for one in ls] for side, ls in found.items()}}
+    notes = [f"Capacity {capacity:,.0f} requests/s."]
+    raw = {"capacity": capacity, "loads": {side: [one.to_dict() for one in ls] for side, ls in found.items()}}
     return Outcome(["requests", "p50 ms", "p99 ms", "CPU ms/request", "not completed"], rows, goals, notes, raw)
-
-
-def _cancel(server: Server, url: str) -> int:
-    """Cancel a job; return how many of its texts were classified."""
-    with server.resumed():
-        done = httpx.get(url, timeout=60).raise_for_status().json()["done"]
-        httpx.delete(url, timeout=60).raise_for_status()
-    return done
