@@ -22,8 +22,8 @@ _MOST_AT_ONCE = 4
 """Upper bound of one batch's time in that estimate, as a multiple of the estimate."""
 
 
-JOB_TEXTS = 8
-"""Largest weight of a batch for a job: a request that arrives meanwhile waits for no more."""
+JOB_TEXTS, FEW_JOB_TEXTS = 8, 2
+"""Largest weight of a batch for a job, and of one while requests come: a request that arrives meanwhile waits for no more."""
 QUIET_S = 1.0
 """Jobs get all threads once no request has come for this time; before, one thread is left for requests, if there are several."""
 JOB_TURN_S = 1.0
@@ -134,7 +134,7 @@ class Batcher(Generic[Item, Result]):
         if not self._loops:
             self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
         weights = [self._weigh(text) for text in texts]
-        most = min(self._max_texts, JOB_TEXTS) if for_job else self._max_texts
+        most = min(self._max_texts, FEW_JOB_TEXTS) if for_job else self._max_texts
         # Texts of similar length share a batch: padding determines the cost of a batch.
         order = range(len(texts)) if sum(weights) <= most else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
         parts = cut(order, weights, most)
@@ -185,7 +185,7 @@ class Batcher(Generic[Item, Result]):
                     await self._gather()
             if batch := self._next_batch():
                 await self._run_batch(batch)
-                shared = len(batch) > 1
+                shared = len(batch) > 1 and not batch[0].for_job
 
     async def _wait_for_work(self) -> None:
         while not self._queue and not self._job_may_run():
@@ -203,24 +203,31 @@ class Batcher(Generic[Item, Result]):
 
     def _job_may_run(self) -> bool:
         """Whether a batch for a job may run now, if no request waits."""
-        quiet = time.monotonic() - self._request_came > QUIET_S
-        return bool(self._jobs) and (quiet or self._busy_for_jobs < max(1, self._workers - 1))
+        return bool(self._jobs) and (self._is_quiet() or self._busy_for_jobs < max(1, self._workers - 1))
+
+    def _is_quiet(self) -> bool:
+        return time.monotonic() - self._request_came > QUIET_S
 
     def _next_batch(self) -> "list[_Waiting[Item, Result]]":
         now = time.monotonic()
         if self._jobs and self._job_may_run():
-            waited = max(now - self._job_ran - JOB_TURN_S, now - self._jobs[0].since - JOB_WAIT_S)
-            if (not self._queue or waited > 0) and (batch := self._next_for_job(now)):
+            is_late = now - self._jobs[0].since > JOB_WAIT_S
+            its_turn = is_late or not self._queue or now - self._job_ran > JOB_TURN_S
+            most = JOB_TEXTS if is_late or self._is_quiet() else FEW_JOB_TEXTS
+            if its_turn and (batch := self._next_for_job(now, most)):
                 return batch
         return self._next_of_requests(now)
 
-    def _next_for_job(self, now: float) -> "list[_Waiting[Item, Result]]":
-        while self._jobs:
+    def _next_for_job(self, now: float, most: int) -> "list[_Waiting[Item, Result]]":
+        batch: list[_Waiting[Item, Result]] = []
+        size = 0
+        while self._jobs and (not batch or size + self._jobs[0].weight <= min(most, self._max_texts)):
             one = self._jobs.popleft()
             if not one.results.done():
                 self._job_ran = now
-                return [one]
-        return []
+                batch.append(one)
+                size += one.weight
+        return batch
 
     def _next_of_requests(self, now: float) -> "list[_Waiting[Item, Result]]":
         batch: list[_Waiting[Item, Result]] = []
