@@ -136,12 +136,11 @@ def deploy(
             return old
         require_port(settings.port, old)
         if old is None or old.port != settings.port:
-            with _listen(settings.port) as listener:
-                return change.to(bento, expected_version, listener, known, old)
-        if (listener := _try_to_ask(old, handover.LISTENER)) is not None:
-            with listener:
-                return change.to(bento, expected_version, listener, known, old)
-        return _replace_blocked(change, old, bento, expected_version, known)
+            listener = _listen(settings.port)
+        elif (listener := _try_to_ask(old, handover.LISTENER)) is None:
+            return _replace_blocked(change, old, bento, expected_version, known)
+        with listener:
+            return change.to(bento, expected_version, listener, known, old)
 
 
 def _replace_blocked(change: "_Change", old: Deployment, bento: str, version: str, known: Mapping[str, str]) -> Deployment:

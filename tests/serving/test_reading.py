@@ -37,45 +37,6 @@ def test_fields_equal_those_of_json_except_nested_ones(value, indent, escaped):
     assert read_fields(body) == {name: flat(each) for name, each in value.items()}
 
 
-JSON_BODIES = st.builds(
-    json.dumps, VALUES | st.dictionaries(st.sampled_from(["texts", "targets", "tier"]), VALUES), allow_nan=st.just(True)
-)
-PIECES = [
-    '{"texts":["a"',
-    ",",
-    "]",
-    "}",
-    '"texts":',
-    "[",
-    '"',
-    "\\ud83d",
-    "NaN",
-    "1e999",
-    "9" * 5000,
-    '"a":1,' * 40,
-    "[" * 3000,
-    "\ufeff",
-    " ",
-]
-
-
-@given(
-    JSON_BODIES.map(str.encode)
-    | st.lists(st.sampled_from(PIECES), max_size=12).map(lambda parts: "".join(parts).encode("utf-8", "surrogatepass"))
-    | st.binary(max_size=30)
-)
-def test_small_bodies_are_read_as_large_ones(body):
-    def read(small):
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(json_reader, "SMALL", small)
-            try:
-                return repr(read_fields(body, texts=3, targets=2))
-            except (NotJSON, Unfit) as error:
-                return repr(error)
-
-    assert read(10**6) == read(0)
-
-
 @given(st.lists(VALUES, max_size=20), SPACES)
 def test_texts_are_strings_with_none_for_everything_else(values, indent):
     body = json.dumps({"detail": True, "texts": values}, indent=indent).encode()

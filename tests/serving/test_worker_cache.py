@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -51,9 +52,9 @@ def test_repeated_texts_are_classified_once_and_the_same(classifier):
 
 def test_head_and_operating_point_have_predictions_of_their_own(classifier):
     counting = Counting(classifier)
-    counting.bundle = classifier.bundle
+    bundle = classifier.bundle
+    counting.bundle = replace(bundle, manifest=bundle.manifest.model_copy(update={"heads": ("general", "finance")}))
     model = CachingModel(counting, 100)
-    model._heads = {"general", "finance"}
     for domain, tier in (("finance", "base"), ("news", "base"), (None, "base"), ("finance", "auto"), ("finance", "base")):
         model.classify_timed(["a great film"], tier, domains=[domain])
     assert [(tier, heads) for texts, tier, heads in counting.asked if texts] == [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from benchmarks.api.bench import CALLERS, Bench
 from benchmarks.api.servers import Server
@@ -63,7 +64,9 @@ def measure(bench: Bench) -> Outcome:
         bench.loader.closed(server, bench.requests(bench.seconds), callers=callers, seconds=bench.seconds)
         with server.resumed():
             worker.send_signal(signal.SIGUSR2)
-            _until(profile.is_file)
+            Retrying(retry=retry_if_result(lambda written: not written), stop=stop_after_delay(30), wait=wait_fixed(0.05))(
+                profile.is_file
+            )
         return shares(profile)
 
     def echo_ms(callers: int) -> float:
@@ -118,12 +121,6 @@ def _main_thread_s(worker: psutil.Process) -> float:
     """Return the CPU time of the main thread, where the event loop runs."""
     ticks = Path(f"/proc/{worker.pid}/task/{worker.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
 
 
 def _model_ms(bench: Bench) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from cachetools import LRUCache
 
 from data.cleaning import clean
-from data.domains import GENERAL
 from data.fingerprint import text_key
 from serving.classifier import Classification, Classifier, Domains, Timings
 from serving.engines.engine import on_engine
@@ -29,12 +28,12 @@ class CachingModel:
 
         Args:
             classifier: Of one bundle; another bundle gets a cache of its own.
-            texts: Most predictions held, about 600 bytes each.
+            texts: Most predictions held, about 450 bytes each.
         """
         self.name, self.languages, self.points = classifier.name, classifier.languages, classifier.points
         self._classifier = classifier
-        bundle = classifier.bundle
-        self._fingerprint, self._heads = on_engine(bundle.fingerprint, classifier.engine.name), set(bundle.manifest.heads)
+        self._bundle = classifier.bundle
+        self._fingerprint = on_engine(self._bundle.fingerprint, classifier.engine.name)
         self._known: LRUCache[bytes, Classification] = LRUCache(texts)
         self._lock = threading.Lock()
 
@@ -48,7 +47,7 @@ class CachingModel:
         """As `Classifier.classify_timed`; the timings count the texts that were classified."""
         started = time.perf_counter()
         cleaned = [clean(text) for text in texts]
-        heads = [one if one in self._heads else GENERAL for one in domains or [None] * len(texts)]
+        heads = [self._bundle.head_for(domain) for domain in domains or [None] * len(texts)]
         prefixes = {head: cache_prefix(cache_name(self._fingerprint, tier, head)) for head in set(heads)}
         keys = [text_key(text, prefixes[head]) for text, head in zip(cleaned, heads, strict=True)]
         with self._lock:
