@@ -1,6 +1,6 @@
-"""The local deployment: one service process, replaced by its successor without refusing a request.
+"""The local deployment: one service, replaced by its successor without refusing a request.
 
-The new process starts next to the old one, on a port of its own, has to become ready and to classify known texts; only then it
+The new one starts next to the old one, on a port of its own, has to become ready and to classify known texts; only then it
 takes over the listening socket (`service.handover`), and the old one finishes its requests and ends. If this program is killed in
 between, both serve, and the next deployment or `stop` finishes the change.
 """
@@ -27,10 +27,11 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_res
 from data.artifacts import read_json, write_json
 from data.errors import DeploymentFailed
 from serving.processes import listeners, living, port_is_taken
-from serving.service import handover
+from serving.service import control, handover
 from serving.service.build import bento_environment
 from serving.service.middleware.keys import id_of, keys_of
 from serving.settings import ServingSettings
+from serving.threads import count_processes
 
 _log = logging.getLogger(__name__)
 
@@ -53,9 +54,10 @@ Progress = Callable[[str, float | None], None]
 
 @dataclass(frozen=True)
 class Deployment:
-    """A service process."""
+    """A service: a process of BentoML, and its processes that serve."""
 
     pid: int
+    """Of BentoML's process."""
     process_started: float
     """Start time by the kernel: a pid alone may be reused by another process."""
     port: int
@@ -66,7 +68,9 @@ class Deployment:
     own_port: int = 0
     """For the smoke test, before it has the port. 0: it was started by a version that had none."""
     control: str = ""
-    """Path of the Unix socket for `service.handover`; empty: as before."""
+    """A path in the folder of the control sockets, of which each process that serves has one; empty: as before."""
+    processes: int = 1
+    """Those that serve."""
 
     @property
     def url(self) -> str:
@@ -137,7 +141,7 @@ def deploy(
         require_port(settings.port, old)
         if old is None or old.port != settings.port:
             listener = _listen(settings.port)
-        elif (listener := _try_to_ask(old, handover.LISTENER)) is None:
+        elif not old.control or (listener := handover.ask_for_listener(_sockets(old))) is None:
             return _replace_blocked(change, old, bento, expected_version, known)
         with listener:
             return change.to(bento, expected_version, listener, known, old)
@@ -177,13 +181,15 @@ class _Change:
             DeploymentFailed: It failed, and has ended.
         """
         self.report("starting next to the old process" if old else "starting", None)
-        new = _start(bento, listener, self.variables, self.state_dir, version)
+        processes = count_processes(self.settings)
+        new = _start(bento, listener, self.variables, self.state_dir, version, processes)
         try:
             write_json(self.state_dir / CHANGE, [asdict(one) for one in (new, old) if one])
             _prove(new, known, self.settings.ready_timeout_s)
             self.report(f"taking port {new.port}", None)
             _accept(new)
             write_json(self.state_dir / STATE, asdict(new))
+            _accept(new)  # a process that was restarted in between has not read the state
         except BaseException:
             if status(self.state_dir) != new:
                 _end(new, self.settings.stop_timeout_s)
@@ -209,7 +215,8 @@ def _finish_change(state_dir: Path, timeout_s: float) -> None:
         _accept(used)
     for one in changed:
         if used is None or one.pid != used.pid:
-            _try_to_ask(one, handover.RELEASE)
+            if one.control:
+                control.ask_all(_sockets(one), handover.RELEASE, limit_s=handover.RELEASE_S + handover.COMMAND_S)
             _end(one, timeout_s)
     (state_dir / CHANGE).unlink(missing_ok=True)
 
@@ -223,18 +230,24 @@ def _changed(state_dir: Path) -> list[Deployment]:
 
 
 def _accept(deployment: Deployment) -> None:
-    """Let a deployment accept the connections of its port. Its worker may just be restarting, so it is asked for `_ACCEPT_S`.
+    """Let a deployment accept the connections of its port. A process may just be restarting, so all are asked for `_ACCEPT_S`.
 
     Raises:
-        DeploymentFailed: It did not.
+        DeploymentFailed: None of its processes did. Those that start later do so by themselves.
     """
     if not deployment.control:  # of a version that accepts from the start
         return
+
+    def ask() -> None:
+        responses = control.ask_all(_sockets(deployment), handover.ACCEPT, limit_s=handover.COMMAND_S)
+        if not any(isinstance(response, bytes) for response in responses.values()):
+            raise next(iter(responses.values()), OSError("no process serves"))  # type: ignore[misc]
+
     asking = Retrying(
         retry=retry_if_exception_type(OSError), stop=stop_after_delay(_ACCEPT_S), wait=wait_fixed(0.2), reraise=True
     )
     try:
-        asking(handover.ask, Path(deployment.control), handover.ACCEPT)
+        asking(ask)
     except OSError as error:
         raise DeploymentFailed(
             f"{deployment.bento} did not take port {deployment.port}.",
@@ -267,12 +280,9 @@ def _listen(port: int) -> socket.socket:
         raise DeploymentFailed(f"Port {port} is in use.", found=error, remedy=_OTHER_PORT) from error
 
 
-def _try_to_ask(deployment: Deployment, command: str) -> socket.socket | None:
-    if not deployment.control:
-        return None
-    with suppress(OSError):
-        return handover.ask(Path(deployment.control), command)
-    return None
+def _sockets(deployment: Deployment) -> Path:
+    """Return the folder of its control sockets."""
+    return Path(deployment.control).parent
 
 
 def smoke_test(deployment: Deployment, known: Mapping[str, str]) -> None:
@@ -318,16 +328,20 @@ def _own_key(var: Path) -> Iterator[dict[str, str]]:
         keys.revoke(id_of(token))
 
 
-def _start(bento: str, listener: socket.socket, environment: Mapping[str, str], state_dir: Path, version: str) -> Deployment:
-    """Start a process that inherits the listening socket, and accepts nothing from it yet."""
+def _start(
+    bento: str, listener: socket.socket, environment: Mapping[str, str], state_dir: Path, version: str, processes: int
+) -> Deployment:
+    """Start a service that inherits the listening socket, and accepts nothing from it yet."""
     state_dir.mkdir(parents=True, exist_ok=True)
     own_port, port = _spare_port(), listener.getsockname()[1]
     log = state_dir / f"serve-{own_port}.log"
     _delete_old_logs(state_dir)
-    control = Path(tempfile.mkdtemp(prefix="groundswell-")) / "control"  # the path of a Unix socket may have 100 characters
+    sockets = Path(tempfile.mkdtemp(prefix="groundswell-"))  # the path of a Unix socket may have 100 characters
+    control_path = sockets / control.NAME
     ours = {
         "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve()),
-        **handover.variable(listener, control, state_dir.resolve() / STATE),
+        "GROUNDSWELL_SERVING__PROCESSES": str(processes),
+        **handover.variable(listener, control_path, state_dir.resolve() / STATE),
     }
     try:
         with log.open("wb") as output:
@@ -342,11 +356,11 @@ def _start(bento: str, listener: socket.socket, environment: Mapping[str, str], 
                 pass_fds=[listener.fileno()],
             )
     except BaseException:
-        shutil.rmtree(control.parent, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
         raise
     started = psutil.Process(process.pid).create_time()
     now = datetime.now(UTC).isoformat()
-    return Deployment(process.pid, started, port, version, bento, now, str(log), own_port, str(control))
+    return Deployment(process.pid, started, port, version, bento, now, str(log), own_port, str(control_path), processes)
 
 
 def _delete_old_logs(state_dir: Path) -> None:
@@ -388,6 +402,8 @@ def _ready(deployment: Deployment) -> bool:
         raise DeploymentFailed(
             f"{deployment.bento} ended instead of becoming ready.", found=_log_end(deployment), remedy=f"See {deployment.log}."
         )
+    if deployment.control and len(control.sockets_in(_sockets(deployment))) < deployment.processes:
+        return False  # a process makes its socket when its model is loaded
     try:
         return httpx.get(f"{_own_url(deployment)}/readyz", timeout=2).status_code == 200
     except httpx.HTTPError:

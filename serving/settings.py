@@ -21,14 +21,14 @@ class ServingSettings(Settings):
     """Whether each request needs an API key. Without keys only requests from this machine are accepted."""
     hosts: list[str] = Field(default_factory=list)
     """Names under which the service is reached, next to localhost and IP addresses; JSON in the environment. `["*"]`: any."""
+    processes: int | None = Field(default=None, ge=1, le=64)
+    """Processes of the service, each with a model and an event loop of its own; none: one for each CPU."""
     max_connections: int = Field(default=2_000, ge=1)
-    """Most open connections; the process raises its limit of open files to fit."""
+    """Most open connections of all processes; each raises its limit of open files to fit."""
     min_free_disk: float = Field(default=0.1, ge=0, le=1)
     """Share of the disk under `var/` below which jobs and feedback are refused; classification continues."""
     max_batch_texts: int = Field(default=32, ge=1, le=1024)
     """A batch is closed at this many texts; a request with more is cut into several."""
-    window_ms: float = Field(default=3.0, ge=0, le=100)
-    """How long a batch waits for more requests if the batch before had several. A lone request never waits."""
     deadline_ms: int = Field(default=10_000, ge=100)
     """A request that would take longer is refused with 503, at once if that is predictable; not a latency target."""
     engine: EngineSetting = "onnxruntime"
@@ -39,7 +39,7 @@ class ServingSettings(Settings):
     """Load control: while more texts arrive than `base` can classify, requests that name no tier get cheaper operating points
     of the bundle, of which at least this share of base's macro-recall is expected; none: they get `base`, and wait."""
     cache_texts: int = Field(default=50_000, ge=1)
-    """Predictions held in memory, about 300 bytes each."""
+    """Predictions that each process holds in memory, about 300 bytes each."""
     prediction_store: Literal["memory", "sqlite", "redis", "dynamodb"] = "sqlite"
     """Where predictions are cached outside the process: nowhere, a file under `var/`, a Redis server, DynamoDB."""
     prediction_ttl_s: int = Field(default=86_400, ge=1)

@@ -1,8 +1,10 @@
-"""The number of threads that this process may use."""
+"""The number of threads that this process may use, and of processes of the service."""
 
 import math
 import os
 from pathlib import Path
+
+from serving.settings import ServingSettings
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -20,3 +22,8 @@ def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
     except (OSError, ValueError):
         pass  # no control group, or another version: the affinity counts
     return max(1, allowed)
+
+
+def count_processes(settings: ServingSettings) -> int:
+    """Return the number of processes of the service: as set, or one for each CPU."""
+    return settings.processes or cpu_quota()

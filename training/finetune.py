@@ -26,6 +26,7 @@ from training.heads import LEAST_ROWS, ONE_HEAD, SARCASM, SARCASM_ONLY, head_ids
 from training.precision import bf16_is_faster
 from training.seeding import seed_everything
 from training.settings import TrainingSettings
+from training.weak_labels import label_plain_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -379,13 +380,13 @@ def rows_by_dataset(used: "pd.DataFrame", available: "pd.DataFrame") -> dict[str
 
 
 def _learnable(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows with a label, and, where there are enough for an output, those that label sarcasm.
+    """Return the rows with a label, and, where there are enough for an output, those that label sarcasm, some with a weak label.
 
     Raises:
         TrainingFailed: No row has a label, or a class is missing.
     """
     rows = labeled(frame, "train")
-    return frame[frame["label"].notna() | frame[SARCASM].notna()] if learns_sarcasm(frame) else rows
+    return label_plain_rows(frame[frame["label"].notna() | frame[SARCASM].notna()]) if learns_sarcasm(frame) else rows
 
 
 def labeled(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":

@@ -68,7 +68,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Classify jobs from the start: an earlier process may have left some unfinished."""
     service: InferenceService = app.state.inference()
     tasks = [
-        asyncio.create_task(work_forever(service.jobs, service.entries)),
+        asyncio.create_task(work_forever(service.jobs, service.entries, service.takes_jobs)),
         asyncio.create_task(app.state.use.watch()),
     ]
     yield

@@ -1,16 +1,19 @@
-"""Dynamic batching: texts of concurrent requests are classified together, one worker thread per CPU. Jobs come after requests.
+"""Dynamic batching: texts of concurrent requests are classified together, each batch by one thread. Jobs come after requests.
 
-docs/decisions/0003-own-batcher.md: why not BentoML's batcher, and why each batch has one thread.
+docs/decisions/0012-when-batching-pays.md: why not BentoML's batcher, why each batch has one thread, and why none waits for more.
 """
 
 import asyncio
 import math
+import os
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -22,14 +25,13 @@ _MOST_AT_ONCE = 4
 """Upper bound of one batch's time in that estimate, as a multiple of the estimate."""
 
 
-JOB_TEXTS, FEW_JOB_TEXTS = 8, 2
-"""Largest weight of a batch for a job, and of one while requests come: a request that arrives meanwhile waits for no more."""
+JOB_TEXTS = 8
+"""Largest weight of a batch for a job."""
 QUIET_S = 1.0
-"""Jobs get all threads once no request has come for this time; before, one thread is left for requests, if there are several."""
-JOB_TURN_S = 1.0
-"""However many requests come, a batch for a job runs after this time without one."""
-JOB_WAIT_S = 10.0
-"""Texts of jobs that have waited for this time are next, so that a part of a job ends well before its claim does."""
+"""Jobs get as many threads as requests once no request has come for this time; before, one."""
+JOB_NICE = 10
+"""Niceness of the threads for jobs: next to a busy thread of requests, one gets a tenth of a CPU, by the weights of the scheduler
+(sched_prio_to_weight in Linux). So a job never stops, and a request does not wait for it."""
 
 
 class Overloaded(Exception):
@@ -59,8 +61,8 @@ class _Waiting(Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Collect texts of concurrent callers into batches and run them in threads, off the event loop.
 
-    `submit` is for one event loop. A lone caller is run at once; only after a batch of several callers does the next batch wait
-    `window_s` for more. A caller that is cancelled (it disconnected) frees its slot.
+    `submit` is for one event loop. A thread that is idle runs what waits at once; a batch has what arrived while all threads were
+    busy. A caller that is cancelled (it disconnected) frees its slot.
     """
 
     def __init__(
@@ -69,35 +71,34 @@ class Batcher(Generic[Item, Result]):
         *,
         workers: int,
         max_texts: int,
-        window_s: float,
         deadline_s: float,
         on_start: Callable[[float], None] = lambda seconds: None,
         weigh: Callable[[Item], int] = lambda text: 1,
         size: Callable[[Item], int] = len,  # type: ignore[assignment]
     ) -> None:
-        """Make it; the first `submit` starts it.
+        """Make it.
 
         Args:
             run: Classifies N texts and returns N results in order; blocking, thread-safe.
             workers: Batches that run at the same time.
             max_texts: Largest weight of a batch; a single heavier text is a batch of its own.
-            window_s: How long a batch waits for other callers, if the batch before had several.
             deadline_s: A request that would take longer is refused.
             on_start: Called when texts of a caller begin to run, with the seconds that they waited.
             weigh: Weight of a text, at least 1.
             size: Characters of a text.
         """
         self._run, self._workers, self._max_texts = run, workers, max_texts
-        self._window_s, self._deadline_s, self._on_start = window_s, deadline_s, on_start
+        self._deadline_s, self._on_start = deadline_s, on_start
         self._weigh, self._size = weigh, size
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._jobs: deque[_Waiting[Item, Result]] = deque()
         self._running: set[_Waiting[Item, Result]] = set()
         self._queued_texts = self._running_texts = self._busy = self._busy_for_jobs = 0
-        self._request_came = self._job_ran = -math.inf
-        self._more = asyncio.Condition()
+        self._request_came = -math.inf
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
-        self._loops: list[asyncio.Task[None]] = []
+        self._job_threads = ThreadPoolExecutor(workers, thread_name_prefix="job", initializer=_lower_priority)
+        self._soon = False
+        self._when_quiet: asyncio.TimerHandle | None = None
         self._text_s = 0.0
 
     @property
@@ -114,6 +115,10 @@ class Batcher(Generic[Item, Result]):
         late = self.expected_wait_s() - self._max_wait_s()
         return max(1, math.ceil(late)) if late > 0 else None
 
+    def is_quiet(self) -> bool:
+        """Whether no request has come for `QUIET_S`."""
+        return not self._busy and time.monotonic() - self._request_came > QUIET_S
+
     def _max_wait_s(self) -> float:
         """Longest wait for a batch that leaves time for the batch itself within the deadline."""
         return max(self._deadline_s - self._text_s * self._max_texts, self._deadline_s / 2)
@@ -123,40 +128,36 @@ class Batcher(Generic[Item, Result]):
 
         Args:
             texts: Of one request, or of a part of a job.
-            for_job: They are classified after those of requests, in small batches, but at least one each `JOB_TURN_S`. They have
-                no deadline.
+            for_job: They are classified by threads of their own, with a low priority. They have no deadline.
 
         Raises:
             Overloaded: The queue is longer than the deadline, or the deadline passed while waiting.
         """
         if not for_job and (seconds := self.full()):
             raise Overloaded(seconds, "queue")
-        if not self._loops:
-            self._loops = [asyncio.create_task(self._forever()) for _ in range(self._workers)]
+        loop = asyncio.get_running_loop()
         weights = [self._weigh(text) for text in texts]
-        most = min(self._max_texts, FEW_JOB_TEXTS) if for_job else self._max_texts
+        most = min(self._max_texts, JOB_TEXTS) if for_job else self._max_texts
         # Texts of similar length share a batch: padding determines the cost of a batch.
         order = range(len(texts)) if sum(weights) <= most else sorted(range(len(texts)), key=lambda i: self._size(texts[i]))
         parts = cut(order, weights, most)
-        loop = asyncio.get_running_loop()
         mine: list[_Waiting[Item, Result]] = [
             _Waiting([texts[i] for i in part], sum(weights[i] for i in part), loop.create_future(), for_job) for part in parts
         ]
         if for_job:
-            if not self._jobs:
-                self._job_ran = time.monotonic()
             self._jobs.extend(mine)
         else:
             self._queue.extend(mine)
             self._queued_texts += sum(weights)
             self._request_came = time.monotonic()
-        async with self._more:
-            self._more.notify_all()
+        self._start_soon(loop)
         try:
             results = [result for one in mine for result in await one.results]
         finally:
             for one in mine:
                 self._leave(one)
+        if len(parts) == 1:
+            return results
         positions = (i for part in parts for i in part)
         return [result for _, result in sorted(zip(positions, results, strict=True), key=lambda pair: pair[0])]
 
@@ -164,74 +165,66 @@ class Batcher(Generic[Item, Result]):
         """Run all batches that wait, then stop. Nothing may be submitted afterwards."""
         if pending := [one.results for one in (*self._queue, *self._jobs, *self._running)]:
             await asyncio.wait(pending)
-        for loop in self._loops:
-            loop.cancel()
-        self._threads.shutdown(wait=True)
+        if self._when_quiet is not None:
+            self._when_quiet.cancel()
+        for threads in (self._threads, self._job_threads):
+            threads.shutdown(wait=True)
 
     def _leave(self, one: "_Waiting[Item, Result]") -> None:
         one.results.cancel()
+        if one in self._running:
+            return
         if one in self._jobs:
             self._jobs.remove(one)
         elif one in self._queue:
             self._queue.remove(one)
             self._queued_texts -= one.weight
 
-    async def _forever(self) -> None:
-        shared = False
-        while True:
-            async with self._more:
-                await self._wait_for_work()
-                if shared and self._window_s and self._queue:
-                    await self._gather()
-            if batch := self._next_batch():
-                await self._run_batch(batch)
-                shared = len(batch) > 1 and not batch[0].for_job
+    def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start batches when all callers have submitted that the event loop handles at this moment."""
+        if not self._soon:
+            self._soon = True
+            loop.call_soon(self._start_batches, loop)
 
-    async def _wait_for_work(self) -> None:
-        while not self._queue and not self._job_may_run():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(QUIET_S if self._jobs else None):  # it may be quiet then
-                    await self._more.wait()
+    def _start_batches(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._soon = False
+        while self._busy < self._workers and (batch := self._next_of_requests()):
+            self._start(batch, loop)
+        while self._jobs and self._busy_for_jobs < (self._workers if self.is_quiet() else 1) and (batch := self._next_for_job()):
+            self._start(batch, loop)
+        if self._jobs and self._busy_for_jobs < self._workers and self._when_quiet is None:
+            self._when_quiet = loop.call_later(QUIET_S, self._wake, loop)
 
-    async def _gather(self) -> None:
-        """Wait until a batch is full or the window ends."""
-        try:
-            async with asyncio.timeout(self._window_s):
-                await self._more.wait_for(lambda: self._queued_texts >= self._max_texts)
-        except TimeoutError:
-            pass
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look again: it may be quiet now."""
+        self._when_quiet = None
+        self._start_batches(loop)
 
-    def _job_may_run(self) -> bool:
-        """Whether a batch for a job may run now, if no request waits."""
-        return bool(self._jobs) and (self._is_quiet() or self._busy_for_jobs < max(1, self._workers - 1))
+    def _start(self, batch: "list[_Waiting[Item, Result]]", loop: asyncio.AbstractEventLoop) -> None:
+        texts, for_job = [text for one in batch for text in one.texts], batch[0].for_job
+        self._running.update(batch)
+        if for_job:
+            self._busy_for_jobs += 1
+        else:
+            self._busy += 1
+            self._running_texts += sum(one.weight for one in batch)
+        finish = partial(self._finish, batch, time.monotonic(), loop)
+        running = (self._job_threads if for_job else self._threads).submit(self._run, texts)
+        running.add_done_callback(lambda done: loop.call_soon_threadsafe(finish, done))
 
-    def _is_quiet(self) -> bool:
-        return time.monotonic() - self._request_came > QUIET_S
-
-    def _next_batch(self) -> "list[_Waiting[Item, Result]]":
-        now = time.monotonic()
-        if self._jobs and self._job_may_run():
-            is_late = now - self._jobs[0].since > JOB_WAIT_S
-            its_turn = is_late or not self._queue or now - self._job_ran > JOB_TURN_S
-            most = JOB_TEXTS if is_late or self._is_quiet() else FEW_JOB_TEXTS
-            if its_turn and (batch := self._next_for_job(now, most)):
-                return batch
-        return self._next_of_requests(now)
-
-    def _next_for_job(self, now: float, most: int) -> "list[_Waiting[Item, Result]]":
+    def _next_for_job(self) -> "list[_Waiting[Item, Result]]":
         batch: list[_Waiting[Item, Result]] = []
         size = 0
-        while self._jobs and (not batch or size + self._jobs[0].weight <= min(most, self._max_texts)):
+        while self._jobs and (not batch or size + self._jobs[0].weight <= min(JOB_TEXTS, self._max_texts)):
             one = self._jobs.popleft()
             if not one.results.done():
-                self._job_ran = now
                 batch.append(one)
                 size += one.weight
         return batch
 
-    def _next_of_requests(self, now: float) -> "list[_Waiting[Item, Result]]":
+    def _next_of_requests(self) -> "list[_Waiting[Item, Result]]":
         batch: list[_Waiting[Item, Result]] = []
-        size = 0
+        size, now = 0, time.monotonic()
         # Split among idle workers: else all callers end up in one batch and the other CPUs idle.
         most = min(self._max_texts, math.ceil(self._queued_texts / (self._workers - self._busy)))
         while self._queue and (not batch or size + self._queue[0].weight <= most):
@@ -247,35 +240,47 @@ class Batcher(Generic[Item, Result]):
             size += one.weight
         return batch
 
-    async def _run_batch(self, batch: "list[_Waiting[Item, Result]]") -> None:
-        texts = [text for one in batch for text in one.texts]
-        weight = sum(one.weight for one in batch)
-        self._running.update(batch)
-        self._running_texts += weight
-        self._busy += 1
-        self._busy_for_jobs += batch[0].for_job
-        started = time.monotonic()
-        try:
-            results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, texts)
-        except Exception as error:  # the model failed: its callers get the error, the next batch is run
+    def _finish(
+        self,
+        batch: "list[_Waiting[Item, Result]]",
+        started: float,
+        loop: asyncio.AbstractEventLoop,
+        running: "Future[Sequence[Result]]",
+    ) -> None:
+        """Pass on the results of a batch, and start the next one."""
+        self._running.difference_update(batch)
+        weight, for_job = sum(one.weight for one in batch), batch[0].for_job
+        if for_job:
+            self._busy_for_jobs -= 1
+        else:
+            self._busy -= 1
+            self._running_texts -= weight
+        if error := running.exception():  # the model failed: its callers get the error, the next batch is run
             for one in batch:
                 if not one.results.done():
                     one.results.set_exception(error)
-            return
-        finally:
-            self._running.difference_update(batch)
-            self._running_texts -= weight
-            self._busy -= 1
-            self._busy_for_jobs -= batch[0].for_job
-        per_text = (time.monotonic() - started) / weight
+        else:
+            if not for_job:
+                self._learn((time.monotonic() - started) / weight)
+            start, results = 0, running.result()
+            for one in batch:
+                if not one.results.done():
+                    one.results.set_result(list(results[start : start + len(one.texts)]))
+                start += len(one.texts)
+        self._start_batches(loop)
+
+    def _learn(self, per_text: float) -> None:
+        """Correct the estimate of the seconds per text by those of a batch."""
         known = self._text_s or per_text
         # Without the bound, a process paused for seconds (a snapshot, a debugger) would overestimate the time of a text.
         self._text_s = (1 - _NEWEST) * known + _NEWEST * min(per_text, _MOST_AT_ONCE * known)
-        start = 0
-        for one in batch:
-            if not one.results.done():
-                one.results.set_result(list(results[start : start + len(one.texts)]))
-            start += len(one.texts)
+
+
+def _lower_priority() -> None:
+    """Let the scheduler prefer other threads to this one; only Linux has a priority for each thread."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(JOB_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def cut(positions: Sequence[int], weights: Sequence[int], most: int) -> list[list[int]]:

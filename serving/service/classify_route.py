@@ -142,17 +142,21 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[Result]) -> Res
     gone: asyncio.Future[None] | None = request.scope.get(GONE)
     if gone is None:  # not from our server, as in a test
         return await work
-    task = asyncio.ensure_future(work)
+    task, waits = asyncio.current_task(), True
+    assert task is not None
 
     def cancel(_: object) -> None:
-        task.cancel()
+        if waits:
+            task.cancel()
 
     gone.add_done_callback(cancel)
     try:
-        return await task
+        return await work
     except asyncio.CancelledError:
         if gone.done():
+            task.uncancel()
             raise ClientDisconnect from None
         raise
     finally:
+        waits = False
         gone.remove_done_callback(cancel)

@@ -67,15 +67,25 @@ class _Asked(NamedTuple):
     text: str
     tier: str
     head: str
+    for_job: bool
 
 
 class InferenceService:
     """Classify texts with one bundle, batched and cached."""
 
-    def __init__(self, bundle: Bundle, settings: ServingSettings) -> None:
+    def __init__(self, bundle: Bundle, settings: ServingSettings, processes: int = 1, number: int = 1) -> None:
+        """Load the model and open the stores.
+
+        Args:
+            bundle: A verified bundle.
+            settings: Of the service.
+            processes: That share the CPUs, this one included.
+            number: Of this process; the first one takes jobs while it gets requests too.
+        """
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
+        threads = -(-cpu_quota() // processes)
         var = PathSettings.load().var
-        self.bundle = bundle
+        self.bundle, self._is_first = bundle, number == 1
         self._engine = choose_engine(bundle, settings.engine, threads=1, cache=engine_cache(var))
         self._classifier = Classifier(bundle, threads=1, engine=self._engine.engine)
         self._classifier.classify([PROOF_TEXT])  # warm-up: the first caller does not pay for loading
@@ -85,9 +95,8 @@ class InferenceService:
         self._classified_at = time.monotonic()
         self._batcher: Batcher[_Asked, Classification] = Batcher(
             self._run,
-            workers=cpu_quota(),
+            workers=threads,
             max_texts=settings.max_batch_texts,
-            window_s=settings.window_ms / 1000,
             deadline_s=settings.deadline_ms / 1000,
             on_start=self._on_batch_start,
             weigh=lambda one: weight(one.text),
@@ -107,7 +116,7 @@ class InferenceService:
         # Texts are to wait at most a tenth of the time after which requests are refused.
         self._control: LoadControl | None = None
         if settings.floor is not None:
-            self._control = LoadControl(BASE, settings.floor, cpu_quota(), settings.deadline_ms / 10_000)
+            self._control = LoadControl(BASE, settings.floor, threads, settings.deadline_ms / 10_000)
         self._arrived, self._point_shown = 0, ""
         metrics.OVERLOADED.set_function(self._is_overloaded)  # read by scrapes: without requests nothing else would reset it
         self.tiers = (*bundle.tiers, AUTO)
@@ -166,7 +175,7 @@ class InferenceService:
     async def _submit(self, texts: Sequence[str], tier: str, head: str, for_job: bool = False) -> list[Classification]:
         if not for_job:
             self._arrived += len(texts)
-        return await self._batcher.submit([_Asked(text, tier, head) for text in texts], for_job=for_job)
+        return await self._batcher.submit([_Asked(text, tier, head, for_job) for text in texts], for_job=for_job)
 
     async def entries(self, texts: Sequence[Any], options: Options) -> list[dict[str, Any]]:
         """As `predictions`, for texts of a job that are not cleaned yet; by `base` where the bundle has no such tier (any more).
@@ -216,11 +225,16 @@ class InferenceService:
             entries.append(entry)
         return entries
 
-    def describe(self) -> dict[str, Any]:
-        """Describe the served model: version, metrics, limits, and its cost since the service started."""
+    def describe(self, of_all: tuple[float, int] | None = None) -> dict[str, Any]:
+        """Describe the served model: version, metrics, limits, and its cost since the service started.
+
+        Args:
+            of_all: CPU time in seconds and texts of all processes; None: this one is alone.
+        """
         metrics_of = dict(self._about["metrics"])
         slices = metrics_of.pop("slices", {})
-        cpu_us = self._cpu_s / self._texts * 1e6 if self._texts else None
+        cpu_s, classified = of_all or (self._cpu_s, self._texts)
+        cpu_us = cpu_s / classified * 1e6 if classified else None
         return self._about | {
             "alias": _alias_of(self.version),
             "engine": self._engine.describe(),
@@ -237,12 +251,16 @@ class InferenceService:
                 "deadline_ms": self._deadline_ms,
             },
             "cost": {
-                "texts": self._texts,
+                "texts": classified,
                 "cpu_us_per_text": cpu_us and round(cpu_us, 1),
                 "cpu_hour_usd": self._cost.cpu_hour_usd,
                 "usd_per_million_texts": cpu_us and round(self._cost.per_million(cpu_us), 4),
             },
         }
+
+    def takes_jobs(self) -> bool:
+        """Whether this process classifies jobs now: while requests come only the first one does, so that it is slow for few."""
+        return self._is_first or self._batcher.is_quiet()
 
     def full(self) -> int | None:
         """Seconds after which a caller may retry; None while the queue has room."""
@@ -301,10 +319,10 @@ class InferenceService:
         if texts == [PROOF_TEXT]:
             return predictions
         cpu_s = time.thread_time() - started
-        if self._control:
-            self._control.record(self._classifier.point(tier), len(texts), (time.time_ns() - begun_ns) / 1e9)
         with self._counting:
             self._cpu_s, self._texts = self._cpu_s + cpu_s, self._texts + len(texts)
+        if self._control and not batch[0].for_job:  # threads for jobs are slower
+            self._control.record(self._classifier.point(tier), len(texts), (time.time_ns() - begun_ns) / 1e9)
         metrics.CPU_SECONDS.inc(cpu_s)
         metrics.TOKENIZE.observe(timings.tokenize_s)
         metrics.INFERENCE.observe(timings.inference_s)

@@ -1,8 +1,12 @@
 """`GET /v1/model`: the model that is served."""
 
+import asyncio
+
 from fastapi import APIRouter
 
+from serving.service.counters import counters
 from serving.service.dependencies import Inference
+from serving.service.panels.api_use import Counts, count_now
 from serving.service.schemas import ModelShown
 
 router = APIRouter(tags=["Model"])
@@ -16,4 +20,7 @@ router = APIRouter(tags=["Model"])
 )
 async def model(service: Inference) -> ModelShown:
     """Its version and alias, its metrics by slice, the limits, and what a million texts cost."""
-    return ModelShown.model_validate(service.describe())
+    if not counters.has_others:
+        return ModelShown.model_validate(service.describe())
+    whole = sum((await asyncio.to_thread(count_now)).values(), Counts())
+    return ModelShown.model_validate(service.describe((whole.cpu_s, whole.texts)))

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from serving.service import problems, schemas
+from serving.service.counters import counters
 from serving.service.logs import log
 from serving.service.problems import Refused, refuses
 
@@ -28,7 +29,7 @@ router = APIRouter(tags=["Operations"])
 )
 async def metrics() -> Response:
     """Rules and a dashboard: serving/service/monitoring."""
-    return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(generate_latest, counters), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(

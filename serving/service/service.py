@@ -26,6 +26,7 @@ from serving.service.middleware.observing import Observing
 from serving.service.problems import Refused
 from serving.service.readiness import Probes
 from serving.settings import ServingSettings
+from serving.threads import count_processes
 
 try:
     check_settings()
@@ -41,7 +42,10 @@ _loaded: list[InferenceService] = []
 @cache
 def _authenticator() -> Authenticator:
     url = _settings.redis_url.get_secret_value() if _settings.redis_url else None
-    return Authenticator(keys_of(PathSettings.load().var) if _settings.keys else None, url)
+    if not _settings.keys:
+        return Authenticator(None)
+    var = PathSettings.load().var
+    return Authenticator(keys_of(var), url, var / "service" / "rates-1")
 
 
 def _current() -> InferenceService:
@@ -57,13 +61,15 @@ def _full() -> int | None:
 _app = create_app(_current, _authenticator)
 _admission: dict[str, Any] = {"authenticator": _authenticator, "full": _full, "hosts": frozenset(_settings.hosts)}
 _direct = Observing(Admission(classify_app(_app), **_admission), limit_s=_limit_s)
-_connections, _files = install(_settings.max_connections, lambda app: Shortcut(app, _direct))  # before uvicorn is configured
-handover.install()
+_processes = count_processes(_settings)
+_connections, _files = install(-(-_settings.max_connections // _processes), lambda app: Shortcut(app, _direct))
+_number = bentoml.server_context.worker_index or 1
+handover.install(_number, _processes)  # both before uvicorn is configured
 
 
 @bentoml.service(
     name="sentiment",
-    workers=1,
+    workers=_processes,
     http={"host": "127.0.0.1", "port": _settings.port},  # type: ignore[arg-type]
     traffic={"timeout": _limit_s + 10},  # ours is shorter, and responds with a problem
     metrics={"enabled": False},  # ours are at /metrics; BentoML's have a label for every URL requested
@@ -78,7 +84,7 @@ class Sentiment:
         threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
         try:
             require_keys(_settings.keys, listening())
-            _loaded.append(InferenceService(served_bundle(), _settings))
+            _loaded.append(InferenceService(served_bundle(), _settings, _processes, _number))
             settle_memory()
             log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would restart this process forever, with the same result

@@ -25,19 +25,18 @@ def put(place: tuple[Path, Path, int], bundle: Bundle, **overrides: Any) -> Depl
         build_bento(bundle.directory, root / "home"),
         bentoml_home=root / "home",
         state_dir=folder,
-        settings=ServingSettings.load(port=port),
+        settings=ServingSettings.load(port=port, processes=2),
         **({"expected_version": bundle.manifest.version, "known": known} | overrides),
     )
 
 
-def worker_of(deployment: Deployment) -> psutil.Process:
-    """Return the process that serves: the child that listens on the deployment's own port, as its parent does."""
+def workers_of(deployment: Deployment) -> list[psutil.Process]:
+    """Return the processes that serve: the children that listen on the deployment's own port, as their parent does."""
 
     def listens(process: psutil.Process) -> bool:
         return any(one.laddr and one.laddr.port == deployment.own_port for one in process.net_connections("tcp"))
 
-    (worker,) = filter(listens, psutil.Process(deployment.pid).children())
-    return worker
+    return sorted(filter(listens, psutil.Process(deployment.pid).children()), key=lambda process: process.pid)
 
 
 class Callers:

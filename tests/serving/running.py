@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -106,3 +107,13 @@ def finished(client: httpx.Client, path: str, **kwargs: Any) -> dict[str, Any]:
         return job
 
     return until_passes(check)
+
+
+def counters(client: httpx.Client, headers: dict[str, str] | None = None) -> dict[str, float]:
+    """Return the metrics of a service by name and labels, summed over its processes."""
+    sums: dict[str, float] = {}
+    for line in client.get("/metrics", headers=headers).text.splitlines():
+        if line and line[0] != "#":
+            name, value = re.sub(r',?process="[0-9]+"', "", line).replace("{}", "").rsplit(" ", 1)
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return sums

@@ -1,5 +1,6 @@
 """The use of the API, from differences of counters."""
 
+import asyncio
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from serving.service.metrics import REQUEST_SECONDS
 from serving.service.panels import api_use
-from serving.service.panels.api_use import ApiUse, Counts, counts_of, quantile, use_between
+from serving.service.panels.api_use import ApiUse, Counts, Totals, counts_of, quantile, use_between
 
 
 def test_rates_and_quantiles_cover_requests_between_two_samples():
@@ -36,10 +37,13 @@ def test_rates_and_quantiles_cover_requests_between_two_samples():
         shed.labels(cause="queue").inc(3)
         cached.labels(tier="memory").inc(7)
 
+    def samples():
+        return (sample for family in registry.collect() for sample in family.samples)
+
     work(0, 1_000)  # before: not counted
-    before = counts_of(registry.collect())
+    before = counts_of(samples())
     work(60, 40)
-    found = use_between([(100.0, before), (112.0, counts_of(registry.collect()))])
+    found = use_between([(100.0, before), (112.0, counts_of(samples()))])
     assert (found.seconds, found.requests, found.failed, found.rejected) == (12.0, 102, 2, 3)
     assert (found.texts, found.cached, found.batches, found.texts_per_batch) == (20, 7, 2, 10.0)
     assert found.p50 and found.p99 and (found.p50.ms, found.p99.ms, found.p99.beyond) == (10.0, 1000.0, False)
@@ -73,10 +77,21 @@ def test_span_begins_with_the_last_sample_before_it(monkeypatch):
     use = ApiUse()
     use._samples.clear()
     use._samples.extend((now - 10 * (60 - n), Counts(requests=100 * n)) for n in range(60))
-    monkeypatch.setattr(api_use, "_now", lambda: Counts(requests=6000))
-    assert use.read().requests == 600 and use.read().seconds == pytest.approx(60, abs=1)
-    assert use.read(now - 299).requests == 3000
-    assert use.read(now - 86_400).requests == 6000, "no further back than the first sample"
+    monkeypatch.setattr(api_use, "count_now", lambda: {"": Counts(requests=6000)})
+    minute = asyncio.run(use.read())
+    assert minute.requests == 600 and minute.seconds == pytest.approx(60, abs=1)
+    assert asyncio.run(use.read(now - 299)).requests == 3000
+    assert asyncio.run(use.read(now - 86_400)).requests == 6000, "no further back than the first sample"
+
+
+def test_totals_never_fall_when_a_process_is_replaced_or_does_not_respond():
+    totals = Totals()
+    half = Counts(requests=100, texts=200, cpu_s=0.5, buckets=((0.1, 60.0), (float("inf"), 100.0)))
+    assert totals.update({"1": half, "2": half}) == half + half
+    assert totals.update({"1": half}) == half + half, "the second did not respond"
+    new = Counts(requests=3, texts=5, cpu_s=0.125, buckets=((0.1, 3.0), (float("inf"), 3.0)))
+    assert totals.update({"1": half, "2": new}) == half + half + new, "the second was replaced"
+    assert totals.update({"1": half, "2": new + new}) == half + half + new + new
 
 
 def test_day_of_samples_has_a_bounded_number_of_rows_that_add_up():

@@ -1,6 +1,8 @@
 """The batcher alone, with a stub model whose speed the test controls."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -8,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.service.batching import Batcher, Overloaded
+from serving.service.batching import JOB_NICE, Batcher, Overloaded
 from tests.waiting import BOUND_S
 
 
 def batcher(run=lambda texts: [text.upper() for text in texts], **overrides):
-    settings = {"workers": 2, "max_texts": 4, "window_s": 0.0, "deadline_s": 30.0} | overrides
+    settings = {"workers": 2, "max_texts": 4, "deadline_s": 30.0} | overrides
     return Batcher(run, **settings)
 
 
@@ -69,31 +71,21 @@ def test_texts_queued_during_a_batch_form_one_batch():
     assert model.batches == [["a"], ["b", "c", "d"]]
 
 
-def test_lone_caller_does_not_wait():
-    async def go():
-        batches = batcher(window_s=3600.0)
-        async with asyncio.timeout(BOUND_S):
-            for _ in range(5):
-                assert await batches.submit(["alone"]) == ["ALONE"]
-        await batches.close()
-
-    asyncio.run(go())
-
-
-def test_batch_waits_for_more_callers_after_a_shared_batch():
+def test_idle_thread_runs_what_waits_at_once_also_after_a_shared_batch():
     model = ControlledModel()
-    model.open.set()
 
     async def go():
-        batches = batcher(model, workers=1, max_texts=2, window_s=20.0)
-        await asyncio.gather(*(batches.submit([text]) for text in "ab"))
-        late = asyncio.create_task(batches.submit(["c"]))
-        await asyncio.sleep(0.05)  # without the window it would have run
-        await asyncio.gather(late, batches.submit(["d"]))
+        batches = batcher(model, workers=2, max_texts=2)
+        shared = [asyncio.create_task(batches.submit([text])) for text in "abcd"]
+        await model.busy()
+        model.open.set()
+        await asyncio.gather(*shared)
+        for text in "efg":
+            assert await batches.submit([text]) == [text]
         await batches.close()
 
     asyncio.run(go())
-    assert model.batches[-1] == ["c", "d"]
+    assert sorted(model.batches[:2]) == [["a", "b"], ["c", "d"]] and model.batches[2:] == [["e"], ["f"], ["g"]]
 
 
 def test_request_that_would_miss_the_deadline_is_refused_at_once():
@@ -198,34 +190,52 @@ def test_one_slow_batch_does_not_refuse_the_next_callers():
     assert asyncio.run(go()) == [["b"]] * 40
 
 
-def test_requests_come_before_jobs_and_jobs_have_their_turn(monkeypatch):
-    """A part of a job, then requests: the requests run first, except for one small batch of the job at each turn."""
-    model = ControlledModel()
+def test_request_does_not_wait_for_a_job_and_a_job_not_for_requests():
+    """Each has threads of its own: whichever is stuck, the other goes on."""
+    stuck, free = threading.Event(), threading.Event()
 
-    async def go(turn_s, wait_s=1000.0):
-        monkeypatch.setattr("serving.service.batching.JOB_TURN_S", turn_s)
-        monkeypatch.setattr("serving.service.batching.JOB_WAIT_S", wait_s)
-        model.batches.clear()
-        model.open.clear()
-        model.entered.clear()
-        batches = batcher(model, workers=1)
-        running = [asyncio.create_task(batches.submit(["first"]))]
-        await model.busy()
-        running.append(asyncio.create_task(batches.submit([f"job{n}" for n in range(6)], for_job=True)))
+    def run(texts):
+        assert (stuck if texts[0].startswith("stuck") else free).wait(100)
+        return texts
+
+    async def go():
+        batches = batcher(run, workers=1)
+        free.set()
+        waiting = [asyncio.create_task(batches.submit([f"stuck job {n}" for n in range(20)], for_job=True))]
         await asyncio.sleep(0)
-        for number in range(3):
-            running.append(asyncio.create_task(batches.submit([f"{number}{n}" for n in "abcd"])))
-            await asyncio.sleep(0)
-        assert batches.waiting_texts == 12, "those of requests"
-        model.open.set()
-        results = await asyncio.gather(*running)
+        for text in "abc":
+            assert await batches.submit([text]) == [text]
+        stuck.set()
+        assert await waiting.pop() == [f"stuck job {n}" for n in range(20)]
+        stuck.clear()
+        waiting.append(asyncio.create_task(batches.submit(["stuck request"])))
+        await asyncio.sleep(0)
+        assert len(await batches.submit([f"job {n}" for n in range(20)], for_job=True)) == 20
+        assert batches.expected_wait_s() >= 0 and batches.waiting_texts == 0
+        stuck.set()
+        await waiting.pop()
         await batches.close()
-        assert results[1] == [f"job{n}" for n in range(6)]
-        return [batch[0][:3] for batch in model.batches[1:]]
 
-    assert asyncio.run(go(1000.0)) == ["0a", "1a", "2a", "job", "job", "job"]
-    assert asyncio.run(go(-1.0)) == ["job", "job", "job", "0a", "1a", "2a"], "each batch may be a job's"
-    assert asyncio.run(go(1000.0, wait_s=-1.0)) == ["job", "job", "0a", "1a", "2a"], "it has waited: in larger batches too"
+    asyncio.run(go())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_threads_for_jobs_have_a_low_priority_and_only_they():
+    priorities = {}
+
+    def run(texts):
+        priorities[texts[0]] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return texts
+
+    async def go():
+        batches = batcher(run)
+        await batches.submit(["request"])
+        await batches.submit(["job"], for_job=True)
+        await batches.close()
+
+    asyncio.run(go())
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert priorities == {"request": usual, "job": max(usual, JOB_NICE)}
 
 
 def test_job_gets_the_other_threads_when_it_becomes_quiet(monkeypatch):

@@ -362,7 +362,7 @@ def test_image_has_the_parser_of_the_protocol():
 
 @pytest.mark.integration
 def test_service_cuts_endless_headers_and_serves_despite_idle_connections(tmp_path):
-    with serving(tiny_bundle(tmp_path / "bundle"), tmp_path, max_connections="40") as (client, _):
+    with serving(tiny_bundle(tmp_path / "bundle"), tmp_path, max_connections="40", processes="1") as (client, _):
         port = client.base_url.port
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
         assert client.get("/livez").status_code == 200, "an idle connection was closed for it"

@@ -14,10 +14,11 @@ from serving.deployment import CHANGE, status, stop
 from serving.processes import port_is_taken
 from serving.service.build import build_bento
 from tests.models import tiny_bundle
-from tests.serving.deploying import Callers, put, worker_of
+from tests.serving.deploying import Callers, put, workers_of
 from tests.serving.running import spare_port
 from tests.waiting import until
 
+PROCESSES = 2
 pytestmark = pytest.mark.integration
 
 
@@ -91,19 +92,22 @@ def _kill_at(patched, place):
 
 def test_requests_wait_while_a_killed_worker_is_replaced(place):
     made = put(place, two_bundles(place[0])[0])
-    worker = worker_of(made)
-    worker.kill()
-    worker.wait(60)
+    workers = workers_of(made)
+    for worker in workers:
+        worker.kill()
+        worker.wait(60)
     response = httpx.post(f"{made.url}/v1/classify", json={"texts": ["a great film"]}, timeout=600)
-    assert response.status_code == 200 and worker_of(made).pid != worker.pid
+    assert response.status_code == 200 and not set(workers) & set(workers_of(made))
     assert put(place, two_bundles(place[0] / "again")[1]).own_port != made.own_port, "the new worker gives its port away"
 
 
 def test_process_whose_parent_was_killed_ends(place):
     made = put(place, two_bundles(place[0])[0])
-    worker = worker_of(made)
+    workers = workers_of(made)
+    assert len(workers) == PROCESSES
     os.kill(made.pid, signal.SIGKILL)
-    worker.wait(120)
+    for worker in workers:
+        worker.wait(120)
     assert status(place[1]) is None
     until(lambda: not port_is_taken(place[2]))
 

@@ -16,7 +16,7 @@ import pytest
 from data.feedback import open_feedback
 from serving.service.middleware.keys import keys_of
 from tests.models import slow_bundle, tiny_bundle
-from tests.serving.running import serving
+from tests.serving.running import counters, serving
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -191,10 +191,10 @@ def test_each_request_has_an_id_a_log_line_and_a_count_without_text_or_key(bundl
         assert re.fullmatch(r"[0-9a-f]{16}", forged.headers["x-request-id"])
         client.get("/v1/jobs/a-secret-id", headers=headers)
         client.get("/secret/path")
-        metrics = client.get("/metrics", headers=headers).text
-        assert 'groundswell_requests_total{route="/v1/classify",status="200"} 1.0' in metrics
-        assert 'groundswell_requests_total{route="other",status="401"} 1.0' in metrics
-        assert 'groundswell_request_seconds_count{route="/v1/jobs"} 1.0' in metrics
+        seen = counters(client, headers)
+        assert seen['groundswell_requests_total{route="/v1/classify",status="200"}'] == 1
+        assert seen['groundswell_requests_total{route="other",status="401"}'] == 1
+        assert seen['groundswell_request_seconds_count{route="/v1/jobs"}'] == 1
     log = (tmp_path / "log").read_text()
     lines = [line for line in map(json.loads, filter(lambda line: line.startswith('{"'), log.splitlines())) if "route" in line]
     mine = next(line for line in lines if line["request_id"] == "mine-7")
@@ -211,7 +211,7 @@ def test_readiness_reports_which_stores_work(bundle, tmp_path):
         assert 0 <= ready["disk"]["free"] <= 1 and ready["disk"]["accepts_jobs"] is True
     (tmp_path / "broken" / "var").mkdir(parents=True)
     (tmp_path / "broken" / "var" / "service").write_text("a file where the folder should be")
-    with serving(bundle, tmp_path / "broken") as (client, _):
+    with serving(bundle, tmp_path / "broken", processes="1") as (client, _):
         post(client, {"texts": ["a great film"]})
         ready = client.get("/readyz").json()
         assert (ready["ready"], ready["stores"]) == (True, {"jobs": "down", "answers": "down"})
@@ -284,11 +284,6 @@ def test_unknown_urls_add_no_metric(service):
     assert not any(name.startswith("bentoml") for name in after)
 
 
-def counters(client) -> dict[str, float]:
-    lines = (line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line and line[0] != "#")
-    return {name: float(value) for name, value in lines}
-
-
 def test_concurrent_requests_share_batches_and_are_counted(service):
     client, _ = service
     texts = [["a great film"], ["an awful soup", "the number"]]
@@ -311,7 +306,7 @@ def test_concurrent_requests_share_batches_and_are_counted(service):
 
 
 def test_at_64_callers_the_histogram_shows_batches(tmp_path):
-    with serving(slow_bundle(tmp_path / "bundle"), tmp_path, prediction_store="memory") as (client, _):
+    with serving(slow_bundle(tmp_path / "bundle"), tmp_path, prediction_store="memory", processes="1") as (client, _):
         with ThreadPoolExecutor(64) as pool:
             codes = set(pool.map(lambda n: post(client, {"texts": [f"a great film {n}"]}).status_code, range(960)))
         seen = counters(client)
@@ -350,7 +345,7 @@ def test_metrics_show_waiting_texts_and_store_state(bundle, tmp_path):
         finally:
             stop.set()
         loading.result(600)
-        assert seen["groundswell_store_up"] == 1
+        assert seen["groundswell_store_up"] >= 1
 
 
 def test_service_imports_no_torch_and_listens_on_this_machine_only(service):

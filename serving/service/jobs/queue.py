@@ -25,15 +25,15 @@ State = Literal["queued", "running", "done", "cancelled"]
 PART_TEXTS = 64
 """Small enough that little is lost with a process, large enough that claiming and storing cost little."""
 CLAIM_S = 60.0
-"""A claim expires after this time; then another process may claim the part. Under load a part waits for 10 s or more, and a part
-of a document twice (`batching.JOB_WAIT_S`)."""
+"""A claim expires after this time; then another process may claim the part. Under load a part takes 10 s or more: it gets a tenth
+of a CPU (`batching.JOB_NICE`)."""
 MAX_ATTEMPTS = 5
 """After this many failed attempts the texts of a part get errors, so that its job ends."""
 KEEP_S = 86_400
 """A job, its texts and its results are deleted a day after it was made."""
 MAX_WAITING_TEXTS = 200_000
-_POLL_S = 5.0
-"""How often an idle process looks for parts whose claims expired."""
+_POLL_S = 1.0
+"""How often an idle process looks for parts that another one stored, or whose claims expired."""
 
 _log = logging.getLogger(__name__)
 
@@ -214,13 +214,19 @@ async def classify_part(jobs: Jobs, part: Part, classify: Classify) -> None:
     metrics.JOB_TEXTS.inc(len(results))
 
 
-async def work_forever(jobs: Jobs, classify: Classify) -> None:
-    """Classify the parts of all jobs, one after the other, until cancelled; then release the claimed part."""
+async def work_forever(jobs: Jobs, classify: Classify, may_claim: Callable[[], bool] = lambda: True) -> None:
+    """Classify the parts of all jobs, one after the other, until cancelled; then release the claimed part.
+
+    Args:
+        jobs: The store.
+        classify: Classifies texts.
+        may_claim: Whether this process may claim a part now.
+    """
     while True:
         jobs.more.clear()
         try:
             metrics.JOBS_WAITING.set(await jobs.waiting())  # before the claim, which a failure here would hold until it expires
-            part = await jobs.claim()
+            part = await jobs.claim() if may_claim() else None
         except JobsUnavailable:
             _log.exception("job store cannot be read; retrying")
             part = None

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from limits import RateLimitItem, parse
@@ -23,6 +24,7 @@ from serving.service import metrics, pages, problems
 from serving.service.logs import log
 from serving.service.middleware.keys import KEY, Key, Keys
 from serving.service.middleware.origins import refuse_foreign
+from serving.service.middleware.rates import SharedCounts
 from serving.service.problems import Refused
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
@@ -45,16 +47,16 @@ _COUNT_S = 0.2
 class Authenticator:
     """Checks keys and counts what they use."""
 
-    def __init__(self, keys: Keys | None, redis_url: str | None = None) -> None:
+    def __init__(self, keys: Keys | None, redis_url: str | None = None, counts: Path | None = None) -> None:
         """Make it.
 
         Args:
             keys: None: keys are off; only requests from this machine are accepted.
-            redis_url: Counts for all processes together; None: counted in this process.
+            redis_url: Counts for the processes of all machines together.
+            counts: File that counts for all processes of this machine, without Redis; None: counted in this process.
         """
         self._keys = keys
-        storage: Any = storage_from_string(f"async+{redis_url}" if redis_url else "async+memory://", implementation="redispy")
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(redis_url, counts))
         self._items: dict[str, RateLimitItem] = {}
 
     @property
@@ -127,6 +129,15 @@ class Authenticator:
             detail = f"API key {key.id} has a rate of {key.rate} texts; {texts} more exceed it. Retry after {reset} s."
             raise _shed(Refused(problems.RATE_LIMIT, detail, retry_after_s=reset, headers=headers), "rate")
         return headers
+
+
+def _storage(redis_url: str | None, counts: Path | None) -> Any:
+    if redis_url is None and counts is not None:
+        try:
+            return SharedCounts(counts)
+        except OSError as error:
+            log().error("each process counts by itself for rate limits", error=str(error))
+    return storage_from_string(f"async+{redis_url}" if redis_url else "async+memory://", implementation="redispy")
 
 
 class Admission:

@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import REGISTRY
+from prometheus_client.samples import Sample
 
+from serving.service.counters import LABEL, counters
 from serving.service.panels import schemas
 
 WINDOW_S = 60.0
@@ -18,6 +17,7 @@ EVERY_S = 10.0
 KEPT_S = 86_400
 COUNTED = frozenset({"/v1/classify", "/v1/jobs", "/v1/results", "/v1/feedback"})
 """Routes that count as use, without those of the dashboard."""
+PREFIX = "groundswell_"
 _MOST_ROWS = 120
 
 
@@ -36,26 +36,54 @@ class Counts:
     buckets: tuple[tuple[float, float], ...] = ()
     """(upper edge in s, requests to /v1/classify up to it), rising."""
 
+    def __add__(self, other: "Counts") -> "Counts":
+        sums = [getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "buckets"]
+        edges = sorted({edge for edge, _ in (*self.buckets, *other.buckets)})
+        mine, others = dict(self.buckets), dict(other.buckets)
+        return Counts(*sums, tuple((edge, mine.get(edge, 0.0) + others.get(edge, 0.0)) for edge in edges))
+
+
+class Totals:
+    """Counts of all processes together, which never fall: one that was replaced begins again, one may not respond for once."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, Counts] = {}
+        self._ended = Counts()
+
+    def update(self, found: dict[str, Counts]) -> Counts:
+        """Return the totals, given the counts by process."""
+        for process, counts in found.items():
+            before = self._latest.get(process, Counts())
+            if counts.requests < before.requests or counts.texts < before.texts:
+                self._ended += before
+            self._latest[process] = counts
+        return sum(self._latest.values(), self._ended)
+
 
 class ApiUse:
     """Differences between samples of the counters."""
 
     def __init__(self) -> None:
+        self._totals = Totals()
         self._samples: deque[tuple[float, Counts]] = deque([(time.time(), Counts())], maxlen=int(KEPT_S / EVERY_S))
 
     async def watch(self) -> None:
         """Sample the counters every `EVERY_S`, until cancelled."""
+        # A process that replaces another one starts with what the others have counted.
+        self._samples[0] = time.time(), self._totals.update(await asyncio.to_thread(count_now))
         while True:
             await asyncio.sleep(EVERY_S)
-            self._samples.append((time.time(), await asyncio.to_thread(_now)))
+            counts = self._totals.update(await asyncio.to_thread(count_now))
+            self._samples.append((time.time(), counts))
 
-    def read(self, since: float | None = None) -> schemas.ApiUse:
+    async def read(self, since: float | None = None) -> schemas.ApiUse:
         """Return the use since a time; since the start of the service, or of the last day, if that is shorter.
 
         Args:
             since: Epoch s; None: the last minute. Precise to `EVERY_S`.
         """
-        now, counts = time.time(), _now()
+        counts = self._totals.update(await asyncio.to_thread(count_now))
+        now = time.time()
         since = now - WINDOW_S if since is None else since
         samples = [*self._samples, (now, counts)]
         first = max((index for index, (at, _) in enumerate(samples[:-1]) if at <= since), default=0)
@@ -93,16 +121,6 @@ def _thinned(samples: list[tuple[float, Counts]]) -> list[tuple[float, Counts]]:
     return [*samples[: -1 : max(1, step)], samples[-1]]
 
 
-def _families() -> Iterable[Metric]:
-    """Metrics of all processes of the service if BentoML runs several, else of this one."""
-    try:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        return registry.collect()
-    except ValueError:  # PROMETHEUS_MULTIPROC_DIR is not set
-        return REGISTRY.collect()
-
-
 def _row(first: tuple[float, Counts], last: tuple[float, Counts]) -> schemas.ApiUseRow:
     (begun, before), (ended, after) = first, last
     seconds = max(1e-3, ended - begun)
@@ -126,16 +144,20 @@ def quantile(buckets: list[tuple[float, float]], share: float) -> schemas.Bucket
     return schemas.BucketEdge(ms=1000 * edge, beyond=False)
 
 
-def _now() -> Counts:
-    return counts_of(_families())
+def count_now() -> dict[str, Counts]:
+    """Read the counters of all processes of the service, by process. Blocks, for a second if one of them does not respond."""
+    samples: dict[str, list[Sample]] = {}
+    for sample in (sample for family in counters.collect() if family.name.startswith(PREFIX) for sample in family.samples):
+        samples.setdefault(sample.labels.get(LABEL, ""), []).append(sample)
+    return {process: counts_of(found) for process, found in samples.items()}
 
 
-def counts_of(families: Iterable[Metric]) -> Counts:
-    """Read the service's counters from metric families."""
+def counts_of(samples: Iterable[Sample]) -> Counts:
+    """Read the counters of a process from its samples."""
     totals: dict[str, float] = {}
     failed = requests = 0.0
     buckets: dict[float, float] = {}
-    for sample in (sample for family in families if family.name.startswith("groundswell_") for sample in family.samples):
+    for sample in samples:
         if sample.name == "groundswell_requests_total":
             if sample.labels["route"] in COUNTED:
                 requests += sample.value

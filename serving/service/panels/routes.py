@@ -155,7 +155,7 @@ async def show_history(asked: Annotated[TimeQuery, Query()], var: Var) -> schema
 @router.get(**_described("api", "Get the use of the API"))
 async def show_api(asked: Annotated[SinceQuery, Query()], use: Use) -> schemas.ApiUse:
     """Use of this service within a time span, or since its start if that is shorter."""
-    return use.read(asked.since and asked.since.timestamp())
+    return await use.read(asked.since and asked.since.timestamp())
 
 
 @router.get(**_described("leaderboard", "Compare models"), dependencies=_NO_PARAMETERS)
