@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.api.bench import Bench
 from benchmarks.api.curves import plot_curves
 from benchmarks.api.load import Loader
-from benchmarks.api.sections import callers, closed64, duplicates, functions, lambda_handler, open_loop, sizes, with_job
+from benchmarks.api.sections import callers, closed64, duplicates, functions, lambda_handler, open_loop, overload, sizes, with_job
 from benchmarks.api.systems import SETTINGS
 from benchmarks.harness.arguments import find_bundle, find_checkpoint, parser, run
 from benchmarks.harness.machine import divide_cpus
@@ -30,11 +30,22 @@ sections: dict[str, Callable[[Bench], Outcome]] = {
     "closed64": closed64.measure,
     "open": open_loop.measure,
     "jobs": with_job.measure,
+    "overload": overload.measure,
     "sizes": sizes.measure,
     "duplicates": duplicates.measure,
     "lambda": lambda_handler.measure,
 }
-TURNS = {"functions": 6, "callers": 15, "closed64": 4, "open": 24, "jobs": 4, "sizes": 5, "duplicates": 4, "lambda": 2}
+TURNS = {
+    "functions": 6,
+    "callers": 15,
+    "closed64": 4,
+    "open": 24,
+    "jobs": 4,
+    "overload": 4,
+    "sizes": 5,
+    "duplicates": 4,
+    "lambda": 2,
+}
 """Measurements per round, for the estimated duration."""
 WITH_PEERS = {"closed64", "open"}
 _AROUND_S, _TRIAL_S = 3, 20

@@ -97,10 +97,15 @@ def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:
     begin, count = datetime.now(UTC).replace(hour=11, minute=0, second=0, microsecond=0) - timedelta(days=1), len(texts)
     event_at = pa.array([begin + timedelta(hours=1) * (k / count) for k in range(count)], pa.timestamp("us", "UTC"))
     origin, places = pa.array(["bench"] * count), pa.array(range(count), pa.int64())
-    names = ["stated_at", "arrived_at", "origin", "block", "line"]
+    edits, items = pa.array([0] * count, pa.int32()), pa.nulls(count, pa.int32())
+    names = ["edit", "stated_at", "arrived_at", "origin", "block", "line", "item"]
+    ids = [f"{1_700_000_000_000 + k}" for k in range(count)]
     table = pa.table(
         {
-            "id": [f"{1_700_000_000_000 + k}" for k in range(count)],
+            "id": ids,
+            "first_id": ids,
+            "replaces": pa.array([[]] * count, pa.list_(pa.string())),
+            "is_share": [False] * count,
             "text": list(texts),
             "cleaned": [clean(text) for text in texts],
             "source": ["bench"] * count,
@@ -112,7 +117,7 @@ def write_silver_rows(path: Path, texts: Sequence[str]) -> Path:
             "mentions": pa.array([mentions(text) for text in texts], pa.list_(pa.string())),
             "hashtags": pa.array([hashtags(text) for text in texts], pa.list_(pa.string())),
             "true_label": pa.nulls(count, pa.string()),
-            "copy": pa.StructArray.from_arrays([event_at, event_at, origin, places, places], names),
+            "copy": pa.StructArray.from_arrays([edits, event_at, event_at, origin, places, places, items], names),
         }
     )
     pq.write_table(table, path)

@@ -109,7 +109,7 @@ class Batches(SparkProgram):
         silver, newest = time.perf_counter(), self._version(root)
         changes = self.spark.read.format("delta").option("readChangeFeed", "true")
         changes = changes.option("startingVersion", self._done[root] + 1).option("endingVersion", newest)
-        write_gold(root, changes.load(table(root, "silver")), self._classify)
+        write_gold(root, changes.load(table(root, "silver")), lambda: self._classify)
         self._done[root] = newest
         took = {"bronze": bronze - began, "silver": silver - bronze, "gold": time.perf_counter() - silver}
         self._took.setdefault(root, []).append(took)

@@ -126,7 +126,7 @@ class GoldWriters(SparkProgram):
         from serving.lakehouse.writing import write_gold
 
         reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
-        write_gold(root, reader.load(silver), classify)
+        write_gold(root, reader.load(silver), lambda: classify)
 
     def _append(self, silver: str, root: str, tasks: int, classify: Callable[..., Any]) -> None:
         from serving.lakehouse.gold import FROM_SILVER
@@ -228,8 +228,8 @@ def stub_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
     asked = spark.sparkContext.accumulator(0)
 
     @arrow_udf(PREDICTION_TYPE)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    def classify(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        for texts in batches:
+    def classify(batches: Iterator[tuple[pa.Array, pa.Array]]) -> Iterator[pa.Array]:
+        for texts, _ in batches:
             count = len(texts)
             asked.add(count)
             columns = {
@@ -238,8 +238,11 @@ def stub_udf(spark: Any) -> tuple[Callable[..., Any], Callable[[], int]]:
                 "negative": [0.1],
                 "neutral": [0.8],
                 "positive": [0.1],
+                "sarcasm": [None],
                 "model_version": [STUB],
             }
-            yield pa.StructArray.from_arrays([pa.array(one * count) for one in columns.values()], list(columns))
+            types = {"sarcasm": pa.float64()}
+            arrays = [pa.array(one * count, types.get(name)) for name, one in columns.items()]
+            yield pa.StructArray.from_arrays(arrays, list(columns))
 
     return classify, lambda: asked.value

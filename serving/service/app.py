@@ -126,7 +126,8 @@ def classify_app(routes: FastAPI) -> Any:
     app = ExceptionMiddleware(_classify, handlers)
 
     async def classify_alone(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        await app({**scope, "app": routes}, receive, send)
+        scope["app"] = routes
+        await app(scope, receive, send)
 
     return classify_alone
 

@@ -34,6 +34,7 @@ from serving.targets import NO_TARGETS
 from serving.tiers import BASE
 
 Result = TypeVar("Result")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 router = APIRouter(tags=["Classification"], route_class=DirectRoute)
@@ -86,8 +87,7 @@ async def classify(request: Request) -> Response:
         detail = "Too many texts wait; retry after the seconds in `Retry-After`."
         raise Refused(problems.OVERLOADED, detail, retry_after_s=error.retry_after_s) from error
     _texts_of(wanted.domain or "none").inc(len(entries))
-    body = json.dumps({"model_version": service.version, "predictions": entries}, separators=(",", ":"))
-    return Response(body, headers=headers, media_type=JSON)
+    return Response(_encode({"model_version": service.version, "predictions": entries}), headers=headers, media_type=JSON)
 
 
 @cache

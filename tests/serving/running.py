@@ -114,6 +114,6 @@ def counters(client: httpx.Client, headers: dict[str, str] | None = None) -> dic
     sums: dict[str, float] = {}
     for line in client.get("/metrics", headers=headers).text.splitlines():
         if line and line[0] != "#":
-            name, value = re.sub(r',?process="[0-9]+"', "", line).replace("{}", "").rsplit(" ", 1)
+            name, value = re.sub(r'process="[0-9]+",|,?process="[0-9]+"', "", line).replace("{}", "").rsplit(" ", 1)
             sums[name] = sums.get(name, 0.0) + float(value)
     return sums

@@ -18,7 +18,7 @@ from serving.client import AsyncSentimentClient
 from serving.service.docs.openapi import openapi
 from tests.components.redis import RedisServer
 from tests.models import slow_bundle, tiny_bundle
-from tests.serving.running import serving
+from tests.serving.running import counters, serving
 
 pytestmark = pytest.mark.integration
 FUZZED = settings(
@@ -108,7 +108,7 @@ def test_failed_store_is_reported_bypassed_and_used_again(trouble, bundle, tmp_p
             ask(client)
 
     try:
-        with serving(bundle, tmp_path, prediction_store="redis", redis_url=redis.url) as (client, _):
+        with serving(bundle, tmp_path, prediction_store="redis", redis_url=redis.url, processes="1") as (client, _):
             ask(client)
             assert store_state(client) == "up"
             {"down": redis.stop, "slow": redis.pause, "full": redis.fill}[trouble]()
@@ -168,17 +168,13 @@ def test_stopping_service_completes_accepted_requests(tmp_path):
         threads = [threading.Thread(target=ask, args=[n]) for n in range(16)]
         for thread in threads:
             thread.start()
-        while count(client.get("/metrics").text) < 2:
+        while counters(client)["groundswell_batch_texts_count"] < 2:
             pass
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(300)
         assert len(outcomes) == 16 and set(outcomes) == {200}, outcomes
         process.wait(100)
-
-
-def count(metrics):
-    return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("groundswell_batch_texts_count"))
 
 
 def test_two_services_on_one_folder_share_jobs_and_predictions(bundle, tmp_path):

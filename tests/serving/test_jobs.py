@@ -18,7 +18,7 @@ from serving.service.jobs.sqlite import SQLiteJobs
 from serving.service.jobs.sqs import SQSJobs
 from tests.components.java import DynamoDB, ElasticMQ, aws, environment, set_environment
 from tests.models import tiny_bundle
-from tests.serving.running import finished, serving
+from tests.serving.running import counters, finished, serving
 from tests.waiting import BOUND_S, until_async
 
 
@@ -465,11 +465,11 @@ def test_the_service_on_dynamodb_and_sqs(tmp_path, dynamodb, elasticmq, monkeypa
         labels = [json.loads(line)["label"] for line in client.get(done["results"]).text.splitlines()]
         assert labels == ["positive", "negative"] * 50
     with serving(bundle, tmp_path, **settings) as (client, _):
-        stored = 'groundswell_cached_texts_total{tier="store"'
+        stored = 'groundswell_cached_texts_total{tier="store"}'
         for text in texts:  # a slow store is skipped: one text from the store is enough
             assert client.post("/v1/classify", json={"texts": [text]}).json()["predictions"][0]["label"] == "positive"
-            if stored in client.get("/metrics").text:
+            if stored in counters(client):
                 break
             time.sleep(0.5)  # after a time-out the store is left alone for two seconds
-        assert stored in client.get("/metrics").text
+        assert stored in counters(client)
         assert not list((tmp_path / "var" / "service").glob("jobs*"))

@@ -105,7 +105,7 @@ def test_full_disk_is_an_error_at_the_start_and_then_each_process_counts(tmp_pat
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="No space"):
         SharedCounts(tmp_path / "counts")
     assert isinstance(Authenticator(None, counts=tmp_path / "counts")._limiter.storage, MemoryStorage)

@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,12 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = SLOTS * _SLOT.size
-        if os.fstat(self._file).st_size < size:
-            _allocate(self._file, size)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            if os.fstat(self._file).st_size < size:
+                os.pwrite(self._file, bytes(size), 0)  # so that a full disk is an error now, and does not end the process later
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         self._slots = mmap.mmap(self._file, size)
 
     @property
@@ -96,7 +100,7 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise TimeoutError("another process holds the counts") from None
-                os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+                time.sleep(0)
         try:
             yield
         finally:
@@ -106,14 +110,6 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
         raise NotImplementedError
 
     incr = get = get_expiry = check = reset = clear = _unsupported
-
-
-def _allocate(file: int, size: int) -> None:
-    """Give the file its whole size, so that a full disk is an error now, and none ends the process later."""
-    with suppress(AttributeError):  # macOS lacks it
-        os.posix_fallocate(file, 0, size)
-        return
-    os.write(file, bytes(size))
 
 
 def _left(now: float, expiry: int) -> float:
