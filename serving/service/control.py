@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 NAME = "control"
 """Of a socket, followed by `-` and the number of its process. Services of an earlier version had one, of this name."""
 READ_S = 10.0
@@ -31,7 +33,12 @@ def folder_of_parent() -> Path:
     Raises:
         OSError: It cannot be made, or another user made it.
     """
-    folder = Path(tempfile.gettempdir()) / f"groundswell-{os.getppid()}"
+    everyone = Path(tempfile.gettempdir())
+    for other in everyone.glob("groundswell-[0-9]*"):  # of services that were killed
+        pid = other.name.removeprefix("groundswell-")
+        if pid.isdigit() and not psutil.pid_exists(int(pid)) and other.stat().st_uid == os.getuid():
+            shutil.rmtree(other, ignore_errors=True)
+    folder = everyone / f"groundswell-{os.getppid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} is another user's")

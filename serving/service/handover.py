@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,23 @@ def ask_for_listener(folder: Path) -> socket.socket | None:
     return None
 
 
+@cache
+def service_folder() -> Path | None:
+    """Return the folder that the processes of this service share; None: it cannot be made. For these processes only."""
+    given = _given()
+    try:
+        return Path(given["control"]).parent if given else control.folder_of_parent()
+    except OSError as error:
+        log().error("the processes share no folder", error=str(error))
+        return None
+
+
+def _given() -> dict[str, Any] | None:
+    """Return what the deployment gave to this process; None: it was not deployed."""
+    value = os.environ.get(VARIABLE)
+    return json.loads(value) if value else None
+
+
 def install(number: int, processes: int) -> None:
     """Obey commands when uvicorn has started, which BentoML starts itself. A process that was not deployed has no handover.
 
@@ -162,13 +180,13 @@ def install(number: int, processes: int) -> None:
         number: Of this process in its service, at least 1.
         processes: Of the service.
     """
-    value, start, stop = os.environ.get(VARIABLE), uvicorn.Server.startup, uvicorn.Server.shutdown
-    given = json.loads(value) if value else None
+    given, start, stop = _given(), uvicorn.Server.startup, uvicorn.Server.shutdown
 
     async def startup(server: uvicorn.Server, *args: Any, **kwargs: Any) -> None:
         await start(server, *args, **kwargs)
+        if (folder := service_folder()) is None:
+            return
         try:
-            folder = Path(given["control"]).parent if given else control.folder_of_parent()
             counts = OpenConnections(folder, number)
             handover = Handover(server, given["listener"], Path(given["state"]), counts) if given else None
             control.obey(folder, number, {COUNTERS: counters.respond} | (handover.commands() if handover else {}))

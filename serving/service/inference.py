@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -28,11 +29,13 @@ from serving.load_control import LoadControl
 from serving.service import metrics
 from serving.service.batching import Batcher
 from serving.service.cache.predictions import Cache
+from serving.service.cache.shared import SharedPredictions
 from serving.service.cache.stores import open_store
 from serving.service.disk import Disk
 from serving.service.jobs.documents import classify_windows
 from serving.service.jobs.queue import Jobs, Options
 from serving.service.jobs.sqlite import SQLiteJobs
+from serving.service.logs import log
 from serving.service.middleware.observing import tracer
 from serving.service.off_loop import off_loop
 from serving.service.schemas import (
@@ -61,6 +64,16 @@ _ABOUT = {
 }
 
 
+_LIMITS = {
+    "texts": MAX_TEXTS,
+    "characters": MAX_DOCUMENT_CHARS,
+    "characters_together": MAX_WEIGHT * WEIGHT_CHARS,
+    "body_bytes": MAX_BODY_BYTES,
+    "job_texts": MAX_JOB_TEXTS,
+    "job_bytes": MAX_JOB_BYTES,
+}
+
+
 class _Asked(NamedTuple):
     """A cleaned text, and the tier and the head that the request asks for."""
 
@@ -73,7 +86,9 @@ class _Asked(NamedTuple):
 class InferenceService:
     """Classify texts with one bundle, batched and cached."""
 
-    def __init__(self, bundle: Bundle, settings: ServingSettings, processes: int = 1, number: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, settings: ServingSettings, processes: int = 1, number: int = 1, folder: Path | None = None
+    ) -> None:
         """Load the model and open the stores.
 
         Args:
@@ -81,6 +96,7 @@ class InferenceService:
             settings: Of the service.
             processes: That share the CPUs, this one included.
             number: Of this process; the first one takes jobs while it gets requests too.
+            folder: That the processes share; None: each keeps its predictions for itself.
         """
         # One thread per batch and one batch per CPU: threads that share a batch wait for each other.
         threads = -(-cpu_quota() // processes)
@@ -94,7 +110,7 @@ class InferenceService:
         self.languages = Languages(bundle.manifest.languages, reject=LanguageSettings.load().reject)
         self._classified_at = time.monotonic()
         self._batcher: Batcher[_Asked, Classification] = Batcher(
-            self._run,
+            partial(_run_by_tier, self._run_tier),
             workers=threads,
             max_texts=settings.max_batch_texts,
             deadline_s=settings.deadline_ms / 1000,
@@ -112,6 +128,7 @@ class InferenceService:
             tiers=bundle.tiers,
             points=bundle.points,
             heads=bundle.heads,
+            shared=_share_predictions(folder, settings) if folder is not None and processes > 1 else None,
         )
         # Texts are to wait at most a tenth of the time after which requests are refused.
         self._control: LoadControl | None = None
@@ -233,29 +250,14 @@ class InferenceService:
         """
         metrics_of = dict(self._about["metrics"])
         slices = metrics_of.pop("slices", {})
-        cpu_s, classified = of_all or (self._cpu_s, self._texts)
-        cpu_us = cpu_s / classified * 1e6 if classified else None
         return self._about | {
             "alias": _alias_of(self.version),
             "engine": self._engine.describe(),
             "point": self.choose_point(),
             "metrics": metrics_of,
             "slices": slices,
-            "limits": {
-                "texts": MAX_TEXTS,
-                "characters": MAX_DOCUMENT_CHARS,
-                "characters_together": MAX_WEIGHT * WEIGHT_CHARS,
-                "body_bytes": MAX_BODY_BYTES,
-                "job_texts": MAX_JOB_TEXTS,
-                "job_bytes": MAX_JOB_BYTES,
-                "deadline_ms": self._deadline_ms,
-            },
-            "cost": {
-                "texts": classified,
-                "cpu_us_per_text": cpu_us and round(cpu_us, 1),
-                "cpu_hour_usd": self._cost.cpu_hour_usd,
-                "usd_per_million_texts": cpu_us and round(self._cost.per_million(cpu_us), 4),
-            },
+            "limits": _LIMITS | {"deadline_ms": self._deadline_ms},
+            "cost": _cost_of(*(of_all or (self._cpu_s, self._texts)), self._cost),
         }
 
     def takes_jobs(self) -> bool:
@@ -301,16 +303,6 @@ class InferenceService:
         metrics.QUEUE.observe(waited_s)
         metrics.WAITING.set(self._batcher.waiting_texts)
 
-    def _run(self, batch: "list[_Asked]") -> list[Classification]:
-        """Classify a batch; texts of different tiers run one tier after the other."""
-        if len(tiers := {one.tier for one in batch}) == 1:
-            return self._run_tier(batch, tiers.pop())
-        predictions: dict[int, Classification] = {}
-        for tier in sorted(tiers):
-            places = [place for place, one in enumerate(batch) if one.tier == tier]
-            predictions |= zip(places, self._run_tier([batch[place] for place in places], tier), strict=True)
-        return [predictions[place] for place in range(len(batch))]
-
     def _run_tier(self, batch: list[_Asked], tier: str) -> list[Classification]:
         texts = [one.text for one in batch]
         started, begun_ns = time.thread_time(), time.time_ns()
@@ -337,6 +329,36 @@ class InferenceService:
             metrics.TEXTS.labels(label=prediction.label).inc()
             metrics.TIERS.labels(tier=prediction.tier).inc()
         return predictions
+
+
+def _run_by_tier(run: Callable[[list[_Asked], str], list[Classification]], batch: list[_Asked]) -> list[Classification]:
+    """Classify a batch; texts of different tiers run one tier after the other."""
+    if len(tiers := {one.tier for one in batch}) == 1:
+        return run(batch, tiers.pop())
+    predictions: dict[int, Classification] = {}
+    for tier in sorted(tiers):
+        places = [place for place, one in enumerate(batch) if one.tier == tier]
+        predictions |= zip(places, run([batch[place] for place in places], tier), strict=True)
+    return [predictions[place] for place in range(len(batch))]
+
+
+def _share_predictions(folder: Path, settings: ServingSettings) -> SharedPredictions | None:
+    try:
+        return SharedPredictions(folder, settings.cache_texts)
+    except OSError as error:  # the service works without
+        log().error("each process keeps its predictions for itself", error=str(error))
+        return None
+
+
+def _cost_of(cpu_s: float, texts: int, settings: CostSettings) -> dict[str, Any]:
+    """Describe what classifying these texts has cost."""
+    cpu_us = cpu_s / texts * 1e6 if texts else None
+    return {
+        "texts": texts,
+        "cpu_us_per_text": cpu_us and round(cpu_us, 1),
+        "cpu_hour_usd": settings.cpu_hour_usd,
+        "usd_per_million_texts": cpu_us and round(settings.per_million(cpu_us), 4),
+    }
 
 
 def _show_engine(choice: EngineChoice) -> None:

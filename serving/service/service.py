@@ -84,7 +84,7 @@ class Sentiment:
         threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
         try:
             require_keys(_settings.keys, listening())
-            _loaded.append(InferenceService(served_bundle(), _settings, _processes, _number))
+            _loaded.append(InferenceService(served_bundle(), _settings, _processes, _number, handover.service_folder()))
             settle_memory()
             log().info("starting", max_connections=_connections, open_files=_files)
         except GroundswellError as error:  # BentoML would restart this process forever, with the same result

@@ -191,7 +191,7 @@ def test_one_slow_batch_does_not_refuse_the_next_callers():
 
 
 def test_request_does_not_wait_for_a_job_and_a_job_not_for_requests():
-    """Each has threads of its own: whichever is stuck, the other goes on."""
+    """Each has threads of its own: whichever is stuck, the other continues."""
     stuck, free = threading.Event(), threading.Event()
 
     def run(texts):

@@ -55,7 +55,11 @@ def test_silent_process_is_an_error_after_the_limit(tmp_path):
 
 def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    left = tmp_path / "groundswell-4194305"  # of a service that was killed; no pid is that large
+    left.mkdir()
+    (left / "control-1").touch()
     folder = control.folder_of_parent()
+    assert not left.exists()
     assert folder.stat().st_mode & 0o777 == 0o700 and control.folder_of_parent() == folder
     mine = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: mine + 1)

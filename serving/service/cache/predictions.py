@@ -1,4 +1,5 @@
-"""A cache of predictions: in memory, in a shared store, and across requests for the same text that run at the same time.
+"""A cache of predictions: in memory, of this process and of the others, in a store, and across requests for the same text that
+run at the same time.
 
 The key is a hash of the cleaned text, the bundle's fingerprint, the tier and the head that were asked for and the version of the
 cleaning rules, so a new model never gets predictions of the model before it.
@@ -18,6 +19,7 @@ from data.labels import LABELS
 from serving.classifier import Classification, Window
 from serving.prediction_keys import cache_name, cache_prefix
 from serving.service import metrics
+from serving.service.cache.shared import SharedPredictions
 from serving.service.cache.stores import PredictionStore
 from serving.tiers import BASE
 
@@ -104,6 +106,7 @@ class Cache:
         tiers: Sequence[str] = (BASE,),
         points: Sequence[str] = (BASE,),
         heads: Sequence[str] = (GENERAL,),
+        shared: SharedPredictions | None = None,
     ) -> None:
         """Make it.
 
@@ -116,7 +119,9 @@ class Cache:
             tiers: Of the bundle, `base` first.
             points: What a text may be classified by: its tiers and operating points.
             heads: Those of the bundle, `general` first.
+            shared: With other processes of the service.
         """
+        self._shared = shared
         self._classify, self._store, self._ttl_s = classify, store, ttl_s
         self._tiers, self._heads = tuple(tiers), tuple(heads)
         self._prefixes = {(one, head): cache_prefix(cache_name(fingerprint, one, head)) for one in points for head in heads}
@@ -146,9 +151,9 @@ class Cache:
         waiting: dict[bytes, _Flight] = {}
         new, unknown = _Group(), {}
         for key, text in zip(keys, texts, strict=True):
-            known = self._memory.get(key)
+            known = self._known(key)
             if known is None and or_base and tier != BASE:
-                known = self._memory.get(self.key(text, BASE, head))
+                known = self._known(self.key(text, BASE, head))
             if known is not None:
                 predictions[key] = known
                 metrics.CACHED.labels(tier="memory").inc()
@@ -170,6 +175,13 @@ class Cache:
             for flight in waiting.values():
                 self._leave(flight)
         return [predictions[key] for key in keys]
+
+    def _known(self, key: bytes) -> Classification | None:
+        """Return a prediction of this process, or of another one."""
+        known = self._memory.get(key)
+        if known is None and self._shared is not None and (value := self._shared.get(key)) is not None:
+            known = self._memory[key] = unpack(value, self._tiers, self._heads)
+        return known
 
     async def settle(self) -> None:
         """Wait until all predictions are written to the store."""
@@ -207,7 +219,8 @@ class Cache:
                 classified = dict(zip(unknown, await self._classify(list(unknown.values()), tier, head, for_job), strict=True))
                 for key, prediction in classified.items():
                     self._land(key, flights[key], prediction)
-                self._write({key: pack(prediction, self._tiers, self._heads) for key, prediction in classified.items()})
+                if self._store is not None or self._shared is not None:
+                    self._keep({key: pack(prediction, self._tiers, self._heads) for key, prediction in classified.items()})
         except Exception as error:  # raised in every request that waits
             for flight in flights.values():
                 if not flight.prediction.done():
@@ -221,7 +234,11 @@ class Cache:
         if not flight.prediction.done():
             flight.prediction.set_result(prediction)
 
-    def _write(self, values: dict[bytes, bytes]) -> None:
+    def _keep(self, values: dict[bytes, bytes]) -> None:
+        """Pass new predictions on to the other processes and to the store."""
+        if self._shared is not None:
+            for key, value in values.items():
+                self._shared.put(key, value)
         if self._store is None:
             return
         if self._writer is None:
