@@ -1,3 +1,5 @@
+# VADER has no annotations.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """Sentiment for rows that label sarcasm only, so that the style of their dataset is not mistaken for sarcasm.
 
 A sarcastic row teaches that it is not positive. In TweetEval's training split no tweet has an emoji, 20 % are in quotation marks,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 from prometheus_client.samples import Sample
@@ -37,10 +37,10 @@ class Counts:
     """(upper edge in s, requests to /v1/classify up to it), rising."""
 
     def __add__(self, other: "Counts") -> "Counts":
-        sums = [getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "buckets"]
+        sums = {one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "buckets"}
         edges = sorted({edge for edge, _ in (*self.buckets, *other.buckets)})
         mine, others = dict(self.buckets), dict(other.buckets)
-        return Counts(*sums, tuple((edge, mine.get(edge, 0.0) + others.get(edge, 0.0)) for edge in edges))
+        return replace(self, **sums, buckets=tuple((edge, mine.get(edge, 0.0) + others.get(edge, 0.0)) for edge in edges))
 
 
 class Totals:
