@@ -80,11 +80,16 @@ class Deployment:
 
 def status(state_dir: Path) -> Deployment | None:
     """Return the running deployment, or None."""
+    known = _recorded(state_dir)
+    return known if known and _process(known) else None
+
+
+def _recorded(state_dir: Path) -> Deployment | None:
+    """Return the last deployment, whether it runs or not."""
     try:
-        known = Deployment(**read_json(state_dir / STATE))
+        return Deployment(**read_json(state_dir / STATE))
     except (OSError, ValueError, TypeError):
         return None
-    return known if _process(known) else None
 
 
 def stop(state_dir: Path, *, timeout_s: float = 15.0) -> bool:
@@ -138,6 +143,8 @@ def deploy(
         old = status(state_dir)
         if old and old.bento == bento and old.port == settings.port and _is_healthy(old, known):
             return old
+        if old is None and (ended := _recorded(state_dir)):
+            _end(ended, settings.stop_timeout_s)  # its folder is left if it was killed
         require_port(settings.port, old)
         if old is None or old.port != settings.port:
             listener = _listen(settings.port)
@@ -158,7 +165,7 @@ def _replace_blocked(change: "_Change", old: Deployment, bento: str, version: st
         if status(change.state_dir) is None:
             _log.warning("new deployment failed; restarting %s", old.version)
             with _listen(old.port) as listener:
-                change.to(old.bento, old.version, listener, {})
+                change.to(old.bento, old.version, listener, {}, processes=old.processes)  # earlier versions have one
         raise
 
 
@@ -173,15 +180,23 @@ class _Change:
     report: Progress
 
     def to(
-        self, bento: str, version: str, listener: socket.socket, known: Mapping[str, str], old: Deployment | None = None
+        self,
+        bento: str,
+        version: str,
+        listener: socket.socket,
+        known: Mapping[str, str],
+        old: Deployment | None = None,
+        processes: int | None = None,
     ) -> Deployment:
-        """Start a process and test it; then it accepts the listener's connections, and the old one ends.
+        """Start a service and test it; then it accepts the listener's connections, and the old one ends.
+
+        `processes` is their number; None: by the settings.
 
         Raises:
             DeploymentFailed: It failed, and has ended.
         """
         self.report("starting next to the old process" if old else "starting", None)
-        processes = count_processes(self.settings)
+        processes = processes or count_processes(self.settings)
         new = _start(bento, listener, self.variables, self.state_dir, version, processes)
         try:
             write_json(self.state_dir / CHANGE, [asdict(one) for one in (new, old) if one])
@@ -340,8 +355,7 @@ def _start(
     control_path = sockets / control.NAME
     ours = {
         "GROUNDSWELL_PATHS__VAR_DIR": str(state_dir.parent.resolve()),
-        "GROUNDSWELL_SERVING__PROCESSES": str(processes),
-        **handover.variable(listener, control_path, state_dir.resolve() / STATE),
+        **handover.variable(listener, control_path, state_dir.resolve() / STATE, processes),
     }
     try:
         with log.open("wb") as output:

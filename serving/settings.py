@@ -6,6 +6,8 @@ from pydantic import Field, SecretStr
 
 from data.settings import Settings, section_config
 
+MOST_PROCESSES = 64
+"""Of the service."""
 EngineSetting = Literal["onnxruntime", "openvino", "auto"]
 
 
@@ -21,7 +23,7 @@ class ServingSettings(Settings):
     """Whether each request needs an API key. Without keys only requests from this machine are accepted."""
     hosts: list[str] = Field(default_factory=list)
     """Names under which the service is reached, next to localhost and IP addresses; JSON in the environment. `["*"]`: any."""
-    processes: int | None = Field(default=None, ge=1, le=64)
+    processes: int | None = Field(default=None, ge=1, le=MOST_PROCESSES)
     """Processes of the service, each with a model and an event loop of its own; none: one for each CPU."""
     max_connections: int = Field(default=2_000, ge=1)
     """Most open connections of all processes; each raises its limit of open files to fit."""

@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-from serving.settings import ServingSettings
+from serving.settings import MOST_PROCESSES, ServingSettings
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -25,5 +25,5 @@ def cpu_quota(cpu_max: Path = _CPU_MAX) -> int:
 
 
 def count_processes(settings: ServingSettings) -> int:
-    """Return the number of processes of the service: as set, or one for each CPU."""
-    return settings.processes or cpu_quota()
+    """Return the number of processes of the service: as set, or one for each CPU, at most `MOST_PROCESSES`."""
+    return settings.processes or min(cpu_quota(), MOST_PROCESSES)

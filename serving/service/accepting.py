@@ -14,9 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from serving.service.mapped import map_file
+from serving.settings import MOST_PROCESSES
+
 FILE = "connections"
 """Holds the number of open connections of each process."""
-MOST_PROCESSES = 128
+_NUMBERS = 2 * MOST_PROCESSES
 """Twice as many as there may be: a new one has the lowest number that is not in use while the old one ends."""
 TURN_S = 0.001
 """How long a process with more connections lets the others go first."""
@@ -28,25 +31,20 @@ _NUMBER = struct.Struct("<i")
 class OpenConnections:
     """The number of open connections of each process of a service."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        """Map the file; it is made if it is missing.
+    def __init__(self, folder: Path | None, number: int) -> None:
+        """Map the file; it is made if it is missing. Where it cannot be made, this process counts for itself.
 
         Args:
-            folder: Of the service, as for `control`.
+            folder: Of the service, as for `control`; None: there is none.
             number: Of this process, at least 1.
-
-        Raises:
-            OSError: It cannot be made.
         """
-        size = MOST_PROCESSES * _NUMBER.size
-        folder.mkdir(mode=0o700, exist_ok=True)
-        file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(file).st_size < size:
-                os.pwrite(file, bytes(size), 0)
-            self._numbers = mmap.mmap(file, size)
-        finally:
-            os.close(file)
+        size = _NUMBERS * _NUMBER.size
+        self._numbers = mmap.mmap(-1, size)
+        if folder is not None:
+            with suppress(OSError):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                self._numbers, file = map_file(folder / FILE, size)
+                os.close(file)
         self._place = (number - 1) * _NUMBER.size
 
     def set(self, connections: int) -> None:

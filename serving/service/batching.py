@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
@@ -209,7 +210,11 @@ class Batcher(Generic[Item, Result]):
             self._busy += 1
             self._running_texts += sum(one.weight for one in batch)
         finish = partial(self._finish, batch, time.monotonic(), loop)
-        running = (self._job_threads if for_job else self._threads).submit(self._run, texts)
+        try:
+            running = (self._job_threads if for_job else self._threads).submit(self._run, texts)
+        except RuntimeError as error:  # the system gives no more threads
+            running = Future[Sequence[Result]]()
+            running.set_exception(error)
         running.add_done_callback(lambda done: loop.call_soon_threadsafe(finish, done))
 
     def _next_for_job(self) -> "list[_Waiting[Item, Result]]":
@@ -280,7 +285,8 @@ def _lower_priority() -> None:
     """Let the scheduler prefer other threads to this one; only Linux has a priority for each thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, max(JOB_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
+        with suppress(OSError):  # a sandbox may forbid it; then jobs have a fair share
+            os.setpriority(os.PRIO_PROCESS, thread, max(JOB_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def cut(positions: Sequence[int], weights: Sequence[int], most: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ commands to each other (`counters`).
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -19,6 +20,10 @@ import psutil
 
 NAME = "control"
 """Of a socket, followed by `-` and the number of its process. Services of an earlier version had one, of this name."""
+_OF_PARENT = "groundswell-of-"
+"""Begins the name of the folder of a service that was not deployed; the pid of its parent follows."""
+_MAX_FOLDER = 60
+"""Characters of the folder for temporary files: the path of a Unix socket may have about 100."""
 READ_S = 10.0
 _MAX_BYTES = 16 * 2**20
 """Of a response."""
@@ -33,16 +38,24 @@ def folder_of_parent() -> Path:
     Raises:
         OSError: It cannot be made, or another user made it.
     """
-    everyone = Path(tempfile.gettempdir())
-    for other in everyone.glob("groundswell-[0-9]*"):  # of services that were killed
-        pid = other.name.removeprefix("groundswell-")
-        if pid.isdigit() and not psutil.pid_exists(int(pid)) and other.stat().st_uid == os.getuid():
-            shutil.rmtree(other, ignore_errors=True)
-    folder = everyone / f"groundswell-{os.getppid()}"
+    temporary = Path(tempfile.gettempdir())
+    if len(str(temporary)) > _MAX_FOLDER:
+        temporary = Path("/tmp")
+    for other in temporary.glob(f"{_OF_PARENT}*"):
+        with suppress(OSError, ValueError, OverflowError):  # another process deletes it too, or it is not ours
+            if not psutil.pid_exists(int(other.name.removeprefix(_OF_PARENT))) and _is_ours(other):
+                shutil.rmtree(other, ignore_errors=True)  # of a service that was killed
+    folder = temporary / f"{_OF_PARENT}{os.getppid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+    if not _is_ours(folder):
         raise PermissionError(f"{folder} is another user's")
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder of this user, and no link."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def obey(folder: Path, number: int, commands: Mapping[str, Does]) -> None:

@@ -29,11 +29,11 @@ class Counters(Collector):
         self.has_others = False
         """Whether the service has other processes, even if none of them runs at this moment."""
 
-    def share(self, folder: Path, number: int, processes: int) -> None:
+    def share(self, folder: Path | None, number: int, processes: int) -> None:
         """From now on ask the other processes of the service.
 
         Args:
-            folder: Of the control sockets.
+            folder: Of the control sockets; None: there is none, and only this process is counted.
             number: Of this process.
             processes: Of the service.
         """
@@ -51,9 +51,9 @@ class Counters(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return all metrics. Blocks, at most about `_WAIT_S`."""
-        if self._folder is None or not self.has_others:
+        if not self.has_others:
             return REGISTRY.collect()
-        responses = control.ask_all(self._folder, COUNTERS, limit_s=_WAIT_S, but=self._number)
+        responses = {} if self._folder is None else control.ask_all(self._folder, COUNTERS, limit_s=_WAIT_S, but=self._number)
         texts = {name.rpartition("-")[2]: found for name, found in responses.items() if isinstance(found, bytes)}
         return _merge({str(self._number): self.respond()} | texts)
 

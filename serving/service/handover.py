@@ -26,8 +26,8 @@ from serving.service.logs import log
 from serving.service.middleware.edge import BoundedProtocol
 
 VARIABLE = "_GROUNDSWELL_HANDOVER"
-"""Not a setting. JSON of `listener` (number of the inherited socket), `control` (a path in the folder of the control sockets) and
-`state` (the deployment's file)."""
+"""Not a setting. JSON of `listener` (number of the inherited socket), `control` (a path in the folder of the control sockets),
+`state` (the deployment's file) and `processes` (their number)."""
 LISTENER, ACCEPT, RELEASE = "listener", "accept", "release"
 """What can be asked for: the listening socket; to accept its connections; to accept no more, and close those that there are."""
 BACKLOG = 2048
@@ -139,9 +139,9 @@ def _close_idle(connections: list[BoundedProtocol], before: float) -> None:
             one.transport.close()
 
 
-def variable(listener: socket.socket, control_path: Path, state: Path) -> dict[str, str]:
+def variable(listener: socket.socket, control_path: Path, state: Path, processes: int) -> dict[str, str]:
     """Return the environment variable for a service that inherits `listener`."""
-    value = {"listener": listener.fileno(), "control": str(control_path), "state": str(state)}
+    value = {"listener": listener.fileno(), "control": str(control_path), "state": str(state), "processes": processes}
     return {VARIABLE: json.dumps(value)}
 
 
@@ -154,6 +154,12 @@ def ask_for_listener(folder: Path) -> socket.socket | None:
             listener.set_inheritable(False)  # else whatever this program starts would hold the port
             return listener
     return None
+
+
+def given_processes() -> int | None:
+    """Return the number of processes that the deployment waits for; None: this one was not deployed."""
+    given = _given()
+    return given["processes"] if given else None
 
 
 @cache
@@ -183,17 +189,16 @@ def install(number: int, processes: int) -> None:
     given, start, stop = _given(), uvicorn.Server.startup, uvicorn.Server.shutdown
 
     async def startup(server: uvicorn.Server, *args: Any, **kwargs: Any) -> None:
+        folder = service_folder()
+        counters.share(folder, number, processes)  # before anything asks for them
         await start(server, *args, **kwargs)
-        if (folder := service_folder()) is None:
-            return
-        try:
-            counts = OpenConnections(folder, number)
-            handover = Handover(server, given["listener"], Path(given["state"]), counts) if given else None
-            control.obey(folder, number, {COUNTERS: counters.respond} | (handover.commands() if handover else {}))
-        except OSError as error:  # it serves all the same; the next deployment ends it before it starts its own
-            log().error("no commands are obeyed", error=str(error))
-            return
-        counters.share(folder, number, processes)
+        counts = OpenConnections(folder, number)
+        handover = Handover(server, given["listener"], Path(given["state"]), counts) if given else None
+        if folder is not None:
+            try:
+                control.obey(folder, number, {COUNTERS: counters.respond} | (handover.commands() if handover else {}))
+            except OSError as error:  # it serves all the same; the next deployment ends it before it starts its own
+                log().error("no commands are obeyed", error=str(error))
         if handover:
             await handover.accept_if_in_use()
         else:

@@ -61,7 +61,7 @@ def _full() -> int | None:
 _app = create_app(_current, _authenticator)
 _admission: dict[str, Any] = {"authenticator": _authenticator, "full": _full, "hosts": frozenset(_settings.hosts)}
 _direct = Observing(Admission(classify_app(_app), **_admission), limit_s=_limit_s)
-_processes = count_processes(_settings)
+_processes = handover.given_processes() or count_processes(_settings)
 _connections, _files = install(-(-_settings.max_connections // _processes), lambda app: Shortcut(app, _direct))
 _number = bentoml.server_context.worker_index or 1
 handover.install(_number, _processes)  # both before uvicorn is configured

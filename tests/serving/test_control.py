@@ -55,9 +55,13 @@ def test_silent_process_is_an_error_after_the_limit(tmp_path):
 
 def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    left = tmp_path / "groundswell-4194305"  # of a service that was killed; no pid is that large
+    monkeypatch.setattr(control, "_MAX_FOLDER", 4_000)
+    left = tmp_path / "groundswell-of-4194305"  # of a service that was killed; no pid is that large
     left.mkdir()
     (left / "control-1").touch()
+    (tmp_path / "groundswell-of-99999999999999999999").mkdir()  # anyone can make such names
+    (tmp_path / "groundswell-of-1x").mkdir()
+    (tmp_path / "groundswell-of-4194306").symlink_to(tmp_path / "nowhere")
     folder = control.folder_of_parent()
     assert not left.exists()
     assert folder.stat().st_mode & 0o777 == 0o700 and control.folder_of_parent() == folder
@@ -65,6 +69,15 @@ def test_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: mine + 1)
     with pytest.raises(PermissionError):
         control.folder_of_parent()
+    monkeypatch.setattr(os, "getuid", lambda: mine)
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(OSError, match="another user"):
+        control.folder_of_parent()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/" + "long" * 2_000)
+    short = control.folder_of_parent()
+    assert short.parent == Path("/tmp")
+    short.rmdir()
 
 
 def _counter(value):

@@ -4,10 +4,11 @@ A slot has a checksum, so one that is read while another process writes it count
 too long for a slot; they are cached by each process alone.
 """
 
-import mmap
 import os
 import zlib
 from pathlib import Path
+
+from serving.service.mapped import map_file
 
 FILE = "predictions"
 _KEY, _MOST, _SLOT, _WAYS = 16, 11, 32, 4
@@ -30,16 +31,9 @@ class SharedPredictions:
             OSError: It cannot be made, or the disk is full.
         """
         self._buckets = -(-texts // _WAYS)
-        size = self._buckets * _BUCKET
         folder.mkdir(mode=0o700, exist_ok=True)
-        file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if (missing := size - os.fstat(file).st_size) > 0:
-                # Written, not only made long, so that a full disk is an error now, and does not end the process later.
-                os.pwrite(file, bytes(missing), size - missing)
-            self._bytes = mmap.mmap(file, size)
-        finally:
-            os.close(file)
+        self._bytes, file = map_file(folder / FILE, self._buckets * _BUCKET)
+        os.close(file)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a 16-byte key, or None."""

@@ -2,8 +2,6 @@
 
 import fcntl
 import hashlib
-import mmap
-import os
 import struct
 import time
 from collections.abc import Iterator
@@ -14,12 +12,14 @@ from typing import Any
 
 from limits.aio.storage.base import SlidingWindowCounterSupport, Storage
 
+from serving.service.mapped import map_file
+
 SLOTS = 4_096
 """Keys that can be counted at the same time. One more replaces another, whose count begins again."""
 _PLACES = 8
 """Slots in which a key may be."""
 _SLOT = struct.Struct("<16sqQQ")
-"""Digest of the key, number of the window, counts of this window and of the one before."""
+"""Digest of the key, end of the window in epoch s, counts of this window and of the one before."""
 _LOCK_S = 0.05
 """Longest wait for another process, which holds the file for microseconds."""
 
@@ -37,15 +37,7 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
         """
         super().__init__()
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = SLOTS * _SLOT.size
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            if os.fstat(self._file).st_size < size:
-                os.pwrite(self._file, bytes(size), 0)  # so that a full disk is an error now, and does not end the process later
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._slots = mmap.mmap(self._file, size)
+        self._slots, self._file = map_file(file, SLOTS * _SLOT.size)
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -59,7 +51,8 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
             place, digest, previous, current = self._find(key, now, expiry)
             if floor(previous * _left(now, expiry) / expiry + current) + amount > limit:
                 return False
-            _SLOT.pack_into(self._slots, place, digest, int(now / expiry), current + amount, previous)
+            end = (int(now / expiry) + 1) * expiry
+            _SLOT.pack_into(self._slots, place, digest, end, current + amount, previous)
         return True
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
@@ -79,15 +72,15 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
     def _find(self, key: str, now: float, expiry: int) -> tuple[int, bytes, int, int]:
         """Return the place of a key in the file, its digest, and its counts of the window before and of this one.
 
-        A key without a place gets the one that has been unused for the longest time.
+        A key without a place gets the one whose window ended first.
         """
         digest = hashlib.blake2b(f"{expiry} {key}".encode(), digest_size=16).digest()
-        window, first = int(now / expiry), int.from_bytes(digest[:4], "little")
+        end, first = (int(now / expiry) + 1) * expiry, int.from_bytes(digest[:4], "little")
         places = [(first + step) % SLOTS * _SLOT.size for step in range(_PLACES)]
         found = [_SLOT.unpack_from(self._slots, place) for place in places]
-        for place, (of, number, current, previous) in zip(places, found, strict=True):
+        for place, (of, ended, current, previous) in zip(places, found, strict=True):
             if of == digest:
-                return place, digest, *{window: (previous, current), window - 1: (current, 0)}.get(number, (0, 0))
+                return place, digest, *{end: (previous, current), end - expiry: (current, 0)}.get(ended, (0, 0))
         return places[min(range(_PLACES), key=lambda which: found[which][1])], digest, 0, 0
 
     @contextmanager

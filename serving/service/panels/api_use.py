@@ -64,17 +64,20 @@ class ApiUse:
     """Differences between samples of the counters."""
 
     def __init__(self) -> None:
-        self._totals = Totals()
+        self._totals, self._one_by_one = Totals(), asyncio.Lock()
         self._samples: deque[tuple[float, Counts]] = deque([(time.time(), Counts())], maxlen=int(KEPT_S / EVERY_S))
 
     async def watch(self) -> None:
         """Sample the counters every `EVERY_S`, until cancelled."""
         # A process that replaces another one starts with what the others have counted.
-        self._samples[0] = time.time(), self._totals.update(await asyncio.to_thread(count_now))
+        self._samples[0] = await self._count()
         while True:
             await asyncio.sleep(EVERY_S)
-            counts = self._totals.update(await asyncio.to_thread(count_now))
-            self._samples.append((time.time(), counts))
+            self._samples.append(await self._count())
+
+    async def _count(self) -> tuple[float, Counts]:
+        async with self._one_by_one:  # an older count after a newer one would look like a process that was replaced
+            return time.time(), self._totals.update(await asyncio.to_thread(count_now))
 
     async def read(self, since: float | None = None) -> schemas.ApiUse:
         """Return the use since a time; since the start of the service, or of the last day, if that is shorter.
@@ -82,8 +85,7 @@ class ApiUse:
         Args:
             since: Epoch s; None: the last minute. Precise to `EVERY_S`.
         """
-        counts = self._totals.update(await asyncio.to_thread(count_now))
-        now = time.time()
+        now, counts = await self._count()
         since = now - WINDOW_S if since is None else since
         samples = [*self._samples, (now, counts)]
         first = max((index for index, (at, _) in enumerate(samples[:-1]) if at <= since), default=0)
