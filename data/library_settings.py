@@ -48,7 +48,7 @@ def use_local_address_in_spark() -> None:
 def keep_prometheus_in_memory() -> None:
     """Remove the folder for metrics of several processes, which `prometheus_client` reads when it is imported.
 
-    BentoML sets it. The service's processes would die of these files on a full disk; `serving.service.counters` is instead of them.
+    BentoML sets it. The service's processes would die of these files on a full disk; see `serving.service.counters`.
     """
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
