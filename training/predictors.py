@@ -79,13 +79,17 @@ class VaderPredictor:
         self.name = name
         self._analyzer = SentimentIntensityAnalyzer()
 
+    def compounds(self, texts: Sequence[str]) -> np.ndarray:
+        """Return VADER's compound of N raw texts, -1 to 1."""
+        return np.array([self._analyzer.polarity_scores(text)["compound"] for text in texts], dtype=float)
+
     def predict_proba(self, texts: Sequence[str], *, domains: Sequence[str] | None = None) -> np.ndarray:
         """Return probabilities, float32, shape (N, 3). It has one head.
 
         With compound c: `softmax(8 * (-c - 0.05, 0, c - 0.05))`. Its argmax is VADER's rule (c >= 0.05 positive,
         c <= -0.05 negative, else neutral); the slope 8 is our choice, and temperature scaling corrects it.
         """
-        compound = np.array([self._analyzer.polarity_scores(text)["compound"] for text in texts])
+        compound = self.compounds(texts)
         edge = NEUTRAL_BAND - 1e-6  # a score on the edge is not neutral
         logits = 8 * np.stack([-compound - edge, np.zeros_like(compound), compound - edge], axis=1)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -173,8 +173,8 @@ class Batcher(Generic[Item, Result]):
 
     def _leave(self, one: "_Waiting[Item, Result]") -> None:
         one.results.cancel()
-        if one in self._running:
-            return
+        if not one.results.cancelled() or one in self._running:
+            return  # it has left the queue, which is not searched then
         if one in self._jobs:
             self._jobs.remove(one)
         elif one in self._queue:

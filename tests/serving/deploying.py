@@ -15,6 +15,8 @@ from serving.deployment import SMOKE_TEXTS, Deployment, deploy
 from serving.service.build import build_bento
 from serving.settings import ServingSettings
 
+PROCESSES = 2
+
 
 def put(place: tuple[Path, Path, int], bundle: Bundle, **overrides: Any) -> Deployment:
     """Deploy a bundle; `place` has the folder, that of the deployment, and the port."""
@@ -25,7 +27,7 @@ def put(place: tuple[Path, Path, int], bundle: Bundle, **overrides: Any) -> Depl
         build_bento(bundle.directory, root / "home"),
         bentoml_home=root / "home",
         state_dir=folder,
-        settings=ServingSettings.load(port=port, processes=2),
+        settings=ServingSettings.load(port=port, processes=PROCESSES),
         **({"expected_version": bundle.manifest.version, "known": known} | overrides),
     )
 

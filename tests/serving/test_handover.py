@@ -14,11 +14,10 @@ from serving.deployment import CHANGE, status, stop
 from serving.processes import port_is_taken
 from serving.service.build import build_bento
 from tests.models import tiny_bundle
-from tests.serving.deploying import Callers, put, workers_of
+from tests.serving.deploying import PROCESSES, Callers, put, workers_of
 from tests.serving.running import spare_port
 from tests.waiting import until
 
-PROCESSES = 2
 pytestmark = pytest.mark.integration
 
 

@@ -338,14 +338,14 @@ def test_metrics_show_waiting_texts_and_store_state(bundle, tmp_path):
             texts = [f"text {number} {n}, " + "a great film " * 20 for n in range(200)]
             httpx.post(f"{client.base_url}/v1/classify", json={"texts": texts}, timeout=600)
 
-    with serving(bundle, tmp_path, max_batch_texts="1") as (client, _), ThreadPoolExecutor(1) as pool:
+    with serving(bundle, tmp_path, max_batch_texts="1", processes="2") as (client, _), ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load)
         try:
             seen = until(lambda: (found := counters(client))["groundswell_waiting_texts"] and found)
         finally:
             stop.set()
         loading.result(600)
-        assert seen["groundswell_store_up"] >= 1
+        assert seen["groundswell_store_up"] == 2, "in both processes"
 
 
 def test_service_imports_no_torch_and_listens_on_this_machine_only(service):

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from training.finetune import _learnable
+from training.heads import LEAST_ROWS
 from training.weak_labels import label_plain_rows
 
 
@@ -30,3 +32,10 @@ def test_only_rows_that_are_not_sarcastic_and_have_no_label_get_one():
 def test_rows_without_sarcasm_stay_as_they_are():
     frame = pd.DataFrame({"text": ["I love it, wonderful!"], "label": [None]})
     assert label_plain_rows(frame) is frame
+
+
+def test_fine_tuning_learns_from_them():
+    labeled = pd.DataFrame({"text": ["a", "b", "c"], "label": ["negative", "neutral", "positive"], "sarcasm": pd.NA})
+    plain = pd.DataFrame({"text": "I love this, wonderful and great!", "label": None, "sarcasm": [False, True] * LEAST_ROWS})
+    frame = pd.concat([labeled, plain], ignore_index=True).astype({"sarcasm": "boolean"})
+    assert _learnable(frame)["label"].eq("positive").sum() == 1 + LEAST_ROWS

@@ -32,8 +32,9 @@ MAX_ATTEMPTS = 5
 KEEP_S = 86_400
 """A job, its texts and its results are deleted a day after it was made."""
 MAX_WAITING_TEXTS = 200_000
-_POLL_S = 1.0
-"""How often an idle process looks for parts that another one stored, or whose claims expired."""
+_POLL_S, _RETRY_S = 1.0, 5.0
+"""How often an idle process looks for parts that another one stored, or whose claims expired; and how often, in a store that
+cannot be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -225,15 +226,16 @@ async def work_forever(jobs: Jobs, classify: Classify, may_claim: Callable[[], b
     while True:
         jobs.more.clear()
         try:
+            wait_s = _POLL_S
             metrics.JOBS_WAITING.set(await jobs.waiting())  # before the claim, which a failure here would hold until it expires
             part = await jobs.claim() if may_claim() else None
         except JobsUnavailable:
             _log.exception("job store cannot be read; retrying")
-            part = None
+            part, wait_s = None, _RETRY_S
             jobs.more.clear()
         if part is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(jobs.more.wait(), _POLL_S)
+                await asyncio.wait_for(jobs.more.wait(), wait_s)
             continue
         try:
             await classify_part(jobs, part, classify)

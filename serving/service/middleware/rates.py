@@ -1,11 +1,12 @@
 """Counts for rate limits, shared by all processes of this machine: a small file that each maps into its memory."""
 
+import asyncio
 import fcntl
 import hashlib
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount`, and return True, if the limit allows it. See `limits`."""
         now = time.time()
-        with self._locked():
+        async with self._locked():
             place, digest, previous, current = self._find(key, now, expiry)
             if floor(previous * _left(now, expiry) / expiry + current) + amount > limit:
                 return False
@@ -58,14 +59,14 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """Return count and seconds left of the window before, and of this one. See `limits`."""
         now = time.time()
-        with self._locked():
+        async with self._locked():
             _, _, previous, current = self._find(key, now, expiry)
         left = _left(now, expiry)
         return previous, left if previous else 0.0, current, left + expiry
 
     async def clear_sliding_window(self, key: str, expiry: int) -> None:
         """Forget the counts of a key."""
-        with self._locked():
+        async with self._locked():
             place, *_ = self._find(key, time.time(), expiry)
             self._slots[place : place + _SLOT.size] = bytes(_SLOT.size)
 
@@ -83,8 +84,8 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
                 return place, digest, *{end: (previous, current), end - expiry: (current, 0)}.get(ended, (0, 0))
         return places[min(range(_PLACES), key=lambda which: found[which][1])], digest, 0, 0
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
         until = time.monotonic() + _LOCK_S
         while True:
             try:
@@ -93,14 +94,14 @@ class SharedCounts(Storage, SlidingWindowCounterSupport):  # pyright: ignore[rep
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise TimeoutError("another process holds the counts") from None
-                time.sleep(0)
+                await asyncio.sleep(0)  # a lock of a file has no event
         try:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     async def _unsupported(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("only sliding windows are counted")
 
     incr = get = get_expiry = check = reset = clear = _unsupported
 
